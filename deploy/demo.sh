@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# MovR on this machine with one command.
+#   ./deploy/demo.sh [--engine auto|postgres|cockroach] [--host ADDR] [more arguments of `movr demo`]
+# Installs what is missing (deploy/install.sh says how), builds, and runs `movr demo`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. deploy/install.sh
+
+engine=auto
+previous=
+for argument in "$@"; do
+  case "$previous$argument" in
+    --engine=*) engine=${argument#--engine=} ;;
+    -h | --help) sed -n '2,4s/^# //p' "$0"; exit ;;
+  esac
+  [ "$previous" = "--engine" ] && engine=$argument
+  previous=
+  [ "$argument" = --engine ] && previous=$argument
+done
+case "$engine" in
+  auto | postgres | cockroach) ;;
+  *) fail "--engine is $engine; it takes auto, postgres or cockroach" ;;
+esac
+
+echo "MovR demo: installs what is missing, builds the program, starts a database ($engine) and the application."
+
+need_compiler
+need_rust
+if [ "$engine" = cockroach ]; then
+  need_cockroach
+elif [ "$engine" = postgres ] || ! have cockroach; then
+  need_postgres
+fi
+
+say "Building (the first time takes some minutes)"
+cargo build --release --locked
+exec "${CARGO_TARGET_DIR:-target}/release/movr" demo "$@"

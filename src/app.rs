@@ -1,0 +1,115 @@
+//! Everything an instance holds, built once and shared: pools, the catalogue in
+//! memory, gates, keys, hasher, clock, limits. No row of a person's data stays here.
+
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    db::{
+        Db, catalogue as catalogue_rows,
+        error::{DbError, DbErrorKind},
+    },
+    domain::{catalogue::Catalogue, region::RegionCode},
+    ops::{gates::Gates, passwords::Hasher, vehicles::Levels},
+    web::{limits::Limits, site::Site},
+};
+
+/// One instance of the application, in one region.
+pub struct App {
+    /// The settings it was started with.
+    pub config: Config,
+    /// The region in which it runs.
+    pub here: RegionCode,
+    /// Its pools.
+    pub db: Db,
+    /// The state of the regions' gates, as last seen.
+    pub gates: Gates,
+    /// Hashes passwords, a bounded number at once.
+    pub hasher: Hasher,
+    /// The time.
+    pub clock: Clock,
+    /// Throttles.
+    pub limits: Limits,
+    /// Keys and what every page shares.
+    pub site: Site,
+    /// How dense the vehicles stand, as last seen.
+    pub levels: Levels,
+    catalogue: RwLock<Arc<Catalogue>>,
+    draining: AtomicBool,
+}
+
+impl App {
+    /// Connects, loads the catalogue and the gates. Fails with words when the database
+    /// cannot be reached or has not been migrated.
+    pub async fn start(config: Config, clock: Clock) -> Result<Self, DbError> {
+        let bug = |detail: String| DbError::new(DbErrorKind::Bug, "start", detail);
+        let here: RegionCode = config.region.parse().map_err(|error| bug(format!("MOVR_REGION: {error}")))?;
+        let db = Db::open(&config.database).await?;
+        let catalogue = catalogue_rows::load(&db.here().await?).await?;
+        let catalogue = catalogue.ok_or_else(|| bug("no catalogue yet: run movr migrate first".to_owned()))?;
+        if catalogue.region(&here).is_none() {
+            return Err(bug(format!("MOVR_REGION={here} is not a region of the catalogue")));
+        }
+        db.warm().await?;
+        let app = Self {
+            hasher: Hasher::new(config.passwords),
+            gates: Gates::default(),
+            limits: Limits::default(),
+            site: Site::new(&config),
+            levels: Levels::default(),
+            catalogue: RwLock::new(Arc::new(catalogue)),
+            draining: AtomicBool::new(false),
+            here,
+            db,
+            clock,
+            config,
+        };
+        app.gates.get(&app.db, &app.here).await?;
+        Ok(app)
+    }
+
+    /// The catalogue as it is now; a page keeps the one it began with.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.catalogue.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the catalogue again if its version differs. While GLOBAL tables cannot be
+    /// read the copy in memory goes on serving.
+    pub async fn reload_catalogue(&self) -> Result<(), DbError> {
+        let conn = self.db.here().await?;
+        if catalogue_rows::version(&conn).await? != self.catalogue().version
+            && let Some(fresh) = catalogue_rows::load(&conn).await?
+        {
+            *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        }
+        Ok(())
+    }
+
+    /// Reloads the catalogue for ever, every `MOVR_CATALOGUE_RELOAD_S`.
+    pub async fn keep_catalogue(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(self.config.catalogue_reload.max(Duration::from_secs(1)));
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.reload_catalogue().await {
+                tracing::warn!(%error, "the catalogue was not reloaded; the copy in memory goes on serving");
+            }
+        }
+    }
+
+    /// From now on the instance says that it is not ready.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has been told to stop.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,72 @@
+//! `movr load`: sample data, the same for the same seed. For trying out and measuring;
+//! all sample people share one password.
+
+#![allow(clippy::print_stdout, reason = "commands print")]
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Outcome;
+use crate::{
+    clock::Clock,
+    config::Tools,
+    db::{self, Db},
+    domain::catalogue::Catalogue,
+    ops::{
+        passwords::Hasher,
+        sample::{self, SamplePlan},
+    },
+};
+
+/// Options of the command.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Slugs of cities, by comma; without them all cities of the catalogue.
+    #[arg(long, value_delimiter = ',')]
+    cities: Vec<String>,
+    /// People in each city.
+    #[arg(long, default_value_t = 100)]
+    users: usize,
+    /// Vehicles in each city.
+    #[arg(long, default_value_t = 200)]
+    vehicles: usize,
+    /// Rides in each city.
+    #[arg(long, default_value_t = 300)]
+    rides: usize,
+    /// The same seed gives the same data.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Password of all sample people.
+    #[arg(long)]
+    password: String,
+}
+
+/// Runs it.
+pub async fn run(tools: &Tools, args: &Args) -> Outcome {
+    let db = Db::open(&tools.database).await?;
+    let catalogue = db::catalogue::load(&db.here().await?).await?.ok_or("no catalogue yet: run movr migrate first")?;
+    let hash = Hasher::new(tools.passwords).hash(&args.password).await?;
+    let plan = SamplePlan {
+        cities: args.cities.clone(),
+        users: args.users,
+        vehicles: args.vehicles,
+        rides: args.rides,
+        seed: args.seed,
+    };
+    with_progress(&db, &catalogue, &plan, &hash).await
+}
+
+/// Loads the plan with a progress bar on the terminal.
+pub async fn with_progress(db: &Db, catalogue: &Catalogue, plan: &SamplePlan, hash: &str) -> Outcome {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("sample data {bar:40} {pos}/{len} rows, {eta} left") {
+        bar.set_style(style);
+    }
+    let loaded = sample::load(db, catalogue, plan, hash, Clock::default().now(), |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    })
+    .await?;
+    bar.finish_and_clear();
+    println!("sample data: {} new people, {} new vehicles with their rides", loaded.users, loaded.vehicles);
+    Ok(())
+}

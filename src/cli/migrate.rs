@@ -1,0 +1,91 @@
+//! `movr migrate`: database, regions, schema, catalogue. Safe to run again, and two at
+//! once. Run once per release; `movr serve` never changes the schema.
+
+#![allow(clippy::print_stdout, reason = "commands print")]
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::Outcome;
+use crate::{
+    clock::Clock,
+    config::Tools,
+    db::{self, Db, migrate::Layout},
+    domain::catalogue::CatalogueFile,
+    ops,
+};
+
+/// The catalogue that is shipped.
+pub const SHIPPED: &str = include_str!("../../deploy/catalog.toml");
+
+/// Options of the command.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The geography of the deployment; without it the shipped one.
+    #[arg(long)]
+    catalog: Option<PathBuf>,
+    /// What the database survives: `region` costs writes a trip to the next region.
+    #[arg(long, value_enum, default_value_t = Survive::Zone)]
+    survive: Survive,
+    /// `restricted` keeps no replicas outside the home region.
+    #[arg(long, value_enum, default_value_t = Placement::Default)]
+    placement: Placement,
+    /// `off` ignores the regions of the cluster: a single-region schema.
+    #[arg(long, value_enum, default_value_t = Locality::Auto)]
+    locality: Locality,
+    /// Print what would be done, as SQL, and do nothing.
+    #[arg(long)]
+    plan: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Survive {
+    Zone,
+    Region,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Placement {
+    Default,
+    Restricted,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Locality {
+    Auto,
+    Off,
+}
+
+/// Runs it.
+pub async fn run(tools: &Tools, args: &Args) -> Outcome {
+    let text = match &args.catalog {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
+        None => SHIPPED.to_owned(),
+    };
+    let file = CatalogueFile::parse(&text)?;
+    let layout = Layout {
+        regions: file.regions.iter().map(|region| region.code.clone()).collect(),
+        survive_region: args.survive == Survive::Region,
+        placement_restricted: args.placement == Placement::Restricted,
+        locality: args.locality == Locality::Auto,
+    };
+    let endpoint = db::endpoint(&tools.database, tools.database.url.expose())?;
+    let steps = db::migrate::run(&endpoint, &layout, args.plan).await?;
+    if args.plan {
+        for step in &steps {
+            println!("{};\n", step.trim_end().trim_end_matches(';'));
+        }
+        println!("-- then the catalogue: {} regions, {} cities", file.regions.len(), file.cities.len());
+        return Ok(());
+    }
+    let db = Db::open(&tools.database).await?;
+    let changed = ops::catalogue::load(&db, &file, &Clock::default()).await?;
+    println!(
+        "schema at version {}, {} steps done; catalogue: {changed} entries changed ({})",
+        db::migrate::newest(),
+        steps.len(),
+        db.engine().version,
+    );
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! The catalogue in GLOBAL tables: read whole, in one statement, into the versioned
+//! copy that each instance keeps in memory; written only by `movr migrate` and
+//! administrators, and only where something changed.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{
+    error::{DbError, DbErrorKind},
+    statement::{Conn, Reach, Statement},
+};
+use crate::domain::{
+    catalogue::{Catalogue, CatalogueFile, PromoKind},
+    region::RegionCode,
+};
+
+/// Every statement of this file.
+pub const ALL: &[&Statement] =
+    &[&VERSION, &LOAD, &REGIONS, &POLICIES, &CITIES, &TYPES, &TARIFFS, &PROMOS, &BUMP, &QUOTA];
+
+const VERSION: Statement =
+    Statement::read("catalogue.version", Reach::Global, "SELECT version FROM catalogue WHERE id = 1");
+
+/// The version of the catalogue, 0 before the first load.
+pub async fn version(conn: &Conn) -> Result<i64, DbError> {
+    conn.opt(&VERSION, &[]).await?.map_or(Ok(0), |row| row.get("version"))
+}
+
+const LOAD: Statement = Statement::read(
+    "catalogue.load",
+    Reach::Global,
+    "SELECT version,
+        (SELECT jsonb_agg(jsonb_build_object('code', code::TEXT, 'name', name, 'base_url', base_url,
+            'centre', jsonb_build_object('lat', lat, 'lon', lon), 'jurisdiction', jurisdiction) ORDER BY position)
+          FROM regions) AS regions,
+        (SELECT jsonb_agg(jsonb_build_object('region', region::TEXT, 'move_to', move_to,
+            'operator_export', operator_export, 'backup_regions', backup_to, 'analytics', analytics))
+          FROM residency_policies) AS policies,
+        (SELECT jsonb_agg(jsonb_build_object('slug', slug, 'name', name, 'region', region::TEXT,
+            'centre', jsonb_build_object('lat', lat, 'lon', lon), 'time_zone', time_zone, 'currency', currency,
+            'service_area', service_area) ORDER BY position)
+          FROM cities) AS cities,
+        (SELECT jsonb_agg(jsonb_build_object('slug', code, 'name', name, 'form_factor', form_factor,
+            'propulsion', propulsion, 'max_range_m', max_range_m) ORDER BY position)
+          FROM vehicle_types) AS vehicle_types,
+        (SELECT coalesce(jsonb_agg(jsonb_build_object('city', city, 'vehicle_type', vehicle_type,
+            'unlock_minor', unlock_minor, 'per_minute_minor', per_minute_minor,
+            'out_of_area_fee_minor', out_of_area_minor, 'valid_from', valid_from)), '[]'::JSONB)
+          FROM tariffs) AS tariffs,
+        (SELECT coalesce(jsonb_agg(jsonb_build_object('code', code,
+            'discount', CASE WHEN percent IS NOT NULL
+              THEN jsonb_build_object('kind', 'percent', 'percent', percent)
+              ELSE jsonb_build_object('kind', 'amount', 'amount_minor', amount_minor, 'currency', currency) END,
+            'cities', cities, 'quotas', quotas, 'per_rider_limit', per_rider_limit, 'total_limit', total_limit,
+            'valid_from', valid_from, 'valid_until', valid_until)), '[]'::JSONB)
+          FROM promo_codes) AS promo_codes
+     FROM catalogue WHERE id = 1",
+);
+
+/// The whole catalogue, if one has been loaded into the database.
+pub async fn load(conn: &Conn) -> Result<Option<Catalogue>, DbError> {
+    let Some(row) = conn.opt(&LOAD, &[]).await? else {
+        return Ok(None);
+    };
+    let column = |name: &str| row.get::<Value>(name);
+    let all = json!({
+        "regions": column("regions")?, "policies": column("policies")?, "cities": column("cities")?,
+        "vehicle_types": column("vehicle_types")?, "tariffs": column("tariffs")?, "promo_codes": column("promo_codes")?,
+    });
+    let file: CatalogueFile = serde_json::from_value(all)
+        .map_err(|error| DbError::new(DbErrorKind::Bug, "catalogue.load", error.to_string()))?;
+    Ok(Some(Catalogue::new(row.get("version")?, file)))
+}
+
+const REGIONS: Statement = Statement::write(
+    "catalogue.put_region",
+    Reach::Global,
+    "INSERT INTO regions (code, position, name, base_url, lat, lon, jurisdiction)
+     VALUES ($1::TEXT::crdb_internal_region, $2, $3, $4, $5, $6, $7)
+     ON CONFLICT (code) DO UPDATE SET position = excluded.position, name = excluded.name, base_url = excluded.base_url,
+       lat = excluded.lat, lon = excluded.lon, jurisdiction = excluded.jurisdiction
+     WHERE (regions.position, regions.name, regions.base_url, regions.lat, regions.lon, regions.jurisdiction)
+       IS DISTINCT FROM (excluded.position, excluded.name, excluded.base_url, excluded.lat, excluded.lon, excluded.jurisdiction)
+     RETURNING 1 AS changed",
+);
+
+const POLICIES: Statement = Statement::write(
+    "catalogue.put_policy",
+    Reach::Global,
+    "INSERT INTO residency_policies (region, move_to, backup_to, operator_export, analytics)
+     VALUES ($1::TEXT::crdb_internal_region, $2, $3, $4, $5)
+     ON CONFLICT (region) DO UPDATE SET move_to = excluded.move_to, backup_to = excluded.backup_to,
+       operator_export = excluded.operator_export, analytics = excluded.analytics
+     WHERE (residency_policies.move_to, residency_policies.backup_to, residency_policies.operator_export,
+         residency_policies.analytics)
+       IS DISTINCT FROM (excluded.move_to, excluded.backup_to, excluded.operator_export, excluded.analytics)
+     RETURNING 1 AS changed",
+);
+
+const CITIES: Statement = Statement::write(
+    "catalogue.put_city",
+    Reach::Global,
+    "INSERT INTO cities (slug, position, region, name, lat, lon, time_zone, currency, service_area)
+     VALUES ($1, $2, $3::TEXT::crdb_internal_region, $4, $5, $6, $7, $8, $9)
+     ON CONFLICT (slug) DO UPDATE SET position = excluded.position, region = excluded.region, name = excluded.name,
+       lat = excluded.lat, lon = excluded.lon, time_zone = excluded.time_zone, currency = excluded.currency,
+       service_area = excluded.service_area
+     WHERE (cities.position, cities.region, cities.name, cities.lat, cities.lon, cities.time_zone, cities.currency,
+         cities.service_area)
+       IS DISTINCT FROM (excluded.position, excluded.region, excluded.name, excluded.lat, excluded.lon,
+         excluded.time_zone, excluded.currency, excluded.service_area)
+     RETURNING 1 AS changed",
+);
+
+const TYPES: Statement = Statement::write(
+    "catalogue.put_vehicle_type",
+    Reach::Global,
+    "INSERT INTO vehicle_types (code, position, name, form_factor, propulsion, max_range_m)
+     VALUES ($1, $2, $3, $4, $5, $6)
+     ON CONFLICT (code) DO UPDATE SET position = excluded.position, name = excluded.name,
+       form_factor = excluded.form_factor, propulsion = excluded.propulsion, max_range_m = excluded.max_range_m
+     WHERE (vehicle_types.position, vehicle_types.name, vehicle_types.form_factor, vehicle_types.propulsion,
+         vehicle_types.max_range_m)
+       IS DISTINCT FROM (excluded.position, excluded.name, excluded.form_factor, excluded.propulsion, excluded.max_range_m)
+     RETURNING 1 AS changed",
+);
+
+const TARIFFS: Statement = Statement::write(
+    "catalogue.put_tariff",
+    Reach::Global,
+    "INSERT INTO tariffs (city, vehicle_type, valid_from, unlock_minor, per_minute_minor, out_of_area_minor)
+     VALUES ($1, $2, $3, $4, $5, $6)
+     ON CONFLICT (city, vehicle_type, valid_from) DO UPDATE SET unlock_minor = excluded.unlock_minor,
+       per_minute_minor = excluded.per_minute_minor, out_of_area_minor = excluded.out_of_area_minor
+     WHERE (tariffs.unlock_minor, tariffs.per_minute_minor, tariffs.out_of_area_minor)
+       IS DISTINCT FROM (excluded.unlock_minor, excluded.per_minute_minor, excluded.out_of_area_minor)
+     RETURNING 1 AS changed",
+);
+
+const PROMOS: Statement = Statement::write(
+    "catalogue.put_promo_code",
+    Reach::Global,
+    "INSERT INTO promo_codes (code, percent, amount_minor, currency, cities, quotas, per_rider_limit, total_limit,
+       valid_from, valid_until)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+     ON CONFLICT (code) DO UPDATE SET percent = excluded.percent, amount_minor = excluded.amount_minor,
+       currency = excluded.currency, cities = excluded.cities, quotas = excluded.quotas,
+       per_rider_limit = excluded.per_rider_limit, total_limit = excluded.total_limit,
+       valid_from = excluded.valid_from, valid_until = excluded.valid_until
+     WHERE (promo_codes.percent, promo_codes.amount_minor, promo_codes.currency, promo_codes.cities, promo_codes.quotas,
+         promo_codes.per_rider_limit, promo_codes.total_limit, promo_codes.valid_from, promo_codes.valid_until)
+       IS DISTINCT FROM (excluded.percent, excluded.amount_minor, excluded.currency, excluded.cities, excluded.quotas,
+         excluded.per_rider_limit, excluded.total_limit, excluded.valid_from, excluded.valid_until)
+     RETURNING 1 AS changed",
+);
+
+const BUMP: Statement = Statement::write(
+    "catalogue.bump",
+    Reach::Global,
+    "INSERT INTO catalogue (id, version, changed_at) VALUES (1, 1, $1)
+     ON CONFLICT (id) DO UPDATE SET version = catalogue.version + 1, changed_at = excluded.changed_at
+     RETURNING version",
+);
+
+/// Puts every entry of `file` in its place, inside a transaction, and raises the version
+/// if anything differed. Returns how many entries changed.
+pub async fn put(conn: &Conn, file: &CatalogueFile, now: DateTime<Utc>) -> Result<usize, DbError> {
+    let mut changed = 0;
+    for (n, r) in (0_i64..).zip(&file.regions) {
+        let (lat, lon) = (r.centre.lat(), r.centre.lon());
+        changed += conn.rows(&REGIONS, &[&r.code, &n, &r.name, &r.base_url, &lat, &lon, &r.jurisdiction]).await?.len();
+    }
+    for p in &file.policies {
+        let (to, backup) = (json!(p.move_to), json!(p.backup_regions));
+        changed += conn.rows(&POLICIES, &[&p.region, &to, &backup, &p.operator_export, &p.analytics]).await?.len();
+    }
+    for (n, c) in (0_i64..).zip(&file.cities) {
+        let (lat, lon, area) = (c.centre.lat(), c.centre.lon(), json!(c.service_area));
+        let (zone, currency) = (c.time_zone.name(), c.currency.as_str());
+        changed +=
+            conn.rows(&CITIES, &[&c.slug, &n, &c.region, &c.name, &lat, &lon, &zone, &currency, &area]).await?.len();
+    }
+    for (n, t) in (0_i64..).zip(&file.vehicle_types) {
+        changed +=
+            conn.rows(&TYPES, &[&t.slug, &n, &t.name, &t.form_factor, &t.propulsion, &t.max_range_m]).await?.len();
+    }
+    for t in &file.tariffs {
+        let prices: [&i64; 3] = [&t.unlock_minor, &t.per_minute_minor, &t.out_of_area_fee_minor];
+        let [unlock, minute, fee] = prices;
+        changed += conn.rows(&TARIFFS, &[&t.city, &t.vehicle_type, &t.valid_from, unlock, minute, fee]).await?.len();
+    }
+    for p in &file.promo_codes {
+        let (percent, amount, currency) = match p.discount {
+            PromoKind::Percent { percent } => (Some(percent), None, None),
+            PromoKind::Amount { amount_minor, currency } => (None, Some(amount_minor), Some(currency.as_str())),
+        };
+        let (cities, quotas) = (json!(p.cities), json!(p.quotas));
+        changed += conn
+            .rows(
+                &PROMOS,
+                &[
+                    &p.code,
+                    &percent,
+                    &amount,
+                    &currency,
+                    &cities,
+                    &quotas,
+                    &p.per_rider_limit,
+                    &p.total_limit,
+                    &p.valid_from,
+                    &p.valid_until,
+                ],
+            )
+            .await?
+            .len();
+    }
+    if changed > 0 || version(conn).await? == 0 {
+        conn.rows(&BUMP, &[&now]).await?;
+    }
+    Ok(changed)
+}
+
+const QUOTA: Statement = Statement::write(
+    "catalogue.put_quota",
+    Reach::Named,
+    "INSERT INTO promo_quotas (region, code, granted, remaining)
+     VALUES ($1::TEXT::crdb_internal_region, $2, $3, $3)
+     ON CONFLICT (region, code) DO UPDATE SET granted = excluded.granted,
+       remaining = promo_quotas.remaining + excluded.granted - promo_quotas.granted
+     WHERE promo_quotas.granted <> excluded.granted",
+);
+
+/// Grants a region its part of a code's total; what was used stays used. Refused by the
+/// database (`promo_quotas_left_check`) when more was used than is granted now.
+pub async fn put_quota(conn: &Conn, region: &RegionCode, code: &str, granted: i64) -> Result<(), DbError> {
+    conn.rows(&QUOTA, &[region, &code, &granted]).await.map(drop)
+}

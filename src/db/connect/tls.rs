@@ -1,0 +1,164 @@
+//! The rustls side of a database connection: which authorities are trusted, which client
+//! certificate is shown. Files are read here, once, when the URL is parsed.
+//! Uses `ring` explicitly, so no process-wide provider has to be installed first.
+//! The surprise: `verify-ca` is the ordinary verifier with one answer changed, since rustls checks
+//! the name last: an error about the name means that the chain was found good.
+
+use std::{path::Path, sync::Arc};
+
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+};
+
+use super::{ConnectError, Mode, TlsParameters};
+
+pub(super) fn client_config(parameters: &TlsParameters, home: Option<&Path>) -> Result<ClientConfig, ConnectError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ConnectError::Tls(error.to_string()))?;
+    if parameters.mode == Mode::Disable {
+        return Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
+    }
+    let roots = Arc::new(roots(parameters, home)?);
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
+        .build()
+        .map_err(|error| ConnectError::Tls(error.to_string()))?;
+    let builder = if parameters.mode == Mode::VerifyChain {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(ChainOnly(verifier)))
+    } else {
+        builder.with_webpki_verifier(verifier)
+    };
+    let mut config = match client_certificate(parameters)? {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(ConnectError::ClientCertificate)?,
+        None => builder.with_no_client_auth(),
+    };
+    if parameters.direct {
+        // A server that begins with TLS wants to know that PostgreSQL comes next.
+        config.alpn_protocols = vec![b"postgresql".to_vec()];
+    }
+    Ok(config)
+}
+
+/// `sslrootcert`, else `~/.postgresql/root.crt` where it exists, else the system's.
+fn roots(parameters: &TlsParameters, home: Option<&Path>) -> Result<RootCertStore, ConnectError> {
+    if parameters.system_roots {
+        return system_roots();
+    }
+    let default = home.map(|home| home.join(".postgresql/root.crt")).filter(|path| path.exists());
+    match parameters.root.as_ref().or(default.as_ref()) {
+        Some(path) => file_roots(path),
+        None => system_roots(),
+    }
+}
+
+fn system_roots() -> Result<RootCertStore, ConnectError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(found.certs);
+    if store.is_empty() {
+        let reasons: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+        return Err(ConnectError::NoSystemRoots(reasons.join("; ")));
+    }
+    Ok(store)
+}
+
+fn file_roots(path: &Path) -> Result<RootCertStore, ConnectError> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates("sslrootcert", path)? {
+        store.add(certificate).map_err(|error| unusable("sslrootcert", path, error.to_string()))?;
+    }
+    Ok(store)
+}
+
+fn certificates(name: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read {
+        Ok(certificates) if certificates.is_empty() => {
+            Err(unusable(name, path, "holds no certificate in PEM form".to_owned()))
+        }
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(unusable(name, path, pem_fault(&error))),
+    }
+}
+
+type ClientCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn client_certificate(parameters: &TlsParameters) -> Result<Option<ClientCertificate>, ConnectError> {
+    let (certificate, key) = match (&parameters.certificate, &parameters.key) {
+        (None, None) => return Ok(None),
+        (Some(certificate), Some(key)) => (certificate, key),
+        (Some(path), None) => {
+            return Err(unusable("sslcert", path, "needs sslkey beside it".to_owned()));
+        }
+        (None, Some(path)) => {
+            return Err(unusable("sslkey", path, "needs sslcert beside it".to_owned()));
+        }
+    };
+    let chain = certificates("sslcert", certificate)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable("sslkey", key, pem_fault(&error)))?;
+    Ok(Some((chain, private)))
+}
+
+fn pem_fault(error: &rustls::pki_types::pem::Error) -> String {
+    use rustls::pki_types::pem::Error as Pem;
+    match error {
+        Pem::Io(error) => format!("cannot be read ({error})"),
+        Pem::NoItemsFound => "holds no key in PEM form, or an encrypted one".to_owned(),
+        other => format!("is not in PEM form ({other})"),
+    }
+}
+
+fn unusable(name: &'static str, path: &Path, reason: String) -> ConnectError {
+    ConnectError::File { name, path: path.to_owned(), reason }
+}
+
+/// Verifies chain, times and signatures, not the host name.
+#[derive(Debug)]
+struct ChainOnly(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for ChainOnly {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,120 @@
+//! What can go wrong with the database, and the one function from SQLSTATE to
+//! variant. The driver's error is kept for programs but never printed: PostgreSQL
+//! puts whole rows into DETAIL and values into messages, and those are personal data.
+//! What is printed is the statement's name, the SQLSTATE and the constraint.
+
+use std::fmt;
+
+use tokio_postgres::error::SqlState;
+
+/// Why a statement or a connection failed, as far as the program can act on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DbErrorKind {
+    /// No node answers, the pool is exhausted, or the connection was lost before anything was sent.
+    Unavailable,
+    /// The deadline passed and nothing was written.
+    Timeout,
+    /// A serialization failure or deadlock: nothing was written, try again.
+    Contention,
+    /// The connection or deadline was lost while a write was under way: it may have happened.
+    Ambiguous,
+    /// A unique constraint or primary key, by name.
+    Unique(String),
+    /// A foreign key, by name.
+    ForeignKey(String),
+    /// A CHECK, by name.
+    Check(String),
+    /// The text of a parameter is not a value of its type (such as an unknown region).
+    BadValue,
+    /// A cached plan no longer fits the schema: the connection must be dropped.
+    StalePlan,
+    /// CockroachDB refuses for want of a licence: a matter of configuration.
+    Licence,
+    /// Our bug: anything else.
+    Bug,
+}
+
+/// A failed statement: which one, why, and the driver's own error.
+pub struct DbError {
+    /// What to do about it.
+    pub kind: DbErrorKind,
+    /// Name of the statement, or of the step (`connect`, `begin`, `commit`).
+    pub statement: &'static str,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    detail: String,
+}
+
+impl DbError {
+    /// An error of our own making, with words for the log.
+    #[must_use]
+    pub fn new(kind: DbErrorKind, statement: &'static str, detail: impl Into<String>) -> Self {
+        Self { kind, statement, cause: None, detail: detail.into() }
+    }
+
+    /// Translates the driver's error; `wrote` says that a write was under way, so that
+    /// a lost connection leaves its outcome open.
+    #[must_use]
+    pub fn from_driver(error: tokio_postgres::Error, statement: &'static str, wrote: bool) -> Self {
+        let (kind, detail) = match error.as_db_error() {
+            Some(db) => {
+                let name = db.constraint().unwrap_or_default();
+                let kind = kind_of(db.code(), name, db.message());
+                (kind, format!("SQLSTATE {} {name}", db.code().code()))
+            }
+            None if wrote => (DbErrorKind::Ambiguous, "connection lost during a write".to_owned()),
+            None if error.is_closed()
+                || std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>) =>
+            {
+                (DbErrorKind::Unavailable, "connection lost".to_owned())
+            }
+            None => (DbErrorKind::Bug, super::connect::explain(&error)),
+        };
+        Self { kind, statement, cause: Some(Box::new(error)), detail }
+    }
+
+    /// The driver's own error, for programs; never print it.
+    #[must_use]
+    pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync)> {
+        self.cause.as_deref()
+    }
+
+    /// The SQLSTATE, if the server gave one.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&str> {
+        let driver = self.cause.as_deref()?.downcast_ref::<tokio_postgres::Error>()?;
+        driver.code().map(SqlState::code)
+    }
+}
+
+/// The one function from SQLSTATE to what the program does about it.
+fn kind_of(code: &SqlState, constraint: &str, message: &str) -> DbErrorKind {
+    match code.code() {
+        // 25P02: a statement sent together with one that failed; the cause came with that one.
+        "40001" | "40P01" | "25P02" => DbErrorKind::Contention,
+        "40003" => DbErrorKind::Ambiguous,
+        "23505" => DbErrorKind::Unique(constraint.to_owned()),
+        "23503" => DbErrorKind::ForeignKey(constraint.to_owned()),
+        "23514" => DbErrorKind::Check(constraint.to_owned()),
+        "57014" | "55P03" => DbErrorKind::Timeout,
+        "22P02" | "22003" | "22021" => DbErrorKind::BadValue,
+        "XXC02" => DbErrorKind::Licence,
+        "0A000" if message.contains("cached plan") => DbErrorKind::StalePlan,
+        "53300" | "57P01" | "57P02" | "57P03" => DbErrorKind::Unavailable,
+        other if other.starts_with("08") => DbErrorKind::Unavailable,
+        _ => DbErrorKind::Bug,
+    }
+}
+
+impl fmt::Display for DbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:?} ({})", self.statement, self.kind, self.detail.trim_end())
+    }
+}
+
+impl fmt::Debug for DbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for DbError {}

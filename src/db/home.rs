@@ -1,0 +1,385 @@
+//! A whole person at once: moving home, erasing, and everything about them as JSON.
+//! Moving changes the region of the rows where they lie, so personal data does not pass
+//! through the application, and `username_key`, which stays, is not checked abroad.
+//! The surprise: `erase_region` and `set_owner_region` carry no session. They run in one
+//! transaction with `erase` or `set_home`, which do, and are rolled back with them.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    error::DbError,
+    row::Row,
+    statement::{Conn, Reach, Statement},
+    verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
+};
+use crate::domain::{people::UserRef, region::RegionCode};
+
+/// Every statement of this file.
+pub const ALL: &[&Statement] = &[
+    &SET_HOME,
+    &SET_OWNER_REGION,
+    &NOTE_REFUSED_MOVE,
+    &ERASE_REGION,
+    &ERASE,
+    &FIND_COMMAND,
+    &FIND_PERSON,
+    &LIST_RIDES,
+    &LIST_POSITIONS,
+    &LIST_VEHICLES,
+    &LIST_EVENTS_ABOUT,
+    &LIST_EVENTS_BY,
+];
+
+/// What moving home and erasing both need besides the session.
+#[derive(Debug, Clone)]
+pub struct Leaving<'a> {
+    /// The hash that the person's password was checked against.
+    pub password_hash: &'a str,
+    /// The regions that hold rides or vehicles, as they were read for the other statements.
+    pub present_in: &'a Value,
+    /// Names the command in its event.
+    pub command: Uuid,
+}
+
+const SET_HOME: Statement = Statement::write(
+    "home.set_home",
+    Reach::Named,
+    signed_sql!(
+        "tg AS (SELECT 1 AS ok FROM region_gates
+             WHERE region = $11::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $12::INT8),
+         me AS (SELECT password_hash, present_in, open_ride_id, reserved_until FROM users
+             WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
+         verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM tg) THEN 'gate'
+             WHEN EXISTS (SELECT 1 FROM me WHERE open_ride_id IS NOT NULL OR reserved_until > $5::TIMESTAMPTZ)
+               THEN 'still_riding'
+             WHEN NOT EXISTS (SELECT 1 FROM me WHERE password_hash = $8::TEXT AND present_in = $9::JSONB) THEN 'changed'
+             ELSE 'ok' END AS code),
+         d AS (DELETE FROM sessions
+             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
+               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING 1 AS ok),
+         u AS (UPDATE users SET region = $11::TEXT::crdb_internal_region, city = $13::TEXT, version = version + 1,
+               reserved_region = NULL, reserved_public_id = NULL, reserved_until = NULL
+             FROM verdict WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
+             RETURNING users.id, users.version),
+         r AS (UPDATE role_grants SET region = $11::TEXT::crdb_internal_region FROM u
+             WHERE role_grants.region = $1::TEXT::crdb_internal_region AND role_grants.user_id = u.id
+             RETURNING 1 AS ok),
+         p AS (UPDATE promo_redemptions SET region = $11::TEXT::crdb_internal_region FROM u
+             WHERE promo_redemptions.region = $1::TEXT::crdb_internal_region AND promo_redemptions.user_id = u.id
+             RETURNING 1 AS ok),
+         e AS (",
+        event_sql!(
+            "SELECT $11::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.home_moved', $11::TEXT, u.id,
+               $10::UUID, $10::UUID, $5::TIMESTAMPTZ, $12::INT8, NULL::FLOAT8, NULL::FLOAT8,
+               jsonb_build_object('from', $1::TEXT) FROM u"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Gives the person a home in `city` of `region`, with their roles and redemptions, and
+/// ends all of their sessions.
+pub async fn set_home(
+    conn: &Conn,
+    signed: &Signed,
+    leaving: &Leaving<'_>,
+    (region, city): (&RegionCode, &str),
+    epoch: i64,
+) -> Result<Verdict, DbError> {
+    let params = signed.params(&[&leaving.password_hash, leaving.present_in, &leaving.command, region, &epoch, &city]);
+    verdict(&conn.one(&SET_HOME, &params).await?)
+}
+
+// The version stays: who the owner is does not change, only where to look for them.
+const SET_OWNER_REGION: Statement = Statement::write(
+    "home.set_owner_region",
+    Reach::Named,
+    "WITH g AS (SELECT 1 AS ok FROM region_gates
+         WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+     v AS (UPDATE vehicles SET owner_region = $4::TEXT::crdb_internal_region FROM g
+         WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.owner_id = $3::UUID
+         RETURNING 1 AS ok)
+     SELECT CASE WHEN EXISTS (SELECT 1 FROM g) THEN 'ok' ELSE 'gate' END AS verdict",
+);
+
+/// Makes the vehicles that `owner` has in `region` point at the owner's new home.
+pub async fn set_owner_region(
+    conn: &Conn,
+    region: &RegionCode,
+    epoch: i64,
+    owner: Uuid,
+    home: &RegionCode,
+) -> Result<Verdict, DbError> {
+    verdict(&conn.one(&SET_OWNER_REGION, &[region, &epoch, &owner, home]).await?)
+}
+
+const NOTE_REFUSED_MOVE: Statement = Statement::write(
+    "home.note_refused_move",
+    Reach::Named,
+    signed_sql!(
+        "verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN EXISTS (SELECT 1 FROM events WHERE region = $1::TEXT::crdb_internal_region
+                 AND aggregate_type = 'residency_refusal' AND aggregate_id = $8::UUID AND version = 1) THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             ELSE 'ok' END AS code),
+         e AS (",
+        event_sql!(
+            "SELECT $1::TEXT::crdb_internal_region, 'residency_refusal', $8::UUID, 1, 'residency.move_refused',
+               $1::TEXT, $3::UUID, $8::UUID, $8::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8,
+               jsonb_build_object('rule', 'move_to', 'to', $9::TEXT) FROM verdict WHERE code = 'ok'"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Records that the policy of the person's home did not let them move to `target`.
+pub async fn note_refused_move(
+    conn: &Conn,
+    signed: &Signed,
+    refusal: Uuid,
+    target: &RegionCode,
+) -> Result<Verdict, DbError> {
+    verdict(&conn.one(&NOTE_REFUSED_MOVE, &signed.params(&[&refusal, target])).await?)
+}
+
+/// Rides that one `home.erase_region` takes: with their positions some ten thousand
+/// rows, which stays within the write deadline.
+const RIDES_AT_ONCE: i64 = 100;
+
+const ERASE_REGION: Statement = Statement::write(
+    "home.erase_region",
+    Reach::Named,
+    "WITH g AS (SELECT 1 AS ok FROM region_gates
+         WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+     verdict AS (SELECT CASE
+         WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+         WHEN EXISTS (SELECT 1 FROM vehicles WHERE region = $1::TEXT::crdb_internal_region
+             AND owner_id = $3::UUID AND status <> 'retired') THEN 'still_owner'
+         ELSE 'ok' END AS code),
+     r AS (SELECT id FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $3::UUID
+           AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')
+         ORDER BY started_at DESC, id LIMIT $4::INT8),
+     p AS (DELETE FROM ride_positions WHERE ride_positions.region = $1::TEXT::crdb_internal_region
+           AND ride_positions.ride_id IN (SELECT id FROM r) RETURNING 1 AS ok),
+     r2 AS (UPDATE rides SET rider_region = NULL, rider_id = NULL FROM r
+         WHERE rides.region = $1::TEXT::crdb_internal_region AND rides.id = r.id RETURNING 1 AS ok),
+     v AS (UPDATE vehicles SET owner_region = NULL, owner_id = NULL FROM verdict
+         WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.owner_id = $3::UUID AND verdict.code = 'ok'
+         RETURNING 1 AS ok)
+     SELECT verdict.code AS verdict, (SELECT count(*) FROM r) AS rides FROM verdict",
+);
+
+/// Takes the person out of everything that `region` keeps: their rides become anonymous
+/// and lose their positions, their retired vehicles have no owner.
+pub async fn erase_region(conn: &Conn, region: &RegionCode, epoch: i64, person: Uuid) -> Result<Verdict, DbError> {
+    loop {
+        let row = conn.one(&ERASE_REGION, &[region, &epoch, &person, &RIDES_AT_ONCE]).await?;
+        let verdict = verdict(&row)?;
+        if verdict != Verdict::Done || row.get::<i64>("rides")? < RIDES_AT_ONCE {
+            return Ok(verdict);
+        }
+    }
+}
+
+const ERASE: Statement = Statement::write(
+    "home.erase",
+    Reach::Named,
+    signed_sql!(
+        "me AS (SELECT password_hash, present_in, open_ride_id, reserved_until FROM users
+             WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
+         verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             WHEN EXISTS (SELECT 1 FROM me WHERE open_ride_id IS NOT NULL OR reserved_until > $5::TIMESTAMPTZ)
+               THEN 'still_riding'
+             WHEN NOT EXISTS (SELECT 1 FROM me WHERE password_hash = $8::TEXT AND present_in = $9::JSONB) THEN 'changed'
+             ELSE 'ok' END AS code),
+         d AS (DELETE FROM sessions
+             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
+               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING 1 AS ok),
+         r AS (DELETE FROM role_grants
+             WHERE role_grants.region = $1::TEXT::crdb_internal_region AND role_grants.user_id = $3::UUID
+               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING 1 AS ok),
+         p AS (DELETE FROM promo_redemptions
+             WHERE promo_redemptions.region = $1::TEXT::crdb_internal_region AND promo_redemptions.user_id = $3::UUID
+               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING 1 AS ok),
+         u AS (DELETE FROM users
+             WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID
+               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING users.id, users.version),
+         e AS (",
+        event_sql!(
+            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version + 1, 'user.erased', $1::TEXT, u.id,
+               $10::UUID, $10::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM u"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Deletes what the person's home knows of them. The quota that their promo codes used
+/// stays used: rides keep their promo code.
+pub async fn erase(conn: &Conn, signed: &Signed, leaving: &Leaving<'_>) -> Result<Verdict, DbError> {
+    let params = signed.params(&[&leaving.password_hash, leaving.present_in, &leaving.command]);
+    verdict(&conn.one(&ERASE, &params).await?)
+}
+
+const FIND_COMMAND: Statement = Statement::read(
+    "home.find_command",
+    Reach::Named,
+    "SELECT version FROM events WHERE region = $1::TEXT::crdb_internal_region
+       AND aggregate_type = 'user' AND aggregate_id = $2 AND command_id = $3 LIMIT 1",
+);
+
+/// Whether a command about the person has been carried out, as its event in the person's
+/// region says.
+pub async fn find_command(conn: &Conn, user: &UserRef, command: Uuid) -> Result<bool, DbError> {
+    Ok(conn.opt(&FIND_COMMAND, &[&user.region, &user.id, &command]).await?.is_some())
+}
+
+// Sessions, roles and redemptions are few by their own rules, so they come in one row.
+const FIND_PERSON: Statement = Statement::read(
+    "home.find_person",
+    Reach::Named,
+    "SELECT present_in, jsonb_build_object('id', id, 'home_region', region::TEXT, 'home_city', city,
+        'username', username, 'first_name', first_name, 'last_name', last_name, 'email', email,
+        'unused_recovery_codes', jsonb_array_length(recovery_hashes), 'present_in', present_in,
+        'version', version, 'created_at', created_at,
+        'reservation', CASE WHEN reserved_until IS NOT NULL THEN jsonb_build_object(
+            'region', reserved_region::TEXT, 'public_id', reserved_public_id, 'until', reserved_until) END,
+        'open_ride', CASE WHEN open_ride_id IS NOT NULL THEN jsonb_build_object(
+            'region', open_ride_region::TEXT, 'id', open_ride_id) END,
+        'sessions', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', id, 'device', device, 'created_at', created_at,
+            'seen_at', seen_at, 'expires_at', expires_at) ORDER BY created_at, id), '[]'::JSONB) FROM sessions
+          WHERE region = $1::TEXT::crdb_internal_region AND user_id = $2),
+        'roles', (SELECT coalesce(jsonb_agg(jsonb_build_object('role', role, 'city', nullif(city, ''),
+            'granted_at', granted_at) ORDER BY role, city), '[]'::JSONB) FROM role_grants
+          WHERE region = $1::TEXT::crdb_internal_region AND user_id = $2),
+        'promo_redemptions', (SELECT coalesce(jsonb_agg(jsonb_build_object('code', code,
+            'ride_region', ride_region::TEXT, 'ride_id', ride_id, 'redeemed_at', redeemed_at)
+            ORDER BY redeemed_at, ride_id), '[]'::JSONB) FROM promo_redemptions
+          WHERE region = $1::TEXT::crdb_internal_region AND user_id = $2)) AS item
+     FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $2",
+);
+
+/// What home keeps of a person, without anything that opens the account; and the other
+/// regions that keep something.
+pub async fn find_person(conn: &Conn, user: &UserRef) -> Result<Option<(Value, Vec<RegionCode>)>, DbError> {
+    let row = conn.opt(&FIND_PERSON, &[&user.region, &user.id]).await?;
+    row.map(|row| Ok((row.get("item")?, super::users::regions(&row, "present_in")?))).transpose()
+}
+
+/// Rows of one page of an export.
+pub const PAGE: usize = 1_000;
+
+/// A page's rows as JSON, each with the key that the next page begins behind.
+pub type Page<K> = Result<Vec<(K, Value)>, DbError>;
+
+fn page<K>(rows: &[Row], key: impl Fn(&Row) -> Result<K, DbError>) -> Page<K> {
+    rows.iter().map(|row| Ok((key(row)?, row.get("item")?))).collect()
+}
+
+const LIST_RIDES: Statement = Statement::read(
+    "home.list_rides",
+    Reach::Named,
+    "SELECT started_at, id, jsonb_build_object('id', id, 'city', city, 'vehicle_id', vehicle_id,
+        'vehicle_type', vehicle_type, 'started_at', started_at, 'start_lat', start_lat, 'start_lon', start_lon,
+        'start_place', start_place, 'ended_at', ended_at, 'end_lat', end_lat, 'end_lon', end_lon,
+        'end_place', end_place, 'outside_area', outside_area, 'distance_m', distance_m, 'currency', currency,
+        'unlock_minor', unlock_minor, 'per_minute_minor', per_minute_minor, 'out_of_area_minor', out_of_area_minor,
+        'promo_code', promo_code, 'promo_percent', promo_percent, 'promo_amount_minor', promo_amount_minor,
+        'minutes', minutes, 'charge_minor', charge_minor, 'discount_minor', discount_minor, 'fee_minor', fee_minor,
+        'total_minor', total_minor) AS item
+     FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2
+       AND started_at <= $3 AND (started_at < $3 OR id > $4)
+     ORDER BY started_at DESC, id LIMIT 1000",
+);
+
+/// A page of the person's rides in `region`, newest first.
+pub async fn list_rides(
+    conn: &Conn,
+    region: &RegionCode,
+    person: Uuid,
+    behind: (DateTime<Utc>, Uuid),
+) -> Page<(DateTime<Utc>, Uuid)> {
+    let rows = conn.rows(&LIST_RIDES, &[region, &person, &behind.0, &behind.1]).await?;
+    page(&rows, |row| Ok((row.get("started_at")?, row.get("id")?)))
+}
+
+const LIST_POSITIONS: Statement = Statement::read(
+    "home.list_positions",
+    Reach::Named,
+    "SELECT ride_id, at, jsonb_build_object('at', at, 'lat', lat, 'lon', lon) AS item FROM ride_positions
+     WHERE region = $1::TEXT::crdb_internal_region AND ride_id = ANY($2::UUID[])
+       AND (ride_id, at) > ($3::UUID, $4::TIMESTAMPTZ)
+     ORDER BY ride_id, at LIMIT 1000",
+);
+
+/// A page of the positions of these rides, ride by ride, in the order of time.
+pub async fn list_positions(
+    conn: &Conn,
+    region: &RegionCode,
+    rides: &[Uuid],
+    behind: (Uuid, DateTime<Utc>),
+) -> Page<(Uuid, DateTime<Utc>)> {
+    let rows = conn.rows(&LIST_POSITIONS, &[region, &rides, &behind.0, &behind.1]).await?;
+    page(&rows, |row| Ok((row.get("ride_id")?, row.get("at")?)))
+}
+
+const LIST_VEHICLES: Statement = Statement::read(
+    "home.list_vehicles",
+    Reach::Named,
+    "SELECT id, jsonb_build_object('id', id, 'public_id', public_id, 'city', city, 'type', type, 'status', status,
+        'code', code, 'brand', brand, 'colour', colour, 'note', note, 'battery', battery, 'lat', lat, 'lon', lon,
+        'place', place, 'version', version, 'created_at', created_at, 'changed_at', changed_at) AS item
+     FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2 AND id > $3
+     ORDER BY id LIMIT 1000",
+);
+
+/// A page of the vehicles that the person has in `region`, retired ones too.
+pub async fn list_vehicles(conn: &Conn, region: &RegionCode, person: Uuid, behind: Uuid) -> Page<Uuid> {
+    let rows = conn.rows(&LIST_VEHICLES, &[region, &person, &behind]).await?;
+    page(&rows, |row| row.get("id"))
+}
+
+const LIST_EVENTS_ABOUT: Statement = Statement::read(
+    "home.list_events_about",
+    Reach::Named,
+    "SELECT version, jsonb_build_object('aggregate_type', aggregate_type, 'aggregate_id', aggregate_id,
+        'version', version, 'action', action, 'actor_region', actor_region, 'actor_id', actor_id,
+        'command_id', command_id, 'occurred_at', occurred_at, 'lat', lat, 'lon', lon, 'metadata', metadata) AS item
+     FROM events WHERE region = $1::TEXT::crdb_internal_region AND aggregate_type = 'user' AND aggregate_id = $2
+       AND version > $3
+     ORDER BY version LIMIT 1000",
+);
+
+/// A page of the events of the person's own row that lie in `region`.
+pub async fn list_events_about(conn: &Conn, region: &RegionCode, person: Uuid, behind: i64) -> Page<i64> {
+    let rows = conn.rows(&LIST_EVENTS_ABOUT, &[region, &person, &behind]).await?;
+    page(&rows, |row| row.get("version"))
+}
+
+const LIST_EVENTS_BY: Statement = Statement::read(
+    "home.list_events_by",
+    Reach::Named,
+    "SELECT aggregate_type, aggregate_id, version, jsonb_build_object('aggregate_type', aggregate_type,
+        'aggregate_id', aggregate_id, 'version', version, 'action', action, 'actor_region', actor_region,
+        'actor_id', actor_id, 'command_id', command_id, 'occurred_at', occurred_at, 'lat', lat, 'lon', lon,
+        'metadata', metadata) AS item
+     FROM events WHERE region = $1::TEXT::crdb_internal_region AND actor_id = $2
+       AND (aggregate_type, aggregate_id, version) > ($3::TEXT, $4::UUID, $5::INT8)
+       AND NOT (aggregate_type = 'user' AND aggregate_id = $2)
+     ORDER BY aggregate_type, aggregate_id, version LIMIT 1000",
+);
+
+/// The key of an event in its region.
+pub type EventKey = (String, Uuid, i64);
+
+/// A page of the other events in `region` that the person caused.
+pub async fn list_events_by(conn: &Conn, region: &RegionCode, person: Uuid, behind: EventKey) -> Page<EventKey> {
+    let rows = conn.rows(&LIST_EVENTS_BY, &[region, &person, &behind.0, &behind.1, &behind.2]).await?;
+    page(&rows, |row| Ok((row.get("aggregate_type")?, row.get("aggregate_id")?, row.get("version")?)))
+}

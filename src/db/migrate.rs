@@ -1,0 +1,246 @@
+//! Schema: the database itself, its regions and survival goal, then refinery's
+//! migrations. Safe to run again, and two at once: whoever loses a race waits and
+//! looks again. One wrapper around refinery's transaction trait replaces the LOCALITY
+//! line where the engine has no regions, so the stored checksum is that of the file.
+
+use std::time::Duration;
+
+use refinery::{AsyncMigrate, Migration};
+use refinery_core::traits::r#async::{AsyncQuery, AsyncTransaction};
+use tokio_postgres::{Client, error::SqlState};
+
+use super::{
+    connect::Endpoint,
+    connect_once,
+    engine::{Engine, text},
+    error::{DbError, DbErrorKind},
+};
+use crate::domain::region::RegionCode;
+
+mod embedded {
+    refinery::embed_migrations!("migrations");
+}
+
+/// How the database is to be laid out.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// Regions of the catalogue; the first one is the primary region.
+    pub regions: Vec<RegionCode>,
+    /// Survive the loss of a region (slower writes) instead of a zone.
+    pub survive_region: bool,
+    /// Keep no replicas outside the home region (no stale reads elsewhere).
+    pub placement_restricted: bool,
+    /// Use the regions of the cluster, if it has any.
+    pub locality: bool,
+}
+
+/// Brings the schema up to this program's version. With `plan` it changes nothing and
+/// returns the SQL that it would send; otherwise it returns what it sent.
+pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec<String>, DbError> {
+    let mut done = create_database(endpoint, plan).await?;
+    let Ok(mut client) = connect_once(endpoint).await else {
+        // Only a plan gets here without a database: everything is still to be done.
+        done.extend(embedded::migrations::runner().get_migrations().iter().map(|m| sent(m.sql(), layout.locality)));
+        return Ok(done);
+    };
+    let _ = client.batch_execute("SET autocommit_before_ddl = off").await; // only where it exists
+    let _ = client.batch_execute("SET statement_timeout = 0").await;
+    for step in region_steps(&client, layout).await? {
+        if !plan && let Err(error) = client.batch_execute(&step).await {
+            tolerate(error, "migrate.regions")?;
+        }
+        done.push(step);
+    }
+    let localities = Engine::ask(&client).await?.regions || (plan && layout.locality && has_regions(&client).await?);
+    let before = version_of(&client).await?;
+    let pending = embedded::migrations::runner();
+    let pending = pending.get_migrations().iter().filter(|m| m.version() > before);
+    done.extend(pending.map(|m| sent(m.sql(), localities)));
+    if !plan {
+        apply(&mut Localised { client: &mut client, localities }).await?;
+    }
+    Ok(done)
+}
+
+/// The newest migration this program carries.
+#[must_use]
+pub fn newest() -> i32 {
+    embedded::migrations::runner().get_migrations().iter().map(Migration::version).max().unwrap_or(0)
+}
+
+/// The schema version of the database, 0 when there is none yet.
+pub async fn version_of(client: &Client) -> Result<i32, DbError> {
+    let known = "SELECT count(*)::TEXT FROM information_schema.tables WHERE table_name = 'refinery_schema_history'";
+    if text(client, known).await? == "0" {
+        return Ok(0);
+    }
+    let version = text(client, "SELECT coalesce(max(version), 0)::TEXT FROM refinery_schema_history").await?;
+    Ok(version.parse().unwrap_or(0))
+}
+
+async fn create_database(endpoint: &Endpoint, plan: bool) -> Result<Vec<String>, DbError> {
+    let name = endpoint.config.get_dbname().unwrap_or("movr").to_owned();
+    let exists = format!("SELECT count(*)::TEXT FROM pg_database WHERE datname = '{}'", name.replace('\'', "''"));
+    if let Ok(client) = connect_once(endpoint).await
+        && text(&client, &exists).await? == "1"
+    {
+        return Ok(Vec::new());
+    }
+    // Both engines have a database of this name from the start.
+    let client = connect_once(&endpoint.with_database("postgres")).await?;
+    let step = format!("CREATE DATABASE \"{}\"", name.replace('"', "\"\""));
+    if text(&client, &exists).await? == "1" {
+        return Ok(Vec::new());
+    }
+    if !plan && let Err(error) = client.batch_execute(&step).await {
+        tolerate(error, "migrate.database")?;
+    }
+    Ok(vec![step])
+}
+
+async fn has_regions(client: &Client) -> Result<bool, DbError> {
+    Ok(Engine::ask(client).await?.cockroach
+        && text(client, "SELECT count(*)::TEXT FROM [SHOW REGIONS FROM CLUSTER]").await.is_ok_and(|n| n != "0"))
+}
+
+/// What is missing of regions, survival goal and placement, or of the region type.
+async fn region_steps(client: &Client, layout: &Layout) -> Result<Vec<String>, DbError> {
+    if layout.locality && has_regions(client).await? {
+        return cluster_steps(client, layout).await;
+    }
+    let of_type = "SELECT coalesce(string_agg(e.enumlabel, ','), '') FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid \
+                   WHERE t.typname = 'crdb_internal_region'";
+    let known = text(client, of_type).await?;
+    if known.is_empty() {
+        let list: Vec<_> = layout.regions.iter().map(|r| format!("'{r}'")).collect();
+        return Ok(vec![format!("CREATE TYPE crdb_internal_region AS ENUM ({})", list.join(", "))]);
+    }
+    let missing = layout.regions.iter().filter(|r| !known.split(',').any(|k| k == r.as_str()));
+    Ok(missing.map(|r| format!("ALTER TYPE crdb_internal_region ADD VALUE IF NOT EXISTS '{r}'")).collect())
+}
+
+async fn cluster_steps(client: &Client, layout: &Layout) -> Result<Vec<String>, DbError> {
+    let name = text(client, "SELECT current_database()").await?;
+    let primary = text(client, "SELECT coalesce(max(region), '') FROM [SHOW REGIONS FROM DATABASE] WHERE \"primary\"")
+        .await
+        .unwrap_or_default();
+    let mut steps = Vec::new();
+    if primary.is_empty()
+        && let Some(first) = layout.regions.first()
+    {
+        steps.push(format!("ALTER DATABASE \"{name}\" PRIMARY REGION \"{first}\""));
+    }
+    for region in layout.regions.iter().filter(|r| Some(*r) != layout.regions.first()) {
+        steps.push(format!("ALTER DATABASE \"{name}\" ADD REGION IF NOT EXISTS \"{region}\""));
+    }
+    let goal = if layout.survive_region { "REGION" } else { "ZONE" };
+    steps.push(format!("ALTER DATABASE \"{name}\" SURVIVE {goal} FAILURE"));
+    if layout.placement_restricted {
+        steps.push("SET enable_multiregion_placement_policy = on".to_owned());
+        steps.push(format!("ALTER DATABASE \"{name}\" PLACEMENT RESTRICTED"));
+    }
+    Ok(steps)
+}
+
+/// Runs what is pending: in one group on an empty database (many schema changes one by
+/// one take minutes on a cluster that spans oceans), one by one later.
+async fn apply(client: &mut Localised<'_>) -> Result<(), DbError> {
+    let mut last = None;
+    for attempt in 0..20_u64 {
+        let grouped = version_of(client.client).await? == 0;
+        let runner = embedded::migrations::runner().set_grouped(grouped);
+        match runner.run_async(client).await {
+            Ok(_) => return Ok(()),
+            Err(error) if raced(&error) => {
+                tracing::info!("another migration is under way; waiting");
+                let _ = client.client.batch_execute("ROLLBACK").await;
+                tokio::time::sleep(Duration::from_millis(100 + 100 * attempt)).await;
+                last = Some(error);
+            }
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+    Err(last.as_ref().map_or_else(|| DbError::new(DbErrorKind::Bug, "migrate", "never ran"), failed))
+}
+
+fn failed(error: &refinery::Error) -> DbError {
+    let driver = driver_error(error).and_then(|e| e.as_db_error());
+    let cause = driver.map_or_else(String::new, |e| format!(": {} {}", e.code().code(), e.message()));
+    DbError::new(DbErrorKind::Bug, "migrate", format!("{error}{cause}"))
+}
+
+fn driver_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a tokio_postgres::Error> {
+    let mut source = Some(error);
+    while let Some(error) = source {
+        if let Some(driver) = error.downcast_ref() {
+            return Some(driver);
+        }
+        source = error.source();
+    }
+    None
+}
+
+/// Somebody else made the same thing at the same time.
+fn raced(error: &refinery::Error) -> bool {
+    driver_error(error).and_then(tokio_postgres::Error::code).is_some_and(is_race)
+}
+
+fn is_race(code: &SqlState) -> bool {
+    // Serialization, deadlock, unique violation, and duplicate database, object, table, type.
+    matches!(code.code(), "40001" | "40P01" | "23505" | "42P04" | "42710" | "42P07" | "XX000" | "55006")
+}
+
+fn tolerate(error: tokio_postgres::Error, step: &'static str) -> Result<(), DbError> {
+    if error.code().is_some_and(is_race) { Ok(()) } else { Err(DbError::from_driver(error, step, false)) }
+}
+
+/// The text of a migration as it is sent: LOCALITY lines become `;` without regions.
+fn sent(sql: Option<&str>, localities: bool) -> String {
+    let line = |line: &str| match line.strip_prefix("LOCALITY ") {
+        Some(_) if !localities => ";".to_owned(),
+        _ => line.to_owned(),
+    };
+    sql.unwrap_or_default().lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+struct Localised<'a> {
+    client: &'a mut Client,
+    localities: bool,
+}
+
+impl AsyncTransaction for Localised<'_> {
+    type Error = tokio_postgres::Error;
+
+    async fn execute<'a, T: Iterator<Item = &'a str> + Send + 'a>(
+        &'a mut self,
+        queries: T,
+    ) -> Result<usize, Self::Error> {
+        let queries: Vec<String> = queries.map(|q| sent(Some(q), self.localities)).collect();
+        AsyncTransaction::execute(self.client, queries.iter().map(String::as_str)).await
+    }
+}
+
+impl AsyncQuery<Vec<Migration>> for Localised<'_> {
+    async fn query<'a>(&'a mut self, query: &'a str) -> Result<Vec<Migration>, Self::Error> {
+        AsyncQuery::query(self.client, query).await
+    }
+}
+
+impl AsyncMigrate for Localised<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_says_where_it_lives_and_the_line_goes_without_regions() {
+        for migration in embedded::migrations::runner().get_migrations() {
+            let sql = migration.sql().unwrap();
+            let tables = sql.lines().filter(|l| l.starts_with("CREATE TABLE")).count();
+            let here = sent(Some(sql), false);
+            assert_eq!(sql.lines().filter(|l| l.starts_with("LOCALITY ")).count(), tables, "{migration}");
+            assert_eq!(here.lines().filter(|l| *l == ";").count(), tables, "{migration}");
+            assert_eq!(sent(Some(sql), true), sql.trim_end_matches('\n'), "{migration}");
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! Rides: start, positions, end, receipts. Starting and ending are one statement each
+//! that touches the ride's region and the rider's home, does everything or nothing, and
+//! reads no GLOBAL row.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::{
+    error::DbError,
+    row::Row,
+    statement::{Conn, Reach, Statement},
+    verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
+};
+use crate::domain::{geo::Point, region::RegionCode, ride::RideRef, vehicle::PublicVehicle};
+
+/// Every statement of this file.
+pub const ALL: &[&Statement] = &[&START, &END, &ADD_POSITIONS, &LIST, &FIND];
+
+/// The price terms that a ride copies when it starts.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// ISO code.
+    pub currency: String,
+    /// To unlock, in minor units.
+    pub unlock_minor: i64,
+    /// For each started minute, in minor units.
+    pub per_minute_minor: i64,
+    /// For leaving the vehicle outside the service area, in minor units.
+    pub out_of_area_minor: i64,
+    /// The promo code, if one was given.
+    pub promo: Option<Promo>,
+}
+
+/// A promo code as a ride copies it.
+#[derive(Debug, Clone)]
+pub struct Promo {
+    /// The code.
+    pub code: String,
+    /// Percent off the charge, or
+    pub percent: Option<i64>,
+    /// an amount off the charge, in minor units.
+    pub amount_minor: Option<i64>,
+    /// How often one rider may use it.
+    pub per_rider_limit: i64,
+}
+
+/// What starting a ride needs besides the person.
+#[derive(Debug, Clone)]
+pub struct NewRide {
+    /// The id that the form carried, in the vehicle's region.
+    pub ride: RideRef,
+    /// The vehicle as the page showed it.
+    pub vehicle: PublicVehicle,
+    /// City that the page said.
+    pub city: String,
+    /// Type that the page said.
+    pub kind: String,
+    /// The price terms.
+    pub terms: Terms,
+}
+
+const START: Statement = Statement::write(
+    "rides.start",
+    Reach::Named,
+    signed_sql!(
+        "vg AS (SELECT 1 AS ok FROM region_gates
+             WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
+         u AS (SELECT open_ride_id, reserved_public_id, reserved_until FROM users
+             WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
+         v AS (SELECT status, city, type, reserved_by, reserved_until FROM vehicles
+             WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID),
+         old AS (SELECT rider_id FROM rides WHERE region = $8::TEXT::crdb_internal_region AND id = $13::UUID),
+         verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN EXISTS (SELECT 1 FROM old WHERE rider_id = $3::UUID) THEN 'already'
+             WHEN EXISTS (SELECT 1 FROM old) THEN 'form_used'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM vg) THEN 'gate'
+             WHEN EXISTS (SELECT 1 FROM u WHERE open_ride_id IS NOT NULL) THEN 'already_riding'
+             WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'vehicle_gone'
+             WHEN EXISTS (SELECT 1 FROM v WHERE city <> $11::TEXT OR type <> $12::TEXT) THEN 'vehicle_moved'
+             WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use') THEN 'vehicle_taken'
+             WHEN EXISTS (SELECT 1 FROM v WHERE status <> 'available') THEN 'vehicle_out'
+             WHEN EXISTS (SELECT 1 FROM v WHERE reserved_until > $5::TIMESTAMPTZ AND reserved_by <> $3::UUID)
+               THEN 'vehicle_reserved'
+             WHEN EXISTS (SELECT 1 FROM u WHERE reserved_until > $5::TIMESTAMPTZ AND reserved_public_id <> $9::UUID)
+               THEN 'already_reserved'
+             WHEN $18::TEXT IS NOT NULL AND (SELECT count(*) FROM promo_redemptions
+                 WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND code = $18::TEXT) >= $21::INT8
+               THEN 'promo_used'
+             WHEN $18::TEXT IS NOT NULL AND NOT EXISTS (SELECT 1 FROM promo_quotas
+                 WHERE region = $8::TEXT::crdb_internal_region AND code = $18::TEXT AND remaining > 0)
+               THEN 'promo_exhausted'
+             ELSE 'ok' END AS code),
+         u2 AS (UPDATE users SET open_ride_region = $8::TEXT::crdb_internal_region, open_ride_id = $13::UUID,
+               reserved_region = NULL, reserved_public_id = NULL, reserved_until = NULL,
+               present_in = CASE WHEN present_in @> jsonb_build_array($8::TEXT) THEN present_in
+                                 ELSE present_in || jsonb_build_array($8::TEXT) END
+             FROM verdict
+             WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID
+               AND users.open_ride_id IS NULL AND code = 'ok'
+             RETURNING users.id),
+         v2 AS (UPDATE vehicles SET status = 'in_use', open_ride_id = $13::UUID, version = version + 1,
+               reserved_region = NULL, reserved_by = NULL, reserved_until = NULL, changed_at = $5::TIMESTAMPTZ
+             FROM u2
+             WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.public_id = $9::UUID
+               AND vehicles.status = 'available'
+             RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon, vehicles.place),
+         q2 AS (UPDATE promo_quotas SET remaining = remaining - 1 FROM v2
+             WHERE promo_quotas.region = $8::TEXT::crdb_internal_region AND promo_quotas.code = $18::TEXT
+               AND promo_quotas.remaining > 0
+             RETURNING promo_quotas.code),
+         p2 AS (INSERT INTO promo_redemptions (region, user_id, code, ride_region, ride_id, redeemed_at)
+             SELECT $1::TEXT::crdb_internal_region, $3::UUID, q2.code, $8::TEXT::crdb_internal_region, $13::UUID,
+               $5::TIMESTAMPTZ FROM q2 RETURNING code),
+         r2 AS (INSERT INTO rides (region, id, city, vehicle_id, vehicle_type, rider_region, rider_id, started_at,
+               start_lat, start_lon, start_place, unlock_minor, per_minute_minor, out_of_area_minor, currency,
+               promo_code, promo_percent, promo_amount_minor, version)
+             SELECT $8::TEXT::crdb_internal_region, $13::UUID, $11::TEXT, v2.id, $12::TEXT,
+               $1::TEXT::crdb_internal_region, $3::UUID, $5::TIMESTAMPTZ, v2.lat, v2.lon, v2.place, $14::INT8, $15::INT8,
+               $16::INT8, $17::TEXT, $18::TEXT, $19::INT8, $20::INT8, 1
+             FROM v2 RETURNING id),
+         e AS (",
+        event_sql!(
+            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'ride.started', $1::TEXT, $3::UUID,
+               $13::UUID, $13::UUID, $5::TIMESTAMPTZ, $10::INT8, v2.lat, v2.lon, '{}'::JSONB FROM v2"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Starts a ride: exactly once, for whoever is first.
+pub async fn start(conn: &Conn, signed: &Signed, new: &NewRide, epoch: i64) -> Result<Verdict, DbError> {
+    let terms = &new.terms;
+    let code = terms.promo.as_ref().map(|p| p.code.as_str());
+    let percent = terms.promo.as_ref().and_then(|p| p.percent);
+    let amount = terms.promo.as_ref().and_then(|p| p.amount_minor);
+    let limit = terms.promo.as_ref().map(|p| p.per_rider_limit);
+    let params = signed.params(&[
+        &new.vehicle.region,
+        &new.vehicle.public_id,
+        &epoch,
+        &new.city,
+        &new.kind,
+        &new.ride.id,
+        &terms.unlock_minor,
+        &terms.per_minute_minor,
+        &terms.out_of_area_minor,
+        &terms.currency,
+        &code,
+        &percent,
+        &amount,
+        &limit,
+    ]);
+    verdict(&conn.one(&START, &params).await?)
+}
+
+/// Where and how a ride ends.
+#[derive(Debug, Clone)]
+pub struct RideEnd {
+    /// The ride.
+    pub ride: RideRef,
+    /// City that the page said: its service area decided about the fee.
+    pub city: String,
+    /// Where the vehicle is left.
+    pub at: Point,
+    /// The same as a cell.
+    pub cell: i64,
+    /// The same in words.
+    pub place: String,
+    /// Outside the city's service area, so the stated fee is due.
+    pub outside_area: bool,
+    /// The vehicle's new public id.
+    pub public_id: Uuid,
+}
+
+const END: Statement = Statement::write(
+    "rides.end",
+    Reach::Named,
+    signed_sql!(
+        "rg AS (SELECT 1 AS ok FROM region_gates
+             WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
+         r AS (SELECT city, started_at, start_lat, start_lon, ended_at, unlock_minor, per_minute_minor, out_of_area_minor,
+               promo_percent, promo_amount_minor FROM rides
+             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND rider_id = $3::UUID),
+         verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM r) THEN 'no_such_ride'
+             WHEN EXISTS (SELECT 1 FROM r WHERE ended_at IS NOT NULL) THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM rg) THEN 'gate'
+             WHEN EXISTS (SELECT 1 FROM r WHERE city <> $17::TEXT) THEN 'form_used'
+             ELSE 'ok' END AS code),
+         way AS (SELECT lat, lon, at FROM ride_positions WHERE region = $8::TEXT::crdb_internal_region AND ride_id = $9::UUID
+             UNION ALL SELECT start_lat, start_lon, started_at FROM r
+             UNION ALL SELECT $12::FLOAT8, $13::FLOAT8, $5::TIMESTAMPTZ),
+         leg AS (SELECT lat, lon, lag(lat) OVER (ORDER BY at) AS lat0, lag(lon) OVER (ORDER BY at) AS lon0 FROM way),
+         d AS (SELECT coalesce(round(sum(12742017.6 * asin(sqrt(least(1.0::FLOAT8,
+                 power(sin(radians(lat - lat0) / 2.0), 2.0)
+                 + cos(radians(lat0)) * cos(radians(lat)) * power(sin(radians(lon - lon0) / 2.0), 2.0)))))), 0.0)::INT8 AS m
+             FROM leg WHERE lat0 IS NOT NULL),
+         t AS (SELECT greatest(1, ceil(extract(epoch FROM ($5::TIMESTAMPTZ - started_at)) / 60.0)::INT8) AS minutes,
+               unlock_minor, per_minute_minor, promo_percent, promo_amount_minor,
+               CASE WHEN $14::BOOL THEN out_of_area_minor ELSE 0 END AS fee FROM r),
+         c AS (SELECT minutes, fee, promo_percent, promo_amount_minor, unlock_minor + minutes * per_minute_minor AS charge FROM t),
+         f AS (SELECT minutes, fee, charge, CASE
+               WHEN promo_percent IS NOT NULL THEN floor((charge * promo_percent)::NUMERIC / 100)::INT8
+               WHEN promo_amount_minor IS NOT NULL THEN least(promo_amount_minor, charge)
+               ELSE 0 END AS discount FROM c),
+         r2 AS (UPDATE rides SET ended_at = $5::TIMESTAMPTZ, end_lat = $12::FLOAT8, end_lon = $13::FLOAT8,
+               end_place = $11::TEXT, outside_area = $14::BOOL, distance_m = d.m, minutes = f.minutes,
+               charge_minor = f.charge, discount_minor = f.discount, fee_minor = f.fee,
+               total_minor = f.charge - f.discount + f.fee, version = version + 1
+             FROM d, f, verdict
+             WHERE rides.region = $8::TEXT::crdb_internal_region AND rides.id = $9::UUID AND code = 'ok'
+             RETURNING rides.vehicle_id),
+         v2 AS (UPDATE vehicles SET status = 'available', open_ride_id = NULL, lat = $12::FLOAT8, lon = $13::FLOAT8,
+               cell = $15::INT8, place = $11::TEXT, public_id = $16::UUID, version = version + 1, changed_at = $5::TIMESTAMPTZ
+             FROM r2 WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = r2.vehicle_id
+             RETURNING vehicles.id, vehicles.version),
+         u2 AS (UPDATE users SET open_ride_region = NULL, open_ride_id = NULL FROM r2
+             WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND users.open_ride_id = $9::UUID
+             RETURNING users.id),
+         e AS (",
+        event_sql!(
+            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'ride.ended', $1::TEXT, $3::UUID,
+               $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $10::INT8, $12::FLOAT8, $13::FLOAT8, '{}'::JSONB FROM v2"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Ends the person's own ride: distance and fare are computed from what is stored.
+pub async fn end(conn: &Conn, signed: &Signed, end: &RideEnd, epoch: i64) -> Result<Verdict, DbError> {
+    let (lat, lon) = (end.at.lat(), end.at.lon());
+    let params = signed.params(&[
+        &end.ride.region,
+        &end.ride.id,
+        &epoch,
+        &end.place,
+        &lat,
+        &lon,
+        &end.outside_area,
+        &end.cell,
+        &end.public_id,
+        &end.city,
+    ]);
+    verdict(&conn.one(&END, &params).await?)
+}
+
+const ADD_POSITIONS: Statement = Statement::write(
+    "rides.add_positions",
+    Reach::Named,
+    signed_sql!(
+        "rg AS (SELECT 1 AS ok FROM region_gates
+             WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
+         r AS (SELECT started_at, ended_at FROM rides
+             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND rider_id = $3::UUID),
+         verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM r) THEN 'no_such_ride'
+             WHEN EXISTS (SELECT 1 FROM r WHERE ended_at IS NOT NULL) THEN 'ride_ended'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM rg) THEN 'gate'
+             ELSE 'ok' END AS code),
+         p AS (INSERT INTO ride_positions (region, ride_id, at, lat, lon)
+             SELECT $8::TEXT::crdb_internal_region, $9::UUID, n.at, n.lat, n.lon
+             FROM unnest($11::TIMESTAMPTZ[], $12::FLOAT8[], $13::FLOAT8[]) AS n (at, lat, lon), verdict, r
+             WHERE code = 'ok' AND n.at > r.started_at AND n.at <= $5::TIMESTAMPTZ
+             ON CONFLICT (region, ride_id, at) DO NOTHING RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Notes where the person's open ride has been. Positions before the start or in the
+/// future are dropped; sending a batch twice notes it once. The positions are their own
+/// record, so there is no event.
+pub async fn add_positions(
+    conn: &Conn,
+    signed: &Signed,
+    ride: &RideRef,
+    epoch: i64,
+    positions: &[(DateTime<Utc>, Point)],
+) -> Result<Verdict, DbError> {
+    let times: Vec<_> = positions.iter().map(|(at, _)| *at).collect();
+    let lats: Vec<_> = positions.iter().map(|(_, p)| p.lat()).collect();
+    let lons: Vec<_> = positions.iter().map(|(_, p)| p.lon()).collect();
+    let params = signed.params(&[&ride.region, &ride.id, &epoch, &times, &lats, &lons]);
+    verdict(&conn.one(&ADD_POSITIONS, &params).await?)
+}
+
+/// How a ride ended, and what is owed.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Where.
+    pub point: Point,
+    /// Where, in words.
+    pub place: String,
+    /// Outside the service area.
+    pub outside_area: bool,
+    /// Way, in metres.
+    pub distance_m: i64,
+    /// Started minutes.
+    pub minutes: i64,
+    /// Unlocking and minutes, in minor units.
+    pub charge_minor: i64,
+    /// Off by promo code, in minor units.
+    pub discount_minor: i64,
+    /// For leaving it outside the area, in minor units.
+    pub fee_minor: i64,
+    /// Owed, in minor units.
+    pub total_minor: i64,
+}
+
+/// A ride as its rider sees it.
+#[derive(Debug, Clone)]
+pub struct Ride {
+    /// The ride.
+    pub ride: RideRef,
+    /// Slug of its city.
+    pub city: String,
+    /// Code of the vehicle's type.
+    pub kind: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// Where it began.
+    pub start: Point,
+    /// The same in words.
+    pub start_place: String,
+    /// ISO code.
+    pub currency: String,
+    /// To unlock, in minor units.
+    pub unlock_minor: i64,
+    /// For each started minute, in minor units.
+    pub per_minute_minor: i64,
+    /// The fee for leaving it outside the area, in minor units.
+    pub out_of_area_minor: i64,
+    /// The promo code it was started with.
+    pub promo_code: Option<String>,
+    /// Percent off.
+    pub promo_percent: Option<i64>,
+    /// Amount off, in minor units.
+    pub promo_amount_minor: Option<i64>,
+    /// Absent while it is open.
+    pub ended: Option<Ended>,
+}
+
+fn ride(row: &Row) -> Result<Ride, DbError> {
+    let ended_at: Option<DateTime<Utc>> = row.get("ended_at")?;
+    let ended = match ended_at {
+        None => None,
+        Some(at) => Some(Ended {
+            at,
+            point: row.point("end_lat", "end_lon")?,
+            place: row.get("end_place")?,
+            outside_area: row.get("outside_area")?,
+            distance_m: row.get("distance_m")?,
+            minutes: row.get("minutes")?,
+            charge_minor: row.get("charge_minor")?,
+            discount_minor: row.get("discount_minor")?,
+            fee_minor: row.get("fee_minor")?,
+            total_minor: row.get("total_minor")?,
+        }),
+    };
+    Ok(Ride {
+        ride: RideRef { region: row.region("region")?, id: row.get("id")? },
+        city: row.get("city")?,
+        kind: row.get("vehicle_type")?,
+        started_at: row.get("started_at")?,
+        start: row.point("start_lat", "start_lon")?,
+        start_place: row.get("start_place")?,
+        currency: row.get("currency")?,
+        unlock_minor: row.get("unlock_minor")?,
+        per_minute_minor: row.get("per_minute_minor")?,
+        out_of_area_minor: row.get("out_of_area_minor")?,
+        promo_code: row.get("promo_code")?,
+        promo_percent: row.get("promo_percent")?,
+        promo_amount_minor: row.get("promo_amount_minor")?,
+        ended,
+    })
+}
+
+const LIST: Statement = Statement::read(
+    "rides.list_own",
+    Reach::Named,
+    "SELECT region::TEXT AS region, id, city, vehicle_type, started_at, start_lat, start_lon, start_place, currency,
+        unlock_minor, per_minute_minor, out_of_area_minor, promo_code, promo_percent, promo_amount_minor,
+        ended_at, end_lat, end_lon, end_place, outside_area, distance_m, minutes, charge_minor, discount_minor,
+        fee_minor, total_minor
+     FROM rides
+     WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2
+       AND started_at <= $3 AND (started_at < $3 OR id > $4)
+     ORDER BY started_at DESC, id LIMIT $5",
+);
+
+/// A person's rides in `region` behind `(started_at, id)`, newest first.
+pub async fn list_own(
+    conn: &Conn,
+    region: &RegionCode,
+    rider: Uuid,
+    behind: (DateTime<Utc>, Uuid),
+    limit: i64,
+) -> Result<Vec<Ride>, DbError> {
+    let params: [&(dyn ToSql + Sync); 5] = [region, &rider, &behind.0, &behind.1, &limit];
+    conn.rows(&LIST, &params).await?.iter().map(ride).collect()
+}
+
+const FIND: Statement = Statement::read(
+    "rides.find_own",
+    Reach::Named,
+    "SELECT region::TEXT AS region, id, city, vehicle_type, started_at, start_lat, start_lon, start_place, currency,
+        unlock_minor, per_minute_minor, out_of_area_minor, promo_code, promo_percent, promo_amount_minor,
+        ended_at, end_lat, end_lon, end_place, outside_area, distance_m, minutes, charge_minor, discount_minor,
+        fee_minor, total_minor,
+        (SELECT coalesce(jsonb_agg(jsonb_build_array(lat, lon) ORDER BY at), '[]'::JSONB) FROM ride_positions
+          WHERE region = $1::TEXT::crdb_internal_region AND ride_id = $2) AS way
+     FROM rides WHERE region = $1::TEXT::crdb_internal_region AND id = $2 AND rider_id = $3",
+);
+
+/// One ride of a person, with the positions noted on the way.
+pub async fn find_own(conn: &Conn, wanted: &RideRef, rider: Uuid) -> Result<Option<(Ride, Vec<Point>)>, DbError> {
+    let Some(row) = conn.opt(&FIND, &[&wanted.region, &wanted.id, &rider]).await? else {
+        return Ok(None);
+    };
+    let way: Value = row.get("way")?;
+    let pairs: Vec<[f64; 2]> = serde_json::from_value(way).unwrap_or_default();
+    let way = pairs.iter().filter_map(|[lat, lon]| Point::new(*lat, *lon).ok()).collect();
+    Ok(Some((ride(&row)?, way)))
+}

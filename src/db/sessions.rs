@@ -1,0 +1,277 @@
+//! Sessions and what every signed-in page needs to know of its visitor. The row at
+//! home is the truth; the cookie's copy only bridges five minutes abroad. The secret
+//! itself is never stored, only its SHA-256.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{
+    error::DbError,
+    row::Row,
+    statement::{Conn, Reach, Statement},
+    verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
+};
+use crate::domain::{people::UserRef, region::RegionCode, ride::RideRef};
+
+/// Every statement of this file.
+pub const ALL: &[&Statement] = &[&CHECK, &LIST, &START, &PRUNE, &TOUCH, &END, &END_OTHERS];
+
+/// A reservation as the rider's own row remembers it.
+#[derive(Debug, Clone)]
+pub struct Reservation {
+    /// Region of the vehicle.
+    pub region: RegionCode,
+    /// Its public id.
+    pub public_id: Uuid,
+    /// When it lapses.
+    pub until: DateTime<Utc>,
+}
+
+/// The person behind a good session, as the home region knows them now.
+#[derive(Debug, Clone)]
+pub struct Visitor {
+    /// Home city.
+    pub city: String,
+    /// First name, for the person's own pages.
+    pub first_name: String,
+    /// Roles as `role:city`.
+    pub roles: Vec<String>,
+    /// Regions that hold rides or vehicles of the person.
+    pub present_in: Vec<RegionCode>,
+    /// The open ride.
+    pub open_ride: Option<RideRef>,
+    /// The reservation, lapsed or not.
+    pub reservation: Option<Reservation>,
+    /// When the session was last noted as used.
+    pub seen_at: DateTime<Utc>,
+}
+
+const CHECK: Statement = Statement::read(
+    "sessions.check",
+    Reach::Named,
+    "SELECT u.city, u.first_name, u.present_in, u.open_ride_region::TEXT AS open_ride_region, u.open_ride_id,
+        u.reserved_region::TEXT AS reserved_region, u.reserved_public_id, u.reserved_until, s.seen_at,
+        (SELECT coalesce(string_agg(role || ':' || city, ','), '') FROM role_grants
+          WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3) AS roles
+     FROM sessions s JOIN users u ON u.region = s.region AND u.id = s.user_id
+     WHERE s.region = $1::TEXT::crdb_internal_region AND s.id = $2 AND s.user_id = $3 AND s.token_hash = $4
+       AND s.expires_at > $5 AND s.seen_at > $6
+       AND u.region = $1::TEXT::crdb_internal_region AND u.id = $3",
+);
+
+/// The visitor, if the session is good.
+pub async fn check(conn: &Conn, signed: &Signed) -> Result<Option<Visitor>, DbError> {
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+        [&signed.user.region, &signed.session, &signed.user.id, &signed.token_hash, &signed.now, &signed.idle_since];
+    conn.opt(&CHECK, &params).await?.map(|row| visitor(&row)).transpose()
+}
+
+fn visitor(row: &Row) -> Result<Visitor, DbError> {
+    let roles: &str = row.get("roles")?;
+    let reservation = match row.opt_ref("reserved_region", "reserved_public_id")? {
+        Some((region, public_id)) => Some(Reservation { region, public_id, until: row.get("reserved_until")? }),
+        None => None,
+    };
+    Ok(Visitor {
+        city: row.get("city")?,
+        first_name: row.get("first_name")?,
+        roles: roles.split(',').filter(|r| !r.is_empty()).map(str::to_owned).collect(),
+        present_in: super::users::regions(row, "present_in")?,
+        open_ride: row.opt_ref("open_ride_region", "open_ride_id")?.map(|(region, id)| RideRef { region, id }),
+        reservation,
+        seen_at: row.get("seen_at")?,
+    })
+}
+
+/// One session in a person's list.
+#[derive(Debug, Clone)]
+pub struct SessionRow {
+    /// Id, which is no secret.
+    pub id: Uuid,
+    /// Browser and system as it named itself.
+    pub device: String,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When it was last noted as used.
+    pub seen_at: DateTime<Utc>,
+}
+
+const LIST: Statement = Statement::read(
+    "sessions.list",
+    Reach::Named,
+    "SELECT id, device, created_at, seen_at FROM sessions
+     WHERE region = $1::TEXT::crdb_internal_region AND user_id = $2 AND expires_at > $3 AND seen_at > $4
+     ORDER BY seen_at DESC, id LIMIT 50",
+);
+
+/// The person's good sessions, last used first, at most 50.
+pub async fn list(
+    conn: &Conn,
+    user: &UserRef,
+    now: DateTime<Utc>,
+    idle: DateTime<Utc>,
+) -> Result<Vec<SessionRow>, DbError> {
+    let rows = conn.rows(&LIST, &[&user.region, &user.id, &now, &idle]).await?;
+    let read = |row: &Row| {
+        Ok(SessionRow {
+            id: row.get("id")?,
+            device: row.get("device")?,
+            created_at: row.get("created_at")?,
+            seen_at: row.get("seen_at")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// What a new session is made of.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Id, which is no secret.
+    pub id: Uuid,
+    /// Hash of the secret.
+    pub token_hash: String,
+    /// Browser and system as it named itself.
+    pub device: String,
+    /// Absolute end.
+    pub expires_at: DateTime<Utc>,
+}
+
+const START: Statement = Statement::write(
+    "sessions.start",
+    Reach::Named,
+    concat!(
+        "WITH g AS (SELECT 1 AS ok FROM region_gates
+           WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+         u AS (SELECT password_hash FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
+         old AS (SELECT 1 AS ok FROM sessions
+           WHERE region = $1::TEXT::crdb_internal_region AND id = $4::UUID AND token_hash = $5::TEXT),
+         verdict AS (SELECT CASE
+             WHEN EXISTS (SELECT 1 FROM old) THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             WHEN NOT EXISTS (SELECT 1 FROM u WHERE password_hash = $6::TEXT) THEN 'changed'
+             ELSE 'ok' END AS code),
+         n AS (INSERT INTO sessions (region, id, user_id, token_hash, device, created_at, seen_at, expires_at)
+             SELECT $1::TEXT::crdb_internal_region, $4::UUID, $3::UUID, $5::TEXT, $7::TEXT, $8::TIMESTAMPTZ,
+               $8::TIMESTAMPTZ, $9::TIMESTAMPTZ FROM verdict WHERE code = 'ok' RETURNING id),
+         e AS (",
+        event_sql!(
+            "SELECT $1::TEXT::crdb_internal_region, 'session', n.id, 1, 'session.started', $1::TEXT, $3::UUID,
+               n.id, n.id, $8::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM n"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Begins a session for the person whose password hash is still `password_hash`.
+pub async fn start(
+    conn: &Conn,
+    user: &UserRef,
+    epoch: i64,
+    new: &NewSession,
+    password_hash: &str,
+    now: DateTime<Utc>,
+) -> Result<Verdict, DbError> {
+    let row = conn
+        .one(
+            &START,
+            &[
+                &user.region,
+                &epoch,
+                &user.id,
+                &new.id,
+                &new.token_hash,
+                &password_hash,
+                &new.device,
+                &now,
+                &new.expires_at,
+            ],
+        )
+        .await?;
+    verdict(&row)
+}
+
+const PRUNE: Statement = Statement::write(
+    "sessions.prune",
+    Reach::Named,
+    "DELETE FROM sessions WHERE region = $1::TEXT::crdb_internal_region AND user_id = $2
+       AND (expires_at <= $3 OR seen_at <= $4)
+       AND EXISTS (SELECT 1 FROM region_gates WHERE region = $1::TEXT::crdb_internal_region
+                   AND write_state = 'writable' AND epoch = $5)",
+);
+
+/// Forgets the person's sessions that have ended by time.
+pub async fn prune(
+    conn: &Conn,
+    user: &UserRef,
+    epoch: i64,
+    now: DateTime<Utc>,
+    idle: DateTime<Utc>,
+) -> Result<(), DbError> {
+    conn.rows(&PRUNE, &[&user.region, &user.id, &now, &idle, &epoch]).await.map(drop)
+}
+
+const TOUCH: Statement = Statement::write(
+    "sessions.touch",
+    Reach::Named,
+    signed_sql!(
+        "u AS (UPDATE sessions SET seen_at = $5::TIMESTAMPTZ
+            WHERE region = $1::TEXT::crdb_internal_region AND id = $2::UUID AND user_id = $3::UUID
+              AND EXISTS (SELECT 1 FROM s) AND EXISTS (SELECT 1 FROM g) RETURNING 1 AS ok)
+         SELECT count(*) AS touched FROM u"
+    ),
+);
+
+/// Notes that the session is in use. Not an event: nothing changed but the time.
+pub async fn touch(conn: &Conn, signed: &Signed) -> Result<(), DbError> {
+    conn.rows(&TOUCH, &signed.params(&[])).await.map(drop)
+}
+
+const END: Statement = Statement::write(
+    "sessions.end",
+    Reach::Named,
+    signed_sql!(
+        "verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             ELSE 'ok' END AS code),
+         d AS (DELETE FROM sessions
+             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.id = $8::UUID
+               AND sessions.user_id = $3::UUID AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id),
+         e AS (",
+        event_sql!(
+            "SELECT $1::TEXT::crdb_internal_region, 'session', d.id, 2, 'session.ended', $1::TEXT, $3::UUID,
+               d.id, d.id, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM d"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Ends one session of the person: this one or another.
+pub async fn end(conn: &Conn, signed: &Signed, session: Uuid) -> Result<Verdict, DbError> {
+    verdict(&conn.one(&END, &signed.params(&[&session])).await?)
+}
+
+const END_OTHERS: Statement = Statement::write(
+    "sessions.end_others",
+    Reach::Named,
+    signed_sql!(
+        "verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             ELSE 'ok' END AS code),
+         d AS (DELETE FROM sessions
+             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
+               AND sessions.id <> $2::UUID AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id),
+         e AS (",
+        event_sql!(
+            "SELECT $1::TEXT::crdb_internal_region, 'session', d.id, 2, 'session.ended', $1::TEXT, $3::UUID,
+               $8::UUID, $8::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM d"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Ends every session of the person except this one.
+pub async fn end_others(conn: &Conn, signed: &Signed, command: Uuid) -> Result<Verdict, DbError> {
+    verdict(&conn.one(&END_OTHERS, &signed.params(&[&command])).await?)
+}

@@ -1,0 +1,334 @@
+//! A statement is data: name, text, reach, so that a check can list, prepare, explain
+//! and count every one. This is also the one place where statements are sent: timed,
+//! counted, with a deadline, and with the regions read from the parameters that were
+//! bound, not from what was declared. The region parameter is always written
+//! `$n::TEXT::crdb_internal_region`; that is how its place is known.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use deadpool_postgres::Object;
+use tokio_postgres::types::{ToSql, Type, private::BytesMut};
+
+use super::{
+    error::{DbError, DbErrorKind},
+    row::Row,
+};
+
+/// Which regions a statement may touch: the consistency contract, in code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Only regions bound to its parameters.
+    Named,
+    /// GLOBAL tables.
+    Global,
+    /// The nearest replica, of whatever region.
+    Stale,
+    /// Deliberately every region, and why.
+    AllRegions {
+        /// The reason, as the contract states it.
+        why: &'static str,
+    },
+}
+
+/// One SQL statement of the program.
+#[derive(Debug)]
+pub struct Statement {
+    /// Stem that pages, spans and logs use, such as `rides.start`.
+    pub name: &'static str,
+    /// The SQL, the same on both engines.
+    pub text: &'static str,
+    /// The regions it may touch.
+    pub reach: Reach,
+    /// It changes rows, so a lost reply leaves its outcome open.
+    pub writes: bool,
+    regions: u64,
+}
+
+impl Statement {
+    /// A statement that only reads.
+    #[must_use]
+    pub const fn read(name: &'static str, reach: Reach, text: &'static str) -> Self {
+        Self { name, text, reach, writes: false, regions: region_parameters(text) }
+    }
+
+    /// A statement that changes rows. It must be safe to run twice with the same
+    /// parameters: it looks for its own row first.
+    #[must_use]
+    pub const fn write(name: &'static str, reach: Reach, text: &'static str) -> Self {
+        Self { name, text, reach, writes: true, regions: region_parameters(text) }
+    }
+}
+
+#[allow(clippy::indexing_slicing, reason = "evaluated while compiling: a slip is a compile error")]
+/// Bit n-1 is set when `$n::TEXT::crdb_internal_region` occurs in the text.
+const fn region_parameters(text: &str) -> u64 {
+    let (bytes, mark) = (text.as_bytes(), b"::TEXT::crdb_internal_region");
+    let (mut at, mut found) = (0, 0_u64);
+    while at < bytes.len() {
+        if bytes[at] == b'$' {
+            let (mut end, mut number) = (at + 1, 0_u32);
+            while end < bytes.len() && bytes[end].is_ascii_digit() {
+                number = number * 10 + (bytes[end] - b'0') as u32;
+                end += 1;
+            }
+            let mut same = 0;
+            while same < mark.len() && end + same < bytes.len() && bytes[end + same] == mark[same] {
+                same += 1;
+            }
+            if same == mark.len() && number >= 1 && number <= 64 {
+                found |= 1 << (number - 1);
+            }
+            at = end;
+        } else {
+            at += 1;
+        }
+    }
+    found
+}
+
+/// What one request (or command) asked of the database.
+#[derive(Debug, Default)]
+pub struct Meter {
+    statements: AtomicU32,
+    waits: AtomicU32,
+    in_flight: AtomicU32,
+    turn: AtomicU32,
+    waited_in: AtomicU32,
+    attempts: AtomicU32,
+    rows: AtomicU64,
+    busy_us: AtomicU64,
+    since: Mutex<Option<Instant>>,
+    regions: Mutex<BTreeSet<String>>,
+    names: Mutex<Vec<&'static str>>,
+}
+
+/// The figures of a meter at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// Statements sent.
+    pub statements: u32,
+    /// Round trips waited for: statements under way together are one wait.
+    pub waits: u32,
+    /// Repetitions after contention or an unclear outcome.
+    pub retries: u32,
+    /// Rows received.
+    pub rows: u64,
+    /// Time with at least one statement under way.
+    pub busy: Duration,
+    /// Regions bound to the parameters that were sent.
+    pub regions: Vec<String>,
+    /// Names of the statements, in the order sent.
+    pub names: Vec<&'static str>,
+}
+
+tokio::task_local! {
+    static METER: Arc<Meter>;
+}
+
+impl Meter {
+    /// What was counted so far.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        Figures {
+            statements: self.statements.load(Ordering::Relaxed),
+            waits: self.waits.load(Ordering::Relaxed),
+            retries: self.attempts.load(Ordering::Relaxed),
+            rows: self.rows.load(Ordering::Relaxed),
+            busy: Duration::from_micros(self.busy_us.load(Ordering::Relaxed)),
+            regions: lock(&self.regions).iter().cloned().collect(),
+            names: lock(&self.names).clone(),
+        }
+    }
+
+    /// Counts one repetition of a write or transaction.
+    pub(super) fn retried() {
+        let _ = METER.try_with(|meter| meter.attempts.fetch_add(1, Ordering::Relaxed));
+    }
+
+    /// Runs `work` under this meter.
+    pub async fn measure<T>(self: &Arc<Self>, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let turns = std::future::poll_fn(|context| {
+            self.turn.fetch_add(1, Ordering::Relaxed);
+            work.as_mut().poll(context)
+        });
+        METER.scope(Arc::clone(self), turns).await
+    }
+
+    /// Something is under way: one more wait, unless something else was already, or was
+    /// sent in this same turn and answered before we looked.
+    fn waiting(&self) {
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
+            let turn = self.turn.load(Ordering::Relaxed);
+            if self.waited_in.swap(turn, Ordering::Relaxed) != turn {
+                self.waits.fetch_add(1, Ordering::Relaxed);
+            }
+            *lock(&self.since) = Some(Instant::now());
+        }
+    }
+
+    fn sent(&self, statement: &Statement, params: &[&(dyn ToSql + Sync)]) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.waiting();
+        lock(&self.names).push(statement.name);
+        let mut regions = lock(&self.regions);
+        for (index, param) in params.iter().enumerate().take(64) {
+            if statement.regions & (1 << index) != 0 {
+                let mut bytes = BytesMut::new();
+                if param.to_sql_checked(&Type::TEXT, &mut bytes).is_ok()
+                    && let Ok(code) = std::str::from_utf8(&bytes)
+                    && !regions.contains(code)
+                {
+                    regions.insert(code.to_owned());
+                }
+            }
+        }
+    }
+
+    fn answered(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        if self.in_flight.fetch_sub(1, Ordering::Relaxed) == 1
+            && let Some(since) = lock(&self.since).take()
+        {
+            let busy = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.busy_us.fetch_add(busy, Ordering::Relaxed);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection of a pool. When it is dropped inside a transaction, or after a
+/// deadline, it is closed instead of returned, so that nothing half done stays open.
+pub struct Conn {
+    object: Option<Object>,
+    read_deadline: Duration,
+    write_deadline: Duration,
+    spoiled: std::sync::atomic::AtomicBool,
+}
+
+impl Conn {
+    pub(super) fn new(object: Object, read_deadline: Duration, write_deadline: Duration) -> Self {
+        Self { object: Some(object), read_deadline, write_deadline, spoiled: false.into() }
+    }
+
+    /// Marks the connection so that it is closed when dropped, or takes the mark back.
+    pub(super) fn spoil(&self, spoiled: bool) {
+        self.spoiled.store(spoiled, Ordering::Relaxed);
+    }
+
+    pub(super) fn client(&self) -> Result<&deadpool_postgres::ClientWrapper, DbError> {
+        let closed = || DbError::new(DbErrorKind::Unavailable, "connection", "already closed");
+        self.object.as_deref().ok_or_else(closed)
+    }
+
+    /// Sends a statement and waits for all of its rows.
+    pub async fn rows(
+        &self,
+        statement: &'static Statement,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, DbError> {
+        let client = self.client()?;
+        let _ = METER.try_with(|meter| meter.sent(statement, params));
+        let answer = self.bounded(statement.name, statement.writes, async {
+            let prepared = client.prepare_cached(statement.text).await.map_err(|error| (error, false))?;
+            client.query(&prepared, params).await.map_err(|error| (error, statement.writes))
+        });
+        let answer = answer.await;
+        let _ = METER.try_with(|meter| meter.answered(answer.as_ref().map_or(0, Vec::len)));
+        Ok(answer?.into_iter().map(|row| Row::new(statement.name, row)).collect())
+    }
+
+    /// Sends a statement that returns at most one row.
+    pub async fn opt(
+        &self,
+        statement: &'static Statement,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, DbError> {
+        Ok(self.rows(statement, params).await?.into_iter().next())
+    }
+
+    /// Sends a statement that returns exactly one row.
+    pub async fn one(&self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Row, DbError> {
+        let missing = || DbError::new(DbErrorKind::Bug, statement.name, "no row");
+        self.opt(statement, params).await?.ok_or_else(missing)
+    }
+
+    /// Prepares a statement on this connection, so that its first use costs one round trip.
+    pub(super) async fn prepare(&self, statement: &'static Statement) -> Result<(), DbError> {
+        let prepared = self.client()?.prepare_cached(statement.text).await;
+        prepared.map(drop).map_err(|error| DbError::from_driver(error, statement.name, false))
+    }
+
+    /// Sends BEGIN, COMMIT or ROLLBACK; only `Db::txn` does.
+    pub(super) async fn control(&self, step: &'static str, sql: &str) -> Result<(), DbError> {
+        let client = self.client()?;
+        let commits = step == "commit";
+        if commits {
+            let _ = METER.try_with(|meter| meter.waiting());
+        }
+        let answer =
+            self.bounded(step, commits, async { client.batch_execute(sql).await.map_err(|error| (error, commits)) });
+        let answer = answer.await;
+        if commits {
+            let _ = METER.try_with(|meter| meter.answered(0));
+        }
+        answer
+    }
+
+    async fn bounded<T>(
+        &self,
+        name: &'static str,
+        writes: bool,
+        work: impl Future<Output = Result<T, (tokio_postgres::Error, bool)>>,
+    ) -> Result<T, DbError> {
+        let deadline = if writes { self.write_deadline } else { self.read_deadline };
+        match tokio::time::timeout(deadline, work).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err((error, wrote))) => {
+                let error = DbError::from_driver(error, name, wrote);
+                if !matches!(error.kind, DbErrorKind::Unique(_) | DbErrorKind::ForeignKey(_) | DbErrorKind::Contention)
+                {
+                    self.spoil(true);
+                }
+                Err(error)
+            }
+            Err(elapsed) => {
+                self.spoil(true);
+                let kind = if writes { DbErrorKind::Ambiguous } else { DbErrorKind::Timeout };
+                Err(DbError::new(kind, name, format!("no answer within {deadline:?}: {elapsed}")))
+            }
+        }
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        if self.spoiled.load(Ordering::Relaxed)
+            && let Some(object) = self.object.take()
+        {
+            drop(Object::take(object));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn region_parameters_are_found_by_their_cast() {
+        let text =
+            "SELECT 1 WHERE a = $1::TEXT::crdb_internal_region AND b = $2 AND c = $12::TEXT::crdb_internal_region";
+        assert_eq!(region_parameters(text), (1 << 0) | (1 << 11));
+    }
+}

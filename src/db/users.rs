@@ -1,0 +1,426 @@
+//! People: their row at home, their roles. Registration and the look-up of a username
+//! abroad are the two deliberate crossings; everything else names the home region.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    error::{DbError, DbErrorKind},
+    row::Row,
+    sessions::NewSession,
+    statement::{Conn, Reach, Statement},
+    verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
+};
+use crate::domain::{people::UserRef, region::RegionCode};
+
+/// Every statement of this file.
+pub const ALL: &[&Statement] = &[
+    &LOGIN_HERE,
+    &LOGIN_ANYWHERE,
+    &INSERT,
+    &PROFILE,
+    &LIST_CITY,
+    &SET_PROFILE,
+    &SET_PASSWORD,
+    &SET_RECOVERY,
+    &RECOVER,
+    &GRANT,
+];
+
+/// The regions in a JSON array column.
+pub(super) fn regions(row: &Row, column: &str) -> Result<Vec<RegionCode>, DbError> {
+    let value: Value = row.get(column)?;
+    serde_json::from_value(value).map_err(|error| DbError::new(DbErrorKind::Bug, "users", format!("{column}: {error}")))
+}
+
+/// What signing in needs of a person.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// Who it is, and where home is.
+    pub user: UserRef,
+    /// Home city.
+    pub city: String,
+    /// argon2id, PHC string.
+    pub password_hash: String,
+    /// Hashes of the unused recovery codes.
+    pub recovery_hashes: Vec<String>,
+    /// Version of the row.
+    pub version: i64,
+}
+
+const LOGIN_HERE: Statement = Statement::read(
+    "users.find_login",
+    Reach::Named,
+    "SELECT region::TEXT AS region, id, city, password_hash, recovery_hashes, version
+     FROM users WHERE region = $1::TEXT::crdb_internal_region AND username_key = $2",
+);
+
+const LOGIN_ANYWHERE: Statement = Statement::read(
+    "users.find_login_anywhere",
+    Reach::AllRegions { why: "a person abroad signs in by username alone" },
+    "SELECT region::TEXT AS region, id, city, password_hash, recovery_hashes, version
+     FROM users WHERE username_key = $1",
+);
+
+/// The person with this folded username: in `region`, or anywhere.
+pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, key: &str) -> Result<Option<Login>, DbError> {
+    let row = match region {
+        Some(region) => conn.opt(&LOGIN_HERE, &[region, &key]).await?,
+        None => conn.opt(&LOGIN_ANYWHERE, &[&key]).await?,
+    };
+    let read = |row: &Row| {
+        let hashes: Value = row.get("recovery_hashes")?;
+        Ok(Login {
+            user: UserRef { region: row.region("region")?, id: row.get("id")? },
+            city: row.get("city")?,
+            password_hash: row.get("password_hash")?,
+            recovery_hashes: serde_json::from_value(hashes).unwrap_or_default(),
+            version: row.get("version")?,
+        })
+    };
+    row.as_ref().map(read).transpose()
+}
+
+/// What a person types when registering, checked and hashed.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// Home region and the id that the form carried.
+    pub user: UserRef,
+    /// Home city.
+    pub city: String,
+    /// As chosen.
+    pub username: String,
+    /// Folded.
+    pub username_key: String,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// E-mail address.
+    pub email: String,
+    /// argon2id, PHC string.
+    pub password_hash: String,
+}
+
+const INSERT: Statement = Statement::write(
+    "users.insert",
+    Reach::AllRegions { why: "a username is unique over all regions" },
+    concat!(
+        "WITH g AS (SELECT 1 AS ok FROM region_gates
+           WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+         old AS (SELECT username_key FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
+         verdict AS (SELECT CASE
+             WHEN EXISTS (SELECT 1 FROM sessions WHERE region = $1::TEXT::crdb_internal_region AND id = $11::UUID
+                          AND token_hash = $12::TEXT) THEN 'already'
+             WHEN EXISTS (SELECT 1 FROM old) THEN 'form_used'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             ELSE 'ok' END AS code),
+         u AS (INSERT INTO users (region, id, city, username, username_key, first_name, last_name, email,
+               password_hash, recovery_hashes, present_in, version, created_at)
+             SELECT $1::TEXT::crdb_internal_region, $3::UUID, $4::TEXT, $5::TEXT, $6::TEXT, $7::TEXT, $8::TEXT,
+               $9::TEXT, $10::TEXT, '[]'::JSONB, '[]'::JSONB, 1, $15::TIMESTAMPTZ
+             FROM verdict WHERE code = 'ok' RETURNING id),
+         n AS (INSERT INTO sessions (region, id, user_id, token_hash, device, created_at, seen_at, expires_at)
+             SELECT $1::TEXT::crdb_internal_region, $11::UUID, u.id, $12::TEXT, $13::TEXT, $15::TIMESTAMPTZ,
+               $15::TIMESTAMPTZ, $14::TIMESTAMPTZ FROM u RETURNING id),
+         e AS (",
+        event_sql!(
+            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, 1, 'user.registered', $1::TEXT, u.id,
+               u.id, u.id, $15::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM u"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Registers a person and begins their first session.
+pub async fn insert(
+    conn: &Conn,
+    new: &NewUser,
+    epoch: i64,
+    session: &NewSession,
+    now: DateTime<Utc>,
+) -> Result<Verdict, DbError> {
+    let row = conn
+        .one(
+            &INSERT,
+            &[
+                &new.user.region,
+                &epoch,
+                &new.user.id,
+                &new.city,
+                &new.username,
+                &new.username_key,
+                &new.first_name,
+                &new.last_name,
+                &new.email,
+                &new.password_hash,
+                &session.id,
+                &session.token_hash,
+                &session.device,
+                &session.expires_at,
+                &now,
+            ],
+        )
+        .await?;
+    verdict(&row)
+}
+
+/// What a person sees of themselves.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// As chosen.
+    pub username: String,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// E-mail address.
+    pub email: String,
+    /// Home city.
+    pub city: String,
+    /// argon2id, PHC string.
+    pub password_hash: String,
+    /// How many recovery codes are unused.
+    pub recovery_codes: usize,
+    /// Since when.
+    pub created_at: DateTime<Utc>,
+    /// Version of the row.
+    pub version: i64,
+}
+
+const PROFILE: Statement = Statement::read(
+    "users.find_profile",
+    Reach::Named,
+    "SELECT username, first_name, last_name, email, city, password_hash, recovery_hashes, created_at, version
+     FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $2",
+);
+
+/// The person's own data.
+pub async fn find_profile(conn: &Conn, user: &UserRef) -> Result<Option<Profile>, DbError> {
+    let read = |row: &Row| {
+        let hashes: Value = row.get("recovery_hashes")?;
+        Ok(Profile {
+            username: row.get("username")?,
+            first_name: row.get("first_name")?,
+            last_name: row.get("last_name")?,
+            email: row.get("email")?,
+            city: row.get("city")?,
+            password_hash: row.get("password_hash")?,
+            recovery_codes: hashes.as_array().map_or(0, Vec::len),
+            created_at: row.get("created_at")?,
+            version: row.get("version")?,
+        })
+    };
+    conn.opt(&PROFILE, &[&user.region, &user.id]).await?.as_ref().map(read).transpose()
+}
+
+const LIST_CITY: Statement = Statement::read(
+    "users.list_city",
+    Reach::Named,
+    "SELECT id, first_name, left(last_name, 1) AS initial, created_at FROM users
+     WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND id > $3 ORDER BY id LIMIT 51",
+);
+
+/// One rider as the others of the city see them.
+#[derive(Debug, Clone)]
+pub struct Neighbour {
+    /// For the next page only.
+    pub id: Uuid,
+    /// First name.
+    pub first_name: String,
+    /// First letter of the last name.
+    pub initial: String,
+    /// Since when.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Riders of a city behind `after`, by id, one more than the 50 of a page.
+pub async fn list_city(conn: &Conn, region: &RegionCode, city: &str, after: Uuid) -> Result<Vec<Neighbour>, DbError> {
+    let read = |row: &Row| {
+        Ok(Neighbour {
+            id: row.get("id")?,
+            first_name: row.get("first_name")?,
+            initial: row.get("initial")?,
+            created_at: row.get("created_at")?,
+        })
+    };
+    conn.rows(&LIST_CITY, &[region, &city, &after]).await?.iter().map(read).collect()
+}
+
+const SET_PROFILE: Statement = Statement::write(
+    "users.set_profile",
+    Reach::Named,
+    signed_sql!(
+        "verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             ELSE 'ok' END AS code),
+         u AS (UPDATE users SET first_name = $8::TEXT, last_name = $9::TEXT, email = $10::TEXT, version = version + 1
+             FROM verdict WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
+             RETURNING users.id, users.version),
+         e AS (",
+        event_sql!(
+            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.profile_changed', $1::TEXT, u.id,
+               $11::UUID, $11::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM u"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Changes names and e-mail address.
+pub async fn set_profile(conn: &Conn, signed: &Signed, names: [&str; 3], command: Uuid) -> Result<Verdict, DbError> {
+    let [first, last, email] = names;
+    verdict(&conn.one(&SET_PROFILE, &signed.params(&[&first, &last, &email, &command])).await?)
+}
+
+const SET_PASSWORD: Statement = Statement::write(
+    "users.set_password",
+    Reach::Named,
+    signed_sql!(
+        "verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             WHEN EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
+                          AND password_hash = $9::TEXT) THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
+                              AND password_hash = $8::TEXT) THEN 'wrong_password'
+             ELSE 'ok' END AS code),
+         u AS (UPDATE users SET password_hash = $9::TEXT, version = version + 1 FROM verdict
+             WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
+             RETURNING users.id, users.version),
+         d AS (DELETE FROM sessions
+             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
+               AND sessions.id <> $2::UUID AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id),
+         e AS (",
+        event_sql!(
+            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.password_changed', $1::TEXT, u.id,
+               $10::UUID, $10::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM u"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Replaces the password hash `old` by `new` and ends the person's other sessions.
+pub async fn set_password(
+    conn: &Conn,
+    signed: &Signed,
+    old: &str,
+    new: &str,
+    command: Uuid,
+) -> Result<Verdict, DbError> {
+    verdict(&conn.one(&SET_PASSWORD, &signed.params(&[&old, &new, &command])).await?)
+}
+
+const SET_RECOVERY: Statement = Statement::write(
+    "users.set_recovery",
+    Reach::Named,
+    signed_sql!(
+        "verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             WHEN EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
+                          AND recovery_hashes = $8::JSONB) THEN 'already'
+             ELSE 'ok' END AS code),
+         u AS (UPDATE users SET recovery_hashes = $8::JSONB, version = version + 1 FROM verdict
+             WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
+             RETURNING users.id, users.version),
+         e AS (",
+        event_sql!(
+            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.recovery_codes_made', $1::TEXT, u.id,
+               $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM u"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Replaces the person's recovery codes by new ones, given as hashes.
+pub async fn set_recovery(conn: &Conn, signed: &Signed, hashes: &Value, command: Uuid) -> Result<Verdict, DbError> {
+    verdict(&conn.one(&SET_RECOVERY, &signed.params(&[hashes, &command])).await?)
+}
+
+const RECOVER: Statement = Statement::write(
+    "users.recover",
+    Reach::Named,
+    concat!(
+        "WITH g AS (SELECT 1 AS ok FROM region_gates
+           WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+         verdict AS (SELECT CASE
+             WHEN EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
+                          AND password_hash = $6::TEXT) THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             WHEN NOT EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
+                              AND version = $4::INT8) THEN 'changed'
+             ELSE 'ok' END AS code),
+         u AS (UPDATE users SET password_hash = $6::TEXT, recovery_hashes = $5::JSONB, version = version + 1 FROM verdict
+             WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
+             RETURNING users.id, users.version),
+         d AS (DELETE FROM sessions
+             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')
+             RETURNING sessions.id),
+         e AS (",
+        event_sql!(
+            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.recovered', $1::TEXT, u.id,
+               $7::UUID, $7::UUID, $8::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM u"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Sets a new password with a recovery code that is not in `left` any more; ends all sessions.
+pub async fn recover(
+    conn: &Conn,
+    login: &Login,
+    epoch: i64,
+    left: &Value,
+    password_hash: &str,
+    command: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Verdict, DbError> {
+    let user = &login.user;
+    let row = conn
+        .one(&RECOVER, &[&user.region, &epoch, &user.id, &login.version, left, &password_hash, &command, &now])
+        .await?;
+    verdict(&row)
+}
+
+const GRANT: Statement = Statement::write(
+    "users.grant",
+    Reach::Named,
+    concat!(
+        "WITH g AS (SELECT 1 AS ok FROM region_gates
+           WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+         old AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region
+                 AND user_id = $3::UUID AND role = $4::TEXT AND city = $5::TEXT),
+         verdict AS (SELECT CASE
+             WHEN EXISTS (SELECT 1 FROM old) THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             ELSE 'ok' END AS code),
+         r AS (INSERT INTO role_grants (region, user_id, role, city, granted_at)
+             SELECT $1::TEXT::crdb_internal_region, $3::UUID, $4::TEXT, $5::TEXT, $6::TIMESTAMPTZ
+             FROM verdict WHERE code = 'ok' RETURNING user_id),
+         u AS (UPDATE users SET version = version + 1 FROM r
+             WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = r.user_id
+             RETURNING users.id, users.version),
+         e AS (",
+        event_sql!(
+            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.role_granted', NULL::TEXT, NULL::UUID,
+               $7::UUID, $7::UUID, $6::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8,
+               jsonb_build_object('role', $4::TEXT, 'city', $5::TEXT) FROM u"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Gives a person a role, for one city or (administrators, city empty) for all.
+pub async fn grant(
+    conn: &Conn,
+    user: &UserRef,
+    epoch: i64,
+    role: &str,
+    city: &str,
+    now: DateTime<Utc>,
+) -> Result<Verdict, DbError> {
+    let command = Uuid::new_v4();
+    verdict(&conn.one(&GRANT, &[&user.region, &epoch, &user.id, &role, &city, &now, &command]).await?)
+}

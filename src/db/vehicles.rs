@@ -1,0 +1,397 @@
+//! Vehicles: the nearest ones for riders, one's own for owners, reservations. Public
+//! statements know a vehicle by its rotating public id only.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{
+    error::DbError,
+    row::Row,
+    statement::{Conn, Reach, Statement},
+    verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
+};
+use crate::domain::{
+    geo::{Point, Ranges},
+    region::RegionCode,
+    vehicle::{PublicVehicle, VehicleRef},
+};
+
+/// Every statement of this file.
+pub const ALL: &[&Statement] = &[&NEAREST, &COUNT, &LIST_OWN, &INSERT, &RETIRE, &RESERVE, &CANCEL];
+
+/// An available vehicle as the list shows it.
+#[derive(Debug, Clone)]
+pub struct Nearby {
+    /// The rotating id.
+    pub public_id: Uuid,
+    /// Code of its type.
+    pub kind: String,
+    /// Make.
+    pub brand: String,
+    /// Colour, in words.
+    pub colour: String,
+    /// Charge, in percent.
+    pub battery: i64,
+    /// Where it stands.
+    pub at: Point,
+    /// Where it stands, in words.
+    pub place: String,
+    /// Until when the asking person has reserved it.
+    pub reserved_until: Option<DateTime<Utc>>,
+    /// Great-circle distance from the point asked for, in metres.
+    pub distance_m: f64,
+}
+
+/// What a rider looks for.
+#[derive(Debug, Clone)]
+pub struct Search<'a> {
+    /// Region of the city.
+    pub region: &'a RegionCode,
+    /// Slug of the city.
+    pub city: &'a str,
+    /// Nearest to here.
+    pub point: Point,
+    /// Only this type.
+    pub kind: Option<&'a str>,
+    /// At least this charge, in percent.
+    pub battery: i64,
+    /// Vehicles that this person has reserved are listed too.
+    pub rider: Option<Uuid>,
+    /// The time now: reservations that ended before have lapsed.
+    pub now: DateTime<Utc>,
+}
+
+/// How many vehicles a list shows.
+pub const NEAREST_LIMIT: usize = 25;
+
+// Nine ranges of one fine cell column: any precision is a range of it, so one index
+// serves every density. Distance is the haversine that domain::geo ranks by.
+const NEAREST: Statement = Statement::read(
+    "vehicles.list_nearest",
+    Reach::Named,
+    "SELECT public_id, type, brand, colour, battery, lat, lon, place,
+        CASE WHEN reserved_until > $6::TIMESTAMPTZ THEN reserved_until END AS reserved_until,
+        12742017.6 * asin(sqrt(least(1.0::FLOAT8, power(sin(radians(lat - $7::FLOAT8) / 2.0), 2.0)
+          + cos(radians($7::FLOAT8)) * cos(radians(lat)) * power(sin(radians(lon - $8::FLOAT8) / 2.0), 2.0)))) AS distance_m
+     FROM vehicles
+     WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = 'available'
+       AND (cell BETWEEN $9 AND $10 OR cell BETWEEN $11 AND $12 OR cell BETWEEN $13 AND $14
+         OR cell BETWEEN $15 AND $16 OR cell BETWEEN $17 AND $18 OR cell BETWEEN $19 AND $20
+         OR cell BETWEEN $21 AND $22 OR cell BETWEEN $23 AND $24 OR cell BETWEEN $25 AND $26)
+       AND ($3::TEXT IS NULL OR type = $3::TEXT) AND battery >= $4::INT8
+       AND (reserved_until IS NULL OR reserved_until <= $6::TIMESTAMPTZ OR reserved_by = $5::UUID)
+     ORDER BY distance_m, public_id LIMIT 25",
+);
+
+/// The 25 nearest available vehicles within `ranges`, nearest first.
+pub async fn list_nearest(conn: &Conn, search: &Search<'_>, ranges: &Ranges) -> Result<Vec<Nearby>, DbError> {
+    let (lat, lon) = (search.point.lat(), search.point.lon());
+    let mut params: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
+        vec![search.region, &search.city, &search.kind, &search.battery, &search.rider, &search.now, &lat, &lon];
+    for (low, high) in ranges {
+        params.extend([low as &(dyn tokio_postgres::types::ToSql + Sync), high]);
+    }
+    let read = |row: &Row| {
+        Ok(Nearby {
+            public_id: row.get("public_id")?,
+            kind: row.get("type")?,
+            brand: row.get("brand")?,
+            colour: row.get("colour")?,
+            battery: row.get("battery")?,
+            at: row.point("lat", "lon")?,
+            place: row.get("place")?,
+            reserved_until: row.get("reserved_until")?,
+            distance_m: row.get("distance_m")?,
+        })
+    };
+    conn.rows(&NEAREST, &params).await?.iter().map(read).collect()
+}
+
+const COUNT: Statement = Statement::read(
+    "vehicles.count_available",
+    Reach::Named,
+    "SELECT count(*) AS n FROM vehicles
+     WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = 'available'
+       AND (reserved_until IS NULL OR reserved_until <= $3)",
+);
+
+/// How many vehicles of a city can be taken now.
+pub async fn count_available(conn: &Conn, region: &RegionCode, city: &str, now: DateTime<Utc>) -> Result<i64, DbError> {
+    conn.one(&COUNT, &[region, &city, &now]).await?.get("n")
+}
+
+/// One of a person's own vehicles.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// Its inner key.
+    pub vehicle: VehicleRef,
+    /// City where it stands.
+    pub city: String,
+    /// Code of its type.
+    pub kind: String,
+    /// available, `in_use`, maintenance, lost.
+    pub status: String,
+    /// Somebody holds a reservation.
+    pub reserved_until: Option<DateTime<Utc>>,
+    /// The owner's code.
+    pub code: Option<String>,
+    /// Make.
+    pub brand: String,
+    /// Colour, in words.
+    pub colour: String,
+    /// Charge, in percent.
+    pub battery: i64,
+    /// Where it stands, or last stood.
+    pub at: Point,
+    /// The same in words.
+    pub place: String,
+    /// Since when.
+    pub created_at: DateTime<Utc>,
+    /// Version of the row.
+    pub version: i64,
+}
+
+const LIST_OWN: Statement = Statement::read(
+    "vehicles.list_own",
+    Reach::Named,
+    "SELECT region::TEXT AS region, id, city, type, status, reserved_until, code, brand, colour, battery, lat, lon, place,
+        created_at, version
+     FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2 AND status <> 'retired'
+     ORDER BY id LIMIT 200",
+);
+
+/// The vehicles that a person has in `region`, at most 200.
+pub async fn list_own(conn: &Conn, region: &RegionCode, owner: Uuid) -> Result<Vec<Own>, DbError> {
+    let read = |row: &Row| {
+        Ok(Own {
+            vehicle: VehicleRef { region: row.region("region")?, id: row.get("id")? },
+            city: row.get("city")?,
+            kind: row.get("type")?,
+            status: row.get("status")?,
+            reserved_until: row.get("reserved_until")?,
+            code: row.get("code")?,
+            brand: row.get("brand")?,
+            colour: row.get("colour")?,
+            battery: row.get("battery")?,
+            at: row.point("lat", "lon")?,
+            place: row.get("place")?,
+            created_at: row.get("created_at")?,
+            version: row.get("version")?,
+        })
+    };
+    conn.rows(&LIST_OWN, &[region, &owner]).await?.iter().map(read).collect()
+}
+
+/// A vehicle that a person puts on the street in their home city.
+#[derive(Debug, Clone)]
+pub struct NewVehicle {
+    /// The id that the form carried.
+    pub id: Uuid,
+    /// Home city of the owner.
+    pub city: String,
+    /// Code of its type.
+    pub kind: String,
+    /// The owner's code.
+    pub code: Option<String>,
+    /// Make.
+    pub brand: String,
+    /// Colour, in words.
+    pub colour: String,
+    /// Where it stands.
+    pub at: Point,
+    /// The same as a cell.
+    pub cell: i64,
+    /// The same in words.
+    pub place: String,
+}
+
+const INSERT: Statement = Statement::write(
+    "vehicles.insert",
+    Reach::Named,
+    signed_sql!(
+        "old AS (SELECT owner_id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND id = $8::UUID),
+         verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN EXISTS (SELECT 1 FROM old WHERE owner_id = $3::UUID) THEN 'already'
+             WHEN EXISTS (SELECT 1 FROM old) THEN 'form_used'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             ELSE 'ok' END AS code),
+         u AS (UPDATE users SET present_in = CASE
+                 WHEN present_in @> jsonb_build_array($1::TEXT) THEN present_in
+                 ELSE present_in || jsonb_build_array($1::TEXT) END
+             FROM verdict
+             WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
+             RETURNING users.id),
+         v AS (INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, battery, lat, lon,
+               cell, place, owner_region, owner_id, version, created_at, changed_at)
+             SELECT $1::TEXT::crdb_internal_region, $8::UUID, $9::UUID, $10::TEXT, $11::TEXT, 'available', $12::TEXT,
+               $13::TEXT, $14::TEXT, 100, $15::FLOAT8, $16::FLOAT8, $17::INT8, $18::TEXT,
+               $1::TEXT::crdb_internal_region, u.id, 1, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ FROM u
+             RETURNING id),
+         e AS (",
+        event_sql!(
+            "SELECT $1::TEXT::crdb_internal_region, 'vehicle', v.id, 1, 'vehicle.added', $1::TEXT, $3::UUID,
+               v.id, v.id, $5::TIMESTAMPTZ, $7::INT8, $15::FLOAT8, $16::FLOAT8, '{}'::JSONB FROM v"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Adds a vehicle in the owner's home city.
+pub async fn insert(conn: &Conn, signed: &Signed, new: &NewVehicle, public_id: Uuid) -> Result<Verdict, DbError> {
+    let (lat, lon) = (new.at.lat(), new.at.lon());
+    let params = signed.params(&[
+        &new.id,
+        &public_id,
+        &new.city,
+        &new.kind,
+        &new.code,
+        &new.brand,
+        &new.colour,
+        &lat,
+        &lon,
+        &new.cell,
+        &new.place,
+    ]);
+    verdict(&conn.one(&INSERT, &params).await?)
+}
+
+const RETIRE: Statement = Statement::write(
+    "vehicles.retire",
+    Reach::Named,
+    signed_sql!(
+        "vg AS (SELECT 1 AS ok FROM region_gates
+             WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
+         v AS (SELECT status, version, reserved_until FROM vehicles
+             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND owner_id = $3::UUID),
+         verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM vg) THEN 'gate'
+             WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'not_your_vehicle'
+             WHEN EXISTS (SELECT 1 FROM v WHERE status = 'retired') THEN 'already'
+             WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use' OR reserved_until > $5::TIMESTAMPTZ) THEN 'vehicle_in_use'
+             WHEN EXISTS (SELECT 1 FROM v WHERE version <> $11::INT8) THEN 'changed'
+             ELSE 'ok' END AS code),
+         n AS (UPDATE vehicles SET status = 'retired', code = NULL, version = version + 1, changed_at = $5::TIMESTAMPTZ,
+               reserved_region = NULL, reserved_by = NULL, reserved_until = NULL
+             FROM verdict WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $9::UUID AND verdict.code = 'ok'
+             RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon),
+         e AS (",
+        event_sql!(
+            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', n.id, n.version, 'vehicle.retired', $1::TEXT, $3::UUID,
+               $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, n.lat, n.lon, '{}'::JSONB FROM n"
+        ),
+        ") SELECT verdict.code AS verdict FROM verdict"
+    ),
+);
+
+/// Takes one of the person's own vehicles off the street for ever.
+pub async fn retire(
+    conn: &Conn,
+    signed: &Signed,
+    vehicle: &VehicleRef,
+    epoch: i64,
+    version: i64,
+) -> Result<Verdict, DbError> {
+    let command = Uuid::new_v4();
+    let params = signed.params(&[&vehicle.region, &vehicle.id, &epoch, &version, &command]);
+    verdict(&conn.one(&RETIRE, &params).await?)
+}
+
+const RESERVE: Statement = Statement::write(
+    "vehicles.reserve",
+    Reach::Named,
+    signed_sql!(
+        "vg AS (SELECT 1 AS ok FROM region_gates
+             WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
+         u AS (SELECT open_ride_id, reserved_public_id, reserved_until FROM users
+             WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
+         v AS (SELECT status, city, type, reserved_by, reserved_until FROM vehicles
+             WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID),
+         verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'vehicle_gone'
+             WHEN EXISTS (SELECT 1 FROM v WHERE reserved_by = $3::UUID AND reserved_until > $5::TIMESTAMPTZ) THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM vg) THEN 'gate'
+             WHEN EXISTS (SELECT 1 FROM u WHERE open_ride_id IS NOT NULL) THEN 'already_riding'
+             WHEN EXISTS (SELECT 1 FROM u WHERE reserved_until > $5::TIMESTAMPTZ) THEN 'already_reserved'
+             WHEN EXISTS (SELECT 1 FROM v WHERE city <> $11::TEXT OR type <> $12::TEXT) THEN 'vehicle_moved'
+             WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use') THEN 'vehicle_taken'
+             WHEN EXISTS (SELECT 1 FROM v WHERE status <> 'available') THEN 'vehicle_out'
+             WHEN EXISTS (SELECT 1 FROM v WHERE reserved_until > $5::TIMESTAMPTZ) THEN 'vehicle_reserved'
+             ELSE 'ok' END AS code),
+         u2 AS (UPDATE users SET reserved_region = $8::TEXT::crdb_internal_region, reserved_public_id = $9::UUID,
+               reserved_until = $13::TIMESTAMPTZ
+             FROM verdict WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
+             RETURNING users.id),
+         v2 AS (UPDATE vehicles SET reserved_region = $1::TEXT::crdb_internal_region, reserved_by = $3::UUID,
+               reserved_until = $13::TIMESTAMPTZ, version = version + 1, changed_at = $5::TIMESTAMPTZ
+             FROM verdict
+             WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.public_id = $9::UUID AND verdict.code = 'ok'
+             RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon),
+         e AS (",
+        event_sql!(
+            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'vehicle.reserved', $1::TEXT, $3::UUID,
+               $14::UUID, $14::UUID, $5::TIMESTAMPTZ, $10::INT8, v2.lat, v2.lon, '{}'::JSONB FROM v2"
+        ),
+        ") SELECT verdict.code AS verdict FROM verdict"
+    ),
+);
+
+/// Reserves a vehicle for the person until `until`. City and type are what the page said.
+pub async fn reserve(
+    conn: &Conn,
+    signed: &Signed,
+    vehicle: &PublicVehicle,
+    epoch: i64,
+    said: (&str, &str),
+    until: DateTime<Utc>,
+    command: Uuid,
+) -> Result<Verdict, DbError> {
+    let (city, kind) = said;
+    let params = signed.params(&[&vehicle.region, &vehicle.public_id, &epoch, &city, &kind, &until, &command]);
+    verdict(&conn.one(&RESERVE, &params).await?)
+}
+
+const CANCEL: Statement = Statement::write(
+    "vehicles.cancel_reservation",
+    Reach::Named,
+    signed_sql!(
+        "vg AS (SELECT 1 AS ok FROM region_gates
+             WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
+         v AS (SELECT id FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID
+               AND reserved_by = $3::UUID AND reserved_until > $5::TIMESTAMPTZ),
+         verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM vg) THEN 'gate'
+             WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'no_reservation'
+             ELSE 'ok' END AS code),
+         u2 AS (UPDATE users SET reserved_region = NULL, reserved_public_id = NULL, reserved_until = NULL
+             FROM verdict WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID
+               AND users.reserved_public_id = $9::UUID AND code = 'ok'
+             RETURNING users.id),
+         v2 AS (UPDATE vehicles SET reserved_region = NULL, reserved_by = NULL, reserved_until = NULL,
+               version = version + 1, changed_at = $5::TIMESTAMPTZ
+             FROM verdict
+             WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.public_id = $9::UUID AND verdict.code = 'ok'
+             RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon),
+         e AS (",
+        event_sql!(
+            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'vehicle.reservation_cancelled', $1::TEXT,
+               $3::UUID, $11::UUID, $11::UUID, $5::TIMESTAMPTZ, $10::INT8, v2.lat, v2.lon, '{}'::JSONB FROM v2"
+        ),
+        ") SELECT verdict.code AS verdict FROM verdict"
+    ),
+);
+
+/// Gives up the person's reservation of a vehicle.
+pub async fn cancel_reservation(
+    conn: &Conn,
+    signed: &Signed,
+    vehicle: &PublicVehicle,
+    epoch: i64,
+) -> Result<Verdict, DbError> {
+    let command = Uuid::new_v4();
+    let params = signed.params(&[&vehicle.region, &vehicle.public_id, &epoch, &command]);
+    verdict(&conn.one(&CANCEL, &params).await?)
+}

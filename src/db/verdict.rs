@@ -1,0 +1,107 @@
+//! What every write of a signed-in person has in common: the first seven parameters,
+//! the conditions on session and gate, and the verdict column that tells what
+//! happened. A write either does all of its work or nothing, and says which, in the
+//! same round trip.
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::{
+    error::{DbError, DbErrorKind},
+    row::Row,
+};
+use crate::domain::{people::UserRef, refusal::Refusal};
+
+/// Who writes: a session of a person, the times that bound it, and the home region's epoch.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// The person.
+    pub user: UserRef,
+    /// The session's id.
+    pub session: Uuid,
+    /// Hash of the session's secret.
+    pub token_hash: String,
+    /// The time now.
+    pub now: DateTime<Utc>,
+    /// Sessions not seen since then have ended.
+    pub idle_since: DateTime<Utc>,
+    /// Epoch of the home region's gate that this instance holds.
+    pub epoch: i64,
+}
+
+impl Signed {
+    /// Parameters $1 to $7, then `rest` from $8.
+    #[must_use]
+    pub fn params<'a>(&'a self, rest: &[&'a (dyn ToSql + Sync)]) -> Vec<&'a (dyn ToSql + Sync)> {
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![
+            &self.user.region,
+            &self.session,
+            &self.user.id,
+            &self.token_hash,
+            &self.now,
+            &self.idle_since,
+            &self.epoch,
+        ];
+        params.extend_from_slice(rest);
+        params
+    }
+}
+
+/// Begins the text of a signed-in person's write: `s` has a row when the session $2 of
+/// person ($1, $3) with secret hash $4 is good at $5 and was seen after $6, `g` when
+/// the home region is writable at epoch $7.
+macro_rules! signed_sql {
+    ($($rest:expr),+ $(,)?) => {
+        concat!(
+            "WITH s AS (SELECT 1 AS ok FROM sessions
+               WHERE region = $1::TEXT::crdb_internal_region AND id = $2::UUID AND user_id = $3::UUID
+                 AND token_hash = $4::TEXT AND expires_at > $5::TIMESTAMPTZ AND seen_at > $6::TIMESTAMPTZ),
+             g AS (SELECT 1 AS ok FROM region_gates
+               WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $7::INT8),
+            ",
+            $($rest),+
+        )
+    };
+}
+pub(super) use signed_sql;
+
+/// The columns of an event, in the order in which the statements give them.
+macro_rules! event_sql {
+    ($select:literal) => {
+        concat!(
+            "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, actor_region, actor_id,
+               command_id, correlation_id, occurred_at, epoch, lat, lon, metadata) ",
+            $select,
+            " RETURNING 1 AS ok"
+        )
+    };
+}
+pub(super) use event_sql;
+
+/// What a write statement did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything, now.
+    Done,
+    /// Nothing, because the same command had been carried out before.
+    Already,
+    /// Nothing: the epoch held is not that of a gate, or a region is closed.
+    Gate,
+    /// Nothing, and why.
+    Refused(Refusal),
+}
+
+/// Reads the column `verdict`.
+pub fn verdict(row: &Row) -> Result<Verdict, DbError> {
+    let code: &str = row.get("verdict")?;
+    Ok(match code {
+        "ok" => Verdict::Done,
+        "already" => Verdict::Already,
+        "gate" => Verdict::Gate,
+        other => Verdict::Refused(
+            Refusal::from_code(other)
+                .ok_or_else(|| DbError::new(DbErrorKind::Bug, "verdict", format!("unknown verdict {other}")))?,
+        ),
+    })
+}

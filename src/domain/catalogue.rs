@@ -1,0 +1,232 @@
+//! The catalogue: regions, residency policies, cities, vehicle types, tariffs and promo
+//! codes of a deployment, with the look-ups that pages and operations need. Immutable;
+//! an instance shares one behind an `Arc` and replaces it when the version changes.
+//! `file` reads and checks `deploy/catalog.toml`; `promo` holds the promo codes.
+//! The surprise: nothing here is asynchronous or fails for the database, so that
+//! riding works while the GLOBAL tables cannot be read.
+
+mod file;
+mod fold;
+mod promo;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use serde::Deserialize;
+
+pub use file::{CatalogueError, CatalogueFile};
+pub use fold::fold;
+pub use promo::{PromoCode, PromoKind, PromoRefusal};
+
+use super::fare::Rate;
+use super::geo::{Point, Polygon};
+use super::money::Currency;
+use super::region::RegionCode;
+
+/// A cloud region in which the service runs.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Region {
+    /// Its code, the same as in the database.
+    pub code: RegionCode,
+    /// What people call it.
+    pub name: String,
+    /// Where its instance answers, without a slash at the end.
+    pub base_url: String,
+    /// Where the data centre is, to find the nearest region.
+    pub centre: Point,
+    /// The law that holds there, as short capitals (`US`, `EU`).
+    pub jurisdiction: String,
+}
+
+/// What may be done with the personal data that is at home in a region.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// The region whose people it protects.
+    pub region: RegionCode,
+    /// Regions to which its people may move home.
+    pub move_to: Vec<RegionCode>,
+    /// Whether operators may export personal data of its riders.
+    pub operator_export: bool,
+    /// Regions in which its backups may lie.
+    pub backup_regions: Vec<RegionCode>,
+    /// Whether its rows may be counted for dashboards of other regions.
+    pub analytics: bool,
+}
+
+impl Policy {
+    /// Whether a person may move home from this region to `target`; inside it, always.
+    #[must_use]
+    pub fn allows_move_to(&self, target: &RegionCode) -> bool {
+        *target == self.region || self.move_to.contains(target)
+    }
+}
+
+/// A city with vehicles.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct City {
+    /// Its name in URLs and rows (`new-york`).
+    pub slug: String,
+    /// Its name for people.
+    pub name: String,
+    /// The region where its vehicles, its rides and its residents are at home.
+    pub region: RegionCode,
+    /// Where the map begins.
+    pub centre: Point,
+    /// The zone in which its times are shown.
+    #[serde(deserialize_with = "file::time_zone")]
+    pub time_zone: Tz,
+    /// What is paid there.
+    pub currency: Currency,
+    /// Where a ride may end without a fee; contains the centre.
+    pub service_area: Polygon,
+}
+
+/// A kind of vehicle, in the terms of GBFS.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VehicleType {
+    /// Its name in URLs and rows (`bike`).
+    pub slug: String,
+    /// Its name for people.
+    pub name: String,
+    /// The `form_factor` of GBFS 3.
+    pub form_factor: String,
+    /// The `propulsion_type` of GBFS 3.
+    pub propulsion: String,
+    /// Metres on a full battery; None exactly when `propulsion` is `human`.
+    pub max_range_m: Option<i64>,
+}
+
+/// The price of a vehicle type in a city from a time on, in minor units of the city's currency.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tariff {
+    /// The city's slug.
+    pub city: String,
+    /// The vehicle type's slug.
+    pub vehicle_type: String,
+    /// Charged once a ride.
+    pub unlock_minor: i64,
+    /// Charged for every started minute.
+    pub per_minute_minor: i64,
+    /// Added when a ride ends outside the service area.
+    pub out_of_area_fee_minor: i64,
+    /// When it takes the place of the one before.
+    pub valid_from: DateTime<Utc>,
+}
+
+impl Tariff {
+    /// The part that a ride copies when it starts.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        Rate { unlock_minor: self.unlock_minor, per_minute_minor: self.per_minute_minor }
+    }
+
+    /// The charge for `minutes` started minutes, in minor units, before discount and fee.
+    #[must_use]
+    pub const fn fare(&self, minutes: i64) -> i64 {
+        self.rate().charge(minutes)
+    }
+}
+
+/// One version of everything above.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Catalogue {
+    /// Raised by every change; 0 before the first load.
+    pub version: i64,
+    /// The regions, in the file's order.
+    pub regions: Vec<Region>,
+    /// One residency policy for each region.
+    pub policies: Vec<Policy>,
+    /// The cities, in the file's order.
+    pub cities: Vec<City>,
+    /// The vehicle types, in the file's order.
+    pub vehicle_types: Vec<VehicleType>,
+    /// All tariffs, also those of the past.
+    pub tariffs: Vec<Tariff>,
+    /// All promo codes, also those that have expired.
+    pub promo_codes: Vec<PromoCode>,
+}
+
+impl Catalogue {
+    /// The catalogue with the contents of `file` as `version`.
+    #[must_use]
+    pub fn new(version: i64, file: CatalogueFile) -> Self {
+        Self {
+            version,
+            regions: file.regions,
+            policies: file.policies,
+            cities: file.cities,
+            vehicle_types: file.vehicle_types,
+            tariffs: file.tariffs,
+            promo_codes: file.promo_codes,
+        }
+    }
+
+    /// The region of that code.
+    #[must_use]
+    pub fn region(&self, code: &RegionCode) -> Option<&Region> {
+        self.regions.iter().find(|region| region.code == *code)
+    }
+
+    /// The residency policy of a region.
+    #[must_use]
+    pub fn policy(&self, region: &RegionCode) -> Option<&Policy> {
+        self.policies.iter().find(|policy| policy.region == *region)
+    }
+
+    /// The city of that slug.
+    #[must_use]
+    pub fn city(&self, slug: &str) -> Option<&City> {
+        self.cities.iter().find(|city| city.slug == slug)
+    }
+
+    /// The cities of a region, in the file's order.
+    pub fn cities_of(&self, region: &RegionCode) -> impl Iterator<Item = &City> {
+        self.cities.iter().filter(move |city| city.region == *region)
+    }
+
+    /// The city that a proxy's header names, whatever its case, accents and punctuation.
+    #[must_use]
+    pub fn city_by_name(&self, name: &str) -> Option<&City> {
+        let name = fold(name);
+        self.cities.iter().find(|city| fold(&city.name) == name)
+    }
+
+    /// The city whose centre is nearest to `point`; None only when there are no cities.
+    #[must_use]
+    pub fn nearest_city(&self, point: Point) -> Option<&City> {
+        self.cities.iter().min_by(|a, b| {
+            let distance = |city: &City| city.centre.distance_m(point);
+            distance(a).total_cmp(&distance(b))
+        })
+    }
+
+    /// The vehicle type of that slug.
+    #[must_use]
+    pub fn vehicle_type(&self, slug: &str) -> Option<&VehicleType> {
+        self.vehicle_types.iter().find(|kind| kind.slug == slug)
+    }
+
+    /// The tariff of a vehicle type in a city that holds at a time.
+    #[must_use]
+    pub fn tariff(&self, city: &str, vehicle_type: &str, at: DateTime<Utc>) -> Option<&Tariff> {
+        self.tariffs
+            .iter()
+            .filter(|tariff| tariff.city == city && tariff.vehicle_type == vehicle_type)
+            .filter(|tariff| tariff.valid_from <= at)
+            .max_by_key(|tariff| tariff.valid_from)
+    }
+
+    /// The promo code as a person typed it: blanks around it and its case do not matter.
+    #[must_use]
+    pub fn promo_code(&self, typed: &str) -> Option<&PromoCode> {
+        let code = typed.trim().to_uppercase();
+        self.promo_codes.iter().find(|promo| promo.code == code)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! What a ride costs: started minutes, the charge, the discount, the fee for leaving
+//! the vehicle outside the service area. Plain integer arithmetic on minor units.
+//! Used by pages (estimates), by the end of a ride and by `verify-data`, which
+//! recomputes every finished ride with the same function.
+//! The fee is added after the discount: a promo code never pays for it.
+
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+
+/// The price part of a tariff that a ride copies when it starts, in minor units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Charged once.
+    pub unlock_minor: i64,
+    /// Charged for every started minute.
+    pub per_minute_minor: i64,
+}
+
+impl Rate {
+    /// The charge for `minutes` started minutes, before discount and fee.
+    #[must_use]
+    pub const fn charge(self, minutes: i64) -> i64 {
+        self.unlock_minor.saturating_add(self.per_minute_minor.saturating_mul(minutes))
+    }
+}
+
+/// What a promo code takes off a charge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discount {
+    /// So many hundredths of the charge (1 to 100), rounded down to a minor unit.
+    Percent(i64),
+    /// So many minor units of the ride's currency, at most the charge.
+    Amount(i64),
+}
+
+impl Discount {
+    /// The minor units taken off `charge_minor`: never negative, never more than the charge.
+    #[must_use]
+    pub fn off(self, charge_minor: i64) -> i64 {
+        let discount = match self {
+            Self::Percent(percent) => charge_minor.saturating_mul(percent) / 100,
+            Self::Amount(minor) => minor,
+        };
+        discount.clamp(0, charge_minor.max(0))
+    }
+}
+
+/// The parts of a ride's price; `total_minor` = charge - discount + fee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fare {
+    /// Started minutes, at least one.
+    pub minutes: i64,
+    /// Unlock and minutes.
+    pub charge_minor: i64,
+    /// What the promo code took off the charge.
+    pub discount_minor: i64,
+    /// For ending outside the service area.
+    pub fee_minor: i64,
+    /// What the rider owes.
+    pub total_minor: i64,
+}
+
+impl Fare {
+    /// The fare of a ride of `minutes` started minutes; `fee_minor` is 0 inside the service area.
+    #[must_use]
+    pub fn new(rate: Rate, minutes: i64, discount: Option<Discount>, fee_minor: i64) -> Self {
+        let charge_minor = rate.charge(minutes);
+        let discount_minor = discount.map_or(0, |discount| discount.off(charge_minor));
+        let total_minor = (charge_minor - discount_minor).saturating_add(fee_minor);
+        Self { minutes, charge_minor, discount_minor, fee_minor, total_minor }
+    }
+}
+
+/// The started minutes of a ride that lasted `duration`: at least one, also when clocks disagree.
+///
+/// Counts microseconds, the database's resolution, so that a recomputation from stored
+/// times always agrees.
+#[must_use]
+pub fn minutes_started(duration: TimeDelta) -> i64 {
+    const MINUTE_US: i64 = 60_000_000;
+    let us = duration.num_microseconds().unwrap_or(i64::MAX);
+    (us.saturating_add(MINUTE_US - 1) / MINUTE_US).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RATE: Rate = Rate { unlock_minor: 100, per_minute_minor: 25 };
+
+    #[test]
+    fn minutes_are_started_minutes() {
+        for (us, minutes) in
+            [(-5, 1), (0, 1), (1, 1), (60_000_000, 1), (60_000_001, 2), (120_000_000, 2), (i64::MAX, 153_722_867_280)]
+        {
+            assert_eq!(minutes_started(TimeDelta::microseconds(us)), minutes, "{us} us");
+        }
+    }
+
+    #[test]
+    fn fee_comes_after_the_discount() {
+        let fare = Fare::new(RATE, 10, Some(Discount::Percent(50)), 500);
+        assert_eq!(
+            fare,
+            Fare { minutes: 10, charge_minor: 350, discount_minor: 175, fee_minor: 500, total_minor: 675 }
+        );
+    }
+
+    #[test]
+    fn discounts_round_down_and_stop_at_the_charge() {
+        assert_eq!(Discount::Percent(33).off(101), 33);
+        assert_eq!(Discount::Percent(100).off(101), 101);
+        assert_eq!(Discount::Amount(200).off(125), 125);
+        assert_eq!(Discount::Amount(100).off(125), 100);
+        assert_eq!(Fare::new(RATE, 1, Some(Discount::Amount(9_999)), 0).total_minor, 0);
+    }
+
+    proptest! {
+        #[test]
+        fn parts_add_up(
+            unlock in 0..100_000_i64,
+            per_minute in 0..100_000_i64,
+            minutes in 1..1_000_000_i64,
+            percent in 1..=100_i64,
+            fee in 0..100_000_i64,
+        ) {
+            let rate = Rate { unlock_minor: unlock, per_minute_minor: per_minute };
+            let fare = Fare::new(rate, minutes, Some(Discount::Percent(percent)), fee);
+            prop_assert!((0..=fare.charge_minor).contains(&fare.discount_minor));
+            prop_assert_eq!(
+                fare.total_minor,
+                fare.charge_minor - fare.discount_minor + fare.fee_minor
+            );
+            prop_assert!(Fare::new(rate, minutes + 1, None, fee).total_minor >= fare.total_minor);
+        }
+    }
+}

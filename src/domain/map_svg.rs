@@ -1,0 +1,244 @@
+//! The numbers of a server-rendered map: service area, pins, a route, a grid of round
+//! metres and a scale bar, projected to pixels for an SVG that a template writes.
+//! Plain arithmetic over `geo`; the template draws, nothing here knows SVG syntax
+//! beyond a list of points. Equirectangular, scaled by the cosine of the middle
+//! latitude: right to a fraction of a pixel over a city.
+//! The surprise: a person who is far away is left out, else the city would be a dot.
+
+use super::geo::{Bounds, EARTH_RADIUS_M, Point, Polygon};
+
+/// A person farther than this from everything else is not drawn.
+const ME_WITHIN_M: f64 = 20_000.0;
+
+/// The least height and width of a map, so that a lone pin does not fill it.
+const LEAST_SPAN_M: f64 = 400.0;
+
+/// Free room around everything, as a part of the width and the height.
+const PADDING: f64 = 0.06;
+
+/// What is to be drawn, in degrees, on so many pixels.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// The city's service area.
+    pub area: &'a Polygon,
+    /// Vehicles, or the ends of a ride.
+    pub pins: &'a [Point],
+    /// The way of a ride, in order of time.
+    pub route: &'a [Point],
+    /// Where the person is, when known.
+    pub me: Option<Point>,
+    /// Pixels from left to right.
+    pub width: u16,
+    /// Pixels from top to bottom.
+    pub height: u16,
+}
+
+/// A position in pixels from the top left corner, to one decimal.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Xy {
+    /// From the left.
+    pub x: f64,
+    /// From the top.
+    pub y: f64,
+}
+
+/// A length to measure by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScaleBar {
+    /// A round number of metres: 1, 2 or 5 and zeros.
+    pub metres: f64,
+    /// Its length in pixels, at most a quarter of the width.
+    pub px: f64,
+    /// What stands beside it: `500 m`, `2 km`.
+    pub label: String,
+}
+
+/// A map in pixels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MapSvg {
+    /// As in the scene.
+    pub width: u16,
+    /// As in the scene.
+    pub height: u16,
+    /// The service area as the `points` of a polygon.
+    pub area: String,
+    /// The route as the `points` of a polyline; empty without a route.
+    pub route: String,
+    /// The pins in the scene's order.
+    pub pins: Vec<Xy>,
+    /// The person, when not too far away.
+    pub me: Option<Xy>,
+    /// The scale bar; the grid has the same distance.
+    pub scale: ScaleBar,
+    /// Where the vertical lines of the grid stand, in pixels from the left.
+    pub grid_x: Vec<f64>,
+    /// Where the horizontal lines of the grid lie, in pixels from the top.
+    pub grid_y: Vec<f64>,
+}
+
+impl MapSvg {
+    /// Projects a scene so that all of it is visible.
+    #[must_use]
+    pub fn of(scene: &Scene<'_>) -> Self {
+        let drawn = scene.area.points().iter().chain(scene.pins).chain(scene.route).copied();
+        let near = |me: &Point| drawn.clone().any(|point| point.distance_m(*me) <= ME_WITHIN_M);
+        let me = scene.me.filter(near);
+        let bounds = Bounds::of(drawn.clone().chain(me)).unwrap_or_else(|| scene.area.bounds());
+        let projection = Projection::new(bounds, scene.width, scene.height);
+        let scale = projection.scale_bar();
+        let grid = |middle: f64, size: u16| grid_lines(middle, scale.metres * projection.px_per_m, size);
+        Self {
+            width: scene.width,
+            height: scene.height,
+            area: projection.points(scene.area.points()),
+            route: projection.points(scene.route),
+            pins: scene.pins.iter().map(|pin| projection.xy(*pin)).collect(),
+            me: me.map(|me| projection.xy(me)),
+            grid_x: grid(projection.width / 2.0, scene.width),
+            grid_y: grid(projection.height / 2.0, scene.height),
+            scale,
+        }
+    }
+}
+
+/// Degrees to pixels, with the middle of the bounds in the middle of the picture.
+struct Projection {
+    middle_lat: f64,
+    middle_lon: f64,
+    width: f64,
+    height: f64,
+    m_per_lon: f64,
+    px_per_m: f64,
+}
+
+/// Metres of one degree of latitude.
+const M_PER_LAT: f64 = EARTH_RADIUS_M * std::f64::consts::PI / 180.0;
+
+impl Projection {
+    fn new(bounds: Bounds, width: u16, height: u16) -> Self {
+        let (width, height) = (f64::from(width.max(1)), f64::from(height.max(1)));
+        let middle_lat = f64::midpoint(bounds.south, bounds.north);
+        let m_per_lon = M_PER_LAT * middle_lat.to_radians().cos();
+        let wide = ((bounds.east - bounds.west) * m_per_lon).max(LEAST_SPAN_M);
+        let high = ((bounds.north - bounds.south) * M_PER_LAT).max(LEAST_SPAN_M);
+        let room = 1.0 - 2.0 * PADDING;
+        Self {
+            middle_lat,
+            middle_lon: f64::midpoint(bounds.west, bounds.east),
+            width,
+            height,
+            m_per_lon,
+            px_per_m: (width * room / wide).min(height * room / high),
+        }
+    }
+
+    fn xy(&self, point: Point) -> Xy {
+        let east = (point.lon() - self.middle_lon) * self.m_per_lon;
+        let north = (point.lat() - self.middle_lat) * M_PER_LAT;
+        Xy { x: tenths(self.width / 2.0 + east * self.px_per_m), y: tenths(self.height / 2.0 - north * self.px_per_m) }
+    }
+
+    fn points(&self, points: &[Point]) -> String {
+        let pairs = points.iter().map(|point| {
+            let Xy { x, y } = self.xy(*point);
+            format!("{x},{y}")
+        });
+        pairs.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The longest round length that takes at most a quarter of the width.
+    fn scale_bar(&self) -> ScaleBar {
+        let longest = self.width / 4.0 / self.px_per_m;
+        let power = 10.0_f64.powf(longest.log10().floor());
+        let fits = |step: &f64| step * power <= longest;
+        let metres = power * [5.0, 2.0].into_iter().find(fits).unwrap_or(1.0);
+        let label = if metres >= 1_000.0 { format!("{} km", metres / 1_000.0) } else { format!("{metres} m") };
+        ScaleBar { metres, px: tenths(metres * self.px_per_m), label }
+    }
+}
+
+/// Lines every `step` pixels over `size`, one of them through `middle`.
+fn grid_lines(middle: f64, step: f64, size: u16) -> Vec<f64> {
+    let first = middle % step;
+    (0..size)
+        .map(|line| first + f64::from(line) * step)
+        .take_while(|position| *position <= f64::from(size))
+        .map(tenths)
+        .collect()
+}
+
+fn tenths(px: f64) -> f64 {
+    // Adding zero turns -0 into 0, which would be written with its sign.
+    (px * 10.0).round() / 10.0 + 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn at(lat: f64, lon: f64) -> Point {
+        Point::new(lat, lon).unwrap()
+    }
+
+    fn amsterdam() -> Polygon {
+        Polygon::new(vec![at(52.35, 4.87), at(52.35, 4.93), at(52.38, 4.93), at(52.38, 4.87)]).unwrap()
+    }
+
+    fn scene<'a>(area: &'a Polygon, pins: &'a [Point], me: Option<Point>) -> Scene<'a> {
+        Scene { area, pins, route: &[], me, width: 800, height: 600 }
+    }
+
+    #[test]
+    fn everything_is_inside_and_north_is_up() {
+        let (area, pins) = (amsterdam(), [at(52.36, 4.88), at(52.39, 4.95)]);
+        let map = MapSvg::of(&scene(&area, &pins, Some(at(52.34, 4.9))));
+        for Xy { x, y } in map.pins.iter().copied().chain(map.me) {
+            assert!((0.0..=800.0).contains(&x) && (0.0..=600.0).contains(&y), "{x},{y}");
+        }
+        assert!(map.pins[1].y < map.pins[0].y && map.pins[1].x > map.pins[0].x);
+        assert_eq!(map.area.split(' ').count(), 4);
+        assert_eq!(map.route, "");
+    }
+
+    #[test]
+    fn pixels_agree_with_metres() {
+        let (area, pins) = (amsterdam(), [at(52.36, 4.88), at(52.36, 4.92), at(52.378, 4.88)]);
+        let map = MapSvg::of(&scene(&area, &pins, None));
+        let px_per_m = map.scale.px / map.scale.metres;
+        let east = (map.pins[1].x - map.pins[0].x) / px_per_m;
+        let north = (map.pins[0].y - map.pins[2].y) / px_per_m;
+        assert!((east / pins[0].distance_m(pins[1]) - 1.0).abs() < 0.005, "{east}");
+        assert!((north / pins[0].distance_m(pins[2]) - 1.0).abs() < 0.005, "{north}");
+    }
+
+    #[test]
+    fn scale_and_grid_are_round() {
+        let area = amsterdam();
+        let map = MapSvg::of(&scene(&area, &[], None));
+        assert_eq!(map.scale.label, "1 km");
+        assert!(map.scale.px <= 200.0 && map.scale.px > 80.0);
+        assert!(map.grid_x.contains(&400.0) && map.grid_y.contains(&300.0));
+        let steps: Vec<f64> = map.grid_x.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(steps.iter().all(|step| (step - map.scale.px).abs() < 0.21), "{steps:?}");
+    }
+
+    #[test]
+    fn a_person_far_away_is_left_out() {
+        let area = amsterdam();
+        let near = MapSvg::of(&scene(&area, &[], None));
+        let far = MapSvg::of(&scene(&area, &[], Some(at(48.85, 2.35))));
+        assert_eq!(near, far);
+    }
+
+    #[test]
+    fn a_map_of_nearly_nothing_has_finite_numbers() {
+        let dot = at(52.36, 4.88);
+        let area = Polygon::new(vec![dot, at(52.36, 4.880_001), at(52.360_001, 4.88)]).unwrap();
+        let map = MapSvg::of(&Scene { width: 0, height: 0, ..scene(&area, &[dot], None) });
+        assert!(map.pins.iter().all(|pin| pin.x.is_finite() && pin.y.is_finite()));
+        let map = MapSvg::of(&scene(&area, &[dot], None));
+        assert!(map.scale.metres <= 200.0 && map.grid_x.len() < 20);
+    }
+}

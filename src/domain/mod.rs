@@ -1,0 +1,13 @@
+//! Plain types and rules: what a region, a vehicle, a fare is. No actix, no postgres,
+//! no askama, no I/O; everything here can be tested by calling it.
+
+pub mod catalogue;
+pub mod fare;
+pub mod geo;
+pub mod map_svg;
+pub mod money;
+pub mod people;
+pub mod refusal;
+pub mod region;
+pub mod ride;
+pub mod vehicle;

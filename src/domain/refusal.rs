@@ -1,0 +1,146 @@
+//! Refusals: everything a person can be told instead of "done", as one enum that a
+//! person would recognise. Statements answer with the code; pages show the message.
+//! No variant means "something went wrong": that is an error, not a refusal.
+
+use chrono::{DateTime, Utc};
+
+use super::region::RegionCode;
+
+/// Why something that was asked for was not done; nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The session has ended, here or on another device.
+    SignedOut,
+    /// Another rider has it now.
+    VehicleTaken,
+    /// Somebody else has reserved it.
+    VehicleReserved,
+    /// No such vehicle under this public id any more.
+    VehicleGone,
+    /// It is in maintenance, lost or retired.
+    VehicleOutOfService,
+    /// It stands in another city, or is of another type, than the page said.
+    VehicleMoved,
+    /// The rider has an open ride.
+    AlreadyRiding,
+    /// The rider holds another reservation.
+    AlreadyReserved,
+    /// There is no reservation to cancel.
+    NoReservation,
+    /// No such ride, or somebody else's.
+    NoSuchRide,
+    /// The ride has ended.
+    RideEnded,
+    /// The form was used before, for something else.
+    FormUsed,
+    /// No such promo code here and now.
+    PromoUnknown,
+    /// The rider has used it as often as it may be used.
+    PromoUsed,
+    /// Nothing is left of it in this region.
+    PromoExhausted,
+    /// The username belongs to somebody.
+    UsernameTaken,
+    /// The password given to confirm is not the right one.
+    WrongPassword,
+    /// Username and password, or recovery code, do not belong together.
+    NoMatch,
+    /// The row was changed by somebody since the page was made.
+    Changed,
+    /// No such vehicle among the person's own.
+    NotYourVehicle,
+    /// The code is used by another vehicle of the city.
+    CodeTaken,
+    /// It is being ridden.
+    VehicleInUse,
+    /// First end the open ride or the reservation.
+    StillRiding,
+    /// First remove the vehicles that one owns.
+    StillOwner,
+    /// A residency rule forbids it.
+    Residency(&'static str),
+    /// The region takes no changes now.
+    RegionReadOnly {
+        /// The closed region.
+        region: RegionCode,
+        /// As the administrator gave it.
+        reason: Option<String>,
+        /// Expected end.
+        until: Option<DateTime<Utc>>,
+    },
+}
+
+impl Refusal {
+    /// The refusal that a statement's verdict column names.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Some(match code {
+            "signed_out" => Self::SignedOut,
+            "vehicle_taken" => Self::VehicleTaken,
+            "vehicle_reserved" => Self::VehicleReserved,
+            "vehicle_gone" => Self::VehicleGone,
+            "vehicle_out" => Self::VehicleOutOfService,
+            "vehicle_moved" => Self::VehicleMoved,
+            "already_riding" => Self::AlreadyRiding,
+            "already_reserved" => Self::AlreadyReserved,
+            "no_reservation" => Self::NoReservation,
+            "no_such_ride" => Self::NoSuchRide,
+            "ride_ended" => Self::RideEnded,
+            "form_used" => Self::FormUsed,
+            "promo_used" => Self::PromoUsed,
+            "promo_exhausted" => Self::PromoExhausted,
+            "wrong_password" => Self::WrongPassword,
+            "changed" => Self::Changed,
+            "not_your_vehicle" => Self::NotYourVehicle,
+            "vehicle_in_use" => Self::VehicleInUse,
+            "still_riding" => Self::StillRiding,
+            "still_owner" => Self::StillOwner,
+            _ => return None,
+        })
+    }
+
+    /// What happened and what to do, for the person who asked.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::SignedOut => "Your session has ended. Please sign in again; nothing was changed.",
+            Self::VehicleTaken => "Someone else has just taken this vehicle. Please choose another one.",
+            Self::VehicleReserved => "Someone else has reserved this vehicle. Please choose another one.",
+            Self::VehicleGone => "This vehicle is not there any more. Please choose another one.",
+            Self::VehicleOutOfService => "This vehicle is out of service. Please choose another one.",
+            Self::VehicleMoved => "This vehicle has been moved to another city. Please look at the list again.",
+            Self::AlreadyRiding => "You are already riding. End that ride first.",
+            Self::AlreadyReserved => "You have reserved another vehicle. Cancel that reservation first.",
+            Self::NoReservation => "There is no reservation to cancel; it may have lapsed.",
+            Self::NoSuchRide => "There is no such ride of yours.",
+            Self::RideEnded => "This ride has already ended.",
+            Self::FormUsed => "This form was used before. Please load the page again.",
+            Self::PromoUnknown => {
+                "This promo code is not valid here and now. The ride was not started; try without it."
+            }
+            Self::PromoUsed => {
+                "You have used this promo code as often as it allows. The ride was not started; try without it."
+            }
+            Self::PromoExhausted => "This promo code is used up. The ride was not started; try without it.",
+            Self::UsernameTaken => "This username is taken. Please choose another one.",
+            Self::WrongPassword => "That is not your current password. Nothing was changed.",
+            Self::NoMatch => "These do not belong together. Check both and try again.",
+            Self::Changed => "This was changed since the page was loaded. Please look at it again.",
+            Self::NotYourVehicle => "There is no such vehicle of yours.",
+            Self::CodeTaken => "Another vehicle of the city has this code. Please choose another one.",
+            Self::VehicleInUse => "This vehicle is reserved or being ridden. Try again when it is back.",
+            Self::StillRiding => "End your ride or cancel your reservation first.",
+            Self::StillOwner => "Remove your vehicles first; they need an owner.",
+            Self::Residency(rule) => return format!("The data residency policy does not allow this (rule {rule})."),
+            Self::RegionReadOnly { region, reason, until } => {
+                let why = reason.as_deref().unwrap_or("maintenance");
+                let when = until.map_or_else(
+                    || "a little later".to_owned(),
+                    |t| format!("after {}", t.format("%H:%M UTC on %-d %B")),
+                );
+                return format!("The region {region} is read-only ({why}). Nothing was changed; please try {when}.");
+            }
+        }
+        .to_owned()
+    }
+}

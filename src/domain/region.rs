@@ -1,0 +1,95 @@
+//! Region codes: the name of a cloud region as the database, the catalogue and URLs
+//! write it (`us-east1`). Plain text underneath, shared cheaply, because every
+//! statement, URL and log line carries one. May be used by every layer. Being well
+//! formed does not make a region known: the catalogue decides that.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// The code of a region: lower-case letters, digits and dashes, 1 to 32 of them.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RegionCode(Arc<str>);
+
+/// The text is not the code of any region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a region code is 1 to 32 lower-case letters, digits and dashes")]
+pub struct BadRegionCode;
+
+impl RegionCode {
+    /// The code as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first part of the ride numbers of this region: `us-east1` gives `USE1`.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let mut parts = self.0.split('-');
+        let area: String = parts.next().unwrap_or_default().chars().take(2).collect();
+        let rest: String = parts.collect();
+        let initial = rest.chars().next().map(String::from).unwrap_or_default();
+        let digits: String = rest.chars().filter(char::is_ascii_digit).collect();
+        format!("{area}{initial}{digits}").to_uppercase()
+    }
+}
+
+impl FromStr for RegionCode {
+    type Err = BadRegionCode;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if text.is_empty() || text.len() > 32 || !text.chars().all(good) {
+            return Err(BadRegionCode);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl TryFrom<String> for RegionCode {
+    type Error = BadRegionCode;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<RegionCode> for String {
+    fn from(code: RegionCode) -> Self {
+        code.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for RegionCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RegionCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_tell_regions_apart() -> Result<(), BadRegionCode> {
+        for (code, short) in [("us-east1", "USE1"), ("us-west1", "USW1"), ("europe-west1", "EUW1")] {
+            assert_eq!(code.parse::<RegionCode>()?.short(), short);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn only_codes_are_codes() {
+        for bad in ["", "US-EAST1", "us east", "é", "'; --"] {
+            assert_eq!(bad.parse::<RegionCode>(), Err(BadRegionCode));
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Vehicles: how they are named, inside and in public. The public id is what pages,
+//! links and feeds show; it changes after each ride, so a vehicle cannot be followed.
+
+use uuid::Uuid;
+
+use super::region::RegionCode;
+
+/// A vehicle by its inner key: for owners and operators, never for public pages.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct VehicleRef {
+    /// Region of the city where it stands.
+    pub region: RegionCode,
+    /// Id inside it.
+    pub id: Uuid,
+}
+
+/// A vehicle as the public sees it, until the end of its next ride.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PublicVehicle {
+    /// Region of the city where it stands.
+    pub region: RegionCode,
+    /// The rotating id.
+    pub public_id: Uuid,
+}
+
+/// How long a reservation holds, in minutes. It lapses by time alone.
+pub const RESERVATION_MINUTES: i64 = 10;

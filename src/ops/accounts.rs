@@ -1,0 +1,238 @@
+//! Accounts: registering, signing in and out, profile, password, recovery codes. The
+//! hash is always computed outside the write, and the write checks that what it was
+//! computed against has not changed.
+
+use chrono::{DateTime, Duration, Utc};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Done, OpError, gated, gates::Gates, passwords, signed_write};
+use crate::{
+    app::App,
+    clock::Clock,
+    db::{
+        Db,
+        sessions::{self, NewSession},
+        users::{self, Login, NewUser},
+        verdict::Signed,
+    },
+    domain::{
+        people::{UserRef, username_key},
+        refusal::Refusal,
+        region::RegionCode,
+    },
+};
+
+/// A session ends this long after its last use.
+pub const IDLE: Duration = Duration::minutes(30);
+/// A session ends this long after it began, used or not.
+pub const ABSOLUTE: Duration = Duration::days(14);
+/// How many recovery codes a person gets.
+const RECOVERY_CODES: usize = 8;
+
+/// A session that was just begun: what the cookie will carry.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// Whose it is.
+    pub user: UserRef,
+    /// Its id.
+    pub session: Uuid,
+    /// Its secret, never stored.
+    pub token: String,
+    /// Home city of the person.
+    pub city: String,
+    /// Absolute end.
+    pub expires_at: DateTime<Utc>,
+}
+
+fn new_session(app: &App, device: &str) -> (String, NewSession) {
+    let token = passwords::new_token();
+    let session = NewSession {
+        id: Uuid::new_v4(),
+        token_hash: passwords::token_hash(&token),
+        device: device.to_owned(),
+        expires_at: app.clock.now() + ABSOLUTE,
+    };
+    (token, session)
+}
+
+/// What a person typed to register, with fields already checked.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// The id that the form carried.
+    pub id: Uuid,
+    /// Slug of the home city.
+    pub city: String,
+    /// Region of that city.
+    pub region: RegionCode,
+    /// As chosen.
+    pub username: String,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// E-mail address.
+    pub email: String,
+    /// In clear, only here.
+    pub password: String,
+}
+
+/// Registers a person at home in the city they chose, and signs them in.
+pub async fn register(app: &App, wish: Registration, device: &str) -> Result<Started, OpError> {
+    let new = NewUser {
+        user: UserRef { region: wish.region, id: wish.id },
+        city: wish.city,
+        username_key: username_key(&wish.username),
+        username: wish.username,
+        first_name: wish.first_name,
+        last_name: wish.last_name,
+        email: wish.email,
+        password_hash: app.hasher.hash(&wish.password).await?,
+    };
+    let (token, session) = new_session(app, device);
+    let now = app.clock.now();
+    gated(&app.db, &app.gates, &[&new.user.region], async |epochs| {
+        let epoch = epochs.first().copied().unwrap_or_default();
+        app.db.write(&new.user.region, async |conn| users::insert(conn, &new, epoch, &session, now).await).await
+    })
+    .await?;
+    Ok(Started { user: new.user, session: session.id, token, city: new.city, expires_at: session.expires_at })
+}
+
+/// Finds a person by username: here first, then everywhere (one crossing).
+async fn find_login(app: &App, username: &str) -> Result<Option<Login>, OpError> {
+    let key = username_key(username);
+    let conn = app.db.here().await?;
+    if let Some(login) = users::find_login(&conn, Some(&app.here), &key).await? {
+        return Ok(Some(login));
+    }
+    Ok(users::find_login(&conn, None, &key).await?)
+}
+
+/// Signs a person in; `old` is a session of this browser that ends with it. The caller
+/// makes failures take the same time, whatever the reason.
+pub async fn sign_in(app: &App, username: &str, password: &str, device: &str) -> Result<Started, OpError> {
+    let login = find_login(app, username).await?;
+    let hash = login.as_ref().map(|l| l.password_hash.as_str());
+    if !app.hasher.verify(password, hash).await? {
+        return Err(Refusal::NoMatch.into());
+    }
+    let Some(login) = login else {
+        return Err(Refusal::NoMatch.into());
+    };
+    let (token, session) = new_session(app, device);
+    let now = app.clock.now();
+    gated(&app.db, &app.gates, &[&login.user.region], async |epochs| {
+        let epoch = epochs.first().copied().unwrap_or_default();
+        app.db
+            .write(&login.user.region, async |conn| {
+                let start = sessions::start(conn, &login.user, epoch, &session, &login.password_hash, now);
+                let prune = sessions::prune(conn, &login.user, epoch, now, now - IDLE);
+                let (verdict, pruned) = tokio::join!(start, prune);
+                pruned?;
+                verdict
+            })
+            .await
+    })
+    .await?;
+    Ok(Started { user: login.user, session: session.id, token, city: login.city, expires_at: session.expires_at })
+}
+
+/// Ends this session. A session that has ended already is fine.
+pub async fn sign_out(app: &App, signed: &Signed) -> Result<(), OpError> {
+    match end_session(app, signed, signed.session).await {
+        Err(OpError::Refused(Refusal::SignedOut)) | Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends one of the person's sessions.
+pub async fn end_session(app: &App, signed: &Signed, session: Uuid) -> Result<Done, OpError> {
+    home_write(app, signed, async |conn, signed| sessions::end(conn, signed, session).await).await
+}
+
+/// Ends all of the person's sessions but this one.
+pub async fn end_other_sessions(app: &App, signed: &Signed) -> Result<Done, OpError> {
+    let command = Uuid::new_v4();
+    home_write(app, signed, async |conn, signed| sessions::end_others(conn, signed, command).await).await
+}
+
+/// Changes first name, last name and e-mail address.
+pub async fn set_profile(app: &App, signed: &Signed, names: [&str; 3]) -> Result<Done, OpError> {
+    let command = Uuid::new_v4();
+    home_write(app, signed, async |conn, signed| users::set_profile(conn, signed, names, command).await).await
+}
+
+/// The hash that `current` was checked against, or a refusal.
+pub async fn confirm_password(app: &App, signed: &Signed, current: &str) -> Result<String, OpError> {
+    let conn = app.db.at(&signed.user.region).await?;
+    let (visitor, profile) = tokio::join!(sessions::check(&conn, signed), users::find_profile(&conn, &signed.user));
+    let (Some(_), Some(profile)) = (visitor?, profile?) else {
+        return Err(Refusal::SignedOut.into());
+    };
+    drop(conn);
+    if !app.hasher.verify(current, Some(&profile.password_hash)).await? {
+        return Err(Refusal::WrongPassword.into());
+    }
+    Ok(profile.password_hash)
+}
+
+/// Changes the password and ends the other sessions.
+pub async fn set_password(app: &App, signed: &Signed, current: &str, new: &str) -> Result<Done, OpError> {
+    let old = confirm_password(app, signed, current).await?;
+    let (new, command) = (app.hasher.hash(new).await?, Uuid::new_v4());
+    home_write(app, signed, async |conn, signed| users::set_password(conn, signed, &old, &new, command).await).await
+}
+
+/// Makes new recovery codes; the old ones are void. They are shown once, stored as hashes.
+pub async fn make_recovery_codes(app: &App, signed: &Signed, current: &str) -> Result<Vec<String>, OpError> {
+    confirm_password(app, signed, current).await?;
+    let codes: Vec<String> = std::iter::repeat_with(passwords::new_recovery_code).take(RECOVERY_CODES).collect();
+    let hashes = json!(codes.iter().map(|code| passwords::recovery_hash(code)).collect::<Vec<_>>());
+    let command = Uuid::new_v4();
+    home_write(app, signed, async |conn, signed| users::set_recovery(conn, signed, &hashes, command).await).await?;
+    Ok(codes)
+}
+
+/// Sets a new password with a recovery code, which is used up; all sessions end.
+pub async fn recover(app: &App, username: &str, code: &str, password: &str) -> Result<(), OpError> {
+    let hash = passwords::recovery_hash(code);
+    let Some(login) = find_login(app, username).await?.filter(|login| login.recovery_hashes.contains(&hash)) else {
+        return Err(Refusal::NoMatch.into());
+    };
+    let left = json!(login.recovery_hashes.iter().filter(|known| **known != hash).collect::<Vec<_>>());
+    let new = app.hasher.hash(password).await?;
+    let (command, now) = (Uuid::new_v4(), app.clock.now());
+    gated(&app.db, &app.gates, &[&login.user.region], async |epochs| {
+        let epoch = epochs.first().copied().unwrap_or_default();
+        app.db
+            .write(&login.user.region, async |conn| {
+                users::recover(conn, &login, epoch, &left, &new, command, now).await
+            })
+            .await
+    })
+    .await
+    .map(drop)
+}
+
+/// Gives a role to the person of that username (the administrator's command line).
+pub async fn grant(db: &Db, username: &str, role: &str, city: &str) -> Result<Done, OpError> {
+    let (key, now) = (username_key(username), Clock::default().now());
+    let login = users::find_login(&db.here().await?, None, &key).await?.ok_or(Refusal::NoMatch)?;
+    gated(db, &Gates::default(), &[&login.user.region], async |epochs| {
+        let epoch = epochs.first().copied().unwrap_or_default();
+        db.write(&login.user.region, async |conn| users::grant(conn, &login.user, epoch, role, city, now).await).await
+    })
+    .await
+}
+
+async fn home_write(
+    app: &App,
+    signed: &Signed,
+    op: impl AsyncFn(&crate::db::statement::Conn, &Signed) -> Result<crate::db::verdict::Verdict, crate::db::error::DbError>,
+) -> Result<Done, OpError> {
+    signed_write(app, signed, &signed.user.region, async |signed, _| {
+        app.db.write(&signed.user.region, async |conn| op(conn, signed).await).await
+    })
+    .await
+}

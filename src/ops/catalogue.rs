@@ -1,0 +1,28 @@
+//! Loading a catalogue file: GLOBAL tables first, in one transaction that changes only
+//! what differs, then each region's gate and promo quotas at its own gateway.
+
+use super::OpError;
+use crate::{
+    clock::Clock,
+    db::{Db, catalogue, gates},
+    domain::catalogue::CatalogueFile,
+};
+
+/// Makes the database hold what `file` says; returns how many catalogue entries changed.
+pub async fn load(db: &Db, file: &CatalogueFile, clock: &Clock) -> Result<usize, OpError> {
+    let Some(first) = file.regions.first() else {
+        return Ok(0);
+    };
+    let now = clock.now();
+    // Loading is idempotent, so after a lost COMMIT it is simply done again.
+    let changed = db.txn(&first.code, async |conn| catalogue::put(conn, file, now).await, async |_| Ok(None)).await?;
+    for region in &file.regions {
+        db.write(&region.code, async |conn| gates::open(conn, &region.code, now).await).await?;
+        for promo in &file.promo_codes {
+            let granted = promo.quotas.get(&region.code).copied().unwrap_or(0);
+            db.write(&region.code, async |conn| catalogue::put_quota(conn, &region.code, &promo.code, granted).await)
+                .await?;
+        }
+    }
+    Ok(changed)
+}

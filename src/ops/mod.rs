@@ -1,0 +1,106 @@
+//! What a person asks for, when it decides something: one file a subject, one function
+//! a wish. Each runs one statement (or one short transaction) and turns its verdict
+//! into done, refused, or database trouble. No HTTP here, and no SQL.
+
+use crate::{
+    app::App,
+    db::{
+        Db,
+        error::{DbError, DbErrorKind},
+        verdict::{Signed, Verdict},
+    },
+    domain::{refusal::Refusal, region::RegionCode},
+};
+
+use gates::Gates;
+
+pub mod accounts;
+pub mod catalogue;
+pub mod gates;
+pub mod home;
+pub mod passwords;
+pub mod rides;
+pub mod sample;
+pub mod vehicles;
+pub mod verify;
+
+/// Why something was not done.
+#[derive(Debug)]
+pub enum OpError {
+    /// A rule says no; the person is told why, and nothing was changed.
+    Refused(Refusal),
+    /// The database could not do it.
+    Db(DbError),
+}
+
+impl From<DbError> for OpError {
+    fn from(error: DbError) -> Self {
+        // The one constraint that a person can run into by choosing a name.
+        match error.kind {
+            DbErrorKind::Unique(ref name) if name == "users_username_key" || name == "users_home_username_key" => {
+                Self::Refused(Refusal::UsernameTaken)
+            }
+            DbErrorKind::Unique(ref name) if name == "vehicles_code_key" => Self::Refused(Refusal::CodeTaken),
+            _ => Self::Db(error),
+        }
+    }
+}
+
+impl From<Refusal> for OpError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// It was done: now, or by the same command before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// By this call.
+    Now,
+    /// By an earlier try of the same form.
+    Before,
+}
+
+/// Runs a write with the epochs of the gates of `regions`, in their order. When a gate
+/// has moved on, it is read again, once; a closed region is a refusal.
+pub async fn gated(
+    db: &Db,
+    gates: &Gates,
+    regions: &[&RegionCode],
+    op: impl AsyncFn(&[i64]) -> Result<Verdict, DbError>,
+) -> Result<Done, OpError> {
+    let mut fresh = false;
+    loop {
+        let mut epochs = Vec::with_capacity(regions.len());
+        for region in regions {
+            epochs.push(gates.get(db, region).await?.epoch);
+        }
+        match op(&epochs).await? {
+            Verdict::Done => return Ok(Done::Now),
+            Verdict::Already => return Ok(Done::Before),
+            Verdict::Refused(refusal) => return Err(refusal.into()),
+            Verdict::Gate => gates.refuse_if_closed(db, regions).await?,
+        }
+        if fresh {
+            let moving = DbError::new(DbErrorKind::Contention, "gates", "the gate changed twice during one write");
+            return Err(moving.into());
+        }
+        fresh = true;
+    }
+}
+
+/// The same for a write of a signed-in person that touches home and `there`.
+pub async fn signed_write(
+    app: &App,
+    signed: &Signed,
+    there: &RegionCode,
+    op: impl AsyncFn(&Signed, i64) -> Result<Verdict, DbError>,
+) -> Result<Done, OpError> {
+    gated(&app.db, &app.gates, &[&signed.user.region, there], async |epochs| {
+        let [home, there] = epochs else {
+            return Ok(Verdict::Gate);
+        };
+        op(&Signed { epoch: *home, ..signed.clone() }, *there).await
+    })
+    .await
+}

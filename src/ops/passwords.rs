@@ -1,0 +1,100 @@
+//! Passwords: argon2id in a bounded blocking pool, so that a flood of sign-ins waits
+//! instead of exhausting memory (19 MiB a hash). Session secrets and recovery codes
+//! are random and long, so a plain SHA-256 is enough for them.
+
+use std::sync::Arc;
+
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{PasswordHasher, PasswordVerifier},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+use crate::{
+    config::Passwords,
+    db::error::{DbError, DbErrorKind},
+};
+
+/// Hashes and verifies passwords.
+pub struct Hasher {
+    argon: Argon2<'static>,
+    permits: Arc<Semaphore>,
+    decoy: String,
+}
+
+impl Hasher {
+    /// A hasher of the configured cost.
+    #[must_use]
+    pub fn new(config: Passwords) -> Self {
+        let params = Params::new(config.memory_kib, config.iterations, 1, None).unwrap_or_default();
+        let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let decoy = argon.hash_password(b"nobody").map(|hash| hash.to_string()).unwrap_or_default();
+        Self { argon, permits: Arc::new(Semaphore::new(config.threads.max(1))), decoy }
+    }
+
+    /// The PHC string of a new password.
+    pub async fn hash(&self, password: &str) -> Result<String, DbError> {
+        let (argon, password) = (self.argon.clone(), password.to_owned());
+        self.blocking(move || argon.hash_password(password.as_bytes()).map(|hash| hash.to_string()).ok())
+            .await?
+            .ok_or_else(|| trouble("hashing failed"))
+    }
+
+    /// Whether the password is that of the hash. Without a hash (nobody of that name) it
+    /// takes as long and is false.
+    pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, DbError> {
+        let (argon, password) = (self.argon.clone(), password.to_owned());
+        let (known, hash) = (hash.is_some(), hash.unwrap_or(&self.decoy).to_owned());
+        let matches = self.blocking(move || argon.verify_password(password.as_bytes(), hash.as_str()).is_ok()).await?;
+        Ok(known && matches)
+    }
+
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, DbError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|error| trouble(&error.to_string()))?;
+        let outcome = tokio::task::spawn_blocking(move || {
+            let outcome = work();
+            drop(permit);
+            outcome
+        });
+        outcome.await.map_err(|error| trouble(&error.to_string()))
+    }
+}
+
+fn trouble(detail: &str) -> DbError {
+    DbError::new(DbErrorKind::Bug, "password", detail)
+}
+
+/// A secret of 256 random bits, as text for a cookie.
+#[must_use]
+pub fn new_token() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+}
+
+/// What is stored of a random secret.
+#[must_use]
+pub fn token_hash(token: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(token.as_bytes()))
+}
+
+/// Letters of recovery codes: none that looks like another.
+const CODE_LETTERS: &[u8; 32] = b"23456789abcdefghjkmnpqrstuvwxyz-";
+
+/// A recovery code of 80 random bits, in groups that can be read aloud.
+#[must_use]
+pub fn new_recovery_code() -> String {
+    let letters: Vec<char> = rand::random::<[u8; 20]>()
+        .iter()
+        // Thirty-one letters: the dash only separates groups.
+        .filter_map(|byte| CODE_LETTERS.get(usize::from(byte % 31)).map(|b| char::from(*b)))
+        .collect();
+    letters.chunks(5).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-")
+}
+
+/// A recovery code as typed, folded to how it was made.
+#[must_use]
+pub fn recovery_hash(code: &str) -> String {
+    let folded: String = code.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    token_hash(&folded)
+}

@@ -1,0 +1,259 @@
+//! Drawing plausible people, vehicles and rides. Each draws from its own generator, seeded
+//! by seed, city and number, so that it does not depend on how many there are. Plain
+//! computing: no database, no clock.
+
+use std::{collections::HashMap, time::Duration};
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{
+    SamplePlan,
+    place::{moved, offset, place},
+};
+use crate::{
+    db::sample::{Ride, User, Vehicle},
+    domain::{
+        catalogue::{Catalogue, City, Tariff, fold},
+        fare::{Fare, minutes_started},
+        geo::Point,
+    },
+};
+
+/// Rides began within so many days.
+const DAYS: i64 = 30;
+
+const FIRST: [&str; 40] = [
+    "Ada", "Amina", "André", "Anneke", "Ben", "Carla", "Chiara", "Daan", "Deepa", "Elif", "Emma", "Fatou", "Femke",
+    "Giulia", "Grace", "Hassan", "Hugo", "Ines", "Jamal", "Jürgen", "Kenji", "Lars", "Léa", "Lin", "Lucia", "Malik",
+    "Marta", "Mei", "Nadia", "Noah", "Olu", "Pablo", "Priya", "Rosa", "Sam", "Sofia", "Tariq", "Tess", "Yara", "Zoë",
+];
+const LAST: [&str; 40] = [
+    "Adeyemi", "Ahmed", "Bakker", "Bernard", "Bianchi", "Brown", "Chen", "Costa", "Davis", "De Luca", "De Vries",
+    "Diallo", "Dubois", "Evans", "Fontana", "Garcia", "Greco", "Haddad", "Ito", "Jansen", "Johnson", "Kaya", "Kim",
+    "Laurent", "López", "Martin", "Miller", "Moreau", "Nguyen", "Okafor", "Patel", "Ricci", "Rossi", "Santos", "Singh",
+    "Smit", "Tanaka", "Visser", "Wilson", "Yılmaz",
+];
+const COLOURS: [&str; 10] =
+    ["black", "white", "red", "blue", "green", "yellow", "orange", "grey", "silver", "turquoise"];
+const BRANDS: [&str; 8] = ["Veloria", "Kestrel", "Northwind", "Gazelia", "Piccolo", "Tramontane", "Bluejay", "Cascade"];
+
+fn generator(seed: u64, city: &City, what: &str, number: usize) -> StdRng {
+    StdRng::from_seed(Sha256::digest(format!("{seed}/{}/{what}/{number}", city.slug)).into())
+}
+
+fn new_id(rng: &mut impl Rng) -> Uuid {
+    uuid::Builder::from_random_bytes(rng.random()).into_uuid()
+}
+
+fn pick(rng: &mut impl Rng, from: &[&'static str]) -> &'static str {
+    from.choose(rng).copied().unwrap_or_default()
+}
+
+/// The person of that number, registered long before any ride.
+pub(super) fn user(seed: u64, city: &City, number: usize, now: DateTime<Utc>) -> User {
+    let mut rng = generator(seed, city, "user", number);
+    let (id, first_name, last_name) = (new_id(&mut rng), pick(&mut rng, &FIRST), pick(&mut rng, &LAST));
+    User {
+        id,
+        city: city.slug.clone(),
+        username: format!("{}.{}.{}", fold(first_name), city.slug, number + 1),
+        first_name,
+        last_name,
+        created_at: now - TimeDelta::days(DAYS + 1) - TimeDelta::seconds(rng.random_range(0..400 * 86_400)),
+        role: None,
+    }
+}
+
+type Span = (DateTime<Utc>, DateTime<Utc>);
+
+/// When each rider was under way: nobody is in two places at once.
+#[derive(Debug, Default)]
+pub(super) struct Busy(HashMap<Uuid, Vec<Span>>);
+
+impl Busy {
+    fn take(&mut self, rider: Uuid, from: DateTime<Utc>, to: DateTime<Utc>) -> bool {
+        let times = self.0.entry(rider).or_default();
+        let free = times.iter().all(|(start, end)| *end < from || to < *start);
+        if free {
+            times.push((from, to));
+        }
+        free
+    }
+}
+
+/// What the vehicles of one city are drawn from.
+pub(super) struct Drawn<'a> {
+    catalogue: &'a Catalogue,
+    city: &'a City,
+    seed: u64,
+    now: DateTime<Utc>,
+    /// People of the city, and of the region's other cities.
+    locals: Vec<Uuid>,
+    guests: Vec<Uuid>,
+    /// How many rides each vehicle has had.
+    rides: Vec<usize>,
+    /// From the centre to the farthest corner of the service area, in metres.
+    radius: f64,
+}
+
+impl<'a> Drawn<'a> {
+    pub(super) fn new(
+        catalogue: &'a Catalogue,
+        city: &'a City,
+        plan: &SamplePlan,
+        cities: &[&City],
+        people: &HashMap<&str, Vec<Uuid>>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let of = |other: &str| people.get(other).into_iter().flatten().copied();
+        let guests = cities.iter().filter(|other| other.region == city.region && other.slug != city.slug);
+        let corners = city.service_area.points().iter().map(|corner| city.centre.distance_m(*corner));
+        let (mut rides, mut rng) = (vec![0; plan.vehicles], generator(plan.seed, city, "rides", 0));
+        let working: Vec<usize> = (0..plan.vehicles).filter(|n| !in_maintenance(*n)).collect();
+        for _ in 0..plan.rides {
+            if let Some(count) = working.choose(&mut rng).and_then(|n| rides.get_mut(*n)) {
+                *count += 1;
+            }
+        }
+        Self {
+            catalogue,
+            city,
+            seed: plan.seed,
+            now,
+            locals: of(&city.slug).collect(),
+            guests: guests.flat_map(|other| of(&other.slug)).collect(),
+            rides,
+            radius: corners.fold(0.0, f64::max),
+        }
+    }
+
+    /// The vehicle of that number, with its rides.
+    pub(super) fn vehicle(&mut self, number: usize, busy: &mut Busy) -> Vehicle {
+        let rng = &mut generator(self.seed, self.city, "vehicle", number);
+        let (id, public_id) = (new_id(rng), new_id(rng));
+        let kind = self.catalogue.vehicle_types.choose(rng).map(|kind| kind.slug.clone()).unwrap_or_default();
+        let owner = if rng.random_bool(0.1) { self.locals.choose(rng).copied() } else { None };
+        // Unique in its city, and different for the next seed.
+        let coded = owner.is_none() && rng.random_bool(0.5);
+        let code = coded.then(|| format!("MV-{:04}-{}", self.seed % 10_000, number + 1));
+        let (brand, colour) = (pick(rng, &BRANDS), pick(rng, &COLOURS));
+        let first = self.somewhere(rng, true);
+        let created_at = self.now - TimeDelta::days(DAYS + 1) - TimeDelta::seconds(rng.random_range(0..400 * 86_400));
+        let battery = rng.random_range(15..=100);
+        let rides = self.rides_of(number, &kind, first, rng, busy);
+        let at = rides.last().map_or(first, |ride| ride.end.1);
+        let status = if in_maintenance(number) { "maintenance" } else { "available" };
+        let place = place(self.city.centre, at);
+        Vehicle {
+            id,
+            public_id,
+            kind,
+            status,
+            code,
+            brand,
+            colour,
+            battery,
+            first,
+            at,
+            place,
+            owner,
+            created_at,
+            rides,
+        }
+    }
+
+    /// The vehicle's rides, one in each of as many equal parts of the month.
+    fn rides_of(&self, number: usize, kind: &str, first: Point, rng: &mut StdRng, busy: &mut Busy) -> Vec<Ride> {
+        let count = self.rides.get(number).copied().unwrap_or_default();
+        let part = TimeDelta::days(DAYS) / i32::try_from(count.max(1)).unwrap_or(i32::MAX);
+        let (mut from, mut rides) = (first, Vec::with_capacity(count));
+        let mut begin = self.now - TimeDelta::days(DAYS);
+        for nth in 1..=count {
+            let Some(tariff) = self.catalogue.tariff(&self.city.slug, kind, begin) else { break };
+            let outside = nth < count && rng.random_bool(0.03);
+            let ride = self.ride(tariff, from, (begin, part), outside, rng, busy);
+            from = ride.end.1;
+            rides.push(ride);
+            begin += part;
+        }
+        rides
+    }
+
+    fn ride(
+        &self,
+        tariff: &Tariff,
+        from: Point,
+        (begin, part): (DateTime<Utc>, TimeDelta),
+        outside_area: bool,
+        rng: &mut StdRng,
+        busy: &mut Busy,
+    ) -> Ride {
+        let id = new_id(rng);
+        let to = self.somewhere(rng, !outside_area);
+        // 2.5 to 5 m/s as the crow flies, and a few minutes of standing about.
+        let wanted = from.distance_m(to) / rng.random_range(2.5..5.0) + rng.random_range(60.0..600.0);
+        let seconds = wanted.min(part.as_seconds_f64() * 0.6);
+        let lasting = |seconds: f64| TimeDelta::from_std(Duration::from_secs_f64(seconds)).unwrap_or_default();
+        let started_at =
+            (begin + lasting(rng.random_range(0.0..part.as_seconds_f64() * 0.95 - seconds))).trunc_subsecs(3);
+        let ended_at = (started_at + lasting(seconds)).trunc_subsecs(3);
+        let rider = (0..10).find_map(|_| {
+            let from_elsewhere = self.locals.is_empty() || rng.random_bool(0.15);
+            let rider = if from_elsewhere { self.guests.choose(rng) } else { self.locals.choose(rng) };
+            rider.copied().filter(|rider| busy.take(*rider, started_at, ended_at))
+        });
+        let noted = if rng.random_bool(0.3) { rng.random_range(3..=8_u8) } else { 0 };
+        let way: Vec<_> = (1..=noted)
+            .map(|n| {
+                let part = f64::from(n) / f64::from(noted + 1);
+                let (north, east) = offset(from, to);
+                let (aside_n, aside_e) = (rng.random_range(-80.0..80.0), rng.random_range(-80.0..80.0));
+                let point = moved(from, north * part + aside_n, east * part + aside_e);
+                ((started_at + lasting(seconds * part)).trunc_subsecs(3), point)
+            })
+            .collect();
+        let stops: Vec<Point> = [from].into_iter().chain(way.iter().map(|(_, point)| *point)).chain([to]).collect();
+        let distance = stops.windows(2).filter_map(|leg| Some(leg.first()?.distance_m(*leg.last()?))).sum();
+        let fee = if outside_area { tariff.out_of_area_fee_minor } else { 0 };
+        Ride {
+            id,
+            rider,
+            start: (started_at, from, place(self.city.centre, from)),
+            end: (ended_at, to, place(self.city.centre, to)),
+            outside_area,
+            distance_m: whole(distance),
+            rate: tariff.rate(),
+            out_of_area_minor: tariff.out_of_area_fee_minor,
+            fare: Fare::new(tariff.rate(), minutes_started(ended_at - started_at), None, fee),
+            way,
+        }
+    }
+
+    /// A point inside (or outside) the service area, denser towards the centre.
+    fn somewhere(&self, rng: &mut StdRng, inside: bool) -> Point {
+        let reach = if inside { self.radius } else { self.radius * 1.3 };
+        let mut points = std::iter::repeat_with(|| {
+            let (metres, angle) = (reach * rng.random::<f64>(), std::f64::consts::TAU * rng.random::<f64>());
+            moved(self.city.centre, metres * angle.cos(), metres * angle.sin())
+        });
+        // The service area contains its centre, so a hit is only a matter of tries.
+        points
+            .by_ref()
+            .take(200)
+            .find(|point| self.city.service_area.contains(*point) == inside)
+            .unwrap_or(self.city.centre)
+    }
+}
+
+/// One in 25 is being repaired and has had no rides.
+fn in_maintenance(number: usize) -> bool {
+    number % 25 == 17
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "a distance within a city")]
+fn whole(metres: f64) -> i64 {
+    metres.round() as i64
+}

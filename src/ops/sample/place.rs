@@ -1,0 +1,63 @@
+//! Short ways within a city on flat ground, and where a point is in words that are true of
+//! any city. Good to about a metre in a city's size; nothing is priced by it.
+
+use crate::domain::geo::Point;
+
+const METRES_PER_DEGREE: f64 = 111_195.0;
+
+/// `point` moved by metres; to about ten centimetres.
+pub(super) fn moved(point: Point, north: f64, east: f64) -> Point {
+    let round = |degrees: f64| (degrees * 1e6).round() / 1e6;
+    let lat = round(point.lat() + north / METRES_PER_DEGREE);
+    let lon = round(point.lon() + east / METRES_PER_DEGREE / point.lat().to_radians().cos());
+    Point::new(lat, lon).unwrap_or(point)
+}
+
+/// Metres north and east from one point to another nearby.
+pub(super) fn offset(from: Point, to: Point) -> (f64, f64) {
+    let east = (to.lon() - from.lon()) * from.lat().to_radians().cos();
+    ((to.lat() - from.lat()) * METRES_PER_DEGREE, east * METRES_PER_DEGREE)
+}
+
+/// Where `point` is, in words that are true of any city: `1.2 km north-east of the centre`.
+pub(super) fn place(centre: Point, point: Point) -> String {
+    let ((north, east), metres) = (offset(centre, point), centre.distance_m(point));
+    // Within an eighth of a circle of an axis, the other one is not named (tan 67.5°).
+    let to = |along: f64, across: f64, more, less| match along {
+        _ if across.abs() > 2.414 * along.abs() => "",
+        _ if along > 0.0 => more,
+        _ => less,
+    };
+    let (vertical, horizontal) = (to(north, east, "north", "south"), to(east, north, "east", "west"));
+    let dash = if vertical.is_empty() || horizontal.is_empty() { "" } else { "-" };
+    if metres < 200.0 {
+        "in the centre".to_owned()
+    } else if metres < 950.0 {
+        format!("{:.0} m {vertical}{dash}{horizontal} of the centre", (metres / 50.0).round() * 50.0)
+    } else {
+        format!("{:.1} km {vertical}{dash}{horizontal} of the centre", metres / 1000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::geo::GeoError;
+
+    #[test]
+    fn places_are_named_from_the_centre() -> Result<(), GeoError> {
+        let centre = Point::new(48.8566, 2.3522)?;
+        for (north, east, words) in [
+            (50.0, 50.0, "in the centre"),
+            (0.0, 400.0, "400 m east of the centre"),
+            (-850.0, 850.0, "1.2 km south-east of the centre"),
+            (3000.0, -100.0, "3.0 km north of the centre"),
+        ] {
+            let point = moved(centre, north, east);
+            assert_eq!(place(centre, point), words);
+            let (n, e) = offset(centre, point);
+            assert!((n - north).abs() < 1.0 && (e - east).abs() < 1.0, "{n} {e}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! Vehicles: the nearest ones, reservations, and owners adding and removing their own.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
+use chrono::Duration;
+use uuid::Uuid;
+
+use super::{Done, OpError, signed_write};
+use crate::{
+    app::App,
+    db::{
+        error::DbError,
+        statement::Conn,
+        vehicles::{self, NEAREST_LIMIT, Nearby, NewVehicle, Search},
+        verdict::Signed,
+    },
+    domain::{
+        geo::{Level, block_ranges, cell, level_for_radius, retry_level},
+        vehicle::{PublicVehicle, RESERVATION_MINUTES, VehicleRef},
+    },
+};
+
+/// How far the 25th vehicle was, around each point asked about: it decides how much of
+/// the index the next question reads. An instance's memory only; wrong ones cost time,
+/// never an answer.
+#[derive(Debug, Default)]
+pub struct Levels {
+    known: RwLock<HashMap<Around, Level>>,
+}
+
+/// City, type, battery, and the block of about a kilometre around the point.
+type Around = (String, Option<String>, i64, i64);
+
+/// Bits of a cell that are dropped to get that block: 2^12 steps of about 30 cm a side.
+const BLOCK_BITS: u32 = 24;
+/// More places than a deployment's cities have blocks; beyond it the memory begins anew.
+const PLACES: usize = 20_000;
+
+impl Levels {
+    fn get(&self, around: &Around) -> Level {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(around).copied().unwrap_or(Level::WHOLE)
+    }
+
+    fn put(&self, around: Around, level: Level) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= PLACES {
+            known.clear();
+        }
+        known.insert(around, level);
+    }
+}
+
+/// The 25 nearest available vehicles, exactly: the first question reads as much as was
+/// enough the last time around here; if that turns out too little, one wider question.
+pub async fn nearest(app: &App, conn: &Conn, search: &Search<'_>) -> Result<Vec<Nearby>, DbError> {
+    let around =
+        (search.city.to_owned(), search.kind.map(str::to_owned), search.battery, cell(search.point) >> BLOCK_BITS);
+    let mut level = app.levels.get(&around);
+    let mut found = vehicles::list_nearest(conn, search, &block_ranges(search.point, level)).await?;
+    let farthest = |found: &[Nearby]| found.get(NEAREST_LIMIT - 1).map(|last| last.distance_m);
+    while let Some(wider) = retry_level(search.point, level, farthest(&found)) {
+        level = wider;
+        found = vehicles::list_nearest(conn, search, &block_ranges(search.point, level)).await?;
+    }
+    // Twice the radius, so that a vehicle that leaves does not make the next answer too small.
+    let next = farthest(&found).map_or(Level::WHOLE, |metres| level_for_radius(search.point, metres * 2.0));
+    if next != app.levels.get(&around) {
+        app.levels.put(around, next);
+    }
+    Ok(found)
+}
+
+/// Reserves a vehicle for ten minutes. City and type are what the page said of it.
+pub async fn reserve(app: &App, signed: &Signed, vehicle: &PublicVehicle, said: (&str, &str)) -> Result<Done, OpError> {
+    let until = signed.now + Duration::minutes(RESERVATION_MINUTES);
+    let command = Uuid::new_v4();
+    signed_write(app, signed, &vehicle.region, async |signed, epoch| {
+        app.db
+            .write(&vehicle.region, async |conn| {
+                vehicles::reserve(conn, signed, vehicle, epoch, said, until, command).await
+            })
+            .await
+    })
+    .await
+}
+
+/// Gives up the person's reservation.
+pub async fn cancel_reservation(app: &App, signed: &Signed, vehicle: &PublicVehicle) -> Result<Done, OpError> {
+    signed_write(app, signed, &vehicle.region, async |signed, epoch| {
+        app.db
+            .write(&vehicle.region, async |conn| vehicles::cancel_reservation(conn, signed, vehicle, epoch).await)
+            .await
+    })
+    .await
+}
+
+/// Puts a vehicle of the person's own on the street of their home city.
+pub async fn add(app: &App, signed: &Signed, new: &NewVehicle) -> Result<Done, OpError> {
+    let public_id = Uuid::new_v4();
+    signed_write(app, signed, &signed.user.region, async |signed, _| {
+        app.db.write(&signed.user.region, async |conn| vehicles::insert(conn, signed, new, public_id).await).await
+    })
+    .await
+}
+
+/// Takes one of the person's own vehicles off the street for ever.
+pub async fn retire(app: &App, signed: &Signed, vehicle: &VehicleRef, version: i64) -> Result<Done, OpError> {
+    signed_write(app, signed, &vehicle.region, async |signed, epoch| {
+        app.db.write(&vehicle.region, async |conn| vehicles::retire(conn, signed, vehicle, epoch, version).await).await
+    })
+    .await
+}

@@ -1,0 +1,86 @@
+//! What `layout.html` needs around a page, made from the visit alone (and the visitor
+//! when the session was checked), and the small formats that all pages share.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use super::{
+    paths, site,
+    views::{Chrome, CityView, FlashKind, FlashView, OptionGroupView, OptionView, Section, SignedInView, TimeView},
+    visit::Visit,
+};
+use crate::{
+    db::sessions::Visitor,
+    domain::catalogue::{Catalogue, City},
+};
+
+/// The frame of a page about `city`.
+#[must_use]
+pub fn chrome(visit: &Visit, visitor: Option<&Visitor>, title: &str, section: Section, city: &City) -> Chrome {
+    let initial = |visitor: &Visitor| visitor.first_name.chars().next().map(String::from);
+    let signed_in = visit.cookie.as_ref().map(|cookie| SignedInView {
+        initial: visitor.and_then(initial).unwrap_or_else(|| "•".to_owned()),
+        is_owner: true,
+        is_admin: cookie.roles.iter().any(|role| role.starts_with("administrator")),
+    });
+    let flash = |flash: &super::session::Flash| FlashView {
+        kind: if flash.good { FlashKind::Success } else { FlashKind::Error },
+        text: flash.text.clone(),
+    };
+    Chrome {
+        title: title.to_owned(),
+        nonce: visit.ids.nonce.clone(),
+        assets: site::assets(),
+        path: visit.path.clone(),
+        city: CityView { slug: city.slug.clone(), name: city.name.clone() },
+        cities: visit.app.site.cities(&visit.catalogue),
+        signed_in,
+        open_ride: visitor.and_then(|visitor| visitor.open_ride.as_ref()).map(paths::ride),
+        flashes: visit.flash.iter().map(flash).collect(),
+        region_here: std::sync::Arc::clone(&visit.app.site.region_here),
+        footer: String::new(),
+        section,
+    }
+}
+
+/// A moment in the city's zone, as in "Sat 21 Nov, 10:42".
+#[must_use]
+pub fn time(at: DateTime<Utc>, zone: Tz) -> TimeView {
+    TimeView {
+        iso: at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        text: at.with_timezone(&zone).format("%a %-d %b, %H:%M").to_string(),
+    }
+}
+
+/// A distance as in "120 m" or "2.1 km".
+#[must_use]
+pub fn distance(metres: f64) -> String {
+    if metres < 995.0 {
+        format!("{:.0} m", (metres / 10.0).round() * 10.0)
+    } else {
+        format!("{:.1} km", metres / 1000.0)
+    }
+}
+
+/// Cities by region for a `<select>`, `chosen` selected.
+#[must_use]
+pub fn city_options(catalogue: &Catalogue, chosen: &str) -> Vec<OptionGroupView> {
+    let option =
+        |city: &City| OptionView { value: city.slug.clone(), text: city.name.clone(), selected: city.slug == chosen };
+    let group = |region: &crate::domain::catalogue::Region| OptionGroupView {
+        name: region.name.clone(),
+        options: catalogue.cities_of(&region.code).map(option).collect(),
+    };
+    catalogue.regions.iter().map(group).collect()
+}
+
+/// Vehicle types for a `<select>`, `chosen` selected.
+#[must_use]
+pub fn kind_options(catalogue: &Catalogue, chosen: &str) -> Vec<OptionView> {
+    let option = |kind: &crate::domain::catalogue::VehicleType| OptionView {
+        value: kind.slug.clone(),
+        text: kind.name.clone(),
+        selected: kind.slug == chosen,
+    };
+    catalogue.vehicle_types.iter().map(option).collect()
+}

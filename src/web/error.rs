@@ -1,0 +1,225 @@
+//! Everything that can stop a page, in one exhaustive table to status, words and ways
+//! on. What the visitor reads and what the log says are different strings. The page is
+//! rendered by the frame, from the cookie alone, so it renders while the database is away.
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+
+use super::{
+    chrome::chrome,
+    paths,
+    views::{ErrorPage, LinkView, Section},
+    visit::Visit,
+};
+use crate::{
+    db::error::{DbError, DbErrorKind},
+    domain::refusal::Refusal,
+    ops::OpError,
+};
+
+/// Why a request did not get its page.
+#[derive(Debug)]
+pub enum PageError {
+    /// Sign in first; the path to do so.
+    SignIn(String),
+    /// A refusal where there is no form to go back to.
+    Refused(Refusal),
+    /// The request makes no sense, and how.
+    BadRequest(&'static str),
+    /// A write from another site.
+    CrossSite,
+    /// No such page, or not this person's.
+    NotFound,
+    /// The address does not do that.
+    MethodNotAllowed,
+    /// The body is too large.
+    TooLarge,
+    /// Too many tries; come back after this.
+    TooMany(Duration),
+    /// The request took too long.
+    Deadline,
+    /// Trouble with the database.
+    Db(DbError),
+    /// Our bug, for the log.
+    Bug(String),
+}
+
+impl From<DbError> for PageError {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+impl From<OpError> for PageError {
+    fn from(error: OpError) -> Self {
+        match error {
+            OpError::Refused(Refusal::SignedOut) => Self::SignIn(paths::login("/vehicles")),
+            OpError::Refused(refusal) => Self::Refused(refusal),
+            OpError::Db(error) => Self::Db(error),
+        }
+    }
+}
+
+/// What a visitor is told: status, heading, message, and seconds after which to come back.
+struct Told {
+    status: StatusCode,
+    heading: &'static str,
+    message: String,
+    retry_after: Option<u64>,
+}
+
+impl PageError {
+    /// What reading a body failed of.
+    #[must_use]
+    pub fn from_body(error: &actix_web::Error) -> Self {
+        if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE {
+            return Self::TooLarge;
+        }
+        Self::BadRequest("The form did not arrive whole.")
+    }
+
+    fn told(&self) -> Told {
+        let (status, heading, message, retry_after) = match self {
+            Self::SignIn(_) => (StatusCode::SEE_OTHER, "Sign in", String::new(), None),
+            Self::Refused(refusal @ Refusal::RegionReadOnly { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Not just now", refusal.message(), Some(60))
+            }
+            Self::Refused(refusal) => (StatusCode::CONFLICT, "That did not work", refusal.message(), None),
+            Self::BadRequest(what) => {
+                let message = format!("{what} Nothing was changed. Please go back, load the page again and retry.");
+                (StatusCode::BAD_REQUEST, "This request cannot be understood", message, None)
+            }
+            Self::CrossSite => {
+                let message =
+                    "It came from another site, so nothing was changed. Please use the pages here.".to_owned();
+                (StatusCode::FORBIDDEN, "This request was refused", message, None)
+            }
+            Self::NotFound => {
+                let message = "There is nothing at this address, or it is not yours. It may have moved.".to_owned();
+                (StatusCode::NOT_FOUND, "Not found", message, None)
+            }
+            Self::MethodNotAllowed => {
+                let message = "This address exists, but not for that kind of request.".to_owned();
+                (StatusCode::METHOD_NOT_ALLOWED, "That does not work here", message, None)
+            }
+            Self::TooLarge => {
+                let message = "What you sent is larger than this page takes. Nothing was changed.".to_owned();
+                (StatusCode::PAYLOAD_TOO_LARGE, "Too large", message, None)
+            }
+            Self::TooMany(wait) => {
+                let seconds = wait.as_secs() + 1;
+                let message = format!("Please wait {seconds} seconds and try again.");
+                (StatusCode::TOO_MANY_REQUESTS, "Too many tries", message, Some(seconds))
+            }
+            Self::Deadline => {
+                let message = "This took too long. Please try again in a moment.".to_owned();
+                (StatusCode::SERVICE_UNAVAILABLE, "Please come back", message, Some(5))
+            }
+            Self::Db(error) => return database(error),
+            Self::Bug(_) => {
+                let message =
+                    "We made a mistake, and it has been noted. Please try again, or quote the number below.".to_owned();
+                (StatusCode::INTERNAL_SERVER_ERROR, "Our mistake", message, None)
+            }
+        };
+        Told { status, heading, message, retry_after }
+    }
+
+    /// The page for it, in place of an empty answer.
+    #[must_use]
+    pub fn render(&self, visit: &Visit) -> HttpResponse {
+        if let Self::SignIn(location) = self {
+            let mut visit = visit.clone();
+            if visit.cookie.is_some() {
+                visit.forget_session();
+                return visit.refused(location, "Your session has ended. Please sign in again.");
+            }
+            return visit.refused(location, "");
+        }
+        self.log(visit);
+        let told = self.told();
+        let link = |href: &str, text: &str| LinkView { href: href.to_owned(), text: text.to_owned() };
+        let page = ErrorPage {
+            chrome: chrome(visit, None, told.heading, Section::None, visit.city()),
+            status: told.status.as_u16(),
+            heading: told.heading.to_owned(),
+            message: told.message,
+            links: vec![link("/vehicles", "See vehicles"), link("/", "Start page")],
+            request_id: visit.ids.request.clone(),
+        };
+        let mut response = visit
+            .html(told.status, &page)
+            .unwrap_or_else(|_unrendered| HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR));
+        if let Some(seconds) = told.retry_after {
+            response.headers_mut().insert(actix_web::http::header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+
+    fn log(&self, visit: &Visit) {
+        let request = visit.ids.request.as_str();
+        match self {
+            Self::Db(error) => tracing::error!(request, %error, "database trouble"),
+            Self::Bug(detail) => tracing::error!(request, detail, "bug"),
+            Self::CrossSite => tracing::warn!(request, "cross-site write refused"),
+            Self::Refused(refusal) => tracing::info!(request, ?refusal, "refused"),
+            Self::SignIn(_)
+            | Self::BadRequest(_)
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::TooLarge
+            | Self::TooMany(_)
+            | Self::Deadline => {}
+        }
+    }
+}
+
+fn database(error: &DbError) -> Told {
+    let (status, heading, message, retry_after) = match error.kind {
+        DbErrorKind::Unavailable | DbErrorKind::Timeout => {
+            let message =
+                "Our database does not answer just now. Nothing was changed. Please try again in a few seconds.";
+            (StatusCode::SERVICE_UNAVAILABLE, "Please come back", message, Some(5))
+        }
+        DbErrorKind::Contention => {
+            let message = "Too many people want the same thing at once. Nothing was changed. Please try again.";
+            (StatusCode::SERVICE_UNAVAILABLE, "Please try again", message, Some(1))
+        }
+        DbErrorKind::Ambiguous => {
+            let message = "The connection was lost while this was being stored. Please look whether it was done before you repeat it; \
+                           sending the same form again is safe.";
+            (StatusCode::SERVICE_UNAVAILABLE, "Please look again", message, Some(5))
+        }
+        DbErrorKind::Licence => {
+            let message = "The database refuses to work for want of a licence. The operators have to mend this.";
+            (StatusCode::SERVICE_UNAVAILABLE, "Out of order", message, Some(300))
+        }
+        DbErrorKind::Unique(_)
+        | DbErrorKind::ForeignKey(_)
+        | DbErrorKind::Check(_)
+        | DbErrorKind::BadValue
+        | DbErrorKind::StalePlan
+        | DbErrorKind::Bug => {
+            let message = "We made a mistake, and it has been noted. Please try again, or quote the number below.";
+            (StatusCode::INTERNAL_SERVER_ERROR, "Our mistake", message, None)
+        }
+    };
+    Told { status, heading, message: message.to_owned(), retry_after }
+}
+
+impl std::fmt::Display for PageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl ResponseError for PageError {
+    fn status_code(&self) -> StatusCode {
+        self.told().status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.status_code())
+    }
+}

@@ -1,0 +1,132 @@
+//! Forms and queries: strict where a browser never errs (syntax, duplicate names,
+//! UTF-8, size), typed by the page. What a person typed stays text here; pages check it
+//! and show it again with what is wrong. Fields a page does not know are ignored.
+
+use std::{borrow::Cow, future::Future, pin::Pin};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Bytes};
+use percent_encoding::percent_decode_str;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, value::MapDeserializer},
+};
+
+use super::error::PageError;
+use crate::domain::geo::Point;
+
+/// A form's fields, read from the request's body.
+pub struct Form<T>(pub T);
+
+/// A page's parameters, read from the query string.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
+    type Error = PageError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let right_type = request.headers().get("content-type").and_then(|v| v.to_str().ok()).is_some_and(|v| {
+            v.split(';').next().is_some_and(|v| v.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+        });
+        let body = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            if !right_type {
+                return Err(PageError::BadRequest("This address takes a form."));
+            }
+            let body = body.await.map_err(|error| PageError::from_body(&error))?;
+            let text =
+                std::str::from_utf8(&body).map_err(|_not_utf8| PageError::BadRequest("The form is not UTF-8."))?;
+            parse(text).map(Form)
+        })
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest for Query<T> {
+    type Error = PageError;
+    type Future = std::future::Ready<Result<Self, PageError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(parse(request.query_string()).map(Query))
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, PageError> {
+    let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (decode(name)?, decode(value)?);
+        if pairs.iter().any(|(known, _)| *known == name) {
+            return Err(PageError::BadRequest("A field was sent twice."));
+        }
+        pairs.push((name, value));
+    }
+    let fields = MapDeserializer::<_, serde::de::value::Error>::new(pairs.into_iter());
+    T::deserialize(fields)
+        .map_err(|_wrong| PageError::BadRequest("A field is missing, or is not what this page sends."))
+}
+
+fn decode(text: &str) -> Result<Cow<'_, str>, PageError> {
+    let bad = |_error| PageError::BadRequest("The text is not UTF-8.");
+    let decoded = if text.contains('+') {
+        let spaced = text.replace('+', " ");
+        Cow::Owned(percent_decode_str(&spaced).decode_utf8().map_err(bad)?.into_owned())
+    } else {
+        percent_decode_str(text).decode_utf8().map_err(bad)?
+    };
+    if decoded.chars().any(char::is_control) {
+        return Err(PageError::BadRequest("Control characters and line breaks are not allowed."));
+    }
+    Ok(decoded)
+}
+
+/// The two coordinate fields of a form or query, as text.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct PointFields {
+    /// Latitude in degrees.
+    #[serde(default)]
+    pub lat: String,
+    /// Longitude in degrees.
+    #[serde(default)]
+    pub lon: String,
+}
+
+/// The point that two texts name: none when both are empty, or what is wrong.
+pub fn point(lat: &str, lon: &str) -> Result<Option<Point>, String> {
+    if lat.trim().is_empty() && lon.trim().is_empty() {
+        return Ok(None);
+    }
+    let wrong = || "Latitude goes from -90 to 90, longitude from -180 to 180.".to_owned();
+    match (lat.trim().parse(), lon.trim().parse()) {
+        (Ok(lat), Ok(lon)) => Point::new(lat, lon).map(Some).map_err(|_range| wrong()),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Two {
+        a: String,
+        #[serde(default)]
+        b: String,
+    }
+
+    #[test]
+    fn forms_are_read_strictly() {
+        let read = |text: &str| parse::<Two>(text).ok();
+        assert_eq!(read("a=x+%2B&c=1"), Some(Two { a: "x +".to_owned(), b: String::new() }));
+        for bad in ["", "b=1", "a=1&a=2", "a=%ff", "a=%00", "a=x%0Ay"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn points_are_in_range() {
+        assert_eq!(point("", " "), Ok(None));
+        for (lat, lon) in [("91", "0"), ("0", "181"), ("NaN", "0"), ("x", "0"), ("1", "")] {
+            assert!(point(lat, lon).is_err(), "{lat},{lon}");
+        }
+    }
+}

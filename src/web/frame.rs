@@ -1,0 +1,150 @@
+//! What surrounds every request, in one place and one order: ids, the meter of the
+//! database, the origin check, the deadline, the handler, error pages, headers, the one
+//! log line. Nothing personal is logged: the route's pattern, not the path.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    Error, HttpMessage, HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        StatusCode,
+        header::{HeaderName, HeaderValue},
+    },
+    middleware::Next,
+    web::Data,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::{
+    error::PageError,
+    headers, origin,
+    visit::{Ids, Visit},
+};
+use crate::{
+    app::App,
+    db::statement::{Figures, Meter},
+};
+
+/// Wraps a request from its first to its last byte.
+pub async fn frame(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let began = Instant::now();
+    let Some(app) = request.app_data::<Data<App>>().cloned() else {
+        return Ok(request.into_response(HttpResponse::InternalServerError().finish()));
+    };
+    let text = |bytes: [u8; 12]| URL_SAFE_NO_PAD.encode(bytes);
+    let ids = Ids { request: text(rand::random()), nonce: text(rand::random()) };
+    request.extensions_mut().insert(ids.clone());
+    let meter = Arc::new(Meter::default());
+    let mut response = meter.measure(answer(request, next, &app)).await?;
+    let figures = meter.figures();
+    headers::add(response.headers_mut(), &app, &ids.nonce);
+    if let Ok(id) = HeaderValue::from_str(&ids.request) {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+    }
+    let route = response.request().match_pattern().unwrap_or_else(|| "(none)".to_owned());
+    if !matches!(route.as_str(), "/login" | "/register" | "/recover")
+        && let Ok(value) = HeaderValue::from_str(&server_timing(&figures, began))
+    {
+        response.headers_mut().insert(HeaderName::from_static("server-timing"), value);
+    }
+    log(&response, &route, &ids, &figures, began);
+    Ok(response)
+}
+
+async fn answer(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    app: &Data<App>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let host = request.connection_info().host().to_owned();
+    let response = if origin::allowed(request.method(), request.headers(), &host, app.config.public_url.origin()) {
+        next.call(request).await?.map_into_boxed_body()
+    } else {
+        request.error_response(PageError::CrossSite)
+    };
+    Ok(match page_error(&response) {
+        None => response,
+        Some(rendered) => ServiceResponse::new(response.into_parts().0, rendered),
+    })
+}
+
+/// Ends a request that takes too long. It stands behind the router, which needs the
+/// request for itself.
+pub async fn deadline(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let http = request.request().clone();
+    let limit = request.app_data::<Data<App>>().map_or(Duration::from_secs(10), |app| app.config.request_timeout);
+    match tokio::time::timeout(limit, next.call(request)).await {
+        Ok(response) => response.map(ServiceResponse::map_into_boxed_body),
+        Err(_elapsed) => Ok(ServiceResponse::from_err(PageError::Deadline, http)),
+    }
+}
+
+/// The page in place of an answer that carries only an error or an empty status.
+fn page_error(response: &ServiceResponse<BoxBody>) -> Option<HttpResponse> {
+    let status = response.status();
+    let own = response.response().error().and_then(|error| error.as_error::<PageError>());
+    let by_status = match status {
+        StatusCode::NOT_FOUND => Some(PageError::NotFound),
+        StatusCode::METHOD_NOT_ALLOWED => Some(PageError::MethodNotAllowed),
+        StatusCode::PAYLOAD_TOO_LARGE => Some(PageError::TooLarge),
+        _ if response.response().error().is_some() && status.is_client_error() => {
+            Some(PageError::BadRequest("The request does not fit this page."))
+        }
+        _ if response.response().error().is_some() => Some(PageError::Bug("unexpected error".to_owned())),
+        _ => None,
+    };
+    let written = response.headers().contains_key("content-type");
+    let error = match (own, by_status) {
+        (Some(own), _) => own,
+        (None, Some(ref error)) if !written || response.response().error().is_some() => {
+            return Some(error.render(&visit(response)?));
+        }
+        _ => return None,
+    };
+    Some(error.render(&visit(response)?))
+}
+
+fn visit(response: &ServiceResponse<BoxBody>) -> Option<Visit> {
+    let app = response.request().app_data::<Data<App>>().cloned()?;
+    Some(Visit::new(response.request(), app))
+}
+
+fn server_timing(figures: &Figures, began: Instant) -> String {
+    let ms = |d: std::time::Duration| d.as_secs_f64() * 1000.0;
+    format!(
+        "db;dur={:.1};desc=\"{} statements, {} waits, regions {}\", total;dur={:.1}",
+        ms(figures.busy),
+        figures.statements,
+        figures.waits,
+        figures.regions.join(" "),
+        ms(began.elapsed()),
+    )
+}
+
+fn log(response: &ServiceResponse<BoxBody>, route: &str, ids: &Ids, figures: &Figures, began: Instant) {
+    tracing::info!(
+        request = ids.request,
+        method = %response.request().method(),
+        route,
+        status = response.status().as_u16(),
+        regions = figures.regions.join(" "),
+        statements = figures.statements,
+        waits = figures.waits,
+        rows = figures.rows,
+        retries = figures.retries,
+        db_ms = figures.busy.as_secs_f64() * 1000.0,
+        ms = began.elapsed().as_secs_f64() * 1000.0,
+        "answered"
+    );
+}

@@ -1,0 +1,33 @@
+//! Security headers of every answer. Scripts and styles come from here only, with a
+//! nonce for our own; images also from the tiles' origin.
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::app::App;
+
+const FIXED: &[(&str, &str)] = &[
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "strict-origin-when-cross-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("permissions-policy", "geolocation=(self), camera=(), microphone=(), payment=()"),
+];
+
+/// Adds them; `nonce` is that of the answer's page, if it is one.
+pub fn add(headers: &mut HeaderMap, app: &App, nonce: &str) {
+    for (name, value) in FIXED {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    let tiles = app.config.tiles.as_ref().map_or("", |tiles| tiles.origin());
+    let policy = format!(
+        "default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'nonce-{nonce}'; \
+         img-src 'self' data: {tiles}; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    );
+    if let Ok(value) = HeaderValue::from_str(&policy) {
+        headers.insert(HeaderName::from_static("content-security-policy"), value);
+    }
+    if app.site.https {
+        let two_years = HeaderValue::from_static("max-age=63072000; includeSubDomains");
+        headers.insert(HeaderName::from_static("strict-transport-security"), two_years);
+    }
+}

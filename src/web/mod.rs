@@ -1,0 +1,19 @@
+//! The web: the route table, what surrounds every request (`frame`), sessions and forms,
+//! and a file a page. Handlers call `ops` for writes that decide something and `db` for
+//! rows to show; they never open a transaction.
+
+pub mod chrome;
+pub mod error;
+pub mod form;
+pub mod frame;
+pub mod headers;
+pub mod limits;
+pub mod origin;
+pub mod pages;
+pub mod paths;
+pub mod region;
+pub mod routes;
+pub mod session;
+pub mod site;
+pub mod views;
+pub mod visit;

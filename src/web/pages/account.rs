@@ -1,0 +1,242 @@
+//! `/register`, `/login`, `/logout`, `/recover`: becoming known. Tries are throttled per
+//! account and per address; failed ones take a fixed time, whatever the reason, and show
+//! no timings.
+
+use std::time::Instant;
+
+use actix_web::{HttpResponse, http::header};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::{
+    domain::{people, refusal::Refusal},
+    ops::{
+        self, OpError,
+        accounts::{Registration, Started},
+    },
+    web::{
+        chrome::{chrome, city_options},
+        error::PageError,
+        form::{Form, Query},
+        paths,
+        session::SessionCookie,
+        views::{FieldView, LoginPage, RecoveryPage, RegisterPage, Section},
+        visit::Visit,
+    },
+};
+
+fn begin(visit: &mut Visit, started: Started) {
+    visit.set_session(SessionCookie::new(started, visit.now));
+}
+
+/// Waits until a failed try took as long as every failed try.
+async fn floor(visit: &Visit, began: Instant) {
+    tokio::time::sleep_until((began + visit.app.config.sign_in_floor).into()).await;
+}
+
+/// What a person types to register.
+#[derive(Debug, Default, Deserialize)]
+pub struct Register {
+    id: Uuid,
+    city: String,
+    first_name: String,
+    last_name: String,
+    email: String,
+    username: String,
+    password: String,
+}
+
+/// The checked values, or the messages for each field: first and last name, e-mail,
+/// username, password, city.
+fn check(visit: &Visit, form: &Register) -> Result<Registration, Box<[Option<String>; 6]>> {
+    let first = people::line(&form.first_name, people::NAME_MAX, "your first name");
+    let last = people::line(&form.last_name, people::NAME_MAX, "your last name");
+    let email = people::email(&form.email);
+    let username = people::username(&form.username);
+    let password = people::password(&form.password, &form.username);
+    let city = visit.catalogue.city(&form.city).ok_or_else(|| "Please choose a city.".to_owned());
+    match (first, last, email, username, password, city) {
+        (Ok(first_name), Ok(last_name), Ok(email), Ok(username), Ok(()), Ok(city)) => Ok(Registration {
+            id: form.id,
+            city: city.slug.clone(),
+            region: city.region.clone(),
+            username,
+            first_name,
+            last_name,
+            email,
+            password: form.password.clone(),
+        }),
+        (first, last, email, username, password, city) => {
+            Err(Box::new([first.err(), last.err(), email.err(), username.err(), password.err(), city.err()]))
+        }
+    }
+}
+
+fn register_page(visit: &Visit, form: &Register, errors: [Option<String>; 6], error: Option<String>) -> RegisterPage {
+    let [first, last, email, username, password_error, city_error] = errors;
+    let field = |value: &str, error| FieldView { value: value.to_owned(), error };
+    let chosen = if form.city.is_empty() { visit.city().slug.as_str() } else { &form.city };
+    RegisterPage {
+        chrome: chrome(visit, None, "Sign up", Section::Register, visit.city()),
+        // A new id whenever the form is drawn: the old one may have been used.
+        id: Uuid::new_v4(),
+        cities: city_options(&visit.catalogue, chosen),
+        city_error,
+        first_name: field(&form.first_name, first),
+        last_name: field(&form.last_name, last),
+        email: field(&form.email, email),
+        username: field(&form.username, username),
+        password_error,
+        error,
+    }
+}
+
+/// `GET /register`.
+pub async fn register_form(visit: Visit) -> Result<HttpResponse, PageError> {
+    visit.ok(&register_page(&visit, &Register::default(), Default::default(), None))
+}
+
+/// `POST /register`: a person at home in the city they chose, signed in.
+pub async fn register(mut visit: Visit, Form(form): Form<Register>) -> Result<HttpResponse, PageError> {
+    visit.app.limits.register(&visit.address()).map_err(|wait| PageError::TooMany(wait.0))?;
+    let wish = match check(&visit, &form) {
+        Ok(wish) => wish,
+        Err(errors) => return visit.wrong(&register_page(&visit, &form, *errors, None)),
+    };
+    let device = visit.device();
+    match ops::accounts::register(&visit.app, wish, &device).await {
+        Ok(started) => {
+            visit.set_city(&started.city);
+            let next = paths::vehicles(&started.city);
+            begin(&mut visit, started);
+            Ok(visit.done(&next, "Welcome to MovR. Choose a vehicle and ride."))
+        }
+        Err(OpError::Refused(Refusal::UsernameTaken)) => {
+            let mut errors: [Option<String>; 6] = Default::default();
+            errors[3] = Some(Refusal::UsernameTaken.message());
+            visit.wrong(&register_page(&visit, &form, errors, None))
+        }
+        Err(OpError::Refused(refusal @ Refusal::FormUsed)) => {
+            visit.wrong(&register_page(&visit, &form, Default::default(), Some(refusal.message())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where to go after signing in.
+#[derive(Debug, Deserialize)]
+pub struct Next {
+    #[serde(default)]
+    next: String,
+}
+
+/// What a person types to sign in.
+#[derive(Debug, Deserialize)]
+pub struct Login {
+    username: String,
+    password: String,
+    #[serde(default)]
+    next: String,
+}
+
+fn login_page(visit: &Visit, username: &str, next: &str, error: Option<String>) -> LoginPage {
+    LoginPage {
+        chrome: chrome(visit, None, "Sign in", Section::Login, visit.city()),
+        username: FieldView { value: username.to_owned(), error: None },
+        password_error: None,
+        next: paths::own_path(next, "").to_owned(),
+        error,
+    }
+}
+
+/// `GET /login`.
+pub async fn login_form(visit: Visit, Query(query): Query<Next>) -> Result<HttpResponse, PageError> {
+    visit.ok(&login_page(&visit, "", &query.next, None))
+}
+
+/// `POST /login`: a new session; the one this browser had before is ended.
+pub async fn login(mut visit: Visit, Form(form): Form<Login>) -> Result<HttpResponse, PageError> {
+    let began = Instant::now();
+    let key = people::username_key(&form.username);
+    visit.app.limits.sign_in(&key, &visit.address()).map_err(|wait| PageError::TooMany(wait.0))?;
+    if form.password.chars().count() > people::PASSWORD_MAX {
+        floor(&visit, began).await;
+        return visit.wrong(&login_page(&visit, &form.username, &form.next, Some(Refusal::NoMatch.message())));
+    }
+    let device = visit.device();
+    match ops::accounts::sign_in(&visit.app, &form.username, &form.password, &device).await {
+        Ok(started) => {
+            if let Ok(old) = visit.signed()
+                && let Err(error) = ops::accounts::sign_out(&visit.app, &old).await
+            {
+                tracing::warn!(?error, "the session before was not ended");
+            }
+            let list = paths::vehicles(&started.city);
+            visit.set_city(&started.city);
+            begin(&mut visit, started);
+            Ok(visit.done(paths::own_path(&form.next, &list), ""))
+        }
+        Err(OpError::Refused(refusal @ Refusal::NoMatch)) => {
+            tracing::info!(request = visit.ids.request, "sign-in failed");
+            floor(&visit, began).await;
+            visit.wrong(&login_page(&visit, &form.username, &form.next, Some(refusal.message())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `POST /logout`: the session ends on the server, the browser forgets what it kept.
+pub async fn logout(mut visit: Visit) -> Result<HttpResponse, PageError> {
+    if let Ok(signed) = visit.signed() {
+        ops::accounts::sign_out(&visit.app, &signed).await?;
+        visit.forget_session();
+    }
+    let mut response = visit.done("/", "You are signed out.");
+    let clear = header::HeaderValue::from_static("\"cache\", \"storage\"");
+    response.headers_mut().insert(header::HeaderName::from_static("clear-site-data"), clear);
+    Ok(response)
+}
+
+/// What a person types who forgot the password.
+#[derive(Debug, Default, Deserialize)]
+pub struct Recover {
+    username: String,
+    code: String,
+    password: String,
+}
+
+fn recovery_page(visit: &Visit, form: &Recover, password: Option<String>, error: Option<String>) -> RecoveryPage {
+    RecoveryPage {
+        chrome: chrome(visit, None, "Set a new password", Section::Login, visit.city()),
+        username: FieldView { value: form.username.clone(), error: None },
+        code_error: None,
+        password_error: password,
+        error,
+    }
+}
+
+/// `GET /recover`.
+pub async fn recover_form(visit: Visit) -> Result<HttpResponse, PageError> {
+    visit.ok(&recovery_page(&visit, &Recover::default(), None, None))
+}
+
+/// `POST /recover`: a recovery code sets a new password and ends all sessions.
+pub async fn recover(mut visit: Visit, Form(form): Form<Recover>) -> Result<HttpResponse, PageError> {
+    let began = Instant::now();
+    let key = people::username_key(&form.username);
+    visit.app.limits.sign_in(&key, &visit.address()).map_err(|wait| PageError::TooMany(wait.0))?;
+    if let Err(error) = people::password(&form.password, &form.username) {
+        return visit.wrong(&recovery_page(&visit, &form, Some(error), None));
+    }
+    match ops::accounts::recover(&visit.app, &form.username, &form.code, &form.password).await {
+        Ok(()) => {
+            visit.forget_session();
+            Ok(visit.done("/login", "Your new password is set. Please sign in with it."))
+        }
+        Err(OpError::Refused(refusal @ (Refusal::NoMatch | Refusal::Changed))) => {
+            floor(&visit, began).await;
+            visit.wrong(&recovery_page(&visit, &form, None, Some(refusal.message())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,77 @@
+//! `GET /`: the nearest city, how many vehicles are ready there, the way in.
+
+use actix_web::HttpResponse;
+use serde::Deserialize;
+
+use super::map;
+use crate::{
+    db::vehicles::{self, Search},
+    domain::catalogue::{Catalogue, City},
+    ops,
+    web::{
+        chrome::chrome,
+        error::PageError,
+        form::Query,
+        views::{HomePage, PriceView, Section},
+        visit::Visit,
+    },
+};
+
+/// A city may be asked for.
+#[derive(Debug, Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    city: String,
+}
+
+/// The landing page. It is drawn without figures while the city's region is away.
+pub async fn show(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
+    let catalogue = std::sync::Arc::clone(&visit.catalogue);
+    let city = catalogue.city(&asked.city).unwrap_or_else(|| visit.nearest_city()).clone();
+    let (app, now) = (visit.app.clone(), visit.now);
+    let search =
+        Search { region: &city.region, city: &city.slug, point: city.centre, kind: None, battery: 0, rider: None, now };
+    let asked = visit
+        .read(&city.region, async |conn| {
+            let count = vehicles::count_available(conn, &city.region, &city.slug, now);
+            let near = ops::vehicles::nearest(&app, conn, &search);
+            let (count, near) = tokio::join!(count, near);
+            Ok((count?, near?))
+        })
+        .await;
+    let (visitor, available, near) = match asked {
+        Ok((visitor, (count, near))) => (visitor, u64::try_from(count).ok(), near),
+        Err(PageError::Db(error)) => {
+            tracing::warn!(%error, "landing page without figures");
+            (None, None, Vec::new())
+        }
+        Err(error) => return Err(error),
+    };
+    let shown = map::Shown {
+        label: format!("Map of {} with the vehicles nearest to its centre", city.name),
+        city: &city,
+        pins: near.iter().zip(1..).map(|(vehicle, n): (_, usize)| (vehicle.at, n.to_string())).collect(),
+        route: Vec::new(),
+        me: None,
+    };
+    let page = HomePage {
+        chrome: chrome(&visit, visitor.as_ref(), &city.name, Section::None, &city),
+        available,
+        prices: prices(&catalogue, &city, visit.now),
+        map: Some(map::view(&shown, visit.app.config.tiles.as_ref())),
+    };
+    visit.ok(&page)
+}
+
+fn prices(catalogue: &Catalogue, city: &City, now: chrono::DateTime<chrono::Utc>) -> Vec<PriceView> {
+    let price = |kind: &crate::domain::catalogue::VehicleType| {
+        let tariff = catalogue.tariff(&city.slug, &kind.slug, now)?;
+        Some(PriceView {
+            kind: kind.slug.clone(),
+            name: kind.name.clone(),
+            tariff: super::vehicles::tariff_text(city, tariff),
+            ten_minutes: city.currency.format(tariff.fare(10)),
+        })
+    };
+    catalogue.vehicle_types.iter().filter_map(price).collect()
+}

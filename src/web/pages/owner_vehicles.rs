@@ -1,0 +1,208 @@
+//! `/my/vehicles`: one's own vehicles over all regions, adding one in the home city,
+//! removing one. Removing carries the version that was shown.
+
+use actix_web::{HttpResponse, web::Path};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::row_of_path;
+use crate::{
+    db::vehicles::{self, NewVehicle, Own},
+    domain::{geo, people, refusal::Refusal, region::RegionCode, vehicle::VehicleRef},
+    ops::{self, OpError},
+    web::{
+        chrome::{chrome, kind_options},
+        error::PageError,
+        form::{self, Form},
+        paths,
+        views::{AddVehicleView, FieldView, OwnVehicleView, OwnerVehiclesPage, Section},
+        visit::Visit,
+    },
+};
+
+async fn page(visit: &mut Visit, form: AddVehicleView) -> Result<OwnerVehiclesPage, PageError> {
+    let cookie = visit.cookie.clone().ok_or_else(|| visit.sign_in_first())?;
+    let app = visit.app.clone();
+    let ask = async |region: RegionCode| {
+        let rows = async { vehicles::list_own(&app.db.at(&region).await?, &region, cookie.user).await };
+        (rows.await, region)
+    };
+    let elsewhere = |present_in: &[RegionCode], known: &[RegionCode]| -> Vec<RegionCode> {
+        present_in.iter().filter(|region| **region != cookie.region && !known.contains(region)).cloned().collect()
+    };
+    let known = elsewhere(&cookie.present_in, &[]);
+    let (visitor, (mut own, mut others)) = visit
+        .read_signed(&cookie.region, async |conn| {
+            let home = vehicles::list_own(conn, &cookie.region, cookie.user);
+            let others = futures_util::future::join_all(known.iter().cloned().map(&ask));
+            let (home, others) = tokio::join!(home, others);
+            Ok((home?, others))
+        })
+        .await?;
+    let missing = elsewhere(&visitor.present_in, &known);
+    others.extend(futures_util::future::join_all(missing.into_iter().map(&ask)).await);
+    let mut notes = Vec::new();
+    for (rows, region) in others {
+        match rows {
+            Ok(rows) => own.extend(rows),
+            Err(_) => notes.push(format!("The region {region} does not answer; your vehicles there are missing.")),
+        }
+    }
+    let city = visit.catalogue.city(&visitor.city).unwrap_or_else(|| visit.city());
+    Ok(OwnerVehiclesPage {
+        chrome: chrome(visit, Some(&visitor), "My vehicles", Section::Fleet, city),
+        city: city.name.clone(),
+        vehicles: own.iter().map(|vehicle| view(visit, vehicle)).collect(),
+        notes,
+        form,
+    })
+}
+
+fn view(visit: &Visit, own: &Own) -> OwnVehicleView {
+    let reserved = own.reserved_until.is_some_and(|until| until > visit.now);
+    let (status, text) = match own.status.as_str() {
+        "available" if reserved => ("reserved", "Reserved"),
+        "available" => ("available", "Available"),
+        "in_use" => ("in_use", "Being ridden"),
+        "maintenance" => ("maintenance", "In maintenance"),
+        _ => ("maintenance", "Lost"),
+    };
+    OwnVehicleView {
+        remove_action: paths::remove_vehicle(&own.vehicle),
+        kind: own.kind.clone(),
+        title: format!("{}, {} {}", own.brand, own.colour, own.kind),
+        code: own.code.clone().unwrap_or_default(),
+        city: visit.catalogue.city(&own.city).map_or_else(|| own.city.clone(), |city| city.name.clone()),
+        place: own.place.clone(),
+        battery: u8::try_from(own.battery).unwrap_or(0),
+        status: status.to_owned(),
+        status_text: text.to_owned(),
+        version: own.version,
+        blocked: matches!(status, "reserved" | "in_use").then(|| "Can be removed when it is back.".to_owned()),
+    }
+}
+
+fn empty_form(visit: &Visit) -> AddVehicleView {
+    AddVehicleView { id: Uuid::new_v4(), kinds: kind_options(&visit.catalogue, ""), ..AddVehicleView::default() }
+}
+
+/// `GET /my/vehicles`.
+pub async fn list(mut visit: Visit) -> Result<HttpResponse, PageError> {
+    let form = empty_form(&visit);
+    let page = page(&mut visit, form).await?;
+    visit.ok(&page)
+}
+
+/// What an owner types.
+#[derive(Debug, Deserialize)]
+pub struct Add {
+    id: Uuid,
+    #[serde(rename = "type")]
+    kind: String,
+    brand: String,
+    colour: String,
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    place: String,
+    #[serde(default)]
+    lat: String,
+    #[serde(default)]
+    lon: String,
+}
+
+/// The vehicle that the form describes, or the form with what is wrong in it.
+fn check(visit: &Visit, form: &Add) -> Result<NewVehicle, Box<AddVehicleView>> {
+    let home = visit.cookie.as_ref().and_then(|cookie| visit.catalogue.city(&cookie.city));
+    let kind = visit.catalogue.vehicle_type(&form.kind).ok_or_else(|| "Please choose a type.".to_owned());
+    let brand = people::line(&form.brand, 60, "a brand");
+    let colour = people::line(&form.colour, 40, "a colour");
+    let code = if form.code.trim().is_empty() { Ok(None) } else { people::line(&form.code, 60, "a code").map(Some) };
+    let place = if form.place.trim().is_empty() {
+        Ok("On the street".to_owned())
+    } else {
+        people::line(&form.place, 120, "a place")
+    };
+    // Where the owner stands, or the centre of their city.
+    let at = form::point(&form.lat, &form.lon).and_then(|at| {
+        let home = home.ok_or("Your home city is not in the catalogue.")?;
+        let at = at.unwrap_or(home.centre);
+        // Twenty kilometres: a vehicle in another city would be listed in the wrong place.
+        if at.distance_m(home.centre) > 20_000.0 {
+            return Err(format!("This is not in {}.", home.name));
+        }
+        Ok((home.slug.clone(), at))
+    });
+    match (kind, brand, colour, code, place, at) {
+        (Ok(kind), Ok(brand), Ok(colour), Ok(code), Ok(place), Ok((city, at))) => Ok(NewVehicle {
+            id: form.id,
+            city,
+            kind: kind.slug.clone(),
+            code,
+            brand,
+            colour,
+            at,
+            cell: geo::cell(at),
+            place,
+        }),
+        (kind, brand, colour, code, place, at) => {
+            let field = |value: &str, error| FieldView { value: value.to_owned(), error };
+            Err(Box::new(AddVehicleView {
+                id: Uuid::new_v4(),
+                kinds: kind_options(&visit.catalogue, &form.kind),
+                kind_error: kind.err(),
+                brand: field(&form.brand, brand.err()),
+                colour: field(&form.colour, colour.err()),
+                code: field(&form.code, code.err()),
+                place: field(&form.place, place.err()),
+                lat: field(&form.lat, at.err()),
+                lon: field(&form.lon, None),
+                error: None,
+            }))
+        }
+    }
+}
+
+/// `POST /my/vehicles`.
+pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse, PageError> {
+    let new = match check(&visit, &form) {
+        Ok(new) => new,
+        Err(view) => {
+            let page = page(&mut visit, *view).await?;
+            return visit.wrong(&page);
+        }
+    };
+    match ops::vehicles::add(&visit.app, &visit.signed()?, &new).await {
+        Ok(_) => Ok(visit.done("/my/vehicles", "Your vehicle is on the street.")),
+        Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
+        Err(OpError::Refused(refusal @ (Refusal::CodeTaken | Refusal::FormUsed))) => {
+            let again = AddVehicleView { error: Some(refusal.message()), ..empty_form(&visit) };
+            let page = page(&mut visit, again).await?;
+            visit.wrong(&page)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The version that the owner saw.
+#[derive(Debug, Deserialize)]
+pub struct Remove {
+    version: String,
+}
+
+/// `POST /my/vehicles/{region}/{id}/remove`.
+pub async fn remove(
+    visit: Visit,
+    path: Path<(String, String)>,
+    Form(form): Form<Remove>,
+) -> Result<HttpResponse, PageError> {
+    let (region, id) = row_of_path(&visit, &path)?;
+    let version = form.version.parse().map_err(|_bad| PageError::BadRequest("That is no version."))?;
+    match ops::vehicles::retire(&visit.app, &visit.signed()?, &VehicleRef { region, id }, version).await {
+        Ok(_) => Ok(visit.done("/my/vehicles", "Your vehicle is off the street.")),
+        Err(OpError::Refused(Refusal::NotYourVehicle)) => Err(PageError::NotFound),
+        Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
+        Err(OpError::Refused(refusal)) => Ok(visit.refused("/my/vehicles", &refusal.message())),
+        Err(error) => Err(error.into()),
+    }
+}

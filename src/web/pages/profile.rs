@@ -1,0 +1,240 @@
+//! `/profile`: one's own data, password, recovery codes, sessions, export, and deleting
+//! the account. Everything is read and written at the person's home.
+
+use actix_web::{HttpResponse, http::header};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::{
+    db::{
+        sessions::{self, SessionRow, Visitor},
+        users::{self, Profile},
+    },
+    domain::{people, refusal::Refusal},
+    ops::{self, OpError, accounts::IDLE},
+    web::{
+        chrome::{chrome, time},
+        error::PageError,
+        form::Form,
+        views::{DeleteAccountPage, FieldView, ProfilePage, RecoveryCodesPage, Section, SessionView},
+        visit::Visit,
+    },
+};
+
+/// What went wrong with one of the forms of the page.
+#[derive(Default)]
+struct Wrong {
+    details: Option<(Details, [Option<String>; 3])>,
+    current: Option<String>,
+    password: Option<String>,
+    codes: Option<String>,
+}
+
+async fn page(visit: &mut Visit, wrong: Wrong) -> Result<ProfilePage, PageError> {
+    let signed = visit.signed()?;
+    let (now, user) = (visit.now, signed.user.clone());
+    let (visitor, (profile, sessions)) = visit
+        .read_signed(&user.region, async |conn| {
+            let profile = users::find_profile(conn, &user);
+            let sessions = sessions::list(conn, &user, now, now - IDLE);
+            let (profile, sessions) = tokio::join!(profile, sessions);
+            Ok((profile?, sessions?))
+        })
+        .await?;
+    let profile = profile.ok_or_else(|| visit.sign_in_first())?;
+    Ok(view(visit, &visitor, profile, &sessions, signed.session, wrong))
+}
+
+fn view(
+    visit: &Visit,
+    visitor: &Visitor,
+    profile: Profile,
+    sessions: &[SessionRow],
+    current: Uuid,
+    wrong: Wrong,
+) -> ProfilePage {
+    let city = visit.catalogue.city(&profile.city).unwrap_or_else(|| visit.city());
+    let region =
+        visit.catalogue.region(&city.region).map_or_else(|| city.region.to_string(), |region| region.name.clone());
+    let (details, errors) = wrong.details.unwrap_or_else(|| {
+        let Profile { first_name, last_name, email, .. } = profile;
+        (Details { first_name, last_name, email }, Default::default())
+    });
+    let [first, last, email] = errors;
+    let mut views: Vec<SessionView> = sessions
+        .iter()
+        .map(|session| SessionView {
+            id: session.id.to_string(),
+            device: session.device.clone(),
+            started: time(session.created_at, city.time_zone),
+            seen: time(session.seen_at, city.time_zone),
+            current: session.id == current,
+        })
+        .collect();
+    views.sort_by_key(|session| !session.current);
+    ProfilePage {
+        chrome: chrome(visit, Some(visitor), "Profile", Section::Profile, city),
+        username: profile.username,
+        city: city.name.clone(),
+        region,
+        first_name: FieldView { value: details.first_name, error: first },
+        last_name: FieldView { value: details.last_name, error: last },
+        email: FieldView { value: details.email, error: email },
+        details_error: None,
+        current_error: wrong.current,
+        password_error: wrong.password,
+        codes_left: u32::try_from(profile.recovery_codes).unwrap_or(0),
+        codes_error: wrong.codes,
+        sessions: views,
+    }
+}
+
+/// `GET /profile`.
+pub async fn show(mut visit: Visit) -> Result<HttpResponse, PageError> {
+    let page = page(&mut visit, Wrong::default()).await?;
+    visit.ok(&page)
+}
+
+async fn again(mut visit: Visit, wrong: Wrong) -> Result<HttpResponse, PageError> {
+    let page = page(&mut visit, wrong).await?;
+    visit.wrong(&page)
+}
+
+/// Names and e-mail address.
+#[derive(Debug, Deserialize)]
+pub struct Details {
+    first_name: String,
+    last_name: String,
+    email: String,
+}
+
+/// `POST /profile`.
+pub async fn save(visit: Visit, Form(form): Form<Details>) -> Result<HttpResponse, PageError> {
+    let first = people::line(&form.first_name, people::NAME_MAX, "your first name");
+    let last = people::line(&form.last_name, people::NAME_MAX, "your last name");
+    let email = people::email(&form.email);
+    match (first, last, email) {
+        (Ok(first), Ok(last), Ok(email)) => {
+            ops::accounts::set_profile(&visit.app, &visit.signed()?, [&first, &last, &email]).await?;
+            Ok(visit.done("/profile", "Your details are saved."))
+        }
+        (first, last, email) => {
+            let errors = [first.err(), last.err(), email.err()];
+            again(visit, Wrong { details: Some((form, errors)), ..Wrong::default() }).await
+        }
+    }
+}
+
+/// The current and a new password.
+#[derive(Debug, Deserialize)]
+pub struct SetPassword {
+    current: String,
+    password: String,
+    #[serde(default)]
+    username: String,
+}
+
+/// `POST /profile/password`.
+pub async fn set_password(visit: Visit, Form(form): Form<SetPassword>) -> Result<HttpResponse, PageError> {
+    if let Err(error) = people::password(&form.password, &form.username) {
+        return again(visit, Wrong { password: Some(error), ..Wrong::default() }).await;
+    }
+    throttled(&visit)?;
+    match ops::accounts::set_password(&visit.app, &visit.signed()?, &form.current, &form.password).await {
+        Ok(_) => Ok(visit.done("/profile", "Your password is changed. Your other sessions have ended.")),
+        Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
+            again(visit, Wrong { current: Some(refusal.message()), ..Wrong::default() }).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Guesses of the current password count like sign-ins of this person.
+pub fn throttled(visit: &Visit) -> Result<(), PageError> {
+    let who = visit.signed()?.user.id.to_string();
+    visit.app.limits.sign_in(&who, &visit.address()).map_err(|wait| PageError::TooMany(wait.0))
+}
+
+/// The current password, to confirm.
+#[derive(Debug, Deserialize)]
+pub struct Confirm {
+    #[serde(alias = "password")]
+    current: String,
+}
+
+/// `POST /profile/recovery-codes`: shows them, this once.
+pub async fn make_recovery_codes(visit: Visit, Form(form): Form<Confirm>) -> Result<HttpResponse, PageError> {
+    throttled(&visit)?;
+    match ops::accounts::make_recovery_codes(&visit.app, &visit.signed()?, &form.current).await {
+        Ok(codes) => {
+            let chrome = chrome(&visit, None, "Your recovery codes", Section::Profile, visit.city());
+            visit.ok(&RecoveryCodesPage { chrome, codes })
+        }
+        Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
+            again(visit, Wrong { codes: Some(refusal.message()), ..Wrong::default() }).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The session to end.
+#[derive(Debug, Deserialize)]
+pub struct EndSession {
+    session: Uuid,
+}
+
+/// `POST /profile/sessions/end`.
+pub async fn end_session(visit: Visit, Form(form): Form<EndSession>) -> Result<HttpResponse, PageError> {
+    ops::accounts::end_session(&visit.app, &visit.signed()?, form.session).await?;
+    Ok(visit.done("/profile", "That session has ended."))
+}
+
+/// `POST /profile/sessions/end-others`.
+pub async fn end_other_sessions(visit: Visit) -> Result<HttpResponse, PageError> {
+    ops::accounts::end_other_sessions(&visit.app, &visit.signed()?).await?;
+    Ok(visit.done("/profile", "All other sessions have ended."))
+}
+
+/// `GET /profile/export`: everything about the person, as a JSON file.
+pub async fn export(visit: Visit) -> Result<HttpResponse, PageError> {
+    let data = ops::home::export(&visit.app, &visit.signed()?).await?;
+    let body = serde_json::to_string_pretty(&data).map_err(|error| PageError::Bug(error.to_string()))?;
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"movr-export.json\""))
+        .body(body))
+}
+
+fn delete_page(visit: &Visit, password: Option<String>, error: Option<String>) -> DeleteAccountPage {
+    let chrome = chrome(visit, None, "Delete my account", Section::Profile, visit.city());
+    DeleteAccountPage { chrome, password_error: password, error }
+}
+
+/// `GET /profile/delete`.
+pub async fn delete_form(visit: Visit) -> Result<HttpResponse, PageError> {
+    visit.ok(&delete_page(&visit, None, None))
+}
+
+/// `POST /profile/delete`: erases the person; their rides stay, without them.
+pub async fn delete(mut visit: Visit, Form(form): Form<Confirm>) -> Result<HttpResponse, PageError> {
+    throttled(&visit)?;
+    let signed = visit.signed()?;
+    let erased = async {
+        let hash = ops::accounts::confirm_password(&visit.app, &signed, &form.current).await?;
+        ops::home::erase(&visit.app, &signed, &hash).await
+    };
+    match erased.await {
+        Ok(()) => {
+            visit.forget_session();
+            Ok(visit.done("/", "Your account is deleted. Goodbye, and ride safely."))
+        }
+        Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
+            visit.wrong(&delete_page(&visit, Some(refusal.message()), None))
+        }
+        Err(OpError::Refused(refusal @ (Refusal::StillRiding | Refusal::StillOwner | Refusal::Changed))) => {
+            visit.wrong(&delete_page(&visit, None, Some(refusal.message())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,359 @@
+//! `/rides`: start, the list over all regions where the person has ridden, one ride's
+//! page (running clock and end form, or receipt), positions on the way.
+
+use actix_web::{
+    HttpResponse,
+    web::{Bytes, Path},
+};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{map, region_of_form, row_of_path};
+use crate::{
+    db::rides::{self, Ended, Ride},
+    domain::{
+        catalogue::City,
+        fare::{Discount, Fare, Rate, minutes_started},
+        geo::Point,
+        people,
+        refusal::Refusal,
+        region::RegionCode,
+        ride::RideRef,
+        vehicle::PublicVehicle,
+    },
+    ops::{
+        self, OpError,
+        rides::{PAGE, PAGE_AND_ONE},
+    },
+    web::{
+        chrome::{chrome, distance, time},
+        error::PageError,
+        form::{self, Form, Query},
+        paths,
+        views::{
+            FieldView, OpenRideView, PaginationView, ReceiptLine, ReceiptView, RidePage, RideRow, RideUnderway,
+            RidesPage, Section,
+        },
+        visit::Visit,
+    },
+};
+
+/// What the start form carries.
+#[derive(Debug, Deserialize)]
+pub struct StartRide {
+    region: RegionCode,
+    vehicle: Uuid,
+    city: String,
+    #[serde(rename = "type")]
+    kind: String,
+    ride: Uuid,
+    #[serde(default)]
+    promo: String,
+}
+
+/// `POST /rides`: starts a ride.
+pub async fn start(visit: Visit, Form(form): Form<StartRide>) -> Result<HttpResponse, PageError> {
+    region_of_form(&visit, &form.region)?;
+    let ride = RideRef { region: form.region.clone(), id: form.ride };
+    let wish = ops::rides::Start {
+        ride: ride.clone(),
+        vehicle: PublicVehicle { region: form.region, public_id: form.vehicle },
+        city: form.city.clone(),
+        kind: form.kind,
+        promo: form.promo,
+    };
+    let list =
+        visit.catalogue.city(&form.city).map_or_else(|| "/vehicles".to_owned(), |city| paths::vehicles(&city.slug));
+    match ops::rides::start(&visit.app, &visit.signed()?, wish).await {
+        Ok(ops::Done::Now) => Ok(visit.done(&paths::ride(&ride), "Your ride has started. Have a safe one.")),
+        Ok(ops::Done::Before) => Ok(visit.done(&paths::ride(&ride), "")),
+        Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
+        Err(OpError::Refused(refusal)) => Ok(visit.refused(&list, &refusal.message())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where the list goes on: `TIME~ID` of the last ride of the page before.
+#[derive(Debug, Deserialize)]
+pub struct Before {
+    #[serde(default)]
+    before: String,
+}
+
+fn behind(before: &str) -> Result<Option<(DateTime<Utc>, Uuid)>, PageError> {
+    if before.is_empty() {
+        return Ok(None);
+    }
+    let parse = || {
+        let (at, id) = before.split_once('~')?;
+        Some((DateTime::from_timestamp_micros(at.parse().ok()?)?, id.parse().ok()?))
+    };
+    parse().map(Some).ok_or(PageError::BadRequest("There is no such page of the list."))
+}
+
+/// `GET /rides`: all that is known of here in one wait; a region that the cookie did not
+/// know of yet costs a second one, once.
+pub async fn list(mut visit: Visit, Query(query): Query<Before>) -> Result<HttpResponse, PageError> {
+    let from = behind(&query.before)?;
+    let far = (visit.now + chrono::Duration::days(1), Uuid::nil());
+    let cookie = visit.cookie.clone().ok_or_else(|| visit.sign_in_first())?;
+    let (app, known) = (visit.app.clone(), regions(&cookie.region, &cookie.present_in));
+    let elsewhere: Vec<RegionCode> = known.iter().filter(|region| **region != cookie.region).cloned().collect();
+    let behind = from.unwrap_or(far);
+    let (visitor, (home, others)) = visit
+        .read_signed(&cookie.region, async |conn| {
+            let home = rides::list_own(conn, &cookie.region, cookie.user, behind, PAGE_AND_ONE);
+            let others = ops::rides::list(&app, cookie.user, &elsewhere, behind);
+            let (home, others) = tokio::join!(home, others);
+            Ok((home?, others))
+        })
+        .await?;
+    let (mut found, mut silent) = others;
+    found.extend(home);
+    let missing: Vec<RegionCode> =
+        visitor.present_in.iter().filter(|region| !known.contains(region)).cloned().collect();
+    if !missing.is_empty() {
+        let (more, failed) = ops::rides::list(&app, cookie.user, &missing, behind).await;
+        found.extend(more);
+        silent.extend(failed);
+    }
+    found.sort_by(|a, b| b.started_at.cmp(&a.started_at).then_with(|| a.ride.id.cmp(&b.ride.id)));
+    let more = found.len() > PAGE;
+    found.truncate(PAGE);
+    let last =
+        found.last().map(|ride| format!("/rides?before={}~{}", ride.started_at.timestamp_micros(), ride.ride.id));
+    let page = RidesPage {
+        chrome: chrome(&visit, Some(&visitor), "My rides", Section::Rides, visit.city()),
+        open: found.iter().find(|ride| ride.ended.is_none()).and_then(|ride| open_view(&visit, ride)),
+        rides: found.iter().filter(|ride| ride.ended.is_some()).filter_map(|ride| row(&visit, ride)).collect(),
+        notes: silent
+            .iter()
+            .map(|(region, _)| format!("The region {region} does not answer; your rides there are missing."))
+            .collect(),
+        pagination: PaginationView { newest: from.map(|_| "/rides".to_owned()), older: last.filter(|_| more) },
+    };
+    visit.ok(&page)
+}
+
+fn regions(home: &RegionCode, present_in: &[RegionCode]) -> Vec<RegionCode> {
+    let mut all = vec![home.clone()];
+    all.extend(present_in.iter().filter(|region| *region != home).cloned());
+    all
+}
+
+fn city<'a>(visit: &'a Visit, ride: &Ride) -> Option<&'a City> {
+    visit.catalogue.city(&ride.city)
+}
+
+fn kind_name(visit: &Visit, kind: &str) -> String {
+    visit.catalogue.vehicle_type(kind).map_or_else(|| kind.to_owned(), |kind| kind.name.clone())
+}
+
+fn row(visit: &Visit, ride: &Ride) -> Option<RideRow> {
+    let (city, ended) = (city(visit, ride)?, ride.ended.as_ref()?);
+    Some(RideRow {
+        href: paths::ride(&ride.ride),
+        kind: ride.kind.clone(),
+        number: ride.ride.number(ride.started_at),
+        city: city.name.clone(),
+        started: time(ride.started_at, city.time_zone),
+        duration: format!("{} min", ended.minutes),
+        distance: metres(ended.distance_m),
+        fare: money(ride, ended.total_minor),
+    })
+}
+
+#[allow(clippy::cast_precision_loss, reason = "metres of a ride are far below 2^52")]
+fn metres(distance_m: i64) -> String {
+    distance(distance_m as f64)
+}
+
+fn money(ride: &Ride, minor: i64) -> String {
+    let currency = ride.currency.parse::<crate::domain::money::Currency>();
+    currency.map_or_else(|_| format!("{} {minor}", ride.currency), |currency| currency.format(minor))
+}
+
+fn discount(ride: &Ride) -> Option<Discount> {
+    ride.promo_percent.map(Discount::Percent).or(ride.promo_amount_minor.map(Discount::Amount))
+}
+
+fn open_view(visit: &Visit, ride: &Ride) -> Option<OpenRideView> {
+    let city = city(visit, ride)?;
+    let rate = Rate { unlock_minor: ride.unlock_minor, per_minute_minor: ride.per_minute_minor };
+    let minutes = minutes_started(visit.now - ride.started_at);
+    let fare = Fare::new(rate, minutes, discount(ride), 0);
+    Some(OpenRideView {
+        href: paths::ride(&ride.ride),
+        kind: ride.kind.clone(),
+        title: format!("{} in {}", kind_name(visit, &ride.kind), city.name),
+        started: time(ride.started_at, city.time_zone),
+        elapsed_seconds: (visit.now - ride.started_at).num_seconds().max(0),
+        elapsed: format!("{minutes} min"),
+        fare: money(ride, fare.total_minor),
+        unlock_minor: ride.unlock_minor,
+        minute_minor: ride.per_minute_minor,
+        discount_minor: fare.discount_minor,
+        currency: ride.currency.clone(),
+        tariff: format!("{} + {}/min", money(ride, ride.unlock_minor), money(ride, ride.per_minute_minor)),
+    })
+}
+
+/// `GET /rides/{region}/{id}`: the person's own ride.
+pub async fn show(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
+    page(&mut visit, &path, "", None).await.and_then(|page| visit.ok(&page))
+}
+
+/// The page, with what was typed into the end form and what is wrong with it.
+async fn page(
+    visit: &mut Visit,
+    path: &(String, String),
+    place: &str,
+    error: Option<String>,
+) -> Result<RidePage, PageError> {
+    let (region, id) = row_of_path(visit, path)?;
+    let wanted = RideRef { region: region.clone(), id };
+    let rider = visit.signed()?.user.id;
+    let (visitor, found) = visit.read_signed(&region, async |conn| rides::find_own(conn, &wanted, rider).await).await?;
+    let (ride, way) = found.ok_or(PageError::NotFound)?;
+    let city = city(visit, &ride).ok_or(PageError::NotFound)?.clone();
+    let number = ride.ride.number(ride.started_at);
+    let last = way.last().copied().unwrap_or(ride.start);
+    let open = if ride.ended.is_none() {
+        open_view(visit, &ride).map(|view| RideUnderway {
+            ride: view,
+            city: city.slug.clone(),
+            end_action: paths::end_ride(&ride.ride),
+            positions_url: paths::positions(&ride.ride),
+            place: FieldView { value: place.to_owned(), error: None },
+            point: Some((format!("{:.6}", last.lat()), format!("{:.6}", last.lon()))),
+            error,
+            outside_fee: money(&ride, ride.out_of_area_minor),
+        })
+    } else {
+        None
+    };
+    Ok(RidePage {
+        chrome: chrome(visit, Some(&visitor), &format!("Ride {number}"), Section::Rides, &city),
+        number,
+        kind: ride.kind.clone(),
+        vehicle: kind_name(visit, &ride.kind),
+        city: city.name.clone(),
+        open,
+        receipt: ride.ended.as_ref().map(|ended| receipt(&ride, ended, &city, way.is_empty())),
+        map: Some(map::view(&way_map(&ride, &city, way), visit.app.config.tiles.as_ref())),
+    })
+}
+
+fn way_map<'a>(ride: &Ride, city: &'a City, way: Vec<Point>) -> map::Shown<'a> {
+    let mut route = vec![ride.start];
+    route.extend(way);
+    let mut pins = vec![(ride.start, "A".to_owned())];
+    if let Some(ended) = &ride.ended {
+        route.push(ended.point);
+        pins.push((ended.point, "B".to_owned()));
+    }
+    map::Shown { label: format!("Map of {} with the way of the ride", city.name), city, pins, route, me: None }
+}
+
+fn receipt(ride: &Ride, ended: &Ended, city: &City, straight: bool) -> ReceiptView {
+    let line = |text: String, minor: i64| ReceiptLine { text, amount: money(ride, minor) };
+    let per_minute = money(ride, ride.per_minute_minor);
+    let mut lines = vec![
+        line("Unlocking".to_owned(), ride.unlock_minor),
+        line(format!("{} started minutes at {per_minute}", ended.minutes), ended.minutes * ride.per_minute_minor),
+    ];
+    if let Some(code) = &ride.promo_code {
+        lines.push(line(format!("Promo code {code}"), -ended.discount_minor));
+    }
+    if ended.outside_area {
+        lines.push(line("Left outside the service area".to_owned(), ended.fee_minor));
+    }
+    let suffix = if straight { " (straight line)" } else { "" };
+    ReceiptView {
+        started: time(ride.started_at, city.time_zone),
+        from: ride.start_place.clone(),
+        ended: time(ended.at, city.time_zone),
+        to: ended.place.clone(),
+        duration: format!("{} min", ended.minutes),
+        distance: format!("{}{suffix}", metres(ended.distance_m)),
+        lines,
+        total: money(ride, ended.total_minor),
+    }
+}
+
+/// What the end form carries.
+#[derive(Debug, Deserialize)]
+pub struct EndRide {
+    city: String,
+    #[serde(default)]
+    place: String,
+    lat: String,
+    lon: String,
+}
+
+/// `POST /rides/{region}/{id}/end`: ends the person's own ride.
+pub async fn end(
+    mut visit: Visit,
+    path: Path<(String, String)>,
+    Form(form): Form<EndRide>,
+) -> Result<HttpResponse, PageError> {
+    let (region, id) = row_of_path(&visit, &path)?;
+    let ride = RideRef { region, id };
+    let place = if form.place.trim().is_empty() { "On the street" } else { form.place.as_str() };
+    let checked = form::point(&form.lat, &form.lon).and_then(|at| {
+        let at = at.ok_or_else(|| "Please say where you leave the vehicle.".to_owned())?;
+        Ok((at, people::line(place, 120, "a place")?))
+    });
+    let (at, place) = match checked {
+        Ok(checked) => checked,
+        Err(wrong) => {
+            let page = page(&mut visit, &path, &form.place, Some(wrong)).await?;
+            return visit.wrong(&page);
+        }
+    };
+    match ops::rides::end(&visit.app, &visit.signed()?, &ride, &form.city, at, &place).await {
+        Ok(_) => Ok(visit.done(&paths::ride(&ride), "Your ride has ended. Here is your receipt.")),
+        Err(OpError::Refused(Refusal::NoSuchRide)) => Err(PageError::NotFound),
+        Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
+        Err(OpError::Refused(refusal)) => Ok(visit.refused(&paths::ride(&ride), &refusal.message())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A batch of positions, as the browser sends it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch {
+    positions: Vec<Position>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Position {
+    at: DateTime<Utc>,
+    lat: f64,
+    lon: f64,
+}
+
+/// Positions of one request at most.
+const BATCH: usize = 100;
+
+/// `POST /rides/{region}/{id}/positions`: 204, or why not.
+pub async fn positions(visit: Visit, path: Path<(String, String)>, body: Bytes) -> Result<HttpResponse, PageError> {
+    let (region, id) = row_of_path(&visit, &path)?;
+    let bad = PageError::BadRequest("Positions are JSON: up to 100 of at, lat and lon.");
+    let Some(batch) = serde_json::from_slice::<Batch>(&body).ok().filter(|batch| batch.positions.len() <= BATCH) else {
+        return Err(bad);
+    };
+    let read = |p: &Position| Some((p.at, Point::new(p.lat, p.lon).ok()?));
+    let Some(positions) = batch.positions.iter().map(read).collect::<Option<Vec<_>>>() else {
+        return Err(bad);
+    };
+    let ride = RideRef { region, id };
+    match ops::rides::add_positions(&visit.app, &visit.signed()?, &ride, &positions).await {
+        Ok(_) => Ok(HttpResponse::NoContent().finish()),
+        Err(OpError::Refused(Refusal::NoSuchRide)) => Err(PageError::NotFound),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,211 @@
+//! `/vehicles`: the 25 closest available vehicles of a city, as list and map; reserving
+//! one, and giving the reservation up.
+
+use actix_web::{HttpResponse, web::Path};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{map, region_of_form, row_of_path};
+use crate::{
+    db::{
+        sessions::Visitor,
+        vehicles::{Nearby, Search},
+    },
+    domain::{
+        catalogue::{City, Tariff},
+        geo::Point,
+        refusal::Refusal,
+        region::RegionCode,
+        vehicle::PublicVehicle,
+    },
+    ops::{self, OpError},
+    web::{
+        chrome::{chrome, distance, kind_options},
+        error::PageError,
+        form::{self, Form, Query},
+        paths,
+        views::{CityView, FiltersView, OptionView, Section, VehicleCard, VehiclesPage},
+        visit::Visit,
+    },
+};
+
+/// The filters, as sent.
+#[derive(Debug, Default, Deserialize)]
+pub struct Filters {
+    #[serde(default)]
+    city: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    battery: String,
+    #[serde(default)]
+    lat: String,
+    #[serde(default)]
+    lon: String,
+}
+
+/// "$1.00 + $0.24/min".
+#[must_use]
+pub fn tariff_text(city: &City, tariff: &Tariff) -> String {
+    let money = |minor| city.currency.format(minor);
+    format!("{} + {}/min", money(tariff.unlock_minor), money(tariff.per_minute_minor))
+}
+
+/// What the filters mean: type, battery, point; or what is wrong with them.
+fn meaning(visit: &Visit, filters: &Filters) -> Result<(Option<String>, i64, Option<Point>), String> {
+    let kind = Some(filters.kind.clone()).filter(|kind| !kind.is_empty());
+    if kind.as_ref().is_some_and(|kind| visit.catalogue.vehicle_type(kind).is_none()) {
+        return Err("There is no such type of vehicle.".to_owned());
+    }
+    let battery = match filters.battery.as_str() {
+        "" => Some(0),
+        text => text.parse().ok().filter(|percent| (0..=100).contains(percent)),
+    };
+    let battery = battery.ok_or("The least battery is a number from 0 to 100.")?;
+    Ok((kind, battery, form::point(&filters.lat, &filters.lon)?))
+}
+
+/// The list. With wrong filters: 422, and the list without them.
+pub async fn list(mut visit: Visit, Query(filters): Query<Filters>) -> Result<HttpResponse, PageError> {
+    let catalogue = std::sync::Arc::clone(&visit.catalogue);
+    let city = match filters.city.as_str() {
+        "" => visit.city().clone(),
+        slug => catalogue.city(slug).ok_or(PageError::NotFound)?.clone(),
+    };
+    let meant = meaning(&visit, &filters);
+    let (kind, battery, me) = meant.clone().unwrap_or((None, 0, None));
+    let app = visit.app.clone();
+    let search = Search {
+        region: &city.region,
+        city: &city.slug,
+        point: me.unwrap_or(city.centre),
+        kind: kind.as_deref(),
+        battery,
+        rider: visit.cookie.as_ref().map(|cookie| cookie.user),
+        now: visit.now,
+    };
+    let (visitor, near) =
+        visit.read(&city.region, async |conn| ops::vehicles::nearest(&app, conn, &search).await).await?;
+    let page = page(&visit, visitor.as_ref(), &city, &filters, meant.as_ref().err(), me, &near);
+    if meant.is_err() { visit.wrong(&page) } else { visit.ok(&page) }
+}
+
+fn page(
+    visit: &Visit,
+    visitor: Option<&Visitor>,
+    city: &City,
+    filters: &Filters,
+    wrong: Option<&String>,
+    me: Option<Point>,
+    near: &[Nearby],
+) -> VehiclesPage {
+    let shown = map::Shown {
+        label: format!("Map of {} with the vehicles of the list", city.name),
+        city,
+        pins: near.iter().zip(1..).map(|(vehicle, n): (_, usize)| (vehicle.at, n.to_string())).collect(),
+        route: Vec::new(),
+        me,
+    };
+    VehiclesPage {
+        chrome: chrome(visit, visitor, &format!("Vehicles in {}", city.name), Section::Vehicles, city),
+        city: CityView { slug: city.slug.clone(), name: city.name.clone() },
+        region: city.region.to_string(),
+        filters: filters_view(visit, filters, wrong),
+        measured_to: if me.is_some() { "you" } else { "the city centre" }.to_owned(),
+        cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(visit, city, vehicle, n)).collect(),
+        blocked: visitor.and_then(|visitor| blocked(visit, city, visitor)),
+        stale: None,
+        next: paths::encode(&visit.path),
+        map: Some(map::view(&shown, visit.app.config.tiles.as_ref())),
+    }
+}
+
+fn blocked(visit: &Visit, city: &City, visitor: &Visitor) -> Option<String> {
+    if visitor.open_ride.is_some() {
+        return Some(Refusal::AlreadyRiding.message());
+    }
+    let held = visitor.reservation.as_ref().filter(|held| held.until > visit.now)?;
+    let until = held.until.with_timezone(&city.time_zone).format("%H:%M");
+    (held.region != city.region).then(|| format!("You have reserved a vehicle in another region until {until}."))
+}
+
+fn filters_view(visit: &Visit, filters: &Filters, wrong: Option<&String>) -> FiltersView {
+    let any = OptionView { value: String::new(), text: "All".to_owned(), selected: filters.kind.is_empty() };
+    let battery = |least: u8| OptionView {
+        value: if least == 0 { String::new() } else { least.to_string() },
+        text: if least == 0 { "Any".to_owned() } else { format!("{least} % or more") },
+        selected: if least == 0 { filters.battery.is_empty() } else { filters.battery == least.to_string() },
+    };
+    FiltersView {
+        kinds: std::iter::once(any).chain(kind_options(&visit.catalogue, &filters.kind)).collect(),
+        batteries: [0, 25, 50, 75].map(battery).into(),
+        point: (!filters.lat.is_empty()).then(|| (filters.lat.clone(), filters.lon.clone())),
+        error: wrong.cloned(),
+    }
+}
+
+fn card(visit: &Visit, city: &City, vehicle: &Nearby, number: usize) -> Option<VehicleCard> {
+    let tariff = visit.catalogue.tariff(&city.slug, &vehicle.kind, visit.now)?;
+    Some(VehicleCard {
+        number,
+        id: vehicle.public_id,
+        kind: vehicle.kind.clone(),
+        title: format!("{}, {} {}", vehicle.brand, vehicle.colour, vehicle.kind),
+        battery: u8::try_from(vehicle.battery).unwrap_or(0),
+        distance: distance(vehicle.distance_m),
+        place: vehicle.place.clone(),
+        ten_minutes: city.currency.format(tariff.fare(10)),
+        tariff: tariff_text(city, tariff),
+        reserved_until: vehicle
+            .reserved_until
+            .map(|until| until.with_timezone(&city.time_zone).format("%H:%M").to_string()),
+        ride: Uuid::new_v4(),
+    })
+}
+
+/// What the page said of a vehicle.
+#[derive(Debug, Deserialize)]
+pub struct Said {
+    city: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// Reserves a vehicle for ten minutes.
+pub async fn reserve(
+    visit: Visit,
+    path: Path<(String, String)>,
+    Form(said): Form<Said>,
+) -> Result<HttpResponse, PageError> {
+    let (region, public_id) = row_of_path(&visit, &path)?;
+    let vehicle = PublicVehicle { region, public_id };
+    let outcome = ops::vehicles::reserve(&visit.app, &visit.signed()?, &vehicle, (&said.city, &said.kind)).await;
+    back(&visit, &said.city, outcome, "Reserved for ten minutes.")
+}
+
+/// The vehicle whose reservation is given up.
+#[derive(Debug, Deserialize)]
+pub struct Held {
+    region: RegionCode,
+    vehicle: Uuid,
+    #[serde(default)]
+    city: String,
+}
+
+/// Gives up the reservation.
+pub async fn cancel_reservation(visit: Visit, Form(held): Form<Held>) -> Result<HttpResponse, PageError> {
+    region_of_form(&visit, &held.region)?;
+    let vehicle = PublicVehicle { region: held.region, public_id: held.vehicle };
+    let outcome = ops::vehicles::cancel_reservation(&visit.app, &visit.signed()?, &vehicle).await;
+    back(&visit, &held.city, outcome, "The reservation is cancelled.")
+}
+
+fn back(visit: &Visit, city: &str, outcome: Result<ops::Done, OpError>, done: &str) -> Result<HttpResponse, PageError> {
+    let list = visit.catalogue.city(city).map_or_else(|| "/vehicles".to_owned(), |city| paths::vehicles(&city.slug));
+    match outcome {
+        Ok(_) => Ok(visit.done(&list, done)),
+        Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
+        Err(OpError::Refused(refusal)) => Ok(visit.refused(&list, &refusal.message())),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,77 @@
+//! Every URL we emit, as functions: used by handlers and tests; templates write the few
+//! fixed ones out.
+
+use uuid::Uuid;
+
+use crate::domain::{region::RegionCode, ride::RideRef, vehicle::VehicleRef};
+
+/// The list of vehicles of a city.
+#[must_use]
+pub fn vehicles(city: &str) -> String {
+    format!("/vehicles?city={city}")
+}
+
+/// Where reserving a vehicle is posted to.
+#[must_use]
+pub fn reserve(region: &RegionCode, public_id: Uuid) -> String {
+    format!("/vehicles/{region}/{public_id}/reserve")
+}
+
+/// A ride's page.
+#[must_use]
+pub fn ride(ride: &RideRef) -> String {
+    format!("/rides/{}/{}", ride.region, ride.id)
+}
+
+/// Where the end of a ride is posted to.
+#[must_use]
+pub fn end_ride(ride: &RideRef) -> String {
+    format!("/rides/{}/{}/end", ride.region, ride.id)
+}
+
+/// Where positions on the way are posted to.
+#[must_use]
+pub fn positions(ride: &RideRef) -> String {
+    format!("/rides/{}/{}/positions", ride.region, ride.id)
+}
+
+/// Where removing an own vehicle is posted to.
+#[must_use]
+pub fn remove_vehicle(vehicle: &VehicleRef) -> String {
+    format!("/my/vehicles/{}/{}/remove", vehicle.region, vehicle.id)
+}
+
+/// Signing in, and coming back afterwards.
+#[must_use]
+pub fn login(next: &str) -> String {
+    format!("/login?next={}", encode(next))
+}
+
+/// A text as a query value.
+#[must_use]
+pub fn encode(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// `next` if it is a path of our own, otherwise `fallback`: never `//host` or `/\host`.
+#[must_use]
+pub fn own_path<'a>(next: &'a str, fallback: &'a str) -> &'a str {
+    let own = next.starts_with('/')
+        && !next.starts_with("//")
+        && !next.contains('\\')
+        && !next.contains(|c: char| c.is_control() || c.is_whitespace());
+    if own { next } else { fallback }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn next_stays_here() {
+        for bad in ["", "//evil.example", "/\\evil.example", "https://evil.example", "/a\nb", "javascript:x"] {
+            assert_eq!(own_path(bad, "/"), "/", "{bad:?}");
+        }
+        assert_eq!(own_path("/rides?before=1", "/"), "/rides?before=1");
+    }
+}

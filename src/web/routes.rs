@@ -1,0 +1,126 @@
+//! The route table: method, path, who may, handler. Everything a browser can ask for
+//! is here, and a test walks it. Start reading here.
+
+use actix_web::{
+    Error, HttpResponse, Route as ActixRoute,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::Method,
+    middleware::{Next, from_fn},
+    web::{self, ServiceConfig},
+};
+
+use super::{
+    error::PageError,
+    frame,
+    pages::{account, city, health, home, move_home, owner_vehicles, profile, riders, rides, vehicles},
+    site,
+    visit::Visit,
+};
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Public,
+    /// Whoever has a session; what they touch is checked against the row.
+    SignedIn,
+}
+
+/// One line of the table.
+pub struct Route {
+    /// GET or POST.
+    pub method: Method,
+    /// The pattern.
+    pub path: &'static str,
+    /// Who may.
+    pub access: Access,
+    handler: fn() -> ActixRoute,
+}
+
+const fn get(path: &'static str, access: Access, handler: fn() -> ActixRoute) -> Route {
+    Route { method: Method::GET, path, access, handler }
+}
+
+const fn post(path: &'static str, access: Access, handler: fn() -> ActixRoute) -> Route {
+    Route { method: Method::POST, path, access, handler }
+}
+
+use Access::{Public, SignedIn};
+
+/// Every route.
+#[rustfmt::skip]
+pub const ROUTES: &[Route] = &[
+    get("/healthz", Public, || web::get().to(health::live)),
+    get("/readyz", Public, || web::get().to(health::ready)),
+    get("/static/{file:.*}", Public, || web::get().to(site::file)),
+    get("/", Public, || web::get().to(home::show)),
+    post("/city", Public, || web::post().to(city::choose)),
+    get("/vehicles", Public, || web::get().to(vehicles::list)),
+    post("/vehicles/{region}/{public_id}/reserve", SignedIn, || web::post().to(vehicles::reserve)),
+    post("/reservation/cancel", SignedIn, || web::post().to(vehicles::cancel_reservation)),
+    get("/register", Public, || web::get().to(account::register_form)),
+    post("/register", Public, || web::post().to(account::register)),
+    get("/login", Public, || web::get().to(account::login_form)),
+    post("/login", Public, || web::post().to(account::login)),
+    post("/logout", Public, || web::post().to(account::logout)),
+    get("/recover", Public, || web::get().to(account::recover_form)),
+    post("/recover", Public, || web::post().to(account::recover)),
+    get("/rides", SignedIn, || web::get().to(rides::list)),
+    post("/rides", SignedIn, || web::post().to(rides::start)),
+    get("/rides/{region}/{id}", SignedIn, || web::get().to(rides::show)),
+    post("/rides/{region}/{id}/end", SignedIn, || web::post().to(rides::end)),
+    post("/rides/{region}/{id}/positions", SignedIn, || web::post().to(rides::positions)),
+    get("/riders", SignedIn, || web::get().to(riders::list)),
+    get("/profile", SignedIn, || web::get().to(profile::show)),
+    post("/profile", SignedIn, || web::post().to(profile::save)),
+    post("/profile/password", SignedIn, || web::post().to(profile::set_password)),
+    post("/profile/recovery-codes", SignedIn, || web::post().to(profile::make_recovery_codes)),
+    post("/profile/sessions/end", SignedIn, || web::post().to(profile::end_session)),
+    post("/profile/sessions/end-others", SignedIn, || web::post().to(profile::end_other_sessions)),
+    get("/profile/export", SignedIn, || web::get().to(profile::export)),
+    get("/profile/home", SignedIn, || web::get().to(move_home::form)),
+    post("/profile/home", SignedIn, || web::post().to(move_home::submit)),
+    get("/profile/delete", SignedIn, || web::get().to(profile::delete_form)),
+    post("/profile/delete", SignedIn, || web::post().to(profile::delete)),
+    get("/my/vehicles", SignedIn, || web::get().to(owner_vehicles::list)),
+    post("/my/vehicles", SignedIn, || web::post().to(owner_vehicles::add)),
+    post("/my/vehicles/{region}/{id}/remove", SignedIn, || web::post().to(owner_vehicles::remove)),
+];
+
+/// Registers the table; a path with several methods is one resource, so that other
+/// methods get 405.
+pub fn configure(config: &mut ServiceConfig) {
+    let mut paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
+    paths.dedup();
+    for path in paths {
+        let mut resource = web::resource(path);
+        for route in ROUTES.iter().filter(|route| route.path == path) {
+            let handler = (route.handler)();
+            resource = match route.access {
+                Public => resource.route(handler),
+                SignedIn => resource.route(handler.wrap(from_fn(require_session))),
+            };
+        }
+        config.service(resource.wrap(from_fn(frame::deadline)));
+    }
+    config.default_service(web::to(async || HttpResponse::NotFound().finish()));
+}
+
+/// Sends whoever has no session cookie to sign in, before the handler reads anything.
+/// Whether the session is good is decided with the page's own statements.
+async fn require_session(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let visit = request.app_data::<web::Data<crate::app::App>>().map(|app| Visit::new(request.request(), app.clone()));
+    let refusal = match visit {
+        Some(visit) if visit.cookie.is_some() => None,
+        Some(visit) => Some(visit.sign_in_first()),
+        None => Some(PageError::Bug("no app".to_owned())),
+    };
+    match refusal {
+        None => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+        Some(refusal) => Ok(request.error_response(refusal)),
+    }
+}

@@ -1,0 +1,226 @@
+//! The session cookie: authenticated, without personal data. It names session and
+//! person by (region, id) and copies home city, regions, roles and times, so that a
+//! page can be drawn while the database is away. The row at home is the truth.
+
+use actix_web::cookie::{Cookie, CookieJar, Key, SameSite, time};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::site::Site;
+use crate::{
+    db::{sessions::Visitor, verdict::Signed},
+    domain::{people::UserRef, region::RegionCode},
+    ops::{
+        accounts::{IDLE, Started},
+        passwords,
+    },
+};
+
+/// What the session cookie says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionCookie {
+    /// Home region.
+    pub region: RegionCode,
+    /// The person.
+    pub user: Uuid,
+    /// The session.
+    pub session: Uuid,
+    /// Its secret.
+    pub token: String,
+    /// Home city.
+    pub city: String,
+    /// Regions that hold something of the person.
+    pub present_in: Vec<RegionCode>,
+    /// Roles as `role:city`.
+    pub roles: Vec<String>,
+    /// When the row at home was last checked.
+    pub checked_at: DateTime<Utc>,
+    /// Absolute end.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl SessionCookie {
+    /// The cookie of a session that was just begun.
+    #[must_use]
+    pub fn new(started: Started, now: DateTime<Utc>) -> Self {
+        Self {
+            region: started.user.region,
+            user: started.user.id,
+            session: started.session,
+            token: started.token,
+            city: started.city,
+            present_in: Vec::new(),
+            roles: Vec::new(),
+            checked_at: now,
+            expires_at: started.expires_at,
+        }
+    }
+
+    /// What a write of this person carries.
+    #[must_use]
+    pub fn signed(&self, now: DateTime<Utc>) -> Signed {
+        Signed {
+            user: UserRef { region: self.region.clone(), id: self.user },
+            session: self.session,
+            token_hash: passwords::token_hash(&self.token),
+            now,
+            idle_since: now - IDLE,
+            epoch: 0,
+        }
+    }
+
+    /// The cookie renewed from the row, if it differs or is a minute old.
+    #[must_use]
+    pub fn renewed(&self, visitor: &Visitor, now: DateTime<Utc>) -> Option<Self> {
+        let same = self.city == visitor.city && self.roles == visitor.roles && self.present_in == visitor.present_in;
+        if same && now - self.checked_at < chrono::Duration::seconds(60) {
+            return None;
+        }
+        Some(Self {
+            city: visitor.city.clone(),
+            roles: visitor.roles.clone(),
+            present_in: visitor.present_in.clone(),
+            checked_at: now,
+            ..self.clone()
+        })
+    }
+}
+
+/// Over TLS `__Host-` binds a cookie to this host; plain http cannot set that.
+fn name(site: &Site, base: &str) -> String {
+    if site.https { format!("__Host-{base}") } else { base.to_owned() }
+}
+
+const SESSION: &str = "movr_session";
+const FLASH: &str = "movr_flash";
+const CITY: &str = "movr_city";
+
+/// A message carried to the next page.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Flash {
+    /// It is good news.
+    pub good: bool,
+    /// What it says.
+    pub text: String,
+}
+
+fn open<T: for<'de> Deserialize<'de>>(site: &Site, cookies: &[Cookie<'static>], base: &str) -> Option<T> {
+    let name = name(site, base);
+    let cookie = cookies.iter().find(|cookie| cookie.name() == name)?;
+    let mut jar = CookieJar::new();
+    jar.add_original(cookie.clone());
+    let value = site.keys.iter().find_map(|key| jar.signed(key).get(&name))?;
+    serde_json::from_str(value.value()).ok()
+}
+
+fn seal<T: Serialize>(site: &Site, base: &str, value: &T, age: Option<time::Duration>) -> Cookie<'static> {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    let mut cookie = plain(site, base, text);
+    cookie.set_max_age(age);
+    let mut jar = CookieJar::new();
+    let key = site.keys.first().cloned().unwrap_or_else(Key::generate);
+    jar.signed_mut(&key).add(cookie);
+    jar.delta().next().cloned().unwrap_or_else(|| plain(site, base, String::new()))
+}
+
+fn plain(site: &Site, base: &str, value: String) -> Cookie<'static> {
+    Cookie::build(name(site, base), value)
+        .path("/")
+        .http_only(true)
+        .secure(site.https)
+        .same_site(SameSite::Lax)
+        .finish()
+}
+
+fn removal(site: &Site, base: &str) -> Cookie<'static> {
+    let mut cookie = plain(site, base, String::new());
+    cookie.make_removal();
+    cookie
+}
+
+/// The session that the browser sent, if it is ours and has not ended by time.
+#[must_use]
+pub fn read(site: &Site, cookies: &[Cookie<'static>], now: DateTime<Utc>) -> Option<SessionCookie> {
+    open::<SessionCookie>(site, cookies, SESSION).filter(|cookie| cookie.expires_at > now)
+}
+
+/// Sets the session cookie.
+#[must_use]
+pub fn write(site: &Site, cookie: &SessionCookie) -> Cookie<'static> {
+    let days = (cookie.expires_at - cookie.checked_at).num_seconds();
+    seal(site, SESSION, cookie, Some(time::Duration::seconds(days)))
+}
+
+/// Removes the session cookie.
+#[must_use]
+pub fn forget(site: &Site) -> Cookie<'static> {
+    removal(site, SESSION)
+}
+
+/// The message that the last form left, if any.
+#[must_use]
+pub fn read_flash(site: &Site, cookies: &[Cookie<'static>]) -> Option<Flash> {
+    open(site, cookies, FLASH)
+}
+
+/// Leaves a message for the next page.
+#[must_use]
+pub fn write_flash(site: &Site, flash: &Flash) -> Cookie<'static> {
+    seal(site, FLASH, flash, Some(time::Duration::minutes(5)))
+}
+
+/// Removes the message.
+#[must_use]
+pub fn forget_flash(site: &Site) -> Cookie<'static> {
+    removal(site, FLASH)
+}
+
+/// The city that the visitor chose, unchecked.
+#[must_use]
+pub fn read_city(site: &Site, cookies: &[Cookie<'static>]) -> Option<String> {
+    let name = name(site, CITY);
+    cookies.iter().find(|cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned())
+}
+
+/// Remembers the city for a year.
+#[must_use]
+pub fn write_city(site: &Site, city: &str) -> Cookie<'static> {
+    let mut cookie = plain(site, CITY, city.to_owned());
+    cookie.set_max_age(time::Duration::days(365));
+    cookie
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
+    use super::*;
+    use crate::config::Config;
+
+    fn site(keys: &[u8]) -> Site {
+        let keys: Vec<_> = keys.iter().map(|byte| STANDARD.encode([*byte; 64])).collect();
+        let vars = HashMap::from([
+            ("MOVR_REGION", "us-east1".to_owned()),
+            ("DATABASE_URL", "postgresql://a@b/c".to_owned()),
+            ("MOVR_PUBLIC_URL", "https://movr.example".to_owned()),
+            ("MOVR_SECRET_KEYS", keys.join(",")),
+        ]);
+        Site::new(&Config::from_vars(vars).unwrap())
+    }
+
+    #[test]
+    fn a_cookie_counts_only_under_our_keys_old_or_new() {
+        let flash = Flash { good: true, text: "hello".to_owned() };
+        let cookie = write_flash(&site(&[1]), &flash);
+        assert!(cookie.name().starts_with("__Host-"));
+        assert!(cookie.secure().unwrap() && cookie.http_only().unwrap());
+        let sent = [Cookie::new(cookie.name().to_owned(), cookie.value().to_owned())];
+        assert!(read_flash(&site(&[2, 1]), &sent).is_some(), "rotated");
+        assert!(read_flash(&site(&[2]), &sent).is_none(), "another key");
+        let forged = [Cookie::new(cookie.name().to_owned(), cookie.value().replace("hello", "jello"))];
+        assert!(read_flash(&site(&[1]), &forged).is_none(), "forged");
+    }
+}

@@ -1,0 +1,96 @@
+//! What all pages of an instance share: cookie keys, the embedded static files and
+//! their version, and the city switch, built once for a version of the catalogue.
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    cookie::Key,
+    http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use rust_embed::RustEmbed;
+use sha2::{Digest, Sha256};
+
+use super::{
+    error::PageError,
+    views::{CityView, RegionView},
+};
+use crate::{config::Config, domain::catalogue::Catalogue};
+
+#[derive(RustEmbed)]
+#[folder = "static/"]
+struct Static;
+
+/// Keys, cities and names shared by all pages.
+pub struct Site {
+    /// The first key signs; all verify.
+    pub keys: Vec<Key>,
+    /// Cookies are `__Host-` and `Secure`, and HSTS is sent.
+    pub https: bool,
+    /// The region that answers, for the footer.
+    pub region_here: Arc<str>,
+    cities: RwLock<(i64, Arc<[RegionView]>)>,
+}
+
+impl Site {
+    /// What the settings say of it.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            keys: config.secret_keys.expose().iter().map(|key| Key::from(key)).collect(),
+            https: config.public_url.is_https(),
+            region_here: config.region.as_str().into(),
+            cities: RwLock::new((-1, Arc::new([]))),
+        }
+    }
+
+    /// The city switch for this version of the catalogue.
+    pub fn cities(&self, catalogue: &Catalogue) -> Arc<[RegionView]> {
+        let known = self.cities.read().unwrap_or_else(PoisonError::into_inner);
+        if known.0 == catalogue.version {
+            return Arc::clone(&known.1);
+        }
+        drop(known);
+        let region = |region: &crate::domain::catalogue::Region| RegionView {
+            name: region.name.clone(),
+            cities: catalogue
+                .cities_of(&region.code)
+                .map(|city| CityView { slug: city.slug.clone(), name: city.name.clone() })
+                .collect(),
+        };
+        let cities: Arc<[RegionView]> = catalogue.regions.iter().map(region).collect();
+        *self.cities.write().unwrap_or_else(PoisonError::into_inner) = (catalogue.version, Arc::clone(&cities));
+        cities
+    }
+}
+
+/// A short hash over all static files, part of their URLs.
+pub fn assets() -> Arc<str> {
+    static VERSION: OnceLock<Arc<str>> = OnceLock::new();
+    let version = VERSION.get_or_init(|| {
+        let mut hash = Sha256::new();
+        for name in Static::iter() {
+            if let Some(file) = Static::get(&name) {
+                hash.update(file.metadata.sha256_hash());
+            }
+        }
+        URL_SAFE_NO_PAD.encode(hash.finalize()).chars().take(10).collect::<String>().into()
+    });
+    Arc::clone(version)
+}
+
+/// `GET /static/...`: an embedded file. With a version in its URL it never changes.
+pub async fn file(request: HttpRequest) -> Result<HttpResponse, PageError> {
+    let name = request.match_info().query("file");
+    let file = Static::get(name).ok_or(PageError::NotFound)?;
+    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(file.metadata.sha256_hash()));
+    let versioned = name.starts_with("vendor/") || !request.query_string().is_empty();
+    let cache = if versioned { "public, max-age=31536000, immutable" } else { "public, max-age=300" };
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CACHE_CONTROL, cache)).insert_header((ETAG, tag.as_str()));
+    if request.headers().get(IF_NONE_MATCH).is_some_and(|sent| sent.as_bytes() == tag.as_bytes()) {
+        return Ok(response.status(actix_web::http::StatusCode::NOT_MODIFIED).finish());
+    }
+    Ok(response.content_type(file.metadata.mimetype()).body(file.data.into_owned()))
+}

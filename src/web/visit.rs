@@ -1,0 +1,299 @@
+//! A visit: one request as pages see it. Made without the database from cookie,
+//! headers and the catalogue in memory; it can then check the session together with a
+//! page's own statements, in one wait, and render.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use actix_web::{
+    FromRequest, HttpMessage, HttpRequest, HttpResponse,
+    cookie::Cookie,
+    dev::Payload,
+    http::{StatusCode, header},
+    web::Data,
+};
+use askama::Template;
+use chrono::{DateTime, Duration, Utc};
+
+use super::{
+    error::PageError,
+    paths, region,
+    session::{self, Flash, SessionCookie},
+};
+use crate::{
+    app::App,
+    db::{
+        error::DbError,
+        sessions::{self, Visitor},
+        statement::Conn,
+        verdict::Signed,
+    },
+    domain::{
+        catalogue::{Catalogue, City},
+        region::RegionCode,
+    },
+};
+
+/// Abroad, the cookie's copy counts for this long.
+const COPY_COUNTS: Duration = Duration::minutes(5);
+/// A session in use is noted as such this often.
+const TOUCH_EVERY: Duration = Duration::seconds(60);
+
+/// What the frame found out before any handler ran.
+#[derive(Debug, Clone)]
+pub struct Ids {
+    /// Named in logs and on error pages.
+    pub request: String,
+    /// Of this answer's Content-Security-Policy.
+    pub nonce: String,
+}
+
+/// One request as pages see it. Cheap to clone.
+#[derive(Clone)]
+pub struct Visit {
+    /// The instance.
+    pub app: Data<App>,
+    /// The catalogue that this page uses from beginning to end.
+    pub catalogue: Arc<Catalogue>,
+    /// The session that the browser claims.
+    pub cookie: Option<SessionCookie>,
+    /// Request id and nonce.
+    pub ids: Ids,
+    /// The time at which this page is made.
+    pub now: DateTime<Utc>,
+    /// Path and query of this page.
+    pub path: String,
+    /// A message from the last form.
+    pub flash: Option<Flash>,
+    request: HttpRequest,
+    outgoing: Rc<RefCell<Vec<Cookie<'static>>>>,
+}
+
+impl Visit {
+    /// Reads what can be known without the database.
+    #[must_use]
+    pub fn new(request: &HttpRequest, app: Data<App>) -> Self {
+        let now = app.clock.now();
+        let cookies = request.cookies().map(|cookies| cookies.clone()).unwrap_or_default();
+        let ids = request.extensions().get::<Ids>().cloned();
+        Self {
+            catalogue: app.catalogue(),
+            cookie: session::read(&app.site, &cookies, now),
+            ids: ids.unwrap_or(Ids { request: String::new(), nonce: String::new() }),
+            now,
+            path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+            flash: session::read_flash(&app.site, &cookies),
+            request: request.clone(),
+            outgoing: Rc::default(),
+            app,
+        }
+    }
+
+    /// The city in use: what the visitor chose, the proxy's, home, the region's first.
+    #[must_use]
+    pub fn city(&self) -> &City {
+        let chosen = || self.catalogue.city(&self.chosen_city()?);
+        let home = || self.catalogue.city(&self.cookie.as_ref()?.city);
+        chosen().or_else(|| self.city_of_headers()).or_else(home).unwrap_or_else(|| self.first_city())
+    }
+
+    /// The city nearest to the visitor, for the landing page: the proxy knows best.
+    #[must_use]
+    pub fn nearest_city(&self) -> &City {
+        self.city_of_headers().unwrap_or_else(|| self.city())
+    }
+
+    fn chosen_city(&self) -> Option<String> {
+        let cookies = self.request.cookies().ok()?;
+        session::read_city(&self.app.site, &cookies)
+    }
+
+    fn city_of_headers(&self) -> Option<&City> {
+        region::city_of_headers(&self.request, &self.app, &self.catalogue)
+    }
+
+    #[allow(clippy::indexing_slicing, reason = "a catalogue has a city; CatalogueFile::parse refuses one without")]
+    fn first_city(&self) -> &City {
+        self.catalogue.cities_of(&self.app.here).next().unwrap_or_else(|| &self.catalogue.cities[0])
+    }
+
+    /// The client's address as text, for throttles only.
+    #[must_use]
+    pub fn address(&self) -> String {
+        region::client_address(&self.request, &self.app).map_or_else(String::new, |address| address.to_string())
+    }
+
+    /// Browser and system by name.
+    #[must_use]
+    pub fn device(&self) -> String {
+        region::device(&self.request)
+    }
+
+    /// Runs a public page's statements at a gateway of `region`; at home the session is
+    /// checked in the same wait, abroad the cookie's copy counts for five minutes.
+    pub async fn read<T>(
+        &mut self,
+        region: &RegionCode,
+        page: impl AsyncFn(&Conn) -> Result<T, DbError>,
+    ) -> Result<(Option<Visitor>, T), PageError> {
+        let abroad = self
+            .cookie
+            .as_ref()
+            .is_some_and(|cookie| cookie.region != self.app.here && self.now - cookie.checked_at < COPY_COUNTS);
+        if abroad || self.cookie.is_none() {
+            let conn = self.app.db.at(region).await?;
+            return Ok((None, page(&conn).await?));
+        }
+        let (visitor, value) = self.checked(region, page).await?;
+        if visitor.is_none() {
+            self.forget_session();
+        }
+        Ok((visitor, value))
+    }
+
+    /// The same for a page that needs the person: no good session, no page.
+    pub async fn read_signed<T>(
+        &mut self,
+        region: &RegionCode,
+        page: impl AsyncFn(&Conn) -> Result<T, DbError>,
+    ) -> Result<(Visitor, T), PageError> {
+        let (visitor, value) = self.checked(region, page).await?;
+        match visitor {
+            Some(visitor) => Ok((visitor, value)),
+            None => Err(self.sign_in_first()),
+        }
+    }
+
+    async fn checked<T>(
+        &mut self,
+        region: &RegionCode,
+        page: impl AsyncFn(&Conn) -> Result<T, DbError>,
+    ) -> Result<(Option<Visitor>, T), PageError> {
+        let signed = self.signed()?;
+        let (visitor, value) = if *region == signed.user.region {
+            let conn = self.app.db.at(region).await?;
+            tokio::join!(sessions::check(&conn, &signed), page(&conn))
+        } else {
+            let (home, there) = tokio::join!(self.app.db.at(&signed.user.region), self.app.db.at(region));
+            let (home, there) = (home?, there?);
+            tokio::join!(sessions::check(&home, &signed), page(&there))
+        };
+        let visitor = visitor?;
+        if let Some(visitor) = &visitor {
+            self.renew(visitor, signed);
+        }
+        Ok((visitor, value?))
+    }
+
+    /// Brings the cookie up to date and notes the session as used, without waiting.
+    fn renew(&mut self, visitor: &Visitor, signed: Signed) {
+        if let Some(renewed) = self.cookie.as_ref().and_then(|cookie| cookie.renewed(visitor, self.now)) {
+            self.set_session(renewed);
+        }
+        if self.now - visitor.seen_at > TOUCH_EVERY {
+            let app = self.app.clone();
+            actix_web::rt::spawn(async move {
+                let touched = async {
+                    let epoch = app.gates.get(&app.db, &signed.user.region).await?.epoch;
+                    let conn = app.db.at(&signed.user.region).await?;
+                    sessions::touch(&conn, &Signed { epoch, ..signed }).await
+                };
+                if let Err(error) = touched.await {
+                    tracing::warn!(%error, "a session was not noted as used");
+                }
+            });
+        }
+    }
+
+    /// What a write of this person carries, or the way to sign in.
+    pub fn signed(&self) -> Result<Signed, PageError> {
+        self.cookie.as_ref().map(|cookie| cookie.signed(self.now)).ok_or_else(|| self.sign_in_first())
+    }
+
+    /// The way to sign in and come back.
+    #[must_use]
+    pub fn sign_in_first(&self) -> PageError {
+        let next = if self.request.method().is_safe() { self.path.as_str() } else { "/vehicles" };
+        PageError::SignIn(paths::login(next))
+    }
+
+    /// Begins or renews the session of this browser.
+    pub fn set_session(&mut self, cookie: SessionCookie) {
+        self.outgoing.borrow_mut().push(session::write(&self.app.site, &cookie));
+        self.cookie = Some(cookie);
+    }
+
+    /// Ends the session of this browser.
+    pub fn forget_session(&mut self) {
+        self.outgoing.borrow_mut().push(session::forget(&self.app.site));
+        self.cookie = None;
+    }
+
+    /// Remembers the city.
+    pub fn set_city(&self, city: &str) {
+        self.outgoing.borrow_mut().push(session::write_city(&self.app.site, city));
+    }
+
+    /// 303 to `location` with good news.
+    #[must_use]
+    pub fn done(&self, location: &str, text: &str) -> HttpResponse {
+        self.see_other(location, true, text)
+    }
+
+    /// 303 to `location` with the reason why not.
+    #[must_use]
+    pub fn refused(&self, location: &str, text: &str) -> HttpResponse {
+        self.see_other(location, false, text)
+    }
+
+    fn see_other(&self, location: &str, good: bool, text: &str) -> HttpResponse {
+        if !text.is_empty() {
+            let flash = Flash { good, text: text.to_owned() };
+            self.outgoing.borrow_mut().push(session::write_flash(&self.app.site, &flash));
+        }
+        self.finish(HttpResponse::SeeOther().insert_header((header::LOCATION, location)).finish())
+    }
+
+    /// 200 with a page.
+    pub fn ok(&self, page: &impl Template) -> Result<HttpResponse, PageError> {
+        self.html(StatusCode::OK, page)
+    }
+
+    /// 422 with a form that says what is wrong in it.
+    pub fn wrong(&self, page: &impl Template) -> Result<HttpResponse, PageError> {
+        self.html(StatusCode::UNPROCESSABLE_ENTITY, page)
+    }
+
+    /// A page with a status.
+    pub fn html(&self, status: StatusCode, page: &impl Template) -> Result<HttpResponse, PageError> {
+        let mut body = String::with_capacity(32 * 1024);
+        page.render_into(&mut body).map_err(|error| PageError::Bug(error.to_string()))?;
+        if self.flash.is_some() {
+            self.outgoing.borrow_mut().push(session::forget_flash(&self.app.site));
+        }
+        // Every page shows who is signed in; none may be kept by caches.
+        let response = HttpResponse::build(status)
+            .content_type("text/html; charset=utf-8")
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .body(body);
+        Ok(self.finish(response))
+    }
+
+    fn finish(&self, mut response: HttpResponse) -> HttpResponse {
+        for cookie in self.outgoing.borrow_mut().drain(..) {
+            if let Ok(value) = header::HeaderValue::from_str(&cookie.encoded().to_string()) {
+                response.headers_mut().append(header::SET_COOKIE, value);
+            }
+        }
+        response
+    }
+}
+
+impl FromRequest for Visit {
+    type Error = PageError;
+    type Future = std::future::Ready<Result<Self, PageError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let app = request.app_data::<Data<App>>().cloned();
+        std::future::ready(app.map(|app| Self::new(request, app)).ok_or_else(|| PageError::Bug("no app".to_owned())))
+    }
+}

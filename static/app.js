@@ -1,0 +1,156 @@
+// Comfort on top of pages that work without it: Leaflet maps, "near me", the running clock of a
+// ride, and positions reported while riding. No inline code, no inline styles: see the CSP.
+(() => {
+  'use strict';
+  const all = (selector, root = document) => Array.from(root.querySelectorAll(selector));
+  const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+
+  /* Maps: replaces the server's drawing by Leaflet, from the JSON beside it. */
+  function drawMap(box) {
+    let data;
+    try { data = JSON.parse(box.querySelector('script').textContent); } catch { return; }
+    const points = [...(data.pins || []).map((pin) => pin[0]), ...(data.route || [])];
+    if (data.me) points.push(data.me);
+    const extent = points.length > 1 ? points : [...points, ...(data.area || [])];
+    if (!extent.length && !data.centre) return;
+
+    box.querySelector('svg').remove();
+    const holder = document.createElement('div');
+    holder.setAttribute('role', 'region');
+    holder.setAttribute('aria-label', box.dataset.label);
+    box.append(holder);
+    const L = window.L;
+    const hero = box.closest('.hero');
+    const map = L.map(holder, { zoomAnimation: !calm, fadeAnimation: !calm, markerZoomAnimation: !calm, scrollWheelZoom: !hero, zoomControl: false, attributionControl: false });
+    L.control.zoom({ position: hero ? 'topright' : 'topleft' }).addTo(map);
+    // On the home page a card covers the left of the map, or its lower edge on narrow screens.
+    const wide = matchMedia('(min-width: 56rem)').matches;
+    const left = hero && wide ? box.clientWidth * 0.45 : 36;
+    if (extent.length > 1) map.fitBounds(extent, { paddingTopLeft: [left, 36], paddingBottomRight: [36, hero && !wide ? 80 : 36], maxZoom: 17 });
+    else map.setView(extent[0] || data.centre, 14);
+
+    const Grid = L.GridLayer.extend({ createTile: () => L.DomUtil.create('div', 'grid-tile') });
+    new Grid({ tileSize: 64, zIndex: 1 }).addTo(map);
+    if (data.tiles) {
+      L.control.attribution({ prefix: false }).addTo(map);
+      L.tileLayer(data.tiles, { maxZoom: 19, zIndex: 2, className: 'tiles', referrerPolicy: 'strict-origin-when-cross-origin', attribution: escape(data.attribution) }).addTo(map);
+    }
+    L.control.scale({ imperial: false, position: hero ? 'topleft' : 'bottomleft' }).addTo(map);
+    if ((data.area || []).length) L.polygon(data.area, { className: 'area', interactive: false }).addTo(map);
+    if ((data.route || []).length) L.polyline(data.route, { className: 'route', interactive: false }).addTo(map);
+    if (data.me) L.marker(data.me, { icon: L.divIcon({ className: 'me-icon', iconSize: [18, 18] }), interactive: false, keyboard: false, zIndexOffset: 90000 }).addTo(map);
+    (data.pins || []).forEach(([point, label], index) => addPin(L, map, point, label, index, data.pins.length));
+    // The list beside the map says the same; its cards are what the keyboard reaches.
+    map.getPane('markerPane').setAttribute('aria-hidden', 'true');
+  }
+
+  function escape(text) {
+    const node = document.createElement('span');
+    node.textContent = text || '';
+    return node.innerHTML;
+  }
+
+  function addPin(L, map, point, label, index, count) {
+    const icon = L.divIcon({ className: 'pin-icon', html: escape(label), iconSize: [28, 28], iconAnchor: [2, 26] });
+    const marker = L.marker(point, { icon, keyboard: false, zIndexOffset: (count - index) * 1000 }).addTo(map);
+    const card = document.getElementById('v' + label);
+    if (!card) return;
+    const mark = (on) => { card.classList.toggle('on', on); marker.getElement().classList.toggle('on', on); };
+    marker.on('mouseover', () => mark(true)).on('mouseout', () => mark(false));
+    marker.on('click', () => {
+      all('.card.on').forEach((other) => other.classList.remove('on'));
+      card.classList.add('on');
+      card.scrollIntoView({ block: 'center', behavior: calm ? 'auto' : 'smooth' });
+    });
+    for (const [type, on] of [['mouseenter', true], ['mouseleave', false], ['focusin', true], ['focusout', false]]) card.addEventListener(type, () => mark(on));
+  }
+
+  /* Position: "near me" buttons send the form; forms with data-position are filled in quietly. */
+  const locate = () => new Promise((resolve, reject) => navigator.geolocation.getCurrentPosition(resolve, reject, { enableHighAccuracy: true, timeout: 10000, maximumAge: 30000 }));
+  function fill(form, { coords }) {
+    for (const [name, value] of [['lat', coords.latitude], ['lon', coords.longitude]]) {
+      const input = form.elements[name];
+      if (input) { input.disabled = false; input.value = value.toFixed(6); }
+    }
+  }
+  function positionButton(form, send) {
+    const button = form.querySelector('button[type=button]');
+    if (!button) return;
+    form.hidden = button.hidden = false;
+    button.addEventListener('click', async () => {
+      const status = form.querySelector('[role=status]');
+      status.textContent = 'Finding you…';
+      try {
+        fill(form, await locate());
+        status.textContent = '';
+        if (send) form.submit();
+      } catch { status.textContent = 'Your browser did not tell where you are.'; }
+    });
+  }
+
+  /* The running clock and fare of the open ride. Counts from the server's seconds, not from the
+     browser's clock, which may be wrong. */
+  function runTimer(box) {
+    const read = (name) => Number(box.dataset[name]) || 0;
+    const money = new Intl.NumberFormat('en', { style: 'currency', currency: box.dataset.currency });
+    const unit = 10 ** money.resolvedOptions().maximumFractionDigits;
+    const began = performance.now();
+    const two = (n) => String(n).padStart(2, '0');
+    const tick = () => {
+      const seconds = Math.floor(read('elapsed') + (performance.now() - began) / 1000);
+      const hours = Math.floor(seconds / 3600);
+      box.querySelector('[data-clock]').textContent = (hours ? hours + ':' + two(Math.floor(seconds / 60) % 60) : Math.floor(seconds / 60)) + ':' + two(seconds % 60);
+      const fare = read('unlock') + Math.max(1, Math.ceil(seconds / 60)) * read('minute') - read('discount');
+      box.querySelector('[data-fare]').textContent = money.format(Math.max(0, fare) / unit);
+    };
+    tick();
+    setInterval(tick, 1000);
+  }
+
+  /* Positions while riding: collected as they come, sent every 15 seconds, 100 at most, kept when
+     sending fails. */
+  function reportPositions(box) {
+    const waiting = [];
+    let sending = false;
+    const form = document.querySelector('form[data-position]');
+    navigator.geolocation.watchPosition((position) => {
+      const { latitude, longitude } = position.coords;
+      waiting.push({ at: new Date(position.timestamp).toISOString(), lat: latitude, lon: longitude });
+      if (waiting.length > 5000) waiting.shift();
+      if (form) fill(form, position);
+      box.textContent = 'Your route is being recorded.';
+    }, () => { box.textContent = 'Without your position, distance is the straight line.'; }, { enableHighAccuracy: true, maximumAge: 5000 });
+    const send = async (keepalive = false) => {
+      if (sending || !waiting.length) return;
+      sending = true;
+      const batch = waiting.slice(0, 100);
+      try {
+        const answer = await fetch(box.dataset.positions, { method: 'POST', keepalive, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ positions: batch }) });
+        // What the server will never take (the ride has ended, a bad value) is not worth repeating.
+        if (answer.ok || (answer.status >= 400 && answer.status < 500 && answer.status !== 429)) waiting.splice(0, batch.length);
+      } catch { /* offline: the next round sends it */ }
+      sending = false;
+    };
+    setInterval(() => send(), 15000);
+    addEventListener('pagehide', () => send(true));
+    // What waits belongs to the ride: it goes before the end, if that takes no longer than 2 seconds.
+    form?.addEventListener('submit', async (event) => {
+      event.preventDefault();
+      await Promise.race([send(), new Promise((done) => setTimeout(done, 2000))]);
+      form.submit();
+    }, { once: true });
+  }
+
+  if (window.L) all('[data-map]').forEach(drawMap);
+  all('[data-timer]').forEach(runTimer);
+  if (navigator.geolocation) {
+    all('[data-near]').forEach((form) => positionButton(form, true));
+    all('form[data-position]').forEach((form) => positionButton(form, false));
+    all('[data-positions]').forEach(reportPositions);
+  }
+  const menu = document.querySelector('.city-switch');
+  document.addEventListener('click', (event) => { if (!menu.contains(event.target)) menu.open = false; });
+  document.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' && menu.open) { menu.open = false; menu.querySelector('summary').focus(); }
+  });
+})();

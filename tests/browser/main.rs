@@ -1,0 +1,1 @@
+//! Journeys in Chromium, by the protocol of its driver. One binary beside the integration tests.

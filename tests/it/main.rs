@@ -1,0 +1,24 @@
+//! The integration tests: one binary, so one link step. Each test has a migrated
+//! database of its own (PostgreSQL) or borrows one of a few (CockroachDB); servers run
+//! in the test's process on ports of the system's choice.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    missing_docs,
+    clippy::too_many_lines,
+    reason = "nobody calls tests"
+)]
+
+mod config;
+mod pages;
+mod sql;
+mod support;
+mod tls;
