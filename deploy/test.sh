@@ -49,9 +49,9 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 if cargo nextest --version >/dev/null 2>&1; then
-  run_tests() { cargo nextest run --locked --no-fail-fast "$@"; }
+  tests=(cargo nextest run --locked --no-fail-fast)
 else
-  run_tests() { cargo test --locked --no-fail-fast "$@"; }
+  tests=(cargo test --locked --no-fail-fast)
 fi
 
 say "Format"
@@ -64,7 +64,9 @@ say "Licences of the dependencies"
 host=$(rustc -vV | sed -n "s/^host: //p")
 cargo metadata --format-version 1 --locked --filter-platform "$host" | node deploy/licences.mjs
 say "Unit and integration tests"
-run_tests --lib --bins --test it
+"${tests[@]}" --lib --bins --test it
+say "Integration tests on a second PostgreSQL"
+./deploy/second-postgres.sh "${tests[@]}" --test it
 say "Browser tests"
-run_tests --test browser
+"${tests[@]}" --test browser
 say "All checks passed"

@@ -36,11 +36,17 @@ CREATE TABLE rides (
     PRIMARY KEY (region, id),
     CONSTRAINT rides_rider_check CHECK ((rider_region IS NULL) = (rider_id IS NULL)),
     CONSTRAINT rides_promo_check CHECK (
-        promo_code IS NOT NULL OR (promo_percent IS NULL AND promo_amount_minor IS NULL)
+        (promo_code IS NOT NULL OR (promo_percent IS NULL AND promo_amount_minor IS NULL))
+        AND (promo_percent IS NULL OR promo_amount_minor IS NULL)
     ),
     CONSTRAINT rides_ended_check CHECK (
-        (ended_at IS NULL) = (total_minor IS NULL) AND (ended_at IS NULL) = (distance_m IS NULL)
+        (ended_at IS NULL) = (end_lat IS NULL) AND (ended_at IS NULL) = (end_lon IS NULL)
+        AND (ended_at IS NULL) = (end_place IS NULL) AND (ended_at IS NULL) = (outside_area IS NULL)
+        AND (ended_at IS NULL) = (distance_m IS NULL) AND (ended_at IS NULL) = (minutes IS NULL)
+        AND (ended_at IS NULL) = (charge_minor IS NULL) AND (ended_at IS NULL) = (discount_minor IS NULL)
+        AND (ended_at IS NULL) = (fee_minor IS NULL) AND (ended_at IS NULL) = (total_minor IS NULL)
     ),
+    CONSTRAINT rides_discount_check CHECK (discount_minor IS NULL OR discount_minor BETWEEN 0 AND charge_minor),
     CONSTRAINT rides_total_check CHECK (
         total_minor IS NULL OR total_minor = charge_minor - discount_minor + fee_minor
     )
@@ -48,6 +54,8 @@ CREATE TABLE rides (
 LOCALITY REGIONAL BY ROW AS region;
 
 CREATE UNIQUE INDEX rides_open_vehicle_key ON rides (region, vehicle_id) WHERE ended_at IS NULL;
+
+CREATE UNIQUE INDEX rides_open_rider_key ON rides (region, rider_id) WHERE ended_at IS NULL;
 
 CREATE INDEX rides_rider_idx ON rides (region, rider_id, started_at DESC, id);
 

@@ -12,7 +12,8 @@ CREATE TABLE jobs (
     parameters JSONB NOT NULL,
     created_at TIMESTAMPTZ NOT NULL,
     finished_at TIMESTAMPTZ,
-    PRIMARY KEY (region, id)
+    PRIMARY KEY (region, id),
+    CONSTRAINT jobs_finished_check CHECK ((state = 'running') = (finished_at IS NULL))
 )
 LOCALITY REGIONAL BY ROW AS region;
 

@@ -52,12 +52,13 @@ impl App {
         let bug = |detail: String| DbError::new(DbErrorKind::Bug, "start", detail);
         let here: RegionCode = config.region.parse().map_err(|error| bug(format!("MOVR_REGION: {error}")))?;
         let db = Db::open(&config.database).await?;
+        // First: a cold node takes seconds to prepare, and preparing has no deadline.
+        db.warm().await?;
         let catalogue = catalogue_rows::load(&db.here().await?).await?;
         let catalogue = catalogue.ok_or_else(|| bug("no catalogue yet: run movr migrate first".to_owned()))?;
         if catalogue.region(&here).is_none() {
             return Err(bug(format!("MOVR_REGION={here} is not a region of the catalogue")));
         }
-        db.warm().await?;
         let app = Self {
             hasher: Hasher::new(config.passwords),
             gates: Gates::default(),

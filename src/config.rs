@@ -80,7 +80,7 @@ pub struct Database {
     region_urls: BTreeMap<String, Secret<String>>,
     /// Longest time of a statement that reads.
     pub statement_timeout: Duration,
-    /// Longest time of a write with all its attempts.
+    /// Longest time of one try of a write; after it no new try begins.
     pub write_timeout: Duration,
     /// Longest time to reach one node.
     pub connect_timeout: Duration,

@@ -1,18 +1,32 @@
 //! Logs: one subscriber for the process. Never logged: passwords, cookies, tokens,
 //! names, e-mail addresses, request bodies, and the database's own error texts (they
-//! may carry rows); `DbError` prints the statement's name and SQLSTATE instead.
+//! may carry rows); `DbError` prints the statement's name and SQLSTATE instead. Only our
+//! own lines may be more detailed than `info`, whatever `RUST_LOG` says: the driver's
+//! details are the parameters of every statement, the web server's are headers.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{LevelFilter, filter_fn},
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::config::{Log, LogFormat};
 
 /// Installs the subscriber; a second call in one process is a no-op.
 pub fn init(log: &Log) {
+    init_to(log, std::io::stderr);
+}
+
+/// The same, with the lines written to `writer`.
+pub fn init_to(log: &Log, writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) {
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_error| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let ours = filter_fn(|line| *line.level() <= LevelFilter::INFO || line.target().starts_with("movr"));
     let installed = match log.format {
-        LogFormat::Json => builder.json().try_init(),
-        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().finish().with(ours).try_init(),
+        LogFormat::Text => builder.finish().with(ours).try_init(),
     };
     drop(installed);
 }

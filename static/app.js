@@ -125,7 +125,7 @@
       sending = true;
       const batch = waiting.slice(0, 100);
       try {
-        const answer = await fetch(box.dataset.positions, { method: 'POST', keepalive, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ positions: batch }) });
+        const answer = await fetch(box.dataset.positions, { method: 'POST', redirect: 'error', keepalive, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ positions: batch }) });
         // What the server will never take (the ride has ended, a bad value) is not worth repeating.
         if (answer.ok || (answer.status >= 400 && answer.status < 500 && answer.status !== 429)) waiting.splice(0, batch.length);
       } catch { /* offline: the next round sends it */ }

@@ -1,13 +1,16 @@
-//! `movr demo`: everything on this machine. A private PostgreSQL, started and stopped
-//! with us, migrated and filled; three regional instances in this process. The first
-//! printed line says which engine and what it cannot show.
+//! `movr demo`: everything on this machine. A private PostgreSQL, or a CockroachDB
+//! cluster where its binary is there, started and stopped with us, migrated and filled;
+//! three regional instances in this process. The first printed line says which engine
+//! and what it cannot show.
 
 #![allow(clippy::print_stdout, reason = "commands print")]
 
 use std::{
     collections::BTreeMap,
+    io::Write,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -19,8 +22,11 @@ use crate::{
     clock::Clock,
     config::{self, Config},
     db::{self, Db, migrate::Layout},
-    domain::catalogue::{Catalogue, CatalogueFile},
-    local::{self, PrivatePostgres},
+    domain::{
+        catalogue::{Catalogue, CatalogueFile},
+        region::RegionCode,
+    },
+    local::{self, CockroachDemo, CockroachError, PrivatePostgres},
     ops::{
         self,
         passwords::Hasher,
@@ -58,26 +64,63 @@ enum EngineChoice {
     Cockroach,
 }
 
+/// The database that the demo runs on.
+enum Server {
+    Postgres(PrivatePostgres),
+    Cockroach(CockroachDemo),
+}
+
+impl Server {
+    /// Our own database, as the nodes of `region` serve it.
+    fn url(&self, region: &RegionCode) -> Result<String, String> {
+        match self {
+            Self::Postgres(postgres) => Ok(postgres.url("movr")),
+            Self::Cockroach(cluster) => cluster.url(region.as_str(), "movr_demo").ok_or_else(|| {
+                let known: Vec<&str> = cluster.regions().collect();
+                format!("the cluster has no nodes in {region}, only in {}", known.join(", "))
+            }),
+        }
+    }
+
+    async fn stop(self) -> Outcome {
+        match self {
+            Self::Postgres(postgres) => postgres.stop().await?,
+            Self::Cockroach(cluster) => cluster.stop().await,
+        }
+        Ok(())
+    }
+}
+
 /// Runs until Ctrl-C or SIGTERM, then stops everything it started.
 pub async fn run(args: Args) -> Outcome {
-    if args.engine == EngineChoice::Cockroach {
-        return Err("the local CockroachDB cluster is not part of this version yet: use --engine postgres".into());
-    }
-    println!("MovR demo on a private PostgreSQL. Shown: regions touched. Not shown: latency between regions.");
+    let data = args.data.clone().unwrap_or_else(|| local::default_data_dir(config::env));
+    let cockroach = local::find_cockroach(config::env("PATH").as_deref());
+    let binary = match (args.engine, cockroach) {
+        (EngineChoice::Postgres, _) | (EngineChoice::Auto, None) => None,
+        (EngineChoice::Auto | EngineChoice::Cockroach, Some(binary)) => Some(binary),
+        (EngineChoice::Cockroach, None) => return Err(CockroachError::Missing.into()),
+    };
     let stop = stop_signal();
     tokio::pin!(stop);
-    let data = args.data.clone().unwrap_or_else(|| local::default_data_dir(config::env));
-    let mut options = local::Options::new(data, config::env);
-    options.fresh = args.fresh;
-    let postgres = PrivatePostgres::start(options).await?;
+    let server = if let Some(binary) = binary {
+        println!(
+            "MovR demo on a CockroachDB cluster of nine nodes in three regions, with simulated latency. Its data ends with it."
+        );
+        Server::Cockroach(CockroachDemo::start(&binary, &data).await?)
+    } else {
+        println!("MovR demo on a private PostgreSQL. Shown: regions touched. Not shown: latency between regions.");
+        let mut options = local::Options::new(data.clone(), config::env);
+        options.fresh = args.fresh;
+        Server::Postgres(PrivatePostgres::start(options).await?)
+    };
     let outcome = tokio::select! {
-        outcome = demo(&args, &postgres) => outcome,
+        outcome = demo(&args, &server, &data) => outcome,
         stopped = &mut stop => stopped.map(|()| Vec::new()).map_err(Into::into),
     };
     let outcome = match outcome {
         Ok(running) => {
             if !running.is_empty() {
-                println!("Press Ctrl-C to stop; the data is kept for the next start.");
+                println!("Press Ctrl-C to stop; what is kept is found again at the next start.");
                 stop.await?;
             }
             println!("stopping");
@@ -86,29 +129,20 @@ pub async fn run(args: Args) -> Outcome {
         }
         Err(error) => Err(error),
     };
-    postgres.stop().await?;
+    server.stop().await?;
     outcome
 }
 
-async fn demo(args: &Args, postgres: &PrivatePostgres) -> Result<Vec<server::Running>, Box<dyn std::error::Error>> {
+async fn demo(args: &Args, server: &Server, data: &Path) -> Result<Vec<server::Running>, Box<dyn std::error::Error>> {
     let file = CatalogueFile::parse(SHIPPED)?;
-    let url = postgres.url("movr");
-    let key = STANDARD.encode(rand::random::<[[u8; 32]; 2]>().concat());
-    let regions: Vec<_> = file.regions.iter().map(|region| region.code.clone()).collect();
-    let mut configs = Vec::new();
-    let mut port = FIRST_PORT;
-    for region in &regions {
-        let listen = free_address(args.host, port);
-        port = listen.port().saturating_add(1);
-        configs.push(settings(region.as_str(), &url, listen, &key)?);
-    }
+    let regions: Vec<RegionCode> = file.regions.iter().map(|region| region.code.clone()).collect();
+    let configs = settings(args, server, &regions, &secret_key(data)?)?;
     let Some(first) = configs.first() else {
         return Err("the catalogue has no regions".into());
     };
     telemetry::init(&first.log);
-    let layout =
-        Layout { regions: regions.clone(), survive_region: false, placement_restricted: false, locality: true };
-    let endpoint = db::endpoint(&first.database, &url)?;
+    let layout = Layout { regions, survive_region: false, placement_restricted: false, locality: true };
+    let endpoint = db::endpoint(&first.database, first.database.url.expose())?;
     db::migrate::run(&endpoint, &layout, false).await?;
     let database = Db::open(&first.database).await?;
     ops::catalogue::load(&database, &file, &Clock::default()).await?;
@@ -126,20 +160,56 @@ async fn demo(args: &Args, postgres: &PrivatePostgres) -> Result<Vec<server::Run
     Ok(running)
 }
 
-/// The settings of one instance: the environment's, and ours over them.
-fn settings(region: &str, url: &str, listen: SocketAddr, key: &str) -> Result<Config, config::ConfigError> {
-    let mut vars: BTreeMap<String, String> = config::environment();
-    vars.entry("RUST_LOG".to_owned()).or_insert_with(|| "warn".to_owned());
-    let ours = [
-        ("MOVR_REGION", region.to_owned()),
-        ("DATABASE_URL", url.to_owned()),
-        ("MOVR_LISTEN", listen.to_string()),
-        ("MOVR_PUBLIC_URL", format!("http://{listen}")),
-        ("MOVR_SECRET_KEYS", key.to_owned()),
-        ("MOVR_DRAIN_DELAY_MS", "0".to_owned()),
-    ];
-    vars.extend(ours.map(|(name, value)| (name.to_owned(), value)));
-    Config::from_vars(vars)
+/// The key that signs cookies, kept with the data so that a restart signs nobody out.
+fn secret_key(data: &Path) -> std::io::Result<String> {
+    let file = data.join("secret-key");
+    if let Ok(key) = std::fs::read_to_string(&file) {
+        return Ok(key);
+    }
+    let key = STANDARD.encode(rand::random::<[[u8; 32]; 2]>().concat());
+    std::fs::create_dir_all(data)?;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).open(&file)?.write_all(key.as_bytes())?;
+    Ok(key)
+}
+
+/// The settings of each instance: the environment's, and ours over them.
+fn settings(
+    args: &Args,
+    server: &Server,
+    regions: &[RegionCode],
+    key: &str,
+) -> Result<Vec<Config>, Box<dyn std::error::Error>> {
+    let mut port = FIRST_PORT;
+    let mut configs = Vec::new();
+    for region in regions {
+        let listen = free_address(args.host, port);
+        port = listen.port().saturating_add(1);
+        let mut vars: BTreeMap<String, String> = config::environment();
+        // The nodes of a real deployment, if this shell knows any, are none of ours.
+        vars.retain(|name, _| !name.starts_with("MOVR_DATABASE_URL_"));
+        vars.entry("RUST_LOG".to_owned()).or_insert_with(|| "warn".to_owned());
+        if let Server::Cockroach(_) = server {
+            for other in regions.iter().filter(|other| *other != region) {
+                let name = format!("MOVR_DATABASE_URL_{}", other.as_str().to_uppercase().replace('-', "_"));
+                vars.insert(name, server.url(other)?);
+            }
+            // A cold node of the demo takes seconds for its first statements.
+            vars.insert("MOVR_STATEMENT_TIMEOUT_MS".to_owned(), "10000".to_owned());
+            vars.insert("MOVR_WRITE_TIMEOUT_MS".to_owned(), "10000".to_owned());
+        }
+        let ours = [
+            ("MOVR_REGION", region.to_string()),
+            ("DATABASE_URL", server.url(region)?),
+            ("MOVR_LISTEN", listen.to_string()),
+            ("MOVR_PUBLIC_URL", format!("http://{listen}")),
+            ("MOVR_SECRET_KEYS", key.to_owned()),
+            ("MOVR_DRAIN_DELAY_MS", "0".to_owned()),
+        ];
+        vars.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+        configs.push(Config::from_vars(vars)?);
+    }
+    Ok(configs)
 }
 
 /// The first free port from `port` on; the system's choice when many are taken.
@@ -153,7 +223,7 @@ async fn fill(config: &Config, db: &Db, catalogue: &Catalogue) -> Outcome {
     let Some(here) = catalogue.regions.first() else {
         return Ok(());
     };
-    let known = db::users::find_login(&db.here().await?, Some(&here.code), "rider").await?;
+    let known = db::users::find_login(&db.here().await?, None, "rider").await?;
     if known.is_some() {
         return Ok(());
     }
@@ -165,12 +235,8 @@ async fn fill(config: &Config, db: &Db, catalogue: &Catalogue) -> Outcome {
 }
 
 fn announce(running: &[server::Running]) {
-    for instance in running {
-        let moved = if (FIRST_PORT..FIRST_PORT + 3).contains(&instance.address.port()) {
-            ""
-        } else {
-            " (another port: the usual one is taken)"
-        };
+    for (instance, usual) in running.iter().zip(FIRST_PORT..) {
+        let moved = if instance.address.port() == usual { "" } else { " (another port: the usual one is taken)" };
         println!("  {:<14} http://{}{moved}", instance.app.here.as_str(), instance.address);
     }
     println!("Sign in as rider, owner, operator or administrator; password: {PASSWORD}");

@@ -12,7 +12,7 @@ use crate::{
     db::{self, Db},
     domain::catalogue::Catalogue,
     ops::{
-        passwords::Hasher,
+        passwords::{Hasher, new_token},
         sample::{self, SamplePlan},
     },
 };
@@ -35,16 +35,16 @@ pub struct Args {
     /// The same seed gives the same data.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Password of all sample people.
+    /// Password of all sample people; without it nobody can sign in as one.
     #[arg(long)]
-    password: String,
+    password: Option<String>,
 }
 
 /// Runs it.
 pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     let db = Db::open(&tools.database).await?;
     let catalogue = db::catalogue::load(&db.here().await?).await?.ok_or("no catalogue yet: run movr migrate first")?;
-    let hash = Hasher::new(tools.passwords).hash(&args.password).await?;
+    let hash = Hasher::new(tools.passwords).hash(args.password.as_deref().unwrap_or(&new_token())).await?;
     let plan = SamplePlan {
         cities: args.cities.clone(),
         users: args.users,

@@ -80,6 +80,7 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
         return Ok(());
     }
     let db = Db::open(&tools.database).await?;
+    db.warm().await?;
     let changed = ops::catalogue::load(&db, &file, &Clock::default()).await?;
     println!(
         "schema at version {}, {} steps done; catalogue: {changed} entries changed ({})",

@@ -5,7 +5,11 @@
 use clap::Subcommand;
 
 use super::Outcome;
-use crate::{config::Tools, ops, ops::Done};
+use crate::{
+    config::Tools,
+    domain::refusal::Refusal,
+    ops::{self, Done, OpError},
+};
 
 /// Options of the command.
 #[derive(Debug, clap::Args)]
@@ -42,8 +46,13 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
         ("operator", None) => return Err("an operator needs --city".into()),
         _ => return Err("an administrator has no city".into()),
     };
-    match ops::accounts::grant(&db, username, role, city).await? {
-        Done::Now => println!("{username} is now {role}{}{city}", if city.is_empty() { "" } else { " of " }),
+    let granted = match ops::accounts::grant(&db, username, role, city).await {
+        Err(OpError::Refused(Refusal::NoMatch)) => return Err(format!("nobody has the username {username}").into()),
+        granted => granted?,
+    };
+    let role = if city.is_empty() { role.clone() } else { format!("{role} of {city}") };
+    match granted {
+        Done::Now => println!("{username} is now {role}"),
         Done::Before => println!("{username} was {role} already"),
     }
     Ok(())

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     error::{DbError, DbErrorKind},
     statement::{Conn, Reach, Statement},
+    verdict::{Verdict, verdict},
 };
 use crate::domain::{
     catalogue::{Catalogue, CatalogueFile, PromoKind},
@@ -102,12 +103,12 @@ const CITIES: Statement = Statement::write(
     Reach::Global,
     "INSERT INTO cities (slug, position, region, name, lat, lon, time_zone, currency, service_area)
      VALUES ($1, $2, $3::TEXT::crdb_internal_region, $4, $5, $6, $7, $8, $9)
-     ON CONFLICT (slug) DO UPDATE SET position = excluded.position, region = excluded.region, name = excluded.name,
+     ON CONFLICT (slug) DO UPDATE SET position = excluded.position, name = excluded.name,
        lat = excluded.lat, lon = excluded.lon, time_zone = excluded.time_zone, currency = excluded.currency,
        service_area = excluded.service_area
-     WHERE (cities.position, cities.region, cities.name, cities.lat, cities.lon, cities.time_zone, cities.currency,
+     WHERE (cities.position, cities.name, cities.lat, cities.lon, cities.time_zone, cities.currency,
          cities.service_area)
-       IS DISTINCT FROM (excluded.position, excluded.region, excluded.name, excluded.lat, excluded.lon,
+       IS DISTINCT FROM (excluded.position, excluded.name, excluded.lat, excluded.lon,
          excluded.time_zone, excluded.currency, excluded.service_area)
      RETURNING 1 AS changed",
 );
@@ -223,15 +224,24 @@ pub async fn put(conn: &Conn, file: &CatalogueFile, now: DateTime<Utc>) -> Resul
 const QUOTA: Statement = Statement::write(
     "catalogue.put_quota",
     Reach::Named,
-    "INSERT INTO promo_quotas (region, code, granted, remaining)
-     VALUES ($1::TEXT::crdb_internal_region, $2, $3, $3)
-     ON CONFLICT (region, code) DO UPDATE SET granted = excluded.granted,
-       remaining = promo_quotas.remaining + excluded.granted - promo_quotas.granted
-     WHERE promo_quotas.granted <> excluded.granted",
+    "WITH g AS (SELECT 1 AS ok FROM region_gates
+           WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $4::INT8),
+         q AS (INSERT INTO promo_quotas (region, code, granted, remaining)
+           SELECT $1::TEXT::crdb_internal_region, $2::TEXT, $3::INT8, $3::INT8 FROM g
+           ON CONFLICT (region, code) DO UPDATE SET granted = excluded.granted,
+             remaining = promo_quotas.remaining + excluded.granted - promo_quotas.granted
+           WHERE promo_quotas.granted <> excluded.granted RETURNING 1 AS ok)
+     SELECT CASE WHEN EXISTS (SELECT 1 FROM g) THEN 'ok' ELSE 'gate' END AS verdict",
 );
 
 /// Grants a region its part of a code's total; what was used stays used. Refused by the
 /// database (`promo_quotas_left_check`) when more was used than is granted now.
-pub async fn put_quota(conn: &Conn, region: &RegionCode, code: &str, granted: i64) -> Result<(), DbError> {
-    conn.rows(&QUOTA, &[region, &code, &granted]).await.map(drop)
+pub async fn put_quota(
+    conn: &Conn,
+    region: &RegionCode,
+    code: &str,
+    granted: i64,
+    epoch: i64,
+) -> Result<Verdict, DbError> {
+    verdict(&conn.one(&QUOTA, &[region, &code, &granted, &epoch]).await?)
 }

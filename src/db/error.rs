@@ -58,15 +58,15 @@ impl DbError {
         let (kind, detail) = match error.as_db_error() {
             Some(db) => {
                 let name = db.constraint().unwrap_or_default();
-                let kind = kind_of(db.code(), name, db.message());
+                let kind = match kind_of(db.code(), name, db.message()) {
+                    // The server may have done it before it was told to stop.
+                    DbErrorKind::Timeout | DbErrorKind::Unavailable if wrote => DbErrorKind::Ambiguous,
+                    kind => kind,
+                };
                 (kind, format!("SQLSTATE {} {name}", db.code().code()))
             }
-            None if wrote => (DbErrorKind::Ambiguous, "connection lost during a write".to_owned()),
-            None if error.is_closed()
-                || std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>) =>
-            {
-                (DbErrorKind::Unavailable, "connection lost".to_owned())
-            }
+            None if wrote && lost(&error) => (DbErrorKind::Ambiguous, "connection lost during a write".to_owned()),
+            None if lost(&error) => (DbErrorKind::Unavailable, "connection lost".to_owned()),
             None => (DbErrorKind::Bug, super::connect::explain(&error)),
         };
         Self { kind, statement, cause: Some(Box::new(error)), detail }
@@ -86,6 +86,12 @@ impl DbError {
     }
 }
 
+/// The connection is gone, as opposed to a parameter that could not be encoded.
+fn lost(error: &tokio_postgres::Error) -> bool {
+    let source = std::error::Error::source(error);
+    error.is_closed() || source.is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+}
+
 /// The one function from SQLSTATE to what the program does about it.
 fn kind_of(code: &SqlState, constraint: &str, message: &str) -> DbErrorKind {
     match code.code() {
@@ -99,7 +105,11 @@ fn kind_of(code: &SqlState, constraint: &str, message: &str) -> DbErrorKind {
         "22P02" | "22003" | "22021" => DbErrorKind::BadValue,
         "XXC02" => DbErrorKind::Licence,
         "0A000" if message.contains("cached plan") => DbErrorKind::StalePlan,
-        "53300" | "57P01" | "57P02" | "57P03" => DbErrorKind::Unavailable,
+        "53200" | "53300" | "53400" | "57P01" | "57P02" | "57P03" | "58C00" | "58C01" => DbErrorKind::Unavailable,
+        // A range that lost its quorum, which CockroachDB reports without a code of its own.
+        "XXUUU" if message.contains("replica unavailable") || message.contains("lost quorum") => {
+            DbErrorKind::Unavailable
+        }
         other if other.starts_with("08") => DbErrorKind::Unavailable,
         _ => DbErrorKind::Bug,
     }

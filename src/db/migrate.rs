@@ -38,20 +38,27 @@ pub struct Layout {
 /// returns the SQL that it would send; otherwise it returns what it sent.
 pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec<String>, DbError> {
     let mut done = create_database(endpoint, plan).await?;
-    let Ok(mut client) = connect_once(endpoint).await else {
-        // Only a plan gets here without a database: everything is still to be done.
-        done.extend(embedded::migrations::runner().get_migrations().iter().map(|m| sent(m.sql(), layout.locality)));
-        return Ok(done);
+    let mut client = match connect_once(endpoint).await {
+        // Only a plan gets here without a database; this one is as empty as that would be.
+        Err(_) if plan && !done.is_empty() => connect_once(&endpoint.with_database("postgres")).await?,
+        connected => connected?,
     };
-    let _ = client.batch_execute("SET autocommit_before_ddl = off").await; // only where it exists
-    let _ = client.batch_execute("SET statement_timeout = 0").await;
-    for step in region_steps(&client, layout).await? {
+    // The first two only where they exist: a group of files is one transaction, and a
+    // new table must still take its indexes inside it.
+    for setting in ["autocommit_before_ddl = off", "create_table_with_schema_locked = off", "statement_timeout = 0"] {
+        let _ = client.batch_execute(&format!("SET {setting}")).await;
+    }
+    for step in region_steps(&client, &name_of(endpoint), layout).await? {
         if !plan && let Err(error) = client.batch_execute(&step).await {
             tolerate(error, "migrate.regions")?;
         }
         done.push(step);
     }
     let localities = Engine::ask(&client).await?.regions || (plan && layout.locality && has_regions(&client).await?);
+    if !plan && layout.locality && !localities && has_regions(&client).await? {
+        let detail = "the cluster has regions, but the database did not get them";
+        return Err(DbError::new(DbErrorKind::Bug, "migrate.regions", detail));
+    }
     let before = version_of(&client).await?;
     let pending = embedded::migrations::runner();
     let pending = pending.get_migrations().iter().filter(|m| m.version() > before);
@@ -78,8 +85,12 @@ pub async fn version_of(client: &Client) -> Result<i32, DbError> {
     Ok(version.parse().unwrap_or(0))
 }
 
+fn name_of(endpoint: &Endpoint) -> String {
+    endpoint.config.get_dbname().unwrap_or("movr").to_owned()
+}
+
 async fn create_database(endpoint: &Endpoint, plan: bool) -> Result<Vec<String>, DbError> {
-    let name = endpoint.config.get_dbname().unwrap_or("movr").to_owned();
+    let name = name_of(endpoint);
     let exists = format!("SELECT count(*)::TEXT FROM pg_database WHERE datname = '{}'", name.replace('\'', "''"));
     if let Ok(client) = connect_once(endpoint).await
         && text(&client, &exists).await? == "1"
@@ -99,14 +110,14 @@ async fn create_database(endpoint: &Endpoint, plan: bool) -> Result<Vec<String>,
 }
 
 async fn has_regions(client: &Client) -> Result<bool, DbError> {
-    Ok(Engine::ask(client).await?.cockroach
-        && text(client, "SELECT count(*)::TEXT FROM [SHOW REGIONS FROM CLUSTER]").await.is_ok_and(|n| n != "0"))
+    let regions = "SELECT count(*)::TEXT FROM [SHOW REGIONS FROM CLUSTER]";
+    Ok(Engine::ask(client).await?.cockroach && text(client, regions).await? != "0")
 }
 
 /// What is missing of regions, survival goal and placement, or of the region type.
-async fn region_steps(client: &Client, layout: &Layout) -> Result<Vec<String>, DbError> {
+async fn region_steps(client: &Client, name: &str, layout: &Layout) -> Result<Vec<String>, DbError> {
     if layout.locality && has_regions(client).await? {
-        return cluster_steps(client, layout).await;
+        return cluster_steps(client, name, layout).await;
     }
     let of_type = "SELECT coalesce(string_agg(e.enumlabel, ','), '') FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid \
                    WHERE t.typname = 'crdb_internal_region'";
@@ -119,8 +130,7 @@ async fn region_steps(client: &Client, layout: &Layout) -> Result<Vec<String>, D
     Ok(missing.map(|r| format!("ALTER TYPE crdb_internal_region ADD VALUE IF NOT EXISTS '{r}'")).collect())
 }
 
-async fn cluster_steps(client: &Client, layout: &Layout) -> Result<Vec<String>, DbError> {
-    let name = text(client, "SELECT current_database()").await?;
+async fn cluster_steps(client: &Client, name: &str, layout: &Layout) -> Result<Vec<String>, DbError> {
     let primary = text(client, "SELECT coalesce(max(region), '') FROM [SHOW REGIONS FROM DATABASE] WHERE \"primary\"")
         .await
         .unwrap_or_default();
@@ -130,11 +140,15 @@ async fn cluster_steps(client: &Client, layout: &Layout) -> Result<Vec<String>, 
     {
         steps.push(format!("ALTER DATABASE \"{name}\" PRIMARY REGION \"{first}\""));
     }
-    for region in layout.regions.iter().filter(|r| Some(*r) != layout.regions.first()) {
+    let first = layout.regions.first().filter(|_| primary.is_empty());
+    for region in layout.regions.iter().filter(|r| r.as_str() != primary && Some(*r) != first) {
         steps.push(format!("ALTER DATABASE \"{name}\" ADD REGION IF NOT EXISTS \"{region}\""));
     }
     let goal = if layout.survive_region { "REGION" } else { "ZONE" };
-    steps.push(format!("ALTER DATABASE \"{name}\" SURVIVE {goal} FAILURE"));
+    // Asked for, or a new database: a release without the option does not lower the goal.
+    if layout.survive_region || primary.is_empty() {
+        steps.push(format!("ALTER DATABASE \"{name}\" SURVIVE {goal} FAILURE"));
+    }
     if layout.placement_restricted {
         steps.push("SET enable_multiregion_placement_policy = on".to_owned());
         steps.push(format!("ALTER DATABASE \"{name}\" PLACEMENT RESTRICTED"));
@@ -187,7 +201,7 @@ fn raced(error: &refinery::Error) -> bool {
 
 fn is_race(code: &SqlState) -> bool {
     // Serialization, deadlock, unique violation, and duplicate database, object, table, type.
-    matches!(code.code(), "40001" | "40P01" | "23505" | "42P04" | "42710" | "42P07" | "XX000" | "55006")
+    matches!(code.code(), "40001" | "40P01" | "23505" | "42P04" | "42710" | "42P07" | "55006")
 }
 
 fn tolerate(error: tokio_postgres::Error, step: &'static str) -> Result<(), DbError> {

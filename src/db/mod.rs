@@ -52,10 +52,21 @@ pub fn all_statements() -> Vec<&'static Statement> {
     .concat()
 }
 
+/// The connections to one region's nodes.
+struct Pools {
+    /// For statements that only read.
+    readers: Pool,
+    /// For writes and transactions. The same pool on CockroachDB. On PostgreSQL readers
+    /// are read-only sessions at repeatable read: each of their statements is a
+    /// transaction of its own and sees one snapshot either way, but a serializable one
+    /// leaves a lock for each row it read, and may be cancelled for a writer's sake.
+    writers: Pool,
+}
+
 /// The pools of one instance.
 pub struct Db {
-    here: Pool,
-    others: HashMap<RegionCode, Pool>,
+    here: Pools,
+    others: HashMap<RegionCode, Pools>,
     engine: Engine,
     read_deadline: Duration,
     write_deadline: Duration,
@@ -67,12 +78,12 @@ impl Db {
     pub async fn open(config: &Database) -> Result<Self, DbError> {
         let endpoint = endpoint(config, config.url.expose())?;
         let engine = Engine::ask(&connect_once(&endpoint).await?).await?;
-        let here = pool(config, &endpoint, &engine, config.pool_size)?;
+        let here = pools(config, &endpoint, &engine, config.pool_size)?;
         let mut others = HashMap::new();
         for (region, url) in config.region_urls() {
             // Few connections: they carry only what names another region.
             let size = (config.pool_size / 4).max(2);
-            others.insert(region, pool(config, &self::endpoint(config, url)?, &engine, size)?);
+            others.insert(region, pools(config, &self::endpoint(config, url)?, &engine, size)?);
         }
         Ok(Self { here, others, engine, read_deadline: config.statement_timeout, write_deadline: config.write_timeout })
     }
@@ -83,15 +94,24 @@ impl Db {
         &self.engine
     }
 
-    /// A connection to a gateway of `region`: its own nodes when their URL is
+    /// A connection for reading at a gateway of `region`: its own nodes when their URL is
     /// configured, otherwise the nodes of this instance.
     pub async fn at(&self, region: &RegionCode) -> Result<Conn, DbError> {
-        self.checkout(self.others.get(region).unwrap_or(&self.here)).await
+        self.checkout(&self.pools(region).readers).await
     }
 
-    /// A connection to this instance's own nodes, for GLOBAL tables.
+    /// A connection for reading at this instance's own nodes, for GLOBAL tables.
     pub async fn here(&self) -> Result<Conn, DbError> {
-        self.checkout(&self.here).await
+        self.checkout(&self.here.readers).await
+    }
+
+    /// A connection for writing; only `write` and `txn` use it.
+    async fn writer(&self, region: &RegionCode) -> Result<Conn, DbError> {
+        self.checkout(&self.pools(region).writers).await
+    }
+
+    fn pools(&self, region: &RegionCode) -> &Pools {
+        self.others.get(region).unwrap_or(&self.here)
     }
 
     async fn checkout(&self, pool: &Pool) -> Result<Conn, DbError> {
@@ -106,14 +126,17 @@ impl Db {
         Ok(Conn::new(object, self.read_deadline, self.write_deadline))
     }
 
-    /// Opens two connections to each region's pool and prepares every statement of the
-    /// pages on them: the first statement on a cold node costs seconds.
+    /// Opens two connections to each pool and prepares every statement of the pages on
+    /// them: the first statement on a cold node costs seconds.
     pub async fn warm(&self) -> Result<(), DbError> {
-        for pool in std::iter::once(&self.here).chain(self.others.values()) {
-            let conns = [self.checkout(pool).await?, self.checkout(pool).await?];
-            for conn in &conns {
-                let hot = [sessions::ALL, users::ALL, vehicles::ALL, rides::ALL, gates::ALL].concat();
-                futures_util::future::try_join_all(hot.into_iter().map(|statement| conn.prepare(statement))).await?;
+        let hot =
+            [catalogue::ALL, sessions::ALL, users::ALL, vehicles::ALL, rides::ALL, gates::ALL, home::ALL].concat();
+        for pools in std::iter::once(&self.here).chain(self.others.values()) {
+            for pool in [&pools.readers, &pools.writers] {
+                let conns = [self.checkout(pool).await?, self.checkout(pool).await?];
+                for conn in &conns {
+                    futures_util::future::try_join_all(hot.iter().map(|statement| conn.prepare(statement))).await?;
+                }
             }
         }
         Ok(())
@@ -121,9 +144,25 @@ impl Db {
 
     /// Closes the pools: no new connection is handed out.
     pub fn close(&self) {
-        self.here.close();
-        self.others.values().for_each(Pool::close);
+        for pools in std::iter::once(&self.here).chain(self.others.values()) {
+            pools.readers.close();
+            pools.writers.close();
+        }
     }
+}
+
+/// `size` connections altogether: shared on CockroachDB, divided on PostgreSQL.
+fn pools(config: &Database, endpoint: &Endpoint, engine: &Engine, size: usize) -> Result<Pools, DbError> {
+    if engine.cockroach {
+        let both = pool(config, endpoint, engine, size)?;
+        return Ok(Pools { readers: both.clone(), writers: both });
+    }
+    let half = (size / 2).max(2);
+    let mut reading = endpoint.clone();
+    reading
+        .with_session(&[("default_transaction_read_only", "on"), ("default_transaction_isolation", "repeatable read")]);
+    let readers = pool(config, &reading, engine, size.saturating_sub(half).max(2))?;
+    Ok(Pools { readers, writers: pool(config, endpoint, engine, half)? })
 }
 
 /// The nodes of `url` with the session settings every connection of ours has.
@@ -161,7 +200,11 @@ fn pool(config: &Database, endpoint: &Endpoint, engine: &Engine, size: usize) ->
     let prepare = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
         Box::pin(async move {
             for setting in settings {
-                client.batch_execute(setting).await.map_err(HookError::Backend)?;
+                match client.batch_execute(setting).await {
+                    Err(error) if error.code().is_none() => return Err(HookError::Backend(error)),
+                    // Done, or a setting that this version does not know.
+                    _ => {}
+                }
             }
             Ok(())
         })

@@ -217,6 +217,7 @@ const END: Statement = Statement::write(
          v2 AS (UPDATE vehicles SET status = 'available', open_ride_id = NULL, lat = $12::FLOAT8, lon = $13::FLOAT8,
                cell = $15::INT8, place = $11::TEXT, public_id = $16::UUID, version = version + 1, changed_at = $5::TIMESTAMPTZ
              FROM r2 WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = r2.vehicle_id
+               AND vehicles.open_ride_id = $9::UUID
              RETURNING vehicles.id, vehicles.version),
          u2 AS (UPDATE users SET open_ride_region = NULL, open_ride_id = NULL FROM r2
              WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND users.open_ride_id = $9::UUID

@@ -231,12 +231,33 @@ impl Conn {
         self.object.as_deref().ok_or_else(closed)
     }
 
-    /// Sends a statement and waits for all of its rows.
+    /// Sends a statement and waits for all of its rows. A read that lost a race between
+    /// writers (PostgreSQL cancels such ones) is sent again; inside a transaction, all of
+    /// that is.
     pub async fn rows(
         &self,
         statement: &'static Statement,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, DbError> {
+        let mut attempt = 1;
+        loop {
+            let answer = self.send(statement, params).await;
+            match &answer {
+                Err(error)
+                    if error.kind == DbErrorKind::Contention
+                        && !statement.writes
+                        && !self.spoiled.load(Ordering::Relaxed)
+                        && attempt < super::txn::ATTEMPTS =>
+                {
+                    super::txn::pause(attempt, error).await;
+                    attempt += 1;
+                }
+                _ => return answer,
+            }
+        }
+    }
+
+    async fn send(&self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DbError> {
         let client = self.client()?;
         let _ = METER.try_with(|meter| meter.sent(statement, params));
         let answer = self.bounded(statement.name, statement.writes, async {

@@ -14,9 +14,7 @@ use super::{
 };
 use crate::domain::region::RegionCode;
 
-const ATTEMPTS: u32 = 10;
-/// A person waits; after this much contention an honest "try again" is better.
-const TOTAL: Duration = Duration::from_secs(8);
+pub(super) const ATTEMPTS: u32 = 10;
 
 impl Db {
     /// Runs one auto-committed write statement at a gateway of `region`, again after
@@ -27,23 +25,26 @@ impl Db {
         op: impl AsyncFn(&Conn) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
         let started = Instant::now();
-        let mut attempt = 1;
+        let (mut attempt, mut unclear) = (1, false);
         loop {
-            let conn = self.at(region).await?;
-            let outcome = op(&conn).await;
-            drop(conn);
-            match outcome {
-                Err(error) if again(&error.kind, attempt, started) => {
-                    pause(attempt, &error).await;
-                    attempt += 1;
-                }
-                outcome => return outcome,
+            let outcome = match self.writer(region).await {
+                Ok(conn) => op(&conn).await,
+                Err(error) => Err(error),
+            };
+            let error = match outcome {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            unclear |= error.kind == DbErrorKind::Ambiguous;
+            if started.elapsed() > self.write_deadline || !again(&error.kind, attempt) {
+                return Err(if unclear { still_unclear(error) } else { error });
             }
+            pause(attempt, &error).await;
+            attempt += 1;
         }
     }
 
-    /// Runs `op` in one SERIALIZABLE transaction at a gateway of `region`; BEGIN travels
-    /// with its first statement. When the reply to COMMIT is lost, `committed` reads
+    /// Runs `op` in one SERIALIZABLE transaction at a gateway of `region`. When the reply to COMMIT is lost, `committed` reads
     /// back, on a fresh connection, whether it happened and what it gave.
     pub async fn txn<T>(
         &self,
@@ -52,19 +53,21 @@ impl Db {
         committed: impl AsyncFn(&Conn) -> Result<Option<T>, DbError>,
     ) -> Result<T, DbError> {
         let started = Instant::now();
-        let mut attempt = 1;
+        let (mut attempt, mut unclear) = (1, false);
         loop {
             let error = match self.attempt(region, &op).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            if error.kind == DbErrorKind::Ambiguous
-                && let Some(value) = committed(&self.at(region).await?).await?
-            {
-                return Ok(value);
+            if error.kind == DbErrorKind::Ambiguous {
+                unclear = true;
+                let found = async { committed(&self.at(region).await?).await }.await;
+                if let Some(value) = found.map_err(still_unclear)? {
+                    return Ok(value);
+                }
             }
-            if !again(&error.kind, attempt, started) {
-                return Err(error);
+            if started.elapsed() > self.write_deadline || !again(&error.kind, attempt) {
+                return Err(if unclear { still_unclear(error) } else { error });
             }
             pause(attempt, &error).await;
             attempt += 1;
@@ -76,12 +79,11 @@ impl Db {
         region: &RegionCode,
         op: &impl AsyncFn(&Conn) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
-        let conn = self.at(region).await?;
+        let conn = self.writer(region).await?;
         conn.spoil(true); // closed, and so rolled back, if this future is dropped
-        let begin = conn.control("begin", "BEGIN ISOLATION LEVEL SERIALIZABLE");
-        let (opened, outcome) = tokio::join!(begin, op(&conn));
-        opened?;
-        let outcome = match outcome {
+        // Alone: a server that refuses BEGIN would run what was sent behind it by itself.
+        conn.control("begin", "BEGIN ISOLATION LEVEL SERIALIZABLE").await?;
+        let outcome = match op(&conn).await {
             Ok(value) => conn.control("commit", "COMMIT").await.map(|()| value),
             Err(mut error) => {
                 // Nothing was committed, so a lost reply inside leaves nothing open.
@@ -93,7 +95,9 @@ impl Db {
         };
         match &outcome {
             Ok(_) => conn.spoil(false),
-            Err(error) if matches!(error.kind, DbErrorKind::Ambiguous | DbErrorKind::Unavailable) => {}
+            Err(error)
+                if matches!(error.kind, DbErrorKind::Ambiguous | DbErrorKind::Unavailable | DbErrorKind::StalePlan) => {
+            }
             Err(_) => {
                 if conn.control("rollback", "ROLLBACK").await.is_ok() {
                     conn.spoil(false);
@@ -104,18 +108,27 @@ impl Db {
     }
 }
 
-fn again(kind: &DbErrorKind, attempt: u32, started: Instant) -> bool {
+fn again(kind: &DbErrorKind, attempt: u32) -> bool {
     let limit = match kind {
         DbErrorKind::Contention => ATTEMPTS,
         // Whoever won the race for the key is visible to the next attempt.
-        DbErrorKind::Unique(name) if name.ends_with("_pkey") || name == "rides_open_vehicle_key" => 2,
+        DbErrorKind::Unique(name) if name.ends_with("_pkey") || name.starts_with("rides_open_") => 2,
         DbErrorKind::Ambiguous | DbErrorKind::StalePlan => 3,
         _ => return false,
     };
-    attempt < limit && started.elapsed() < TOTAL
+    attempt < limit
 }
 
-async fn pause(attempt: u32, error: &DbError) {
+/// An earlier attempt may have happened and this one could not look: nobody may be told
+/// that nothing was changed.
+fn still_unclear(mut error: DbError) -> DbError {
+    if matches!(error.kind, DbErrorKind::Unavailable | DbErrorKind::Timeout | DbErrorKind::Contention) {
+        error.kind = DbErrorKind::Ambiguous;
+    }
+    error
+}
+
+pub(super) async fn pause(attempt: u32, error: &DbError) {
     Meter::retried();
     tracing::debug!(attempt, %error, "again");
     // About 10 ms, growing to about 250 ms, each half fixed and half random.

@@ -254,6 +254,8 @@ const SET_PROFILE: Statement = Statement::write(
     signed_sql!(
         "verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
+                          AND first_name = $8::TEXT AND last_name = $9::TEXT AND email = $10::TEXT) THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              ELSE 'ok' END AS code),
          u AS (UPDATE users SET first_name = $8::TEXT, last_name = $9::TEXT, email = $10::TEXT, version = version + 1
@@ -280,9 +282,9 @@ const SET_PASSWORD: Statement = Statement::write(
     signed_sql!(
         "verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              WHEN EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
                           AND password_hash = $9::TEXT) THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              WHEN NOT EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
                               AND password_hash = $8::TEXT) THEN 'wrong_password'
              ELSE 'ok' END AS code),
@@ -318,9 +320,9 @@ const SET_RECOVERY: Statement = Statement::write(
     signed_sql!(
         "verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              WHEN EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
                           AND recovery_hashes = $8::JSONB) THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              ELSE 'ok' END AS code),
          u AS (UPDATE users SET recovery_hashes = $8::JSONB, version = version + 1 FROM verdict
              WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
@@ -395,6 +397,8 @@ const GRANT: Statement = Statement::write(
          verdict AS (SELECT CASE
              WHEN EXISTS (SELECT 1 FROM old) THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             WHEN NOT EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID)
+               THEN 'changed'
              ELSE 'ok' END AS code),
          r AS (INSERT INTO role_grants (region, user_id, role, city, granted_at)
              SELECT $1::TEXT::crdb_internal_region, $3::UUID, $4::TEXT, $5::TEXT, $6::TIMESTAMPTZ

@@ -66,7 +66,8 @@ pub const NEAREST_LIMIT: usize = 25;
 
 // Nine ranges of one fine cell column: any precision is a range of it, so one index
 // serves every density. Distance is the haversine that domain::geo ranks by.
-const NEAREST: Statement = Statement::read(
+/// The statement of [`list_nearest`], for comparisons of speed.
+pub const NEAREST: Statement = Statement::read(
     "vehicles.list_nearest",
     Reach::Named,
     "SELECT public_id, type, brand, colour, battery, lat, lon, place,
@@ -215,6 +216,8 @@ const INSERT: Statement = Statement::write(
              WHEN EXISTS (SELECT 1 FROM old WHERE owner_id = $3::UUID) THEN 'already'
              WHEN EXISTS (SELECT 1 FROM old) THEN 'form_used'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             WHEN (SELECT count(*) FROM vehicles WHERE region = $1::TEXT::crdb_internal_region
+                     AND owner_id = $3::UUID AND status <> 'retired') >= 50 THEN 'too_many_vehicles'
              ELSE 'ok' END AS code),
          u AS (UPDATE users SET present_in = CASE
                  WHEN present_in @> jsonb_build_array($1::TEXT) THEN present_in
@@ -266,9 +269,9 @@ const RETIRE: Statement = Statement::write(
              WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND owner_id = $3::UUID),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM vg) THEN 'gate'
              WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'not_your_vehicle'
              WHEN EXISTS (SELECT 1 FROM v WHERE status = 'retired') THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM vg) THEN 'gate'
              WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use' OR reserved_until > $5::TIMESTAMPTZ) THEN 'vehicle_in_use'
              WHEN EXISTS (SELECT 1 FROM v WHERE version <> $11::INT8) THEN 'changed'
              ELSE 'ok' END AS code),
@@ -361,8 +364,13 @@ const CANCEL: Statement = Statement::write(
              WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
          v AS (SELECT id FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID
                AND reserved_by = $3::UUID AND reserved_until > $5::TIMESTAMPTZ),
+         done AS (SELECT 1 AS ok FROM vehicles v0 JOIN events e0 ON e0.aggregate_id = v0.id
+               WHERE v0.region = $8::TEXT::crdb_internal_region AND v0.public_id = $9::UUID
+                 AND e0.region = $8::TEXT::crdb_internal_region AND e0.aggregate_type = 'vehicle'
+                 AND e0.command_id = $11::UUID),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN EXISTS (SELECT 1 FROM done) THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM vg) THEN 'gate'
              WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'no_reservation'
              ELSE 'ok' END AS code),
@@ -390,8 +398,8 @@ pub async fn cancel_reservation(
     signed: &Signed,
     vehicle: &PublicVehicle,
     epoch: i64,
+    command: Uuid,
 ) -> Result<Verdict, DbError> {
-    let command = Uuid::new_v4();
     let params = signed.params(&[&vehicle.region, &vehicle.public_id, &epoch, &command]);
     verdict(&conn.one(&CANCEL, &params).await?)
 }

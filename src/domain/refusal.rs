@@ -51,6 +51,8 @@ pub enum Refusal {
     NotYourVehicle,
     /// The code is used by another vehicle of the city.
     CodeTaken,
+    /// Nobody may have more vehicles on the street without being an operator.
+    TooManyVehicles,
     /// It is being ridden.
     VehicleInUse,
     /// First end the open ride or the reservation.
@@ -92,6 +94,7 @@ impl Refusal {
             "wrong_password" => Self::WrongPassword,
             "changed" => Self::Changed,
             "not_your_vehicle" => Self::NotYourVehicle,
+            "too_many_vehicles" => Self::TooManyVehicles,
             "vehicle_in_use" => Self::VehicleInUse,
             "still_riding" => Self::StillRiding,
             "still_owner" => Self::StillOwner,
@@ -128,6 +131,7 @@ impl Refusal {
             Self::Changed => "This was changed since the page was loaded. Please look at it again.",
             Self::NotYourVehicle => "There is no such vehicle of yours.",
             Self::CodeTaken => "Another vehicle of the city has this code. Please choose another one.",
+            Self::TooManyVehicles => "You have 50 vehicles, which is as many as one person may have. Remove one first.",
             Self::VehicleInUse => "This vehicle is reserved or being ridden. Try again when it is back.",
             Self::StillRiding => "End your ride or cancel your reservation first.",
             Self::StillOwner => "Remove your vehicles first; they need an owner.",

@@ -129,6 +129,9 @@ fn spawn(folder: &Folder, bin: &Path, options: &Options, port: u16) -> Result<Ch
         ("unix_socket_directories", String::new()),
         ("max_connections", options.max_connections.to_string()),
         ("timezone", "UTC".to_owned()),
+        // Everything is SERIALIZABLE here; each row read by a write leaves a lock for a while.
+        ("max_pred_locks_per_transaction", "256".to_owned()),
+        ("shared_buffers", "256MB".to_owned()),
     ];
     let unsafe_but_fast = ["fsync", "synchronous_commit", "full_page_writes"];
     let unsafe_but_fast: &[&str] = if options.durable { &[] } else { &unsafe_but_fast };

@@ -7,6 +7,7 @@
 
 mod account;
 mod binaries;
+mod cockroach;
 mod error;
 mod folder;
 mod launch;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 use nix::unistd::geteuid;
 
+pub use cockroach::{CockroachDemo, CockroachError, find as find_cockroach};
 pub use error::LocalError;
 pub use postgres::{Options, PrivatePostgres};
 

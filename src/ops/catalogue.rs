@@ -1,10 +1,10 @@
 //! Loading a catalogue file: GLOBAL tables first, in one transaction that changes only
 //! what differs, then each region's gate and promo quotas at its own gateway.
 
-use super::OpError;
+use super::{OpError, gated, gates::Gates};
 use crate::{
     clock::Clock,
-    db::{Db, catalogue, gates},
+    db::{Db, catalogue, gates, statement::Conn},
     domain::catalogue::CatalogueFile,
 };
 
@@ -16,12 +16,18 @@ pub async fn load(db: &Db, file: &CatalogueFile, clock: &Clock) -> Result<usize,
     let now = clock.now();
     // Loading is idempotent, so after a lost COMMIT it is simply done again.
     let changed = db.txn(&first.code, async |conn| catalogue::put(conn, file, now).await, async |_| Ok(None)).await?;
+    let gates_seen = Gates::default();
     for region in &file.regions {
         db.write(&region.code, async |conn| gates::open(conn, &region.code, now).await).await?;
         for promo in &file.promo_codes {
             let granted = promo.quotas.get(&region.code).copied().unwrap_or(0);
-            db.write(&region.code, async |conn| catalogue::put_quota(conn, &region.code, &promo.code, granted).await)
-                .await?;
+            gated(db, &gates_seen, &[&region.code], async |epochs| {
+                let epoch = epochs.first().copied().unwrap_or_default();
+                let put =
+                    async |conn: &Conn| catalogue::put_quota(conn, &region.code, &promo.code, granted, epoch).await;
+                db.write(&region.code, put).await
+            })
+            .await?;
         }
     }
     Ok(changed)

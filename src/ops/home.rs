@@ -170,6 +170,8 @@ async fn all_or_nothing(
     );
     let outcome = transaction.await;
     match objection.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        // An attempt whose reply was lost may be what ended the session.
+        Some(Verdict::Refused(Refusal::SignedOut)) if committed(&app.db.at(region).await?).await? => Ok(Verdict::Done),
         Some(verdict) => Ok(verdict),
         None => outcome.map(|()| Verdict::Done),
     }

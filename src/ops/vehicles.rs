@@ -31,7 +31,7 @@ pub struct Levels {
     known: RwLock<HashMap<Around, Level>>,
 }
 
-/// City, type, battery, and the block of about a kilometre around the point.
+/// City, type, quarter of the battery, and the block of about a kilometre around the point.
 type Around = (String, Option<String>, i64, i64);
 
 /// Bits of a cell that are dropped to get that block: 2^12 steps of about 30 cm a side.
@@ -58,7 +58,7 @@ impl Levels {
 /// enough the last time around here; if that turns out too little, one wider question.
 pub async fn nearest(app: &App, conn: &Conn, search: &Search<'_>) -> Result<Vec<Nearby>, DbError> {
     let around =
-        (search.city.to_owned(), search.kind.map(str::to_owned), search.battery, cell(search.point) >> BLOCK_BITS);
+        (search.city.to_owned(), search.kind.map(str::to_owned), search.battery / 25, cell(search.point) >> BLOCK_BITS);
     let mut level = app.levels.get(&around);
     let mut found = vehicles::list_nearest(conn, search, &block_ranges(search.point, level)).await?;
     let farthest = |found: &[Nearby]| found.get(NEAREST_LIMIT - 1).map(|last| last.distance_m);
@@ -66,8 +66,9 @@ pub async fn nearest(app: &App, conn: &Conn, search: &Search<'_>) -> Result<Vec<
         level = wider;
         found = vehicles::list_nearest(conn, search, &block_ranges(search.point, level)).await?;
     }
-    // Twice the radius, so that a vehicle that leaves does not make the next answer too small.
-    let next = farthest(&found).map_or(Level::WHOLE, |metres| level_for_radius(search.point, metres * 2.0));
+    // Half as far again, so that a vehicle that leaves does not make the next answer too small:
+    // one in fifty questions is asked twice, and half as many candidates are read as with twice as far.
+    let next = farthest(&found).map_or(Level::WHOLE, |metres| level_for_radius(search.point, metres * 1.5));
     if next != app.levels.get(&around) {
         app.levels.put(around, next);
     }
@@ -90,9 +91,12 @@ pub async fn reserve(app: &App, signed: &Signed, vehicle: &PublicVehicle, said: 
 
 /// Gives up the person's reservation.
 pub async fn cancel_reservation(app: &App, signed: &Signed, vehicle: &PublicVehicle) -> Result<Done, OpError> {
+    let command = Uuid::new_v4();
     signed_write(app, signed, &vehicle.region, async |signed, epoch| {
         app.db
-            .write(&vehicle.region, async |conn| vehicles::cancel_reservation(conn, signed, vehicle, epoch).await)
+            .write(&vehicle.region, async |conn| {
+                vehicles::cancel_reservation(conn, signed, vehicle, epoch, command).await
+            })
             .await
     })
     .await

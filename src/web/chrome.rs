@@ -6,7 +6,9 @@ use chrono_tz::Tz;
 
 use super::{
     paths, site,
-    views::{Chrome, CityView, FlashKind, FlashView, OptionGroupView, OptionView, Section, SignedInView, TimeView},
+    views::{
+        Chrome, CityView, FlashKind, FlashView, HeldView, OptionGroupView, OptionView, Section, SignedInView, TimeView,
+    },
     visit::Visit,
 };
 use crate::{
@@ -36,11 +38,21 @@ pub fn chrome(visit: &Visit, visitor: Option<&Visitor>, title: &str, section: Se
         cities: visit.app.site.cities(&visit.catalogue),
         signed_in,
         open_ride: visitor.and_then(|visitor| visitor.open_ride.as_ref()).map(paths::ride),
+        reservation: visitor.and_then(|visitor| held(visit, visitor, city)),
         flashes: visit.flash.iter().map(flash).collect(),
         region_here: std::sync::Arc::clone(&visit.app.site.region_here),
         footer: String::new(),
         section,
     }
+}
+
+fn held(visit: &Visit, visitor: &Visitor, city: &City) -> Option<HeldView> {
+    let held = visitor.reservation.as_ref().filter(|held| held.until > visit.now)?;
+    Some(HeldView {
+        region: held.region.to_string(),
+        vehicle: held.public_id.to_string(),
+        until: held.until.with_timezone(&city.time_zone).format("%H:%M").to_string(),
+    })
 }
 
 /// A moment in the city's zone, as in "Sat 21 Nov, 10:42".

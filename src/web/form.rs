@@ -6,10 +6,7 @@ use std::{borrow::Cow, future::Future, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Bytes};
 use percent_encoding::percent_decode_str;
-use serde::{
-    Deserialize,
-    de::{DeserializeOwned, value::MapDeserializer},
-};
+use serde::de::{DeserializeOwned, value::MapDeserializer};
 
 use super::error::PageError;
 use crate::domain::geo::Point;
@@ -50,11 +47,17 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     }
 }
 
+/// No page of ours sends more.
+const FIELDS: usize = 32;
+
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, PageError> {
     let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, value) = (decode(name)?, decode(value)?);
+        if pairs.len() == FIELDS {
+            return Err(PageError::BadRequest("There are too many fields."));
+        }
         if pairs.iter().any(|(known, _)| *known == name) {
             return Err(PageError::BadRequest("A field was sent twice."));
         }
@@ -79,17 +82,6 @@ fn decode(text: &str) -> Result<Cow<'_, str>, PageError> {
     Ok(decoded)
 }
 
-/// The two coordinate fields of a form or query, as text.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct PointFields {
-    /// Latitude in degrees.
-    #[serde(default)]
-    pub lat: String,
-    /// Longitude in degrees.
-    #[serde(default)]
-    pub lon: String,
-}
-
 /// The point that two texts name: none when both are empty, or what is wrong.
 pub fn point(lat: &str, lon: &str) -> Result<Option<Point>, String> {
     if lat.trim().is_empty() && lon.trim().is_empty() {
@@ -104,6 +96,8 @@ pub fn point(lat: &str, lon: &str) -> Result<Option<Point>, String> {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
     #[derive(Debug, Deserialize, PartialEq)]

@@ -64,7 +64,7 @@ async fn answer(
     next: Next<impl MessageBody + 'static>,
     app: &Data<App>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let host = request.connection_info().host().to_owned();
+    let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
     let response = if origin::allowed(request.method(), request.headers(), &host, app.config.public_url.origin()) {
         next.call(request).await?.map_into_boxed_body()
     } else {
@@ -101,7 +101,9 @@ fn page_error(response: &ServiceResponse<BoxBody>) -> Option<HttpResponse> {
         _ if response.response().error().is_some() && status.is_client_error() => {
             Some(PageError::BadRequest("The request does not fit this page."))
         }
-        _ if response.response().error().is_some() => Some(PageError::Bug("unexpected error".to_owned())),
+        _ if response.response().error().is_some() => {
+            response.response().error().map(|error| PageError::Bug(error.to_string()))
+        }
         _ => None,
     };
     let written = response.headers().contains_key("content-type");

@@ -59,7 +59,8 @@ pub fn own_path<'a>(next: &'a str, fallback: &'a str) -> &'a str {
     let own = next.starts_with('/')
         && !next.starts_with("//")
         && !next.contains('\\')
-        && !next.contains(|c: char| c.is_control() || c.is_whitespace());
+        // Anything else would not be a header value.
+        && next.bytes().all(|byte| byte.is_ascii_graphic());
     if own { next } else { fallback }
 }
 
@@ -69,7 +70,9 @@ mod tests {
 
     #[test]
     fn next_stays_here() {
-        for bad in ["", "//evil.example", "/\\evil.example", "https://evil.example", "/a\nb", "javascript:x"] {
+        for bad in
+            ["", "//evil.example", "/\\evil.example", "https://evil.example", "/a\nb", "/caf\u{e9}", "javascript:x"]
+        {
             assert_eq!(own_path(bad, "/"), "/", "{bad:?}");
         }
         assert_eq!(own_path("/rides?before=1", "/"), "/rides?before=1");

@@ -1,7 +1,7 @@
 //! Where the client is: from the headers of a trusted proxy only, then from what the
 //! visitor chose before, then the region's first city. Nothing here asks the database.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use actix_web::HttpRequest;
 
@@ -22,10 +22,31 @@ pub fn client_address(request: &HttpRequest, app: &App) -> Option<IpAddr> {
         return Some(peer);
     }
     // Each proxy appends the address it saw; the last one that is not ours is the client.
+    // What stands before something that is no address was written by anybody.
     let listed = request.headers().get_all(&proxy.address_header).filter_map(|value| value.to_str().ok());
-    let listed: Vec<IpAddr> =
-        listed.flat_map(|value| value.split(',')).filter_map(|part| part.trim().parse().ok()).collect();
-    Some(listed.into_iter().rev().find(|address| !proxy.trusts(*address)).unwrap_or(peer))
+    let listed: Vec<&str> = listed.flat_map(|value| value.split(',')).collect();
+    for part in listed.into_iter().rev() {
+        match address(part.trim()) {
+            None => return Some(peer),
+            Some(address) if !proxy.trusts(address) => return Some(address),
+            Some(_) => {}
+        }
+    }
+    Some(peer)
+}
+
+/// An address with or without a port.
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
+}
+
+/// The part of an address that one subscriber has: all of IPv4, 64 bits of IPv6.
+#[must_use]
+pub fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
+    }
 }
 
 /// The city that a trusted proxy's headers name, if any.

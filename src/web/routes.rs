@@ -5,6 +5,7 @@ use actix_web::{
     Error, HttpResponse, Route as ActixRoute,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
+    guard,
     http::Method,
     middleware::{Next, from_fn},
     web::{self, ServiceConfig},
@@ -46,44 +47,49 @@ const fn post(path: &'static str, access: Access, handler: fn() -> ActixRoute) -
     Route { method: Method::POST, path, access, handler }
 }
 
+/// GET, and HEAD for those who only ask whether it is there.
+fn read() -> ActixRoute {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
 use Access::{Public, SignedIn};
 
 /// Every route.
 #[rustfmt::skip]
 pub const ROUTES: &[Route] = &[
-    get("/healthz", Public, || web::get().to(health::live)),
-    get("/readyz", Public, || web::get().to(health::ready)),
-    get("/static/{file:.*}", Public, || web::get().to(site::file)),
-    get("/", Public, || web::get().to(home::show)),
+    get("/healthz", Public, || read().to(health::live)),
+    get("/readyz", Public, || read().to(health::ready)),
+    get("/static/{file:.*}", Public, || read().to(site::file)),
+    get("/", Public, || read().to(home::show)),
     post("/city", Public, || web::post().to(city::choose)),
-    get("/vehicles", Public, || web::get().to(vehicles::list)),
+    get("/vehicles", Public, || read().to(vehicles::list)),
     post("/vehicles/{region}/{public_id}/reserve", SignedIn, || web::post().to(vehicles::reserve)),
     post("/reservation/cancel", SignedIn, || web::post().to(vehicles::cancel_reservation)),
-    get("/register", Public, || web::get().to(account::register_form)),
+    get("/register", Public, || read().to(account::register_form)),
     post("/register", Public, || web::post().to(account::register)),
-    get("/login", Public, || web::get().to(account::login_form)),
+    get("/login", Public, || read().to(account::login_form)),
     post("/login", Public, || web::post().to(account::login)),
     post("/logout", Public, || web::post().to(account::logout)),
-    get("/recover", Public, || web::get().to(account::recover_form)),
+    get("/recover", Public, || read().to(account::recover_form)),
     post("/recover", Public, || web::post().to(account::recover)),
-    get("/rides", SignedIn, || web::get().to(rides::list)),
+    get("/rides", SignedIn, || read().to(rides::list)),
     post("/rides", SignedIn, || web::post().to(rides::start)),
-    get("/rides/{region}/{id}", SignedIn, || web::get().to(rides::show)),
+    get("/rides/{region}/{id}", SignedIn, || read().to(rides::show)),
     post("/rides/{region}/{id}/end", SignedIn, || web::post().to(rides::end)),
     post("/rides/{region}/{id}/positions", SignedIn, || web::post().to(rides::positions)),
-    get("/riders", SignedIn, || web::get().to(riders::list)),
-    get("/profile", SignedIn, || web::get().to(profile::show)),
+    get("/riders", SignedIn, || read().to(riders::list)),
+    get("/profile", SignedIn, || read().to(profile::show)),
     post("/profile", SignedIn, || web::post().to(profile::save)),
     post("/profile/password", SignedIn, || web::post().to(profile::set_password)),
     post("/profile/recovery-codes", SignedIn, || web::post().to(profile::make_recovery_codes)),
     post("/profile/sessions/end", SignedIn, || web::post().to(profile::end_session)),
     post("/profile/sessions/end-others", SignedIn, || web::post().to(profile::end_other_sessions)),
-    get("/profile/export", SignedIn, || web::get().to(profile::export)),
-    get("/profile/home", SignedIn, || web::get().to(move_home::form)),
+    get("/profile/export", SignedIn, || read().to(profile::export)),
+    get("/profile/home", SignedIn, || read().to(move_home::form)),
     post("/profile/home", SignedIn, || web::post().to(move_home::submit)),
-    get("/profile/delete", SignedIn, || web::get().to(profile::delete_form)),
+    get("/profile/delete", SignedIn, || read().to(profile::delete_form)),
     post("/profile/delete", SignedIn, || web::post().to(profile::delete)),
-    get("/my/vehicles", SignedIn, || web::get().to(owner_vehicles::list)),
+    get("/my/vehicles", SignedIn, || read().to(owner_vehicles::list)),
     post("/my/vehicles", SignedIn, || web::post().to(owner_vehicles::add)),
     post("/my/vehicles/{region}/{id}/remove", SignedIn, || web::post().to(owner_vehicles::remove)),
 ];

@@ -85,7 +85,7 @@ pub async fn file(request: HttpRequest) -> Result<HttpResponse, PageError> {
     let name = request.match_info().query("file");
     let file = Static::get(name).ok_or(PageError::NotFound)?;
     let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(file.metadata.sha256_hash()));
-    let versioned = name.starts_with("vendor/") || !request.query_string().is_empty();
+    let versioned = name.starts_with("vendor/") || request.query_string().strip_prefix("v=") == Some(&*assets());
     let cache = if versioned { "public, max-age=31536000, immutable" } else { "public, max-age=300" };
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, cache)).insert_header((ETAG, tag.as_str()));

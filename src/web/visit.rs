@@ -116,10 +116,21 @@ impl Visit {
         self.catalogue.cities_of(&self.app.here).next().unwrap_or_else(|| &self.catalogue.cities[0])
     }
 
+    /// The page of ours that the browser comes from, if it is under `path`.
+    #[must_use]
+    pub fn came_from(&self, path: &str) -> Option<String> {
+        let referrer = self.request.headers().get(header::REFERER)?.to_str().ok()?;
+        let (_, rest) = referrer.split_once("://")?;
+        let own = rest.find('/').and_then(|at| rest.get(at..))?;
+        let under = own == path || own.strip_prefix(path).is_some_and(|rest| rest.starts_with('?'));
+        under.then(|| paths::own_path(own, path).to_owned())
+    }
+
     /// The client's address as text, for throttles only.
     #[must_use]
     pub fn address(&self) -> String {
-        region::client_address(&self.request, &self.app).map_or_else(String::new, |address| address.to_string())
+        region::client_address(&self.request, &self.app)
+            .map_or_else(String::new, |at| region::subscriber(at).to_string())
     }
 
     /// Browser and system by name.
@@ -143,11 +154,18 @@ impl Visit {
             let conn = self.app.db.at(region).await?;
             return Ok((None, page(&conn).await?));
         }
-        let (visitor, value) = self.checked(region, page).await?;
-        if visitor.is_none() {
-            self.forget_session();
+        match self.checked(region, page).await? {
+            (Ok(Some(visitor)), value) => Ok((Some(visitor), value)),
+            (Ok(None), value) => {
+                self.forget_session();
+                Ok((None, value))
+            }
+            // The page is about another region than the person's, and can be shown.
+            (Err(error), value) => {
+                tracing::warn!(request = self.ids.request, %error, "a session was not checked");
+                Ok((None, value))
+            }
         }
-        Ok((visitor, value))
     }
 
     /// The same for a page that needs the person: no good session, no page.
@@ -157,7 +175,7 @@ impl Visit {
         page: impl AsyncFn(&Conn) -> Result<T, DbError>,
     ) -> Result<(Visitor, T), PageError> {
         let (visitor, value) = self.checked(region, page).await?;
-        match visitor {
+        match visitor? {
             Some(visitor) => Ok((visitor, value)),
             None => Err(self.sign_in_first()),
         }
@@ -167,18 +185,18 @@ impl Visit {
         &mut self,
         region: &RegionCode,
         page: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<(Option<Visitor>, T), PageError> {
+    ) -> Result<(Result<Option<Visitor>, DbError>, T), PageError> {
         let signed = self.signed()?;
         let (visitor, value) = if *region == signed.user.region {
             let conn = self.app.db.at(region).await?;
             tokio::join!(sessions::check(&conn, &signed), page(&conn))
         } else {
             let (home, there) = tokio::join!(self.app.db.at(&signed.user.region), self.app.db.at(region));
-            let (home, there) = (home?, there?);
-            tokio::join!(sessions::check(&home, &signed), page(&there))
+            let there = there?;
+            let check = async { sessions::check(&home?, &signed).await };
+            tokio::join!(check, page(&there))
         };
-        let visitor = visitor?;
-        if let Some(visitor) = &visitor {
+        if let Ok(Some(visitor)) = &visitor {
             self.renew(visitor, signed);
         }
         Ok((visitor, value?))
@@ -190,18 +208,32 @@ impl Visit {
             self.set_session(renewed);
         }
         if self.now - visitor.seen_at > TOUCH_EVERY {
-            let app = self.app.clone();
-            actix_web::rt::spawn(async move {
-                let touched = async {
-                    let epoch = app.gates.get(&app.db, &signed.user.region).await?.epoch;
-                    let conn = app.db.at(&signed.user.region).await?;
-                    sessions::touch(&conn, &Signed { epoch, ..signed }).await
-                };
-                if let Err(error) = touched.await {
-                    tracing::warn!(%error, "a session was not noted as used");
-                }
-            });
+            self.touch(signed);
         }
+    }
+
+    /// After a write that checked the session: keeps a rider signed in who only sends
+    /// positions for hours.
+    pub fn used(&mut self, signed: Signed) {
+        if let Some(cookie) = self.cookie.clone().filter(|cookie| self.now - cookie.checked_at > TOUCH_EVERY) {
+            self.set_session(SessionCookie { checked_at: self.now, ..cookie });
+            self.touch(signed);
+        }
+    }
+
+    /// Notes the session as used, without waiting.
+    fn touch(&self, signed: Signed) {
+        let app = self.app.clone();
+        actix_web::rt::spawn(async move {
+            let touched = async {
+                let epoch = app.gates.get(&app.db, &signed.user.region).await?.epoch;
+                let signed = Signed { epoch, ..signed };
+                app.db.write(&signed.user.region, async |conn| sessions::touch(conn, &signed).await).await
+            };
+            if let Err(error) = touched.await {
+                tracing::warn!(%error, "a session was not noted as used");
+            }
+        });
     }
 
     /// What a write of this person carries, or the way to sign in.
@@ -278,7 +310,9 @@ impl Visit {
         Ok(self.finish(response))
     }
 
-    fn finish(&self, mut response: HttpResponse) -> HttpResponse {
+    /// The response with the cookies that this visit sets.
+    #[must_use]
+    pub fn finish(&self, mut response: HttpResponse) -> HttpResponse {
         for cookie in self.outgoing.borrow_mut().drain(..) {
             if let Ok(value) = header::HeaderValue::from_str(&cookie.encoded().to_string()) {
                 response.headers_mut().append(header::SET_COOKIE, value);

@@ -18,7 +18,14 @@
 )]
 
 mod config;
+mod defects;
+mod faults;
+mod headers;
+mod ops;
 mod pages;
+mod privacy;
+mod routes;
+mod schema;
 mod sql;
 mod support;
 mod tls;

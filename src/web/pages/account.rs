@@ -13,6 +13,7 @@ use crate::{
     ops::{
         self, OpError,
         accounts::{Registration, Started},
+        passwords,
     },
     web::{
         chrome::{chrome, city_options},
@@ -57,7 +58,7 @@ fn check(visit: &Visit, form: &Register) -> Result<Registration, Box<[Option<Str
     let city = visit.catalogue.city(&form.city).ok_or_else(|| "Please choose a city.".to_owned());
     match (first, last, email, username, password, city) {
         (Ok(first_name), Ok(last_name), Ok(email), Ok(username), Ok(()), Ok(city)) => Ok(Registration {
-            id: form.id,
+            id: passwords::user_id(form.id),
             city: city.slug.clone(),
             region: city.region.clone(),
             username,
@@ -104,7 +105,17 @@ pub async fn register(mut visit: Visit, Form(form): Form<Register>) -> Result<Ht
         Err(errors) => return visit.wrong(&register_page(&visit, &form, *errors, None)),
     };
     let device = visit.device();
-    match ops::accounts::register(&visit.app, wish, &device).await {
+    let registered = match ops::accounts::register(&visit.app, wish, &device).await {
+        // The second click of a double click: this person exists, and knows the password.
+        Err(OpError::Refused(Refusal::FormUsed | Refusal::UsernameTaken)) if !form.username.is_empty() => {
+            let taken = OpError::Refused(Refusal::UsernameTaken);
+            ops::accounts::sign_in_as(&visit.app, form.id, &form.username, &form.password, &device)
+                .await
+                .map_err(|_no_match| taken)
+        }
+        other => other,
+    };
+    match registered {
         Ok(started) => {
             visit.set_city(&started.city);
             let next = paths::vehicles(&started.city);
@@ -115,9 +126,6 @@ pub async fn register(mut visit: Visit, Form(form): Form<Register>) -> Result<Ht
             let mut errors: [Option<String>; 6] = Default::default();
             errors[3] = Some(Refusal::UsernameTaken.message());
             visit.wrong(&register_page(&visit, &form, errors, None))
-        }
-        Err(OpError::Refused(refusal @ Refusal::FormUsed)) => {
-            visit.wrong(&register_page(&visit, &form, Default::default(), Some(refusal.message())))
         }
         Err(error) => Err(error.into()),
     }
@@ -187,11 +195,16 @@ pub async fn login(mut visit: Visit, Form(form): Form<Login>) -> Result<HttpResp
 
 /// `POST /logout`: the session ends on the server, the browser forgets what it kept.
 pub async fn logout(mut visit: Visit) -> Result<HttpResponse, PageError> {
+    let mut said = "You are signed out.";
     if let Ok(signed) = visit.signed() {
-        ops::accounts::sign_out(&visit.app, &signed).await?;
         visit.forget_session();
+        if let Err(error) = ops::accounts::sign_out(&visit.app, &signed).await {
+            tracing::warn!(request = visit.ids.request, ?error, "a session was not ended");
+            said =
+                "You are signed out here. Your home region does not answer; the session ends there within 30 minutes.";
+        }
     }
-    let mut response = visit.done("/", "You are signed out.");
+    let mut response = visit.done("/", said);
     let clear = header::HeaderValue::from_static("\"cache\", \"storage\"");
     response.headers_mut().insert(header::HeaderName::from_static("clear-site-data"), clear);
     Ok(response)

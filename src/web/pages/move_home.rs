@@ -36,7 +36,9 @@ fn page(visit: &Visit, chosen: &str, errors: [Option<String>; 3]) -> Result<Move
 }
 
 /// `GET /profile/home`.
-pub async fn form(visit: Visit) -> Result<HttpResponse, PageError> {
+pub async fn form(mut visit: Visit) -> Result<HttpResponse, PageError> {
+    let home = visit.signed()?.user.region;
+    visit.read_signed(&home, async |_| Ok(())).await?;
     visit.ok(&page(&visit, "", Default::default())?)
 }
 

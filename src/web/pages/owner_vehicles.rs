@@ -111,6 +111,22 @@ pub struct Add {
     lon: String,
 }
 
+/// The form as it was typed, with a new id.
+fn typed(visit: &Visit, form: &Add) -> AddVehicleView {
+    let field = |value: &str| FieldView { value: value.to_owned(), error: None };
+    AddVehicleView {
+        id: Uuid::new_v4(),
+        kinds: kind_options(&visit.catalogue, &form.kind),
+        brand: field(&form.brand),
+        colour: field(&form.colour),
+        code: field(&form.code),
+        place: field(&form.place),
+        lat: field(&form.lat),
+        lon: field(&form.lon),
+        ..AddVehicleView::default()
+    }
+}
+
 /// The vehicle that the form describes, or the form with what is wrong in it.
 fn check(visit: &Visit, form: &Add) -> Result<NewVehicle, Box<AddVehicleView>> {
     let home = visit.cookie.as_ref().and_then(|cookie| visit.catalogue.city(&cookie.city));
@@ -146,19 +162,14 @@ fn check(visit: &Visit, form: &Add) -> Result<NewVehicle, Box<AddVehicleView>> {
             place,
         }),
         (kind, brand, colour, code, place, at) => {
-            let field = |value: &str, error| FieldView { value: value.to_owned(), error };
-            Err(Box::new(AddVehicleView {
-                id: Uuid::new_v4(),
-                kinds: kind_options(&visit.catalogue, &form.kind),
-                kind_error: kind.err(),
-                brand: field(&form.brand, brand.err()),
-                colour: field(&form.colour, colour.err()),
-                code: field(&form.code, code.err()),
-                place: field(&form.place, place.err()),
-                lat: field(&form.lat, at.err()),
-                lon: field(&form.lon, None),
-                error: None,
-            }))
+            let mut view = typed(visit, form);
+            view.kind_error = kind.err();
+            view.brand.error = brand.err();
+            view.colour.error = colour.err();
+            view.code.error = code.err();
+            view.place.error = place.err();
+            view.lat.error = at.err();
+            Err(Box::new(view))
         }
     }
 }
@@ -175,8 +186,12 @@ pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse
     match ops::vehicles::add(&visit.app, &visit.signed()?, &new).await {
         Ok(_) => Ok(visit.done("/my/vehicles", "Your vehicle is on the street.")),
         Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
-        Err(OpError::Refused(refusal @ (Refusal::CodeTaken | Refusal::FormUsed))) => {
-            let again = AddVehicleView { error: Some(refusal.message()), ..empty_form(&visit) };
+        Err(OpError::Refused(refusal @ (Refusal::CodeTaken | Refusal::FormUsed | Refusal::TooManyVehicles))) => {
+            let mut again = typed(&visit, &form);
+            match refusal {
+                Refusal::CodeTaken => again.code.error = Some(refusal.message()),
+                _ => again.error = Some(refusal.message()),
+            }
             let page = page(&mut visit, again).await?;
             visit.wrong(&page)
         }

@@ -3,13 +3,14 @@
 
 use actix_web::{
     HttpResponse,
-    web::{Bytes, Path},
+    http::header::ContentType,
+    web::{Bytes, Header, Path},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{map, region_of_form, row_of_path};
+use super::{map, region_of_form, row_of_path, vehicles::list_again};
 use crate::{
     db::rides::{self, Ended, Ride},
     domain::{
@@ -63,8 +64,7 @@ pub async fn start(visit: Visit, Form(form): Form<StartRide>) -> Result<HttpResp
         kind: form.kind,
         promo: form.promo,
     };
-    let list =
-        visit.catalogue.city(&form.city).map_or_else(|| "/vehicles".to_owned(), |city| paths::vehicles(&city.slug));
+    let list = list_again(&visit, &form.city);
     match ops::rides::start(&visit.app, &visit.signed()?, wish).await {
         Ok(ops::Done::Now) => Ok(visit.done(&paths::ride(&ride), "Your ride has started. Have a safe one.")),
         Ok(ops::Done::Before) => Ok(visit.done(&paths::ride(&ride), "")),
@@ -81,13 +81,19 @@ pub struct Before {
     before: String,
 }
 
+/// Whether the database's times reach that far; chrono's reach farther.
+fn storable(at: &DateTime<Utc>) -> bool {
+    (1..10_000).contains(&at.year())
+}
+
 fn behind(before: &str) -> Result<Option<(DateTime<Utc>, Uuid)>, PageError> {
     if before.is_empty() {
         return Ok(None);
     }
     let parse = || {
         let (at, id) = before.split_once('~')?;
-        Some((DateTime::from_timestamp_micros(at.parse().ok()?)?, id.parse().ok()?))
+        let at = DateTime::from_timestamp_micros(at.parse().ok()?).filter(storable)?;
+        Some((at, id.parse().ok()?))
     };
     parse().map(Some).ok_or(PageError::BadRequest("There is no such page of the list."))
 }
@@ -261,7 +267,14 @@ fn receipt(ride: &Ride, ended: &Ended, city: &City, straight: bool) -> ReceiptVi
     let per_minute = money(ride, ride.per_minute_minor);
     let mut lines = vec![
         line("Unlocking".to_owned(), ride.unlock_minor),
-        line(format!("{} started minutes at {per_minute}", ended.minutes), ended.minutes * ride.per_minute_minor),
+        line(
+            format!(
+                "{} started {} at {per_minute}",
+                ended.minutes,
+                if ended.minutes == 1 { "minute" } else { "minutes" }
+            ),
+            ended.minutes * ride.per_minute_minor,
+        ),
     ];
     if let Some(code) = &ride.promo_code {
         lines.push(line(format!("Promo code {code}"), -ended.discount_minor));
@@ -281,6 +294,9 @@ fn receipt(ride: &Ride, ended: &Ended, city: &City, straight: bool) -> ReceiptVi
         total: money(ride, ended.total_minor),
     }
 }
+
+/// Nobody rides farther than this from the city's centre, in metres: it is a mistake.
+const FAR_M: f64 = 100_000.0;
 
 /// What the end form carries.
 #[derive(Debug, Deserialize)]
@@ -303,6 +319,10 @@ pub async fn end(
     let place = if form.place.trim().is_empty() { "On the street" } else { form.place.as_str() };
     let checked = form::point(&form.lat, &form.lon).and_then(|at| {
         let at = at.ok_or_else(|| "Please say where you leave the vehicle.".to_owned())?;
+        let city = visit.catalogue.city(&form.city).ok_or_else(|| "There is no such city.".to_owned())?;
+        if at.distance_m(city.centre) > FAR_M {
+            return Err(format!("This is too far from {} for one ride. Please check the position.", city.name));
+        }
         Ok((at, people::line(place, 120, "a place")?))
     });
     let (at, place) = match checked {
@@ -315,7 +335,7 @@ pub async fn end(
     match ops::rides::end(&visit.app, &visit.signed()?, &ride, &form.city, at, &place).await {
         Ok(_) => Ok(visit.done(&paths::ride(&ride), "Your ride has ended. Here is your receipt.")),
         Err(OpError::Refused(Refusal::NoSuchRide)) => Err(PageError::NotFound),
-        Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
+        Err(OpError::Refused(Refusal::SignedOut)) => Err(PageError::SignIn(paths::login(&paths::ride(&ride)))),
         Err(OpError::Refused(refusal)) => Ok(visit.refused(&paths::ride(&ride), &refusal.message())),
         Err(error) => Err(error.into()),
     }
@@ -340,19 +360,30 @@ struct Position {
 const BATCH: usize = 100;
 
 /// `POST /rides/{region}/{id}/positions`: 204, or why not.
-pub async fn positions(visit: Visit, path: Path<(String, String)>, body: Bytes) -> Result<HttpResponse, PageError> {
+pub async fn positions(
+    mut visit: Visit,
+    path: Path<(String, String)>,
+    kind: Header<ContentType>,
+    body: Bytes,
+) -> Result<HttpResponse, PageError> {
     let (region, id) = row_of_path(&visit, &path)?;
     let bad = PageError::BadRequest("Positions are JSON: up to 100 of at, lat and lon.");
-    let Some(batch) = serde_json::from_slice::<Batch>(&body).ok().filter(|batch| batch.positions.len() <= BATCH) else {
+    let json = kind.essence_str() == "application/json";
+    let batch = serde_json::from_slice::<Batch>(&body).ok().filter(|batch| json && batch.positions.len() <= BATCH);
+    let Some(batch) = batch else {
         return Err(bad);
     };
-    let read = |p: &Position| Some((p.at, Point::new(p.lat, p.lon).ok()?));
+    let read = |p: &Position| Some((Some(p.at).filter(storable)?.trunc_subsecs(0), Point::new(p.lat, p.lon).ok()?));
     let Some(positions) = batch.positions.iter().map(read).collect::<Option<Vec<_>>>() else {
         return Err(bad);
     };
     let ride = RideRef { region, id };
-    match ops::rides::add_positions(&visit.app, &visit.signed()?, &ride, &positions).await {
-        Ok(_) => Ok(HttpResponse::NoContent().finish()),
+    let signed = visit.signed()?;
+    match ops::rides::add_positions(&visit.app, &signed, &ride, &positions).await {
+        Ok(_) => {
+            visit.used(signed);
+            Ok(visit.finish(HttpResponse::NoContent().finish()))
+        }
         Err(OpError::Refused(Refusal::NoSuchRide)) => Err(PageError::NotFound),
         Err(error) => Err(error.into()),
     }

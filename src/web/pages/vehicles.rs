@@ -44,6 +44,9 @@ pub struct Filters {
     lon: String,
 }
 
+/// Who is farther than this from a city's centre is not in it, in metres.
+const NEAR_M: f64 = 50_000.0;
+
 /// "$1.00 + $0.24/min".
 #[must_use]
 pub fn tariff_text(city: &City, tariff: &Tariff) -> String {
@@ -70,10 +73,18 @@ pub async fn list(mut visit: Visit, Query(filters): Query<Filters>) -> Result<Ht
     let catalogue = std::sync::Arc::clone(&visit.catalogue);
     let city = match filters.city.as_str() {
         "" => visit.city().clone(),
-        slug => catalogue.city(slug).ok_or(PageError::NotFound)?.clone(),
+        slug => {
+            let city = catalogue.city(slug).ok_or(PageError::NotFound)?.clone();
+            if visit.city().slug != city.slug {
+                visit.set_city(&city.slug);
+            }
+            city
+        }
     };
     let meant = meaning(&visit, &filters);
     let (kind, battery, me) = meant.clone().unwrap_or((None, 0, None));
+    // From farther away every vehicle is equally far; the centre says more.
+    let me = me.filter(|me| me.distance_m(city.centre) < NEAR_M);
     let app = visit.app.clone();
     let search = Search {
         region: &city.region,
@@ -113,20 +124,15 @@ fn page(
         filters: filters_view(visit, filters, wrong),
         measured_to: if me.is_some() { "you" } else { "the city centre" }.to_owned(),
         cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(visit, city, vehicle, n)).collect(),
-        blocked: visitor.and_then(|visitor| blocked(visit, city, visitor)),
+        blocked: visitor.and_then(blocked),
         stale: None,
         next: paths::encode(&visit.path),
         map: Some(map::view(&shown, visit.app.config.tiles.as_ref())),
     }
 }
 
-fn blocked(visit: &Visit, city: &City, visitor: &Visitor) -> Option<String> {
-    if visitor.open_ride.is_some() {
-        return Some(Refusal::AlreadyRiding.message());
-    }
-    let held = visitor.reservation.as_ref().filter(|held| held.until > visit.now)?;
-    let until = held.until.with_timezone(&city.time_zone).format("%H:%M");
-    (held.region != city.region).then(|| format!("You have reserved a vehicle in another region until {until}."))
+fn blocked(visitor: &Visitor) -> Option<String> {
+    visitor.open_ride.is_some().then(|| Refusal::AlreadyRiding.message())
 }
 
 fn filters_view(visit: &Visit, filters: &Filters, wrong: Option<&String>) -> FiltersView {
@@ -200,8 +206,16 @@ pub async fn cancel_reservation(visit: Visit, Form(held): Form<Held>) -> Result<
     back(&visit, &held.city, outcome, "The reservation is cancelled.")
 }
 
+/// The list that the person was looking at, with its filters, or that of the city.
+#[must_use]
+pub fn list_again(visit: &Visit, city: &str) -> String {
+    let of_city =
+        || visit.catalogue.city(city).map_or_else(|| "/vehicles".to_owned(), |city| paths::vehicles(&city.slug));
+    visit.came_from("/vehicles").unwrap_or_else(of_city)
+}
+
 fn back(visit: &Visit, city: &str, outcome: Result<ops::Done, OpError>, done: &str) -> Result<HttpResponse, PageError> {
-    let list = visit.catalogue.city(city).map_or_else(|| "/vehicles".to_owned(), |city| paths::vehicles(&city.slug));
+    let list = list_again(visit, city);
     match outcome {
         Ok(_) => Ok(visit.done(&list, done)),
         Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),

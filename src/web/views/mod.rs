@@ -35,6 +35,8 @@ pub struct Chrome {
     pub signed_in: Option<SignedInView>,
     /// The page of the open ride, when there is one.
     pub open_ride: Option<String>,
+    /// The reservation that the person holds.
+    pub reservation: Option<HeldView>,
     /// Messages carried over from the last form.
     pub flashes: Vec<FlashView>,
     /// Which region answered, as in "us-east1".
@@ -83,6 +85,17 @@ pub struct RegionView {
     pub name: String,
     /// Its cities by name.
     pub cities: Vec<CityView>,
+}
+
+/// A reservation, and what the form that cancels it sends.
+#[derive(Debug, Clone, Default)]
+pub struct HeldView {
+    /// Region of the vehicle.
+    pub region: String,
+    /// Its public id.
+    pub vehicle: String,
+    /// When it lapses, as in "10:42".
+    pub until: String,
 }
 
 /// The person in the header.

@@ -1,3 +1,8 @@
 //! One file per page of `src/web/pages`: what a person sees and can do.
 
-mod rides;
+mod account;
+mod errors;
+mod owner_vehicles;
+mod profile;
+pub mod rides;
+mod vehicles;

@@ -1,10 +1,10 @@
 //! Instances of the application on a test's database, and people with browsers: typed
 //! callers that keep cookies and do not follow redirects.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use movr::{app::App, clock::Clock, config::Config, domain::catalogue::Catalogue, server};
+use movr::{app::App, clock::Clock, config::Config, server};
 use reqwest::{Method, StatusCode, header};
 use uuid::Uuid;
 
@@ -125,10 +125,6 @@ impl Instance {
             .await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text());
         browser
-    }
-
-    pub fn catalogue(&self) -> Arc<Catalogue> {
-        self.running.app.catalogue()
     }
 }
 

@@ -171,6 +171,21 @@ async fn borrowed(url: &str) -> Database {
 }
 
 impl Database {
+    /// The URL of a database on the same server that does not exist yet.
+    pub fn another(&self) -> String {
+        with_database(&self.url, &format!("t{}", Uuid::new_v4().simple()))
+    }
+
+    /// Drops a database that was made under such a URL, if it was.
+    pub async fn drop_another(&self, url: &str) {
+        let admin = client(&with_database(url, "postgres")).await;
+        let (head, _) = url.split_once('?').unwrap();
+        let drop = format!("DROP DATABASE IF EXISTS {}", head.rsplit_once('/').unwrap().1);
+        if admin.batch_execute(&format!("{drop} WITH (FORCE)")).await.is_err() {
+            admin.batch_execute(&format!("{drop} CASCADE")).await.unwrap();
+        }
+    }
+
     /// Leaves the server to the others, or stops it when this was the last test.
     pub async fn leave(&mut self) {
         if let Some(server) = self.server.take() {

@@ -2,7 +2,11 @@
 //! instance of the application on it, people with browsers, HTML as a person sees it.
 
 pub mod app;
+pub mod crowd;
 pub mod engine;
+pub mod faults;
 pub mod html;
+pub mod process;
+pub mod rows;
 
 pub use app::{Browser, World, world};

@@ -1,0 +1,254 @@
+//! Every page and every state of it that a person can come to, in a narrow and a wide
+//! window, light and dark, under axe-core with no rule disabled. The order is a journey,
+//! so that each page is reached as a person reaches it.
+
+use serde_json::json;
+
+use crate::support::{PASSWORD, Stage, audit::Audit};
+
+#[tokio::test]
+async fn no_page_has_an_accessibility_violation_at_360_pixels() {
+    if let Some(audit) = Audit::new("no_page_has_an_accessibility_violation_at_360_pixels", 360) {
+        every_page(audit, 360).await;
+    }
+}
+
+#[tokio::test]
+async fn no_page_has_an_accessibility_violation_at_1280_pixels() {
+    if let Some(audit) = Audit::new("no_page_has_an_accessibility_violation_at_1280_pixels", 1280) {
+        every_page(audit, 1280).await;
+    }
+}
+
+async fn every_page(mut audit: Audit, width: u32) {
+    let stage = Stage::set().await;
+    stage.browser.resize(width, 800).await;
+    anonymous(&mut audit, &stage).await;
+    throttled(&mut audit, &stage).await;
+    riding(&mut audit, &stage).await;
+    account(&mut audit, &stage).await;
+    owning(&mut audit, &stage).await;
+    leaving(&mut audit, &stage).await;
+    let pages = audit.end();
+    assert!(pages >= 35, "{pages} pages");
+    stage.end().await;
+}
+
+async fn anonymous(audit: &mut Audit, stage: &Stage) {
+    let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
+    let page = |path: &str| format!("{url}{path}");
+    // No vehicle of Rome is full, so that a filter finds none.
+    let empty = "UPDATE vehicles SET battery = 99 WHERE city = 'rome' AND battery = 100";
+    stage.folder.sql().await.execute(empty, &[]).await.unwrap();
+    for (name, path, selector, text) in [
+        ("home", "/", "h1", "Move through New York."),
+        ("vehicles", "/vehicles?city=new-york", "h1", "Vehicles in New York"),
+        ("vehicles near", "/vehicles?city=paris&lat=48.8566&lon=2.3522&type=bike", ".list", "closest to you"),
+        ("vehicles none", "/vehicles?city=rome&battery=100", ".empty", "No vehicle matches"),
+        ("register", "/register", "h1", "Sign up"),
+        ("login", "/login?next=/rides", "h1", "Sign in"),
+        ("recover", "/recover", "h1", "Set a new password"),
+    ] {
+        browser.go(&page(path)).await;
+        browser.reads(selector, text).await;
+        audit.look(browser, name, 200).await;
+    }
+    browser.go(&page("/vehicles?city=rome&battery=101&type=bike")).await;
+    browser.css("[role=alert]").await;
+    audit.look(browser, "vehicles filter error", 422).await;
+    browser.go(&page("/nowhere")).await;
+    browser.heading("Not found").await;
+    audit.look(browser, "not found", 404).await;
+    browser.go(&page("/city")).await;
+    browser.heading("That does not work here").await;
+    audit.look(browser, "method", 405).await;
+    browser.go(&page("/")).await;
+    browser.press_css(".city-switch summary").await;
+    browser.css(".city-switch[open] button").await;
+    audit.look(browser, "city switch open", 200).await;
+
+    // Forms that come back with what is wrong. The browser's own checks are stepped over.
+    for (name, path, fields) in [
+        ("register errors", "/register", &[("username", "x"), ("password", "short"), ("email", "nobody")][..]),
+        ("login error", "/login", &[("username", "nobody-here"), ("password", "wrong")]),
+        ("recover error", "/recover", &[("username", "nobody-here"), ("code", "aaaa"), ("password", PASSWORD)]),
+    ] {
+        browser.go(&page(path)).await;
+        for (field, value) in fields {
+            browser.fill(&format!("main [name={field}]"), value).await;
+        }
+        send(stage, "main form").await;
+        browser.css("main .error").await;
+        audit.look(browser, name, 422).await;
+    }
+}
+
+/// What a person sees who mistypes too often.
+async fn throttled(audit: &mut Audit, stage: &Stage) {
+    let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
+    let client = reqwest::Client::new();
+    let form = [("username", "mistyper"), ("password", "wrong"), ("next", "/")];
+    let tries = (0..6).map(|_| client.post(format!("{url}/login")).form(&form).send());
+    let answers = futures_util::future::join_all(tries).await;
+    assert!(answers.into_iter().any(|answer| answer.unwrap().status() == 429));
+    browser.sign_in(url, "mistyper", "wrong").await;
+    browser.heading("Too many tries").await;
+    audit.look(browser, "too many", 429).await;
+}
+
+/// Sends the form as a browser without the attributes for checking would.
+async fn send(stage: &Stage, selector: &str) {
+    let script = "const form = document.querySelector(arguments[0]); form.noValidate = true; form.requestSubmit();";
+    stage.browser.script(script, vec![json!(selector)]).await;
+}
+
+async fn riding(audit: &mut Audit, stage: &Stage) {
+    let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
+    browser.register(url, "auditor", "new-york").await;
+    audit.look(browser, "vehicles welcome", 200).await;
+    browser.go(&format!("{url}/rides")).await;
+    browser.heading("My rides").await;
+    audit.look(browser, "rides none", 200).await;
+    browser.go(&format!("{url}/vehicles")).await;
+    browser.press("Reserve 1").await;
+    browser.css(".card .held").await;
+    browser.press_css(".card:has(.held) summary").await;
+    audit.look(browser, "vehicles reserved", 200).await;
+    browser.fill(".card:has(.held) [name=promo]", "NOSUCHCODE").await;
+    browser.press_css(".card:has(.held) button:not(.outline)").await;
+    browser.css(".flashes .error").await;
+    audit.look(browser, "vehicles refused", 200).await;
+    browser.press_css(".card:has(.held) summary").await;
+    browser.fill(".card:has(.held) [name=promo]", "WELCOME").await;
+    browser.press_css(".card:has(.held) button:not(.outline)").await;
+    browser.reads(".flashes", "Your ride has started").await;
+    audit.look(browser, "ride open", 200).await;
+    let ride = browser.driver().current_url().await.unwrap();
+    for (name, path, heading) in [
+        ("vehicles while riding", "/vehicles", "Vehicles in"),
+        ("rides open", "/rides", "My rides"),
+        ("home while riding", "/", "Move through"),
+    ] {
+        browser.go(&format!("{url}{path}")).await;
+        browser.heading(heading).await;
+        audit.look(browser, name, 200).await;
+    }
+    browser.go(ride.as_str()).await;
+    let wrong = "document.querySelector('form[data-position] [name=lat]').value = '95'";
+    browser.script(wrong, Vec::new()).await;
+    browser.press("End ride").await;
+    browser.css("main [role=alert]").await;
+    audit.look(browser, "ride end error", 422).await;
+    browser.go(ride.as_str()).await;
+    browser.fill("#place", "Corner of Bleecker Street and MacDougal Street").await;
+    browser.press("End ride").await;
+    browser.heading("Receipt").await;
+    audit.look(browser, "receipt", 200).await;
+    browser.go(&format!("{url}/rides")).await;
+    browser.css(".rows").await;
+    audit.look(browser, "rides history", 200).await;
+    browser.go(&format!("{url}/riders")).await;
+    browser.heading("Riders in New York").await;
+    audit.look(browser, "riders", 200).await;
+}
+
+async fn account(audit: &mut Audit, stage: &Stage) {
+    let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
+    // A second session of the same person, so that the list has something to end.
+    let other = [("username", "auditor"), ("password", PASSWORD), ("next", "/")];
+    let answer = reqwest::Client::new().post(format!("{url}/login")).form(&other).send().await.unwrap();
+    assert!(answer.status().is_success());
+    browser.go(&format!("{url}/profile")).await;
+    browser.heading("Profile").await;
+    audit.look(browser, "profile", 200).await;
+    for (name, path, form, fields) in [
+        (
+            "profile details errors",
+            "/profile",
+            "form[action='/profile']",
+            &[("email", "nobody"), ("first_name", " ")][..],
+        ),
+        (
+            "profile password errors",
+            "/profile",
+            "form[action='/profile/password']",
+            &[("current", "wrong"), ("password", "short")],
+        ),
+        ("recovery codes error", "/profile", "form[action='/profile/recovery-codes']", &[("current", "wrong")]),
+    ] {
+        browser.go(&format!("{url}{path}")).await;
+        for (field, value) in fields {
+            browser.fill(&format!("{form} [name={field}]"), value).await;
+        }
+        send(stage, form).await;
+        browser.css("main .error").await;
+        audit.look(browser, name, 422).await;
+    }
+    browser.go(&format!("{url}/profile")).await;
+    browser.fill("form[action='/profile']  [name=last_name]", "Keller-Baumgartner").await;
+    browser.press("Save details").await;
+    browser.css(".flashes .success").await;
+    audit.look(browser, "profile saved", 200).await;
+    browser.fill("#codes-current", PASSWORD).await;
+    browser.press("Make new codes").await;
+    browser.heading("Your recovery codes").await;
+    audit.look(browser, "recovery codes", 200).await;
+}
+
+async fn owning(audit: &mut Audit, stage: &Stage) {
+    let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
+    browser.go(&format!("{url}/my/vehicles")).await;
+    browser.heading("My vehicles").await;
+    audit.look(browser, "my vehicles none", 200).await;
+    for (field, value) in [("brand", "Gazelle"), ("colour", "red"), ("lat", "0"), ("lon", "0")] {
+        browser.fill(&format!("main [name={field}]"), value).await;
+    }
+    send(stage, ".add form").await;
+    browser.css("main .error").await;
+    audit.look(browser, "my vehicles errors", 422).await;
+    for (field, value) in [("lat", "40.7420"), ("lon", "-73.9890"), ("code", "G-17"), ("place", "Bleecker Street 12")] {
+        browser.fill(&format!("main [name={field}]"), value).await;
+    }
+    browser.press_css(".add form button").await;
+    browser.reads(".rows", "Gazelle").await;
+    audit.look(browser, "my vehicles added", 200).await;
+    browser.press_css(".add summary").await;
+    browser.css(".add form").await;
+    audit.look(browser, "my vehicles form open", 200).await;
+}
+
+async fn leaving(audit: &mut Audit, stage: &Stage) {
+    let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
+    // Another person: the tries of one account are counted.
+    browser.press_above("Sign out").await;
+    browser.css(".top .cta").await;
+    browser.register(url, "leaver", "boston").await;
+    for (name, path, heading) in
+        [("move home", "/profile/home", "Move home"), ("delete account", "/profile/delete", "Delete my account")]
+    {
+        browser.go(&format!("{url}{path}")).await;
+        browser.heading(heading).await;
+        audit.look(browser, name, 200).await;
+        browser.fill("main [name=password]", "wrong").await;
+        send(stage, "main form").await;
+        browser.css("main .error").await;
+        audit.look(browser, &format!("{name} error"), 422).await;
+    }
+    browser.go(&format!("{url}/profile/home")).await;
+    browser.choose("#city", "paris").await;
+    browser.fill("#password", PASSWORD).await;
+    browser.press("Move my home").await;
+    browser.reads("[aria-labelledby=home]", "Paris").await;
+    audit.look(browser, "profile moved", 200).await;
+    browser.go(&format!("{url}/profile/delete")).await;
+    browser.fill("#password", PASSWORD).await;
+    browser.press_css("main button.danger").await;
+    browser.css(".top .cta").await;
+    audit.look(browser, "after deletion", 200).await;
+    // The sample owner, whose list is long.
+    browser.sign_in(url, "owner", &stage.demo.password).await;
+    browser.heading("Vehicles in").await;
+    browser.go(&format!("{url}/my/vehicles")).await;
+    browser.heading("My vehicles").await;
+    audit.look(browser, "my vehicles many", 200).await;
+}

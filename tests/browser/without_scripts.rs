@@ -1,0 +1,52 @@
+//! Pages work without JavaScript: a person signs up, chooses a vehicle on a drawn map,
+//! rides, ends the ride and reads the receipt, in a browser that runs no scripts.
+
+use serde_json::json;
+
+use crate::support::Stage;
+
+#[tokio::test]
+async fn signing_up_riding_and_the_receipt_need_no_scripts() {
+    let stage = Stage::set().await;
+    let (browser, new_york) = (&stage.browser, stage.demo.urls[0].as_str());
+    browser.resize(360, 740).await;
+    browser.cdp("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
+
+    browser.go(new_york).await;
+    browser.heading("Move through New York.").await;
+    // Nothing ran: the map is the server's drawing, and what needs scripts is not offered.
+    browser.css(".map > svg").await;
+    assert_eq!(browser.text().await.matches("Use my position").count(), 0);
+
+    browser.register(new_york, "paper", "boston").await;
+    browser.heading("Vehicles in Boston").await;
+    browser.css(".map > svg .pin").await;
+    browser.choose("[name=battery]", "50").await;
+    browser.press("Show").await;
+    browser.reads("main", "closest to the city centre").await;
+
+    // The city switch opens and switches.
+    browser.press_css(".city-switch summary").await;
+    browser.press_css(".city-switch [value=new-york]").await;
+    browser.reads(".city-switch summary", "New York").await;
+    browser.go(&format!("{new_york}/vehicles?city=new-york")).await;
+    browser.heading("Vehicles in New York").await;
+
+    browser.press("Ride 1").await;
+    browser.reads(".flashes", "Your ride has started").await;
+    browser.reads("[data-clock]", "min").await;
+    browser.reads(".reporting", "Without your position, distance is the straight line").await;
+    browser.fill("#place", "Pier 40").await;
+    browser.press("End ride").await;
+    browser.heading("Receipt").await;
+    let receipt = browser.text().await;
+    for words in ["Pier 40", "You owe", "straight line", "No payment provider is attached"] {
+        assert!(receipt.contains(words), "{words} in {receipt}");
+    }
+    browser.css(".map > svg .pin").await;
+    browser.press("All my rides").await;
+    browser.reads(".rows", "New York").await;
+    browser.press_above("Sign out").await;
+    browser.css(".top .cta").await;
+    stage.end().await;
+}

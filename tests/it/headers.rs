@@ -1,0 +1,98 @@
+//! What every answer carries, good or bad: security headers with a nonce of its own, no
+//! inline scripts or styles, and nothing personal in caches.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    pages::rides,
+    support::{app::PASSWORD, world},
+};
+
+#[actix_web::test]
+async fn every_answer_has_security_headers_and_no_page_has_inline_code() {
+    let world = world().await;
+    world.sample(&["new-york"], 2, 30).await;
+    let tiles = [("MOVR_TILES_URL", "https://tiles.example/{z}/{x}/{y}.png")];
+    let instance = world.instance_with("us-east1", &tiles).await;
+    let browser = instance.person("new-york").await;
+    let ended = rides::start(&browser, "new-york").await;
+    rides::end(&browser, &ended).await;
+    let open = rides::start(&browser, "new-york").await;
+    let mut answers = Vec::new();
+    for path in [
+        "/",
+        "/vehicles",
+        "/rides",
+        &open,
+        &ended,
+        "/riders",
+        "/profile",
+        "/profile/home",
+        "/profile/delete",
+        "/profile/export",
+        "/my/vehicles",
+        "/login",
+        "/register",
+        "/recover",
+        "/logout",
+        "/nothing",
+        "/rides?before=x",
+        "/healthz",
+        "/readyz",
+        "/static/app.css",
+        "/static/nothing",
+    ] {
+        answers.push((path.to_owned(), browser.get(path).await));
+    }
+    answers
+        .push(("recovery codes".to_owned(), browser.post("/profile/recovery-codes", &[("current", PASSWORD)]).await));
+    answers.push(("cross-site".to_owned(), browser.post_with("/logout", &[("origin", "null")], &[]).await));
+    answers.push(("see other".to_owned(), browser.post("/city", &[("city", "rome")]).await));
+    answers.push(("sign in first".to_owned(), instance.browser().get("/rides").await));
+    answers.push((
+        "too large".to_owned(),
+        browser.post_raw("/city", "application/x-www-form-urlencoded", "x".repeat(70_000)).await,
+    ));
+    let mut nonces = BTreeSet::new();
+    for (path, page) in &answers {
+        let header =
+            |name: &str| page.headers.get(name).unwrap_or_else(|| panic!("{name} on {path}")).to_str().unwrap();
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("referrer-policy", "strict-origin-when-cross-origin"),
+        ] {
+            assert_eq!(header(name), value, "{name} on {path}");
+        }
+        assert!(header("permissions-policy").contains("geolocation=(self)"), "{path}");
+        let policy = header("content-security-policy");
+        for part in [
+            "default-src 'self'",
+            "object-src 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+            "img-src 'self' data: https://tiles.example;",
+        ] {
+            assert!(policy.contains(part), "{part} on {path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+        let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+        assert!(nonce.len() >= 16 && nonces.insert(nonce.to_owned()), "a nonce is used once");
+        if page.headers.get("content-type").is_none_or(|kind| !kind.to_str().unwrap().starts_with("text/html")) {
+            continue;
+        }
+        assert_eq!(header("cache-control"), "no-store", "{path}");
+        assert!(page.attributes("script[nonce]", "nonce").iter().all(|own| own == nonce), "{path}");
+        let inline = "script:not([src]):not([nonce]):not([type=\"application/json\"]), style:not([nonce])";
+        assert!(page.texts(inline).is_empty() && page.attributes("[style]", "style").is_empty(), "{path}");
+        let handlers = [" onclick=", " onload=", " onerror=", " onsubmit=", "javascript:"];
+        assert!(!handlers.iter().any(|handler| page.body.contains(handler)), "{path}");
+    }
+    let export = answers.iter().find(|(path, _)| path == "/profile/export").unwrap();
+    assert_eq!(export.1.headers["cache-control"], "no-store");
+    rides::end(&browser, &open).await;
+    instance.running.stop().await;
+    world.end().await;
+}

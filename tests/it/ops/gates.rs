@@ -1,0 +1,128 @@
+//! Region gates: a closed region refuses every form of the site with its message and
+//! changes nothing, goes on reading, and takes writes again under the next epoch without
+//! a restart; people of other regions are refused there too, and ride on at home.
+
+use std::collections::BTreeSet;
+
+use movr::web::routes::ROUTES;
+use reqwest::{Method, StatusCode};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::races::{Arena, NEW_YORK};
+use crate::support::{
+    Browser,
+    app::PASSWORD,
+    crowd::{self, END},
+    html::Page,
+};
+
+/// A form: its pattern in the table of routes, who sends it, where to, and what.
+type Case<'a> = (&'a str, &'a Browser, &'a str, Vec<(&'a str, &'a str)>);
+
+async fn gate(sql: &Client, region: &str, state: &str) {
+    let set = "UPDATE region_gates SET write_state = $2, epoch = epoch + 1, reason = 'moving house'
+        WHERE region::TEXT = $1";
+    assert_eq!(sql.execute(set, &[&region, &state]).await.unwrap(), 1);
+}
+
+#[actix_web::test]
+async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
+    let arena = Arena::new(3, 3).await;
+    let (ann, bob, cat) = (arena.browser(0), arena.browser(1), arena.browser(2));
+    let bikes = arena.bikes().await;
+    let ride = arena.told(&ann.start(&bikes[0], Uuid::new_v4(), "").await).location;
+    assert!(arena.told(&bob.reserve(&bikes[1]).await).good);
+    let own = Uuid::new_v4().to_string();
+    let add = |id| vec![("id", id), ("type", "bike"), ("brand", "Own"), ("colour", "red")];
+    assert!(arena.told(&cat.post("/my/vehicles", &add(&own)).await).good);
+    let app = &arena.instances[0].running.app;
+    let codes = movr::ops::accounts::make_recovery_codes(app, &arena.riders[2].signed, PASSWORD).await.unwrap();
+
+    gate(&arena.sql, "us-east1", "read_only").await;
+    let before = arena.world.rows().await;
+    let [id, ride_id, session] =
+        [Uuid::new_v4().to_string(), Uuid::new_v4().to_string(), arena.riders[2].signed.session.to_string()];
+    let nobody = arena.instances[0].browser();
+    let (reserve, reserve_fields) = bikes[2].reserve();
+    let (end, positions) = (format!("{ride}/end"), format!("{ride}/positions"));
+    let remove = format!("/my/vehicles/us-east1/{own}/remove");
+    let password = ("password", PASSWORD);
+    let new = ("password", "another walk to the tram");
+    let person = [("first_name", "Pat"), ("last_name", "Roe"), ("email", "roe@example.com")];
+    let cases: [Case<'_>; 17] = [
+        ("/vehicles/{region}/{public_id}/reserve", &cat, &reserve, reserve_fields),
+        ("/reservation/cancel", &bob, "/reservation/cancel", bikes[1].cancel()),
+        (
+            "/register",
+            &nobody,
+            "/register",
+            [&person[..], &[("id", &id), ("city", NEW_YORK), ("username", "newcomer"), password]].concat(),
+        ),
+        ("/login", &nobody, "/login", vec![("username", &cat.name), password]),
+        ("/logout", &bob, "/logout", vec![]),
+        ("/recover", &nobody, "/recover", vec![("username", &cat.name), ("code", &codes[0]), new]),
+        ("/rides", &cat, "/rides", bikes[2].start(&ride_id, "")),
+        ("/rides/{region}/{id}/end", &ann, &end, END.to_vec()),
+        ("/rides/{region}/{id}/positions", &ann, &positions, vec![]),
+        ("/profile", &cat, "/profile", person.to_vec()),
+        ("/profile/password", &cat, "/profile/password", vec![("current", PASSWORD), new]),
+        ("/profile/recovery-codes", &cat, "/profile/recovery-codes", vec![("current", PASSWORD)]),
+        ("/profile/sessions/end", &cat, "/profile/sessions/end", vec![("session", &session)]),
+        ("/profile/sessions/end-others", &cat, "/profile/sessions/end-others", vec![]),
+        ("/profile/home", &bob, "/profile/home", vec![("city", "paris"), password]),
+        ("/profile/delete", &bob, "/profile/delete", vec![("current", PASSWORD)]),
+        ("/my/vehicles", &cat, "/my/vehicles", add(&id)),
+    ];
+    let mut seen: BTreeSet<&str> = cases.iter().map(|case| case.0).collect();
+    for (pattern, browser, path, fields) in &cases {
+        let page = match *pattern {
+            "/rides/{region}/{id}/positions" => browser.post_raw(path, "application/json", r#"{"positions":[]}"#).await,
+            _ => browser.post(path, fields).await,
+        };
+        if *pattern == "/logout" {
+            // The browser forgets the session; that it goes on at home is said.
+            assert!(arena.told(&page).text.starts_with("You are signed out here."));
+            continue;
+        }
+        refused_by_the_gate(&arena, pattern, &page, "us-east1");
+    }
+    refused_by_the_gate(&arena, "remove", &cat.post(&remove, &[("version", "1")]).await, "us-east1");
+    // The city of a visitor is a cookie and no row.
+    seen.extend(["/my/vehicles/{region}/{id}/remove", "/city"]);
+    let all: BTreeSet<&str> = ROUTES.iter().filter(|r| r.method == Method::POST.as_str()).map(|r| r.path).collect();
+    assert_eq!(seen, all, "every form has its case");
+    assert_eq!(arena.world.rows().await, before, "nothing was changed");
+
+    for path in ["/", "/vehicles", "/rides", &ride, "/profile", "/my/vehicles", "/riders", "/readyz"] {
+        assert_eq!(ann.get(path).await.status, StatusCode::OK, "{path} is read");
+    }
+    gate(&arena.sql, "us-east1", "writable").await;
+    assert!(arena.told(&cat.start(&bikes[2], Uuid::new_v4(), "").await).good, "open again, without a restart");
+    assert!(arena.told(&ann.end(&ride).await).good);
+    let epochs = "SELECT count(*) FROM events WHERE epoch = 3 AND action IN ('ride.started', 'ride.ended')";
+    assert_eq!(arena.count(epochs).await, 2, "written under the new epoch");
+
+    // A region is closed for people of other regions too, and they go on at home.
+    assert!(arena.told(&bob.post("/reservation/cancel", &bikes[1].cancel()).await).good);
+    let abroad = &crowd::bikes(&arena.sql, "paris").await[0];
+    gate(&arena.sql, "europe-west1", "read_only").await;
+    for page in [bob.reserve(abroad).await, bob.start(abroad, Uuid::new_v4(), "").await] {
+        refused_by_the_gate(&arena, "abroad", &page, "europe-west1");
+    }
+    assert!(arena.told(&bob.start(&bikes[1], Uuid::new_v4(), "").await).good);
+    arena.end().await;
+}
+
+/// The region's message: on a page to come back to, or above the page that the form came from.
+fn refused_by_the_gate(arena: &Arena, case: &str, page: &Page, region: &str) {
+    let message = format!("The region {region} is read-only (moving house). Nothing was changed");
+    if page.status == StatusCode::SEE_OTHER {
+        let told = arena.told(page);
+        assert!(!told.good && told.text.starts_with(&message), "{case}: {told:?}");
+    } else {
+        assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{case}: {}", page.text());
+        assert!(page.text().contains(&message), "{case}: {}", page.text());
+        assert!(page.headers["retry-after"].to_str().unwrap().parse::<u32>().is_ok(), "{case}");
+    }
+}

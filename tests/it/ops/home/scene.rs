@@ -1,0 +1,199 @@
+//! A world with one App, and people who do things without a browser.
+
+use chrono::Duration;
+use movr::{
+    app::App,
+    db::{
+        vehicles::{NewVehicle, Search},
+        verdict::Signed,
+    },
+    domain::{
+        catalogue::City,
+        geo::{Point, cell},
+        refusal::Refusal,
+        ride::RideRef,
+        vehicle::PublicVehicle,
+    },
+    ops::{
+        OpError,
+        accounts::{self, Registration, Started},
+        home, passwords, rides, vehicles,
+    },
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::support::{World, world};
+
+pub const PASSWORD: &str = "a long walk to the tram";
+
+/// A world of its own, an App in us-east1, and a connection to look at rows.
+pub struct Scene {
+    pub world: World,
+    pub app: App,
+    sql: tokio_postgres::Client,
+}
+
+/// A person with a session, and the hash that their password was checked against.
+#[derive(Clone)]
+pub struct Person {
+    pub start: Started,
+    pub hash: String,
+}
+
+impl Scene {
+    pub async fn new() -> Self {
+        let world = world().await;
+        let (app, sql) = (world.app("us-east1").await, world.sql().await);
+        Self { world, app, sql }
+    }
+
+    pub async fn end(self) {
+        self.app.db.close();
+        drop(self.sql);
+        self.world.end().await;
+    }
+
+    /// The rows of a query, columns by `|`, rows by `;`.
+    pub async fn one(&self, sql: &str) -> String {
+        use tokio_postgres::SimpleQueryMessage::Row;
+        let mut rows = Vec::new();
+        for message in self.sql.simple_query(sql).await.unwrap() {
+            if let Row(row) = message {
+                let columns = (0..row.len()).map(|n| row.get(n).unwrap_or("NULL"));
+                rows.push(columns.collect::<Vec<_>>().join("|"));
+            }
+        }
+        rows.join(";")
+    }
+
+    pub fn city(&self, slug: &str) -> City {
+        self.app.catalogue().city(slug).unwrap().clone()
+    }
+
+    pub async fn person(&self, city: &str, name: &str) -> Person {
+        let city = self.city(city);
+        let wish = Registration {
+            id: Uuid::new_v4(),
+            city: city.slug,
+            region: city.region,
+            username: name.to_owned(),
+            first_name: "Ann".to_owned(),
+            last_name: "Lee".to_owned(),
+            email: "ann@example.com".to_owned(),
+            password: PASSWORD.to_owned(),
+        };
+        let start = accounts::register(&self.app, wish, "Firefox").await.unwrap();
+        let hash = accounts::confirm_password(&self.app, &self.signed(&start), PASSWORD).await.unwrap();
+        Person { start, hash }
+    }
+
+    pub fn signed(&self, start: &Started) -> Signed {
+        let now = self.app.clock.now();
+        Signed {
+            user: start.user.clone(),
+            session: start.session,
+            token_hash: passwords::token_hash(&start.token),
+            now,
+            idle_since: now - accounts::IDLE,
+            epoch: 0,
+        }
+    }
+
+    pub async fn sign_in(&self, name: &str, hash: &str) -> Person {
+        let start = accounts::sign_in(&self.app, name, PASSWORD, "Phone").await.unwrap();
+        Person { start, hash: hash.to_owned() }
+    }
+
+    pub async fn move_to(&self, person: &Person, city: &str) -> Result<Person, OpError> {
+        let signed = self.signed(&person.start);
+        let start = home::move_home(&self.app, &signed, &person.hash, city, "Firefox").await?;
+        Ok(Person { start, hash: person.hash.clone() })
+    }
+
+    pub async fn erase(&self, person: &Person) -> Result<(), OpError> {
+        home::erase(&self.app, &self.signed(&person.start), &person.hash).await
+    }
+
+    pub async fn export(&self, person: &Person) -> Result<Value, OpError> {
+        home::export(&self.app, &self.signed(&person.start)).await
+    }
+
+    pub async fn add_vehicle(&self, owner: &Person) -> Uuid {
+        let (city, id) = (self.city(&owner.start.city), Uuid::new_v4());
+        let new = NewVehicle {
+            id,
+            cell: cell(city.centre),
+            at: city.centre,
+            city: city.slug,
+            kind: "bike".to_owned(),
+            code: None,
+            brand: "X".to_owned(),
+            colour: "red".to_owned(),
+            place: "Main St".to_owned(),
+        };
+        vehicles::add(&self.app, &self.signed(&owner.start), &new).await.unwrap();
+        id
+    }
+
+    /// The first vehicle of a city, and its type.
+    pub async fn vehicle(&self, city: &City) -> (PublicVehicle, String) {
+        let search = Search {
+            region: &city.region,
+            city: &city.slug,
+            point: city.centre,
+            kind: None,
+            battery: 0,
+            rider: None,
+            now: self.app.clock.now(),
+        };
+        let conn = self.app.db.here().await.unwrap();
+        let found = vehicles::nearest(&self.app, &conn, &search).await.unwrap().remove(0);
+        (PublicVehicle { region: city.region.clone(), public_id: found.public_id }, found.kind)
+    }
+
+    pub async fn start(&self, rider: &Person, city: &str, promo: &str) -> Result<RideRef, OpError> {
+        let city = self.city(city);
+        let (vehicle, kind) = self.vehicle(&city).await;
+        let ride = RideRef { region: city.region, id: Uuid::new_v4() };
+        let wish = rides::Start { ride: ride.clone(), vehicle, city: city.slug, kind, promo: promo.to_owned() };
+        rides::start(&self.app, &self.signed(&rider.start), wish).await.map(|_| ride)
+    }
+
+    /// A ride with three positions, ended in the middle of the city.
+    pub async fn ride(&self, rider: &Person, city: &str, promo: &str) -> RideRef {
+        let ride = self.start(rider, city, promo).await.unwrap();
+        self.app.clock.advance(Duration::seconds(5));
+        let (city, now) = (self.city(city), self.app.clock.now());
+        let way = [1_i32, 2, 3].map(|n| {
+            let point = Point::new(city.centre.lat() + 0.0001 * f64::from(n), city.centre.lon()).unwrap();
+            (now - Duration::seconds(n.into()), point)
+        });
+        rides::add_positions(&self.app, &self.signed(&rider.start), &ride, &way).await.unwrap();
+        self.end_ride(rider, &ride, &city).await;
+        ride
+    }
+
+    pub async fn end_ride(&self, rider: &Person, ride: &RideRef, city: &City) {
+        let signed = self.signed(&rider.start);
+        rides::end(&self.app, &signed, ride, &city.slug, city.centre, "Corner").await.unwrap();
+    }
+
+    /// Everything that a refusal must leave as it is.
+    pub async fn personal(&self) -> String {
+        let mut rows = String::new();
+        for table in ["users", "sessions", "role_grants", "promo_redemptions", "vehicles", "rides", "ride_positions"] {
+            rows += &self.one(&format!("SELECT * FROM {table} ORDER BY 1, 2, 3")).await;
+        }
+        rows
+    }
+}
+
+#[track_caller]
+pub fn refused<T>(result: Result<T, OpError>) -> Refusal {
+    match result {
+        Err(OpError::Refused(refusal)) => refusal,
+        Err(error) => panic!("{error:?}"),
+        Ok(_) => panic!("it was done"),
+    }
+}

@@ -1,0 +1,7 @@
+//! Races, refusals and rules without HTTP.
+
+mod gates;
+mod home;
+mod nearest;
+mod races;
+mod verify;

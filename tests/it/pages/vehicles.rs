@@ -1,0 +1,269 @@
+//! The list of vehicles: filters, distances, where a visitor is taken to be, one's own
+//! reservation; and that nobody can follow a vehicle by what public pages show of it.
+
+use chrono::Duration;
+use reqwest::StatusCode;
+
+use super::rides;
+use crate::support::{Browser, app::Instance, html::Page, rows::pairs, world};
+
+/// Type and battery of each card, in order.
+fn cards(page: &Page) -> Vec<(String, i64)> {
+    let kinds = page.attributes(".cards input[name=type]", "value");
+    let batteries = page.attributes(".cards progress", "value").into_iter().map(|value| value.parse().unwrap());
+    kinds.into_iter().zip(batteries).collect()
+}
+
+/// The distances of the list, in metres.
+fn distances(page: &Page) -> Vec<f64> {
+    let read = |text: String| {
+        let (number, unit) = text.split_once(' ').unwrap();
+        number.parse::<f64>().unwrap() * if unit == "km" { 1000.0 } else { 1.0 }
+    };
+    page.texts(".cards .what p:first-of-type b").into_iter().map(read).collect()
+}
+
+fn vehicle_of(card: &[(String, String)]) -> String {
+    card.iter().find(|(name, _)| name == "vehicle").unwrap().1.clone()
+}
+
+async fn reserve(browser: &Browser, card: &[(String, String)]) -> String {
+    let path = format!("/vehicles/us-east1/{}/reserve", vehicle_of(card));
+    let back = browser.post(&path, &pairs(card)).await.location();
+    browser.get(&back).await.flash()
+}
+
+async fn stop<const N: usize>(instances: [Instance; N]) {
+    for instance in instances {
+        instance.running.stop().await;
+    }
+}
+
+#[actix_web::test]
+async fn the_list_is_filtered_by_type_and_battery() {
+    let world = world().await;
+    world.sample(&["new-york"], 0, 200).await;
+    let instance = world.instance("us-east1").await;
+    let ann = instance.person("new-york").await;
+    let all = "SELECT count(*) FROM vehicles WHERE status = 'available'";
+    assert!(world.count(all).await > 100);
+    for kind in ["", "bike", "scooter", "skateboard"] {
+        for battery in ["", "25", "50", "75", "95"] {
+            let page = ann.get(&format!("/vehicles?city=new-york&type={kind}&battery={battery}")).await;
+            let shown = cards(&page);
+            let least = battery.parse().unwrap_or(0);
+            assert!(
+                shown.iter().all(|(k, b)| (kind.is_empty() || k == kind) && *b >= least),
+                "{kind} {battery}: {shown:?}"
+            );
+            let kinds = if kind.is_empty() { String::new() } else { format!(" AND type = '{kind}'") };
+            let there = world.count(&format!("{all} AND battery >= {least}{kinds}")).await;
+            assert_eq!(i64::try_from(shown.len()).unwrap(), there.min(25), "{kind} {battery}");
+            assert_eq!(page.attributes("select[name=type] option[selected]", "value"), [kind]);
+        }
+    }
+    stop([instance]).await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn the_list_begins_with_the_closest_to_where_one_is() {
+    let world = world().await;
+    world.sample(&["new-york"], 0, 200).await;
+    let instance = world.instance("us-east1").await;
+    let browser = instance.browser();
+    let (mut firsts, mut closest) = (Vec::new(), Vec::new());
+    for (point, to) in
+        [("", "the city centre"), ("&lat=40.7300&lon=-73.9900", "you"), ("&lat=40.7600&lon=-73.9900", "you")]
+    {
+        let page = browser.get(&format!("/vehicles?city=new-york{point}")).await;
+        let shown = distances(&page);
+        assert!(shown.len() == 25 && shown.is_sorted(), "{shown:?}");
+        assert!(page.text().contains(&format!("25 closest to {to}")));
+        assert!(page.texts(".price b")[0].starts_with('$'), "price of ten minutes");
+        firsts.push(page.texts("#v1 .what").join(""));
+        closest.push(shown[0]);
+    }
+    assert!(firsts[0] != firsts[1] && firsts[1] != firsts[2], "{firsts:?}");
+    assert!(closest.iter().all(|metres| *metres < 2_000.0), "{closest:?}");
+    stop([instance]).await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn wrong_filters_are_said_and_the_list_is_still_there() {
+    let world = world().await;
+    world.sample(&["new-york"], 0, 30).await;
+    let instance = world.instance("us-east1").await;
+    let browser = instance.browser();
+    let point = "Latitude goes from -90 to 90, longitude from -180 to 180.";
+    for (query, words) in [
+        ("lat=91&lon=0", point),
+        ("lat=0&lon=180.1", point),
+        ("lat=NaN&lon=0", point),
+        ("lat=1e400&lon=0", point),
+        ("lat=40.7", point),
+        ("lat=forty&lon=0", point),
+        ("battery=101", "The least battery is a number from 0 to 100."),
+        ("battery=-1", "The least battery is a number from 0 to 100."),
+        ("battery=99999999999999999999", "The least battery is a number from 0 to 100."),
+        ("type=rocket", "There is no such type of vehicle."),
+    ] {
+        let page = browser.get(&format!("/vehicles?city=new-york&{query}")).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{query}");
+        assert_eq!(page.texts("[role=alert]"), [words], "{query}");
+        assert_eq!(page.texts(".cards > li").len(), 25, "{query}");
+    }
+    assert_eq!(browser.get("/vehicles?city=gotham").await.status, StatusCode::NOT_FOUND);
+    stop([instance]).await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn the_city_is_the_chosen_one_then_the_proxys_then_home_then_the_regions_first() {
+    let world = world().await;
+    let headers = [("MOVR_CLIENT_CITY_HEADER", "X-City"), ("MOVR_CLIENT_COORDINATES_HEADER", "X-Point")];
+    let trusting = [headers.as_slice(), &[("MOVR_TRUSTED_PROXIES", "127.0.0.1")]].concat();
+    let elsewhere = [headers.as_slice(), &[("MOVR_TRUSTED_PROXIES", "192.0.2.0/24")]].concat();
+    let (behind, direct, other) = (
+        world.instance_with("us-east1", &trusting).await,
+        world.instance_with("us-east1", &headers).await,
+        world.instance_with("us-east1", &elsewhere).await,
+    );
+    let city = async |browser: &Browser, path: &str, headers: &[(&str, &str)]| {
+        browser.get_with(path, headers).await.texts("h1").remove(0)
+    };
+    for (sent, landing) in [
+        (vec![("X-City", "Paris")], "Paris"),
+        (vec![("X-City", "SAN FRANCISCO")], "San Francisco"),
+        (vec![("X-City", ""), ("X-Point", "41.9,12.5")], "Rome"),
+        (vec![("X-City", "Springfield"), ("X-Point", "47.6, -122.3")], "Seattle"),
+        (vec![("X-City", "")], "New York"),
+        (vec![("X-City", "Springfield")], "New York"),
+        (vec![("X-Point", "91,0")], "New York"),
+        (vec![("X-Point", "nowhere")], "New York"),
+        (vec![], "New York"),
+    ] {
+        let browser = behind.browser();
+        assert_eq!(city(&browser, "/", &sent).await, format!("Move through {landing}."), "{sent:?}");
+        assert_eq!(city(&browser, "/vehicles", &sent).await, format!("Vehicles in {landing}"), "{sent:?}");
+        for untrusted in [&direct, &other] {
+            let shown = city(&untrusted.browser(), "/", &sent).await;
+            assert_eq!(shown, "Move through New York.", "{sent:?} from anybody");
+        }
+    }
+    let ann = behind.person("boston").await;
+    let paris = [("X-City", "Paris")];
+    assert_eq!(city(&ann, "/", &paris).await, "Move through Paris.", "the landing page is about where one is");
+    assert_eq!(city(&ann, "/vehicles", &paris).await, "Vehicles in Boston", "the list about what one chose");
+    let fresh = behind.browser();
+    fresh.sign_in(&ann.name, crate::support::app::PASSWORD).await;
+    assert_eq!(city(&fresh, "/vehicles", &[]).await, "Vehicles in Boston", "home");
+    let chosen = fresh.post("/city", &[("city", "rome"), ("next", "/riders")]).await;
+    assert_eq!(chosen.location(), "/vehicles?city=rome");
+    assert_eq!(city(&fresh, "/vehicles", &[]).await, "Vehicles in Rome");
+    assert_eq!(city(&fresh, "/vehicles?city=paris", &[]).await, "Vehicles in Paris", "asked for");
+    assert_eq!(city(&fresh, "/vehicles", &[]).await, "Vehicles in Paris", "and remembered");
+    stop([behind, direct, other]).await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn ones_own_reservation_is_shown_and_hides_the_vehicle_from_others_for_ten_minutes() {
+    let world = world().await;
+    world.sample(&["new-york", "paris"], 0, 30).await;
+    let instance = world.instance("us-east1").await;
+    let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
+    let list = "/vehicles?city=new-york";
+    let (card, second) = (ann.get(list).await.card(1), ann.get(list).await.card(2));
+    let lapses = || {
+        let at = world.clock.now() + Duration::minutes(10);
+        at.with_timezone(&chrono_tz::America::New_York).format("Reserved by you until %H:%M").to_string()
+    };
+    let earliest = lapses();
+    assert_eq!(reserve(&ann, &card).await, "Reserved for ten minutes.");
+    let page = ann.get(list).await;
+    let held = page.texts(".cards .held");
+    assert!(held == [earliest] || held == [lapses()], "{held:?}");
+    assert!(page.attributes("#v1 button[formaction]", "formaction").contains(&"/reservation/cancel".to_owned()));
+    for path in ["/", list, "/rides", "/profile", "/vehicles?city=paris"] {
+        let banner = ann.get(path).await.texts("aside.held").join("");
+        assert!(banner.starts_with("You have a vehicle reserved until"), "{path}: {banner}");
+    }
+    let abroad = ann.get("/vehicles?city=paris").await.card(1);
+    let back = ann.post("/rides", &pairs(&abroad)).await.location();
+    assert!(ann.get(&back).await.flash().contains("You have reserved another vehicle."), "in whatever region");
+    assert_eq!(reserve(&ann, &second).await, "You have reserved another vehicle. Cancel that reservation first.");
+
+    let his = bob.get(list).await;
+    assert!(!his.attributes("input[name=vehicle]", "value").contains(&vehicle_of(&card)), "hidden from others");
+    assert_eq!(reserve(&bob, &card).await, "Someone else has reserved this vehicle. Please choose another one.");
+    let back = bob.post("/rides", &pairs(&card)).await.location();
+    assert!(bob.get(&back).await.flash().contains("Someone else has reserved this vehicle."));
+    let back = bob.post("/reservation/cancel", &pairs(&card)).await.location();
+    assert!(bob.get(&back).await.flash().contains("There is no reservation to cancel"), "not somebody else's");
+
+    let back = ann.post("/reservation/cancel", &pairs(&card)).await.location();
+    assert_eq!(ann.get(&back).await.flash(), "The reservation is cancelled.");
+    assert_eq!(reserve(&ann, &card).await, "Reserved for ten minutes.");
+    world.clock.advance(Duration::minutes(10));
+    assert!(ann.get(list).await.texts(".held").is_empty(), "it lapses by time alone");
+    let his = bob.get(list).await;
+    assert!(his.attributes("input[name=vehicle]", "value").contains(&vehicle_of(&card)), "and is listed again");
+    assert_eq!(reserve(&bob, &card).await, "Reserved for ten minutes.");
+    stop([instance]).await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn a_vehicle_cannot_be_followed_from_ride_to_ride() {
+    let world = world().await;
+    world.sample(&["new-york"], 0, 3).await;
+    world.set("UPDATE vehicles SET status = 'available' WHERE status <> 'retired'").await;
+    let instance = world.instance("us-east1").await;
+    let (ann, nobody) = (instance.person("new-york").await, instance.browser());
+    let list = "/vehicles?city=new-york";
+    let old = ann.get(list).await.card(1);
+    let ride = rides::start(&ann, "new-york").await;
+    let riding = ann.get(&ride).await;
+    rides::end(&ann, &ride).await;
+    let now = ann.get(list).await.attributes("input[name=vehicle]", "value");
+    assert!(now.len() == 3 && !now.contains(&vehicle_of(&old)), "it has a new public id");
+    assert_eq!(reserve(&ann, &old).await, "This vehicle is not there any more. Please choose another one.");
+    let mut pages = vec![riding];
+    for path in ["/", list, "/rides", ride.as_str(), "/riders"] {
+        pages.push(ann.get(path).await);
+        pages.push(nobody.get(path).await);
+    }
+    let sql = world.sql().await;
+    for row in sql.query("SELECT id::TEXT FROM vehicles", &[]).await.unwrap() {
+        let inner: String = row.try_get(0).unwrap();
+        for page in &pages {
+            assert!(!page.body.contains(&inner), "the inner id is on a page");
+            assert!(!format!("{:?}", page.headers).contains(&inner), "or in its headers");
+        }
+    }
+    assert!(nobody.get(list).await.attributes("input[name=vehicle]", "value").is_empty(), "no id for who cannot ride");
+    stop([instance]).await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn what_a_rider_writes_is_text_on_everybody_elses_page() {
+    let world = world().await;
+    world.sample(&["new-york"], 0, 1).await;
+    world.set("UPDATE vehicles SET status = 'available'").await;
+    let instance = world.instance("us-east1").await;
+    let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
+    let ride = rides::start(&ann, "new-york").await;
+    let evil = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
+    let form = [("city", "new-york"), ("place", evil), ("lat", "40.7128"), ("lon", "-74.0060")];
+    assert_eq!(ann.post(&format!("{ride}/end"), &form).await.location(), ride);
+    for page in [bob.get("/vehicles?city=new-york").await, ann.get(&ride).await] {
+        assert!(page.text().contains(evil), "{}", page.text());
+        assert!(!page.body.contains("<script>alert") && !page.body.contains("<img src=x"), "it is escaped");
+        assert!(page.attributes("[onerror]", "onerror").is_empty());
+    }
+    stop([instance]).await;
+    world.end().await;
+}

@@ -1,0 +1,269 @@
+//! The route table, walked: every route has a case here, and each case is tried by
+//! somebody who is not signed in, by somebody whose session has ended, from another
+//! site, and with every other method; then what each page costs the database. A route
+//! without a case fails the first test.
+
+use std::collections::BTreeSet;
+
+use movr::web::{
+    paths,
+    routes::{Access, ROUTES},
+};
+use reqwest::{Method, StatusCode};
+use uuid::Uuid;
+
+use crate::{
+    pages::rides,
+    support::{Browser, World, app::Instance, rows::pairs, world},
+};
+
+/// A request that would do something if it were allowed to.
+struct Case {
+    method: Method,
+    pattern: &'static str,
+    path: String,
+    fields: Vec<(String, String)>,
+}
+
+/// A world with a vehicle on the street, and a person who has ridden, rides and owns one.
+struct Scene {
+    world: World,
+    instance: Instance,
+    ann: Browser,
+    cases: Vec<Case>,
+}
+
+async fn scene() -> Scene {
+    let world = world().await;
+    world.sample(&["new-york"], 3, 30).await;
+    let instance = world.instance("us-east1").await;
+    let ann = instance.person("new-york").await;
+    let form = ann.get("/my/vehicles").await.field("id");
+    let own = [
+        ("id", form.as_str()),
+        ("type", "bike"),
+        ("brand", "Trek"),
+        ("colour", "blue"),
+        ("code", ""),
+        ("lat", ""),
+        ("lon", ""),
+    ];
+    assert_eq!(ann.post("/my/vehicles", &own).await.location(), "/my/vehicles");
+    let remove = ann.get("/my/vehicles").await.attributes("form[action$=\"/remove\"]", "action").remove(0);
+    let ride = rides::start(&ann, "new-york").await;
+    let card = ann.get("/vehicles?city=new-york").await.card(2);
+    let vehicle = card.iter().find(|(name, _)| name == "vehicle").unwrap().1.clone();
+    let cases = cases(&ride, &remove, &vehicle, &card);
+    Scene { world, instance, ann, cases }
+}
+
+#[rustfmt::skip]
+fn cases(ride: &str, remove: &str, vehicle: &str, card: &[(String, String)]) -> Vec<Case> {
+    let case = |method, pattern, path: &str, fields: &[(&str, &str)]| {
+        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Case { method, pattern, path: path.to_owned(), fields }
+    };
+    let get = |pattern, path: &str| case(Method::GET, pattern, path, &[]);
+    let post = |pattern, path: &str, fields: &[(&str, &str)]| case(Method::POST, pattern, path, fields);
+    let password = crate::support::app::PASSWORD;
+    let id = Uuid::new_v4().to_string();
+    vec![
+        get("/healthz", "/healthz"),
+        get("/readyz", "/readyz"),
+        get("/static/{file:.*}", "/static/app.css"),
+        get("/", "/"),
+        post("/city", "/city", &[("city", "paris")]),
+        get("/vehicles", "/vehicles?city=new-york"),
+        post("/vehicles/{region}/{public_id}/reserve", &format!("/vehicles/us-east1/{vehicle}/reserve"), &pairs(card)),
+        post("/reservation/cancel", "/reservation/cancel", &pairs(card)),
+        get("/register", "/register"),
+        post("/register", "/register", &[("id", &id), ("city", "boston"), ("first_name", "A"), ("last_name", "B"),
+            ("email", "a@b.example"), ("username", "cross.site"), ("password", password)]),
+        get("/login", "/login"),
+        post("/login", "/login", &[("username", "cross.site"), ("password", password)]),
+        post("/logout", "/logout", &[]),
+        get("/recover", "/recover"),
+        post("/recover", "/recover", &[("username", "cross.site"), ("code", "x"), ("password", password)]),
+        get("/rides", "/rides"),
+        post("/rides", "/rides", &pairs(card)),
+        get("/rides/{region}/{id}", ride),
+        post("/rides/{region}/{id}/end", &format!("{ride}/end"),
+            &[("city", "new-york"), ("place", "Corner"), ("lat", "40.72"), ("lon", "-74.0")]),
+        post("/rides/{region}/{id}/positions", &format!("{ride}/positions"), &[("positions", "")]),
+        get("/riders", "/riders"),
+        get("/profile", "/profile"),
+        post("/profile", "/profile", &[("first_name", "Eve"), ("last_name", "Evil"), ("email", "e@v.example")]),
+        post("/profile/password", "/profile/password", &[("current", password), ("password", "another walk to work")]),
+        post("/profile/recovery-codes", "/profile/recovery-codes", &[("current", password)]),
+        post("/profile/sessions/end", "/profile/sessions/end", &[("session", &id)]),
+        post("/profile/sessions/end-others", "/profile/sessions/end-others", &[]),
+        get("/profile/export", "/profile/export"),
+        get("/profile/home", "/profile/home"),
+        post("/profile/home", "/profile/home", &[("city", "paris"), ("password", password)]),
+        get("/profile/delete", "/profile/delete"),
+        post("/profile/delete", "/profile/delete", &[("password", password)]),
+        get("/my/vehicles", "/my/vehicles"),
+        post("/my/vehicles", "/my/vehicles", &[("id", &id), ("type", "bike"), ("brand", "B"), ("colour", "red"),
+            ("code", ""), ("lat", ""), ("lon", "")]),
+        post("/my/vehicles/{region}/{id}/remove", remove, &[("version", "1")]),
+    ]
+}
+
+impl Case {
+    async fn ask(&self, browser: &Browser, headers: &[(&str, &str)]) -> crate::support::html::Page {
+        if self.method == Method::GET {
+            return browser.get_with(&self.path, headers).await;
+        }
+        browser.post_with(&self.path, headers, &pairs(&self.fields)).await
+    }
+}
+
+fn access(case: &Case) -> Access {
+    let route = ROUTES.iter().find(|route| route.method.as_str() == case.method.as_str() && route.path == case.pattern);
+    route.unwrap_or_else(|| panic!("{} {} is no route", case.method, case.pattern)).access
+}
+
+impl Scene {
+    async fn end(self) {
+        self.instance.running.stop().await;
+        self.world.end().await;
+    }
+}
+
+#[test]
+fn every_route_has_a_case() {
+    let cases = cases("/rides/us-east1/x", "/my/vehicles/us-east1/x/remove", "x", &[]);
+    let tried: BTreeSet<_> = cases.iter().map(|case| (case.method.to_string(), case.pattern)).collect();
+    let table: BTreeSet<_> = ROUTES.iter().map(|route| (route.method.to_string(), route.path)).collect();
+    assert_eq!(tried, table);
+    assert_eq!((cases.len(), ROUTES.len()), (tried.len(), table.len()), "none twice");
+}
+
+#[actix_web::test]
+async fn without_a_good_session_every_signed_in_route_leads_to_sign_in() {
+    let scene = scene().await;
+    let second = scene.instance.browser();
+    let ended = second.sign_in(&scene.ann.name, crate::support::app::PASSWORD).await.session_cookie();
+    second.post("/logout", &[]).await;
+    let (nobody, replayed) = (scene.instance.browser(), scene.instance.replaying(&ended));
+    let before = scene.world.rows().await;
+    let mut tried = 0;
+    for case in scene.cases.iter().filter(|case| access(case) == Access::SignedIn) {
+        let next = if case.method == Method::GET { case.path.as_str() } else { "/vehicles" };
+        let anonymous = case.ask(&nobody, &[]).await;
+        assert_eq!(anonymous.location(), paths::login(next), "{} {}", case.method, case.path);
+        let late = case.ask(&replayed, &[]).await;
+        // What a route objects to before it looks at the session changes nothing either.
+        if case.pattern.ends_with("/positions") {
+            assert_eq!(late.status, StatusCode::BAD_REQUEST);
+        } else {
+            assert!(late.location().starts_with("/login?next="), "{} {}", case.method, case.path);
+        }
+        tried += 1;
+    }
+    assert!(tried >= 20, "{tried} routes");
+    assert_eq!(scene.world.rows().await, before);
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn writes_from_another_site_are_refused_and_change_nothing() {
+    let scene = scene().await;
+    let host = scene.instance.base.strip_prefix("http://").unwrap().to_owned();
+    let lookalike = format!("http://{host}.evil.example");
+    let before = scene.world.rows().await;
+    for case in scene.cases.iter().filter(|case| case.method == Method::POST) {
+        for (name, value) in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-site", "nonsense"),
+            ("origin", "https://evil.example"),
+            ("origin", "null"),
+            ("origin", lookalike.as_str()),
+        ] {
+            let answer = case.ask(&scene.ann, &[(name, value)]).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{} with {name}: {value}", case.path);
+            assert!(answer.text().contains("came from another site"), "{}", answer.text());
+            assert_eq!(answer.set_cookies(), [""; 0], "{} sets a cookie", case.path);
+        }
+    }
+    assert_eq!(scene.world.rows().await, before);
+    assert!(scene.ann.signed_in().await);
+    // The same from our own pages is done.
+    for (name, value) in
+        [("sec-fetch-site", "same-origin"), ("origin", scene.instance.base.as_str()), ("origin", "http://movr.test")]
+    {
+        let answer = scene.ann.post_with("/city", &[(name, value)], &[("city", "boston")]).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}: {value}");
+    }
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn other_methods_are_refused_in_the_pages_own_words() {
+    let scene = scene().await;
+    let before = scene.world.rows().await;
+    for case in &scene.cases {
+        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            if ROUTES.iter().any(|route| route.path == case.pattern && route.method.as_str() == method.as_str()) {
+                continue;
+            }
+            let answer = scene.ann.method(method.clone(), &case.path).await;
+            assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {}", case.path);
+            assert!(
+                answer.text().contains("not for that kind of request"),
+                "{method} {}: {}",
+                case.path,
+                answer.text()
+            );
+        }
+    }
+    assert_eq!(scene.world.rows().await, before);
+    scene.end().await;
+}
+
+/// Statements and waits of each page, for a person at home (issue 2, show 4). One page
+/// needs at most two statements in one wait; the two that take three say why.
+#[actix_web::test]
+async fn a_page_at_home_waits_once() {
+    let scene = scene().await;
+    let ann = &scene.ann;
+    let ride = scene.cases.iter().find(|case| case.pattern == "/rides/{region}/{id}").unwrap().path.clone();
+    // The cookie learns where the person has ridden.
+    ann.get("/profile").await;
+    let nobody = scene.instance.browser();
+    for (path, signed_in, anonymous) in [
+        // Session, number of vehicles, the nearest ones.
+        ("/", (3, 1), Some((2, 1))),
+        ("/vehicles?city=new-york", (2, 1), Some((1, 1))),
+        ("/rides", (2, 1), None),
+        (ride.as_str(), (2, 1), None),
+        ("/riders", (2, 1), None),
+        // Session, details, sessions.
+        ("/profile", (3, 1), None),
+        ("/profile/home", (1, 1), None),
+        ("/profile/delete", (1, 1), None),
+        ("/my/vehicles", (2, 1), None),
+        ("/healthz", (0, 0), Some((0, 0))),
+        ("/static/app.css", (0, 0), Some((0, 0))),
+    ] {
+        // The first visit learns how dense the vehicles stand.
+        ann.get(path).await;
+        assert_eq!(ann.get(path).await.timing(), signed_in, "{path}");
+        if let Some(wanted) = anonymous {
+            assert_eq!(nobody.get(path).await.timing(), wanted, "{path}, not signed in");
+        }
+    }
+    for path in ["/register", "/login", "/recover"] {
+        assert!(!nobody.get(path).await.headers.contains_key("server-timing"), "{path}");
+    }
+    let ended = rides::end(ann, &ride).await;
+    assert_eq!(ended.timing(), (1, 1), "end");
+    let card = ann.get("/vehicles?city=new-york").await.card(1);
+    let vehicle = card.iter().find(|(name, _)| name == "vehicle").unwrap().1.clone();
+    let reserved = ann.post(&format!("/vehicles/us-east1/{vehicle}/reserve"), &pairs(&card)).await;
+    assert_eq!(reserved.timing(), (1, 1), "reserve");
+    assert_eq!(ann.post("/reservation/cancel", &pairs(&card)).await.timing(), (1, 1), "cancel");
+    assert_eq!(ann.post("/rides", &pairs(&card)).await.timing(), (1, 1), "start");
+    scene.end().await;
+}

@@ -1,0 +1,154 @@
+//! What the commands say when they cannot: missing and wrong settings, an older schema,
+//! a catalogue that does not hold together; and the first administrator. Each is a
+//! process that ends with words on stderr and exit code 1, and without secrets.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use movr::ops::accounts::{self, Registration};
+use uuid::Uuid;
+
+use super::{changed, number, step_by_step};
+use crate::support::{
+    engine,
+    process::{Ended, movr},
+    world,
+};
+
+#[track_caller]
+fn assert_words(ended: &Ended, words: &[&str]) {
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for word in words {
+        assert!(ended.err.contains(word), "{word:?} is not in {}", ended.err);
+    }
+    assert!(ended.err.starts_with("movr: ") && !ended.err.contains("panicked"), "{}", ended.err);
+}
+
+#[actix_web::test]
+async fn missing_and_wrong_settings_are_told_in_words() {
+    let none = movr(&["serve"], &[]).await;
+    assert_words(&none, &["MOVR_REGION", "DATABASE_URL", "MOVR_PUBLIC_URL", "MOVR_SECRET_KEYS"]);
+    for command in
+        [&["migrate"][..], &["verify-data"], &["load", "--password", "x"], &["operator", "grant", "a", "administrator"]]
+    {
+        assert_words(&movr(command, &[]).await, &["DATABASE_URL"]);
+        let wrong = [("DATABASE_URL", "mysql://ada:hidden@h/movr"), ("MOVR_POOL_SIZE", "many")];
+        let wrong = movr(command, &wrong).await;
+        assert_words(&wrong, &["DATABASE_URL", "postgresql://", "MOVR_POOL_SIZE", "whole number"]);
+        assert!(!wrong.err.contains("hidden"), "{}", wrong.err);
+    }
+    let nobody = [("DATABASE_URL", "postgresql://ada:hidden@127.0.0.1:1/movr?sslmode=disable")];
+    let nobody = movr(&["migrate"], &nobody).await;
+    assert_words(&nobody, &["127.0.0.1", "nothing listens"]);
+    assert!(!nobody.err.contains("hidden"), "{}", nobody.err);
+    let unknown = movr(&["fly"], &[]).await;
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
+}
+
+#[actix_web::test]
+async fn serving_an_older_schema_is_refused_in_words() {
+    let world = world().await;
+    let key = STANDARD.encode([7_u8; 64]);
+    let newest = movr::db::migrate::newest();
+    for count in [0, 5] {
+        let url = step_by_step(&world, count).await;
+        let env = [
+            ("MOVR_REGION", "us-east1"),
+            ("DATABASE_URL", &url),
+            ("MOVR_LISTEN", "127.0.0.1:0"),
+            ("MOVR_PUBLIC_URL", "http://movr.test"),
+            ("MOVR_SECRET_KEYS", &key),
+        ];
+        let ended = movr(&["serve"], &env).await;
+        let found = format!("version {count}");
+        assert_words(&ended, &[&found, &format!("needs {newest}"), "movr migrate"]);
+        assert!(!ended.err.contains(&key), "{}", ended.err);
+        world.database.drop_another(&url).await;
+    }
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn a_city_whose_region_is_missing_is_refused_with_both_names() {
+    let world = world().await;
+    let url = world.database.another();
+    let file = std::env::temp_dir().join(format!("movr-catalog-{}.toml", Uuid::new_v4().simple()));
+    let text = changed("name = \"Boston\"\nregion = \"us-east1\"", "name = \"Boston\"\nregion = \"mars-north1\"");
+    std::fs::write(&file, text).unwrap();
+    let path = file.display().to_string();
+    let refused = movr(&["migrate", "--catalog", &path], &[("DATABASE_URL", &url)]).await;
+    assert_words(&refused, &["boston", "mars-north1"]);
+    let admin = world.sql().await;
+    let name = url.split(['/', '?']).nth(3).unwrap();
+    assert_eq!(number(&admin, &format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'")).await, 0);
+    std::fs::remove_file(&file).unwrap();
+    let missing = movr(&["migrate", "--catalog", &path], &[("DATABASE_URL", &url)]).await;
+    assert_words(&missing, &[&path]);
+    drop(admin);
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn the_first_administrator_is_made_on_the_command_line() {
+    let world = world().await;
+    let app = world.app("us-east1").await;
+    let wish = Registration {
+        id: Uuid::new_v4(),
+        city: "paris".to_owned(),
+        region: "europe-west1".parse().unwrap(),
+        username: "Renée".to_owned(),
+        first_name: "Renée".to_owned(),
+        last_name: "Roy".to_owned(),
+        email: "renee@example.com".to_owned(),
+        password: "a long walk to the tram".to_owned(),
+    };
+    accounts::register(&app, wish, "x").await.unwrap();
+    let env = [("DATABASE_URL", world.database.url.as_str())];
+    let grant = async |rest: &[&str]| movr(&[&["operator", "grant"], rest].concat(), &env).await;
+    let client = world.sql().await;
+    let grants = async || {
+        let rows = number(&client, "SELECT count(*) FROM role_grants").await;
+        (rows, number(&client, "SELECT count(*) FROM events WHERE action = 'user.role_granted'").await)
+    };
+
+    for refused in [
+        (&["nobody", "administrator"][..], &["nobody", "username"][..]),
+        (&["Renée", "operator", "--city", "atlantis"], &["atlantis"]),
+        (&["Renée", "operator"], &["--city"]),
+        (&["Renée", "administrator", "--city", "paris"], &["no city"]),
+    ] {
+        assert_words(&grant(refused.0).await, refused.1);
+    }
+    assert_eq!(grants().await, (0, 0), "a refusal granted something");
+
+    let now = grant(&["RENÉE", "administrator"]).await;
+    assert_eq!(now.code, Some(0), "{now:?}");
+    assert!(now.out.contains("is now administrator"), "{}", now.out);
+    let again = grant(&["renée", "administrator"]).await;
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert!(again.out.contains("already"), "{}", again.out);
+    assert_eq!(grants().await, (1, 1));
+    let operator = grant(&["renée", "operator", "--city", "paris"]).await;
+    assert!(operator.out.contains("operator of paris"), "{operator:?}");
+    let again = grant(&["renée", "operator", "--city", "paris"]).await;
+    assert!(again.code == Some(0) && again.out.contains("operator of paris already"), "{again:?}");
+    assert_eq!(grants().await, (2, 2));
+    let held = "SELECT concat_ws(' ', region, role, city) FROM role_grants ORDER BY 1";
+    assert_eq!(super::column(&client, held).await, ["europe-west1 administrator ", "europe-west1 operator paris"]);
+    app.db.close();
+    drop(client);
+    world.end().await;
+}
+
+/// The database of a test is reached by these too, so that a failure here is not theirs.
+#[actix_web::test]
+async fn migrate_says_what_it_did() {
+    let world = world().await;
+    let url = world.database.another();
+    let first = movr(&["migrate"], &[("DATABASE_URL", &url)]).await;
+    assert_eq!(first.code, Some(0), "{first:?}");
+    assert!(first.out.contains(&format!("schema at version {}", movr::db::migrate::newest())), "{}", first.out);
+    let again = movr(&["migrate"], &[("DATABASE_URL", &url)]).await;
+    assert!(again.code == Some(0) && again.out.contains("0 steps done; catalogue: 0 entries changed"), "{again:?}");
+    assert_eq!(number(&engine::client(&url).await, "SELECT version FROM catalogue").await, 1);
+    world.database.drop_another(&url).await;
+    world.end().await;
+}

@@ -1,0 +1,195 @@
+//! A TCP proxy between application and database: passes, delays, cuts, refuses, and
+//! swallows the reply to one write, so that it happened and nobody was told.
+//! The surprise: under TLS the bytes cannot be read, so there the next thing that the
+//! application sends counts as the write; lose a reply only while nothing else is asked.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use movr::db;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    task::JoinHandle,
+};
+use tokio_postgres::config::Host;
+
+use super::engine;
+
+#[derive(Default)]
+struct State {
+    refusing: bool,
+    delay: Duration,
+    /// Raised to cut all connections that were made before.
+    cut: watch::Sender<u64>,
+    /// The reply to a message with these bytes is to be lost, after so many of them.
+    lose: Option<(Vec<u8>, usize)>,
+    /// With that reply everything is lost.
+    last: bool,
+    lost: usize,
+    severed: usize,
+}
+
+/// The proxy; it ends when dropped.
+pub struct Proxy {
+    /// The same database, through the proxy.
+    pub url: String,
+    state: Arc<Mutex<State>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut();
+    }
+}
+
+impl Proxy {
+    /// A proxy in front of the (first) node of `url`.
+    pub async fn before(url: &str) -> Self {
+        let config = db::endpoint(&engine::tools(url).database, url).unwrap().config;
+        let Host::Tcp(host) = &config.get_hosts()[0] else { panic!("a proxy needs TCP") };
+        let node = (host.clone(), config.get_ports().first().copied().unwrap_or(5432));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // The name stays, so that the server's certificate does; the address is ours.
+        let (head, rest) = url.split_once("://").unwrap();
+        let (authority, path) = rest.split_once('/').unwrap();
+        let user = authority.rsplit_once('@').map_or(String::new(), |(user, _)| format!("{user}@"));
+        let port = listener.local_addr().unwrap().port();
+        let gap = if path.contains('?') { "&" } else { "?" };
+        let url = format!("{head}://{user}{host}:{port}/{path}{gap}hostaddr=127.0.0.1");
+        let state = Arc::<Mutex<State>>::default();
+        let accepting = tokio::spawn(accept(listener, node, Arc::clone(&state)));
+        Self { url, state, accepting }
+    }
+
+    fn set(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap());
+    }
+
+    /// Everything passes again.
+    pub fn pass(&self) {
+        self.set(|state| (state.refusing, state.delay) = (false, Duration::ZERO));
+    }
+
+    /// Cuts all connections.
+    pub fn cut(&self) {
+        self.set(|state| state.cut.send_modify(|cut| *cut += 1));
+    }
+
+    /// New connections are closed at once.
+    pub fn refuse(&self) {
+        self.set(|state| state.refusing = true);
+    }
+
+    /// The server's bytes arrive this much later.
+    pub fn delay(&self, delay: Duration) {
+        self.set(|state| state.delay = delay);
+    }
+
+    /// The next message but `skip` that holds `bytes` (such as an id, as parameters carry
+    /// it) is passed on, and when the server has answered, its connection is cut instead.
+    pub fn lose_reply_to(&self, bytes: &[u8], skip: usize) {
+        self.set(|state| state.lose = Some((bytes.to_owned(), skip)));
+    }
+
+    /// The same, and with the reply all connections are lost and new ones refused.
+    pub fn lose_all_after(&self, bytes: &[u8]) {
+        self.set(|state| (state.lose, state.last) = (Some((bytes.to_owned(), 0)), true));
+    }
+
+    /// Takes that back, if it has not happened.
+    pub fn lose_no_reply(&self) {
+        self.set(|state| state.lose = None);
+    }
+
+    /// How many replies were lost.
+    pub fn lost(&self) -> usize {
+        self.state.lock().unwrap().lost
+    }
+
+    /// How many connections were cut.
+    pub fn severed(&self) -> usize {
+        self.state.lock().unwrap().severed
+    }
+}
+
+async fn accept(listener: TcpListener, node: (String, u16), state: Arc<Mutex<State>>) {
+    while let Ok((client, _)) = listener.accept().await {
+        if state.lock().unwrap().refusing {
+            continue;
+        }
+        tokio::spawn(connection(client, node.clone(), Arc::clone(&state)));
+    }
+}
+
+async fn connection(client: TcpStream, node: (String, u16), state: Arc<Mutex<State>>) {
+    let mut cut = state.lock().unwrap().cut.subscribe();
+    let Ok(server) = TcpStream::connect(node).await else { return };
+    let (_, _) = (client.set_nodelay(true), server.set_nodelay(true));
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let (doomed, doom) = watch::channel(false);
+    // Dropping both directions closes both sockets.
+    tokio::select! {
+        () = up(from_client, to_server, &state, &doomed) => {}
+        () = down(from_server, to_client, &state, &doom) => {}
+        _ = cut.changed() => state.lock().unwrap().severed += 1,
+    }
+}
+
+async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &Mutex<State>, doomed: &watch::Sender<bool>) {
+    let (mut buffer, mut encrypted, mut first) = (vec![0; 1 << 16], false, true);
+    while let Ok(n @ 1..) = from.read(&mut buffer).await {
+        let sent = &buffer[..n];
+        if first {
+            // An SSLRequest, or a TLS handshake without one.
+            encrypted = sent.get(4..8) == Some(&80_877_103_u32.to_be_bytes()) || sent[0] == 0x16;
+            first = false;
+        }
+        {
+            let mut state = state.lock().unwrap();
+            let meant =
+                |bytes: &[u8]| encrypted || bytes.is_empty() || sent.windows(bytes.len()).any(|window| window == bytes);
+            match &mut state.lose {
+                Some((bytes, 0)) if meant(bytes) => {
+                    state.lose = None;
+                    doomed.send_replace(true);
+                }
+                Some((bytes, skip)) if meant(bytes) => *skip -= 1,
+                _ => {}
+            }
+        }
+        if to.write_all(sent).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &Mutex<State>, doom: &watch::Receiver<bool>) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(n @ 1..) = from.read(&mut buffer).await {
+        if *doom.borrow() {
+            let mut state = state.lock().unwrap();
+            state.lost += 1;
+            if std::mem::take(&mut state.last) {
+                state.refusing = true;
+                state.cut.send_modify(|cut| *cut += 1);
+            }
+            return;
+        }
+        let delay = state.lock().unwrap().delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        if to.write_all(&buffer[..n]).await.is_err() {
+            return;
+        }
+    }
+}
