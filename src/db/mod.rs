@@ -24,7 +24,10 @@ pub mod error;
 pub mod gates;
 pub mod home;
 pub mod migrate;
+pub mod positions;
+pub mod reservations;
 pub mod rides;
+pub mod roles;
 pub mod row;
 pub mod sample;
 pub mod sessions;
@@ -44,7 +47,10 @@ pub fn all_statements() -> Vec<&'static Statement> {
         sessions::ALL,
         users::ALL,
         vehicles::ALL,
+        reservations::ALL,
         rides::ALL,
+        positions::ALL,
+        roles::ALL,
         home::ALL,
         sample::ALL,
         verify::ALL,
@@ -129,8 +135,18 @@ impl Db {
     /// Opens two connections to each pool and prepares every statement of the pages on
     /// them: the first statement on a cold node costs seconds.
     pub async fn warm(&self) -> Result<(), DbError> {
-        let hot =
-            [catalogue::ALL, sessions::ALL, users::ALL, vehicles::ALL, rides::ALL, gates::ALL, home::ALL].concat();
+        let hot = [
+            catalogue::ALL,
+            sessions::ALL,
+            users::ALL,
+            vehicles::ALL,
+            rides::ALL,
+            reservations::ALL,
+            positions::ALL,
+            gates::ALL,
+            home::ALL,
+        ]
+        .concat();
         for pools in std::iter::once(&self.here).chain(self.others.values()) {
             for pool in [&pools.readers, &pools.writers] {
                 let conns = [self.checkout(pool).await?, self.checkout(pool).await?];

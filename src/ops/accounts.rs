@@ -11,7 +11,7 @@ use crate::{
     app::App,
     clock::Clock,
     db::{
-        Db,
+        Db, roles,
         sessions::{self, NewSession},
         users::{self, Login, NewUser},
         verdict::Signed,
@@ -237,7 +237,7 @@ pub async fn grant(db: &Db, username: &str, role: &str, city: &str) -> Result<Do
     let login = users::find_login(&db.here().await?, None, &key).await?.ok_or(Refusal::NoMatch)?;
     gated(db, &Gates::default(), &[&login.user.region], async |epochs| {
         let epoch = epochs.first().copied().unwrap_or_default();
-        db.write(&login.user.region, async |conn| users::grant(conn, &login.user, epoch, role, city, now).await).await
+        db.write(&login.user.region, async |conn| roles::grant(conn, &login.user, epoch, role, city, now).await).await
     })
     .await
 }

@@ -9,6 +9,7 @@ use crate::{
     app::App,
     db::{
         error::DbError,
+        positions,
         rides::{self, NewRide, Promo, Ride, RideEnd, Terms},
         verdict::Signed,
     },
@@ -112,7 +113,7 @@ pub async fn add_positions(
     positions: &[(DateTime<Utc>, Point)],
 ) -> Result<Done, OpError> {
     signed_write(app, signed, &ride.region, async |signed, epoch| {
-        app.db.write(&ride.region, async |conn| rides::add_positions(conn, signed, ride, epoch, positions).await).await
+        app.db.write(&ride.region, async |conn| positions::add(conn, signed, ride, epoch, positions).await).await
     })
     .await
 }

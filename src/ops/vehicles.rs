@@ -13,6 +13,7 @@ use crate::{
     app::App,
     db::{
         error::DbError,
+        reservations,
         statement::Conn,
         vehicles::{self, NEAREST_LIMIT, Nearby, NewVehicle, Search},
         verdict::Signed,
@@ -82,7 +83,7 @@ pub async fn reserve(app: &App, signed: &Signed, vehicle: &PublicVehicle, said: 
     signed_write(app, signed, &vehicle.region, async |signed, epoch| {
         app.db
             .write(&vehicle.region, async |conn| {
-                vehicles::reserve(conn, signed, vehicle, epoch, said, until, command).await
+                reservations::make(conn, signed, vehicle, epoch, said, until, command).await
             })
             .await
     })
@@ -94,9 +95,7 @@ pub async fn cancel_reservation(app: &App, signed: &Signed, vehicle: &PublicVehi
     let command = Uuid::new_v4();
     signed_write(app, signed, &vehicle.region, async |signed, epoch| {
         app.db
-            .write(&vehicle.region, async |conn| {
-                vehicles::cancel_reservation(conn, signed, vehicle, epoch, command).await
-            })
+            .write(&vehicle.region, async |conn| reservations::cancel(conn, signed, vehicle, epoch, command).await)
             .await
     })
     .await
