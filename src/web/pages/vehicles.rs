@@ -12,7 +12,7 @@ use crate::{
         vehicles::{Nearby, Search},
     },
     domain::{
-        catalogue::{City, Tariff},
+        catalogue::{City, Tariff, VehicleType},
         geo::Point,
         refusal::Refusal,
         region::RegionCode,
@@ -117,13 +117,14 @@ fn page(
         route: Vec::new(),
         me,
     };
+    let prices = prices(visit, city);
     VehiclesPage {
         chrome: chrome(visit, visitor, &format!("Vehicles in {}", city.name), Section::Vehicles, city),
         city: CityView { slug: city.slug.clone(), name: city.name.clone() },
         region: city.region.to_string(),
         filters: filters_view(visit, filters, wrong),
         measured_to: if me.is_some() { "you" } else { "the city centre" }.to_owned(),
-        cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(visit, city, vehicle, n)).collect(),
+        cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(&prices, city, vehicle, n)).collect(),
         blocked: visitor.and_then(blocked),
         stale: None,
         next: paths::encode(&visit.path),
@@ -150,8 +151,24 @@ fn filters_view(visit: &Visit, filters: &Filters, wrong: Option<&String>) -> Fil
     }
 }
 
-fn card(visit: &Visit, city: &City, vehicle: &Nearby, number: usize) -> Option<VehicleCard> {
-    let tariff = visit.catalogue.tariff(&city.slug, &vehicle.kind, visit.now)?;
+/// The prices of a type of vehicle in the city, as the cards show them.
+struct Price<'a> {
+    kind: &'a str,
+    ten_minutes: String,
+    tariff: String,
+}
+
+fn prices<'a>(visit: &'a Visit, city: &City) -> Vec<Price<'a>> {
+    let price = |kind: &'a VehicleType| {
+        let tariff = visit.catalogue.tariff(&city.slug, &kind.slug, visit.now)?;
+        let ten_minutes = city.currency.format(tariff.fare(10));
+        Some(Price { kind: &kind.slug, ten_minutes, tariff: tariff_text(city, tariff) })
+    };
+    visit.catalogue.vehicle_types.iter().filter_map(price).collect()
+}
+
+fn card(prices: &[Price<'_>], city: &City, vehicle: &Nearby, number: usize) -> Option<VehicleCard> {
+    let price = prices.iter().find(|price| price.kind == vehicle.kind)?;
     Some(VehicleCard {
         number,
         id: vehicle.public_id,
@@ -160,8 +177,8 @@ fn card(visit: &Visit, city: &City, vehicle: &Nearby, number: usize) -> Option<V
         battery: u8::try_from(vehicle.battery).unwrap_or(0),
         distance: distance(vehicle.distance_m),
         place: vehicle.place.clone(),
-        ten_minutes: city.currency.format(tariff.fare(10)),
-        tariff: tariff_text(city, tariff),
+        ten_minutes: price.ten_minutes.clone(),
+        tariff: price.tariff.clone(),
         reserved_until: vehicle
             .reserved_until
             .map(|until| until.with_timezone(&city.time_zone).format("%H:%M").to_string()),
