@@ -22,7 +22,11 @@ case "$engine" in
   *) fail "--engine is $engine; it takes auto, postgres or cockroach" ;;
 esac
 
-echo "MovR demo: installs what is missing, builds the program, starts a database ($engine) and the application."
+if [ "$engine" = cockroach ] || { [ "$engine" = auto ] && have cockroach; }; then
+  echo "MovR demo on a CockroachDB cluster of nine nodes, with simulated latency. First what is missing is installed, then the program is built."
+else
+  echo "MovR demo on a private PostgreSQL: regions touched are shown, latency between regions is not. First what is missing is installed, then the program is built."
+fi
 
 need_compiler
 need_rust

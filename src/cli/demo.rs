@@ -188,7 +188,7 @@ fn settings(
         let mut vars: BTreeMap<String, String> = config::environment();
         // The nodes of a real deployment, if this shell knows any, are none of ours.
         vars.retain(|name, _| !name.starts_with("MOVR_DATABASE_URL_"));
-        vars.entry("RUST_LOG".to_owned()).or_insert_with(|| "warn".to_owned());
+        vars.entry("RUST_LOG".to_owned()).or_insert_with(|| "warn,deadpool.postgres=error".to_owned());
         if let Server::Cockroach(_) = server {
             for other in regions.iter().filter(|other| *other != region) {
                 let name = format!("MOVR_DATABASE_URL_{}", other.as_str().to_uppercase().replace('-', "_"));
