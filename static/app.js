@@ -100,7 +100,8 @@
       const seconds = Math.floor(read('elapsed') + (performance.now() - began) / 1000);
       const hours = Math.floor(seconds / 3600);
       box.querySelector('[data-clock]').textContent = (hours ? hours + ':' + two(Math.floor(seconds / 60) % 60) : Math.floor(seconds / 60)) + ':' + two(seconds % 60);
-      const fare = read('unlock') + Math.max(1, Math.ceil(seconds / 60)) * read('minute') - read('discount');
+      const charge = read('unlock') + Math.max(1, Math.ceil(seconds / 60)) * read('minute');
+      const fare = charge - read('discount') - Math.floor(charge * read('percent') / 100);
       box.querySelector('[data-fare]').textContent = money.format(Math.max(0, fare) / unit);
     };
     tick();

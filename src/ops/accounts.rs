@@ -109,8 +109,8 @@ async fn find_login(app: &App, username: &str) -> Result<Option<Login>, OpError>
     Ok(users::find_login(&conn, None, &key).await?)
 }
 
-/// Signs a person in; `old` is a session of this browser that ends with it. The caller
-/// makes failures take the same time, whatever the reason.
+/// Signs a person in: a new session. The caller makes failures take the same time,
+/// whatever the reason.
 pub async fn sign_in(app: &App, username: &str, password: &str, device: &str) -> Result<Started, OpError> {
     let login = find_login(app, username).await?;
     let hash = login.as_ref().map(|l| l.password_hash.as_str());

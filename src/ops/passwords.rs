@@ -92,7 +92,7 @@ pub fn user_id(form: Uuid) -> Uuid {
 /// Letters of recovery codes: none that looks like another.
 const CODE_LETTERS: &[u8; 32] = b"23456789abcdefghjkmnpqrstuvwxyz-";
 
-/// A recovery code of 80 random bits, in groups that can be read aloud.
+/// A recovery code of twenty random letters, about 99 bits, in groups that can be read aloud.
 #[must_use]
 pub fn new_recovery_code() -> String {
     let letters: Vec<char> = rand::random::<[u8; 20]>()

@@ -199,7 +199,8 @@ fn open_view(visit: &Visit, ride: &Ride) -> Option<OpenRideView> {
         fare: money(ride, fare.total_minor),
         unlock_minor: ride.unlock_minor,
         minute_minor: ride.per_minute_minor,
-        discount_minor: fare.discount_minor,
+        discount_minor: ride.promo_amount_minor.unwrap_or(0),
+        discount_percent: ride.promo_percent.unwrap_or(0),
         currency: ride.currency.clone(),
         tariff: format!("{} + {}/min", money(ride, ride.unlock_minor), money(ride, ride.per_minute_minor)),
     })

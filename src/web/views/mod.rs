@@ -25,7 +25,7 @@ pub struct Chrome {
     pub nonce: String,
     /// Version of the embedded static files; part of their URLs, so that they may be cached for ever.
     pub assets: Arc<str>,
-    /// Path and query of this page, percent-encoded; where the city switch comes back to.
+    /// Path and query of this page.
     pub path: String,
     /// The city in use: its name and slug.
     pub city: CityView,

@@ -158,8 +158,10 @@ pub struct OpenRideView {
     pub unlock_minor: i64,
     /// Price of a started minute in minor units, for the running fare.
     pub minute_minor: i64,
-    /// Discount in minor units, for the running fare.
+    /// Discount in minor units, for the running fare; 0 when it is a percentage.
     pub discount_minor: i64,
+    /// Discount in percent, for the running fare; 0 when it is an amount.
+    pub discount_percent: i64,
     /// ISO 4217.
     pub currency: String,
     /// As in "$1.00 + $0.24/min".
