@@ -92,20 +92,26 @@ need_rust() {
   rust_is_new_enough || fail "cargo is still too old; Cargo.toml says which version is needed"
 }
 
-# The same places as src/local/binaries.rs looks at.
-have_postgres() {
-  [ -n "${MOVR_PG_BIN:-}" ] && return
-  have postgres && have initdb && return
-  local folder
+# Prints the folder of PostgreSQL's programs, the newest of the places that src/local/binaries.rs looks at too.
+postgres_bin() {
+  if [ -n "${MOVR_PG_BIN:-}" ]; then
+    echo "$MOVR_PG_BIN"
+    return
+  fi
+  if have postgres && have initdb; then
+    dirname "$(command -v initdb)"
+    return
+  fi
+  local folder found=
   for folder in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql*/bin \
     /usr/local/opt/postgresql*/bin /Applications/Postgres.app/Contents/Versions/*/bin; do
-    [ -x "$folder/postgres" ] && [ -x "$folder/initdb" ] && return
+    [ -x "$folder/postgres" ] && [ -x "$folder/initdb" ] && found=$folder
   done
-  return 1
+  [ -n "$found" ] && echo "$found"
 }
 
 need_postgres() {
-  have_postgres && return
+  postgres_bin >/dev/null && return
   if [ "$(uname -s)" = Darwin ] && have brew; then
     brew_install postgresql@17
   elif can_apt; then

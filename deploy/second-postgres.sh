@@ -10,17 +10,7 @@ cd "$(dirname "$0")/.."
 need_postgres
 have openssl || need openssl openssl openssl
 
-# The programs: the same places as src/local/binaries.rs looks at, of the newest version.
-bin=${MOVR_PG_BIN:-}
-if [ -z "$bin" ] && have postgres && have initdb; then
-  bin=$(dirname "$(command -v initdb)")
-fi
-if [ -z "$bin" ]; then
-  for folder in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql*/bin \
-    /usr/local/opt/postgresql*/bin /Applications/Postgres.app/Contents/Versions/*/bin; do
-    [ -x "$folder/postgres" ] && [ -x "$folder/initdb" ] && bin=$folder
-  done
-fi
+bin=$(postgres_bin)
 
 # PostgreSQL refuses to run as root: then it gets an unprivileged user, who must be able to enter.
 owner=$(id -un)

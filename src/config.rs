@@ -22,7 +22,7 @@ use crate::domain::region::RegionCode;
 use reader::Reader;
 
 pub use values::{LogFormat, PublicUrl, Secret, Tiles};
-pub use vars::{Default, VARS, Var, markdown_table};
+pub use vars::{Default, REGION_URL_PREFIX, VARS, Var, markdown_table};
 
 /// What `movr serve` needs; [`Tools`] is enough for the other commands.
 #[derive(Debug, Clone)]
@@ -91,6 +91,12 @@ pub struct Database {
 }
 
 impl Database {
+    /// The variable that names the nodes of `region`.
+    #[must_use]
+    pub fn region_variable(region: &RegionCode) -> String {
+        format!("{}{}", REGION_URL_PREFIX, region.as_str().to_ascii_uppercase().replace('-', "_"))
+    }
+
     /// The other regions' nodes: `..._EUROPE_WEST1` is the region `europe-west1`.
     pub fn region_urls(&self) -> impl Iterator<Item = (RegionCode, &str)> {
         self.region_urls.iter().filter_map(|(suffix, url)| {
@@ -265,7 +271,7 @@ impl Reader {
     fn region_urls(&mut self) -> BTreeMap<String, Secret<String>> {
         let mut urls = BTreeMap::new();
         for (name, value) in &self.vars {
-            let Some(suffix) = name.strip_prefix(vars::REGION_URL_PREFIX) else {
+            let Some(suffix) = name.strip_prefix(REGION_URL_PREFIX) else {
                 continue;
             };
             match values::database_url(value.trim()) {

@@ -20,7 +20,7 @@ use super::{Outcome, load, migrate::SHIPPED, serve::stop_signal};
 use crate::{
     app::App,
     clock::Clock,
-    config::{self, Config},
+    config::{self, Config, Database},
     db::{self, Db, migrate::Layout},
     domain::{
         catalogue::{Catalogue, CatalogueFile},
@@ -167,7 +167,6 @@ fn secret_key(data: &Path) -> std::io::Result<String> {
         return Ok(key);
     }
     let key = STANDARD.encode(rand::random::<[[u8; 32]; 2]>().concat());
-    std::fs::create_dir_all(data)?;
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600).open(&file)?.write_all(key.as_bytes())?;
     Ok(key)
@@ -187,12 +186,11 @@ fn settings(
         port = listen.port().saturating_add(1);
         let mut vars: BTreeMap<String, String> = config::environment();
         // The nodes of a real deployment, if this shell knows any, are none of ours.
-        vars.retain(|name, _| !name.starts_with("MOVR_DATABASE_URL_"));
+        vars.retain(|name, _| !name.starts_with(config::REGION_URL_PREFIX));
         vars.entry("RUST_LOG".to_owned()).or_insert_with(|| "warn,deadpool.postgres=error".to_owned());
         if let Server::Cockroach(_) = server {
             for other in regions.iter().filter(|other| *other != region) {
-                let name = format!("MOVR_DATABASE_URL_{}", other.as_str().to_uppercase().replace('-', "_"));
-                vars.insert(name, server.url(other)?);
+                vars.insert(Database::region_variable(other), server.url(other)?);
             }
             // A cold node of the demo takes seconds for its first statements.
             vars.insert("MOVR_STATEMENT_TIMEOUT_MS".to_owned(), "10000".to_owned());

@@ -47,7 +47,7 @@ const fn secret(var: Var) -> Var {
 }
 
 /// The prefix of the variables that hold the other regions' database URLs.
-pub(super) const REGION_URL_PREFIX: &str = "MOVR_DATABASE_URL_";
+pub const REGION_URL_PREFIX: &str = "MOVR_DATABASE_URL_";
 
 /// Every environment variable that the program reads, in the order of the README.
 #[rustfmt::skip] // one variable a line or two: a table

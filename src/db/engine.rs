@@ -43,16 +43,6 @@ impl Engine {
             &["SET enable_seqscan = off"]
         }
     }
-
-    /// What the first line of `movr demo` says of this engine.
-    #[must_use]
-    pub fn shows(&self) -> &'static str {
-        match (self.cockroach, self.regions) {
-            (true, true) => "CockroachDB with regions: rows live where their users are",
-            (true, false) => "CockroachDB without regions: regions touched are shown, latency between regions is not",
-            (false, _) => "PostgreSQL: regions touched are shown, latency between regions is not",
-        }
-    }
 }
 
 /// The first column of the first row of a parameterless query, as text.

@@ -72,12 +72,6 @@ impl DbError {
         Self { kind, statement, cause: Some(Box::new(error)), detail }
     }
 
-    /// The driver's own error, for programs; never print it.
-    #[must_use]
-    pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync)> {
-        self.cause.as_deref()
-    }
-
     /// The SQLSTATE, if the server gave one.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&str> {

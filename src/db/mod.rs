@@ -195,15 +195,10 @@ pub fn endpoint(config: &Database, url: &str) -> Result<Endpoint, DbError> {
 
 /// One connection outside the pools, for migrations and questions about the server.
 pub async fn connect_once(endpoint: &Endpoint) -> Result<tokio_postgres::Client, DbError> {
-    let (client, connection) = endpoint.config.connect(endpoint.tls.clone()).await.map_err(|error| {
-        DbError::new(
-            DbErrorKind::Unavailable,
-            "connect",
-            format!("{}: {}", endpoint.describe(), connect::explain(&error)),
-        )
-    })?;
-    tokio::spawn(connection);
-    Ok(client)
+    endpoint.connect().await.map_err(|error| {
+        let detail = format!("{}: {}", endpoint.describe(), connect::explain(&error));
+        DbError::new(DbErrorKind::Unavailable, "connect", detail)
+    })
 }
 
 fn pool(config: &Database, endpoint: &Endpoint, engine: &Engine, size: usize) -> Result<Pool, DbError> {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use super::{
     error::DbError,
     statement::{Conn, Reach, Statement},
-    verdict::{Signed, Verdict, signed_sql, verdict},
+    verdict::{Signed, Verdict, signed_there_sql, verdict},
 };
 use crate::domain::{geo::Point, ride::RideRef};
 
@@ -16,16 +16,14 @@ pub const ALL: &[&Statement] = &[&ADD_POSITIONS];
 const ADD_POSITIONS: Statement = Statement::write(
     "rides.add_positions",
     Reach::Named,
-    signed_sql!(
-        "rg AS (SELECT 1 AS ok FROM region_gates
-             WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
-         r AS (SELECT started_at, ended_at FROM rides
+    signed_there_sql!(
+        "r AS (SELECT started_at, ended_at FROM rides
              WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND rider_id = $3::UUID),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN NOT EXISTS (SELECT 1 FROM r) THEN 'no_such_ride'
              WHEN EXISTS (SELECT 1 FROM r WHERE ended_at IS NOT NULL) THEN 'ride_ended'
-             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM rg) THEN 'gate'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
              ELSE 'ok' END AS code),
          p AS (INSERT INTO ride_positions (region, ride_id, at, lat, lon)
              SELECT $8::TEXT::crdb_internal_region, $9::UUID, n.at, n.lat, n.lon

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     error::DbError,
     statement::{Conn, Reach, Statement},
-    verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
+    verdict::{Signed, Verdict, event_sql, signed_there_sql, verdict},
 };
 use crate::domain::vehicle::PublicVehicle;
 
@@ -17,10 +17,8 @@ pub const ALL: &[&Statement] = &[&RESERVE, &CANCEL];
 const RESERVE: Statement = Statement::write(
     "reservations.make",
     Reach::Named,
-    signed_sql!(
-        "vg AS (SELECT 1 AS ok FROM region_gates
-             WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
-         u AS (SELECT open_ride_id, reserved_public_id, reserved_until FROM users
+    signed_there_sql!(
+        "u AS (SELECT open_ride_id, reserved_public_id, reserved_until FROM users
              WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          v AS (SELECT status, city, type, reserved_by, reserved_until FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID),
@@ -28,7 +26,7 @@ const RESERVE: Statement = Statement::write(
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'vehicle_gone'
              WHEN EXISTS (SELECT 1 FROM v WHERE reserved_by = $3::UUID AND reserved_until > $5::TIMESTAMPTZ) THEN 'already'
-             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM vg) THEN 'gate'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
              WHEN EXISTS (SELECT 1 FROM u WHERE open_ride_id IS NOT NULL) THEN 'already_riding'
              WHEN EXISTS (SELECT 1 FROM u WHERE reserved_until > $5::TIMESTAMPTZ) THEN 'already_reserved'
              WHEN EXISTS (SELECT 1 FROM v WHERE city <> $11::TEXT OR type <> $12::TEXT) THEN 'vehicle_moved'
@@ -72,10 +70,8 @@ pub async fn make(
 const CANCEL: Statement = Statement::write(
     "reservations.cancel",
     Reach::Named,
-    signed_sql!(
-        "vg AS (SELECT 1 AS ok FROM region_gates
-             WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
-         v AS (SELECT id FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID
+    signed_there_sql!(
+        "v AS (SELECT id FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID
                AND reserved_by = $3::UUID AND reserved_until > $5::TIMESTAMPTZ),
          done AS (SELECT 1 AS ok FROM vehicles v0 JOIN events e0 ON e0.aggregate_id = v0.id
                WHERE v0.region = $8::TEXT::crdb_internal_region AND v0.public_id = $9::UUID
@@ -84,7 +80,7 @@ const CANCEL: Statement = Statement::write(
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN EXISTS (SELECT 1 FROM done) THEN 'already'
-             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM vg) THEN 'gate'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
              WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'no_reservation'
              ELSE 'ok' END AS code),
          u2 AS (UPDATE users SET reserved_region = NULL, reserved_public_id = NULL, reserved_until = NULL

@@ -11,7 +11,7 @@ use super::{
     error::DbError,
     row::Row,
     statement::{Conn, Reach, Statement},
-    verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
+    verdict::{Signed, Verdict, event_sql, signed_there_sql, verdict},
 };
 use crate::domain::{geo::Point, region::RegionCode, ride::RideRef, vehicle::PublicVehicle};
 
@@ -64,10 +64,8 @@ pub struct NewRide {
 const START: Statement = Statement::write(
     "rides.start",
     Reach::Named,
-    signed_sql!(
-        "vg AS (SELECT 1 AS ok FROM region_gates
-             WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
-         u AS (SELECT open_ride_id, reserved_public_id, reserved_until FROM users
+    signed_there_sql!(
+        "u AS (SELECT open_ride_id, reserved_public_id, reserved_until FROM users
              WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          v AS (SELECT status, city, type, reserved_by, reserved_until FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID),
@@ -76,7 +74,7 @@ const START: Statement = Statement::write(
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN EXISTS (SELECT 1 FROM old WHERE rider_id = $3::UUID) THEN 'already'
              WHEN EXISTS (SELECT 1 FROM old) THEN 'form_used'
-             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM vg) THEN 'gate'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
              WHEN EXISTS (SELECT 1 FROM u WHERE open_ride_id IS NOT NULL) THEN 'already_riding'
              WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'vehicle_gone'
              WHEN EXISTS (SELECT 1 FROM v WHERE city <> $11::TEXT OR type <> $12::TEXT) THEN 'vehicle_moved'
@@ -178,17 +176,15 @@ pub struct RideEnd {
 const END: Statement = Statement::write(
     "rides.end",
     Reach::Named,
-    signed_sql!(
-        "rg AS (SELECT 1 AS ok FROM region_gates
-             WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
-         r AS (SELECT city, started_at, start_lat, start_lon, ended_at, unlock_minor, per_minute_minor, out_of_area_minor,
+    signed_there_sql!(
+        "r AS (SELECT city, started_at, start_lat, start_lon, ended_at, unlock_minor, per_minute_minor, out_of_area_minor,
                promo_percent, promo_amount_minor FROM rides
              WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND rider_id = $3::UUID),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN NOT EXISTS (SELECT 1 FROM r) THEN 'no_such_ride'
              WHEN EXISTS (SELECT 1 FROM r WHERE ended_at IS NOT NULL) THEN 'already'
-             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM rg) THEN 'gate'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
              WHEN EXISTS (SELECT 1 FROM r WHERE city <> $17::TEXT) THEN 'form_used'
              ELSE 'ok' END AS code),
          way AS (SELECT lat, lon, at FROM ride_positions WHERE region = $8::TEXT::crdb_internal_region AND ride_id = $9::UUID

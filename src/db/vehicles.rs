@@ -8,7 +8,7 @@ use super::{
     error::DbError,
     row::Row,
     statement::{Conn, Reach, Statement},
-    verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
+    verdict::{Signed, Verdict, event_sql, signed_sql, signed_there_sql, verdict},
 };
 use crate::domain::{
     geo::{Point, Ranges},
@@ -262,16 +262,14 @@ pub async fn insert(conn: &Conn, signed: &Signed, new: &NewVehicle, public_id: U
 const RETIRE: Statement = Statement::write(
     "vehicles.retire",
     Reach::Named,
-    signed_sql!(
-        "vg AS (SELECT 1 AS ok FROM region_gates
-             WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
-         v AS (SELECT status, version, reserved_until FROM vehicles
+    signed_there_sql!(
+        "v AS (SELECT status, version, reserved_until FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND owner_id = $3::UUID),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'not_your_vehicle'
              WHEN EXISTS (SELECT 1 FROM v WHERE status = 'retired') THEN 'already'
-             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM vg) THEN 'gate'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
              WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use' OR reserved_until > $5::TIMESTAMPTZ) THEN 'vehicle_in_use'
              WHEN EXISTS (SELECT 1 FROM v WHERE version <> $11::INT8) THEN 'changed'
              ELSE 'ok' END AS code),

@@ -66,6 +66,20 @@ macro_rules! signed_sql {
 }
 pub(super) use signed_sql;
 
+/// The same for a write that also touches the region $8: `there` has a row when that
+/// region is writable at epoch $10.
+macro_rules! signed_there_sql {
+    ($($rest:expr),+ $(,)?) => {
+        $crate::db::verdict::signed_sql!(
+            "there AS (SELECT 1 AS ok FROM region_gates
+               WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
+            ",
+            $($rest),+
+        )
+    };
+}
+pub(super) use signed_there_sql;
+
 /// The columns of an event, in the order in which the statements give them.
 macro_rules! event_sql {
     ($select:literal) => {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Duration, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Done, OpError, gated, gates::Gates, passwords, signed_write};
+use super::{Done, OpError, gated_in, gates::Gates, passwords, signed_write};
 use crate::{
     app::App,
     clock::Clock,
@@ -91,8 +91,7 @@ pub async fn register(app: &App, wish: Registration, device: &str) -> Result<Sta
     };
     let (token, session) = new_session(app, device);
     let now = app.clock.now();
-    gated(&app.db, &app.gates, &[&new.user.region], async |epochs| {
-        let epoch = epochs.first().copied().unwrap_or_default();
+    gated_in(&app.db, &app.gates, &new.user.region, async |epoch| {
         app.db.write(&new.user.region, async |conn| users::insert(conn, &new, epoch, &session, now).await).await
     })
     .await?;
@@ -113,6 +112,11 @@ async fn find_login(app: &App, username: &str) -> Result<Option<Login>, OpError>
 /// whatever the reason.
 pub async fn sign_in(app: &App, username: &str, password: &str, device: &str) -> Result<Started, OpError> {
     let login = find_login(app, username).await?;
+    begin(app, login, password, device).await
+}
+
+/// Begins a session for the person that was found, if the password is theirs.
+async fn begin(app: &App, login: Option<Login>, password: &str, device: &str) -> Result<Started, OpError> {
     let hash = login.as_ref().map(|l| l.password_hash.as_str());
     if !app.hasher.verify(password, hash).await? {
         return Err(Refusal::NoMatch.into());
@@ -122,8 +126,7 @@ pub async fn sign_in(app: &App, username: &str, password: &str, device: &str) ->
     };
     let (token, session) = new_session(app, device);
     let now = app.clock.now();
-    gated(&app.db, &app.gates, &[&login.user.region], async |epochs| {
-        let epoch = epochs.first().copied().unwrap_or_default();
+    gated_in(&app.db, &app.gates, &login.user.region, async |epoch| {
         app.db
             .write(&login.user.region, async |conn| {
                 let start = sessions::start(conn, &login.user, epoch, &session, &login.password_hash, now);
@@ -148,10 +151,8 @@ pub async fn sign_in_as(
     password: &str,
     device: &str,
 ) -> Result<Started, OpError> {
-    match find_login(app, username).await? {
-        Some(login) if login.user.id == passwords::user_id(form) => sign_in(app, username, password, device).await,
-        _ => Err(Refusal::NoMatch.into()),
-    }
+    let login = find_login(app, username).await?.filter(|login| login.user.id == passwords::user_id(form));
+    begin(app, login, password, device).await
 }
 
 /// Ends this session. A session that has ended already is fine.
@@ -219,8 +220,7 @@ pub async fn recover(app: &App, username: &str, code: &str, password: &str) -> R
     let left = json!(login.recovery_hashes.iter().filter(|known| **known != hash).collect::<Vec<_>>());
     let new = app.hasher.hash(password).await?;
     let (command, now) = (Uuid::new_v4(), app.clock.now());
-    gated(&app.db, &app.gates, &[&login.user.region], async |epochs| {
-        let epoch = epochs.first().copied().unwrap_or_default();
+    gated_in(&app.db, &app.gates, &login.user.region, async |epoch| {
         app.db
             .write(&login.user.region, async |conn| {
                 users::recover(conn, &login, epoch, &left, &new, command, now).await
@@ -235,8 +235,7 @@ pub async fn recover(app: &App, username: &str, code: &str, password: &str) -> R
 pub async fn grant(db: &Db, username: &str, role: &str, city: &str) -> Result<Done, OpError> {
     let (key, now) = (username_key(username), Clock::default().now());
     let login = users::find_login(&db.here().await?, None, &key).await?.ok_or(Refusal::NoMatch)?;
-    gated(db, &Gates::default(), &[&login.user.region], async |epochs| {
-        let epoch = epochs.first().copied().unwrap_or_default();
+    gated_in(db, &Gates::default(), &login.user.region, async |epoch| {
         db.write(&login.user.region, async |conn| roles::grant(conn, &login.user, epoch, role, city, now).await).await
     })
     .await

@@ -1,7 +1,7 @@
 //! Loading a catalogue file: GLOBAL tables first, in one transaction that changes only
 //! what differs, then each region's gate and promo quotas at its own gateway.
 
-use super::{OpError, gated, gates::Gates};
+use super::{OpError, gated_in, gates::Gates};
 use crate::{
     clock::Clock,
     db::{Db, catalogue, gates, statement::Conn},
@@ -20,9 +20,8 @@ pub async fn load(db: &Db, file: &CatalogueFile, clock: &Clock) -> Result<usize,
     for region in &file.regions {
         db.write(&region.code, async |conn| gates::open(conn, &region.code, now).await).await?;
         for promo in &file.promo_codes {
-            let granted = promo.quotas.get(&region.code).copied().unwrap_or(0);
-            gated(db, &gates_seen, &[&region.code], async |epochs| {
-                let epoch = epochs.first().copied().unwrap_or_default();
+            let granted = promo.quota(&region.code);
+            gated_in(db, &gates_seen, &region.code, async |epoch| {
                 let put =
                     async |conn: &Conn| catalogue::put_quota(conn, &region.code, &promo.code, granted, epoch).await;
                 db.write(&region.code, put).await

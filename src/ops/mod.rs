@@ -89,6 +89,20 @@ pub async fn gated(
     }
 }
 
+/// The same for a write that touches one region only.
+pub async fn gated_in(
+    db: &Db,
+    gates: &Gates,
+    region: &RegionCode,
+    op: impl AsyncFn(i64) -> Result<Verdict, DbError>,
+) -> Result<Done, OpError> {
+    gated(db, gates, &[region], async |epochs| match epochs {
+        [epoch] => op(*epoch).await,
+        _ => Ok(Verdict::Gate),
+    })
+    .await
+}
+
 /// The same for a write of a signed-in person that touches home and `there`.
 pub async fn signed_write(
     app: &App,

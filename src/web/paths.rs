@@ -1,20 +1,12 @@
 //! Every URL we emit, as functions: used by handlers and tests; templates write the few
 //! fixed ones out.
 
-use uuid::Uuid;
-
-use crate::domain::{region::RegionCode, ride::RideRef, vehicle::VehicleRef};
+use crate::domain::{ride::RideRef, vehicle::VehicleRef};
 
 /// The list of vehicles of a city.
 #[must_use]
 pub fn vehicles(city: &str) -> String {
     format!("/vehicles?city={city}")
-}
-
-/// Where reserving a vehicle is posted to.
-#[must_use]
-pub fn reserve(region: &RegionCode, public_id: Uuid) -> String {
-    format!("/vehicles/{region}/{public_id}/reserve")
 }
 
 /// A ride's page.
