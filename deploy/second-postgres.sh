@@ -86,15 +86,16 @@ cp "$tls/server.crt" "$tls/server.key" "$home/"
 chmod 600 "$home/server.key"
 [ "$owner" = "$(id -un)" ] || chown "$owner" "$data" "$home/superuser" "$home/server.key" "$home/server.crt"
 
-# A port that is free now; PostgreSQL's own is left alone.
+# A port that is free now; PostgreSQL's own is left alone, and so are those that the system gives
+# to outgoing connections: the tests just ended have left many of them in use.
 port=
-for candidate in $(seq 54432 54499); do
+for candidate in $(seq 15432 15499); do
   if ! (exec 3<>"/dev/tcp/127.0.0.1/$candidate") 2>/dev/null; then
     port=$candidate
     break
   fi
 done
-[ -n "$port" ] || fail "no free port from 54432 to 54499"
+[ -n "$port" ] || fail "no free port from 15432 to 15499"
 
 say "Second PostgreSQL on port $port ($("$bin/postgres" --version))"
 (
