@@ -3,21 +3,28 @@
 
 use std::{
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{Config, Database},
     db::{
         Db, catalogue as catalogue_rows,
         error::{DbError, DbErrorKind},
+        health::Faults,
     },
     domain::{catalogue::Catalogue, region::RegionCode},
-    ops::{gates::Gates, passwords::Hasher, vehicles::Levels},
+    ops::{
+        gates::Gates,
+        passwords::Hasher,
+        vehicles::{LastLists, Levels},
+    },
     web::{limits::Limits, site::Site},
 };
 
@@ -41,7 +48,12 @@ pub struct App {
     pub site: Site,
     /// How dense the vehicles stand, as last seen.
     pub levels: Levels,
+    /// The last good lists, for regions that are silent.
+    pub last_lists: LastLists,
+    /// Version of the schema that it found.
+    pub schema_version: i32,
     catalogue: RwLock<Arc<Catalogue>>,
+    catalogue_seen: Mutex<DateTime<Utc>>,
     draining: AtomicBool,
 }
 
@@ -49,15 +61,28 @@ impl App {
     /// Connects, loads the catalogue and the gates. Fails with words when the database
     /// cannot be reached or has not been migrated.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, DbError> {
+        Self::start_with(config, clock, None).await
+    }
+
+    /// The same for tests that lose regions.
+    pub async fn start_with(config: Config, clock: Clock, faults: Option<Arc<Faults>>) -> Result<Self, DbError> {
         let bug = |detail: String| DbError::new(DbErrorKind::Bug, "start", detail);
         let here: RegionCode = config.region.parse().map_err(|error| bug(format!("MOVR_REGION: {error}")))?;
-        let db = Db::open(&config.database).await?;
+        let db = Db::open_with(&config.database, faults).await?;
         // First: a cold node takes seconds to prepare, and preparing has no deadline.
         db.warm().await?;
+        let schema_version = db.schema_version().await?;
         let catalogue = catalogue_rows::load(&db.here().await?).await?;
         let catalogue = catalogue.ok_or_else(|| bug("no catalogue yet: run movr migrate first".to_owned()))?;
         if catalogue.region(&here).is_none() {
             return Err(bug(format!("MOVR_REGION={here} is not a region of the catalogue")));
+        }
+        if let Some(unknown) = db.regions_with_nodes().find(|region| catalogue.region(region).is_none()) {
+            let variable = Database::region_variable(unknown);
+            return Err(bug(format!("{variable}: there is no region {unknown} in the catalogue")));
+        }
+        if let Some(gateway) = db.engine().gateway.as_deref().filter(|gateway| *gateway != here.as_str()) {
+            tracing::warn!(%here, gateway, "DATABASE_URL leads to a node of another region: every statement will cross");
         }
         let app = Self {
             hasher: Hasher::new(config.passwords),
@@ -65,8 +90,11 @@ impl App {
             limits: Limits::default(),
             site: Site::new(&config),
             levels: Levels::default(),
+            last_lists: LastLists::default(),
+            catalogue_seen: Mutex::new(clock.now()),
             catalogue: RwLock::new(Arc::new(catalogue)),
             draining: AtomicBool::new(false),
+            schema_version,
             here,
             db,
             clock,
@@ -90,7 +118,13 @@ impl App {
         {
             *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         }
+        *self.catalogue_seen.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
         Ok(())
+    }
+
+    /// When the copy in memory was last known to be that of the database.
+    pub fn catalogue_seen(&self) -> DateTime<Utc> {
+        *self.catalogue_seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reloads the catalogue for ever, every `MOVR_CATALOGUE_RELOAD_S`.

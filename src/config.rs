@@ -53,6 +53,8 @@ pub struct Config {
     pub workers: usize,
     /// Time between two readings of the catalogue.
     pub catalogue_reload: Duration,
+    /// Time between two looks at a region that answers.
+    pub watch: Duration,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
     /// After SIGTERM: time not ready but still serving.
@@ -214,10 +216,19 @@ impl Config {
             sign_in_floor: r.milliseconds("MOVR_SIGN_IN_FLOOR_MS", 0),
             workers: r.cores("MOVR_WORKERS"),
             catalogue_reload: r.seconds("MOVR_CATALOGUE_RELOAD_S"),
+            watch: r.milliseconds("MOVR_WATCH_MS", 100),
             max_body_bytes: r.number("MOVR_MAX_BODY_KIB", 1, 65_536) as usize * 1024,
             drain_delay: r.milliseconds("MOVR_DRAIN_DELAY_MS", 0),
             shutdown_timeout: r.milliseconds("MOVR_SHUTDOWN_TIMEOUT_MS", 0),
         };
+        if let Ok(own) = config.region.parse()
+            && config.database.region_urls().any(|(region, _)| region == own)
+        {
+            r.problem(
+                &Database::region_variable(&own),
+                "names the instance's own region, whose nodes are in DATABASE_URL",
+            );
+        }
         r.at_most("MOVR_STATEMENT_TIMEOUT_MS", config.database.statement_timeout, &config);
         r.at_most("MOVR_WRITE_TIMEOUT_MS", config.database.write_timeout, &config);
         r.finish(config)

@@ -12,6 +12,7 @@ use actix_web::{
 
 use crate::{
     app::App,
+    ops::watch,
     web::{frame, routes},
 };
 
@@ -46,7 +47,11 @@ pub fn start(app: App) -> std::io::Result<(Running, actix_web::dev::Server)> {
     let address = server.addrs().first().copied().unwrap_or(listen);
     let server = server.run();
     let app = data.into_inner();
-    let background = vec![tokio::spawn(Arc::clone(&app).keep_catalogue()), tokio::spawn(forget(Arc::clone(&app)))];
+    let background = vec![
+        actix_web::rt::spawn(Arc::clone(&app).keep_catalogue()),
+        actix_web::rt::spawn(forget(Arc::clone(&app))),
+        actix_web::rt::spawn(watch::watch(Arc::clone(&app))),
+    ];
     Ok((Running { address, app, handle: server.handle(), background }, server))
 }
 

@@ -73,10 +73,14 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     let endpoint = db::endpoint(&tools.database, tools.database.url.expose())?;
     let steps = db::migrate::run(&endpoint, &layout, args.plan).await?;
     if args.plan {
-        for step in &steps {
+        let catalogue = db::catalogue::plan(&file, Clock::default().now()).await?;
+        for step in steps.iter().chain(&catalogue) {
             println!("{};\n", step.trim_end().trim_end_matches(';'));
         }
-        println!("-- then the catalogue: {} regions, {} cities", file.regions.len(), file.cities.len());
+        println!(
+            "-- The last statement only when one before it changed something. Then each region's gate and promo quotas,"
+        );
+        println!("-- where they are missing or differ, under the epoch that the gate has by then.");
         return Ok(());
     }
     let db = Db::open(&tools.database).await?;

@@ -82,6 +82,7 @@ pub const VARS: &[Var] = &[
     value("MOVR_PASSWORD_THREADS", "cores", "Passwords hashed at the same time; the others wait."),
     value("MOVR_SIGN_IN_FLOOR_MS", "1000", "A failed sign-in answers after this many milliseconds, whatever the reason."),
     value("MOVR_CATALOGUE_RELOAD_S", "30", "Seconds between two readings of the catalogue."),
+    value("MOVR_WATCH_MS", "5000", "Milliseconds between two looks at a region that answers; a silent one is looked at every second."),
     value("MOVR_MAX_BODY_KIB", "64", "Largest request body, in KiB."),
     value("MOVR_DRAIN_DELAY_MS", "5000", "After SIGTERM: time not ready but still serving, in milliseconds, so that the balancer notices."),
     value("MOVR_SHUTDOWN_TIMEOUT_MS", "20000", "After that: time for the open requests to end, in milliseconds."),

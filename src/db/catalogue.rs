@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use tokio_postgres::types::ToSql;
 
 use super::{
     error::{DbError, DbErrorKind},
@@ -166,29 +167,54 @@ const BUMP: Statement = Statement::write(
 /// Puts every entry of `file` in its place, inside a transaction, and raises the version
 /// if anything differed. Returns how many entries changed.
 pub async fn put(conn: &Conn, file: &CatalogueFile, now: DateTime<Utc>) -> Result<usize, DbError> {
+    let send = async |statement: &'static Statement, params: &Params<'_>| Ok(conn.rows(statement, params).await?.len());
+    let changed = entries(&send, file).await?;
+    if changed > 0 || version(conn).await? == 0 {
+        send(&BUMP, &[&now]).await?;
+    }
+    Ok(changed)
+}
+
+/// The same as SQL text, for those who want to read it first.
+pub async fn plan(file: &CatalogueFile, now: DateTime<Utc>) -> Result<Vec<String>, DbError> {
+    let texts = std::cell::RefCell::new(Vec::new());
+    let send = async |statement: &'static Statement, params: &Params<'_>| {
+        texts.borrow_mut().push(super::literal::filled_in(statement.text, params));
+        Ok(1)
+    };
+    entries(&send, file).await?;
+    send(&BUMP, &[&now]).await?;
+    Ok(texts.into_inner())
+}
+
+type Params<'a> = [&'a (dyn ToSql + Sync)];
+
+/// Sends each entry of `file`; how many changed something.
+async fn entries(
+    send: &impl AsyncFn(&'static Statement, &Params<'_>) -> Result<usize, DbError>,
+    file: &CatalogueFile,
+) -> Result<usize, DbError> {
     let mut changed = 0;
     for (n, r) in (0_i64..).zip(&file.regions) {
         let (lat, lon) = (r.centre.lat(), r.centre.lon());
-        changed += conn.rows(&REGIONS, &[&r.code, &n, &r.name, &r.base_url, &lat, &lon, &r.jurisdiction]).await?.len();
+        changed += send(&REGIONS, &[&r.code, &n, &r.name, &r.base_url, &lat, &lon, &r.jurisdiction]).await?;
     }
     for p in &file.policies {
         let (to, backup) = (json!(p.move_to), json!(p.backup_regions));
-        changed += conn.rows(&POLICIES, &[&p.region, &to, &backup, &p.operator_export, &p.analytics]).await?.len();
+        changed += send(&POLICIES, &[&p.region, &to, &backup, &p.operator_export, &p.analytics]).await?;
     }
     for (n, c) in (0_i64..).zip(&file.cities) {
         let (lat, lon, area) = (c.centre.lat(), c.centre.lon(), json!(c.service_area));
         let (zone, currency) = (c.time_zone.name(), c.currency.as_str());
-        changed +=
-            conn.rows(&CITIES, &[&c.slug, &n, &c.region, &c.name, &lat, &lon, &zone, &currency, &area]).await?.len();
+        changed += send(&CITIES, &[&c.slug, &n, &c.region, &c.name, &lat, &lon, &zone, &currency, &area]).await?;
     }
     for (n, t) in (0_i64..).zip(&file.vehicle_types) {
-        changed +=
-            conn.rows(&TYPES, &[&t.slug, &n, &t.name, &t.form_factor, &t.propulsion, &t.max_range_m]).await?.len();
+        changed += send(&TYPES, &[&t.slug, &n, &t.name, &t.form_factor, &t.propulsion, &t.max_range_m]).await?;
     }
     for t in &file.tariffs {
         let prices: [&i64; 3] = [&t.unlock_minor, &t.per_minute_minor, &t.out_of_area_fee_minor];
         let [unlock, minute, fee] = prices;
-        changed += conn.rows(&TARIFFS, &[&t.city, &t.vehicle_type, &t.valid_from, unlock, minute, fee]).await?.len();
+        changed += send(&TARIFFS, &[&t.city, &t.vehicle_type, &t.valid_from, unlock, minute, fee]).await?;
     }
     for p in &file.promo_codes {
         let (percent, amount, currency) = match p.discount {
@@ -196,27 +222,22 @@ pub async fn put(conn: &Conn, file: &CatalogueFile, now: DateTime<Utc>) -> Resul
             PromoKind::Amount { amount_minor, currency } => (None, Some(amount_minor), Some(currency.as_str())),
         };
         let (cities, quotas) = (json!(p.cities), json!(p.quotas));
-        changed += conn
-            .rows(
-                &PROMOS,
-                &[
-                    &p.code,
-                    &percent,
-                    &amount,
-                    &currency,
-                    &cities,
-                    &quotas,
-                    &p.per_rider_limit,
-                    &p.total_limit,
-                    &p.valid_from,
-                    &p.valid_until,
-                ],
-            )
-            .await?
-            .len();
-    }
-    if changed > 0 || version(conn).await? == 0 {
-        conn.rows(&BUMP, &[&now]).await?;
+        changed += send(
+            &PROMOS,
+            &[
+                &p.code,
+                &percent,
+                &amount,
+                &currency,
+                &cities,
+                &quotas,
+                &p.per_rider_limit,
+                &p.total_limit,
+                &p.valid_from,
+                &p.valid_until,
+            ],
+        )
+        .await?;
     }
     Ok(changed)
 }

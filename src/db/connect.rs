@@ -188,6 +188,12 @@ impl Endpoint {
         self
     }
 
+    /// How many nodes there are to try.
+    #[must_use]
+    pub fn hosts(&self) -> usize {
+        self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1)
+    }
+
     /// The nodes and the database, without user and password, for logs and messages.
     #[must_use]
     pub fn describe(&self) -> String {

@@ -15,6 +15,8 @@ pub struct Engine {
     pub cockroach: bool,
     /// The database has regions, so tables have localities.
     pub regions: bool,
+    /// Region of the node that answered, where nodes have one.
+    pub gateway: Option<String>,
 }
 
 impl Engine {
@@ -26,7 +28,8 @@ impl Engine {
             let of_database = "SELECT count(*)::TEXT FROM [SHOW REGIONS FROM DATABASE]";
             text(client, of_database).await.is_ok_and(|count| count != "0")
         };
-        Ok(Self { version, cockroach, regions })
+        let gateway = if cockroach { text(client, "SELECT gateway_region()::TEXT").await.ok() } else { None };
+        Ok(Self { version, cockroach, regions, gateway: gateway.filter(|region| !region.is_empty()) })
     }
 
     /// Statements that every new session runs, each by itself; those marked optional

@@ -5,14 +5,17 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use tokio_postgres::error::SqlState;
+
+use crate::domain::region::RegionCode;
 
 /// Why a statement or a connection failed, as far as the program can act on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DbErrorKind {
     /// No node answers, the pool is exhausted, or the connection was lost before anything was sent.
     Unavailable,
-    /// The deadline passed and nothing was written.
+    /// The deadline passed, or the rows cannot be reached, and nothing was written.
     Timeout,
     /// A serialization failure or deadlock: nothing was written, try again.
     Contention,
@@ -40,6 +43,8 @@ pub struct DbError {
     pub kind: DbErrorKind,
     /// Name of the statement, or of the step (`connect`, `begin`, `commit`).
     pub statement: &'static str,
+    /// The region that does not answer, and since when, if that is why.
+    pub silent: Option<(RegionCode, DateTime<Utc>)>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
     detail: String,
 }
@@ -48,7 +53,7 @@ impl DbError {
     /// An error of our own making, with words for the log.
     #[must_use]
     pub fn new(kind: DbErrorKind, statement: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind, statement, cause: None, detail: detail.into() }
+        Self { kind, statement, silent: None, cause: None, detail: detail.into() }
     }
 
     /// Translates the driver's error; `wrote` says that a write was under way, so that
@@ -69,7 +74,26 @@ impl DbError {
             None if lost(&error) => (DbErrorKind::Unavailable, "connection lost".to_owned()),
             None => (DbErrorKind::Bug, super::connect::explain(&error)),
         };
-        Self { kind, statement, cause: Some(Box::new(error)), detail }
+        Self { kind, statement, silent: None, cause: Some(Box::new(error)), detail }
+    }
+
+    /// The same, because of a region that does not answer.
+    #[must_use]
+    pub(super) fn with_silent(self, silent: (RegionCode, DateTime<Utc>)) -> Self {
+        Self { silent: Some(silent), ..self }
+    }
+
+    /// Whether the rows could not be had just now, by nobody's fault of asking.
+    #[must_use]
+    pub fn unreachable(&self) -> bool {
+        matches!(self.kind, DbErrorKind::Unavailable | DbErrorKind::Timeout)
+    }
+
+    /// Whether the rows did not answer in time, as opposed to a node or connection that
+    /// was lost, or rows that somebody else has locked.
+    pub(super) fn no_answer(&self) -> bool {
+        let slow = matches!(self.kind, DbErrorKind::Timeout | DbErrorKind::Ambiguous);
+        slow && (self.cause.is_none() || matches!(self.sqlstate(), Some("57014" | "XXUUU")))
     }
 
     /// The SQLSTATE, if the server gave one.
@@ -101,9 +125,7 @@ fn kind_of(code: &SqlState, constraint: &str, message: &str) -> DbErrorKind {
         "0A000" if message.contains("cached plan") => DbErrorKind::StalePlan,
         "53200" | "53300" | "53400" | "57P01" | "57P02" | "57P03" | "58C00" | "58C01" => DbErrorKind::Unavailable,
         // A range that lost its quorum, which CockroachDB reports without a code of its own.
-        "XXUUU" if message.contains("replica unavailable") || message.contains("lost quorum") => {
-            DbErrorKind::Unavailable
-        }
+        "XXUUU" if message.contains("replica unavailable") || message.contains("lost quorum") => DbErrorKind::Timeout,
         other if other.starts_with("08") => DbErrorKind::Unavailable,
         _ => DbErrorKind::Bug,
     }

@@ -1,11 +1,11 @@
-//! The database: a pool for each region (here's own nodes, and small ones for the
-//! others when their URLs are given), and the tables, one file a family. `Db::at`
-//! picks the gateway by the region a statement names. May use `domain`; nothing here
-//! decides anything. What may be said in SQL stands in the README.
+//! The database: pools to each region's nodes (here's own, and small ones to the others
+//! when their URLs are given), and the tables, one file a family. `Db::at` picks the
+//! gateway by the region a statement names, and the next nearest nodes when that one
+//! cannot be reached. May use `domain`; nothing here decides anything.
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use chrono::{DateTime, Utc};
 use tokio_postgres::types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
 
 use crate::{
@@ -15,6 +15,8 @@ use crate::{
 use connect::Endpoint;
 use engine::Engine;
 use error::{DbError, DbErrorKind};
+use health::{Faults, Health};
+use nodes::{NoConnection, Nodes, Use};
 use statement::{Conn, Statement};
 
 pub mod catalogue;
@@ -22,8 +24,11 @@ pub mod connect;
 pub mod engine;
 pub mod error;
 pub mod gates;
+pub mod health;
 pub mod home;
+mod literal;
 pub mod migrate;
+mod nodes;
 pub mod positions;
 pub mod reservations;
 pub mod rides;
@@ -58,22 +63,31 @@ pub fn all_statements() -> Vec<&'static Statement> {
     .concat()
 }
 
-/// The connections to one region's nodes.
-struct Pools {
-    /// For statements that only read.
-    readers: Pool,
-    /// For writes and transactions. The same pool on CockroachDB. On PostgreSQL readers
-    /// are read-only sessions at repeatable read: each of their statements is a
-    /// transaction of its own and sees one snapshot either way, but a serializable one
-    /// leaves a lock for each row it read, and may be cancelled for a writer's sake.
-    writers: Pool,
-}
+/// Every statement that a page sends, prepared before a page needs it.
+const HOT: [&[&Statement]; 9] = [
+    catalogue::ALL,
+    sessions::ALL,
+    users::ALL,
+    vehicles::ALL,
+    rides::ALL,
+    reservations::ALL,
+    positions::ALL,
+    gates::ALL,
+    home::ALL,
+];
+
+/// Connections that are kept prepared in each pool.
+const WARM: usize = 2;
+
+/// How long a look at a region or at nodes may take.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The pools of one instance.
 pub struct Db {
-    here: Pools,
-    others: HashMap<RegionCode, Pools>,
+    /// The instance's own nodes first, then the other regions'.
+    nodes: Vec<Nodes>,
     engine: Engine,
+    health: Arc<Health>,
     read_deadline: Duration,
     write_deadline: Duration,
 }
@@ -82,16 +96,24 @@ impl Db {
     /// Connects once to learn the engine, then builds the pools. Fails, with words,
     /// when no node answers.
     pub async fn open(config: &Database) -> Result<Self, DbError> {
-        let endpoint = endpoint(config, config.url.expose())?;
-        let engine = Engine::ask(&connect_once(&endpoint).await?).await?;
-        let here = pools(config, &endpoint, &engine, config.pool_size)?;
-        let mut others = HashMap::new();
+        Self::open_with(config, None).await
+    }
+
+    /// The same for tests that lose regions.
+    pub async fn open_with(config: &Database, faults: Option<Arc<Faults>>) -> Result<Self, DbError> {
+        let mut endpoints = vec![(None, endpoint(config, config.url.expose())?)];
         for (region, url) in config.region_urls() {
-            // Few connections: they carry only what names another region.
-            let size = (config.pool_size / 4).max(2);
-            others.insert(region, pools(config, &self::endpoint(config, url)?, &engine, size)?);
+            endpoints.push((Some(region), endpoint(config, url)?));
         }
-        Ok(Self { here, others, engine, read_deadline: config.statement_timeout, write_deadline: config.write_timeout })
+        let engine = ask(&endpoints).await?;
+        let mut nodes = Vec::with_capacity(endpoints.len());
+        for (region, endpoint) in endpoints {
+            // Few connections to the others: they carry only what names another region.
+            let size = if region.is_none() { config.pool_size } else { (config.pool_size / 4).max(2) };
+            nodes.push(Nodes::new(config, region, &endpoint, &engine, size)?);
+        }
+        let (read_deadline, write_deadline) = (config.statement_timeout, config.write_timeout);
+        Ok(Self { nodes, engine, health: Arc::new(Health::new(faults)), read_deadline, write_deadline })
     }
 
     /// What the server is and can do.
@@ -100,85 +122,157 @@ impl Db {
         &self.engine
     }
 
+    /// What is known of the regions.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// The regions whose own nodes are known.
+    pub fn regions_with_nodes(&self) -> impl Iterator<Item = &RegionCode> {
+        self.nodes.iter().filter_map(|nodes| nodes.region.as_ref())
+    }
+
     /// A connection for reading at a gateway of `region`: its own nodes when their URL is
-    /// configured, otherwise the nodes of this instance.
+    /// configured, otherwise the nodes of this instance; when they cannot be reached,
+    /// the nearest of the others.
     pub async fn at(&self, region: &RegionCode) -> Result<Conn, DbError> {
-        self.checkout(&self.pools(region).readers).await
+        self.checkout(Some(region), Use::Read).await
     }
 
     /// A connection for reading at this instance's own nodes, for GLOBAL tables.
     pub async fn here(&self) -> Result<Conn, DbError> {
-        self.checkout(&self.here.readers).await
+        self.checkout(None, Use::Read).await
     }
 
     /// A connection for writing; only `write` and `txn` use it.
     async fn writer(&self, region: &RegionCode) -> Result<Conn, DbError> {
-        self.checkout(&self.pools(region).writers).await
+        self.checkout(Some(region), Use::Write).await
     }
 
-    fn pools(&self, region: &RegionCode) -> &Pools {
-        self.others.get(region).unwrap_or(&self.here)
+    /// A connection for asking whether `region` answers, silent or not, within a second.
+    pub async fn probe(&self, region: &RegionCode) -> Result<Conn, DbError> {
+        let conn = self.checkout(Some(region), Use::Probe).await?.asking_silent(LOOK);
+        for statement in gates::ALL.iter().filter(|statement| !statement.writes) {
+            conn.prepare(statement).await?;
+        }
+        Ok(conn)
     }
 
-    async fn checkout(&self, pool: &Pool) -> Result<Conn, DbError> {
-        let object = pool.get().await.map_err(|error| {
-            let detail = match error {
-                deadpool_postgres::PoolError::Backend(error) => connect::explain(&error),
-                deadpool_postgres::PoolError::Timeout(_) => "no free connection in time".to_owned(),
-                other => other.to_string(),
-            };
-            DbError::new(DbErrorKind::Unavailable, "connect", detail)
-        })?;
-        Ok(Conn::new(object, self.read_deadline, self.write_deadline))
+    /// Where statements for `region` go, best first.
+    fn route(&self, region: Option<&RegionCode>) -> Vec<&Nodes> {
+        let mut route: Vec<&Nodes> = self.nodes.iter().collect();
+        // Stable: own nodes stay before those whose distance is not known yet.
+        route.sort_by_key(|nodes| match &nodes.region {
+            of if of.is_some() && of.as_ref() == region => (0, Duration::ZERO),
+            None => (1, Duration::ZERO),
+            Some(other) => (2, self.health.of(other).round_trip.unwrap_or(Duration::MAX)),
+        });
+        route
     }
 
-    /// Opens two connections to each pool and prepares every statement of the pages on
-    /// them: the first statement on a cold node costs seconds.
-    pub async fn warm(&self) -> Result<(), DbError> {
-        let hot = [
-            catalogue::ALL,
-            sessions::ALL,
-            users::ALL,
-            vehicles::ALL,
-            rides::ALL,
-            reservations::ALL,
-            positions::ALL,
-            gates::ALL,
-            home::ALL,
-        ]
-        .concat();
-        for pools in std::iter::once(&self.here).chain(self.others.values()) {
-            for pool in [&pools.readers, &pools.writers] {
-                let conns = [self.checkout(pool).await?, self.checkout(pool).await?];
-                for conn in &conns {
-                    futures_util::future::try_join_all(hot.iter().map(|statement| conn.prepare(statement))).await?;
+    async fn checkout(&self, region: Option<&RegionCode>, wanted: Use) -> Result<Conn, DbError> {
+        if let Some(region) = region.filter(|_| wanted != Use::Probe)
+            && let Some(since) = self.health.silent(region)
+        {
+            let silent = DbError::new(DbErrorKind::Unavailable, "connect", format!("{region} is silent"));
+            return Err(silent.with_silent((region.clone(), since)));
+        }
+        let mut refused = None;
+        let mut route = self.route(region);
+        if route.iter().any(|nodes| !nodes.resting()) {
+            route.retain(|nodes| !nodes.resting());
+        }
+        for nodes in route {
+            match nodes.take(wanted).await {
+                Ok(object) => {
+                    let deadlines = (self.read_deadline, self.write_deadline);
+                    return Ok(Conn::new(object, deadlines, Arc::clone(&self.health)));
+                }
+                Err(NoConnection::Busy(error)) => return Err(error),
+                Err(NoConnection::Nodes(error)) => {
+                    self.health.doubt();
+                    refused = refused.or(Some(error));
                 }
             }
         }
-        Ok(())
+        Err(refused.unwrap_or_else(|| DbError::new(DbErrorKind::Unavailable, "connect", "no nodes")))
+    }
+
+    /// Version of the schema that the database has.
+    pub async fn schema_version(&self) -> Result<i32, DbError> {
+        migrate::version_of(self.here().await?.client()?).await
+    }
+
+    /// Opens two connections to each pool and prepares every statement of the pages on
+    /// them: the first statement on a cold node costs seconds. Nodes that cannot be
+    /// reached rest; fails when none can.
+    pub async fn warm(&self) -> Result<(), DbError> {
+        let warmed = futures_util::future::join_all(self.nodes.iter().map(Nodes::warm)).await;
+        let mut failures = Vec::new();
+        for (nodes, warmed) in self.nodes.iter().zip(warmed) {
+            if let Err(error) = warmed {
+                tracing::warn!(%error, region = nodes.name(), "nodes could not be made ready");
+                failures.push(error);
+            }
+        }
+        if failures.len() < self.nodes.len() { Ok(()) } else { failures.pop().map_or(Ok(()), Err) }
+    }
+
+    /// Tries resting nodes again, and keeps the connections to the others young and
+    /// prepared. Whether all nodes are reached.
+    pub async fn tend(&self) -> bool {
+        let tend = async |nodes: &Nodes| {
+            let was = nodes.resting();
+            nodes.retire();
+            match nodes.warm().await {
+                Ok(()) if was => tracing::warn!(region = nodes.name(), "the nodes are reached again"),
+                Err(error) if !was => tracing::warn!(region = nodes.name(), %error, "the nodes cannot be reached"),
+                _ => {}
+            }
+        };
+        futures_util::future::join_all(self.nodes.iter().map(tend)).await;
+        !self.nodes.iter().any(Nodes::resting)
+    }
+
+    /// Reads rows of a region that is silent, as they were at `at`, from the replicas
+    /// nearest to here. Only where the engine keeps such replicas.
+    pub async fn read_as_of<T>(
+        &self,
+        at: DateTime<Utc>,
+        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        if !self.engine.regions {
+            return Err(DbError::new(DbErrorKind::Unavailable, "as of", "this engine has no replicas of the past"));
+        }
+        let conn = self.here().await?.asking_silent(LOOK);
+        conn.spoil(true); // closed, and so rolled back, if this future is dropped
+        // No placeholder may stand there (crdb#30955); the text is a time of our own making.
+        let begin = format!("BEGIN AS OF SYSTEM TIME '{}'", at.format("%Y-%m-%d %H:%M:%S%.6f"));
+        conn.control("begin", &begin).await?;
+        let value = op(&conn).await?;
+        conn.control("rollback", "ROLLBACK").await?;
+        conn.spoil(false);
+        Ok(value)
     }
 
     /// Closes the pools: no new connection is handed out.
     pub fn close(&self) {
-        for pools in std::iter::once(&self.here).chain(self.others.values()) {
-            pools.readers.close();
-            pools.writers.close();
-        }
+        self.nodes.iter().for_each(Nodes::close);
     }
 }
 
-/// `size` connections altogether: shared on CockroachDB, divided on PostgreSQL.
-fn pools(config: &Database, endpoint: &Endpoint, engine: &Engine, size: usize) -> Result<Pools, DbError> {
-    if engine.cockroach {
-        let both = pool(config, endpoint, engine, size)?;
-        return Ok(Pools { readers: both.clone(), writers: both });
+/// The engine, asked of the first nodes that answer.
+async fn ask(endpoints: &[(Option<RegionCode>, Endpoint)]) -> Result<Engine, DbError> {
+    let mut first = None;
+    for (_, endpoint) in endpoints {
+        let asked = async { Engine::ask(&connect_once(endpoint).await?).await };
+        match asked.await {
+            Ok(engine) => return Ok(engine),
+            Err(error) => first = first.or(Some(error)),
+        }
     }
-    let half = (size / 2).max(2);
-    let mut reading = endpoint.clone();
-    reading
-        .with_session(&[("default_transaction_read_only", "on"), ("default_transaction_isolation", "repeatable read")]);
-    let readers = pool(config, &reading, engine, size.saturating_sub(half).max(2))?;
-    Ok(Pools { readers, writers: pool(config, endpoint, engine, half)? })
+    Err(first.unwrap_or_else(|| DbError::new(DbErrorKind::Bug, "connect", "no URL")))
 }
 
 /// The nodes of `url` with the session settings every connection of ours has.
@@ -199,44 +293,6 @@ pub async fn connect_once(endpoint: &Endpoint) -> Result<tokio_postgres::Client,
         let detail = format!("{}: {}", endpoint.describe(), connect::explain(&error));
         DbError::new(DbErrorKind::Unavailable, "connect", detail)
     })
-}
-
-fn pool(config: &Database, endpoint: &Endpoint, engine: &Engine, size: usize) -> Result<Pool, DbError> {
-    let manager = Manager::from_config(
-        endpoint.config.clone(),
-        endpoint.tls.clone(),
-        ManagerConfig { recycling_method: RecyclingMethod::Fast },
-    );
-    let settings = engine.session_settings();
-    let prepare = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
-        Box::pin(async move {
-            for setting in settings {
-                match client.batch_execute(setting).await {
-                    Err(error) if error.code().is_none() => return Err(HookError::Backend(error)),
-                    // Done, or a setting that this version does not know.
-                    _ => {}
-                }
-            }
-            Ok(())
-        })
-    });
-    let lifetime = config.pool_lifetime;
-    let retire = Hook::sync_fn(move |_, metrics: &deadpool_postgres::Metrics| {
-        // Up to ten per cent early, so that connections made together do not leave together.
-        if metrics.age() > lifetime.mul_f64(rand::random_range(0.9..=1.0)) {
-            return Err(HookError::message("connection reached its lifetime"));
-        }
-        Ok(())
-    });
-    Pool::builder(manager)
-        .max_size(size)
-        .runtime(Runtime::Tokio1)
-        .wait_timeout(Some(config.statement_timeout))
-        .create_timeout(Some(config.connect_timeout))
-        .post_create(prepare)
-        .pre_recycle(retire)
-        .build()
-        .map_err(|error| DbError::new(DbErrorKind::Bug, "connect", error.to_string()))
 }
 
 impl ToSql for RegionCode {

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -18,8 +18,10 @@ use tokio_postgres::types::{ToSql, Type, private::BytesMut};
 
 use super::{
     error::{DbError, DbErrorKind},
+    health::Health,
     row::Row,
 };
+use crate::domain::region::RegionCode;
 
 /// Which regions a statement may touch: the consistency contract, in code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,28 @@ impl Statement {
     pub const fn write(name: &'static str, reach: Reach, text: &'static str) -> Self {
         Self { name, text, reach, writes: true, regions: region_parameters(text) }
     }
+
+    /// The regions bound to its parameters, each once.
+    fn bound(&self, params: &[&(dyn ToSql + Sync)]) -> Vec<RegionCode> {
+        let mut bound = Vec::new();
+        for (index, param) in params.iter().enumerate().take(64) {
+            if self.regions & (1 << index) != 0 {
+                let mut bytes = BytesMut::new();
+                if param.to_sql_checked(&Type::TEXT, &mut bytes).is_ok()
+                    && let Some(region) = std::str::from_utf8(&bytes).ok().and_then(|code| code.parse().ok())
+                    && !bound.contains(&region)
+                {
+                    bound.push(region);
+                }
+            }
+        }
+        bound
+    }
+
+    /// Whether it touches regions that no parameter names.
+    fn everywhere(&self) -> bool {
+        matches!(self.reach, Reach::AllRegions { .. })
+    }
 }
 
 #[allow(clippy::indexing_slicing, reason = "evaluated while compiling: a slip is a compile error")]
@@ -105,7 +129,8 @@ pub struct Meter {
     rows: AtomicU64,
     busy_us: AtomicU64,
     since: Mutex<Option<Instant>>,
-    regions: Mutex<BTreeSet<String>>,
+    regions: Mutex<BTreeSet<RegionCode>>,
+    everywhere: AtomicBool,
     names: Mutex<Vec<&'static str>>,
 }
 
@@ -123,7 +148,9 @@ pub struct Figures {
     /// Time with at least one statement under way.
     pub busy: Duration,
     /// Regions bound to the parameters that were sent.
-    pub regions: Vec<String>,
+    pub regions: Vec<RegionCode>,
+    /// A statement was sent that asks all regions.
+    pub everywhere: bool,
     /// Names of the statements, in the order sent.
     pub names: Vec<&'static str>,
 }
@@ -143,6 +170,7 @@ impl Meter {
             rows: self.rows.load(Ordering::Relaxed),
             busy: Duration::from_micros(self.busy_us.load(Ordering::Relaxed)),
             regions: lock(&self.regions).iter().cloned().collect(),
+            everywhere: self.everywhere.load(Ordering::Relaxed),
             names: lock(&self.names).clone(),
         }
     }
@@ -174,22 +202,12 @@ impl Meter {
         }
     }
 
-    fn sent(&self, statement: &Statement, params: &[&(dyn ToSql + Sync)]) {
+    fn sent(&self, statement: &Statement, bound: &[RegionCode]) {
         self.statements.fetch_add(1, Ordering::Relaxed);
         self.waiting();
         lock(&self.names).push(statement.name);
-        let mut regions = lock(&self.regions);
-        for (index, param) in params.iter().enumerate().take(64) {
-            if statement.regions & (1 << index) != 0 {
-                let mut bytes = BytesMut::new();
-                if param.to_sql_checked(&Type::TEXT, &mut bytes).is_ok()
-                    && let Ok(code) = std::str::from_utf8(&bytes)
-                    && !regions.contains(code)
-                {
-                    regions.insert(code.to_owned());
-                }
-            }
-        }
+        lock(&self.regions).extend(bound.iter().cloned());
+        self.everywhere.fetch_or(statement.everywhere(), Ordering::Relaxed);
     }
 
     fn answered(&self, rows: usize) {
@@ -213,12 +231,22 @@ pub struct Conn {
     object: Option<Object>,
     read_deadline: Duration,
     write_deadline: Duration,
-    spoiled: std::sync::atomic::AtomicBool,
+    health: Arc<Health>,
+    asks_silent: bool,
+    spoiled: AtomicBool,
 }
 
 impl Conn {
-    pub(super) fn new(object: Object, read_deadline: Duration, write_deadline: Duration) -> Self {
-        Self { object: Some(object), read_deadline, write_deadline, spoiled: false.into() }
+    pub(super) fn new(object: Object, deadlines: (Duration, Duration), health: Arc<Health>) -> Self {
+        let (read_deadline, write_deadline) = deadlines;
+        Self { object: Some(object), read_deadline, write_deadline, health, asks_silent: false, spoiled: false.into() }
+    }
+
+    /// The same connection for those who want to know whether a silent region answers, or
+    /// have reason to think that its replicas here do; `deadline` is how long they wait.
+    pub(super) fn asking_silent(mut self, deadline: Duration) -> Self {
+        (self.asks_silent, self.read_deadline) = (true, deadline);
+        self
     }
 
     /// Marks the connection so that it is closed when dropped, or takes the mark back.
@@ -258,15 +286,41 @@ impl Conn {
     }
 
     async fn send(&self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DbError> {
-        let client = self.client()?;
-        let _ = METER.try_with(|meter| meter.sent(statement, params));
+        let (client, bound, everywhere) = (self.client()?, statement.bound(params), statement.everywhere());
+        if !self.asks_silent
+            && let Some(silent) = self.health.silent_among(&bound, everywhere)
+        {
+            let refused = DbError::new(DbErrorKind::Unavailable, statement.name, format!("{} is silent", silent.0));
+            return Err(refused.with_silent(silent));
+        }
+        let _ = METER.try_with(|meter| meter.sent(statement, &bound));
         let answer = self.bounded(statement.name, statement.writes, async {
+            self.health.suffer(&bound, everywhere).await;
             let prepared = client.prepare_cached(statement.text).await.map_err(|error| (error, false))?;
             client.query(&prepared, params).await.map_err(|error| (error, statement.writes))
         });
         let answer = answer.await;
         let _ = METER.try_with(|meter| meter.answered(answer.as_ref().map_or(0, Vec::len)));
-        Ok(answer?.into_iter().map(|row| Row::new(statement.name, row)).collect())
+        match answer {
+            Ok(rows) => Ok(rows.into_iter().map(|row| Row::new(statement.name, row)).collect()),
+            Err(error) => Err(self.blame(error, &bound)),
+        }
+    }
+
+    /// When no answer came in time, the regions that were asked count as silent until
+    /// the watch, which looks at once, finds that they answer.
+    fn blame(&self, error: DbError, bound: &[RegionCode]) -> DbError {
+        if !error.no_answer() || self.asks_silent {
+            return error;
+        }
+        self.health.doubt();
+        for region in bound {
+            self.health.failed(region);
+        }
+        match self.health.silent_among(bound, false) {
+            Some(silent) => error.with_silent(silent),
+            None => error,
+        }
     }
 
     /// Sends a statement that returns at most one row.

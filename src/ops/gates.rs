@@ -12,6 +12,7 @@ use crate::{
         Db,
         error::{DbError, DbErrorKind},
         gates::{self, Gate},
+        statement::Conn,
     },
     domain::{refusal::Refusal, region::RegionCode},
 };
@@ -34,11 +35,22 @@ impl Gates {
 
     /// The gate of `region` as the database has it now.
     pub async fn reload(&self, db: &Db, region: &RegionCode) -> Result<Gate, DbError> {
+        self.reload_by(&db.at(region).await?, region).await
+    }
+
+    /// The same over a connection that is there already.
+    pub async fn reload_by(&self, conn: &Conn, region: &RegionCode) -> Result<Gate, DbError> {
         let missing =
             || DbError::new(DbErrorKind::Bug, "gates.find", format!("region {region} has no gate: run movr migrate"));
-        let gate = gates::find(&db.at(region).await?, region).await?.ok_or_else(missing)?;
+        let gate = gates::find(conn, region).await?.ok_or_else(missing)?;
         self.known.write().unwrap_or_else(PoisonError::into_inner).insert(region.clone(), gate.clone());
         Ok(gate)
+    }
+
+    /// The gate of `region` as last seen, without asking.
+    #[must_use]
+    pub fn last_seen(&self, region: &RegionCode) -> Option<Gate> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(region).cloned()
     }
 
     /// Reads the gates again and refuses if one of them is closed.

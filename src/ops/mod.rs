@@ -23,6 +23,7 @@ pub mod rides;
 pub mod sample;
 pub mod vehicles;
 pub mod verify;
+pub mod watch;
 
 /// Why something was not done.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
 use super::{Done, OpError, signed_write};
@@ -19,7 +19,8 @@ use crate::{
         verdict::Signed,
     },
     domain::{
-        geo::{Level, block_ranges, cell, level_for_radius, retry_level},
+        geo::{Level, Point, block_ranges, cell, level_for_radius, retry_level},
+        region::RegionCode,
         vehicle::{PublicVehicle, RESERVATION_MINUTES, VehicleRef},
     },
 };
@@ -74,6 +75,98 @@ pub async fn nearest(app: &App, conn: &Conn, search: &Search<'_>) -> Result<Vec<
         app.levels.put(around, next);
     }
     Ok(found)
+}
+
+/// The last good list of each city, nearest to its centre, kept for the time when its
+/// region is silent. Bounded by the cities of the catalogue.
+#[derive(Debug, Default)]
+pub struct LastLists {
+    known: RwLock<HashMap<String, Kept>>,
+    /// When replicas of the past last failed us; they are not asked at every page.
+    no_replica: RwLock<Option<DateTime<Utc>>>,
+}
+
+/// When a list was true, and what it said.
+type Kept = (DateTime<Utc>, Vec<Nearby>);
+
+/// A list of some time ago.
+#[derive(Debug)]
+pub struct StaleList {
+    /// When it was true.
+    pub as_of: DateTime<Utc>,
+    /// Where it comes from: `replica` or `memory`.
+    pub source: &'static str,
+    /// The vehicles, nearest first.
+    pub near: Vec<Nearby>,
+}
+
+/// A list in memory is renewed when it is older than this.
+const RENEW: Duration = Duration::seconds(1);
+/// Replicas elsewhere know the past up to about 4.2 s before the region fell silent
+/// (`follower_read_timestamp()`); later than that they would have to ask it.
+const REPLICA_LAG: Duration = Duration::seconds(5);
+
+impl LastLists {
+    /// Keeps the list of `search` if it is one that serves everybody.
+    pub fn keep(&self, search: &Search<'_>, centre: Point, near: &[Nearby]) {
+        if search.kind.is_some() || search.battery > 0 || search.point != centre {
+            return;
+        }
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if known.get(search.city).is_some_and(|(at, _)| search.now - *at < RENEW) {
+            return;
+        }
+        drop(known);
+        // What one person has reserved is nobody else's business.
+        let free = near.iter().filter(|vehicle| vehicle.reserved_until.is_none()).cloned().collect();
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(search.city.to_owned(), (search.now, free));
+    }
+
+    /// How old a list of a silent region would be, and where it would come from.
+    #[must_use]
+    pub fn would_show(&self, app: &App, region: &RegionCode) -> (Option<DateTime<Utc>>, &'static str) {
+        if app.db.engine().regions
+            && let Some(good_at) = app.db.health().of(region).good_at
+        {
+            return (Some(good_at - REPLICA_LAG), "replica");
+        }
+        let (catalogue, known) = (app.catalogue(), self.known.read().unwrap_or_else(PoisonError::into_inner));
+        let newest =
+            catalogue.cities_of(region).filter_map(|city| known.get(&city.slug)).map(|(as_of, _)| *as_of).max();
+        (newest, if newest.is_some() { "memory" } else { "none" })
+    }
+
+    fn find(&self, search: &Search<'_>) -> Option<StaleList> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let (as_of, near) = known.get(search.city)?;
+        let fits = |v: &&Nearby| v.battery >= search.battery && search.kind.is_none_or(|kind| v.kind == kind);
+        let from_here = |v: &Nearby| Nearby { distance_m: v.at.distance_m(search.point), ..v.clone() };
+        let mut near: Vec<Nearby> = near.iter().filter(fits).map(from_here).collect();
+        near.sort_by(|a, b| a.distance_m.total_cmp(&b.distance_m));
+        Some(StaleList { as_of: *as_of, source: "memory", near })
+    }
+}
+
+/// The list while the city's region does not answer: from a replica near here, as of
+/// the time when the region was last known good; else the last good one in memory.
+pub async fn nearest_stale(app: &App, search: &Search<'_>) -> Option<StaleList> {
+    let failed = *app.last_lists.no_replica.read().unwrap_or_else(PoisonError::into_inner);
+    if app.db.engine().regions
+        && let Some(good_at) = app.db.health().of(search.region).good_at
+        && failed.is_none_or(|failed| search.now - failed > REPLICA_LAG)
+    {
+        let as_of = good_at - REPLICA_LAG;
+        let then = Search { now: as_of, rider: None, ..search.clone() };
+        match app.db.read_as_of(as_of, async |conn| nearest(app, conn, &then).await).await {
+            Ok(near) => return Some(StaleList { as_of, source: "replica", near }),
+            Err(error) => {
+                tracing::warn!(%error, region = %search.region, "no replica near here answers for the silent region");
+                *app.last_lists.no_replica.write().unwrap_or_else(PoisonError::into_inner) = Some(search.now);
+            }
+        }
+    }
+    app.last_lists.find(search)
 }
 
 /// Reserves a vehicle for ten minutes. City and type are what the page said of it.

@@ -64,6 +64,16 @@ pub fn time(at: DateTime<Utc>, zone: Tz) -> TimeView {
     }
 }
 
+/// A length of time gone by, as in "12 s ago", "3 min ago" or "2 h ago".
+#[must_use]
+pub fn ago(gone: chrono::Duration) -> String {
+    match gone.num_seconds().max(0) {
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds => format!("{} h ago", seconds / 3600),
+    }
+}
+
 /// A distance as in "120 m" or "2.1 km".
 #[must_use]
 pub fn distance(metres: f64) -> String {

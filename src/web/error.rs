@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+use chrono::{DateTime, Utc};
 
 use super::{
     chrome::chrome,
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     db::error::{DbError, DbErrorKind},
-    domain::refusal::Refusal,
+    domain::{refusal::Refusal, region::RegionCode},
     ops::OpError,
 };
 
@@ -176,6 +177,9 @@ impl PageError {
 }
 
 fn database(error: &DbError) -> Told {
+    if let Some(silent) = &error.silent {
+        return silent_region(silent, error.kind == DbErrorKind::Ambiguous);
+    }
     let (status, heading, message, retry_after) = match error.kind {
         DbErrorKind::Unavailable | DbErrorKind::Timeout => {
             let message =
@@ -206,6 +210,21 @@ fn database(error: &DbError) -> Told {
         }
     };
     Told { status, heading, message: message.to_owned(), retry_after }
+}
+
+/// Which region, since when, and what still works.
+fn silent_region((region, since): &(RegionCode, DateTime<Utc>), unclear: bool) -> Told {
+    let outcome = if unclear {
+        "Please look whether it was done before you repeat it; sending the same form again is safe."
+    } else {
+        "Nothing was changed."
+    };
+    let message = format!(
+        "The region {region} has not answered since {}. {outcome} Everything about other regions works as usual; \
+         please try this again in a few seconds. See /status for how the regions are.",
+        since.format("%H:%M:%S UTC")
+    );
+    Told { status: StatusCode::SERVICE_UNAVAILABLE, heading: "A region does not answer", message, retry_after: Some(5) }
 }
 
 impl std::fmt::Display for PageError {

@@ -21,6 +21,7 @@ use actix_web::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
+    contract::{self, Touches},
     error::PageError,
     headers, origin,
     visit::{Ids, Visit},
@@ -28,6 +29,7 @@ use super::{
 use crate::{
     app::App,
     db::statement::{Figures, Meter},
+    domain::region::RegionCode,
 };
 
 /// Wraps a request from its first to its last byte.
@@ -50,12 +52,17 @@ pub async fn frame(
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
     }
     let route = response.request().match_pattern().unwrap_or_else(|| "(none)".to_owned());
+    let touches = Touches::of(&route);
+    let (kept, verdict) = contract::verdict(&app.here, touches, &figures, || visit(&response));
+    if !kept {
+        tracing::error!(request = ids.request, route, verdict, "the consistency contract was broken");
+    }
     if !matches!(route.as_str(), "/login" | "/register" | "/recover")
-        && let Ok(value) = HeaderValue::from_str(&server_timing(&figures, began))
+        && let Ok(value) = HeaderValue::from_str(&server_timing(&figures, &verdict, began))
     {
         response.headers_mut().insert(HeaderName::from_static("server-timing"), value);
     }
-    log(&response, &route, &ids, &figures, began);
+    log(&response, &route, &ids, &figures, &verdict, began);
     Ok(response)
 }
 
@@ -122,25 +129,31 @@ fn visit(response: &ServiceResponse<BoxBody>) -> Option<Visit> {
     Some(Visit::new(response.request(), app))
 }
 
-fn server_timing(figures: &Figures, began: Instant) -> String {
+fn regions(figures: &Figures) -> String {
+    let named = figures.regions.iter().map(RegionCode::as_str);
+    named.chain(figures.everywhere.then_some("all")).collect::<Vec<_>>().join(" ")
+}
+
+fn server_timing(figures: &Figures, verdict: &str, began: Instant) -> String {
     let ms = |d: std::time::Duration| d.as_secs_f64() * 1000.0;
     format!(
-        "db;dur={:.1};desc=\"{} statements, {} waits, regions {}\", total;dur={:.1}",
+        "db;dur={:.1};desc=\"{} statements, {} waits, regions {}\", contract;desc=\"{verdict}\", total;dur={:.1}",
         ms(figures.busy),
         figures.statements,
         figures.waits,
-        figures.regions.join(" "),
+        regions(figures),
         ms(began.elapsed()),
     )
 }
 
-fn log(response: &ServiceResponse<BoxBody>, route: &str, ids: &Ids, figures: &Figures, began: Instant) {
+fn log(response: &ServiceResponse<BoxBody>, route: &str, ids: &Ids, figures: &Figures, verdict: &str, began: Instant) {
     tracing::info!(
         request = ids.request,
         method = %response.request().method(),
         route,
         status = response.status().as_u16(),
-        regions = figures.regions.join(" "),
+        regions = regions(figures),
+        contract = verdict,
         statements = figures.statements,
         waits = figures.waits,
         rows = figures.rows,

@@ -3,6 +3,7 @@
 //! rows to show; they never open a transaction.
 
 pub mod chrome;
+pub mod contract;
 pub mod error;
 pub mod form;
 pub mod frame;

@@ -14,7 +14,7 @@ use actix_web::{
 use super::{
     error::PageError,
     frame,
-    pages::{account, city, health, home, move_home, owner_vehicles, profile, riders, rides, vehicles},
+    pages::{account, city, health, home, move_home, owner_vehicles, profile, riders, rides, status, vehicles},
     site,
     visit::Visit,
 };
@@ -59,6 +59,8 @@ use Access::{Public, SignedIn};
 pub const ROUTES: &[Route] = &[
     get("/healthz", Public, || read().to(health::live)),
     get("/readyz", Public, || read().to(health::ready)),
+    get("/status", Public, || read().to(status::show)),
+    get("/status.json", Public, || read().to(status::json)),
     get("/static/{file:.*}", Public, || read().to(site::file)),
     get("/", Public, || read().to(home::show)),
     post("/city", Public, || web::post().to(city::choose)),

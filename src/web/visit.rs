@@ -88,6 +88,12 @@ impl Visit {
         }
     }
 
+    /// The request itself.
+    #[must_use]
+    pub fn request(&self) -> &HttpRequest {
+        &self.request
+    }
+
     /// The city in use: what the visitor chose, the proxy's, home, the region's first.
     #[must_use]
     pub fn city(&self) -> &City {
@@ -197,6 +203,7 @@ impl Visit {
             tokio::join!(check, page(&there))
         };
         if let Ok(Some(visitor)) = &visitor {
+            visitor.present_in.iter().for_each(|region| self.names(region));
             self.renew(visitor, signed);
         }
         Ok((visitor, value?))

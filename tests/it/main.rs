@@ -24,6 +24,7 @@ mod headers;
 mod ops;
 mod pages;
 mod privacy;
+mod regions;
 mod routes;
 mod schema;
 mod sql;

@@ -70,6 +70,8 @@ fn cases(ride: &str, remove: &str, vehicle: &str, card: &[(String, String)]) -> 
     vec![
         get("/healthz", "/healthz"),
         get("/readyz", "/readyz"),
+        get("/status", "/status"),
+        get("/status.json", "/status.json"),
         get("/static/{file:.*}", "/static/app.css"),
         get("/", "/"),
         post("/city", "/city", &[("city", "paris")]),
@@ -244,6 +246,7 @@ async fn a_page_at_home_waits_once() {
         ("/profile/home", (1, 1), None),
         ("/profile/delete", (1, 1), None),
         ("/my/vehicles", (2, 1), None),
+        ("/status", (0, 0), Some((0, 0))),
         ("/healthz", (0, 0), Some((0, 0))),
         ("/static/app.css", (0, 0), Some((0, 0))),
     ] {

@@ -43,7 +43,8 @@ pub async fn show(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
         Ok((visitor, (count, near))) => (visitor, u64::try_from(count).ok(), near),
         Err(PageError::Db(error)) => {
             tracing::warn!(%error, "landing page without figures");
-            (None, None, Vec::new())
+            let stale = ops::vehicles::nearest_stale(&app, &search).await;
+            (None, None, stale.map(|stale| stale.near).unwrap_or_default())
         }
         Err(error) => return Err(error),
     };

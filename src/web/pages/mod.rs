@@ -11,6 +11,7 @@ pub mod owner_vehicles;
 pub mod profile;
 pub mod riders;
 pub mod rides;
+pub mod status;
 pub mod vehicles;
 
 use uuid::Uuid;
@@ -29,5 +30,6 @@ pub fn row_of_path(visit: &Visit, path: &(String, String)) -> Result<(RegionCode
 
 /// A region that a form carries: one of the catalogue.
 pub fn region_of_form(visit: &Visit, region: &RegionCode) -> Result<(), PageError> {
+    visit.names(region);
     visit.catalogue.region(region).map(drop).ok_or(PageError::BadRequest("There is no such region."))
 }

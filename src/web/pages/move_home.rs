@@ -52,10 +52,11 @@ pub struct Move {
 /// `POST /profile/home`: all of it or nothing; other sessions end.
 pub async fn submit(mut visit: Visit, Form(form): Form<Move>) -> Result<HttpResponse, PageError> {
     throttled(&visit)?;
-    if visit.catalogue.city(&form.city).is_none() {
+    let Some(region) = visit.catalogue.city(&form.city).map(|city| city.region.clone()) else {
         let errors = [Some("Please choose a city.".to_owned()), None, None];
         return visit.wrong(&page(&visit, "", errors)?);
-    }
+    };
+    visit.names(&region);
     let (signed, device) = (visit.signed()?, visit.device());
     let moved = async {
         let hash = ops::accounts::confirm_password(&visit.app, &signed, &form.password).await?;

@@ -1,7 +1,8 @@
 //! `/vehicles`: the 25 closest available vehicles of a city, as list and map; reserving
 //! one, and giving the reservation up.
 
-use actix_web::{HttpResponse, web::Path};
+use actix_web::{HttpResponse, http::header::HeaderName, web::Path};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -20,7 +21,7 @@ use crate::{
     },
     ops::{self, OpError},
     web::{
-        chrome::{chrome, distance, kind_options},
+        chrome::{self, chrome, distance, kind_options},
         error::PageError,
         form::{self, Form, Query},
         paths,
@@ -95,10 +96,40 @@ pub async fn list(mut visit: Visit, Query(filters): Query<Filters>) -> Result<Ht
         rider: visit.cookie.as_ref().map(|cookie| cookie.user),
         now: visit.now,
     };
-    let (visitor, near) =
-        visit.read(&city.region, async |conn| ops::vehicles::nearest(&app, conn, &search).await).await?;
-    let page = page(&visit, visitor.as_ref(), &city, &filters, meant.as_ref().err(), me, &near);
-    if meant.is_err() { visit.wrong(&page) } else { visit.ok(&page) }
+    let (visitor, near, stale) =
+        match visit.read(&city.region, async |conn| ops::vehicles::nearest(&app, conn, &search).await).await {
+            Ok((visitor, near)) => {
+                app.last_lists.keep(&search, city.centre, &near);
+                (visitor, near, None)
+            }
+            Err(PageError::Db(error)) if error.unreachable() => {
+                let Some(stale) = ops::vehicles::nearest_stale(&app, &search).await else {
+                    return Err(error.into());
+                };
+                (None, stale.near, Some((stale.as_of, stale.source)))
+            }
+            Err(error) => return Err(error),
+        };
+    let mut page = page(&visit, visitor.as_ref(), &city, &filters, meant.as_ref().err(), me, &near);
+    let freshness = stale.map_or_else(
+        || "0; source=strong".to_owned(),
+        |(as_of, source)| {
+            page.stale = Some(stale_text(&visit, &city.region, as_of));
+            page.blocked = Some("Reserving and riding here is not possible until the region answers.".to_owned());
+            format!("{}; source={source}", (visit.now - as_of).num_seconds().max(0))
+        },
+    );
+    let mut response = if meant.is_err() { visit.wrong(&page) } else { visit.ok(&page) }?;
+    if let Ok(value) = freshness.parse() {
+        response.headers_mut().insert(HeaderName::from_static("x-movr-freshness"), value);
+    }
+    Ok(response)
+}
+
+/// "The region europe-west1 does not answer. This is its list as of 10:15:04 UTC, 3 min ago."
+fn stale_text(visit: &Visit, region: &RegionCode, as_of: DateTime<Utc>) -> String {
+    let (at, ago) = (as_of.format("%H:%M:%S UTC"), chrome::ago(visit.now - as_of));
+    format!("The region {region} does not answer just now. This is its list as of {at}, {ago}.")
 }
 
 fn page(

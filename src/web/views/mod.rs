@@ -7,11 +7,13 @@ mod account;
 mod fleet;
 mod map;
 mod rides;
+mod status;
 
 pub use account::*;
 pub use fleet::*;
 pub use map::*;
 pub use rides::*;
+pub use status::*;
 
 use std::sync::Arc;
 

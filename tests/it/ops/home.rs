@@ -64,7 +64,11 @@ async fn a_move_takes_the_person_along_and_leaves_rides_and_vehicles() {
 
     let meter = Arc::new(Meter::default());
     let all = Box::pin(meter.measure(scene.export(&paris))).await.unwrap_or_else(|error| panic!("{error:?}"));
-    assert_eq!(meter.figures().regions, ["europe-west1", "us-east1"], "only where something is");
+    assert_eq!(
+        meter.figures().regions.iter().map(movr::domain::region::RegionCode::as_str).collect::<Vec<_>>(),
+        ["europe-west1", "us-east1"],
+        "only where something is"
+    );
     let text = all.to_string();
     for held in [&east.id, &abroad.id, &vehicle, &id] {
         assert!(text.contains(&held.to_string()), "{held} is not in {text}");

@@ -152,3 +152,25 @@ async fn migrate_says_what_it_did() {
     world.database.drop_another(&url).await;
     world.end().await;
 }
+
+#[actix_web::test]
+async fn the_plan_of_the_catalogue_is_sql_that_does_the_same() {
+    let world = world().await;
+    let before = world.rows().await;
+    world
+        .set("UPDATE cities SET name = 'x''x', lat = 0, service_area = '[]'; UPDATE tariffs SET unlock_minor = 1")
+        .await;
+    world.set("UPDATE residency_policies SET move_to = '[]', analytics = NOT analytics").await;
+    world
+        .set("UPDATE promo_codes SET per_rider_limit = 7, valid_until = now(); UPDATE regions SET base_url = ''")
+        .await;
+    let env = [("DATABASE_URL", &*world.database.url)];
+    let planned = movr(&["migrate", "--plan"], &env).await;
+    assert_eq!(planned.code, Some(0), "{planned:?}");
+    assert_ne!(world.rows().await, before, "a plan changes nothing");
+    world.set(&planned.out).await;
+    let (mut after, mut before) = (world.rows().await, before);
+    assert_ne!(after.remove("catalogue"), before.remove("catalogue"), "the version is raised");
+    assert_eq!(after, before);
+    world.end().await;
+}

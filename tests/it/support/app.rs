@@ -1,10 +1,10 @@
 //! Instances of the application on a test's database, and people with browsers: typed
 //! callers that keep cookies and do not follow redirects.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use movr::{app::App, clock::Clock, config::Config, server};
+use movr::{app::App, clock::Clock, config::Config, db::health::Faults, server};
 use reqwest::{Method, StatusCode, header};
 use uuid::Uuid;
 
@@ -66,7 +66,12 @@ impl World {
 
     /// A running instance with other settings.
     pub async fn instance_with(&self, region: &str, extra: &[(&str, &str)]) -> Instance {
-        let app = App::start(self.settings(region, extra), self.clock.clone()).await.unwrap();
+        self.instance_losing(region, extra, Arc::default()).await
+    }
+
+    /// A running instance to which regions can be lost.
+    pub async fn instance_losing(&self, region: &str, extra: &[(&str, &str)], faults: Arc<Faults>) -> Instance {
+        let app = App::start_with(self.settings(region, extra), self.clock.clone(), Some(faults)).await.unwrap();
         let (running, server) = server::start(app).unwrap();
         actix_web::rt::spawn(server);
         Instance { base: format!("http://{}", running.address), running }

@@ -15,8 +15,9 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinHandle,
+    time::Instant,
 };
 use tokio_postgres::config::Host;
 
@@ -34,6 +35,7 @@ struct State {
     last: bool,
     lost: usize,
     severed: usize,
+    carried: usize,
 }
 
 /// The proxy; it ends when dropped.
@@ -115,6 +117,11 @@ impl Proxy {
         self.state.lock().unwrap().lost
     }
 
+    /// How many messages the application has sent through it.
+    pub fn carried(&self) -> usize {
+        self.state.lock().unwrap().carried
+    }
+
     /// How many connections were cut.
     pub fn severed(&self) -> usize {
         self.state.lock().unwrap().severed
@@ -155,6 +162,7 @@ async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &Mutex<State
         }
         {
             let mut state = state.lock().unwrap();
+            state.carried += 1;
             let meant =
                 |bytes: &[u8]| encrypted || bytes.is_empty() || sent.windows(bytes.len()).any(|window| window == bytes);
             match &mut state.lose {
@@ -173,23 +181,35 @@ async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &Mutex<State
 }
 
 async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &Mutex<State>, doom: &watch::Receiver<bool>) {
-    let mut buffer = vec![0; 1 << 16];
-    while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        if *doom.borrow() {
-            let mut state = state.lock().unwrap();
-            state.lost += 1;
-            if std::mem::take(&mut state.last) {
-                state.refusing = true;
-                state.cut.send_modify(|cut| *cut += 1);
+    // A line of some length: what is under way on it does not hold up what comes behind.
+    let (enter, mut leave) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let line = async {
+        while let Some((due, bytes)) = leave.recv().await {
+            tokio::time::sleep_until(due).await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
             }
-            return;
         }
-        let delay = state.lock().unwrap().delay;
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
+    };
+    let server = async {
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(n @ 1..) = from.read(&mut buffer).await {
+            let mut state = state.lock().unwrap();
+            if *doom.borrow() {
+                state.lost += 1;
+                if std::mem::take(&mut state.last) {
+                    state.refusing = true;
+                    state.cut.send_modify(|cut| *cut += 1);
+                }
+                return;
+            }
+            let _ = enter.send((Instant::now() + state.delay, buffer[..n].to_owned()));
         }
-        if to.write_all(&buffer[..n]).await.is_err() {
-            return;
-        }
+        drop(enter);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = line => {}
+        () = server => {}
     }
 }

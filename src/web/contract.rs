@@ -1,0 +1,115 @@
+//! The consistency contract of pages: which regions a request may touch, and whether
+//! it did. What was touched comes from the parameters that were bound; what may be
+//! touched from the route, the person's home, and the rows and cities that the request
+//! names. `Server-Timing` and the log tell the verdict.
+
+use actix_web::HttpMessage;
+
+use super::visit::Visit;
+use crate::{db::statement::Figures, domain::region::RegionCode};
+
+/// Which regions a route may touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touches {
+    /// None: it is answered from memory, or asks here's own nodes whether they answer.
+    Here,
+    /// The person's home and the regions of the rows and cities that the request names.
+    Named,
+    /// Those, and where something of the person lies.
+    Present,
+    /// All, deliberately: a username is unique everywhere, a moved row may be anywhere.
+    All,
+}
+
+impl Touches {
+    /// What the route with this pattern may touch.
+    #[must_use]
+    pub fn of(pattern: &str) -> Self {
+        match pattern {
+            "/healthz" | "/readyz" | "/static/{file:.*}" | "/city" | "/status" | "/status.json" | "/abroad" => {
+                Self::Here
+            }
+            "/rides" | "/profile/export" | "/profile/delete" | "/profile/home" => Self::Present,
+            "/register"
+            | "/login"
+            | "/recover"
+            | "/rides/{region}/{id}"
+            | "/vehicles/{region}/{public_id}"
+            | "/admin/regions" => Self::All,
+            _ => Self::Named,
+        }
+    }
+
+    /// As the README's table says it.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Here => "none, or here",
+            Self::Named => "home, and what the request names",
+            Self::Present => "home, and where something of the person lies",
+            Self::All => "all, if it must",
+        }
+    }
+}
+
+/// The regions that a form names beyond its address, noted by its handler.
+struct Said(Vec<RegionCode>);
+
+impl Visit {
+    /// Notes that the request names `region`.
+    pub fn names(&self, region: &RegionCode) {
+        let mut extensions = self.request().extensions_mut();
+        match extensions.get_mut::<Said>() {
+            Some(Said(regions)) => regions.push(region.clone()),
+            None => drop(extensions.insert(Said(vec![region.clone()]))),
+        }
+    }
+
+    /// Home, and every region that the request names.
+    fn named(&self, touches: Touches) -> Vec<RegionCode> {
+        let request = self.request();
+        let mut named: Vec<RegionCode> = self.cookie.iter().map(|cookie| cookie.region.clone()).collect();
+        named.extend(request.match_info().get("region").and_then(|region| region.parse().ok()));
+        named.push(self.city().region.clone());
+        let asked = |pair: &str| self.catalogue.city(pair.strip_prefix("city=")?).map(|city| city.region.clone());
+        named.extend(request.query_string().split('&').filter_map(asked));
+        if let Some(Said(said)) = request.extensions().get::<Said>() {
+            named.extend(said.iter().cloned());
+        }
+        if touches == Touches::Present {
+            named.extend(self.cookie.iter().flat_map(|cookie| cookie.present_in.clone()));
+        }
+        named
+    }
+}
+
+/// The verdict in a few words, and whether the contract was kept. `visit` is made only
+/// when something beyond here was touched.
+#[must_use]
+pub fn verdict(
+    here: &RegionCode,
+    touches: Touches,
+    figures: &Figures,
+    visit: impl FnOnce() -> Option<Visit>,
+) -> (bool, String) {
+    let away: Vec<&str> = figures.regions.iter().filter(|region| *region != here).map(RegionCode::as_str).collect();
+    if figures.everywhere {
+        let kept = touches == Touches::All;
+        return (kept, if kept { "kept: asks all regions" } else { "broken: asks all regions" }.to_owned());
+    }
+    if away.is_empty() {
+        return (true, "kept: here only".to_owned());
+    }
+    let named = match touches {
+        Touches::Here => Vec::new(),
+        Touches::All => figures.regions.clone(),
+        Touches::Named | Touches::Present => visit().map(|visit| visit.named(touches)).unwrap_or_default(),
+    };
+    let unnamed: Vec<&str> =
+        away.iter().filter(|region| !named.iter().any(|named| named.as_str() == **region)).copied().collect();
+    if unnamed.is_empty() {
+        (true, format!("kept: crosses to {}", away.join(" ")))
+    } else {
+        (false, format!("broken: touched {}", unnamed.join(" ")))
+    }
+}

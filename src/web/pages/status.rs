@@ -1,0 +1,116 @@
+//! `/status` and `/status.json`: the regions as seen from here, out of the instance's
+//! memory, so that they answer while no database does. For people, and for balancers
+//! and alerts.
+
+use actix_web::HttpResponse;
+
+use crate::{
+    domain::{catalogue::Region, geo::Point},
+    web::{
+        chrome::chrome,
+        error::PageError,
+        views::{Dot, RegionStatus, Section, Status, StatusPage},
+        visit::Visit,
+    },
+};
+
+/// The picture's size in its own units, and the room around the regions.
+const SIZE: (f64, f64) = (640.0, 260.0);
+const ROOM: (f64, f64) = (90.0, 60.0);
+
+/// `GET /status`.
+pub async fn show(visit: Visit) -> Result<HttpResponse, PageError> {
+    let dots = dots(&visit);
+    let here = visit.catalogue.regions.iter().position(|region| region.code == visit.app.here);
+    let from = here.and_then(|here| dots.get(here)).map_or((0, 0), |dot| (dot.x, dot.y));
+    let page = StatusPage {
+        chrome: chrome(&visit, None, "Status", Section::None, visit.city()),
+        status: status(&visit),
+        dots,
+        from,
+    };
+    visit.ok(&page)
+}
+
+/// `GET /status.json`.
+pub async fn json(visit: Visit) -> Result<HttpResponse, PageError> {
+    Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(status(&visit)))
+}
+
+fn status(visit: &Visit) -> Status {
+    let (app, catalogue) = (&visit.app, &visit.catalogue);
+    let regions: Vec<_> = catalogue.regions.iter().map(|region| of_region(visit, region)).collect();
+    let engine = app.db.engine();
+    let mut warnings = Vec::new();
+    if let Some(gateway) = engine.gateway.as_deref().filter(|gateway| *gateway != app.here.as_str()) {
+        warnings
+            .push(format!("The nearest database node is in {gateway}, not in {}: every statement crosses.", app.here));
+    }
+    for region in regions.iter().filter(|region| !region.own_nodes) {
+        warnings.push(format!(
+            "No nodes of {} are configured: what touches it goes through the nodes here, where every step of a \
+             statement is a crossing of its own; and it is no fallback when the nodes here fail.",
+            region.region
+        ));
+    }
+    Status {
+        here: app.here.to_string(),
+        at: visit.now,
+        build: env!("CARGO_PKG_VERSION"),
+        engine: engine.version.split(" (").next().unwrap_or_default().to_owned(),
+        schema_version: app.schema_version,
+        catalogue_version: catalogue.version,
+        catalogue_age_seconds: (visit.now - app.catalogue_seen()).num_seconds(),
+        warnings,
+        regions,
+    }
+}
+
+fn of_region(visit: &Visit, region: &Region) -> RegionStatus {
+    let (app, code) = (&visit.app, &region.code);
+    let (known, gate) = (app.db.health().of(code), app.gates.last_seen(code));
+    let reachable = known.silent_since.is_none() && known.good_at.is_some();
+    let (as_of, source) = if reachable { (Some(visit.now), "strong") } else { app.last_lists.would_show(app, code) };
+    RegionStatus {
+        region: code.to_string(),
+        name: region.name.clone(),
+        state: gate.as_ref().map_or("unknown", |gate| if gate.writable { "writable" } else { "read_only" }),
+        epoch: gate.map(|gate| gate.epoch),
+        reachable,
+        round_trip_ms: known.round_trip.map(|trip| (trip.as_secs_f64() * 10_000.0).round() / 10.0),
+        last_good_at: known.good_at,
+        as_of,
+        lag_seconds: as_of.map(|as_of| (visit.now - as_of).num_seconds().max(0)),
+        source,
+        degraded_since: known.silent_since,
+        own_nodes: *code == app.here || app.db.regions_with_nodes().any(|with| with == code),
+    }
+}
+
+/// The regions on a plain map: degrees to units, the outermost ones at the edges.
+fn dots(visit: &Visit) -> Vec<Dot> {
+    let centres: Vec<Point> = visit.catalogue.regions.iter().map(|region| region.centre).collect();
+    let range = |of: fn(Point) -> f64| {
+        let (low, high) =
+            centres.iter().copied().map(of).fold((f64::MAX, f64::MIN), |(low, high), at| (low.min(at), high.max(at)));
+        (low, (high - low).max(1.0))
+    };
+    let (west, width) = range(Point::lon);
+    let (south, height) = range(Point::lat);
+    let place = |at: &Point| {
+        let x = ROOM.0 + (at.lon() - west) / width * (SIZE.0 - 2.0 * ROOM.0);
+        (x, SIZE.1 - ROOM.1 - (at.lat() - south) / height * (SIZE.1 - 2.0 * ROOM.1))
+    };
+    let here = visit.catalogue.region(&visit.app.here).map_or((0.0, 0.0), |region| place(&region.centre));
+    let dot = |(region, at): (usize, &Point)| {
+        let (x, y) = place(at);
+        let label = (round(f64::midpoint(x, here.0)), round(f64::midpoint(y, here.1) - 8.0));
+        Dot { region, x: round(x), y: round(y), label }
+    };
+    centres.iter().enumerate().map(dot).collect()
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "units of the picture are below a thousand")]
+fn round(units: f64) -> i64 {
+    units.round() as i64
+}
