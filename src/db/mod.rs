@@ -27,6 +27,7 @@ pub mod gates;
 pub mod health;
 pub mod home;
 mod literal;
+pub mod meter;
 pub mod migrate;
 mod nodes;
 pub mod positions;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use super::{
     Db,
     error::{DbError, DbErrorKind},
-    statement::{Conn, Meter},
+    meter::Meter,
+    statement::Conn,
 };
 use crate::domain::region::RegionCode;
 

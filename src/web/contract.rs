@@ -3,10 +3,15 @@
 //! touched from the route, the person's home, and the rows and cities that the request
 //! names. `Server-Timing` and the log tell the verdict.
 
+use std::fmt::Write;
+
 use actix_web::HttpMessage;
 
-use super::visit::Visit;
-use crate::{db::statement::Figures, domain::region::RegionCode};
+use super::{routes::ROUTES, visit::Visit};
+use crate::{
+    db::{all_statements, meter::Figures, statement::Reach},
+    domain::region::RegionCode,
+};
 
 /// Which regions a route may touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +57,29 @@ impl Touches {
     }
 }
 
+/// The README's tables: what each route may touch, and what each statement does.
+#[must_use]
+pub fn markdown() -> String {
+    let mut text = String::from("| route | who | regions it may touch |\n|---|---|---|\n");
+    for route in ROUTES {
+        let touches = Touches::of(route.path).words();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "| `{} {}` | {} | {touches} |", route.method, route.path, route.access.words());
+    }
+    text.push_str("\n<details><summary>Every statement</summary>\n\n| statement | kind | reach |\n|---|---|---|\n");
+    for statement in all_statements() {
+        let kind = if statement.writes { "write" } else { "read" };
+        let reach = match statement.reach {
+            Reach::Named => "the regions bound to its parameters".to_owned(),
+            Reach::Global => "GLOBAL tables".to_owned(),
+            Reach::Stale => "the nearest replica".to_owned(),
+            Reach::AllRegions { why } => format!("all regions: {why}"),
+        };
+        let _ = writeln!(text, "| `{}` | {kind} | {reach} |", statement.name);
+    }
+    text + "\n</details>\n"
+}
+
 /// The regions that a form names beyond its address, noted by its handler.
 struct Said(Vec<RegionCode>);
 
@@ -70,7 +98,7 @@ impl Visit {
         let request = self.request();
         let mut named: Vec<RegionCode> = self.cookie.iter().map(|cookie| cookie.region.clone()).collect();
         named.extend(request.match_info().get("region").and_then(|region| region.parse().ok()));
-        named.push(self.city().region.clone());
+        named.extend([self.city(), self.nearest_city()].map(|city| city.region.clone()));
         let asked = |pair: &str| self.catalogue.city(pair.strip_prefix("city=")?).map(|city| city.region.clone());
         named.extend(request.query_string().split('&').filter_map(asked));
         if let Some(Said(said)) = request.extensions().get::<Said>() {

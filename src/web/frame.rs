@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     app::App,
-    db::statement::{Figures, Meter},
+    db::meter::{Figures, Meter},
     domain::region::RegionCode,
 };
 

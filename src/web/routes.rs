@@ -28,6 +28,17 @@ pub enum Access {
     SignedIn,
 }
 
+impl Access {
+    /// As the README's table says it.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Public => "everybody",
+            Self::SignedIn => "signed in",
+        }
+    }
+}
+
 /// One line of the table.
 pub struct Route {
     /// GET or POST.

@@ -8,7 +8,7 @@ use std::{collections::HashSet, sync::Arc};
 use chrono::Duration;
 use movr::{
     clock::Clock,
-    db::{Db, statement::Meter},
+    db::{Db, meter::Meter},
     domain::{
         catalogue::CatalogueFile,
         geo::{Point, cell},

@@ -14,7 +14,8 @@ use movr::{
     db::{
         all_statements,
         engine::Engine,
-        statement::{Conn, Meter, Reach, Statement},
+        meter::Meter,
+        statement::{Conn, Reach, Statement},
         vehicles::{NEAREST_LIMIT, Nearby, Search},
     },
     domain::{

@@ -170,6 +170,9 @@ impl Browser {
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Page {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
+        // Whatever a test asks for, the contract is kept.
+        let timing = headers.get("server-timing").map_or("", |timing| timing.to_str().unwrap());
+        assert!(!timing.contains("broken"), "{}: {timing}", response.url());
         Page { status, headers, body: response.text().await.unwrap() }
     }
 
