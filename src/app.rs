@@ -18,6 +18,7 @@ use crate::{
         Db, catalogue as catalogue_rows,
         error::{DbError, DbErrorKind},
         health::Faults,
+        migrate,
     },
     domain::{catalogue::Catalogue, region::RegionCode},
     ops::{
@@ -61,17 +62,32 @@ impl App {
     /// Connects, loads the catalogue and the gates. Fails with words when the database
     /// cannot be reached or has not been migrated.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, DbError> {
-        Self::start_with(config, clock, None).await
+        Self::warm_up(config, clock, None, |_step| ()).await
     }
 
-    /// The same for tests that lose regions.
-    pub async fn start_with(config: Config, clock: Clock, faults: Option<Arc<Faults>>) -> Result<Self, DbError> {
+    /// The same; `step` is told what is being done. `faults` are for tests that lose regions.
+    pub async fn warm_up(
+        config: Config,
+        clock: Clock,
+        faults: Option<Arc<Faults>>,
+        step: impl Fn(&'static str),
+    ) -> Result<Self, DbError> {
         let bug = |detail: String| DbError::new(DbErrorKind::Bug, "start", detail);
         let here: RegionCode = config.region.parse().map_err(|error| bug(format!("MOVR_REGION: {error}")))?;
+        step("connecting");
         let db = Db::open_with(&config.database, faults).await?;
+        let (schema_version, wanted) = (db.schema_version().await?, migrate::newest());
+        if schema_version < wanted {
+            let words = format!("the schema is at version {schema_version}, this program needs {wanted}");
+            return Err(bug(format!("{words}: run movr migrate")));
+        }
+        if schema_version > wanted {
+            tracing::warn!(schema_version, wanted, "the schema is newer; a rolling release or a roll-back");
+        }
+        step("preparing statements");
         // First: a cold node takes seconds to prepare, and preparing has no deadline.
         db.warm().await?;
-        let schema_version = db.schema_version().await?;
+        step("loading the catalogue");
         let catalogue = catalogue_rows::load(&db.here().await?).await?;
         let catalogue = catalogue.ok_or_else(|| bug("no catalogue yet: run movr migrate first".to_owned()))?;
         if catalogue.region(&here).is_none() {

@@ -57,6 +57,8 @@ pub struct Config {
     pub watch: Duration,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
+    /// Time to become ready, after which the process ends.
+    pub warm_up_timeout: Duration,
     /// After SIGTERM: time not ready but still serving.
     pub drain_delay: Duration,
     /// After the drain delay: time for the open requests to end.
@@ -218,6 +220,7 @@ impl Config {
             catalogue_reload: r.seconds("MOVR_CATALOGUE_RELOAD_S"),
             watch: r.milliseconds("MOVR_WATCH_MS", 100),
             max_body_bytes: r.number("MOVR_MAX_BODY_KIB", 1, 65_536) as usize * 1024,
+            warm_up_timeout: r.seconds("MOVR_WARM_UP_TIMEOUT_S"),
             drain_delay: r.milliseconds("MOVR_DRAIN_DELAY_MS", 0),
             shutdown_timeout: r.milliseconds("MOVR_SHUTDOWN_TIMEOUT_MS", 0),
         };

@@ -1,4 +1,4 @@
-//! Serving: bind, frame, warm-up, drain. Returns the port it got, so that tests use the
+//! Serving: bind, frame, drain. The socket is there before the application is. Returns the port it got, so that tests use the
 //! same call; stops when told to, after the open requests.
 
 use std::{net::SocketAddr, sync::Arc};
@@ -12,8 +12,13 @@ use actix_web::{
 
 use crate::{
     app::App,
+    config::Config,
     ops::watch,
-    web::{frame, routes},
+    web::{
+        frame,
+        lobby::{self, Lobby},
+        routes,
+    },
 };
 
 /// A running instance.
@@ -26,33 +31,56 @@ pub struct Running {
     background: Vec<tokio::task::JoinHandle<()>>,
 }
 
-/// Binds and serves; the returned future ends when the server has stopped.
-pub fn start(app: App) -> std::io::Result<(Running, actix_web::dev::Server)> {
-    let (workers, listen) = (app.config.workers, app.config.listen);
-    let (deadline, body) = (app.config.shutdown_timeout, app.config.max_body_bytes);
-    let data = Data::new(app);
-    let shared = data.clone();
+/// A server that listens and has no application yet.
+pub struct Open {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What answers in the application's place.
+    pub lobby: Arc<Lobby>,
+    handle: ServerHandle,
+}
+
+/// Binds; the returned future serves and ends when the server has stopped.
+pub fn open(config: &Config) -> std::io::Result<(Open, actix_web::dev::Server)> {
+    let lobby = Arc::<Lobby>::default();
+    let (shared, body) = (Data::from(Arc::clone(&lobby)), config.max_body_bytes);
     let server = HttpServer::new(move || {
         Actix::new()
             .app_data(shared.clone())
             .app_data(PayloadConfig::new(body))
             .wrap(from_fn(frame::frame))
+            .wrap(from_fn(lobby::enter))
             .wrap(Compress::default())
             .configure(routes::configure)
     })
-    .workers(workers)
-    .shutdown_timeout(deadline.as_secs())
+    .workers(config.workers)
+    .shutdown_timeout(config.shutdown_timeout.as_secs())
     .disable_signals()
-    .bind(listen)?;
-    let address = server.addrs().first().copied().unwrap_or(listen);
+    .bind(config.listen)?;
+    let address = server.addrs().first().copied().unwrap_or(config.listen);
     let server = server.run();
-    let app = data.into_inner();
-    let background = vec![
-        actix_web::rt::spawn(Arc::clone(&app).keep_catalogue()),
-        actix_web::rt::spawn(forget(Arc::clone(&app))),
-        actix_web::rt::spawn(watch::watch(Arc::clone(&app))),
-    ];
-    Ok((Running { address, app, handle: server.handle(), background }, server))
+    Ok((Open { address, lobby, handle: server.handle() }, server))
+}
+
+impl Open {
+    /// From now on `app` answers.
+    #[must_use]
+    pub fn ready(self, app: App) -> Running {
+        let app = Arc::new(app);
+        self.lobby.open(Data::from(Arc::clone(&app)));
+        let background = vec![
+            actix_web::rt::spawn(Arc::clone(&app).keep_catalogue()),
+            actix_web::rt::spawn(forget(Arc::clone(&app))),
+            actix_web::rt::spawn(watch::watch(Arc::clone(&app))),
+        ];
+        Running { address: self.address, app, handle: self.handle, background }
+    }
+}
+
+/// Binds and serves `app`; the returned future ends when the server has stopped.
+pub fn start(app: App) -> std::io::Result<(Running, actix_web::dev::Server)> {
+    let (open, server) = open(&app.config)?;
+    Ok((open.ready(app), server))
 }
 
 /// Throttles forget those who stopped trying.
@@ -66,10 +94,23 @@ async fn forget(app: Arc<App>) {
 
 impl Running {
     /// Not ready at once; after the drain delay, finishes the open requests and stops.
+    /// Takes the drain delay and the shutdown timeout at most.
     pub async fn stop(self) {
+        self.stop_hurried_by(std::future::pending()).await;
+    }
+
+    /// The same; the drain delay ends early when `hurry` does.
+    pub async fn stop_hurried_by(self, hurry: impl Future<Output = ()>) {
         self.app.drain();
-        tokio::time::sleep(self.app.config.drain_delay).await;
-        self.handle.stop(true).await;
+        tokio::select! {
+            () = tokio::time::sleep(self.app.config.drain_delay) => {}
+            () = hurry => {}
+        }
+        // The server looks once a second whether its connections have ended, and may be late.
+        let stopped = tokio::time::timeout(self.app.config.shutdown_timeout, self.handle.stop(true)).await;
+        if stopped.is_err() {
+            tracing::warn!("stopping before every connection has ended");
+        }
         self.background.iter().for_each(tokio::task::JoinHandle::abort);
         self.app.db.close();
     }

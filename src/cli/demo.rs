@@ -16,7 +16,11 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::ValueEnum;
 
-use super::{Outcome, load, migrate::SHIPPED, serve::stop_signal};
+use super::{
+    Outcome, load,
+    migrate::{self, LOST, Locality, SHIPPED},
+    serve::StopSignals,
+};
 use crate::{
     app::App,
     clock::Clock,
@@ -52,6 +56,9 @@ pub struct Args {
     /// Where the data is kept between starts.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// `off` goes on with a single-region schema where the cluster has no licence for regions.
+    #[arg(long, value_enum, default_value_t = Locality::Auto)]
+    locality: Locality,
     /// Begin anew: forget the data of earlier starts.
     #[arg(long)]
     fresh: bool,
@@ -100,12 +107,14 @@ pub async fn run(args: Args) -> Outcome {
         (EngineChoice::Auto | EngineChoice::Cockroach, Some(binary)) => Some(binary),
         (EngineChoice::Cockroach, None) => return Err(CockroachError::Missing.into()),
     };
-    let stop = stop_signal();
-    tokio::pin!(stop);
+    let mut stop = StopSignals::listen()?;
     let server = if let Some(binary) = binary {
         println!(
             "MovR demo on a CockroachDB cluster of nine nodes in three regions, with simulated latency. Its data ends with it."
         );
+        if args.locality == Locality::Off {
+            println!("Its regions are not used (--locality off): {LOST}.");
+        }
         Server::Cockroach(CockroachDemo::start(&binary, &data).await?)
     } else {
         println!("MovR demo on a private PostgreSQL. Shown: regions touched. Not shown: latency between regions.");
@@ -115,13 +124,13 @@ pub async fn run(args: Args) -> Outcome {
     };
     let outcome = tokio::select! {
         outcome = demo(&args, &server, &data) => outcome,
-        stopped = &mut stop => stopped.map(|()| Vec::new()).map_err(Into::into),
+        () = stop.next() => Ok(Vec::new()),
     };
     let outcome = match outcome {
         Ok(running) => {
             if !running.is_empty() {
                 println!("Press Ctrl-C to stop; what is kept is found again at the next start.");
-                stop.await?;
+                stop.next().await;
             }
             println!("stopping");
             futures_util::future::join_all(running.into_iter().map(server::Running::stop)).await;
@@ -134,16 +143,21 @@ pub async fn run(args: Args) -> Outcome {
 }
 
 async fn demo(args: &Args, server: &Server, data: &Path) -> Result<Vec<server::Running>, Box<dyn std::error::Error>> {
-    let file = CatalogueFile::parse(SHIPPED)?;
+    let mut file = CatalogueFile::parse(SHIPPED)?;
     let regions: Vec<RegionCode> = file.regions.iter().map(|region| region.code.clone()).collect();
     let configs = settings(args, server, &regions, &secret_key(data)?)?;
     let Some(first) = configs.first() else {
         return Err("the catalogue has no regions".into());
     };
     telemetry::init(&first.log);
-    let layout = Layout { regions, survive_region: false, placement_restricted: false, locality: true };
+    // Links to other regions lead to these instances, whatever ports were free.
+    for (region, config) in file.regions.iter_mut().zip(&configs) {
+        config.public_url.origin().clone_into(&mut region.base_url);
+    }
+    let locality = args.locality == Locality::Auto;
+    let layout = Layout { regions, survive_region: false, placement_restricted: false, locality };
     let endpoint = db::endpoint(&first.database, first.database.url.expose())?;
-    db::migrate::run(&endpoint, &layout, false).await?;
+    db::migrate::run(&endpoint, &layout, false).await.map_err(migrate::explain)?;
     let database = Db::open(&first.database).await?;
     ops::catalogue::load(&database, &file, &Clock::default()).await?;
     let catalogue = db::catalogue::load(&database.here().await?).await?.ok_or("the catalogue was not loaded")?;

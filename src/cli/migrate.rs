@@ -11,13 +11,21 @@ use super::Outcome;
 use crate::{
     clock::Clock,
     config::Tools,
-    db::{self, Db, migrate::Layout},
+    db::{
+        self, Db,
+        error::{DbError, DbErrorKind},
+        migrate::Layout,
+    },
     domain::catalogue::CatalogueFile,
     ops,
 };
 
 /// The catalogue that is shipped.
 pub const SHIPPED: &str = include_str!("../../deploy/catalog.toml");
+
+/// What `--locality off` costs.
+pub const LOST: &str = "a single-region schema: rows do not live in their region, so reads and writes wait for wherever \
+    the cluster keeps them, no row survives a region by rule, and nothing of locality can be shown";
 
 /// Options of the command.
 #[derive(Debug, clap::Args)]
@@ -51,10 +59,27 @@ enum Placement {
     Restricted,
 }
 
+/// Whether the regions of the cluster are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Locality {
+pub enum Locality {
+    /// Where there are any.
     Auto,
+    /// Never.
     Off,
+}
+
+/// A failed migration in words; for want of a licence, those that say how to go on.
+#[must_use]
+pub fn explain(error: DbError) -> Box<dyn std::error::Error> {
+    if error.kind != DbErrorKind::Licence {
+        return error.into();
+    }
+    format!(
+        "the cluster refuses multi-region statements for want of a licence (SQLSTATE XXC02). Install one \
+         (SET CLUSTER SETTING enterprise.license = ...; newer versions bring one to the demo), or go on with \
+         --locality off, {LOST}"
+    )
+    .into()
 }
 
 /// Runs it.
@@ -71,7 +96,7 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
         locality: args.locality == Locality::Auto,
     };
     let endpoint = db::endpoint(&tools.database, tools.database.url.expose())?;
-    let steps = db::migrate::run(&endpoint, &layout, args.plan).await?;
+    let steps = db::migrate::run(&endpoint, &layout, args.plan).await.map_err(explain)?;
     if args.plan {
         let catalogue = db::catalogue::plan(&file, Clock::default().now()).await?;
         for step in steps.iter().chain(&catalogue) {

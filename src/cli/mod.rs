@@ -35,7 +35,7 @@ enum Command {
     Demo(demo::Args),
     /// Load sample data.
     Load(load::Args),
-    /// What administrators do: grant roles.
+    /// What administrators do: grant roles, close and open regions.
     Operator(operator::Args),
     /// Check the invariants of a whole database.
     VerifyData,

@@ -1,43 +1,92 @@
-//! `movr serve`: one region's instance, until SIGTERM or Ctrl-C.
+//! `movr serve`: one region's instance, until SIGTERM or Ctrl-C. It listens first, then
+//! warms up (connect, schema version, statements, catalogue), trying again while the
+//! database does not answer, until the warm-up deadline. It refuses an older schema.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::time::Duration;
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, sleep, timeout_at},
+};
 
 use super::Outcome;
-use crate::{app::App, clock::Clock, config::Config, db, server};
+use crate::{
+    app::App,
+    clock::Clock,
+    config::Config,
+    db::error::DbErrorKind,
+    server,
+    web::{lobby::Lobby, pages::health},
+};
 
-/// Serves until told to stop; refuses to start on an older schema.
+/// Between two tries to warm up: a database that has just come up is noticed soon, and
+/// one that is down is not hammered.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Serves until told to stop.
 pub async fn run(config: Config) -> Outcome {
-    check_schema(&config).await?;
-    let app = App::start(config, Clock::default()).await?;
-    let (running, server) = server::start(app)?;
+    let mut stop = StopSignals::listen()?;
+    let (open, server) = server::open(&config)?;
+    tracing::info!(address = %open.address, region = config.region, "listening; warming up");
+    actix_web::rt::spawn(server);
+    let app = tokio::select! {
+        app = warm_up(&config, &open.lobby) => app?,
+        // Nothing was promised to anybody yet.
+        () = stop.next() => return Ok(()),
+    };
+    let running = open.ready(app);
     tracing::info!(address = %running.address, region = %running.app.here, engine = running.app.db.engine().version, "serving");
-    let serving = actix_web::rt::spawn(server);
-    stop_signal().await?;
-    tracing::info!("draining");
-    running.stop().await;
-    serving.await??;
+    stop.next().await;
+    tracing::info!("draining; a second signal ends the drain delay");
+    running.stop_hurried_by(stop.next()).await;
     Ok(())
 }
 
-/// Waits for SIGTERM or Ctrl-C.
-pub async fn stop_signal() -> std::io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+/// SIGTERM and Ctrl-C, from the moment this is made; before that they end the process.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-async fn check_schema(config: &Config) -> Outcome {
-    let endpoint = db::endpoint(&config.database, config.database.url.expose())?;
-    let found = db::migrate::version_of(&db::connect_once(&endpoint).await?).await?;
-    let wanted = db::migrate::newest();
-    if found < wanted {
-        return Err(format!("the schema is at version {found}, this program needs {wanted}: run movr migrate").into());
+impl StopSignals {
+    /// Takes both signals over from the system.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    if found > wanted {
-        tracing::warn!(found, wanted, "the schema is newer than this program; a rolling release or a roll-back");
+
+    /// Waits for the next of either.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
-    Ok(())
+}
+
+/// Tries until it has an application, the deadline passes, or trying again is no use.
+async fn warm_up(config: &Config, lobby: &Lobby) -> Result<App, Box<dyn std::error::Error>> {
+    let deadline = Instant::now() + config.warm_up_timeout;
+    let mut last = String::new();
+    while let Ok(tried) =
+        timeout_at(deadline, App::warm_up(config.clone(), Clock::default(), None, |step| lobby.step(step))).await
+    {
+        let error = match tried {
+            Ok(app) => return Ok(app),
+            Err(error) => error,
+        };
+        match &error.kind {
+            kind @ (DbErrorKind::Unavailable
+            | DbErrorKind::Timeout
+            | DbErrorKind::Contention
+            | DbErrorKind::Ambiguous) => lobby.failed(health::trouble(kind)),
+            _ => return Err(error.into()),
+        }
+        tracing::warn!(%error, "not warm yet; trying again");
+        last = format!("; last error: {error}");
+        if timeout_at(deadline, sleep(PAUSE)).await.is_err() {
+            break;
+        }
+    }
+    let (waited, step) = (config.warm_up_timeout.as_secs(), lobby.waiting_for());
+    Err(format!("not ready within {waited} s (MOVR_WARM_UP_TIMEOUT_S), while {step}{last}").into())
 }

@@ -84,6 +84,8 @@ pub const VARS: &[Var] = &[
     value("MOVR_CATALOGUE_RELOAD_S", "30", "Seconds between two readings of the catalogue."),
     value("MOVR_WATCH_MS", "5000", "Milliseconds between two looks at a region that answers; a silent one is looked at every second."),
     value("MOVR_MAX_BODY_KIB", "64", "Largest request body, in KiB."),
+    value("MOVR_WARM_UP_TIMEOUT_S", "30",
+        "Longest time from the start until ready (connect, prepare, load the catalogue), in seconds; then the process ends with code 1."),
     value("MOVR_DRAIN_DELAY_MS", "5000", "After SIGTERM: time not ready but still serving, in milliseconds, so that the balancer notices."),
     value("MOVR_SHUTDOWN_TIMEOUT_MS", "20000", "After that: time for the open requests to end, in milliseconds."),
     off("MOVR_PG_BIN", "Folder with PostgreSQL's programs for `movr demo`; without it the usual folders are searched."),

@@ -123,7 +123,9 @@ fn kind_of(code: &SqlState, constraint: &str, message: &str) -> DbErrorKind {
         "22P02" | "22003" | "22021" => DbErrorKind::BadValue,
         "XXC02" => DbErrorKind::Licence,
         "0A000" if message.contains("cached plan") => DbErrorKind::StalePlan,
-        "53200" | "53300" | "53400" | "57P01" | "57P02" | "57P03" | "58C00" | "58C01" => DbErrorKind::Unavailable,
+        "25P03" | "53200" | "53300" | "53400" | "57P01" | "57P02" | "57P03" | "58C00" | "58C01" => {
+            DbErrorKind::Unavailable
+        }
         // A range that lost its quorum, which CockroachDB reports without a code of its own.
         "XXUUU" if message.contains("replica unavailable") || message.contains("lost quorum") => DbErrorKind::Timeout,
         other if other.starts_with("08") => DbErrorKind::Unavailable,

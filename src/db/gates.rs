@@ -1,12 +1,18 @@
 //! Region gates: one row a region that says whether it takes writes, and its epoch.
-//! Every write statement carries the gate's condition; this file only reads the rows
-//! and makes them.
+//! Every write statement carries the gate's condition; this file reads the rows, makes
+//! and changes them. The surprise: the times of a change are the server's and not the
+//! application's, because a fence reported early by a wrong clock would be no fence.
 
-use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use super::{
     error::DbError,
     statement::{Conn, Reach, Statement},
+    verdict::{Signed, Verdict, event_sql, session_sql, verdict},
 };
 use crate::domain::region::RegionCode;
 
@@ -23,15 +29,32 @@ pub struct Gate {
     pub reason: Option<String>,
     /// When it is expected to open.
     pub until: Option<DateTime<Utc>>,
+    /// Since when it is like this, by the server's clock.
+    pub changed_at: DateTime<Utc>,
+    /// When this was read, by the server's clock.
+    pub read_at: DateTime<Utc>,
+}
+
+impl Gate {
+    /// From when on no write of an older epoch becomes visible, as a whole second; none while
+    /// the region is open. `fence` is that of the [`Db`](super::Db).
+    #[must_use]
+    pub fn fenced_at(&self, fence: Duration) -> Option<DateTime<Utc>> {
+        if self.writable {
+            return None;
+        }
+        let at = self.changed_at + TimeDelta::from_std(fence).unwrap_or(TimeDelta::MAX);
+        Some(at.duration_trunc(TimeDelta::seconds(1)).unwrap_or(at) + TimeDelta::seconds(1))
+    }
 }
 
 /// Every statement of this file.
-pub const ALL: &[&Statement] = &[&FIND, &OPEN];
+pub const ALL: &[&Statement] = &[&FIND, &OPEN, &CHANGE, &CHANGE_SIGNED];
 
 const FIND: Statement = Statement::read(
     "gates.find",
     Reach::Named,
-    "SELECT region::TEXT AS region, write_state, epoch, reason, until_at
+    "SELECT region::TEXT AS region, write_state, epoch, reason, until_at, changed_at, now() AS read_at
      FROM region_gates WHERE region = $1::TEXT::crdb_internal_region",
 );
 
@@ -46,6 +69,8 @@ pub async fn find(conn: &Conn, region: &RegionCode) -> Result<Option<Gate>, DbEr
         epoch: row.get("epoch")?,
         reason: row.get("reason")?,
         until: row.get("until_at")?,
+        changed_at: row.get("changed_at")?,
+        read_at: row.get("read_at")?,
     }))
 }
 
@@ -60,4 +85,105 @@ const OPEN: Statement = Statement::write(
 /// Gives a new region its gate, writable at epoch 1; an existing gate stays as it is.
 pub async fn open(conn: &Conn, region: &RegionCode, now: DateTime<Utc>) -> Result<(), DbError> {
     conn.rows(&OPEN, &[region, &now]).await.map(drop)
+}
+
+/// What a region's gate shall be.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The region.
+    pub region: RegionCode,
+    /// It shall take writes.
+    pub writable: bool,
+    /// The epoch that was seen, if it matters which.
+    pub epoch: Option<i64>,
+    /// Why it is closed.
+    pub reason: Option<String>,
+    /// When it is expected to open.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// The text of a change: tables to look at, who is refused, and the event's actor. A gate
+/// that is as asked already answers before its epoch is compared, so that a change whose
+/// reply was lost is found done when it is sent again. The event needs no open gate: it
+/// must be possible to open a region from inside.
+macro_rules! change_sql {
+    ($tables:expr, $refusals:literal, $event:expr) => {
+        concat!(
+            "WITH ",
+            $tables,
+            "old AS (SELECT write_state, epoch, reason, until_at FROM region_gates
+               WHERE region = $1::TEXT::crdb_internal_region),
+             verdict AS (SELECT CASE ",
+            $refusals,
+            "
+                 WHEN EXISTS (SELECT 1 FROM old WHERE write_state = $2::TEXT
+                     AND reason IS NOT DISTINCT FROM $4::TEXT AND until_at IS NOT DISTINCT FROM $5::TIMESTAMPTZ) THEN 'already'
+                 WHEN NOT EXISTS (SELECT 1 FROM old WHERE epoch = coalesce($3::INT8, epoch)) THEN 'changed'
+                 ELSE 'ok' END AS code),
+             n AS (UPDATE region_gates SET write_state = $2::TEXT, epoch = region_gates.epoch + 1, reason = $4::TEXT,
+                   until_at = $5::TIMESTAMPTZ, changed_at = now()
+                 FROM verdict WHERE region_gates.region = $1::TEXT::crdb_internal_region AND code = 'ok'
+                 RETURNING region_gates.epoch),
+             e AS (",
+            $event,
+            ") SELECT code AS verdict FROM verdict"
+        )
+    };
+}
+
+/// The event of a change lies where the acting instance runs ($6); its version and epoch
+/// are those that the change gave to the gate.
+macro_rules! change_event_sql {
+    ($actor:literal) => {
+        event_sql!(
+            "SELECT $6::TEXT::crdb_internal_region, 'region', $7::UUID, n.epoch,
+               CASE WHEN $2::TEXT = 'writable' THEN 'region.opened' ELSE 'region.closed' END,",
+            $actor,
+            ", $8::UUID, $8::UUID, now(), n.epoch, NULL::FLOAT8, NULL::FLOAT8,
+               jsonb_build_object('region', $1::TEXT, 'state', $2::TEXT, 'epoch', n.epoch, 'reason', $4::TEXT,
+                 'until', $5::TIMESTAMPTZ) FROM n"
+        )
+    };
+}
+
+const CHANGE: Statement =
+    Statement::write("gates.change", Reach::Named, change_sql!("", "", change_event_sql!("NULL::TEXT, NULL::UUID")));
+
+const CHANGE_SIGNED: Statement = Statement::write(
+    "gates.change_signed",
+    Reach::Named,
+    change_sql!(
+        concat!(
+            session_sql!("$9", "$10", "$11", "$12", "$13", "$14"),
+            ",
+             a AS (SELECT 1 AS ok FROM role_grants WHERE region = $9::TEXT::crdb_internal_region
+               AND user_id = $11::UUID AND role = 'administrator'),
+             "
+        ),
+        "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+                 WHEN NOT EXISTS (SELECT 1 FROM a) THEN 'not_administrator'",
+        change_event_sql!("$9::TEXT, $11::UUID")
+    ),
+);
+
+/// Changes the gate, if its epoch is the one given, under the next epoch; `here` keeps the
+/// event. By an administrator's session, or (none) by whoever has the shell.
+pub async fn change(
+    conn: &Conn,
+    change: &Change,
+    here: &RegionCode,
+    command: Uuid,
+    by: Option<&Signed>,
+) -> Result<Verdict, DbError> {
+    let Change { region, epoch, reason, until, .. } = change;
+    let state = if change.writable { "writable" } else { "read_only" };
+    let id = region.id();
+    let mut params: Vec<&(dyn ToSql + Sync)> = vec![region, &state, epoch, reason, until, here, &id, &command];
+    let Some(by) = by else {
+        return verdict(&conn.one(&CHANGE, &params).await?);
+    };
+    let session: [&(dyn ToSql + Sync); 6] =
+        [&by.user.region, &by.session, &by.user.id, &by.token_hash, &by.now, &by.idle_since];
+    params.extend(session);
+    verdict(&conn.one(&CHANGE_SIGNED, &params).await?)
 }

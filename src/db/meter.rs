@@ -73,6 +73,12 @@ impl Meter {
         }
     }
 
+    /// What the request (or command) under way has cost so far, if it is counted.
+    #[must_use]
+    pub fn here() -> Option<Figures> {
+        METER.try_with(|meter| meter.figures()).ok()
+    }
+
     /// Counts one repetition of a write or transaction.
     pub(super) fn retried() {
         let _ = METER.try_with(|meter| meter.attempts.fetch_add(1, Ordering::Relaxed));

@@ -29,6 +29,7 @@ pub mod home;
 mod literal;
 pub mod meter;
 pub mod migrate;
+pub mod moved;
 mod nodes;
 pub mod positions;
 pub mod reservations;
@@ -56,6 +57,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         reservations::ALL,
         rides::ALL,
         positions::ALL,
+        moved::ALL,
         roles::ALL,
         home::ALL,
         sample::ALL,
@@ -65,7 +67,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
 }
 
 /// Every statement that a page sends, prepared before a page needs it.
-const HOT: [&[&Statement]; 9] = [
+const HOT: [&[&Statement]; 10] = [
     catalogue::ALL,
     sessions::ALL,
     users::ALL,
@@ -73,6 +75,7 @@ const HOT: [&[&Statement]; 9] = [
     rides::ALL,
     reservations::ALL,
     positions::ALL,
+    moved::ALL,
     gates::ALL,
     home::ALL,
 ];

@@ -202,6 +202,10 @@ impl Nodes {
 }
 
 fn pool(config: &Database, endpoint: &Endpoint, engine: &Engine, size: usize) -> Result<Pool, DbError> {
+    let mut endpoint = endpoint.clone();
+    // The server itself ends what we have lost: a fence counts on it (`Db::longest_write`).
+    let idle = config.write_timeout.as_millis().to_string();
+    endpoint.with_session(&[("idle_in_transaction_session_timeout", &idle)]);
     let manager = Manager::from_config(
         endpoint.config.clone(),
         endpoint.tls.clone(),

@@ -3,6 +3,7 @@
 //! itself is never stored, only its SHA-256.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
@@ -17,7 +18,7 @@ use crate::domain::{people::UserRef, region::RegionCode, ride::RideRef};
 pub const ALL: &[&Statement] = &[&CHECK, &LIST, &START, &PRUNE, &TOUCH, &END, &END_OTHERS];
 
 /// A reservation as the rider's own row remembers it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
     /// Region of the vehicle.
     pub region: RegionCode,
@@ -44,6 +45,14 @@ pub struct Visitor {
     pub reservation: Option<Reservation>,
     /// When the session was last noted as used.
     pub seen_at: DateTime<Utc>,
+}
+
+impl Visitor {
+    /// Is an administrator.
+    #[must_use]
+    pub fn administers(&self) -> bool {
+        self.roles.iter().any(|role| role == "administrator:")
+    }
 }
 
 const CHECK: Statement = Statement::read(

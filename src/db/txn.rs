@@ -3,7 +3,8 @@
 //! pauses. The closure may run ten times: no HTTP, hashing or sleeping inside it.
 //! A write whose reply was lost is run again on a fresh connection: every write
 //! statement looks for the row whose id the client brought before it changes
-//! anything, so running it again *is* reading back.
+//! anything, so running it again *is* reading back. How long one try can take is what
+//! the fence of a closed region waits for (`fence`).
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,28 @@ use super::{
 use crate::domain::region::RegionCode;
 
 pub(super) const ATTEMPTS: u32 = 10;
+/// CockroachDB's nodes stop when their clocks differ by more; PostgreSQL has one clock.
+const CLOCKS: Duration = Duration::from_millis(500);
 
 impl Db {
+    /// The longest time from the moment in which a write looks at a gate until it is visible
+    /// or will never be. A lone statement: one write timeout, held by the server. A
+    /// transaction, which is the longest: one until COMMIT is sent, held here (`attempt`); one
+    /// for COMMIT to arrive, after which the server ends a transaction that it hears nothing
+    /// of (`idle_in_transaction_session_timeout`); one for COMMIT itself.
+    #[must_use]
+    pub fn longest_write(&self) -> Duration {
+        self.write_deadline * 3
+    }
+
+    /// A region closed at the server's time T is fenced at T plus this. T is taken when the
+    /// closing statement begins, and that one may last as long as any other; from its end
+    /// the longest write is waited for.
+    #[must_use]
+    pub fn fence(&self) -> Duration {
+        self.write_deadline + self.longest_write() + CLOCKS
+    }
+
     /// Runs one auto-committed write statement at a gateway of `region`, again after
     /// contention, a duplicate key in a race, or a lost reply.
     pub async fn write<T>(
@@ -46,9 +67,21 @@ impl Db {
     }
 
     /// Runs `op` in one SERIALIZABLE transaction at a gateway of `region`. When the reply to COMMIT is lost, `committed` reads
-    /// back, on a fresh connection, whether it happened and what it gave.
+    /// back, on a fresh connection, whether it happened and what it gave. Each attempt sends
+    /// COMMIT within one write timeout, or nothing is changed.
     pub async fn txn<T>(
         &self,
+        region: &RegionCode,
+        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
+        committed: impl AsyncFn(&Conn) -> Result<Option<T>, DbError>,
+    ) -> Result<T, DbError> {
+        self.txn_within(self.write_deadline, region, op, committed).await
+    }
+
+    /// The same for what writes under no gate, and so may take `limit` until COMMIT.
+    pub async fn txn_within<T>(
+        &self,
+        limit: Duration,
         region: &RegionCode,
         op: impl AsyncFn(&Conn) -> Result<T, DbError>,
         committed: impl AsyncFn(&Conn) -> Result<Option<T>, DbError>,
@@ -56,7 +89,7 @@ impl Db {
         let started = Instant::now();
         let (mut attempt, mut unclear) = (1, false);
         loop {
-            let error = match self.attempt(region, &op).await {
+            let error = match self.attempt(limit, region, &op).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
@@ -77,14 +110,21 @@ impl Db {
 
     async fn attempt<T>(
         &self,
+        limit: Duration,
         region: &RegionCode,
         op: &impl AsyncFn(&Conn) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
         let conn = self.writer(region).await?;
         conn.spoil(true); // closed, and so rolled back, if this future is dropped
-        // Alone: a server that refuses BEGIN would run what was sent behind it by itself.
-        conn.control("begin", "BEGIN ISOLATION LEVEL SERIALIZABLE").await?;
-        let outcome = match op(&conn).await {
+        let work = async {
+            // Alone: a server that refuses BEGIN would run what was sent behind it by itself.
+            conn.control("begin", "BEGIN ISOLATION LEVEL SERIALIZABLE").await?;
+            Ok(op(&conn).await)
+        };
+        let done = tokio::time::timeout(limit, work).await.map_err(|elapsed| {
+            DbError::new(DbErrorKind::Timeout, "transaction", format!("no COMMIT within {limit:?}: {elapsed}"))
+        })??;
+        let outcome = match done {
             Ok(value) => conn.control("commit", "COMMIT").await.map(|()| value),
             Err(mut error) => {
                 // Nothing was committed, so a lost reply inside leaves nothing open.

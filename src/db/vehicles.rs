@@ -12,12 +12,13 @@ use super::{
 };
 use crate::domain::{
     geo::{Point, Ranges},
+    refusal::Refusal,
     region::RegionCode,
-    vehicle::VehicleRef,
+    vehicle::{PublicVehicle, VehicleRef},
 };
 
 /// Every statement of this file.
-pub const ALL: &[&Statement] = &[&NEAREST, &COUNT, &LIST_OWN, &INSERT, &RETIRE];
+pub const ALL: &[&Statement] = &[&NEAREST, &COUNT, &FIND, &LIST_OWN, &INSERT, &RETIRE];
 
 /// An available vehicle as the list shows it.
 #[derive(Debug, Clone)]
@@ -92,20 +93,21 @@ pub async fn list_nearest(conn: &Conn, search: &Search<'_>, ranges: &Ranges) -> 
     for (low, high) in ranges {
         params.extend([low as &(dyn tokio_postgres::types::ToSql + Sync), high]);
     }
-    let read = |row: &Row| {
-        Ok(Nearby {
-            public_id: row.get("public_id")?,
-            kind: row.get("type")?,
-            brand: row.get("brand")?,
-            colour: row.get("colour")?,
-            battery: row.get("battery")?,
-            at: row.point("lat", "lon")?,
-            place: row.get("place")?,
-            reserved_until: row.get("reserved_until")?,
-            distance_m: row.get("distance_m")?,
-        })
-    };
-    conn.rows(&NEAREST, &params).await?.iter().map(read).collect()
+    conn.rows(&NEAREST, &params).await?.iter().map(|row| nearby(row, row.get("distance_m")?)).collect()
+}
+
+fn nearby(row: &Row, distance_m: f64) -> Result<Nearby, DbError> {
+    Ok(Nearby {
+        public_id: row.get("public_id")?,
+        kind: row.get("type")?,
+        brand: row.get("brand")?,
+        colour: row.get("colour")?,
+        battery: row.get("battery")?,
+        at: row.point("lat", "lon")?,
+        place: row.get("place")?,
+        reserved_until: row.get("reserved_until")?,
+        distance_m,
+    })
 }
 
 const COUNT: Statement = Statement::read(
@@ -119,6 +121,44 @@ const COUNT: Statement = Statement::read(
 /// How many vehicles of a city can be taken now.
 pub async fn count_available(conn: &Conn, region: &RegionCode, city: &str, now: DateTime<Utc>) -> Result<i64, DbError> {
     conn.one(&COUNT, &[region, &city, &now]).await?.get("n")
+}
+
+/// A vehicle on its own page.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Slug of the city where it stands.
+    pub city: String,
+    /// The vehicle; nobody asked how far it is, so that is 0.
+    pub vehicle: Nearby,
+    /// Why it cannot be taken now.
+    pub refusal: Option<Refusal>,
+}
+
+const FIND: Statement = Statement::read(
+    "vehicles.find",
+    Reach::Named,
+    "SELECT city, public_id, type, brand, colour, battery, lat, lon, place, status = 'in_use' AS in_use,
+        CASE WHEN reserved_until > $4::TIMESTAMPTZ AND reserved_by = $3::UUID THEN reserved_until END AS reserved_until,
+        coalesce(reserved_until > $4::TIMESTAMPTZ, FALSE) AS reserved
+     FROM vehicles
+     WHERE region = $1::TEXT::crdb_internal_region AND public_id = $2 AND status IN ('available', 'in_use')",
+);
+
+/// The vehicle under this public id, while it is on the street or being ridden.
+pub async fn find(
+    conn: &Conn,
+    vehicle: &PublicVehicle,
+    rider: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> Result<Option<Found>, DbError> {
+    let read = |row: &Row| {
+        let (in_use, reserved): (bool, bool) = (row.get("in_use")?, row.get("reserved")?);
+        let vehicle = nearby(row, 0.0)?;
+        let others = reserved && vehicle.reserved_until.is_none();
+        let refusal = in_use.then_some(Refusal::VehicleTaken).or(others.then_some(Refusal::VehicleReserved));
+        Ok(Found { city: row.get("city")?, vehicle, refusal })
+    };
+    conn.opt(&FIND, &[&vehicle.region, &vehicle.public_id, &rider, &now]).await?.as_ref().map(read).transpose()
 }
 
 /// One of a person's own vehicles.

@@ -48,15 +48,40 @@ impl Signed {
     }
 }
 
+/// `s` has a row when the session is good: parameters for home region, session, person,
+/// secret hash, the time now, and the time after which it was seen.
+macro_rules! session_sql {
+    ($region:literal, $session:literal, $user:literal, $token:literal, $now:literal, $idle:literal) => {
+        concat!(
+            "s AS (SELECT 1 AS ok FROM sessions
+               WHERE region = ",
+            $region,
+            "::TEXT::crdb_internal_region AND id = ",
+            $session,
+            "::UUID AND user_id = ",
+            $user,
+            "::UUID
+                 AND token_hash = ",
+            $token,
+            "::TEXT AND expires_at > ",
+            $now,
+            "::TIMESTAMPTZ AND seen_at > ",
+            $idle,
+            "::TIMESTAMPTZ)"
+        )
+    };
+}
+pub(super) use session_sql;
+
 /// Begins the text of a signed-in person's write: `s` has a row when the session $2 of
 /// person ($1, $3) with secret hash $4 is good at $5 and was seen after $6, `g` when
 /// the home region is writable at epoch $7.
 macro_rules! signed_sql {
     ($($rest:expr),+ $(,)?) => {
         concat!(
-            "WITH s AS (SELECT 1 AS ok FROM sessions
-               WHERE region = $1::TEXT::crdb_internal_region AND id = $2::UUID AND user_id = $3::UUID
-                 AND token_hash = $4::TEXT AND expires_at > $5::TIMESTAMPTZ AND seen_at > $6::TIMESTAMPTZ),
+            "WITH ",
+            $crate::db::verdict::session_sql!("$1", "$2", "$3", "$4", "$5", "$6"),
+            ",
              g AS (SELECT 1 AS ok FROM region_gates
                WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $7::INT8),
             ",
@@ -82,11 +107,11 @@ pub(super) use signed_there_sql;
 
 /// The columns of an event, in the order in which the statements give them.
 macro_rules! event_sql {
-    ($select:literal) => {
+    ($($select:expr),+ $(,)?) => {
         concat!(
             "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, actor_region, actor_id,
                command_id, correlation_id, occurred_at, epoch, lat, lon, metadata) ",
-            $select,
+            $($select),+,
             " RETURNING 1 AS ok"
         )
     };

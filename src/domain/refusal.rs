@@ -59,6 +59,17 @@ pub enum Refusal {
     StillRiding,
     /// First remove the vehicles that one owns.
     StillOwner,
+    /// Only administrators may.
+    NotAdministrator,
+    /// The region's gate is not as the person last saw it.
+    GateChanged {
+        /// The region.
+        region: RegionCode,
+        /// It takes writes now.
+        writable: bool,
+        /// Its epoch now.
+        epoch: i64,
+    },
     /// A residency rule forbids it.
     Residency(&'static str),
     /// The region takes no changes now.
@@ -98,6 +109,7 @@ impl Refusal {
             "vehicle_in_use" => Self::VehicleInUse,
             "still_riding" => Self::StillRiding,
             "still_owner" => Self::StillOwner,
+            "not_administrator" => Self::NotAdministrator,
             _ => return None,
         })
     }
@@ -135,6 +147,14 @@ impl Refusal {
             Self::VehicleInUse => "This vehicle is reserved or being ridden. Try again when it is back.",
             Self::StillRiding => "End your ride or cancel your reservation first.",
             Self::StillOwner => "Remove your vehicles first; they need an owner.",
+            Self::NotAdministrator => "Only administrators may use this page. Nothing was changed.",
+            Self::GateChanged { region, writable, epoch } => {
+                let state = if *writable { "open" } else { "closed" };
+                return format!(
+                    "The region {region} has been changed meanwhile: it is {state} now, at epoch {epoch}. \
+                     Nothing was done; please look at it again."
+                );
+            }
             Self::Residency(rule) => return format!("The data residency policy does not allow this (rule {rule})."),
             Self::RegionReadOnly { region, reason, until } => {
                 let why = reason.as_deref().unwrap_or("maintenance");

@@ -6,6 +6,8 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 /// The code of a region: lower-case letters, digits and dashes, 1 to 32 of them.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -22,6 +24,14 @@ impl RegionCode {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The region as what an event is about: the same id at every instance.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        let mut bytes: uuid::Bytes = [0; 16];
+        bytes.iter_mut().zip(Sha256::digest(self.0.as_bytes())).for_each(|(byte, digest)| *byte = digest);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
     /// The first part of the ride numbers of this region: `us-east1` gives `USE1`.
@@ -81,7 +91,10 @@ mod tests {
     #[test]
     fn short_names_tell_regions_apart() -> Result<(), BadRegionCode> {
         for (code, short) in [("us-east1", "USE1"), ("us-west1", "USW1"), ("europe-west1", "EUW1")] {
-            assert_eq!(code.parse::<RegionCode>()?.short(), short);
+            let region: RegionCode = code.parse()?;
+            assert_eq!(region.short(), short);
+            assert_eq!(region.id(), code.parse::<RegionCode>()?.id());
+            assert_ne!(region.id(), "asia-east1".parse::<RegionCode>()?.id());
         }
         Ok(())
     }

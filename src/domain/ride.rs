@@ -3,12 +3,13 @@
 //! row of the database.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::region::RegionCode;
 
 /// A ride, for ever in the region where it happened.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RideRef {
     /// Region of the ride's city.
     pub region: RegionCode,

@@ -1,10 +1,12 @@
 //! A local nine-node CockroachDB cluster in three regions with simulated latency, as a
 //! child process: `cockroach demo --global`. Its address is read from the file it
 //! writes, each node's region is asked from the node; nothing is assumed of ports but
-//! that the nodes' follow one another. The surprise: it ends when its stdin closes.
+//! that the nodes' follow one another. What can go wrong is told with the command that
+//! helps on this platform. The surprise: it ends when its stdin closes.
 
 use std::{
     collections::BTreeMap,
+    env::consts::{ARCH, OS},
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -14,28 +16,82 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
 
 /// Nodes that `--global` demands.
 const NODES: u16 = 9;
 /// It was up in six seconds on a small machine; this leaves room for a busy one.
 const START: Duration = Duration::from_mins(2);
+/// For asking all nodes once; one that hangs is asked again.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// What a new user downloads: the newest version with long support. `deploy/install.sh`
+/// fetches the same; a test compares.
+pub const VERSION: &str = "v25.4.11";
+/// The first version that this program was tried on.
+const OLDEST: (u32, u32) = (22, 1);
+
+/// How to get the binary, by the platform as Rust names it; the archives' names follow `uname`.
+#[must_use]
+pub fn download(os: &str, machine: &str) -> String {
+    let platform = match (os, machine) {
+        ("linux", "x86_64") => "linux-amd64",
+        ("linux", "aarch64") => "linux-arm64",
+        ("macos", "x86_64") => "darwin-10.9-amd64",
+        ("macos", "aarch64") => "darwin-11.0-arm64",
+        _ => return format!("(there is no archive of it for {os} on {machine})"),
+    };
+    let name = format!("cockroach-{VERSION}.{platform}");
+    format!("curl -fL https://binaries.cockroachdb.com/{name}.tgz | tar -xz && export PATH=\"$PWD/{name}:$PATH\"")
+}
+
+/// Whether a build tag (`v25.4.11`, `v22.1.0-dev`) is of a version that is too old. A tag
+/// that says no version is somebody's own build, and is given a try.
+#[must_use]
+pub fn too_old(tag: &str) -> bool {
+    let numbers = || {
+        let mut parts = tag.trim().strip_prefix('v')?.split('.');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    };
+    numbers().is_some_and(|version: (u32, u32)| version < OLDEST)
+}
 
 /// Why the cluster did not start, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CockroachError {
     /// No binary on the PATH.
-    #[error("cockroach is not on the PATH: ./deploy/demo.sh --engine cockroach fetches it, or use --engine postgres")]
+    #[error(
+        "cockroach is not on the PATH. ./deploy/demo.sh --engine cockroach fetches it; by hand:\n  {}\n\
+         Or go without it: --engine postgres",
+        download(OS, ARCH)
+    )]
     Missing,
+    /// An old binary; its version.
+    #[error("cockroach is {found}, and v{}.{} or newer is needed:\n  {}", OLDEST.0, OLDEST.1, download(OS, ARCH))]
+    TooOld {
+        /// Its build tag.
+        found: String,
+    },
     /// The process could not be started.
     #[error("cockroach could not be started")]
     Start(#[source] std::io::Error),
     /// It ended before it was ready.
-    #[error("cockroach demo ended at once ({0}); try it by hand: cockroach demo --global --nodes 9")]
-    Ended(std::process::ExitStatus),
+    #[error("cockroach demo ended at once ({status}); it said:\n{said}")]
+    Ended {
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// The last lines of what it printed.
+        said: String,
+    },
     /// It did not become ready in time.
-    #[error("the cluster did not answer within {} s", START.as_secs())]
-    Slow,
+    #[error("the cluster did not answer within {} s; it said:\n{said}", START.as_secs())]
+    Slow {
+        /// The last lines of what it printed.
+        said: String,
+    },
     /// The file with its address holds something else.
     #[error("the listening URL of the cluster cannot be understood: {0}")]
     Url(String),
@@ -67,18 +123,31 @@ pub fn address(url: &str) -> Result<(String, u16), CockroachError> {
 
 impl CockroachDemo {
     /// Starts the cluster and finds each region's nodes. `folder` is for the file that
-    /// the cluster writes its address to.
+    /// the cluster writes its address to, and for what it prints.
     pub async fn start(binary: &Path, folder: &Path) -> Result<Self, CockroachError> {
+        let version = Command::new(binary).args(["version", "--build-tag"]).stdin(Stdio::null()).output();
+        let version = version.await.map_err(CockroachError::Start)?;
+        let tag = String::from_utf8_lossy(&version.stdout).trim().to_owned();
+        if too_old(&tag) {
+            return Err(CockroachError::TooOld { found: tag });
+        }
         std::fs::create_dir_all(folder).map_err(CockroachError::Start)?;
         let file = folder.join("listening-url");
+        let log = folder.join("cockroach.log");
+        let output = std::fs::File::create(&log).map_err(CockroachError::Start)?;
+        let said = || {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            lines.get(lines.len().saturating_sub(10)..).unwrap_or_default().join("\n")
+        };
         let _ = std::fs::remove_file(&file); // of an earlier start
         let child = Command::new(binary)
             .args(["demo", "--global", "--nodes", "9", "--no-example-database", "--insecure"])
             .arg("--listening-url-file")
             .arg(&file)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(output.try_clone().map_err(CockroachError::Start)?)
+            .stderr(output)
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -88,15 +157,15 @@ impl CockroachDemo {
         loop {
             if let Ok(url) = tokio::fs::read_to_string(&file).await
                 && !url.trim().is_empty()
-                && demo.find_nodes(&url).await?
+                && timeout(LOOK, demo.find_nodes(&url)).await.unwrap_or(Ok(false))?
             {
                 return Ok(demo);
             }
             if let Some(status) = demo.child.try_wait().map_err(CockroachError::Start)? {
-                return Err(CockroachError::Ended(status));
+                return Err(CockroachError::Ended { status, said: said() });
             }
             if started.elapsed() > START {
-                return Err(CockroachError::Slow);
+                return Err(CockroachError::Slow { said: said() });
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -137,34 +206,11 @@ impl CockroachDemo {
     /// Closes its stdin, which ends it, and makes sure.
     pub async fn stop(mut self) {
         drop(self.child.stdin.take());
-        if tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await.is_err()
+        if timeout(Duration::from_secs(20), self.child.wait()).await.is_err()
             && let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok())
         {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             let _ = self.child.wait().await;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What `cockroach demo --insecure` wrote, recorded.
-    const RECORDED: &str =
-        "postgresql://root@127.146.60.113:26257/defaultdb?application_name=%24+cockroach+demo&sslmode=disable\n";
-
-    #[test]
-    fn the_address_is_read_from_the_recorded_file() {
-        assert_eq!(address(RECORDED).unwrap(), ("127.146.60.113".to_owned(), 26257));
-        assert!(address("nothing of the kind").is_err());
-    }
-
-    #[tokio::test]
-    async fn a_binary_that_ends_at_once_is_told() {
-        let folder = std::env::temp_dir().join(format!("movr-cockroach-{}", std::process::id()));
-        let ended = CockroachDemo::start(Path::new("/bin/false"), &folder).await;
-        std::fs::remove_dir_all(&folder).unwrap();
-        assert!(matches!(ended, Err(CockroachError::Ended(_))));
     }
 }

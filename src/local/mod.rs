@@ -7,7 +7,7 @@
 
 mod account;
 mod binaries;
-mod cockroach;
+pub mod cockroach;
 mod error;
 mod folder;
 mod launch;

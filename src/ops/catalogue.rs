@@ -1,12 +1,18 @@
 //! Loading a catalogue file: GLOBAL tables first, in one transaction that changes only
 //! what differs, then each region's gate and promo quotas at its own gateway.
 
+use std::time::Duration;
+
 use super::{OpError, gated_in, gates::Gates};
 use crate::{
     clock::Clock,
     db::{Db, catalogue, gates, statement::Conn},
     domain::catalogue::CatalogueFile,
 };
+
+/// A catalogue is some hundred statements, maybe from a region far away. Its tables are
+/// under no gate, so no fence waits for it.
+const CATALOGUE: Duration = Duration::from_mins(1);
 
 /// Makes the database hold what `file` says; returns how many catalogue entries changed.
 pub async fn load(db: &Db, file: &CatalogueFile, clock: &Clock) -> Result<usize, OpError> {
@@ -15,7 +21,9 @@ pub async fn load(db: &Db, file: &CatalogueFile, clock: &Clock) -> Result<usize,
     };
     let now = clock.now();
     // Loading is idempotent, so after a lost COMMIT it is simply done again.
-    let changed = db.txn(&first.code, async |conn| catalogue::put(conn, file, now).await, async |_| Ok(None)).await?;
+    let changed = db
+        .txn_within(CATALOGUE, &first.code, async |conn| catalogue::put(conn, file, now).await, async |_| Ok(None))
+        .await?;
     let gates_seen = Gates::default();
     for region in &file.regions {
         db.write(&region.code, async |conn| gates::open(conn, &region.code, now).await).await?;

@@ -1,21 +1,30 @@
 //! The gates as this instance last saw them. Every write carries the epoch held here;
 //! when the database disagrees the gate is read again, so a stale instance cannot write.
+//! Closing a region has two phases: the gate's change, and waiting until every write that
+//! saw it open must have ended.
 
 use std::{
     collections::HashMap,
     sync::{PoisonError, RwLock},
 };
 
-use super::OpError;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Done, OpError};
 use crate::{
     db::{
         Db,
         error::{DbError, DbErrorKind},
-        gates::{self, Gate},
+        gates::{self, Change, Gate},
         statement::Conn,
+        verdict::{Signed, Verdict},
     },
-    domain::{refusal::Refusal, region::RegionCode},
+    domain::{people, refusal::Refusal, region::RegionCode},
 };
+
+/// Longest reason for closing a region: it stands inside one sentence.
+pub const REASON_MAX: usize = 120;
 
 /// The last known gate of each region.
 #[derive(Debug, Default)]
@@ -40,9 +49,7 @@ impl Gates {
 
     /// The same over a connection that is there already.
     pub async fn reload_by(&self, conn: &Conn, region: &RegionCode) -> Result<Gate, DbError> {
-        let missing =
-            || DbError::new(DbErrorKind::Bug, "gates.find", format!("region {region} has no gate: run movr migrate"));
-        let gate = gates::find(conn, region).await?.ok_or_else(missing)?;
+        let gate = find_by(conn, region).await?;
         self.known.write().unwrap_or_else(PoisonError::into_inner).insert(region.clone(), gate.clone());
         Ok(gate)
     }
@@ -64,5 +71,52 @@ impl Gates {
             }
         }
         Ok(())
+    }
+}
+
+/// The gate of `region` as the database has it now.
+pub async fn find(db: &Db, region: &RegionCode) -> Result<Gate, DbError> {
+    find_by(&db.at(region).await?, region).await
+}
+
+async fn find_by(conn: &Conn, region: &RegionCode) -> Result<Gate, DbError> {
+    let missing =
+        || DbError::new(DbErrorKind::Bug, "gates.find", format!("region {region} has no gate: run movr migrate"));
+    gates::find(conn, region).await?.ok_or_else(missing)
+}
+
+/// Why a region is closed, as everybody will read it, or what is wrong with the text.
+pub fn reason(text: &str) -> Result<String, String> {
+    people::line(text, REASON_MAX, "the reason")
+}
+
+/// The first phase: the gate is as asked, now or before. Refused when its epoch is not the
+/// one given, with the state that it has now.
+pub async fn change(db: &Db, wish: &Change, here: &RegionCode, by: Option<&Signed>) -> Result<Done, OpError> {
+    let command = Uuid::new_v4();
+    match db.write(&wish.region, async |conn| gates::change(conn, wish, here, command, by).await).await? {
+        Verdict::Done => Ok(Done::Now),
+        Verdict::Already => Ok(Done::Before),
+        Verdict::Refused(Refusal::Changed) | Verdict::Gate => {
+            let Gate { region, writable, epoch, .. } = find(db, &wish.region).await?;
+            Err(Refusal::GateChanged { region, writable, epoch }.into())
+        }
+        Verdict::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+/// The second phase: waits until `region` is fenced and returns since when, by the server's
+/// clock; none as soon as it is open.
+pub async fn fenced(db: &Db, region: &RegionCode) -> Result<Option<DateTime<Utc>>, DbError> {
+    loop {
+        let gate = find(db, region).await?;
+        let Some(at) = gate.fenced_at(db.fence()) else {
+            return Ok(None);
+        };
+        // What is left by the server's clock; a step of our own cannot shorten it.
+        match (at - gate.read_at).to_std() {
+            Ok(left) if !left.is_zero() => tokio::time::sleep(left).await,
+            _ => return Ok(Some(at)),
+        }
     }
 }

@@ -5,6 +5,8 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use super::{
+    abroad,
+    contract::{self, Touches},
     paths, site,
     views::{
         Chrome, CityView, FlashKind, FlashView, HeldView, OptionGroupView, OptionView, Section, SignedInView, TimeView,
@@ -12,7 +14,7 @@ use super::{
     visit::Visit,
 };
 use crate::{
-    db::sessions::Visitor,
+    db::{meter::Meter, sessions::Visitor},
     domain::catalogue::{Catalogue, City},
 };
 
@@ -37,17 +39,33 @@ pub fn chrome(visit: &Visit, visitor: Option<&Visitor>, title: &str, section: Se
         city: CityView { slug: city.slug.clone(), name: city.name.clone() },
         cities: visit.app.site.cities(&visit.catalogue),
         signed_in,
-        open_ride: visitor.and_then(|visitor| visitor.open_ride.as_ref()).map(paths::ride),
-        reservation: visitor.and_then(|visitor| held(visit, visitor, city)),
+        // A checked cookie says what the row at home says.
+        open_ride: visit.cookie.as_ref().and_then(|cookie| cookie.open_ride.as_ref()).map(paths::ride),
+        reservation: held(visit, city),
+        abroad: abroad::offer(visit),
         flashes: visit.flash.iter().map(flash).collect(),
         region_here: std::sync::Arc::clone(&visit.app.site.region_here),
-        footer: String::new(),
+        footer: footer(visit).unwrap_or_default(),
         section,
     }
 }
 
-fn held(visit: &Visit, visitor: &Visitor, city: &City) -> Option<HeldView> {
-    let held = visitor.reservation.as_ref().filter(|held| held.until > visit.now)?;
+/// For people with a role: what the page has cost until now, as in "2 statements, 1
+/// wait, 3 ms, us-east1 · kept: here only".
+fn footer(visit: &Visit) -> Option<String> {
+    visit.cookie.as_ref().filter(|cookie| !cookie.roles.is_empty())?;
+    let figures = Meter::here()?;
+    let count = |n: u32, of: &str| format!("{n} {of}{}", if n == 1 { "" } else { "s" });
+    let mut parts = vec![count(figures.statements, "statement"), count(figures.waits, "wait")];
+    parts.push(format!("{:.0} ms", figures.busy.as_secs_f64() * 1000.0));
+    let pattern = visit.request().match_pattern().unwrap_or_default();
+    let (_, verdict) = contract::verdict(&visit.app.here, Touches::of(&pattern), &figures, || Some(visit.clone()));
+    parts.extend(figures.regions.iter().map(ToString::to_string));
+    Some(format!("{} · {verdict}", parts.join(", ")))
+}
+
+fn held(visit: &Visit, city: &City) -> Option<HeldView> {
+    let held = visit.cookie.as_ref()?.reservation.as_ref().filter(|held| held.until > visit.now)?;
     Some(HeldView {
         region: held.region.to_string(),
         vehicle: held.public_id.to_string(),

@@ -40,7 +40,8 @@ impl Touches {
             | "/recover"
             | "/rides/{region}/{id}"
             | "/vehicles/{region}/{public_id}"
-            | "/admin/regions" => Self::All,
+            | "/admin/regions"
+            | "/admin/regions/{region}" => Self::All,
             _ => Self::Named,
         }
     }

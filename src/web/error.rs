@@ -32,6 +32,8 @@ pub enum PageError {
     CrossSite,
     /// No such page, or not this person's.
     NotFound,
+    /// No vehicle under this public id.
+    NoVehicle,
     /// The address does not do that.
     MethodNotAllowed,
     /// The body is too large.
@@ -86,6 +88,9 @@ impl PageError {
             Self::Refused(refusal @ Refusal::RegionReadOnly { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "Not just now", refusal.message(), Some(60))
             }
+            Self::Refused(refusal @ Refusal::NotAdministrator) => {
+                (StatusCode::FORBIDDEN, "For administrators only", refusal.message(), None)
+            }
             Self::Refused(refusal) => (StatusCode::CONFLICT, "That did not work", refusal.message(), None),
             Self::BadRequest(what) => {
                 let message = format!("{what} Nothing was changed. Please go back, load the page again and retry.");
@@ -98,6 +103,11 @@ impl PageError {
             }
             Self::NotFound => {
                 let message = "There is nothing at this address, or it is not yours. It may have moved.".to_owned();
+                (StatusCode::NOT_FOUND, "Not found", message, None)
+            }
+            Self::NoVehicle => {
+                let message =
+                    "This vehicle is not at this address any more; it gets a new one after each ride.".to_owned();
                 (StatusCode::NOT_FOUND, "Not found", message, None)
             }
             Self::MethodNotAllowed => {
@@ -141,12 +151,14 @@ impl PageError {
         self.log(visit);
         let told = self.told();
         let link = |href: &str, text: &str| LinkView { href: href.to_owned(), text: text.to_owned() };
+        let city = visit.city();
+        let list = link(&paths::vehicles(&city.slug), &format!("See the vehicles of {}", city.name));
         let page = ErrorPage {
-            chrome: chrome(visit, None, told.heading, Section::None, visit.city()),
+            chrome: chrome(visit, None, told.heading, Section::None, city),
             status: told.status.as_u16(),
             heading: told.heading.to_owned(),
             message: told.message,
-            links: vec![link("/vehicles", "See vehicles"), link("/", "Start page")],
+            links: vec![list, link("/", "Start page")],
             request_id: visit.ids.request.clone(),
         };
         let mut response = visit
@@ -168,6 +180,7 @@ impl PageError {
             Self::SignIn(_)
             | Self::BadRequest(_)
             | Self::NotFound
+            | Self::NoVehicle
             | Self::MethodNotAllowed
             | Self::TooLarge
             | Self::TooMany(_)

@@ -1,8 +1,10 @@
 //! Security headers of every answer. Scripts and styles come from here only, with a
-//! nonce for our own; images also from the tiles' origin.
+//! nonce for our own; images also from the tiles' origin. Forms lead here, or to the
+//! instance of another region (the way home from abroad).
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::abroad;
 use crate::app::App;
 
 const FIXED: &[(&str, &str)] = &[
@@ -19,9 +21,11 @@ pub fn add(headers: &mut HeaderMap, app: &App, nonce: &str) {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     let tiles = app.config.tiles.as_ref().map_or("", |tiles| tiles.origin());
+    let homes = abroad::form_targets(&app.catalogue());
     let policy = format!(
         "default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'nonce-{nonce}'; \
-         img-src 'self' data: {tiles}; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+         img-src 'self' data: {tiles}; object-src 'none'; base-uri 'none'; form-action 'self'{homes}; \
+         frame-ancestors 'none'"
     );
     if let Ok(value) = HeaderValue::from_str(&policy) {
         headers.insert(HeaderName::from_static("content-security-policy"), value);

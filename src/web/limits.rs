@@ -1,5 +1,5 @@
 //! Throttles, in this instance's memory: sign-in, recovery and registration, per
-//! account and per address. Two quotas each, a short and a long one, so that the delay
+//! account and per address; and questions to all regions, per address. Two quotas each, a short and a long one, so that the delay
 //! grows with the number of tries and nobody is locked out for ever by somebody else.
 
 use std::{num::NonZeroU32, time::Duration};
@@ -14,6 +14,7 @@ pub struct Limits {
     account: [Limiter; 2],
     address: [Limiter; 2],
     register: [Limiter; 2],
+    everywhere: [Limiter; 2],
 }
 
 const fn at_most(burst: u32) -> NonZeroU32 {
@@ -37,6 +38,8 @@ impl Default for Limits {
             // Many people share the address of an office or a mobile carrier.
             address: [limiter(30, 2), limiter(300, 12)],
             register: [limiter(20, 10), limiter(100, 36)],
+            // A page of old links, opened one after another by several people.
+            everywhere: [limiter(30, 2), limiter(300, 12)],
         }
     }
 }
@@ -57,9 +60,14 @@ impl Limits {
         check(&self.register, address)
     }
 
+    /// Counts a question to all regions, which is what a wrong link costs.
+    pub fn look_everywhere(&self, address: &str) -> Result<(), TooMany> {
+        check(&self.everywhere, address)
+    }
+
     /// Forgets those who have not tried for long enough; called now and then.
     pub fn forget(&self) {
-        for limiter in self.account.iter().chain(&self.address).chain(&self.register) {
+        for limiter in [&self.account, &self.address, &self.register, &self.everywhere].into_iter().flatten() {
             limiter.retain_recent();
         }
     }

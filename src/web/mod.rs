@@ -2,6 +2,7 @@
 //! and a file a page. Handlers call `ops` for writes that decide something and `db` for
 //! rows to show; they never open a transaction.
 
+pub mod abroad;
 pub mod chrome;
 pub mod contract;
 pub mod error;
@@ -9,6 +10,7 @@ pub mod form;
 pub mod frame;
 pub mod headers;
 pub mod limits;
+pub mod lobby;
 pub mod origin;
 pub mod pages;
 pub mod paths;

@@ -1,12 +1,22 @@
 //! Every URL we emit, as functions: used by handlers and tests; templates write the few
 //! fixed ones out.
 
-use crate::domain::{ride::RideRef, vehicle::VehicleRef};
+use crate::domain::{
+    region::RegionCode,
+    ride::RideRef,
+    vehicle::{PublicVehicle, VehicleRef},
+};
 
 /// The list of vehicles of a city.
 #[must_use]
 pub fn vehicles(city: &str) -> String {
     format!("/vehicles?city={city}")
+}
+
+/// A vehicle's page, until the end of its next ride.
+#[must_use]
+pub fn vehicle(vehicle: &PublicVehicle) -> String {
+    format!("/vehicles/{}/{}", vehicle.region, vehicle.public_id)
 }
 
 /// A ride's page.
@@ -31,6 +41,12 @@ pub fn positions(ride: &RideRef) -> String {
 #[must_use]
 pub fn remove_vehicle(vehicle: &VehicleRef) -> String {
     format!("/my/vehicles/{}/{}/remove", vehicle.region, vehicle.id)
+}
+
+/// Where a change of a region's state is posted to.
+#[must_use]
+pub fn region_state(region: &RegionCode) -> String {
+    format!("/admin/regions/{region}")
 }
 
 /// Signing in, and coming back afterwards.

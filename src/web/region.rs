@@ -56,7 +56,11 @@ pub fn city_of_headers<'a>(request: &HttpRequest, app: &App, catalogue: &'a Cata
     if !proxy.trusts(request.peer_addr()?.ip()) {
         return None;
     }
-    let header = |name: &Option<String>| request.headers().get(name.as_deref()?)?.to_str().ok();
+    let header = |name: &Option<String>| {
+        let value = request.headers().get(name.as_deref()?)?;
+        // `to_str` knows ASCII only; names have other letters.
+        std::str::from_utf8(value.as_bytes()).ok()
+    };
     let named = header(&proxy.city_header).filter(|name| !name.trim().is_empty());
     named.and_then(|name| catalogue.city_by_name(name)).or_else(|| {
         let (lat, lon) = header(&proxy.coordinates_header)?.split_once(',')?;

@@ -14,7 +14,10 @@ use actix_web::{
 use super::{
     error::PageError,
     frame,
-    pages::{account, city, health, home, move_home, owner_vehicles, profile, riders, rides, status, vehicles},
+    pages::{
+        abroad, account, city, health, home, move_home, owner_vehicles, profile, region_states, riders, rides, status,
+        vehicle, vehicles,
+    },
     site,
     visit::Visit,
 };
@@ -26,6 +29,8 @@ pub enum Access {
     Public,
     /// Whoever has a session; what they touch is checked against the row.
     SignedIn,
+    /// Whoever has a session and is an administrator at home; the handler's own statements say so.
+    Administrator,
 }
 
 impl Access {
@@ -35,6 +40,7 @@ impl Access {
         match self {
             Self::Public => "everybody",
             Self::SignedIn => "signed in",
+            Self::Administrator => "administrators",
         }
     }
 }
@@ -63,7 +69,7 @@ fn read() -> ActixRoute {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-use Access::{Public, SignedIn};
+use Access::{Administrator, Public, SignedIn};
 
 /// Every route.
 #[rustfmt::skip]
@@ -75,7 +81,9 @@ pub const ROUTES: &[Route] = &[
     get("/static/{file:.*}", Public, || read().to(site::file)),
     get("/", Public, || read().to(home::show)),
     post("/city", Public, || web::post().to(city::choose)),
+    post("/abroad", Public, || web::post().to(abroad::answer)),
     get("/vehicles", Public, || read().to(vehicles::list)),
+    get("/vehicles/{region}/{public_id}", Public, || read().to(vehicle::show)),
     post("/vehicles/{region}/{public_id}/reserve", SignedIn, || web::post().to(vehicles::reserve)),
     post("/reservation/cancel", SignedIn, || web::post().to(vehicles::cancel_reservation)),
     get("/register", Public, || read().to(account::register_form)),
@@ -105,6 +113,8 @@ pub const ROUTES: &[Route] = &[
     get("/my/vehicles", SignedIn, || read().to(owner_vehicles::list)),
     post("/my/vehicles", SignedIn, || web::post().to(owner_vehicles::add)),
     post("/my/vehicles/{region}/{id}/remove", SignedIn, || web::post().to(owner_vehicles::remove)),
+    get("/admin/regions", Administrator, || read().to(region_states::list)),
+    post("/admin/regions/{region}", Administrator, || web::post().to(region_states::change)),
 ];
 
 /// Registers the table; a path with several methods is one resource, so that other
@@ -118,7 +128,7 @@ pub fn configure(config: &mut ServiceConfig) {
             let handler = (route.handler)();
             resource = match route.access {
                 Public => resource.route(handler),
-                SignedIn => resource.route(handler.wrap(from_fn(require_session))),
+                SignedIn | Administrator => resource.route(handler.wrap(from_fn(require_session))),
             };
         }
         config.service(resource.wrap(from_fn(frame::deadline)));

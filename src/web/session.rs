@@ -1,21 +1,27 @@
 //! The session cookie: authenticated, without personal data. It names session and
-//! person by (region, id) and copies home city, regions, roles and times, so that a
-//! page can be drawn while the database is away. The row at home is the truth.
+//! person by (region, id) and copies home city, regions, roles, what is being ridden or
+//! reserved, and times, so that a page can be drawn while the database is away. The row at home is the truth.
 
 use actix_web::cookie::{Cookie, CookieJar, Key, SameSite, time};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::site::Site;
 use crate::{
-    db::{sessions::Visitor, verdict::Signed},
-    domain::{people::UserRef, region::RegionCode},
+    db::{
+        sessions::{Reservation, Visitor},
+        verdict::Signed,
+    },
+    domain::{people::UserRef, region::RegionCode, ride::RideRef},
     ops::{
         accounts::{IDLE, Started},
         passwords,
     },
 };
+
+/// Abroad, the copy counts for this long.
+pub const COPY_COUNTS: Duration = Duration::minutes(5);
 
 /// What the session cookie says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +40,12 @@ pub struct SessionCookie {
     pub present_in: Vec<RegionCode>,
     /// Roles as `role:city`.
     pub roles: Vec<String>,
+    /// The open ride.
+    #[serde(default)]
+    pub open_ride: Option<RideRef>,
+    /// The reservation, lapsed or not.
+    #[serde(default)]
+    pub reservation: Option<Reservation>,
     /// When the row at home was last checked.
     pub checked_at: DateTime<Utc>,
     /// Absolute end.
@@ -41,7 +53,7 @@ pub struct SessionCookie {
 }
 
 impl SessionCookie {
-    /// The cookie of a session that was just begun.
+    /// The cookie of a session that was just begun; what it copies is not known yet.
     #[must_use]
     pub fn new(started: Started, now: DateTime<Utc>) -> Self {
         Self {
@@ -52,7 +64,9 @@ impl SessionCookie {
             city: started.city,
             present_in: Vec::new(),
             roles: Vec::new(),
-            checked_at: now,
+            open_ride: None,
+            reservation: None,
+            checked_at: now - COPY_COUNTS,
             expires_at: started.expires_at,
         }
     }
@@ -70,17 +84,29 @@ impl SessionCookie {
         }
     }
 
+    /// The cookie when ride or reservation may just have changed: the next page asks home.
+    #[must_use]
+    pub fn outdated(self, now: DateTime<Utc>) -> Self {
+        Self { open_ride: None, reservation: None, checked_at: now - COPY_COUNTS, ..self }
+    }
+
     /// The cookie renewed from the row, if it differs or is a minute old.
     #[must_use]
     pub fn renewed(&self, visitor: &Visitor, now: DateTime<Utc>) -> Option<Self> {
-        let same = self.city == visitor.city && self.roles == visitor.roles && self.present_in == visitor.present_in;
-        if same && now - self.checked_at < chrono::Duration::seconds(60) {
+        let same = self.city == visitor.city
+            && self.roles == visitor.roles
+            && self.present_in == visitor.present_in
+            && self.open_ride == visitor.open_ride
+            && self.reservation == visitor.reservation;
+        if same && now - self.checked_at < Duration::seconds(60) {
             return None;
         }
         Some(Self {
             city: visitor.city.clone(),
             roles: visitor.roles.clone(),
             present_in: visitor.present_in.clone(),
+            open_ride: visitor.open_ride.clone(),
+            reservation: visitor.reservation.clone(),
             checked_at: now,
             ..self.clone()
         })
@@ -94,7 +120,10 @@ fn name(site: &Site, base: &str) -> String {
 
 const SESSION: &str = "movr_session";
 const FLASH: &str = "movr_flash";
-const CITY: &str = "movr_city";
+/// The choice of a city.
+pub const CITY: &str = "movr_city";
+/// The choice of going home or staying abroad.
+pub const ABROAD: &str = "movr_abroad";
 
 /// A message carried to the next page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -176,17 +205,17 @@ pub fn forget_flash(site: &Site) -> Cookie<'static> {
     removal(site, FLASH)
 }
 
-/// The city that the visitor chose, unchecked.
+/// What the visitor chose, unchecked.
 #[must_use]
-pub fn read_city(site: &Site, cookies: &[Cookie<'static>]) -> Option<String> {
-    let name = name(site, CITY);
+pub fn read_choice(site: &Site, cookies: &[Cookie<'static>], base: &str) -> Option<String> {
+    let name = name(site, base);
     cookies.iter().find(|cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned())
 }
 
-/// Remembers the city for a year.
+/// Remembers a choice for a year.
 #[must_use]
-pub fn write_city(site: &Site, city: &str) -> Cookie<'static> {
-    let mut cookie = plain(site, CITY, city.to_owned());
+pub fn write_choice(site: &Site, base: &str, choice: &str) -> Cookie<'static> {
+    let mut cookie = plain(site, base, choice.to_owned());
     cookie.set_max_age(time::Duration::days(365));
     cookie
 }

@@ -17,7 +17,7 @@ use chrono::{DateTime, Duration, Utc};
 use super::{
     error::PageError,
     paths, region,
-    session::{self, Flash, SessionCookie},
+    session::{self, COPY_COUNTS, Flash, SessionCookie},
 };
 use crate::{
     app::App,
@@ -33,8 +33,6 @@ use crate::{
     },
 };
 
-/// Abroad, the cookie's copy counts for this long.
-const COPY_COUNTS: Duration = Duration::minutes(5);
 /// A session in use is noted as such this often.
 const TOUCH_EVERY: Duration = Duration::seconds(60);
 
@@ -97,7 +95,7 @@ impl Visit {
     /// The city in use: what the visitor chose, the proxy's, home, the region's first.
     #[must_use]
     pub fn city(&self) -> &City {
-        let chosen = || self.catalogue.city(&self.chosen_city()?);
+        let chosen = || self.catalogue.city(&self.chosen(session::CITY)?);
         let home = || self.catalogue.city(&self.cookie.as_ref()?.city);
         chosen().or_else(|| self.city_of_headers()).or_else(home).unwrap_or_else(|| self.first_city())
     }
@@ -108,9 +106,17 @@ impl Visit {
         self.city_of_headers().unwrap_or_else(|| self.city())
     }
 
-    fn chosen_city(&self) -> Option<String> {
+    /// What the visitor chose before, unchecked.
+    #[must_use]
+    pub fn chosen(&self, what: &str) -> Option<String> {
         let cookies = self.request.cookies().ok()?;
-        session::read_city(&self.app.site, &cookies)
+        session::read_choice(&self.app.site, &cookies, what)
+    }
+
+    /// The host that the browser asked for.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.request.headers().get(header::HOST)?.to_str().ok()
     }
 
     fn city_of_headers(&self) -> Option<&City> {
@@ -251,8 +257,13 @@ impl Visit {
     /// The way to sign in and come back.
     #[must_use]
     pub fn sign_in_first(&self) -> PageError {
-        let next = if self.request.method().is_safe() { self.path.as_str() } else { "/vehicles" };
-        PageError::SignIn(paths::login(next))
+        PageError::SignIn(paths::login(self.next()))
+    }
+
+    /// Where to come back to: this page, unless it answers a form.
+    #[must_use]
+    pub fn next(&self) -> &str {
+        if self.request.method().is_safe() { &self.path } else { "/vehicles" }
     }
 
     /// Begins or renews the session of this browser.
@@ -267,9 +278,21 @@ impl Visit {
         self.cookie = None;
     }
 
+    /// After a write that may have changed ride or reservation: no page shows the copy.
+    pub fn changed(&mut self) {
+        if let Some(cookie) = self.cookie.clone() {
+            self.set_session(cookie.outdated(self.now));
+        }
+    }
+
     /// Remembers the city.
     pub fn set_city(&self, city: &str) {
-        self.outgoing.borrow_mut().push(session::write_city(&self.app.site, city));
+        self.remember(session::CITY, city);
+    }
+
+    /// Remembers a choice.
+    pub fn remember(&self, what: &str, choice: &str) {
+        self.outgoing.borrow_mut().push(session::write_choice(&self.app.site, what, choice));
     }
 
     /// 303 to `location` with good news.

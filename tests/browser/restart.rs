@@ -46,6 +46,9 @@ async fn a_second_start_shows_a_page_in_three_seconds_and_loads_nothing_again() 
     println!("first start to first page: {:.2?}", first_page(&first).await);
     sign_in(&first).await;
     let loaded = rows(&folder).await;
+    let own = "SELECT count(*) FROM regions WHERE base_url = ANY($1)";
+    let own = folder.sql().await.query_one(own, &[&first.urls]).await.unwrap();
+    assert_eq!(own.try_get::<_, i64>(0).unwrap(), 3, "the catalogue names the instances that it serves");
     assert!(loaded.iter().all(|(_, count)| *count > 0), "{loaded:?}");
     first.stop(&folder).await;
 

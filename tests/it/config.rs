@@ -52,6 +52,7 @@ fn defaults_are_those_of_the_table() {
     assert_eq!(config.sign_in_floor, Duration::from_secs(1));
     assert_eq!(config.catalogue_reload, Duration::from_secs(30));
     assert_eq!(config.max_body_bytes, 64 * 1024);
+    assert_eq!(config.warm_up_timeout, Duration::from_secs(30));
     assert_eq!(config.drain_delay, Duration::from_secs(5));
     assert_eq!(config.shutdown_timeout, Duration::from_secs(20));
     assert!(config.proxy.trusted.is_empty());
@@ -114,6 +115,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("MOVR_SIGN_IN_FLOOR_MS", "slow", "whole number"),
     ("MOVR_CATALOGUE_RELOAD_S", "0", "from 1"),
     ("MOVR_MAX_BODY_KIB", "70000", "to 65536"),
+    ("MOVR_WARM_UP_TIMEOUT_S", "0", "from 1"),
     ("MOVR_DRAIN_DELAY_MS", "5.5", "whole number"),
     ("MOVR_SHUTDOWN_TIMEOUT_MS", "never", "whole number"),
 ];

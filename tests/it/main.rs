@@ -17,10 +17,12 @@
     reason = "nobody calls tests"
 )]
 
+mod cluster;
 mod config;
 mod defects;
 mod faults;
 mod headers;
+mod lifecycle;
 mod ops;
 mod pages;
 mod privacy;

@@ -14,7 +14,12 @@ use uuid::Uuid;
 
 use crate::{
     pages::rides,
-    support::{Browser, World, app::Instance, rows::pairs, world},
+    support::{
+        Browser, World,
+        app::{Instance, PASSWORD},
+        rows::pairs,
+        world,
+    },
 };
 
 /// A request that would do something if it were allowed to.
@@ -65,7 +70,7 @@ fn cases(ride: &str, remove: &str, vehicle: &str, card: &[(String, String)]) -> 
     };
     let get = |pattern, path: &str| case(Method::GET, pattern, path, &[]);
     let post = |pattern, path: &str, fields: &[(&str, &str)]| case(Method::POST, pattern, path, fields);
-    let password = crate::support::app::PASSWORD;
+    let password = PASSWORD;
     let id = Uuid::new_v4().to_string();
     vec![
         get("/healthz", "/healthz"),
@@ -75,7 +80,9 @@ fn cases(ride: &str, remove: &str, vehicle: &str, card: &[(String, String)]) -> 
         get("/static/{file:.*}", "/static/app.css"),
         get("/", "/"),
         post("/city", "/city", &[("city", "paris")]),
+        post("/abroad", "/abroad", &[("answer", "stay"), ("next", "/")]),
         get("/vehicles", "/vehicles?city=new-york"),
+        get("/vehicles/{region}/{public_id}", &format!("/vehicles/us-east1/{vehicle}")),
         post("/vehicles/{region}/{public_id}/reserve", &format!("/vehicles/us-east1/{vehicle}/reserve"), &pairs(card)),
         post("/reservation/cancel", "/reservation/cancel", &pairs(card)),
         get("/register", "/register"),
@@ -108,6 +115,9 @@ fn cases(ride: &str, remove: &str, vehicle: &str, card: &[(String, String)]) -> 
         post("/my/vehicles", "/my/vehicles", &[("id", &id), ("type", "bike"), ("brand", "B"), ("colour", "red"),
             ("code", ""), ("lat", ""), ("lon", "")]),
         post("/my/vehicles/{region}/{id}/remove", remove, &[("version", "1")]),
+        get("/admin/regions", "/admin/regions"),
+        post("/admin/regions/{region}", "/admin/regions/europe-west1", &[("state", "read-only"), ("epoch", "1"),
+            ("reason", "test"), ("until", "")]),
     ]
 }
 
@@ -145,12 +155,12 @@ fn every_route_has_a_case() {
 async fn without_a_good_session_every_signed_in_route_leads_to_sign_in() {
     let scene = scene().await;
     let second = scene.instance.browser();
-    let ended = second.sign_in(&scene.ann.name, crate::support::app::PASSWORD).await.session_cookie();
+    let ended = second.sign_in(&scene.ann.name, PASSWORD).await.session_cookie();
     second.post("/logout", &[]).await;
     let (nobody, replayed) = (scene.instance.browser(), scene.instance.replaying(&ended));
     let before = scene.world.rows().await;
     let mut tried = 0;
-    for case in scene.cases.iter().filter(|case| access(case) == Access::SignedIn) {
+    for case in scene.cases.iter().filter(|case| access(case) != Access::Public) {
         let next = if case.method == Method::GET { case.path.as_str() } else { "/vehicles" };
         let anonymous = case.ask(&nobody, &[]).await;
         assert_eq!(anonymous.location(), paths::login(next), "{} {}", case.method, case.path);
@@ -165,6 +175,45 @@ async fn without_a_good_session_every_signed_in_route_leads_to_sign_in() {
     }
     assert!(tried >= 20, "{tried} routes");
     assert_eq!(scene.world.rows().await, before);
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn the_routes_of_administrators_are_for_them_alone() {
+    let scene = scene().await;
+    let operator = scene.instance.person("new-york").await;
+    let admin = scene.instance.person("new-york").await;
+    let db = &scene.instance.running.app.db;
+    movr::ops::accounts::grant(db, &operator.name, "operator", "new-york").await.unwrap();
+    movr::ops::accounts::grant(db, &admin.name, "administrator", "").await.unwrap();
+    let theirs: Vec<_> = scene.cases.iter().filter(|case| access(case) == Access::Administrator).collect();
+    let refused_to = async |browser: &Browser| {
+        // The cookie knows the roles; it is the row that counts.
+        assert_eq!(browser.get("/profile").await.status, StatusCode::OK);
+        let before = scene.world.rows().await;
+        for case in &theirs {
+            let page = case.ask(browser, &[]).await;
+            assert_eq!(page.status, StatusCode::FORBIDDEN, "{} {}", case.method, case.path);
+            assert!(page.text().contains("Only administrators may use this page."), "{}", page.text());
+            assert_eq!(page.texts("form[action^=\"/admin\"]"), [""; 0]);
+        }
+        assert_eq!(scene.world.rows().await, before);
+    };
+    refused_to(&scene.ann).await;
+    refused_to(&operator).await;
+    let offered = |page: &crate::support::html::Page| !page.attributes("a[href=\"/admin/regions\"]", "href").is_empty();
+    assert!(!offered(&operator.get("/profile").await) && offered(&admin.get("/profile").await));
+    for case in &theirs {
+        let page = case.ask(&admin, &[]).await;
+        let wanted = if case.method == Method::GET { StatusCode::OK } else { StatusCode::SEE_OTHER };
+        assert_eq!(page.status, wanted, "{} {}: {}", case.method, case.path, page.text());
+    }
+    let stolen =
+        scene.instance.replaying(&scene.instance.browser().sign_in(&admin.name, PASSWORD).await.session_cookie());
+    scene.world.set("DELETE FROM role_grants WHERE role = 'administrator'").await;
+    refused_to(&admin).await;
+    refused_to(&stolen).await;
+    assert!(theirs.len() >= 2, "{} routes", theirs.len());
     scene.end().await;
 }
 
@@ -231,6 +280,8 @@ async fn a_page_at_home_waits_once() {
     let scene = scene().await;
     let ann = &scene.ann;
     let ride = scene.cases.iter().find(|case| case.pattern == "/rides/{region}/{id}").unwrap().path.clone();
+    let vehicle =
+        scene.cases.iter().find(|case| case.pattern == "/vehicles/{region}/{public_id}").unwrap().path.clone();
     // The cookie learns where the person has ridden.
     ann.get("/profile").await;
     let nobody = scene.instance.browser();
@@ -238,6 +289,7 @@ async fn a_page_at_home_waits_once() {
         // Session, number of vehicles, the nearest ones.
         ("/", (3, 1), Some((2, 1))),
         ("/vehicles?city=new-york", (2, 1), Some((1, 1))),
+        (vehicle.as_str(), (2, 1), Some((1, 1))),
         ("/rides", (2, 1), None),
         (ride.as_str(), (2, 1), None),
         ("/riders", (2, 1), None),

@@ -1,9 +1,9 @@
 //! Health of the process: alive, and ready to take visitors. Without the frame's pages,
-//! because balancers read these.
+//! because balancers read these. While warming up `web::lobby` answers in their place.
 
 use actix_web::{HttpResponse, web::Data};
 
-use crate::app::App;
+use crate::{app::App, db::error::DbErrorKind};
 
 /// `GET /healthz`: the process answers.
 pub async fn live() -> HttpResponse {
@@ -12,12 +12,36 @@ pub async fn live() -> HttpResponse {
 
 /// `GET /readyz`: 200 when the database answers and the instance is not draining.
 pub async fn ready(app: Data<App>) -> HttpResponse {
-    let not = |why: String| HttpResponse::ServiceUnavailable().content_type("text/plain").body(why + "\n");
     if app.draining() {
-        return not("draining".to_owned());
+        return not_ready("draining".to_owned());
     }
     match app.gates.reload(&app.db, &app.here).await {
         Ok(_) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
-        Err(error) => not(format!("database: {:?}", error.kind)),
+        Err(error) => not_ready(format!("database: {}", trouble(&error.kind))),
+    }
+}
+
+/// 503 with the reason as plain text.
+#[must_use]
+pub fn not_ready(why: String) -> HttpResponse {
+    HttpResponse::ServiceUnavailable().content_type("text/plain").body(why + "\n")
+}
+
+/// What the database does instead of its work, for balancers and operators: no host, no
+/// statement, nothing of the driver's words.
+#[must_use]
+pub fn trouble(kind: &DbErrorKind) -> &'static str {
+    match kind {
+        DbErrorKind::Unavailable => "does not answer",
+        DbErrorKind::Timeout => "answers too late",
+        DbErrorKind::Contention => "is too busy",
+        DbErrorKind::Ambiguous => "lost the connection",
+        DbErrorKind::Licence => "refuses for want of a licence",
+        DbErrorKind::Unique(_)
+        | DbErrorKind::ForeignKey(_)
+        | DbErrorKind::Check(_)
+        | DbErrorKind::BadValue
+        | DbErrorKind::StalePlan
+        | DbErrorKind::Bug => "answers with an error",
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     domain::catalogue::{Catalogue, City},
     ops,
     web::{
+        abroad,
         chrome::chrome,
         error::PageError,
         form::Query,
@@ -26,6 +27,9 @@ pub struct Asked {
 
 /// The landing page. It is drawn without figures while the city's region is away.
 pub async fn show(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
+    if let Some(there) = abroad::way_home(&visit) {
+        return Ok(visit.done(&there, ""));
+    }
     let catalogue = std::sync::Arc::clone(&visit.catalogue);
     let city = catalogue.city(&asked.city).unwrap_or_else(|| visit.nearest_city()).clone();
     let (app, now) = (visit.app.clone(), visit.now);

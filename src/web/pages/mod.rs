@@ -1,17 +1,21 @@
 //! The pages, one file each: handlers and forms. A page that shows rows calls `db`; a
 //! form that decides something calls `ops`.
 
+pub mod abroad;
 pub mod account;
 pub mod city;
 pub mod health;
 pub mod home;
 pub mod map;
 pub mod move_home;
+pub mod moved;
 pub mod owner_vehicles;
 pub mod profile;
+pub mod region_states;
 pub mod riders;
 pub mod rides;
 pub mod status;
+pub mod vehicle;
 pub mod vehicles;
 
 use uuid::Uuid;

@@ -10,7 +10,7 @@ use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{map, region_of_form, row_of_path, vehicles::list_again};
+use super::{map, moved, region_of_form, row_of_path, vehicles::list_again};
 use crate::{
     db::rides::{self, Ended, Ride},
     domain::{
@@ -54,7 +54,7 @@ pub struct StartRide {
 }
 
 /// `POST /rides`: starts a ride.
-pub async fn start(visit: Visit, Form(form): Form<StartRide>) -> Result<HttpResponse, PageError> {
+pub async fn start(mut visit: Visit, Form(form): Form<StartRide>) -> Result<HttpResponse, PageError> {
     region_of_form(&visit, &form.region)?;
     let ride = RideRef { region: form.region.clone(), id: form.ride };
     let wish = ops::rides::Start {
@@ -65,7 +65,9 @@ pub async fn start(visit: Visit, Form(form): Form<StartRide>) -> Result<HttpResp
         promo: form.promo,
     };
     let list = list_again(&visit, &form.city);
-    match ops::rides::start(&visit.app, &visit.signed()?, wish).await {
+    let outcome = ops::rides::start(&visit.app, &visit.signed()?, wish).await;
+    visit.changed();
+    match outcome {
         Ok(ops::Done::Now) => Ok(visit.done(&paths::ride(&ride), "Your ride has started. Have a safe one.")),
         Ok(ops::Done::Before) => Ok(visit.done(&paths::ride(&ride), "")),
         Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
@@ -206,9 +208,12 @@ fn open_view(visit: &Visit, ride: &Ride) -> Option<OpenRideView> {
     })
 }
 
-/// `GET /rides/{region}/{id}`: the person's own ride.
+/// `GET /rides/{region}/{id}`: the person's own ride, or where it is.
 pub async fn show(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    page(&mut visit, &path, "", None).await.and_then(|page| visit.ok(&page))
+    match page(&mut visit, &path, "", None).await {
+        Err(PageError::NotFound) => moved::ride(&visit, &path).await,
+        page => visit.ok(&page?),
+    }
 }
 
 /// The page, with what was typed into the end form and what is wrong with it.
@@ -333,7 +338,9 @@ pub async fn end(
             return visit.wrong(&page);
         }
     };
-    match ops::rides::end(&visit.app, &visit.signed()?, &ride, &form.city, at, &place).await {
+    let outcome = ops::rides::end(&visit.app, &visit.signed()?, &ride, &form.city, at, &place).await;
+    visit.changed();
+    match outcome {
         Ok(_) => Ok(visit.done(&paths::ride(&ride), "Your ride has ended. Here is your receipt.")),
         Err(OpError::Refused(Refusal::NoSuchRide)) => Err(PageError::NotFound),
         Err(OpError::Refused(Refusal::SignedOut)) => Err(PageError::SignIn(paths::login(&paths::ride(&ride)))),

@@ -156,15 +156,17 @@ fn page(
         filters: filters_view(visit, filters, wrong),
         measured_to: if me.is_some() { "you" } else { "the city centre" }.to_owned(),
         cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(&prices, city, vehicle, n)).collect(),
-        blocked: visitor.and_then(blocked),
+        blocked: blocked(visit),
         stale: None,
         next: paths::encode(&visit.path),
         map: Some(map::view(&shown, visit.app.config.tiles.as_ref())),
     }
 }
 
-fn blocked(visitor: &Visitor) -> Option<String> {
-    visitor.open_ride.is_some().then(|| Refusal::AlreadyRiding.message())
+/// Why the person cannot take any vehicle now.
+pub(super) fn blocked(visit: &Visit) -> Option<String> {
+    let cookie = visit.cookie.as_ref()?;
+    cookie.open_ride.is_some().then(|| Refusal::AlreadyRiding.message())
 }
 
 fn filters_view(visit: &Visit, filters: &Filters, wrong: Option<&String>) -> FiltersView {
@@ -183,13 +185,13 @@ fn filters_view(visit: &Visit, filters: &Filters, wrong: Option<&String>) -> Fil
 }
 
 /// The prices of a type of vehicle in the city, as the cards show them.
-struct Price<'a> {
+pub(super) struct Price<'a> {
     kind: &'a str,
     ten_minutes: String,
     tariff: String,
 }
 
-fn prices<'a>(visit: &'a Visit, city: &City) -> Vec<Price<'a>> {
+pub(super) fn prices<'a>(visit: &'a Visit, city: &City) -> Vec<Price<'a>> {
     let price = |kind: &'a VehicleType| {
         let tariff = visit.catalogue.tariff(&city.slug, &kind.slug, visit.now)?;
         let ten_minutes = city.currency.format(tariff.fare(10));
@@ -198,7 +200,8 @@ fn prices<'a>(visit: &'a Visit, city: &City) -> Vec<Price<'a>> {
     visit.catalogue.vehicle_types.iter().filter_map(price).collect()
 }
 
-fn card(prices: &[Price<'_>], city: &City, vehicle: &Nearby, number: usize) -> Option<VehicleCard> {
+/// The card of a vehicle; none without a price for its type.
+pub(super) fn card(prices: &[Price<'_>], city: &City, vehicle: &Nearby, number: usize) -> Option<VehicleCard> {
     let price = prices.iter().find(|price| price.kind == vehicle.kind)?;
     Some(VehicleCard {
         number,
@@ -227,13 +230,14 @@ pub struct Said {
 
 /// Reserves a vehicle for ten minutes.
 pub async fn reserve(
-    visit: Visit,
+    mut visit: Visit,
     path: Path<(String, String)>,
     Form(said): Form<Said>,
 ) -> Result<HttpResponse, PageError> {
     let (region, public_id) = row_of_path(&visit, &path)?;
     let vehicle = PublicVehicle { region, public_id };
     let outcome = ops::vehicles::reserve(&visit.app, &visit.signed()?, &vehicle, (&said.city, &said.kind)).await;
+    visit.changed();
     back(&visit, &said.city, outcome, "Reserved for ten minutes.")
 }
 
@@ -247,10 +251,11 @@ pub struct Held {
 }
 
 /// Gives up the reservation.
-pub async fn cancel_reservation(visit: Visit, Form(held): Form<Held>) -> Result<HttpResponse, PageError> {
+pub async fn cancel_reservation(mut visit: Visit, Form(held): Form<Held>) -> Result<HttpResponse, PageError> {
     region_of_form(&visit, &held.region)?;
     let vehicle = PublicVehicle { region: held.region, public_id: held.vehicle };
     let outcome = ops::vehicles::cancel_reservation(&visit.app, &visit.signed()?, &vehicle).await;
+    visit.changed();
     back(&visit, &held.city, outcome, "The reservation is cancelled.")
 }
 

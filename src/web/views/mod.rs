@@ -6,12 +6,14 @@
 mod account;
 mod fleet;
 mod map;
+mod region_states;
 mod rides;
 mod status;
 
 pub use account::*;
 pub use fleet::*;
 pub use map::*;
+pub use region_states::*;
 pub use rides::*;
 pub use status::*;
 
@@ -39,6 +41,8 @@ pub struct Chrome {
     pub open_ride: Option<String>,
     /// The reservation that the person holds.
     pub reservation: Option<HeldView>,
+    /// The way home, for who is abroad.
+    pub abroad: Option<AbroadView>,
     /// Messages carried over from the last form.
     pub flashes: Vec<FlashView>,
     /// Which region answered, as in "us-east1".
@@ -100,6 +104,17 @@ pub struct HeldView {
     pub until: String,
 }
 
+/// The way home, and what the form that goes there sends.
+#[derive(Debug, Clone, Default)]
+pub struct AbroadView {
+    /// Name of the home region, as in "US East".
+    pub region: String,
+    /// Its address.
+    pub url: String,
+    /// Path and query to come back to, here or there.
+    pub next: String,
+}
+
 /// The person in the header.
 #[derive(Debug, Clone, Default)]
 pub struct SignedInView {
@@ -107,7 +122,7 @@ pub struct SignedInView {
     pub initial: String,
     /// May put vehicles on the street.
     pub is_owner: bool,
-    /// May change the catalogue.
+    /// Administers: closes and opens regions.
     pub is_admin: bool,
 }
 

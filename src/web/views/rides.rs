@@ -60,6 +60,26 @@ pub struct VehiclesPage {
     pub map: Option<MapView>,
 }
 
+/// `/vehicles/{region}/{public_id}`: one vehicle.
+#[derive(Debug, Clone, Template)]
+#[template(path = "pages/vehicle.html")]
+pub struct VehiclePage {
+    /// The frame.
+    pub chrome: Chrome,
+    /// The city where it stands.
+    pub city: CityView,
+    /// The region of the city.
+    pub region: String,
+    /// The vehicle, as on the list.
+    pub card: VehicleCard,
+    /// Why it cannot be taken now; none when it can.
+    pub blocked: Option<String>,
+    /// Where signing in comes back to, percent-encoded as a query value.
+    pub next: String,
+    /// Where it stands.
+    pub map: Option<MapView>,
+}
+
 /// The filter form of the list.
 #[derive(Debug, Clone, Default)]
 pub struct FiltersView {

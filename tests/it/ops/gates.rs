@@ -88,8 +88,10 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
         refused_by_the_gate(&arena, pattern, &page, "us-east1");
     }
     refused_by_the_gate(&arena, "remove", &cat.post(&remove, &[("version", "1")]).await, "us-east1");
-    // The city of a visitor is a cookie and no row.
-    seen.extend(["/my/vehicles/{region}/{id}/remove", "/city"]);
+    // The city of a visitor, and whether they want to go home, are cookies and no rows.
+    seen.extend(["/my/vehicles/{region}/{id}/remove", "/city", "/abroad"]);
+    // It must be possible to open a region from inside: `pages/region_states.rs`.
+    seen.extend(["/admin/regions/{region}"]);
     let all: BTreeSet<&str> = ROUTES.iter().filter(|r| r.method == Method::POST.as_str()).map(|r| r.path).collect();
     assert_eq!(seen, all, "every form has its case");
     assert_eq!(arena.world.rows().await, before, "nothing was changed");

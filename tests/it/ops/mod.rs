@@ -1,5 +1,6 @@
 //! Races, refusals and rules without HTTP.
 
+mod fence;
 mod gates;
 mod home;
 mod nearest;

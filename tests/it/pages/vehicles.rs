@@ -243,7 +243,10 @@ async fn a_vehicle_cannot_be_followed_from_ride_to_ride() {
             assert!(!format!("{:?}", page.headers).contains(&inner), "or in its headers");
         }
     }
-    assert!(nobody.get(list).await.attributes("input[name=vehicle]", "value").is_empty(), "no id for who cannot ride");
+    assert!(
+        nobody.get(list).await.attributes("input[name=vehicle]", "value").is_empty(),
+        "no form for who cannot ride"
+    );
     stop([instance]).await;
     world.end().await;
 }

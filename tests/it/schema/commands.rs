@@ -56,6 +56,9 @@ async fn serving_an_older_schema_is_refused_in_words() {
             ("MOVR_LISTEN", "127.0.0.1:0"),
             ("MOVR_PUBLIC_URL", "http://movr.test"),
             ("MOVR_SECRET_KEYS", &key),
+            // Trying again is no use, so it ends before this.
+            ("MOVR_WARM_UP_TIMEOUT_S", "3600"),
+            ("RUST_LOG", "error"),
         ];
         let ended = movr(&["serve"], &env).await;
         let found = format!("version {count}");

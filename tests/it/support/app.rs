@@ -30,6 +30,11 @@ impl World {
 
     /// The settings that instances of tests get; `extra` goes over them.
     pub fn settings(&self, region: &str, extra: &[(&str, &str)]) -> Config {
+        Config::from_vars(self.vars(region, extra)).unwrap()
+    }
+
+    /// The same as environment, for processes.
+    pub fn vars(&self, region: &str, extra: &[(&str, &str)]) -> BTreeMap<String, String> {
         let key = STANDARD.encode([7_u8; 64]);
         let mut vars: BTreeMap<String, String> = [
             ("MOVR_REGION", region),
@@ -51,7 +56,7 @@ impl World {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
         vars.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        Config::from_vars(vars).unwrap()
+        vars
     }
 
     /// An App without a server, for tests of `ops`.
@@ -71,7 +76,7 @@ impl World {
 
     /// A running instance to which regions can be lost.
     pub async fn instance_losing(&self, region: &str, extra: &[(&str, &str)], faults: Arc<Faults>) -> Instance {
-        let app = App::start_with(self.settings(region, extra), self.clock.clone(), Some(faults)).await.unwrap();
+        let app = App::warm_up(self.settings(region, extra), self.clock.clone(), Some(faults), |_| ()).await.unwrap();
         let (running, server) = server::start(app).unwrap();
         actix_web::rt::spawn(server);
         Instance { base: format!("http://{}", running.address), running }

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# One region's `movr serve` on the cluster of three-nodes.sh, in the foreground; Ctrl-C ends it.
+#   ./deploy/local/serve.sh REGION            serves on the port that the shipped catalogue names
+#   ./deploy/local/serve.sh REGION COMMAND... runs `movr COMMAND...` with that region's environment:
+#                                             `./deploy/local/serve.sh us-east1 migrate`
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. deploy/install.sh
+# shellcheck source=deploy/local/regions.sh
+. deploy/local/regions.sh
+
+need_region "${1:-}"
+region=$1
+shift
+movr=${CARGO_TARGET_DIR:-target}/release/movr
+[ -x "$movr" ] || fail "there is no $movr: run cargo build --release first"
+
+# The same key in all regions, so that a session of one is known in the others.
+mkdir -p "$home"
+if [ ! -s "$home/secret-key" ]; then
+  (umask 077 && openssl rand -base64 64 | tr -d '\n' >"$home/secret-key")
+fi
+MOVR_SECRET_KEYS=$(cat "$home/secret-key")
+export MOVR_SECRET_KEYS
+export MOVR_REGION=$region
+DATABASE_URL=$(database_url "$region")
+export DATABASE_URL
+for other in $regions; do
+  [ "$other" = "$region" ] && continue
+  # MOVR_DATABASE_URL_EUROPE_WEST1, and so on
+  name=MOVR_DATABASE_URL_$(echo "$other" | tr '[:lower:]-' '[:upper:]_')
+  url=$(database_url "$other")
+  export "$name=$url"
+done
+MOVR_LISTEN=127.0.0.1:$(web_port "$region")
+MOVR_PUBLIC_URL=http://localhost:$(web_port "$region")
+export MOVR_LISTEN MOVR_PUBLIC_URL
+# Nobody's balancer has to notice.
+export MOVR_DRAIN_DELAY_MS=0
+
+[ $# -gt 0 ] || set -- serve
+exec "$movr" "$@"

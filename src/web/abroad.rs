@@ -1,0 +1,93 @@
+//! Abroad: the visitor's home is another region, whose instances answer under another
+//! address. Where that is, whether the way there is offered, and what the visitor said.
+//! From the cookie and the catalogue in memory only, so error pages have it too.
+//! The surprise: a browser that asked for home's own host (a balancer sent it here) is
+//! never sent on, so that two instances cannot send it to and fro.
+
+use super::{session, views::AbroadView, visit::Visit};
+use crate::domain::catalogue::{Catalogue, Region};
+
+/// The home region, if it is another one and its address is not that of this page.
+#[must_use]
+pub fn home(visit: &Visit) -> Option<&Region> {
+    let region = &visit.cookie.as_ref()?.region;
+    let home = visit.catalogue.region(region).filter(|home| home.code != visit.app.here)?;
+    let here = &visit.catalogue.region(&visit.app.here)?.base_url;
+    let asked = visit.host().filter(|host| !host.is_empty())?;
+    let shared = [asked, authority(here), authority(visit.app.config.public_url.origin())];
+    (!shared.into_iter().any(|host| answers(&home.base_url, host))).then_some(home)
+}
+
+/// The note above every page, until the visitor wants to stay.
+#[must_use]
+pub fn offer(visit: &Visit) -> Option<AbroadView> {
+    let home = home(visit)?;
+    (visit.chosen(session::ABROAD).as_deref() != Some(STAY)).then(|| AbroadView {
+        region: home.name.clone(),
+        url: home.base_url.clone(),
+        next: visit.next().to_owned(),
+    })
+}
+
+/// What is remembered of who wants to go home.
+pub const GO: &str = "go";
+/// What is remembered of who wants to stay.
+pub const STAY: &str = "stay";
+
+/// This page at home, for who said that they want to go there.
+#[must_use]
+pub fn way_home(visit: &Visit) -> Option<String> {
+    let home = home(visit)?;
+    (visit.chosen(session::ABROAD).as_deref() == Some(GO)).then(|| format!("{}{}", home.base_url, visit.path))
+}
+
+/// Where a form may lead besides here, for the Content-Security-Policy: browsers check
+/// the redirect behind a form as well.
+#[must_use]
+pub fn form_targets(catalogue: &Catalogue) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || ".-:[]/".contains(c);
+    let origins = catalogue.regions.iter().map(|region| origin(&region.base_url));
+    origins.filter(|origin| origin.chars().all(fits)).flat_map(|origin| [" ", origin]).collect()
+}
+
+/// Scheme, host and port of a base URL, which may go on with a path.
+fn origin(url: &str) -> &str {
+    let end = authority(url).len() + url.find("://").map_or(0, |at| at + 3);
+    url.get(..end).unwrap_or(url)
+}
+
+/// Host and port of a URL.
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split_once('/').map_or(rest, |(host, _)| host)
+}
+
+/// Whether `url` is an address of `host`, with the scheme's own port or without.
+fn answers(url: &str, host: &str) -> bool {
+    let port = if url.starts_with("https://") { ":443" } else { ":80" };
+    let plain = |host: &str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
+    plain(authority(url)) == plain(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_known_in_any_case_and_with_its_schemes_port() {
+        for (url, host, same) in [
+            ("https://eu.movr.example", "EU.movr.example", true),
+            ("https://eu.movr.example", "eu.movr.example:443", true),
+            ("https://eu.movr.example:443/app", "eu.movr.example", true),
+            ("http://eu.movr.example", "eu.movr.example:80", true),
+            ("http://localhost:8082", "localhost:8082", true),
+            ("http://localhost:8082", "localhost:8080", false),
+            ("https://eu.movr.example", "eu.movr.example:80", false),
+            ("https://eu.movr.example", "us.movr.example", false),
+        ] {
+            assert_eq!(answers(url, host), same, "{url} {host}");
+        }
+        assert_eq!(origin("https://eu.movr.example:8443/app"), "https://eu.movr.example:8443");
+        assert_eq!(origin("http://localhost:8082"), "http://localhost:8082");
+    }
+}

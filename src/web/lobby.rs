@@ -1,0 +1,103 @@
+//! The way into an instance. Its socket is bound before its database answers: until the
+//! application is there `/healthz` says that the process lives, `/readyz` what is waited
+//! for, and every other address is a small page that asks to come back.
+//! The surprise: there is no second server that is replaced later. A server that stops
+//! drops connections which it has accepted and not read; here one server listens from the
+//! first moment, and the application is handed to each request.
+
+use std::{
+    rc::Rc,
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use actix_web::{
+    Error, HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{Extensions, ServiceRequest, ServiceResponse},
+    http::{ConnectionType, header},
+    middleware::Next,
+    web::Data,
+};
+
+use super::pages::health;
+use crate::app::App;
+
+const PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+    <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>MovR is starting</title></head>\
+    <body><main><h1>MovR is starting</h1><p>This takes a few seconds. Please load the page again.</p></main></body></html>\n";
+/// A warm instance of the same region takes seconds; a cold cluster about ten.
+const COME_BACK_S: u64 = 3;
+
+/// Where requests wait for the application.
+pub struct Lobby {
+    app: OnceLock<Data<App>>,
+    step: Mutex<(&'static str, Option<&'static str>)>,
+}
+
+impl Default for Lobby {
+    fn default() -> Self {
+        Self { app: OnceLock::new(), step: Mutex::new(("connecting", None)) }
+    }
+}
+
+impl Lobby {
+    /// From now on `/readyz` names this step of warming up.
+    pub fn step(&self, step: &'static str) {
+        self.step.lock().unwrap_or_else(PoisonError::into_inner).0 = step;
+    }
+
+    /// From now on `/readyz` also says why the last try failed.
+    pub fn failed(&self, why: &'static str) {
+        self.step.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(why);
+    }
+
+    /// What is waited for, in words that name no host.
+    pub fn waiting_for(&self) -> String {
+        match *self.step.lock().unwrap_or_else(PoisonError::into_inner) {
+            (step, None) => step.to_owned(),
+            (step, Some(why)) => format!("{step} (last try: the database {why})"),
+        }
+    }
+
+    /// Every request from now on is answered by the application. A second one is ignored.
+    pub fn open(&self, app: Data<App>) {
+        let _ = self.app.set(app);
+    }
+
+    fn answer(&self, path: &str) -> HttpResponse {
+        match path {
+            "/healthz" => HttpResponse::Ok().content_type("text/plain").body("ok\n"),
+            "/readyz" => health::not_ready(format!("warming: {}", self.waiting_for())),
+            _ => HttpResponse::ServiceUnavailable()
+                .insert_header((header::RETRY_AFTER, COME_BACK_S))
+                .insert_header((header::CACHE_CONTROL, "no-store"))
+                .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'none'"))
+                .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+                .content_type("text/html; charset=utf-8")
+                .body(PAGE),
+        }
+    }
+}
+
+/// Hands the application to the request, or answers in its place. While draining every
+/// answer closes its connection, so that a client's next request goes elsewhere.
+pub async fn enter(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(lobby) = request.app_data::<Data<Lobby>>().cloned() else {
+        return Ok(request.into_response(HttpResponse::InternalServerError().finish()));
+    };
+    let Some(app) = lobby.app.get() else {
+        let answer = lobby.answer(request.path());
+        return Ok(request.into_response(answer));
+    };
+    let mut data = Extensions::new();
+    data.insert(app.clone());
+    request.add_data_container(Rc::new(data));
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    if app.draining() {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
+}

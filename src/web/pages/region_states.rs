@@ -1,0 +1,148 @@
+//! `/admin/regions`: the gates of all regions, each read at its own gateway, and closing
+//! and opening them. A region that does not answer is shown as such: it cannot be changed
+//! either. The form carries the epoch that it showed; the page never waits for a fence.
+
+use actix_web::{HttpResponse, web::Path};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
+use futures_util::future::join_all;
+use serde::Deserialize;
+
+use crate::{
+    db::gates::{Change, Gate},
+    domain::{catalogue::Region, refusal::Refusal, region::RegionCode},
+    ops::{self, Done, OpError},
+    web::{
+        chrome::chrome,
+        error::PageError,
+        form::Form,
+        paths,
+        views::{FieldView, GateView, RegionStateView, RegionStatesPage, Section, TimeView},
+        visit::Visit,
+    },
+};
+
+const PATH: &str = "/admin/regions";
+/// What a field of type `datetime-local` shows and sends.
+const FIELD: &str = "%Y-%m-%dT%H:%M";
+
+/// `GET /admin/regions`.
+pub async fn list(mut visit: Visit) -> Result<HttpResponse, PageError> {
+    let page = page(&mut visit, None).await?;
+    visit.ok(&page)
+}
+
+/// The page, with what was typed for one region and is wrong.
+async fn page(visit: &mut Visit, wrong: Option<(RegionCode, [FieldView; 2])>) -> Result<RegionStatesPage, PageError> {
+    let home = visit.signed()?.user.region;
+    let (app, catalogue) = (visit.app.clone(), visit.catalogue.clone());
+    let asked = async || join_all(catalogue.regions.iter().map(|region| ops::gates::find(&app.db, &region.code))).await;
+    let (visitor, gates) = visit.read_signed(&home, async |_| Ok(asked().await)).await?;
+    if !visitor.administers() {
+        return Err(PageError::Refused(Refusal::NotAdministrator));
+    }
+    let (fence, mut refresh) = (app.db.fence(), None);
+    let mut regions = Vec::with_capacity(gates.len());
+    for (region, gate) in catalogue.regions.iter().zip(gates) {
+        let gate = gate.inspect_err(|error| tracing::warn!(%error, region = %region.code, "a gate was not read")).ok();
+        let fenced_at = gate.as_ref().and_then(|gate| gate.fenced_at(fence).map(|at| (at, at - gate.read_at)));
+        let left = fenced_at.filter(|(_, left)| *left > TimeDelta::zero()).map(|(_, left)| left.num_seconds() + 1);
+        refresh = refresh.into_iter().chain(left).min();
+        let mut view = view(region, gate, fenced_at.map(|(at, _)| at), left.is_none());
+        if let (Some(gate), Some((code, [reason, until]))) = (&mut view.gate, &wrong)
+            && region.code == *code
+        {
+            (gate.reason, gate.until) = (reason.clone(), until.clone());
+        }
+        regions.push(view);
+    }
+    let chrome = chrome(visit, Some(&visitor), "Regions", Section::Profile, visit.city());
+    Ok(RegionStatesPage { chrome, regions, refresh })
+}
+
+fn view(region: &Region, gate: Option<Gate>, fenced_at: Option<DateTime<Utc>>, fenced: bool) -> RegionStateView {
+    let value = |value: Option<String>| FieldView { value: value.unwrap_or_default(), error: None };
+    let gate = gate.map(|gate| GateView {
+        action: paths::region_state(&region.code),
+        writable: gate.writable,
+        epoch: gate.epoch,
+        since: time(gate.changed_at),
+        fenced_at: fenced_at.map(time).unwrap_or_default(),
+        fenced,
+        opens: gate.until.map(time),
+        until: value(gate.until.map(|until| until.format(FIELD).to_string())),
+        reason: value(gate.reason),
+    });
+    RegionStateView { code: region.code.to_string(), name: region.name.clone(), gate }
+}
+
+/// A moment to the second, as fences need it.
+fn time(at: DateTime<Utc>) -> TimeView {
+    TimeView {
+        iso: at.to_rfc3339_opts(SecondsFormat::Secs, true),
+        text: at.format("%a %-d %b, %H:%M:%S UTC").to_string(),
+    }
+}
+
+/// What a region shall be, and the epoch that the page showed.
+#[derive(Debug, Deserialize)]
+pub struct Wish {
+    state: State,
+    epoch: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    until: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    ReadOnly,
+    Writable,
+}
+
+/// `POST /admin/regions/{region}`.
+pub async fn change(mut visit: Visit, path: Path<String>, Form(form): Form<Wish>) -> Result<HttpResponse, PageError> {
+    let region: RegionCode = path.parse().map_err(|_bad| PageError::NotFound)?;
+    let name = visit.catalogue.region(&region).ok_or(PageError::NotFound)?.name.clone();
+    let epoch = form.epoch.parse().map_err(|_bad| PageError::BadRequest("That is no epoch."))?;
+    let writable = form.state == State::Writable;
+    let (reason, until) = match (writable, reason(&form.reason), until(&form.until, visit.now)) {
+        (true, _, _) => (None, None),
+        (false, Ok(reason), Ok(until)) => (reason, until),
+        (false, reason, until) => {
+            let field = |value, error| FieldView { value, error };
+            let fields = [field(form.reason, reason.err()), field(form.until, until.err())];
+            let page = page(&mut visit, Some((region, fields))).await?;
+            return visit.wrong(&page);
+        }
+    };
+    let wish = Change { region: region.clone(), writable, epoch: Some(epoch), reason, until };
+    match ops::gates::change(&visit.app.db, &wish, &visit.app.here, Some(&visit.signed()?)).await {
+        Ok(done) => {
+            let already = if done == Done::Before { "already " } else { "" };
+            let state = if writable { "open" } else { "closed" };
+            Ok(visit.done(PATH, &format!("{name} is {already}{state}.")))
+        }
+        Err(OpError::Refused(refusal @ Refusal::GateChanged { .. })) => Ok(visit.refused(PATH, &refusal.message())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// No text is no reason.
+fn reason(text: &str) -> Result<Option<String>, String> {
+    Some(text).filter(|text| !text.trim().is_empty()).map(ops::gates::reason).transpose()
+}
+
+/// No text is no expected end; browsers may send seconds.
+fn until(text: &str, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let read = NaiveDateTime::parse_from_str(text, FIELD).or_else(|_| text.parse()).ok();
+    match read.map(|at| at.and_utc()) {
+        Some(at) if at > now => Ok(Some(at)),
+        Some(_) => Err("This time has passed.".to_owned()),
+        None => Err("Please enter date and time, as in 2026-11-21T15:00.".to_owned()),
+    }
+}
