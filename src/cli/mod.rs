@@ -16,6 +16,7 @@ pub mod migrate;
 pub mod operator;
 pub mod serve;
 pub mod verify_data;
+pub mod verify_locality;
 
 /// MovR: a multi-region vehicle-sharing application on `CockroachDB`.
 #[derive(Debug, Parser)]
@@ -39,6 +40,8 @@ enum Command {
     Operator(operator::Args),
     /// Check the invariants of a whole database.
     VerifyData,
+    /// Check that the plan of every statement stays in the regions it names.
+    VerifyLocality(verify_locality::Args),
 }
 
 /// What a command ends with: nothing, or words for the person at the terminal.
@@ -57,6 +60,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Load(args) => tools(async |tools| load::run(&tools, &args).await),
         Command::Operator(args) => tools(async |tools| operator::run(&tools, &args).await),
         Command::VerifyData => tools(async |tools| verify_data::run(&tools).await),
+        Command::VerifyLocality(args) => tools(async |tools| verify_locality::run(&tools, &args).await),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

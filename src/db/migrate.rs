@@ -75,6 +75,20 @@ pub fn newest() -> i32 {
     embedded::migrations::runner().get_migrations().iter().map(Migration::version).max().unwrap_or(0)
 }
 
+/// Every table that the migrations make, with what its LOCALITY line says.
+pub(super) fn localities() -> Vec<(String, String)> {
+    let runner = embedded::migrations::runner();
+    let mut tables: Vec<(String, String)> = Vec::new();
+    for line in runner.get_migrations().iter().filter_map(Migration::sql).flat_map(str::lines) {
+        if let Some(table) = line.strip_prefix("CREATE TABLE ").and_then(|rest| rest.strip_suffix(" (")) {
+            tables.push((table.to_owned(), String::new()));
+        } else if let (Some(locality), Some(last)) = (line.strip_prefix("LOCALITY "), tables.last_mut()) {
+            locality.trim_end_matches(';').clone_into(&mut last.1);
+        }
+    }
+    tables
+}
+
 /// The schema version of the database, 0 when there is none yet.
 pub async fn version_of(client: &Client) -> Result<i32, DbError> {
     let known = "SELECT count(*)::TEXT FROM information_schema.tables WHERE table_name = 'refinery_schema_history'";
@@ -256,5 +270,9 @@ mod tests {
             assert_eq!(here.lines().filter(|l| *l == ";").count(), tables, "{migration}");
             assert_eq!(sent(Some(sql), true), sql.trim_end_matches('\n'), "{migration}");
         }
+        let known = |(table, locality): &(String, String)| {
+            !table.contains(' ') && ["GLOBAL", "REGIONAL BY ROW AS region"].contains(&locality.as_str())
+        };
+        assert!(localities().iter().all(known), "{:?}", localities());
     }
 }

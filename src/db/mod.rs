@@ -27,6 +27,7 @@ pub mod gates;
 pub mod health;
 pub mod home;
 mod literal;
+pub mod locality;
 pub mod meter;
 pub mod migrate;
 pub mod moved;

@@ -70,8 +70,8 @@ impl Statement {
     /// The regions bound to its parameters, each once.
     fn bound(&self, params: &[&(dyn ToSql + Sync)]) -> Vec<RegionCode> {
         let mut bound = Vec::new();
-        for (index, param) in params.iter().enumerate().take(64) {
-            if self.regions & (1 << index) != 0 {
+        for (index, param) in params.iter().enumerate() {
+            if self.binds_region(index) {
                 let mut bytes = BytesMut::new();
                 if param.to_sql_checked(&Type::TEXT, &mut bytes).is_ok()
                     && let Some(region) = std::str::from_utf8(&bytes).ok().and_then(|code| code.parse().ok())
@@ -87,6 +87,12 @@ impl Statement {
     /// Whether it touches regions that no parameter names.
     pub(super) fn everywhere(&self) -> bool {
         matches!(self.reach, Reach::AllRegions { .. })
+    }
+
+    /// Whether the parameter at `index`, counted from 0, is a region.
+    #[must_use]
+    pub const fn binds_region(&self, index: usize) -> bool {
+        index < 64 && self.regions & (1 << index) != 0
     }
 }
 

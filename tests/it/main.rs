@@ -23,6 +23,7 @@ mod defects;
 mod faults;
 mod headers;
 mod lifecycle;
+mod locality;
 mod ops;
 mod pages;
 mod privacy;

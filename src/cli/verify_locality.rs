@@ -1,0 +1,110 @@
+//! `movr verify-locality`: whether the plan of every statement keeps its declared reach,
+//! from a gateway of each region that can be reached. Exit code 1 when one does not, and
+//! its name on stderr. `--json` prints the same for programs, and nothing else.
+
+#![allow(clippy::print_stdout, reason = "commands print")]
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::Outcome;
+use crate::{
+    config::Tools,
+    db::{
+        self,
+        locality::{Checked, Gateway, Placement, Verdict},
+    },
+};
+
+/// Options of the command.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What one gateway showed.
+#[derive(Debug, Serialize)]
+struct Seen {
+    region: String,
+    statements: Vec<Checked>,
+}
+
+/// Runs it.
+pub async fn run(tools: &Tools, args: &Args) -> Outcome {
+    let database = &tools.database;
+    let mut here = Gateway::open(&db::endpoint(database, database.url.expose())?).await?;
+    let placement = here.placement().await;
+    let mut seen = vec![check(&mut here).await?];
+    let mut unreachable = Vec::new();
+    // On PostgreSQL a plan is the same wherever it is made.
+    for (region, url) in database.region_urls().filter(|_| here.engine.cockroach) {
+        match Gateway::open(&db::endpoint(database, url)?).await {
+            Ok(mut there) => seen.push(check(&mut there).await?),
+            Err(error) => unreachable.push(format!("{region}: {error}")),
+        }
+    }
+    let all: Vec<&Checked> = seen.iter().flat_map(|seen| &seen.statements).collect();
+    let count = |verdict| all.iter().filter(|checked| checked.verdict == verdict).count();
+    let [ok, breach, unknown] = [Verdict::Ok, Verdict::Breach, Verdict::Unknown].map(count);
+    if args.json {
+        let counts = json!({ "ok": ok, "breach": breach, "unknown": unknown });
+        let report = json!({ "server": here.engine.version, "gateways": seen, "unreachable": unreachable,
+            "placement": placement, "counts": counts });
+        println!("{report:#}");
+    } else {
+        println!("{}", here.engine.version);
+        seen.iter().for_each(table);
+        placement.iter().for_each(place);
+        for line in &unreachable {
+            println!("not reached: {line}");
+        }
+        println!("\n{} checks: {ok} ok, {breach} in breach, {unknown} unknown", all.len());
+    }
+    outcome(&all)
+}
+
+async fn check(gateway: &mut Gateway) -> Result<Seen, db::error::DbError> {
+    let mut statements = Vec::new();
+    for statement in db::all_statements() {
+        statements.push(gateway.check(statement).await?);
+    }
+    Ok(Seen { region: gateway.region.clone(), statements })
+}
+
+/// Fails with the names of the statements that break their reach.
+pub fn outcome(checked: &[&Checked]) -> Outcome {
+    let mut broken: Vec<&str> = checked.iter().filter(|c| c.verdict == Verdict::Breach).map(|c| c.statement).collect();
+    broken.sort_unstable();
+    broken.dedup();
+    if broken.is_empty() { Ok(()) } else { Err(format!("beyond the declared reach: {}", broken.join(", ")).into()) }
+}
+
+fn table(seen: &Seen) {
+    let homes = seen.statements.iter().any(|checked| checked.home_region.is_some());
+    let home = |text: &str| if homes { format!("{text:<30} ") } else { String::new() };
+    println!("\nasked for {}", seen.region);
+    println!("{:<28} {:<11} {:<7} {}spans or index conditions", "statement", "reach", "verdict", home("home region"));
+    for checked in &seen.statements {
+        let verdict = match checked.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Breach => "BREACH",
+            Verdict::Unknown => "unknown",
+        };
+        let plan = checked.plan.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let enforced = home(checked.home_region.as_deref().unwrap_or("-"));
+        println!("{:<28} {:<11} {verdict:<7} {enforced}{plan}", checked.statement, checked.reach);
+        for line in checked.why.iter().copied().chain(checked.findings.iter().map(String::as_str)) {
+            println!("{:<28}   {line}", "");
+        }
+    }
+}
+
+fn place(placement: &Placement) {
+    let leaseholders = match &placement.leaseholders {
+        Ok(regions) => regions.iter().map(|(region, n)| format!("{n} {region}")).collect::<Vec<_>>().join(", "),
+        Err(reason) => reason.clone(),
+    };
+    println!("{:<20} {:<28} leaseholders: {leaseholders}", placement.table, placement.locality);
+}

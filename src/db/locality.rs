@@ -1,0 +1,243 @@
+//! Whether a statement's plan keeps what its `reach` declares. `gateway` asks a server,
+//! `postgres` and `cockroach` read its plans, `changes` reads the statement's text; here
+//! the answers are judged. Pure but for `Schema::read`. The surprise: which tables are
+//! GLOBAL is told by the migrations, because PostgreSQL cannot tell it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use tokio_postgres::{Client, Row};
+
+use super::{
+    error::DbError,
+    migrate,
+    statement::{Reach, Statement},
+};
+use changes::{Change, Verb, changes, is_region, only_parameters};
+
+pub mod changes;
+pub mod cockroach;
+mod gateway;
+pub mod postgres;
+
+pub use gateway::{Gateway, Placement, region_of};
+
+/// One access to a table, as a plan tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// The table; empty where it is not known.
+    pub table: String,
+    /// Whether it stays in the regions that were bound.
+    pub how: How,
+    /// The access in short, for people.
+    pub shown: String,
+}
+
+/// Whether an access stays in the regions that were bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// It does, or it reaches rows that another access found.
+    Kept,
+    /// It may read rows of any region.
+    Free,
+    /// A foreign key that changes rows by itself, in every region.
+    Cascade,
+    /// The plan says something of which there is no recording.
+    Unparsed,
+}
+
+impl Access {
+    fn new(table: &str, how: How, shown: String) -> Self {
+        Self { table: table.to_owned(), how, shown }
+    }
+
+    fn unparsed(shown: impl Into<String>) -> Self {
+        Self { table: String::new(), how: How::Unparsed, shown: shown.into() }
+    }
+}
+
+/// What a check of one statement ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// The plan keeps the declared reach.
+    Ok,
+    /// It does not.
+    Breach,
+    /// The plan says something that cannot be read.
+    Unknown,
+}
+
+/// One statement, checked.
+#[derive(Debug, Clone, Serialize)]
+pub struct Checked {
+    /// Its name.
+    pub statement: &'static str,
+    /// Its declared reach.
+    pub reach: &'static str,
+    /// Why it reaches all regions.
+    pub why: Option<&'static str>,
+    /// Spans (CockroachDB) or index conditions (PostgreSQL), in short.
+    pub plan: BTreeSet<String>,
+    /// What follows from them.
+    pub verdict: Verdict,
+    /// What breaks the reach, and what could not be read.
+    pub findings: Vec<String>,
+    /// How it ended under `enforce_home_region`, where the server has that.
+    pub home_region: Option<String>,
+}
+
+/// An index of a table.
+#[derive(Debug, Clone)]
+pub struct Index {
+    /// The table.
+    pub table: String,
+    /// It forbids equal entries.
+    pub unique: bool,
+    /// Its columns; the first one leads.
+    pub columns: Vec<String>,
+}
+
+/// A foreign key that changes the referencing rows by itself.
+#[derive(Debug, Clone)]
+pub struct Cascade {
+    /// The table that it refers to.
+    pub table: String,
+    /// The columns there that it refers to.
+    pub column: String,
+    /// It acts when a row is deleted.
+    pub on_delete: bool,
+    /// It acts when one of the columns changes.
+    pub on_update: bool,
+    /// Its name.
+    pub name: String,
+}
+
+/// What plans and texts are compared with.
+#[derive(Debug, Clone)]
+pub struct Schema {
+    /// Every table of the migrations, and whether it is REGIONAL BY ROW.
+    pub regional: BTreeMap<String, bool>,
+    /// The indexes, by name.
+    pub indexes: BTreeMap<String, Index>,
+    /// The foreign keys that act by themselves, one entry for each column.
+    pub cascades: Vec<Cascade>,
+}
+
+const INDEXES: &str = "SELECT i.relname::TEXT, t.relname::TEXT, x.indisunique, a.attname::TEXT
+     FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_class AS t ON t.oid = x.indrelid
+     JOIN pg_namespace AS n ON n.oid = t.relnamespace
+     JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey)
+     WHERE n.nspname = current_schema() ORDER BY a.attnum <> x.indkey[0]";
+
+const CASCADES: &str = "SELECT c.conname::TEXT, r.relname::TEXT, t.relname::TEXT, a.attname::TEXT,
+        c.confdeltype IN ('c', 'n', 'd'), c.confupdtype IN ('c', 'n', 'd')
+     FROM pg_constraint AS c JOIN pg_class AS r ON r.oid = c.confrelid JOIN pg_class AS t ON t.oid = c.conrelid
+     JOIN pg_attribute AS a ON a.attrelid = c.confrelid AND a.attnum = ANY (c.confkey)
+     WHERE c.contype = 'f' AND (c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd'))";
+
+impl Schema {
+    /// What the migrations say, without the indexes and foreign keys of a database.
+    #[must_use]
+    pub fn of_migrations() -> Self {
+        let regional = migrate::localities().into_iter().map(|(table, locality)| (table, locality != "GLOBAL"));
+        Self { regional: regional.collect(), indexes: BTreeMap::new(), cascades: Vec::new() }
+    }
+
+    /// The schema as the database has it.
+    pub async fn read(client: &Client) -> Result<Self, DbError> {
+        let driver = |error| DbError::from_driver(error, "locality.schema", false);
+        let text = |row: &Row, column: usize| row.try_get::<_, String>(column).map_err(driver);
+        let mut schema = Self::of_migrations();
+        for row in client.query(INDEXES, &[]).await.map_err(driver)? {
+            let unique = row.try_get(2).map_err(driver)?;
+            let new = Index { table: text(&row, 1)?, unique, columns: Vec::new() };
+            schema.indexes.entry(text(&row, 0)?).or_insert(new).columns.push(text(&row, 3)?);
+        }
+        for row in client.query(CASCADES, &[]).await.map_err(driver)? {
+            if schema.regional.get(&text(&row, 2)?) == Some(&false) {
+                continue; // GLOBAL rows are read where the statement runs
+            }
+            schema.cascades.push(Cascade {
+                name: text(&row, 0)?,
+                table: text(&row, 1)?,
+                column: text(&row, 3)?,
+                on_delete: row.try_get(4).map_err(driver)?,
+                on_update: row.try_get(5).map_err(driver)?,
+            });
+        }
+        Ok(schema)
+    }
+
+    /// What a change breaks by itself, whatever its plan looks like.
+    fn breaks(&self, reach: Reach, change: &Change<'_>) -> Vec<String> {
+        let Change { verb, table, columns, values } = change;
+        let mut broken = Vec::new();
+        let named = self.regional.get(*table) == Some(&true) && reach == Reach::Named;
+        if named && *verb == Verb::Insert && columns.first() != Some(&"region") {
+            broken.push(format!("inserts into {table} without region as the first column"));
+        }
+        // A value is listed only where it goes into the region (or, in a GLOBAL table, the first column).
+        if named && (*verb == Verb::Insert && values.is_empty() || values.iter().any(|value| !is_region(value))) {
+            broken.push(format!("writes a region into {table} that is no parameter"));
+        }
+        for (name, index) in self.indexes.iter().filter(|(_, index)| named && index.unique && index.table == **table) {
+            let touched =
+                *verb == Verb::Insert || index.columns.iter().any(|column| columns.contains(&column.as_str()));
+            if touched && *verb != Verb::Delete && index.columns.first().is_none_or(|first| first != "region") {
+                broken.push(format!("{name} does not begin with region: every region is looked into"));
+            }
+        }
+        let acts = |cascade: &&Cascade| {
+            let sets = || columns.contains(&cascade.column.as_str()) || columns.contains(&"(");
+            cascade.table == **table
+                && (cascade.on_delete && *verb == Verb::Delete || cascade.on_update && *verb == Verb::Update && sets())
+        };
+        if let Some(cascade) = self.cascades.iter().find(acts) {
+            broken.push(format!("{} cascades, which reads every region", cascade.name));
+        }
+        broken
+    }
+}
+
+/// Compares the accesses of a plan, and the changes that the text makes, with the reach.
+#[must_use]
+pub fn judge(statement: &Statement, schema: &Schema, accesses: &[Access]) -> Checked {
+    let (mut broken, mut unread) = (BTreeSet::new(), BTreeSet::new());
+    for access in accesses {
+        match (schema.regional.get(&access.table), access.how, statement.reach) {
+            (Some(false), ..) => {}
+            (_, How::Cascade, _) => drop(broken.insert(format!("{} over a regional table", access.shown))),
+            (_, How::Unparsed, _) => drop(unread.insert(format!("not understood: {}", access.shown))),
+            (None, ..) => drop(unread.insert(format!("no migration makes the table of {}", access.shown))),
+            (_, _, Reach::Global) => drop(broken.insert(format!("{} is not GLOBAL", access.table))),
+            (_, How::Free, Reach::Named) => drop(broken.insert(format!("any region: {}", access.shown))),
+            _ => {}
+        }
+    }
+    if statement.reach == Reach::Named && !only_parameters(statement.text) {
+        broken.insert("names a region otherwise than by a parameter".to_owned());
+    }
+    let changes = changes(statement.text);
+    broken.extend(changes.iter().flat_map(|change| schema.breaks(statement.reach, change)));
+    let verdict = match (broken.is_empty(), unread.is_empty()) {
+        (false, _) => Verdict::Breach,
+        (true, false) => Verdict::Unknown,
+        (true, true) => Verdict::Ok,
+    };
+    let (reach, why) = match statement.reach {
+        Reach::Named => ("named", None),
+        Reach::Global => ("global", None),
+        Reach::Stale => ("stale", None),
+        Reach::AllRegions { why } => ("all regions", Some(why)),
+    };
+    Checked {
+        statement: statement.name,
+        reach,
+        why,
+        plan: accesses.iter().map(|access| access.shown.clone()).collect(),
+        verdict,
+        findings: broken.into_iter().chain(unread).collect(),
+        home_region: None,
+    }
+}

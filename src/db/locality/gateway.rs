@@ -1,0 +1,262 @@
+//! What is asked of a server to check statements: their plans, on CockroachDB with keys
+//! of sample rows, the outcome under `enforce_home_region`, and where tables live. One
+//! connection outside the pools, because its settings are not those of the pages.
+//! The surprise: a checked write may run, in a transaction that is always rolled back.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio_postgres::{
+    Client, SimpleQueryMessage,
+    types::{FromSql, IsNull, Kind, ToSql, Type, private::BytesMut, to_sql_checked},
+};
+
+use super::{Access, Checked, Schema, Verdict, changes, cockroach, judge, postgres};
+use crate::db::{
+    connect::Endpoint,
+    connect_once,
+    engine::{Engine, text},
+    error::{DbError, DbErrorKind},
+    statement::{Reach, Statement},
+};
+
+/// A connection to one gateway, ready to check statements.
+pub struct Gateway {
+    client: Client,
+    schema: Schema,
+    /// What the server is.
+    pub engine: Engine,
+    /// The gateway's region, which statements are checked with; on PostgreSQL no single one.
+    pub region: String,
+    samples: HashMap<String, Sample>,
+}
+
+/// What a plan accesses, and how the statement ended under `enforce_home_region`.
+type Told = Result<(Vec<Access>, Option<String>), tokio_postgres::Error>;
+
+/// Where a table lives, as the server tells it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Placement {
+    /// The table.
+    pub table: String,
+    /// Its locality.
+    pub locality: String,
+    /// How many of its ranges have their leaseholder in a region, or why that is not known.
+    pub leaseholders: Result<BTreeMap<String, u32>, String>,
+}
+
+const ANY_REGION: &str = "SELECT coalesce(min(region::TEXT), '') FROM region_gates";
+
+impl Gateway {
+    /// Connects, learns what the server is, and reads its schema.
+    pub async fn open(endpoint: &Endpoint) -> Result<Self, DbError> {
+        let client = connect_once(endpoint).await?;
+        let engine = Engine::ask(&client).await?;
+        let plans: &[&str] = if engine.cockroach {
+            // Recommendations made for a large statement crashed a v22.1 server.
+            &["SET index_recommendations_enabled = off"]
+        } else {
+            &["SET plan_cache_mode = force_generic_plan"]
+        };
+        for setting in engine.session_settings().iter().chain(plans) {
+            if let Err(error) = client.batch_execute(setting).await
+                && error.code().is_none()
+            {
+                return Err(DbError::from_driver(error, "locality.settings", false));
+            }
+        }
+        let region = match (engine.cockroach, engine.regions) {
+            (true, true) => text(&client, "SELECT gateway_region()").await?,
+            (true, false) => text(&client, ANY_REGION).await?,
+            _ => "any region".to_owned(),
+        };
+        let schema = Schema::read(&client).await?;
+        Ok(Self { client, schema, engine, region, samples: HashMap::new() })
+    }
+
+    /// Checks one statement. Fails only when the connection does; a plan that cannot be
+    /// had makes the verdict `unknown`.
+    pub async fn check(&mut self, statement: &Statement) -> Result<Checked, DbError> {
+        let plan = if self.engine.cockroach { self.cockroach(statement).await } else { self.postgres(statement).await };
+        let (accesses, home_region) = match plan.map_err(|error| DbError::from_driver(error, "locality.plan", false)) {
+            Ok(told) => told,
+            Err(error) if error.kind == DbErrorKind::Unavailable => return Err(error),
+            Err(error) => (vec![Access::unparsed(error.to_string())], None),
+        };
+        let mut checked = judge(statement, &self.schema, &accesses);
+        checked.home_region = home_region;
+        // Some good statements are refused, so spans that are known to be right count more.
+        if let Some(refused) = checked.home_region.as_ref().filter(|outcome| outcome.contains("home region"))
+            && statement.reach == Reach::Named
+            && checked.verdict == Verdict::Unknown
+        {
+            checked.verdict = Verdict::Breach;
+            checked.findings.push(refused.clone());
+        }
+        Ok(checked)
+    }
+
+    /// The generic plan, which does not look at the values.
+    async fn postgres(&self, statement: &Statement) -> Told {
+        let parameters = self.client.prepare(statement.text).await?.params().len();
+        let nulls = vec!["NULL"; parameters].join(", ");
+        let nulls = if nulls.is_empty() { nulls } else { format!("({nulls})") };
+        self.client.batch_execute(&format!("PREPARE movr_locality AS {}", statement.text)).await?;
+        let explain = format!("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE movr_locality{nulls}");
+        let plan = self.client.query_one(&explain, &[]).await;
+        self.client.batch_execute("DEALLOCATE movr_locality").await?;
+        let plan: Value = plan?.try_get(0)?;
+        Ok((postgres::accesses(&plan, &self.schema, &changes::changes(statement.text)), None))
+    }
+
+    async fn cockroach(&mut self, statement: &Statement) -> Told {
+        let prepared = self.client.prepare(statement.text).await?;
+        let mut values = Vec::new();
+        for (at, ty) in prepared.params().iter().enumerate() {
+            values.push(self.value(statement, at, ty).await?);
+        }
+        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        let rows = self.client.query(&format!("EXPLAIN {}", statement.text), &values).await?;
+        let lines: Result<Vec<&str>, _> = rows.iter().map(|row| row.try_get(0)).collect();
+        let accesses = cockroach::accesses(&lines?.join("\n"), &self.region, &self.schema);
+        // Not Db::txn: nothing of this is ever to be committed.
+        self.client.batch_execute("BEGIN").await?;
+        let mut outcome = None;
+        if self.client.batch_execute("SET LOCAL enforce_home_region = on").await.is_ok() {
+            let end = self.client.query(&prepared, &values).await;
+            outcome = Some(end.map_or_else(|error| refused(&error), |_| "ok".to_owned()));
+        }
+        self.client.batch_execute("ROLLBACK").await?;
+        Ok((accesses, outcome))
+    }
+
+    /// A value for the parameter `at`: the gateway's region for every region, a key of a
+    /// sample row where there is one, otherwise a made-up one.
+    async fn value(&mut self, statement: &Statement, at: usize, ty: &Type) -> Result<Sample, tokio_postgres::Error> {
+        if statement.binds_region(at) {
+            return Ok(Sample(self.region.as_bytes().to_vec()));
+        }
+        let compared = changes::compared(statement.text, at + 1);
+        // Ids and cities only: names, usernames and hashes stay where they are.
+        if let Some((table, column)) = compared.filter(|(_, column)| *ty == Type::UUID || *column == "city") {
+            let found = format!(
+                "SELECT {column} FROM {table} WHERE region = '{}' AND {column} IS NOT NULL LIMIT 1",
+                self.region
+            );
+            // Where the column is another table's, the value is made up.
+            if let Ok(sample) = self.sample(found).await {
+                return Ok(sample);
+            }
+        }
+        let (element, array) = if let Kind::Array(element) = ty.kind() { (element, true) } else { (ty, false) };
+        let literal = match element.name() {
+            "uuid" => "00000000-0000-0000-0000-000000000000",
+            "timestamptz" => "2026-01-01T00:00:00Z",
+            "bool" => "true",
+            "jsonb" => "[]",
+            // No gate has it, so that a write which is tried finds the region closed.
+            "int8" if compared.is_some_and(|(_, column)| column == "epoch") => "0",
+            _ => "1",
+        };
+        let element = element.name();
+        let made_up = if array {
+            format!("SELECT '{{{literal}}}'::{element}[]")
+        } else {
+            format!("SELECT '{literal}'::{element}")
+        };
+        self.sample(made_up).await
+    }
+
+    /// The one value that `query` gives, asked for once.
+    async fn sample(&mut self, query: String) -> Result<Sample, tokio_postgres::Error> {
+        if let Some(known) = self.samples.get(&query) {
+            return Ok(known.clone());
+        }
+        let sample: Sample = self.client.query_one(&query, &[]).await?.try_get(0)?;
+        self.samples.insert(query, sample.clone());
+        Ok(sample)
+    }
+
+    /// Where every table lives; nothing on a server without regions.
+    pub async fn placement(&self) -> Vec<Placement> {
+        if !self.engine.regions {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        for row in rows(&self.client, "SHOW TABLES").await.unwrap_or_default() {
+            let value = |column: &str| row.try_get(column).ok().flatten().unwrap_or_default().to_owned();
+            let table = value("table_name");
+            if self.schema.regional.contains_key(&table) {
+                let leaseholders = self.leaseholders(&table).await;
+                all.push(Placement { table, locality: value("locality"), leaseholders });
+            }
+        }
+        all
+    }
+
+    async fn leaseholders(&self, table: &str) -> Result<BTreeMap<String, u32>, String> {
+        let plain = format!("SHOW RANGES FROM TABLE {table}");
+        // From v23.1 on the leaseholders are details; before, the word is a mistake (42601).
+        let ranges = match rows(&self.client, &format!("{plain} WITH DETAILS")).await {
+            Err(code) if code == "42601" => rows(&self.client, &plain).await,
+            ranges => ranges,
+        };
+        let mut regions = BTreeMap::new();
+        for row in ranges.map_err(|code| format!("not told ({code})"))? {
+            let locality = row.try_get("lease_holder_locality").ok().flatten().unwrap_or_default();
+            *regions.entry(region_of(locality).to_owned()).or_insert(0) += 1;
+        }
+        Ok(regions)
+    }
+}
+
+/// The region in a node's locality, `region=us-east1,az=b`.
+#[must_use]
+pub fn region_of(locality: &str) -> &str {
+    locality.split(',').find_map(|tier| tier.strip_prefix("region=")).unwrap_or("unknown")
+}
+
+/// The rows of a SHOW statement, or the SQLSTATE.
+async fn rows(client: &Client, sql: &str) -> Result<Vec<tokio_postgres::SimpleQueryRow>, String> {
+    let code = |error: tokio_postgres::Error| error.code().map_or("no answer", |code| code.code()).to_owned();
+    let messages = client.simple_query(sql).await.map_err(code)?;
+    let row = |message| if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None };
+    Ok(messages.into_iter().filter_map(row).collect())
+}
+
+/// The SQLSTATE, and whether the server spoke of the home region; values may stand in the rest.
+fn refused(error: &tokio_postgres::Error) -> String {
+    let Some(error) = error.as_db_error() else {
+        return "no answer".to_owned();
+    };
+    let home = if error.message().contains("home region") { "refused: home region" } else { "failed" };
+    format!("{home} ({})", error.code().code())
+}
+
+/// A value as the server sent it, to be sent back.
+#[derive(Debug, Clone)]
+struct Sample(Vec<u8>);
+
+impl<'a> FromSql<'a> for Sample {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(raw.to_vec()))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+impl ToSql for Sample {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(&self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
