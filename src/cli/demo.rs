@@ -108,19 +108,10 @@ pub async fn run(args: Args) -> Outcome {
         (EngineChoice::Cockroach, None) => return Err(CockroachError::Missing.into()),
     };
     let mut stop = StopSignals::listen()?;
-    let server = if let Some(binary) = binary {
-        println!(
-            "MovR demo on a CockroachDB cluster of nine nodes in three regions, with simulated latency. Its data ends with it."
-        );
-        if args.locality == Locality::Off {
-            println!("Its regions are not used (--locality off): {LOST}.");
-        }
-        Server::Cockroach(CockroachDemo::start(&binary, &data).await?)
-    } else {
-        println!("MovR demo on a private PostgreSQL. Shown: regions touched. Not shown: latency between regions.");
-        let mut options = local::Options::new(data.clone(), config::env);
-        options.fresh = args.fresh;
-        Server::Postgres(PrivatePostgres::start(options).await?)
+    let server = tokio::select! {
+        server = start(&args, binary, &data) => server?,
+        // Dropped, what was started ends.
+        () = stop.next() => return Ok(()),
     };
     let outcome = tokio::select! {
         outcome = demo(&args, &server, &data) => outcome,
@@ -140,6 +131,23 @@ pub async fn run(args: Args) -> Outcome {
     };
     server.stop().await?;
     outcome
+}
+
+/// Starts the database and says what it is.
+async fn start(args: &Args, binary: Option<PathBuf>, data: &Path) -> Result<Server, Box<dyn std::error::Error>> {
+    let Some(binary) = binary else {
+        println!("MovR demo on a private PostgreSQL. Shown: regions touched. Not shown: latency between regions.");
+        let mut options = local::Options::new(data.to_owned(), config::env);
+        options.fresh = args.fresh;
+        return Ok(Server::Postgres(PrivatePostgres::start(options).await?));
+    };
+    println!(
+        "MovR demo on a CockroachDB cluster of nine nodes in three regions, with simulated latency. Its data ends with it."
+    );
+    if args.locality == Locality::Off {
+        println!("Its regions are not used (--locality off): {LOST}.");
+    }
+    Ok(Server::Cockroach(CockroachDemo::start(&binary, data).await?))
 }
 
 async fn demo(args: &Args, server: &Server, data: &Path) -> Result<Vec<server::Running>, Box<dyn std::error::Error>> {

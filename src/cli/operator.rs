@@ -63,6 +63,8 @@ struct RegionState {
 /// Runs it.
 pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     let db = Db::open(&tools.database).await?;
+    // A cold node takes seconds to prepare a statement, which is longer than one may take.
+    db.warm().await?;
     let catalogue =
         crate::db::catalogue::load(&db.here().await?).await?.ok_or("no catalogue yet: run movr migrate first")?;
     match &args.what {

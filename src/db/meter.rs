@@ -106,6 +106,11 @@ impl Meter {
         }
     }
 
+    /// The statement had to be prepared first: a round trip more.
+    pub(super) fn prepares(&self) {
+        self.waits.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn sent(&self, statement: &Statement, bound: &[RegionCode]) {
         self.statements.fetch_add(1, Ordering::Relaxed);
         self.waiting();

@@ -84,6 +84,13 @@ const HOT: [&[&Statement]; 10] = [
 /// Connections that are kept prepared in each pool.
 const WARM: usize = 2;
 
+/// How long an instance waits at its start for the nodes of other regions: the first
+/// prepares on a cold node take 7 to 9 s. What is not done by then the watch does.
+const OTHERS: Duration = Duration::from_secs(15);
+
+/// Longest time of tending: a cold node takes seconds to prepare its first statements.
+const TEND: Duration = Duration::from_secs(30);
+
 /// How long a look at a region or at nodes may take.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -110,7 +117,7 @@ impl Db {
         for (region, url) in config.region_urls() {
             endpoints.push((Some(region), endpoint(config, url)?));
         }
-        let engine = ask(&endpoints).await?;
+        let engine = ask(&endpoints, config.connect_timeout).await?;
         let mut nodes = Vec::with_capacity(endpoints.len());
         for (region, endpoint) in endpoints {
             // Few connections to the others: they carry only what names another region.
@@ -213,7 +220,12 @@ impl Db {
     /// them: the first statement on a cold node costs seconds. Nodes that cannot be
     /// reached rest; fails when none can.
     pub async fn warm(&self) -> Result<(), DbError> {
-        let warmed = futures_util::future::join_all(self.nodes.iter().map(Nodes::warm)).await;
+        let late = || DbError::new(DbErrorKind::Timeout, "connect", "not ready in time; the watch goes on");
+        let warm = async |nodes: &Nodes| match &nodes.region {
+            None => nodes.warm().await,
+            Some(_) => tokio::time::timeout(OTHERS, nodes.warm()).await.unwrap_or_else(|_late| Err(late())),
+        };
+        let warmed = futures_util::future::join_all(self.nodes.iter().map(warm)).await;
         let mut failures = Vec::new();
         for (nodes, warmed) in self.nodes.iter().zip(warmed) {
             if let Err(error) = warmed {
@@ -230,14 +242,34 @@ impl Db {
         let tend = async |nodes: &Nodes| {
             let was = nodes.resting();
             nodes.retire();
-            match nodes.warm().await {
+            let warmed = nodes.warm().await;
+            match &warmed {
                 Ok(()) if was => tracing::warn!(region = nodes.name(), "the nodes are reached again"),
                 Err(error) if !was => tracing::warn!(region = nodes.name(), %error, "the nodes cannot be reached"),
                 _ => {}
             }
+            warmed.is_ok()
         };
-        futures_util::future::join_all(self.nodes.iter().map(tend)).await;
-        !self.nodes.iter().any(Nodes::resting)
+        let tended = self.nodes.iter().map(|nodes| tokio::time::timeout(TEND, tend(nodes)));
+        futures_util::future::join_all(tended).await.iter().all(|tended| matches!(tended, Ok(true)))
+    }
+
+    /// The regions whose own nodes cannot be reached, and none for the instance's own.
+    pub fn unreached(&self) -> impl Iterator<Item = Option<&RegionCode>> {
+        self.nodes.iter().filter(|nodes| nodes.resting()).map(|nodes| nodes.region.as_ref())
+    }
+
+    /// Whether any node answers, whatever is known of the regions' rows.
+    pub async fn answers(&self) -> Result<(), DbError> {
+        let conn = self.checkout(None, Use::Probe).await?.asking_silent(LOOK);
+        conn.control("look", "SELECT 1").await
+    }
+
+    /// Whether statements for both regions go through the same nodes just now.
+    #[must_use]
+    pub fn same_way(&self, one: &RegionCode, other: &RegionCode) -> bool {
+        let way = |region| self.route(Some(region)).into_iter().find(|nodes| !nodes.resting()).map(Nodes::name);
+        way(one) == way(other)
     }
 
     /// Reads rows of a region that is silent, as they were at `at`, from the replicas
@@ -268,12 +300,17 @@ impl Db {
 }
 
 /// The engine, asked of the first nodes that answer.
-async fn ask(endpoints: &[(Option<RegionCode>, Endpoint)]) -> Result<Engine, DbError> {
+async fn ask(endpoints: &[(Option<RegionCode>, Endpoint)], patience: Duration) -> Result<Engine, DbError> {
     let mut first = None;
-    for (_, endpoint) in endpoints {
+    for (region, endpoint) in endpoints {
         let asked = async { Engine::ask(&connect_once(endpoint).await?).await };
-        match asked.await {
-            Ok(engine) => return Ok(engine),
+        // The hosts in turn, and then the questions.
+        let hosts = u32::try_from(endpoint.hosts()).unwrap_or(1);
+        let late = || DbError::new(DbErrorKind::Unavailable, "connect", "the server does not answer");
+        let asked = tokio::time::timeout(patience * (hosts + 1), asked).await;
+        match asked.unwrap_or_else(|_late| Err(late())) {
+            // Where another region's node stands says nothing of ours.
+            Ok(engine) => return Ok(Engine { gateway: engine.gateway.filter(|_| region.is_none()), ..engine }),
             Err(error) => first = first.or(Some(error)),
         }
     }

@@ -5,7 +5,10 @@
 //! another matter (`health`), since rows may live on behind other nodes.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -39,8 +42,9 @@ pub(super) enum Use {
 
 /// Probes under way at once: one for each region that is reached through these nodes.
 const PROBES: usize = 8;
-/// The watch tries resting nodes every second; where nothing watches, they are tried again after this.
-const REST: Duration = Duration::from_secs(3);
+/// The watch tries resting nodes every second; where nothing watches, they are tried again
+/// after this. Longer than any try takes, so that nobody is sent to them meanwhile.
+const REST: Duration = Duration::from_mins(1);
 
 /// The nodes that one URL names.
 pub(super) struct Nodes {
@@ -51,6 +55,8 @@ pub(super) struct Nodes {
     probes: Pool,
     lifetime: Duration,
     rested: Mutex<Option<Instant>>,
+    /// Times in a row that a connection of theirs did not answer.
+    mute: AtomicU32,
 }
 
 /// Why there is no connection.
@@ -83,7 +89,8 @@ impl Nodes {
             (pool(config, &reading, engine, size.saturating_sub(half).max(2))?, pool(config, endpoint, engine, half)?)
         };
         let probes = pool(config, &reading, engine, PROBES)?;
-        Ok(Self { region, readers, writers, probes, lifetime: config.pool_lifetime, rested: Mutex::default() })
+        let (rested, mute) = (Mutex::default(), AtomicU32::new(0));
+        Ok(Self { region, readers, writers, probes, lifetime: config.pool_lifetime, rested, mute })
     }
 
     /// For logs.
@@ -124,11 +131,10 @@ impl Nodes {
                 self.rest(error.code() != Some(&SqlState::TOO_MANY_CONNECTIONS));
                 Err(NoConnection::Nodes(unavailable(connect::explain(&error))))
             }
-            PoolError::Timeout(_) => {
+            other => {
                 self.rest(true);
-                Err(NoConnection::Nodes(unavailable("no node answered in time".to_owned())))
+                Err(NoConnection::Nodes(unavailable(other.to_string())))
             }
-            other => Err(NoConnection::Nodes(unavailable(other.to_string()))),
         }
     }
 
@@ -149,9 +155,15 @@ impl Nodes {
                 };
                 if let Err(error) = self.ready(&object, wanted).await {
                     drop(Object::take(object));
-                    self.forget_idle();
+                    // Once may be chance. Twice, and whoever waits on their other connections
+                    // may wait for ever.
+                    if error.unreachable() && self.mute.fetch_add(1, Ordering::Relaxed) > 0 {
+                        self.rest(true);
+                        self.forget_idle();
+                    }
                     return Err(error);
                 }
+                self.mute.store(0, Ordering::Relaxed);
                 self.rest(false);
                 // Held only while the pool grows, so that nobody waits for it; later the
                 // pool hands out another one each time.
@@ -179,7 +191,6 @@ impl Nodes {
         Ok(())
     }
 
-    /// Whoever waits for an answer on one of these connections may wait for ever.
     fn forget_idle(&self) {
         for pool in [&self.readers, &self.writers, &self.probes] {
             drop(pool.retain(|_, _| false));
@@ -211,17 +222,21 @@ fn pool(config: &Database, endpoint: &Endpoint, engine: &Engine, size: usize) ->
         endpoint.tls.clone(),
         ManagerConfig { recycling_method: RecyclingMethod::Fast },
     );
-    let settings = engine.session_settings();
+    let (settings, patience) = (engine.session_settings(), config.connect_timeout);
     let prepare = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
         Box::pin(async move {
-            for setting in settings {
-                match client.batch_execute(setting).await {
-                    Err(error) if error.code().is_none() => return Err(HookError::Backend(error)),
-                    // Done, or a setting that this version does not know.
-                    _ => {}
+            let set = async {
+                for setting in settings {
+                    match client.batch_execute(setting).await {
+                        Err(error) if error.code().is_none() => return Err(HookError::Backend(error)),
+                        // Done, or a setting that this version does not know.
+                        _ => {}
+                    }
                 }
-            }
-            Ok(())
+                Ok(())
+            };
+            let late = |_late| HookError::message("a new connection did not answer");
+            tokio::time::timeout(patience, set).await.map_err(late)?
         })
     });
     // The watch retires idle connections before this; it holds where nothing watches, or all are busy.

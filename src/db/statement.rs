@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -123,6 +124,9 @@ const fn region_parameters(text: &str) -> u64 {
     found
 }
 
+/// A statement that takes longer raises a doubt whether its regions answer.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// A connection of a pool. When it is dropped inside a transaction, or after a
 /// deadline, it is closed instead of returned, so that nothing half done stays open.
 pub struct Conn {
@@ -192,32 +196,30 @@ impl Conn {
             return Err(refused.with_silent(silent));
         }
         let _ = METER.try_with(|meter| meter.sent(statement, &bound));
-        let answer = self.bounded(statement.name, statement.writes, async {
+        // Boxed: pages join several, and each layer above would hold its size again.
+        let work = Box::pin(async {
             self.health.suffer(&bound, everywhere).await;
-            let prepared = client.prepare_cached(statement.text).await.map_err(|error| (error, false))?;
+            let mut prepare = std::pin::pin!(client.prepare_cached(statement.text));
+            let prepared = match futures_util::poll!(prepare.as_mut()) {
+                Poll::Ready(prepared) => prepared,
+                Poll::Pending => {
+                    let _ = METER.try_with(|meter| meter.prepares());
+                    prepare.await
+                }
+            };
+            let prepared = prepared.map_err(|error| (error, false))?;
             client.query(&prepared, params).await.map_err(|error| (error, statement.writes))
         });
-        let answer = answer.await;
+        let answer = self.bounded(statement.name, statement.writes, work).await;
         let _ = METER.try_with(|meter| meter.answered(answer.as_ref().map_or(0, Vec::len)));
         match answer {
             Ok(rows) => Ok(rows.into_iter().map(|row| Row::new(statement.name, row)).collect()),
-            Err(error) => Err(self.blame(error, &bound)),
-        }
-    }
-
-    /// When no answer came in time, the regions that were asked count as silent until
-    /// the watch, which looks at once, finds that they answer.
-    fn blame(&self, error: DbError, bound: &[RegionCode]) -> DbError {
-        if !error.no_answer() || self.asks_silent {
-            return error;
-        }
-        self.health.doubt();
-        for region in bound {
-            self.health.failed(region);
-        }
-        match self.health.silent_among(bound, false) {
-            Some(silent) => error.with_silent(silent),
-            None => error,
+            // The watch has looked meanwhile, so it is known whether a region is the reason.
+            Err(error) if error.no_answer() => Err(match self.health.silent_among(&bound, everywhere) {
+                Some(silent) => error.with_silent(silent),
+                None => error,
+            }),
+            Err(error) => Err(error),
         }
     }
 
@@ -265,7 +267,17 @@ impl Conn {
         work: impl Future<Output = Result<T, (tokio_postgres::Error, bool)>>,
     ) -> Result<T, DbError> {
         let deadline = if writes { self.write_deadline } else { self.read_deadline };
-        match tokio::time::timeout(deadline, work).await {
+        let mut work = std::pin::pin!(work);
+        let mut answer = tokio::time::timeout(PATIENCE.min(deadline), work.as_mut()).await;
+        if answer.is_err() && PATIENCE < deadline {
+            // The watch looks whether the regions answer at all: it alone judges, since a
+            // statement may be slow for many reasons.
+            if !self.asks_silent {
+                self.health.doubt();
+            }
+            answer = tokio::time::timeout(deadline.saturating_sub(PATIENCE), work).await;
+        }
+        match answer {
             Ok(Ok(value)) => Ok(value),
             Ok(Err((error, wrote))) => {
                 let error = DbError::from_driver(error, name, wrote);

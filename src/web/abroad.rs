@@ -38,7 +38,9 @@ pub const STAY: &str = "stay";
 #[must_use]
 pub fn way_home(visit: &Visit) -> Option<String> {
     let home = home(visit)?;
-    (visit.chosen(session::ABROAD).as_deref() == Some(GO)).then(|| format!("{}{}", home.base_url, visit.path))
+    // Nobody is sent to a home that does not answer.
+    let well = visit.app.db.health().silent(&home.code).is_none();
+    (well && visit.chosen(session::ABROAD).as_deref() == Some(GO)).then(|| format!("{}{}", home.base_url, visit.path))
 }
 
 /// Where a form may lead besides here, for the Content-Security-Policy: browsers check

@@ -34,11 +34,10 @@ impl Touches {
             "/healthz" | "/readyz" | "/static/{file:.*}" | "/city" | "/status" | "/status.json" | "/abroad" => {
                 Self::Here
             }
-            "/rides" | "/profile/export" | "/profile/delete" | "/profile/home" => Self::Present,
+            "/rides" | "/my/vehicles" | "/profile/export" | "/profile/delete" | "/profile/home" => Self::Present,
             "/register"
             | "/login"
             | "/recover"
-            | "/rides/{region}/{id}"
             | "/vehicles/{region}/{public_id}"
             | "/admin/regions"
             | "/admin/regions/{region}" => Self::All,
@@ -81,17 +80,30 @@ pub fn markdown() -> String {
     text + "\n</details>\n"
 }
 
-/// The regions that a form names beyond its address, noted by its handler.
-struct Said(Vec<RegionCode>);
+/// The regions that a form names beyond its address, and those that hold something of
+/// the person as the row at home says; noted while the page is made.
+#[derive(Default)]
+struct Said {
+    named: Vec<RegionCode>,
+    present: Vec<RegionCode>,
+}
 
 impl Visit {
     /// Notes that the request names `region`.
     pub fn names(&self, region: &RegionCode) {
+        self.say(|said| said.named.push(region.clone()));
+    }
+
+    /// Notes where something of the person lies.
+    pub fn holds(&self, regions: &[RegionCode]) {
+        self.say(|said| said.present.extend_from_slice(regions));
+    }
+
+    fn say(&self, note: impl FnOnce(&mut Said)) {
         let mut extensions = self.request().extensions_mut();
-        match extensions.get_mut::<Said>() {
-            Some(Said(regions)) => regions.push(region.clone()),
-            None => drop(extensions.insert(Said(vec![region.clone()]))),
-        }
+        let mut said = extensions.remove::<Said>().unwrap_or_default();
+        note(&mut said);
+        extensions.insert(said);
     }
 
     /// Home, and every region that the request names.
@@ -102,10 +114,11 @@ impl Visit {
         named.extend([self.city(), self.nearest_city()].map(|city| city.region.clone()));
         let asked = |pair: &str| self.catalogue.city(pair.strip_prefix("city=")?).map(|city| city.region.clone());
         named.extend(request.query_string().split('&').filter_map(asked));
-        if let Some(Said(said)) = request.extensions().get::<Said>() {
-            named.extend(said.iter().cloned());
+        let present = touches == Touches::Present;
+        if let Some(said) = request.extensions().get::<Said>() {
+            named.extend(said.named.iter().chain(said.present.iter().filter(|_| present)).cloned());
         }
-        if touches == Touches::Present {
+        if present {
             named.extend(self.cookie.iter().flat_map(|cookie| cookie.present_in.clone()));
         }
         named
@@ -131,8 +144,9 @@ pub fn verdict(
     }
     let named = match touches {
         Touches::Here => Vec::new(),
-        Touches::All => figures.regions.clone(),
-        Touches::Named | Touches::Present => visit().map(|visit| visit.named(touches)).unwrap_or_default(),
+        Touches::Named | Touches::Present | Touches::All => {
+            visit().map(|visit| visit.named(touches)).unwrap_or_default()
+        }
     };
     let unnamed: Vec<&str> =
         away.iter().filter(|region| !named.iter().any(|named| named.as_str() == **region)).copied().collect();

@@ -45,6 +45,19 @@ pub struct Ids {
     pub nonce: String,
 }
 
+/// Cookies that the answer will set, also when it is an error page.
+struct Outgoing(Rc<RefCell<Vec<Cookie<'static>>>>);
+
+fn outgoing(request: &HttpRequest) -> Rc<RefCell<Vec<Cookie<'static>>>> {
+    let mut extensions = request.extensions_mut();
+    if let Some(Outgoing(cookies)) = extensions.get::<Outgoing>() {
+        return Rc::clone(cookies);
+    }
+    let cookies = Rc::default();
+    extensions.insert(Outgoing(Rc::clone(&cookies)));
+    cookies
+}
+
 /// One request as pages see it. Cheap to clone.
 #[derive(Clone)]
 pub struct Visit {
@@ -81,7 +94,7 @@ impl Visit {
             path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
             flash: session::read_flash(&app.site, &cookies),
             request: request.clone(),
-            outgoing: Rc::default(),
+            outgoing: outgoing(request),
             app,
         }
     }
@@ -199,7 +212,9 @@ impl Visit {
         page: impl AsyncFn(&Conn) -> Result<T, DbError>,
     ) -> Result<(Result<Option<Visitor>, DbError>, T), PageError> {
         let signed = self.signed()?;
-        let (visitor, value) = if *region == signed.user.region {
+        // Two connections of one pool would be held one after the other; one carries both.
+        let one = *region == signed.user.region || self.app.db.same_way(region, &signed.user.region);
+        let (visitor, value) = if one {
             let conn = self.app.db.at(region).await?;
             tokio::join!(sessions::check(&conn, &signed), page(&conn))
         } else {
@@ -209,7 +224,7 @@ impl Visit {
             tokio::join!(check, page(&there))
         };
         if let Ok(Some(visitor)) = &visitor {
-            visitor.present_in.iter().for_each(|region| self.names(region));
+            self.holds(&visitor.present_in);
             self.renew(visitor, signed);
         }
         Ok((visitor, value?))

@@ -15,8 +15,8 @@ pub async fn ready(app: Data<App>) -> HttpResponse {
     if app.draining() {
         return not_ready("draining".to_owned());
     }
-    match app.gates.reload(&app.db, &app.here).await {
-        Ok(_) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
+    match app.db.answers().await {
+        Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
         Err(error) => not_ready(format!("database: {}", trouble(&error.kind))),
     }
 }

@@ -3,7 +3,10 @@
 use actix_web::HttpResponse;
 use serde::Deserialize;
 
-use super::map;
+use super::{
+    map,
+    vehicles::{stale_text, with_freshness},
+};
 use crate::{
     db::vehicles::{self, Search},
     domain::catalogue::{Catalogue, City},
@@ -43,12 +46,14 @@ pub async fn show(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
             Ok((count?, near?))
         })
         .await;
+    let mut stale = None;
     let (visitor, available, near) = match asked {
         Ok((visitor, (count, near))) => (visitor, u64::try_from(count).ok(), near),
-        Err(PageError::Db(error)) => {
+        Err(PageError::Db(error)) if error.unreachable() => {
             tracing::warn!(%error, "landing page without figures");
-            let stale = ops::vehicles::nearest_stale(&app, &search).await;
-            (None, None, stale.map(|stale| stale.near).unwrap_or_default())
+            let last = ops::vehicles::nearest_stale(&app, &search).await;
+            stale = last.as_ref().map(|last| (last.as_of, last.source));
+            (None, None, last.map(|last| last.near).unwrap_or_default())
         }
         Err(error) => return Err(error),
     };
@@ -63,9 +68,10 @@ pub async fn show(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
         chrome: chrome(&visit, visitor.as_ref(), &city.name, Section::None, &city),
         available,
         prices: prices(&catalogue, &city, visit.now),
+        stale: stale.map(|(as_of, _)| stale_text(&visit, &city.region, as_of)),
         map: Some(map::view(&shown, visit.app.config.tiles.as_ref())),
     };
-    visit.ok(&page)
+    Ok(with_freshness(visit.ok(&page)?, visit.now, stale))
 }
 
 fn prices(catalogue: &Catalogue, city: &City, now: chrono::DateTime<chrono::Utc>) -> Vec<PriceView> {

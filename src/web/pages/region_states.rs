@@ -35,18 +35,24 @@ pub async fn list(mut visit: Visit) -> Result<HttpResponse, PageError> {
 async fn page(visit: &mut Visit, wrong: Option<(RegionCode, [FieldView; 2])>) -> Result<RegionStatesPage, PageError> {
     let home = visit.signed()?.user.region;
     let (app, catalogue) = (visit.app.clone(), visit.catalogue.clone());
-    let asked = async || join_all(catalogue.regions.iter().map(|region| ops::gates::find(&app.db, &region.code))).await;
-    let (visitor, gates) = visit.read_signed(&home, async |_| Ok(asked().await)).await?;
+    // First who asks: nobody else makes us ask all regions.
+    let (visitor, ()) = visit.read_signed(&home, async |_| Ok(())).await?;
     if !visitor.administers() {
         return Err(PageError::Refused(Refusal::NotAdministrator));
     }
+    let asked = catalogue.regions.iter().map(async |region| {
+        visit.names(&region.code);
+        ops::gates::find(&app.db, &region.code).await
+    });
+    let gates = join_all(asked).await;
     let (fence, mut refresh) = (app.db.fence(), None);
     let mut regions = Vec::with_capacity(gates.len());
     for (region, gate) in catalogue.regions.iter().zip(gates) {
         let gate = gate.inspect_err(|error| tracing::warn!(%error, region = %region.code, "a gate was not read")).ok();
         let fenced_at = gate.as_ref().and_then(|gate| gate.fenced_at(fence).map(|at| (at, at - gate.read_at)));
         let left = fenced_at.filter(|(_, left)| *left > TimeDelta::zero()).map(|(_, left)| left.num_seconds() + 1);
-        refresh = refresh.into_iter().chain(left).min();
+        // A form that came back keeps what was typed.
+        refresh = refresh.into_iter().chain(left.filter(|_| wrong.is_none())).min();
         let mut view = view(region, gate, fenced_at.map(|(at, _)| at), left.is_none());
         if let (Some(gate), Some((code, [reason, until]))) = (&mut view.gate, &wrong)
             && region.code == *code

@@ -10,7 +10,7 @@ use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{map, moved, region_of_form, row_of_path, vehicles::list_again};
+use super::{map, region_of_form, row_of_path, vehicles::list_again};
 use crate::{
     db::rides::{self, Ended, Ride},
     domain::{
@@ -210,10 +210,7 @@ fn open_view(visit: &Visit, ride: &Ride) -> Option<OpenRideView> {
 
 /// `GET /rides/{region}/{id}`: the person's own ride, or where it is.
 pub async fn show(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    match page(&mut visit, &path, "", None).await {
-        Err(PageError::NotFound) => moved::ride(&visit, &path).await,
-        page => visit.ok(&page?),
-    }
+    page(&mut visit, &path, "", None).await.and_then(|page| visit.ok(&page))
 }
 
 /// The page, with what was typed into the end form and what is wrong with it.

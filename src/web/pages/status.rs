@@ -46,6 +46,10 @@ fn status(visit: &Visit) -> Status {
         warnings
             .push(format!("The nearest database node is in {gateway}, not in {}: every statement crosses.", app.here));
     }
+    for region in app.db.unreached() {
+        let whose = region.map_or_else(|| "here".to_owned(), ToString::to_string);
+        warnings.push(format!("The nodes of {whose} cannot be reached: the nearest others do their work."));
+    }
     for region in regions.iter().filter(|region| !region.own_nodes) {
         warnings.push(format!(
             "No nodes of {} are configured: what touches it goes through the nodes here, where every step of a \

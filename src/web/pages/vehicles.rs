@@ -111,23 +111,31 @@ pub async fn list(mut visit: Visit, Query(filters): Query<Filters>) -> Result<Ht
             Err(error) => return Err(error),
         };
     let mut page = page(&visit, visitor.as_ref(), &city, &filters, meant.as_ref().err(), me, &near);
-    let freshness = stale.map_or_else(
-        || "0; source=strong".to_owned(),
-        |(as_of, source)| {
-            page.stale = Some(stale_text(&visit, &city.region, as_of));
-            page.blocked = Some("Reserving and riding here is not possible until the region answers.".to_owned());
-            format!("{}; source={source}", (visit.now - as_of).num_seconds().max(0))
-        },
-    );
-    let mut response = if meant.is_err() { visit.wrong(&page) } else { visit.ok(&page) }?;
-    if let Ok(value) = freshness.parse() {
+    if let Some((as_of, _)) = stale {
+        page.stale = Some(stale_text(&visit, &city.region, as_of));
+        page.blocked = Some("Reserving and riding here is not possible until the region answers.".to_owned());
+    }
+    let response = if meant.is_err() { visit.wrong(&page) } else { visit.ok(&page) }?;
+    Ok(with_freshness(response, visit.now, stale))
+}
+
+/// `X-Movr-Freshness`: how old the list is, in seconds, and where it comes from.
+#[must_use]
+pub fn with_freshness(
+    mut response: HttpResponse,
+    now: DateTime<Utc>,
+    stale: Option<(DateTime<Utc>, &str)>,
+) -> HttpResponse {
+    let (age, source) = stale.map_or((0, "strong"), |(as_of, source)| ((now - as_of).num_seconds().max(0), source));
+    if let Ok(value) = format!("{age}; source={source}").parse() {
         response.headers_mut().insert(HeaderName::from_static("x-movr-freshness"), value);
     }
-    Ok(response)
+    response
 }
 
 /// "The region europe-west1 does not answer. This is its list as of 10:15:04 UTC, 3 min ago."
-fn stale_text(visit: &Visit, region: &RegionCode, as_of: DateTime<Utc>) -> String {
+#[must_use]
+pub fn stale_text(visit: &Visit, region: &RegionCode, as_of: DateTime<Utc>) -> String {
     let (at, ago) = (as_of.format("%H:%M:%S UTC"), chrome::ago(visit.now - as_of));
     format!("The region {region} does not answer just now. This is its list as of {at}, {ago}.")
 }

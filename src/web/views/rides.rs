@@ -17,6 +17,8 @@ pub struct HomePage {
     pub available: Option<u64>,
     /// Prices of the vehicle types.
     pub prices: Vec<PriceView>,
+    /// When the vehicles on the map stood there, if that was some time ago.
+    pub stale: Option<String>,
     /// The city and vehicles near its centre.
     pub map: Option<MapView>,
 }

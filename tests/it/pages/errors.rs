@@ -122,7 +122,7 @@ async fn addresses_that_make_no_sense_are_not_found_or_refused() {
         (404, "/rides/us-east1/not-a-uuid".to_owned()),
         (404, format!("/rides/us-east1/{id}/more")),
         (404, format!("/rides/us-east1/{id}{id}")),
-        (303, format!("/rides/us-west1/{id}")),
+        (404, format!("/rides/us-west1/{id}")),
         (404, format!("/rides/us-west1/{}", Uuid::max())),
         (404, format!("/rides/atlantis/{id}")),
         (404, format!("/rides/US%20EAST'--/{id}")),
