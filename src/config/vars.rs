@@ -71,7 +71,7 @@ pub const VARS: &[Var] = &[
     value("MOVR_LOG_FORMAT", "text", "`text` for people, `json` for log collectors."),
     value("RUST_LOG", "info", "What is logged, as `tracing` filter: `info,movr::db=debug`."),
     value("MOVR_STATEMENT_TIMEOUT_MS", "2000", "Longest time of a statement that reads, in milliseconds."),
-    value("MOVR_WRITE_TIMEOUT_MS", "4000", "Longest time of one try of a write, in milliseconds; after it no new try begins."),
+    value("MOVR_WRITE_TIMEOUT_MS", "4000", "Longest time of one try of a write, in milliseconds; after it no new try begins. A transaction sends its COMMIT within it. The same in all regions and for `movr operator`: the fence of a closed region is computed from it."),
     value("MOVR_REQUEST_TIMEOUT_MS", "10000", "Longest time of a whole request, in milliseconds."),
     value("MOVR_CONNECT_TIMEOUT_MS", "3000", "Longest time to reach one database node, in milliseconds."),
     value("MOVR_POOL_SIZE", "16", "Database connections of this instance to its own region."),

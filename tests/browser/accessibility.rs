@@ -30,7 +30,7 @@ async fn every_page(mut audit: Audit, width: u32) {
     owning(&mut audit, &stage).await;
     leaving(&mut audit, &stage).await;
     let pages = audit.end();
-    assert!(pages >= 35, "{pages} pages");
+    assert!(pages >= 41, "{pages} pages");
     stage.end().await;
 }
 
@@ -48,6 +48,7 @@ async fn anonymous(audit: &mut Audit, stage: &Stage) {
         ("register", "/register", "h1", "Sign up"),
         ("login", "/login?next=/rides", "h1", "Sign in"),
         ("recover", "/recover", "h1", "Set a new password"),
+        ("status", "/status", "h1", "Status"),
     ] {
         browser.go(&page(path)).await;
         browser.reads(selector, text).await;
@@ -56,6 +57,13 @@ async fn anonymous(audit: &mut Audit, stage: &Stage) {
     browser.go(&page("/vehicles?city=rome&battery=101&type=bike")).await;
     browser.css("[role=alert]").await;
     audit.look(browser, "vehicles filter error", 422).await;
+    browser.go(&page("/vehicles?city=new-york")).await;
+    browser.press_css("#v1 h2 a").await;
+    browser.heading("Vehicle in New York").await;
+    audit.look(browser, "vehicle", 200).await;
+    browser.go(&page("/vehicles/us-east1/00000000-0000-4000-8000-000000000000")).await;
+    browser.css(".oops").await;
+    audit.look(browser, "vehicle gone", 404).await;
     browser.go(&page("/nowhere")).await;
     browser.heading("Not found").await;
     audit.look(browser, "not found", 404).await;
@@ -251,4 +259,23 @@ async fn leaving(audit: &mut Audit, stage: &Stage) {
     browser.go(&format!("{url}/my/vehicles")).await;
     browser.heading("My vehicles").await;
     audit.look(browser, "my vehicles many", 200).await;
+    // Abroad, the way home is offered.
+    browser.go(&format!("{}/vehicles", stage.demo.urls[2])).await;
+    browser.css(".abroad").await;
+    audit.look(browser, "vehicles abroad", 200).await;
+    administering(audit, stage).await;
+}
+
+async fn administering(audit: &mut Audit, stage: &Stage) {
+    let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
+    browser.go(&format!("{url}/admin/regions")).await;
+    browser.css(".oops").await;
+    audit.look(browser, "not an administrator", 403).await;
+    browser.press_above("Sign out").await;
+    browser.css(".top .cta").await;
+    browser.sign_in(url, "administrator", &stage.demo.password).await;
+    browser.heading("Vehicles in").await;
+    browser.go(&format!("{url}/admin/regions")).await;
+    browser.heading("Regions").await;
+    audit.look(browser, "regions", 200).await;
 }

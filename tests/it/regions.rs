@@ -482,7 +482,7 @@ async fn while_the_catalogue_cannot_be_read_a_whole_ride_is_ridden() {
 async fn the_status_says_what_missing_nodes_cost_and_nothing_that_is_secret() {
     let world = world().await;
     let [west, europe, _] = proxies(&world).await;
-    let alone = world.instance_with("us-east1", &[("MOVR_WATCH_MS", "500")]).await;
+    let alone = world.instance_with("us-east1", &[(WEST, &west.url), ("MOVR_WATCH_MS", "500")]).await;
     let whole =
         world.instance_with("us-east1", &[(WEST, &west.url), (EUROPE, &europe.url), ("MOVR_WATCH_MS", "500")]).await;
     until_status(&alone.browser(), "us-west1", true).await;

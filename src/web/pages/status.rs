@@ -50,7 +50,9 @@ fn status(visit: &Visit) -> Status {
         let whose = region.map_or_else(|| "here".to_owned(), ToString::to_string);
         warnings.push(format!("The nodes of {whose} cannot be reached: the nearest others do their work."));
     }
-    for region in regions.iter().filter(|region| !region.own_nodes) {
+    // One PostgreSQL has no nodes elsewhere to name.
+    let may_name = engine.cockroach || app.db.regions_with_nodes().next().is_some();
+    for region in regions.iter().filter(|region| may_name && !region.own_nodes) {
         warnings.push(format!(
             "No nodes of {} are configured: what touches it goes through the nodes here, where every step of a \
              statement is a crossing of its own; and it is no fallback when the nodes here fail.",
