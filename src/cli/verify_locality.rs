@@ -78,7 +78,12 @@ pub fn outcome(checked: &[&Checked]) -> Outcome {
     let mut broken: Vec<&str> = checked.iter().filter(|c| c.verdict == Verdict::Breach).map(|c| c.statement).collect();
     broken.sort_unstable();
     broken.dedup();
-    if broken.is_empty() { Ok(()) } else { Err(format!("beyond the declared reach: {}", broken.join(", ")).into()) }
+    if !broken.is_empty() {
+        return Err(format!("beyond the declared reach: {}", broken.join(", ")).into());
+    }
+    // Plans that nobody here can read prove nothing.
+    let proved = checked.iter().any(|checked| checked.verdict == Verdict::Ok);
+    if proved { Ok(()) } else { Err("not one plan could be judged".into()) }
 }
 
 fn table(seen: &Seen) {

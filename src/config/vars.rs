@@ -74,7 +74,7 @@ pub const VARS: &[Var] = &[
     value("MOVR_WRITE_TIMEOUT_MS", "4000", "Longest time of one try of a write, in milliseconds; after it no new try begins. A transaction sends its COMMIT within it. The same in all regions and for `movr operator`: the fence of a closed region is computed from it."),
     value("MOVR_REQUEST_TIMEOUT_MS", "10000", "Longest time of a whole request, in milliseconds."),
     value("MOVR_CONNECT_TIMEOUT_MS", "3000", "Longest time to reach one database node, in milliseconds."),
-    value("MOVR_POOL_SIZE", "16", "Database connections of this instance to its own region."),
+    value("MOVR_POOL_SIZE", "16", "Database connections of this instance to its own region, and a quarter of that to each other one; besides, up to eight that only look whether it answers."),
     value("MOVR_POOL_LIFETIME_S", "300", "Age at which a connection is replaced, in seconds, give or take 10 %."),
     value("MOVR_WORKERS", "cores", "Web worker threads; `cores` is one for each processor."),
     value("MOVR_PASSWORD_MEMORY_KIB", "19456", "Memory of one argon2id hash, in KiB."),
