@@ -25,3 +25,7 @@ pub mod ops;
 pub mod server;
 pub mod telemetry;
 pub mod web;
+
+/// A page is hundreds of small allocations; the C library's allocator took a fifth of its time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
