@@ -95,11 +95,7 @@ pub fn ago(gone: chrono::Duration) -> String {
 /// A distance as in "120 m" or "2.1 km".
 #[must_use]
 pub fn distance(metres: f64) -> String {
-    if metres < 995.0 {
-        format!("{:.0} m", (metres / 10.0).round() * 10.0)
-    } else {
-        format!("{:.1} km", metres / 1000.0)
-    }
+    if metres < 995.0 { format!("{} m", (metres / 10.0).round() * 10.0) } else { format!("{:.1} km", metres / 1000.0) }
 }
 
 /// Cities by region for a `<select>`, `chosen` selected.

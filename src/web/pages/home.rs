@@ -69,7 +69,7 @@ pub async fn show(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
         available,
         prices: prices(&catalogue, &city, visit.now),
         stale: stale.map(|(as_of, _)| stale_text(&visit, &city.region, as_of)),
-        map: Some(map::view(&shown, visit.app.config.tiles.as_ref())),
+        map: Some(map::view(shown, visit.app.config.tiles.as_ref())),
     };
     Ok(with_freshness(visit.ok(&page)?, visit.now, stale))
 }

@@ -6,7 +6,7 @@ use crate::{
     domain::{
         catalogue::City,
         geo::Point,
-        map_svg::{MapSvg, Scene},
+        map_svg::{MapSvg, Scene, Xy},
     },
     web::views::{MapData, MapPin, MapView, PinView},
 };
@@ -27,7 +27,7 @@ pub struct Shown<'a> {
 
 /// Draws it; tiles come from where the settings say.
 #[must_use]
-pub fn view(shown: &Shown<'_>, tiles: Option<&Tiles>) -> MapView {
+pub fn view(shown: Shown<'_>, tiles: Option<&Tiles>) -> MapView {
     let points: Vec<Point> = shown.pins.iter().map(|(point, _)| *point).collect();
     let svg = MapSvg::of(&Scene {
         area: &shown.city.service_area,
@@ -42,26 +42,24 @@ pub fn view(shown: &Shown<'_>, tiles: Option<&Tiles>) -> MapView {
         tiles: tiles.map_or_else(String::new, |tiles| tiles.url.clone()),
         attribution: tiles.map_or_else(String::new, |tiles| tiles.attribution.clone()),
         area: shown.city.service_area.points().iter().copied().map(pair).collect(),
-        pins: shown.pins.iter().map(|(point, label)| MapPin(pair(*point), label.clone())).collect(),
+        pins: shown.pins.iter().map(|(point, label)| MapPin(pair(*point), label)).collect(),
         route: shown.route.iter().copied().map(pair).collect(),
         me: shown.me.map(pair),
         centre: Some(pair(shown.city.centre)),
     };
-    let pin = |(at, (_, label)): (_, &(Point, String))| -> PinView {
-        let at: crate::domain::map_svg::Xy = at;
-        PinView { x: at.x, y: at.y, label: label.clone() }
-    };
+    let data = data.to_script();
+    let pin = |(at, (_, label)): (Xy, (Point, String))| PinView { x: at.x, y: at.y, label };
     MapView {
-        label: shown.label.clone(),
+        label: shown.label,
         width: svg.width,
         height: svg.height,
         area: svg.area,
         route: svg.route,
-        pins: svg.pins.into_iter().zip(&shown.pins).map(pin).collect(),
+        pins: svg.pins.into_iter().zip(shown.pins).map(pin).collect(),
         me: svg.me.map(|at| (at.x, at.y)),
         scale_width: svg.scale.px,
         scale_label: svg.scale.label,
-        data: data.to_script(),
+        data,
     }
 }
 

@@ -250,7 +250,7 @@ async fn page(
         city: city.name.clone(),
         open,
         receipt: ride.ended.as_ref().map(|ended| receipt(&ride, ended, &city, way.is_empty())),
-        map: Some(map::view(&way_map(&ride, &city, way), visit.app.config.tiles.as_ref())),
+        map: Some(map::view(way_map(&ride, &city, way), visit.app.config.tiles.as_ref())),
     })
 }
 

@@ -43,7 +43,7 @@ pub async fn show(mut visit: Visit, path: Path<(String, String)>) -> Result<Http
         region: named.region.to_string(),
         blocked: list::blocked(&visit).or(refusal.as_ref().map(Refusal::message)),
         next: paths::encode(&visit.path),
-        map: Some(map::view(&shown, visit.app.config.tiles.as_ref())),
+        map: Some(map::view(shown, visit.app.config.tiles.as_ref())),
         card,
     };
     visit.ok(&page)

@@ -167,7 +167,7 @@ fn page(
         blocked: blocked(visit),
         stale: None,
         next: paths::encode(&visit.path),
-        map: Some(map::view(&shown, visit.app.config.tiles.as_ref())),
+        map: Some(map::view(shown, visit.app.config.tiles.as_ref())),
     }
 }
 

@@ -43,7 +43,7 @@ pub struct PinView {
 
 /// What static/app.js needs to draw the map; points are `[latitude, longitude]` in degrees.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct MapData {
+pub struct MapData<'a> {
     /// URL template of the tiles; empty draws a grid instead.
     pub tiles: String,
     /// Plain text that the tiles' owner asks for.
@@ -51,7 +51,7 @@ pub struct MapData {
     /// Corners of the service area.
     pub area: Vec<[f64; 2]>,
     /// Vehicles in the order of the list, or start and end of a ride.
-    pub pins: Vec<MapPin>,
+    pub pins: Vec<MapPin<'a>>,
     /// The way of a ride.
     pub route: Vec<[f64; 2]>,
     /// Where the person is.
@@ -64,9 +64,9 @@ pub struct MapData {
 
 /// One pin: point, label; the card with the same number is its description.
 #[derive(Debug, Clone, Serialize)]
-pub struct MapPin(pub [f64; 2], pub String);
+pub struct MapPin<'a>(pub [f64; 2], pub &'a str);
 
-impl MapData {
+impl MapData<'_> {
     /// JSON in which no `<` stands, so that it cannot end the script element it is put into.
     #[must_use]
     pub fn to_script(&self) -> String {
