@@ -12,7 +12,7 @@
     reason = "a program for measuring: it ends in words"
 )]
 
-use std::{collections::BTreeMap, process::Command};
+use std::{collections::BTreeMap, process::Command, sync::Arc};
 
 use actix_web::{
     App as Actix, HttpResponse, HttpServer,
@@ -40,6 +40,7 @@ use movr::{
     ops::{self, sample::SamplePlan},
     server,
 };
+use reqwest::cookie::{CookieStore, Jar};
 use tokio_postgres::types::ToSql;
 
 const SECONDS: &str = "8";
@@ -138,9 +139,9 @@ async fn wrk(url: String, cookie: Option<String>) -> (String, String) {
     (after("Requests/sec:"), after("99%"))
 }
 
-/// A person's session cookie, got by registering.
-async fn sign_up(base: &str) -> String {
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+/// Registers a person; the client keeps cookies in `jar` like a browser.
+async fn sign_up(base: &str, jar: &Arc<Jar>) -> reqwest::Client {
+    let client = reqwest::Client::builder().cookie_provider(Arc::clone(jar)).build().unwrap();
     let id = uuid::Uuid::new_v4().to_string();
     let form = [
         ("id", id.as_str()),
@@ -151,10 +152,8 @@ async fn sign_up(base: &str) -> String {
         ("username", &format!("speed{}", &id[..8])),
         ("password", "a long walk to the tram"),
     ];
-    let answer = client.post(format!("{base}/register")).form(&form).send().await.unwrap();
-    let cookies = answer.headers().get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
-    let cookies: Vec<&str> = cookies.filter_map(|cookie| cookie.split(';').next()).collect();
-    cookies.iter().find(|cookie| cookie.starts_with("movr_session")).unwrap().to_string()
+    client.post(format!("{base}/register")).form(&form).send().await.unwrap();
+    client
 }
 
 #[actix_web::main]
@@ -211,15 +210,20 @@ async fn main() {
     let (running, serving) = server::start(App::start(config, Clock::default()).await.unwrap()).unwrap();
     actix_web::rt::spawn(serving);
     let base = format!("http://{}", running.address);
-    let cookie = sign_up(&base).await;
+    let jar = Arc::<Jar>::default();
+    let client = sign_up(&base, &jar).await;
 
     println!("{:<28} {:>10} {:>10}", "wrk, 16 connections", "pages/s", "p99");
     for _ in 0..3 {
         let vehicles = format!("{base}/vehicles?city=new-york");
+        // A browser sends the cookie as the last page renewed it; wrk sends what it is given.
+        client.get(&vehicles).send().await.unwrap();
+        let cookie = jar.cookies(&vehicles.parse().unwrap()).unwrap().to_str().unwrap().to_owned();
+        assert!(cookie.contains("movr_session="), "not signed in");
         for (name, url, cookie) in [
             ("bare handler", bare_url.clone(), None),
             ("/vehicles, anonymous", vehicles.clone(), None),
-            ("/vehicles, signed in", vehicles, Some(cookie.clone())),
+            ("/vehicles, signed in", vehicles, Some(cookie)),
         ] {
             let (rate, p99) = wrk(url, cookie).await;
             println!("{name:<28} {rate:>10} {p99:>10}");
