@@ -1,5 +1,6 @@
-//! Serving: bind, frame, drain. The socket is there before the application is. Returns the port it got, so that tests use the
-//! same call; stops when told to, after the open requests.
+//! Serving: bind, frame, drain. The socket is there before the application is. Returns
+//! the port it got, so that tests use the same call; stops when told to, after the open
+//! requests.
 
 use std::{net::SocketAddr, sync::Arc};
 

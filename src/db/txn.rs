@@ -66,9 +66,9 @@ impl Db {
         }
     }
 
-    /// Runs `op` in one SERIALIZABLE transaction at a gateway of `region`. When the reply to COMMIT is lost, `committed` reads
-    /// back, on a fresh connection, whether it happened and what it gave. Each attempt sends
-    /// COMMIT within one write timeout, or nothing is changed.
+    /// Runs `op` in one SERIALIZABLE transaction at a gateway of `region`. When the reply to
+    /// COMMIT is lost, `committed` reads back, on a fresh connection, whether it happened and
+    /// what it gave. Each attempt sends COMMIT within one write timeout, or nothing is changed.
     pub async fn txn<T>(
         &self,
         region: &RegionCode,
