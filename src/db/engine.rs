@@ -42,8 +42,9 @@ impl Engine {
             &["SET plan_cache_mode = force_custom_plan", "SET prefer_lookup_joins_for_fks = on"]
         } else {
             // Small predicate locks: a sequential scan under SERIALIZABLE locks the whole
-            // table and makes independent riders conflict.
-            &["SET enable_seqscan = off"]
+            // table and makes independent riders conflict. A scan that must be costs so much
+            // then, on paper, that PostgreSQL would compile it first, for a second or more.
+            &["SET enable_seqscan = off", "SET jit = off"]
         }
     }
 }

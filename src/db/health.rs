@@ -84,11 +84,13 @@ impl Health {
         }
     }
 
-    /// `region` did not answer in time.
-    pub fn failed(&self, region: &RegionCode) {
+    /// `region` did not answer. Who asks it is refused from now on if they would wait in
+    /// vain (`in_vain`); where connections are refused or cut they are told at once anyway,
+    /// and the next try may succeed.
+    pub fn failed(&self, region: &RegionCode, in_vain: bool) {
         let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let known = all.entry(region.clone()).or_default();
-        known.failed = Some(Instant::now());
+        known.failed = in_vain.then(Instant::now);
         if known.silent_since.is_none() {
             tracing::warn!(%region, "the region does not answer");
             known.silent_since = Some(self.clock.now());

@@ -40,9 +40,10 @@ async fn region(app: &App, region: &RegionCode) {
             Ok(Ok(round_trip)) => app.db.health().answered(region, round_trip),
             // No gate yet, or a mistake of ours: it says nothing of the region.
             Ok(Err(error)) if error.kind == DbErrorKind::Bug => tracing::warn!(%region, %error, "not looked at"),
-            Ok(Err(_)) | Err(_) => app.db.health().failed(region),
+            Ok(Err(error)) => app.db.health().failed(region, error.kind == DbErrorKind::Timeout),
+            Err(_late) => app.db.health().failed(region, true),
         }
-        pause(app, app.db.health().silent(region).is_none(), began, &mut doubts).await;
+        pause(app, app.db.health().of(region).silent_since.is_none(), began, &mut doubts).await;
     }
 }
 

@@ -115,7 +115,7 @@ async fn without_its_database_the_site_says_so_and_comes_back_by_itself() {
     assert_eq!(scene.count("SELECT count(*) FROM rides").await, 0);
 
     scene.proxy.pass();
-    scene.recovers(ann, "/readyz").await;
+    scene.recovers(ann, "/rides").await;
     for path in ["/vehicles", "/rides", "/profile"] {
         assert_eq!(ann.get(path).await.status, StatusCode::OK, "{path}, with the same cookie");
     }
@@ -143,7 +143,7 @@ async fn a_database_that_answers_too_late_is_not_waited_for() {
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     scene.proxy.cut();
     scene.proxy.pass();
-    scene.recovers(ann, "/readyz").await;
+    scene.recovers(ann, "/rides").await;
     assert_eq!(scene.count("SELECT count(*) FROM rides").await, 1);
     let again = told(&scene.instance, &ann.start(bike, ride, "").await);
     assert_eq!((again.text.as_str(), again.location), ("", format!("/rides/us-east1/{ride}")));
@@ -190,7 +190,7 @@ async fn a_write_that_nobody_can_look_for_is_not_called_undone() {
     assert_eq!(scene.count("SELECT count(*) FROM rides").await, 1, "it happened");
     assert!(page.text().contains("look whether it was done"), "{}", page.text());
     scene.proxy.pass();
-    scene.recovers(ann, "/readyz").await;
+    scene.recovers(ann, "/rides").await;
     let again = told(&scene.instance, &ann.start(bike, ride, "").await);
     assert_eq!((again.text.as_str(), again.location), ("", format!("/rides/us-east1/{ride}")));
     assert_eq!(scene.count("SELECT count(*) FROM rides").await, 1);
@@ -352,6 +352,6 @@ async fn what_was_acknowledged_while_connections_are_cut_is_what_is_there() {
         let events = scene.count(&format!("SELECT count(*) FROM events WHERE action = '{action}'")).await;
         assert_eq!(events, i64::try_from(there.len()).unwrap(), "{action}");
     }
-    scene.recovers(&scene.riders[0].browser, "/readyz").await;
+    scene.recovers(&scene.riders[0].browser, "/rides").await;
     scene.end().await;
 }

@@ -268,9 +268,9 @@ async fn of_changes_at_once_one_is_made_of_the_epoch_that_all_saw() {
     arena.end().await;
 }
 
-/// `movr operator region-state`, with write timeouts of 800 ms: a fence takes 3.7 s.
+/// `movr operator region-state`, with write timeouts of two seconds, for a busy machine: a fence takes 8.5 s.
 async fn region_state(world: &World, args: &[&str]) -> Ended {
-    let env = [("DATABASE_URL", world.database.url.as_str()), ("MOVR_WRITE_TIMEOUT_MS", "800")];
+    let env = [("DATABASE_URL", world.database.url.as_str()), ("MOVR_WRITE_TIMEOUT_MS", "2000")];
     movr(&[&["operator", "region-state"], args].concat(), &env).await
 }
 
@@ -306,7 +306,7 @@ async fn the_command_closes_waits_for_the_fence_and_opens() {
         .unwrap()
         .try_get(0)
         .unwrap();
-    assert!((fenced - changed).num_milliseconds() >= 3700, "closed at {changed}, fenced at {fenced}");
+    assert!((fenced - changed).num_milliseconds() >= 8500, "closed at {changed}, fenced at {fenced}");
     let events = "SELECT count(*) FROM events WHERE action = 'region.closed' AND region = 'us-east1'
         AND actor_id IS NULL AND metadata->>'reason' = 'new disks' AND metadata->>'until' LIKE '2999-01-01T10:00:00%'";
     assert_eq!(world.count(events).await, 1);
