@@ -24,6 +24,7 @@ mod faults;
 mod headers;
 mod lifecycle;
 mod locality;
+mod nodes;
 mod ops;
 mod pages;
 mod privacy;

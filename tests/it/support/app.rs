@@ -1,11 +1,16 @@
 //! Instances of the application on a test's database, and people with browsers: typed
 //! callers that keep cookies and do not follow redirects.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use movr::{app::App, clock::Clock, config::Config, db::health::Faults, server};
 use reqwest::{Method, StatusCode, header};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{engine, html::Page};
@@ -108,7 +113,7 @@ impl Instance {
         let client = reqwest::Client::builder()
             .cookie_store(true)
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(std::time::Duration::from_secs(30))
+            .timeout(Duration::from_secs(30))
             .build()
             .unwrap();
         Browser { client, base: self.base.clone(), name: String::new() }
@@ -179,6 +184,21 @@ impl Browser {
         let timing = headers.get("server-timing").map_or("", |timing| timing.to_str().unwrap());
         assert!(!timing.contains("broken"), "{}: {timing}", response.url());
         Page { status, headers, body: response.text().await.unwrap() }
+    }
+
+    /// What `/status.json` says of a region.
+    pub async fn status_of(&self, region: &str) -> Value {
+        let all: Value = serde_json::from_str(&self.get("/status.json").await.body).unwrap();
+        all["regions"].as_array().unwrap().iter().find(|of| of["region"] == region).unwrap().clone()
+    }
+
+    /// Waits until `/status.json` says so.
+    pub async fn until_status(&self, region: &str, reachable: bool) {
+        let began = Instant::now();
+        while self.status_of(region).await["reachable"] != reachable {
+            assert!(began.elapsed() < Duration::from_secs(10), "{region} is never reachable: {reachable}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// The same browser at another instance: cookies do not know ports.

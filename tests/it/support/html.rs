@@ -59,6 +59,12 @@ impl Page {
         self.texts(".flashes").join(" ")
     }
 
+    /// How long the server took, as the answer itself says.
+    pub fn milliseconds(&self) -> f64 {
+        let timing = self.headers["server-timing"].to_str().unwrap();
+        timing.rsplit_once("total;dur=").unwrap().1.parse().unwrap()
+    }
+
     /// Statements and waits, as the answer itself says.
     pub fn timing(&self) -> (u32, u32) {
         let text = self.headers["server-timing"].to_str().unwrap();
