@@ -97,7 +97,7 @@ impl App {
             let variable = Database::region_variable(unknown);
             return Err(bug(format!("{variable}: there is no region {unknown} in the catalogue")));
         }
-        if let Some(gateway) = db.engine().gateway.as_deref().filter(|gateway| *gateway != here.as_str()) {
+        if let Some(gateway) = db.foreign_gateway(&here) {
             tracing::warn!(%here, gateway, "DATABASE_URL leads to a node of another region: every statement will cross");
         }
         let app = Self {

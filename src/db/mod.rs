@@ -134,6 +134,12 @@ impl Db {
         &self.engine
     }
 
+    /// Where the own nodes say that they are, if that is not `here`: every statement crosses.
+    #[must_use]
+    pub fn foreign_gateway(&self, here: &RegionCode) -> Option<&str> {
+        self.engine.gateway.as_deref().filter(|gateway| *gateway != here.as_str())
+    }
+
     /// What is known of the regions.
     #[must_use]
     pub fn health(&self) -> &Health {

@@ -53,6 +53,17 @@ impl Visitor {
     pub fn administers(&self) -> bool {
         self.roles.iter().any(|role| role == "administrator:")
     }
+
+    /// Operates the fleet of `city`.
+    #[must_use]
+    pub fn operates(&self, city: &str) -> bool {
+        self.operated().any(|operated| operated == city)
+    }
+
+    /// The cities whose fleets the person operates.
+    pub fn operated(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter().filter_map(|role| role.strip_prefix("operator:"))
+    }
 }
 
 const CHECK: Statement = Statement::read(

@@ -59,6 +59,8 @@ pub enum Refusal {
     StillRiding,
     /// First remove the vehicles that one owns.
     StillOwner,
+    /// Only operators of the city may.
+    NotOperator,
     /// Only administrators may.
     NotAdministrator,
     /// The region's gate is not as the person last saw it.
@@ -109,6 +111,7 @@ impl Refusal {
             "vehicle_in_use" => Self::VehicleInUse,
             "still_riding" => Self::StillRiding,
             "still_owner" => Self::StillOwner,
+            "not_operator" => Self::NotOperator,
             "not_administrator" => Self::NotAdministrator,
             _ => return None,
         })
@@ -147,6 +150,7 @@ impl Refusal {
             Self::VehicleInUse => "This vehicle is reserved or being ridden. Try again when it is back.",
             Self::StillRiding => "End your ride or cancel your reservation first.",
             Self::StillOwner => "Remove your vehicles first; they need an owner.",
+            Self::NotOperator => "Only operators of this city may do this. Nothing was changed.",
             Self::NotAdministrator => "Only administrators may use this page. Nothing was changed.",
             Self::GateChanged { region, writable, epoch } => {
                 let state = if *writable { "open" } else { "closed" };

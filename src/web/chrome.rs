@@ -9,7 +9,8 @@ use super::{
     contract::{self, Touches},
     paths, site,
     views::{
-        Chrome, CityView, FlashKind, FlashView, HeldView, OptionGroupView, OptionView, Section, SignedInView, TimeView,
+        Chrome, CityView, FlashKind, FlashView, HeldView, NavView, OptionGroupView, OptionView, Section, SignedInView,
+        TimeView,
     },
     visit::Visit,
 };
@@ -18,13 +19,37 @@ use crate::{
     domain::catalogue::{Catalogue, City},
 };
 
+/// Pages of operators and administrators, in the order of the navigation, with the
+/// beginning of the role that may use them.
+#[rustfmt::skip]
+const FLEET: &[(&str, &str, &str)] = &[
+    ("/admin/regions", "Regions", "administrator:"),
+];
+
+fn fleet_pages(roles: &[String]) -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
+    FLEET.iter().filter(|(_, _, role)| roles.iter().any(|has| has.starts_with(role)))
+}
+
+/// The navigation between them, for whoever has `roles`.
+fn fleet_nav(visit: &Visit, section: Section) -> Vec<NavView> {
+    let Some(cookie) = visit.cookie.as_ref().filter(|_| section == Section::Fleet) else {
+        return Vec::new();
+    };
+    let path = visit.request().path();
+    // The longest entry under which the page lies.
+    let here = FLEET.iter().map(|(href, ..)| *href).filter(|href| path.starts_with(href)).max_by_key(|href| href.len());
+    fleet_pages(&cookie.roles).map(|&(href, text, _)| NavView { href, text, here: here == Some(href) }).collect()
+}
+
 /// The frame of a page about `city`.
 #[must_use]
 pub fn chrome(visit: &Visit, visitor: Option<&Visitor>, title: &str, section: Section, city: &City) -> Chrome {
     let initial = |visitor: &Visitor| visitor.first_name.chars().next().map(String::from);
     let signed_in = visit.cookie.as_ref().map(|cookie| SignedInView {
         initial: visitor.and_then(initial).unwrap_or_else(|| "•".to_owned()),
-        is_owner: true,
+        // Who has a role sees the fleet's pages in that place; their own are on the profile.
+        is_owner: cookie.roles.is_empty(),
+        fleet: fleet_pages(&cookie.roles).next().map(|(href, ..)| *href),
         is_admin: cookie.roles.iter().any(|role| role.starts_with("administrator")),
     });
     let flash = |flash: &super::session::Flash| FlashView {
@@ -47,6 +72,7 @@ pub fn chrome(visit: &Visit, visitor: Option<&Visitor>, title: &str, section: Se
         region_here: std::sync::Arc::clone(&visit.app.site.region_here),
         footer: footer(visit).unwrap_or_default(),
         section,
+        fleet_nav: fleet_nav(visit, section),
     }
 }
 

@@ -27,22 +27,10 @@ pub enum Touches {
 }
 
 impl Touches {
-    /// What the route with this pattern may touch.
+    /// What the route with this pattern may touch; nothing but home where there is none.
     #[must_use]
     pub fn of(pattern: &str) -> Self {
-        match pattern {
-            "/healthz" | "/readyz" | "/static/{file:.*}" | "/city" | "/status" | "/status.json" | "/abroad" => {
-                Self::Here
-            }
-            "/rides" | "/my/vehicles" | "/profile/export" | "/profile/delete" | "/profile/home" => Self::Present,
-            "/register"
-            | "/login"
-            | "/recover"
-            | "/vehicles/{region}/{public_id}"
-            | "/admin/regions"
-            | "/admin/regions/{region}" => Self::All,
-            _ => Self::Named,
-        }
+        ROUTES.iter().find(|route| route.path == pattern).map_or(Self::Named, |route| route.touches)
     }
 
     /// As the README's table says it.
@@ -62,7 +50,7 @@ impl Touches {
 pub fn markdown() -> String {
     let mut text = String::from("| route | who | regions it may touch |\n|---|---|---|\n");
     for route in ROUTES {
-        let touches = Touches::of(route.path).words();
+        let touches = route.touches.words();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "| `{} {}` | {} | {touches} |", route.method, route.path, route.access.words());
     }

@@ -91,6 +91,9 @@ impl PageError {
             Self::Refused(refusal @ Refusal::NotAdministrator) => {
                 (StatusCode::FORBIDDEN, "For administrators only", refusal.message(), None)
             }
+            Self::Refused(refusal @ Refusal::NotOperator) => {
+                (StatusCode::FORBIDDEN, "For fleet operators only", refusal.message(), None)
+            }
             Self::Refused(refusal) => (StatusCode::CONFLICT, "That did not work", refusal.message(), None),
             Self::BadRequest(what) => {
                 let message = format!("{what} Nothing was changed. Please go back, load the page again and retry.");

@@ -12,6 +12,7 @@ use actix_web::{
 };
 
 use super::{
+    contract::Touches,
     error::PageError,
     frame,
     pages::{
@@ -29,6 +30,8 @@ pub enum Access {
     Public,
     /// Whoever has a session; what they touch is checked against the row.
     SignedIn,
+    /// Whoever has a session and operates the city of what they touch; the handler's own statements say so.
+    Operator,
     /// Whoever has a session and is an administrator at home; the handler's own statements say so.
     Administrator,
 }
@@ -40,6 +43,7 @@ impl Access {
         match self {
             Self::Public => "everybody",
             Self::SignedIn => "signed in",
+            Self::Operator => "operators of the city",
             Self::Administrator => "administrators",
         }
     }
@@ -53,15 +57,17 @@ pub struct Route {
     pub path: &'static str,
     /// Who may.
     pub access: Access,
+    /// Which regions it may touch.
+    pub touches: Touches,
     handler: fn() -> ActixRoute,
 }
 
-const fn get(path: &'static str, access: Access, handler: fn() -> ActixRoute) -> Route {
-    Route { method: Method::GET, path, access, handler }
+const fn get(path: &'static str, access: Access, touches: Touches, handler: fn() -> ActixRoute) -> Route {
+    Route { method: Method::GET, path, access, touches, handler }
 }
 
-const fn post(path: &'static str, access: Access, handler: fn() -> ActixRoute) -> Route {
-    Route { method: Method::POST, path, access, handler }
+const fn post(path: &'static str, access: Access, touches: Touches, handler: fn() -> ActixRoute) -> Route {
+    Route { method: Method::POST, path, access, touches, handler }
 }
 
 /// GET, and HEAD for those who only ask whether it is there.
@@ -69,52 +75,53 @@ fn read() -> ActixRoute {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-use Access::{Administrator, Public, SignedIn};
+use Access::{Administrator, Operator, Public, SignedIn};
+use Touches::{All, Here, Named, Present};
 
 /// Every route.
 #[rustfmt::skip]
 pub const ROUTES: &[Route] = &[
-    get("/healthz", Public, || read().to(health::live)),
-    get("/readyz", Public, || read().to(health::ready)),
-    get("/status", Public, || read().to(status::show)),
-    get("/status.json", Public, || read().to(status::json)),
-    get("/static/{file:.*}", Public, || read().to(site::file)),
-    get("/", Public, || read().to(home::show)),
-    post("/city", Public, || web::post().to(city::choose)),
-    post("/abroad", Public, || web::post().to(abroad::answer)),
-    get("/vehicles", Public, || read().to(vehicles::list)),
-    get("/vehicles/{region}/{public_id}", Public, || read().to(vehicle::show)),
-    post("/vehicles/{region}/{public_id}/reserve", SignedIn, || web::post().to(vehicles::reserve)),
-    post("/reservation/cancel", SignedIn, || web::post().to(vehicles::cancel_reservation)),
-    get("/register", Public, || read().to(account::register_form)),
-    post("/register", Public, || web::post().to(account::register)),
-    get("/login", Public, || read().to(account::login_form)),
-    post("/login", Public, || web::post().to(account::login)),
-    post("/logout", Public, || web::post().to(account::logout)),
-    get("/recover", Public, || read().to(account::recover_form)),
-    post("/recover", Public, || web::post().to(account::recover)),
-    get("/rides", SignedIn, || read().to(rides::list)),
-    post("/rides", SignedIn, || web::post().to(rides::start)),
-    get("/rides/{region}/{id}", SignedIn, || read().to(rides::show)),
-    post("/rides/{region}/{id}/end", SignedIn, || web::post().to(rides::end)),
-    post("/rides/{region}/{id}/positions", SignedIn, || web::post().to(rides::positions)),
-    get("/riders", SignedIn, || read().to(riders::list)),
-    get("/profile", SignedIn, || read().to(profile::show)),
-    post("/profile", SignedIn, || web::post().to(profile::save)),
-    post("/profile/password", SignedIn, || web::post().to(profile::set_password)),
-    post("/profile/recovery-codes", SignedIn, || web::post().to(profile::make_recovery_codes)),
-    post("/profile/sessions/end", SignedIn, || web::post().to(profile::end_session)),
-    post("/profile/sessions/end-others", SignedIn, || web::post().to(profile::end_other_sessions)),
-    get("/profile/export", SignedIn, || read().to(profile::export)),
-    get("/profile/home", SignedIn, || read().to(move_home::form)),
-    post("/profile/home", SignedIn, || web::post().to(move_home::submit)),
-    get("/profile/delete", SignedIn, || read().to(profile::delete_form)),
-    post("/profile/delete", SignedIn, || web::post().to(profile::delete)),
-    get("/my/vehicles", SignedIn, || read().to(owner_vehicles::list)),
-    post("/my/vehicles", SignedIn, || web::post().to(owner_vehicles::add)),
-    post("/my/vehicles/{region}/{id}/remove", SignedIn, || web::post().to(owner_vehicles::remove)),
-    get("/admin/regions", Administrator, || read().to(region_states::list)),
-    post("/admin/regions/{region}", Administrator, || web::post().to(region_states::change)),
+    get("/healthz", Public, Here, || read().to(health::live)),
+    get("/readyz", Public, Here, || read().to(health::ready)),
+    get("/status", Public, Here, || read().to(status::show)),
+    get("/status.json", Public, Here, || read().to(status::json)),
+    get("/static/{file:.*}", Public, Here, || read().to(site::file)),
+    get("/", Public, Named, || read().to(home::show)),
+    post("/city", Public, Here, || web::post().to(city::choose)),
+    post("/abroad", Public, Here, || web::post().to(abroad::answer)),
+    get("/vehicles", Public, Named, || read().to(vehicles::list)),
+    get("/vehicles/{region}/{public_id}", Public, All, || read().to(vehicle::show)),
+    post("/vehicles/{region}/{public_id}/reserve", SignedIn, Named, || web::post().to(vehicles::reserve)),
+    post("/reservation/cancel", SignedIn, Named, || web::post().to(vehicles::cancel_reservation)),
+    get("/register", Public, All, || read().to(account::register_form)),
+    post("/register", Public, All, || web::post().to(account::register)),
+    get("/login", Public, All, || read().to(account::login_form)),
+    post("/login", Public, All, || web::post().to(account::login)),
+    post("/logout", Public, Named, || web::post().to(account::logout)),
+    get("/recover", Public, All, || read().to(account::recover_form)),
+    post("/recover", Public, All, || web::post().to(account::recover)),
+    get("/rides", SignedIn, Present, || read().to(rides::list)),
+    post("/rides", SignedIn, Present, || web::post().to(rides::start)),
+    get("/rides/{region}/{id}", SignedIn, Named, || read().to(rides::show)),
+    post("/rides/{region}/{id}/end", SignedIn, Named, || web::post().to(rides::end)),
+    post("/rides/{region}/{id}/positions", SignedIn, Named, || web::post().to(rides::positions)),
+    get("/riders", SignedIn, Named, || read().to(riders::list)),
+    get("/profile", SignedIn, Named, || read().to(profile::show)),
+    post("/profile", SignedIn, Named, || web::post().to(profile::save)),
+    post("/profile/password", SignedIn, Named, || web::post().to(profile::set_password)),
+    post("/profile/recovery-codes", SignedIn, Named, || web::post().to(profile::make_recovery_codes)),
+    post("/profile/sessions/end", SignedIn, Named, || web::post().to(profile::end_session)),
+    post("/profile/sessions/end-others", SignedIn, Named, || web::post().to(profile::end_other_sessions)),
+    get("/profile/export", SignedIn, Present, || read().to(profile::export)),
+    get("/profile/home", SignedIn, Present, || read().to(move_home::form)),
+    post("/profile/home", SignedIn, Present, || web::post().to(move_home::submit)),
+    get("/profile/delete", SignedIn, Present, || read().to(profile::delete_form)),
+    post("/profile/delete", SignedIn, Present, || web::post().to(profile::delete)),
+    get("/my/vehicles", SignedIn, Present, || read().to(owner_vehicles::list)),
+    post("/my/vehicles", SignedIn, Present, || web::post().to(owner_vehicles::add)),
+    post("/my/vehicles/{region}/{id}/remove", SignedIn, Named, || web::post().to(owner_vehicles::remove)),
+    get("/admin/regions", Administrator, All, || read().to(region_states::list)),
+    post("/admin/regions/{region}", Administrator, All, || web::post().to(region_states::change)),
 ];
 
 /// Registers the table; a path with several methods is one resource, so that other
@@ -128,7 +135,7 @@ pub fn configure(config: &mut ServiceConfig) {
             let handler = (route.handler)();
             resource = match route.access {
                 Public => resource.route(handler),
-                SignedIn | Administrator => resource.route(handler.wrap(from_fn(require_session))),
+                SignedIn | Operator | Administrator => resource.route(handler.wrap(from_fn(require_session))),
             };
         }
         config.service(resource.wrap(from_fn(frame::deadline)));

@@ -50,7 +50,7 @@ async fn page(visit: &mut Visit, form: AddVehicleView) -> Result<OwnerVehiclesPa
     }
     let city = visit.catalogue.city(&visitor.city).unwrap_or_else(|| visit.city());
     Ok(OwnerVehiclesPage {
-        chrome: chrome(visit, Some(&visitor), "My vehicles", Section::Fleet, city),
+        chrome: chrome(visit, Some(&visitor), "My vehicles", Section::Own, city),
         city: city.name.clone(),
         vehicles: own.iter().map(|vehicle| view(visit, vehicle)).collect(),
         notes,

@@ -61,7 +61,7 @@ async fn page(visit: &mut Visit, wrong: Option<(RegionCode, [FieldView; 2])>) ->
         }
         regions.push(view);
     }
-    let chrome = chrome(visit, Some(&visitor), "Regions", Section::Profile, visit.city());
+    let chrome = chrome(visit, Some(&visitor), "Regions", Section::Fleet, visit.city());
     Ok(RegionStatesPage { chrome, regions, refresh })
 }
 

@@ -42,7 +42,7 @@ fn status(visit: &Visit) -> Status {
     let regions: Vec<_> = catalogue.regions.iter().map(|region| of_region(visit, region)).collect();
     let engine = app.db.engine();
     let mut warnings = Vec::new();
-    if let Some(gateway) = engine.gateway.as_deref().filter(|gateway| *gateway != app.here.as_str()) {
+    if let Some(gateway) = app.db.foreign_gateway(&app.here) {
         warnings
             .push(format!("The nearest database node is in {gateway}, not in {}: every statement crosses.", app.here));
     }

@@ -51,6 +51,19 @@ pub struct Chrome {
     pub footer: String,
     /// The entry of the main navigation that this page belongs to.
     pub section: Section,
+    /// On pages of operators and administrators: the way to the others.
+    pub fleet_nav: Vec<NavView>,
+}
+
+/// An entry of the navigation between the pages of operators and administrators.
+#[derive(Debug, Clone)]
+pub struct NavView {
+    /// Where it leads.
+    pub href: &'static str,
+    /// What it is called.
+    pub text: &'static str,
+    /// It leads here.
+    pub here: bool,
 }
 
 /// An entry of the main navigation.
@@ -64,6 +77,8 @@ pub enum Section {
     /// Rides and receipts.
     Rides,
     /// An owner's vehicles.
+    Own,
+    /// Pages of operators and administrators.
     Fleet,
     /// Riders of the city.
     Riders,
@@ -124,6 +139,8 @@ pub struct SignedInView {
     pub is_owner: bool,
     /// Administers: closes and opens regions.
     pub is_admin: bool,
+    /// For people with a role: the first of the fleet's pages.
+    pub fleet: Option<&'static str>,
 }
 
 /// One message above the page.
