@@ -1,7 +1,7 @@
 //! A TCP proxy between application and database: passes, delays, cuts, refuses, and
 //! swallows the reply to one write, so that it happened and nobody was told.
-//! The surprise: under TLS the bytes cannot be read, so there the next thing that the
-//! application sends counts as the write; lose a reply only while nothing else is asked.
+//! The surprise: a server that wants TLS gets it from the proxy; the application sends
+//! its bytes in the clear, so that they can be read here.
 
 use std::{
     sync::{Arc, Mutex},
@@ -10,16 +10,17 @@ use std::{
 
 use movr::db;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
     task::JoinHandle,
     time::Instant,
 };
-use tokio_postgres::config::Host;
+use tokio_postgres::{
+    config::{Host, SslMode},
+    tls::{MakeTlsConnect, TlsConnect},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::engine;
 
@@ -53,20 +54,31 @@ impl Drop for Proxy {
     }
 }
 
+/// Where the server is, and how to speak TLS with it, if it wants that.
+#[derive(Clone)]
+struct Node {
+    host: String,
+    port: u16,
+    tls: Option<MakeRustlsConnect>,
+}
+
 impl Proxy {
     /// A proxy in front of the (first) node of `url`.
     pub async fn before(url: &str) -> Self {
-        let config = db::endpoint(&engine::tools(url).database, url).unwrap().config;
+        let endpoint = db::endpoint(&engine::tools(url).database, url).unwrap();
+        let config = &endpoint.config;
         let Host::Tcp(host) = &config.get_hosts()[0] else { panic!("a proxy needs TCP") };
-        let node = (host.clone(), config.get_ports().first().copied().unwrap_or(5432));
+        let tls = (config.get_ssl_mode() != SslMode::Disable).then_some(endpoint.tls);
+        let node = Node { host: host.clone(), port: config.get_ports().first().copied().unwrap_or(5432), tls };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        // The name stays, so that the server's certificate does; the address is ours.
         let (head, rest) = url.split_once("://").unwrap();
         let (authority, path) = rest.split_once('/').unwrap();
         let user = authority.rsplit_once('@').map_or(String::new(), |(user, _)| format!("{user}@"));
         let port = listener.local_addr().unwrap().port();
-        let gap = if path.contains('?') { "&" } else { "?" };
-        let url = format!("{head}://{user}{host}:{port}/{path}{gap}hostaddr=127.0.0.1");
+        let (database, query) = path.split_once('?').unwrap_or((path, ""));
+        let query: String =
+            query.split('&').filter(|pair| !pair.starts_with("ssl")).map(|pair| format!("&{pair}")).collect();
+        let url = format!("{head}://{user}127.0.0.1:{port}/{database}?sslmode=disable{query}");
         let state = Arc::<Mutex<State>>::default();
         let accepting = tokio::spawn(accept(listener, node, Arc::clone(&state)));
         Self { url, state, accepting }
@@ -128,7 +140,7 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, node: (String, u16), state: Arc<Mutex<State>>) {
+async fn accept(listener: TcpListener, node: Node, state: Arc<Mutex<State>>) {
     while let Ok((client, _)) = listener.accept().await {
         if state.lock().unwrap().refusing {
             continue;
@@ -137,34 +149,51 @@ async fn accept(listener: TcpListener, node: (String, u16), state: Arc<Mutex<Sta
     }
 }
 
-async fn connection(client: TcpStream, node: (String, u16), state: Arc<Mutex<State>>) {
-    let mut cut = state.lock().unwrap().cut.subscribe();
-    let Ok(server) = TcpStream::connect(node).await else { return };
+async fn connection(client: TcpStream, node: Node, state: Arc<Mutex<State>>) {
+    let cut = state.lock().unwrap().cut.subscribe();
+    let Ok(mut server) = TcpStream::connect((&*node.host, node.port)).await else { return };
     let (_, _) = (client.set_nodelay(true), server.set_nodelay(true));
-    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let Some(mut tls) = node.tls else { return carry(client, server, &state, cut).await };
+    // The request for TLS, as PostgreSQL's protocol has it, and its one-byte answer.
+    let asked = server.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await.is_ok();
+    if asked && matches!(server.read_u8().await, Ok(b'S')) {
+        let connect = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls, &node.host).unwrap();
+        if let Ok(server) = connect.connect(server).await {
+            carry(client, server, &state, cut).await;
+        }
+    }
+}
+
+async fn carry(
+    client: TcpStream,
+    server: impl AsyncRead + AsyncWrite,
+    state: &Mutex<State>,
+    mut cut: watch::Receiver<u64>,
+) {
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = tokio::io::split(server);
     let (doomed, doom) = watch::channel(false);
     // Dropping both directions closes both sockets.
     tokio::select! {
-        () = up(from_client, to_server, &state, &doomed) => {}
-        () = down(from_server, to_client, &state, &doom) => {}
+        () = up(from_client, to_server, state, &doomed) => {}
+        () = down(from_server, to_client, state, &doom) => {}
         _ = cut.changed() => state.lock().unwrap().severed += 1,
     }
 }
 
-async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &Mutex<State>, doomed: &watch::Sender<bool>) {
-    let (mut buffer, mut encrypted, mut first) = (vec![0; 1 << 16], false, true);
+async fn up(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    state: &Mutex<State>,
+    doomed: &watch::Sender<bool>,
+) {
+    let mut buffer = vec![0; 1 << 16];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
         let sent = &buffer[..n];
-        if first {
-            // An SSLRequest, or a TLS handshake without one.
-            encrypted = sent.get(4..8) == Some(&80_877_103_u32.to_be_bytes()) || sent[0] == 0x16;
-            first = false;
-        }
         {
             let mut state = state.lock().unwrap();
             state.carried += 1;
-            let meant =
-                |bytes: &[u8]| encrypted || bytes.is_empty() || sent.windows(bytes.len()).any(|window| window == bytes);
+            let meant = |bytes: &[u8]| bytes.is_empty() || sent.windows(bytes.len()).any(|window| window == bytes);
             match &mut state.lose {
                 Some((bytes, 0)) if meant(bytes) => {
                     state.lose = None;
@@ -174,13 +203,18 @@ async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &Mutex<State
                 _ => {}
             }
         }
-        if to.write_all(sent).await.is_err() {
+        if to.write_all(sent).await.is_err() || to.flush().await.is_err() {
             return;
         }
     }
 }
 
-async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &Mutex<State>, doom: &watch::Receiver<bool>) {
+async fn down(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    state: &Mutex<State>,
+    doom: &watch::Receiver<bool>,
+) {
     // A line of some length: what is under way on it does not hold up what comes behind.
     let (enter, mut leave) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     let line = async {
