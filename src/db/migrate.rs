@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use refinery::{AsyncMigrate, Migration};
+use refinery::{AsyncMigrate, Migration, Target};
 use refinery_core::traits::r#async::{AsyncQuery, AsyncTransaction};
 use tokio_postgres::{Client, error::SqlState};
 
@@ -60,8 +60,8 @@ pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec
         return Err(DbError::new(DbErrorKind::Bug, "migrate.regions", detail));
     }
     let before = version_of(&client).await?;
-    let pending = embedded::migrations::runner();
-    let pending = pending.get_migrations().iter().filter(|m| m.version() > before);
+    let migrations = in_order();
+    let pending = migrations.iter().filter(|m| m.version() > before);
     done.extend(pending.map(|m| sent(m.sql(), localities)));
     if !plan {
         apply(&mut Localised { client: &mut client, localities }).await?;
@@ -69,17 +69,27 @@ pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec
     Ok(done)
 }
 
+/// The migrations as they follow each other; embedded they lie as their names sort.
+fn in_order() -> Vec<Migration> {
+    let mut migrations = embedded::migrations::runner().get_migrations().clone();
+    migrations.sort_by_key(Migration::version);
+    migrations
+}
+
 /// The newest migration this program carries.
 #[must_use]
 pub fn newest() -> i32 {
-    embedded::migrations::runner().get_migrations().iter().map(Migration::version).max().unwrap_or(0)
+    in_order().last().map_or(0, Migration::version)
 }
 
 /// Every table that the migrations make, with what its LOCALITY line says.
 pub(super) fn localities() -> Vec<(String, String)> {
-    let runner = embedded::migrations::runner();
+    let migrations = in_order();
     let mut tables: Vec<(String, String)> = Vec::new();
-    for line in runner.get_migrations().iter().filter_map(Migration::sql).flat_map(str::lines) {
+    for line in migrations.iter().filter_map(Migration::sql).flat_map(str::lines) {
+        if let Some(table) = line.strip_prefix("DROP TABLE IF EXISTS ") {
+            tables.retain(|(known, _)| known != table.trim_end_matches(';'));
+        }
         if let Some(table) = line.strip_prefix("CREATE TABLE ").and_then(|rest| rest.strip_suffix(" (")) {
             tables.push((table.to_owned(), String::new()));
         } else if let (Some(locality), Some(last)) = (line.strip_prefix("LOCALITY "), tables.last_mut()) {
@@ -170,14 +180,24 @@ async fn cluster_steps(client: &Client, name: &str, layout: &Layout) -> Result<V
     Ok(steps)
 }
 
-/// Runs what is pending: in one group on an empty database (many schema changes one by
-/// one take minutes on a cluster that spans oceans), one by one later.
+/// The initial schema: the files that come in one group. They make tables and nothing else.
+const INITIAL: i32 = 6;
+
+/// Runs what is pending: the initial schema in one group (many schema changes one by one
+/// take minutes on a cluster that spans oceans), what came later one by one, since a
+/// schema change may build on the one before.
 async fn apply(client: &mut Localised<'_>) -> Result<(), DbError> {
     let mut last = None;
     for attempt in 0..20_u64 {
-        let grouped = version_of(client.client).await? == 0;
-        let runner = embedded::migrations::runner().set_grouped(grouped);
-        match runner.run_async(client).await {
+        let initial = version_of(client.client).await? == 0;
+        let ran = async {
+            if initial {
+                let runner = embedded::migrations::runner().set_grouped(true);
+                runner.set_target(Target::Version(INITIAL)).run_async(client).await?;
+            }
+            embedded::migrations::runner().run_async(client).await
+        };
+        match ran.await {
             Ok(_) => return Ok(()),
             Err(error) if raced(&error) => {
                 tracing::info!("another migration is under way; waiting");

@@ -211,7 +211,8 @@ const END: Statement = Statement::write(
              WHERE rides.region = $8::TEXT::crdb_internal_region AND rides.id = $9::UUID AND code = 'ok'
              RETURNING rides.vehicle_id),
          v2 AS (UPDATE vehicles SET status = 'available', open_ride_id = NULL, lat = $12::FLOAT8, lon = $13::FLOAT8,
-               cell = $15::INT8, place = $11::TEXT, public_id = $16::UUID, version = version + 1, changed_at = $5::TIMESTAMPTZ
+               cell = $15::INT8, place = $11::TEXT, public_id = $16::UUID, version = version + 1, changed_at = $5::TIMESTAMPTZ,
+               seen_at = $5::TIMESTAMPTZ
              FROM r2 WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = r2.vehicle_id
                AND vehicles.open_ride_id = $9::UUID
              RETURNING vehicles.id, vehicles.version),

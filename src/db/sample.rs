@@ -186,11 +186,11 @@ const INSERT_VEHICLES: Statement = Statement::write(
                AS n (id, public_id, type, status, code, brand, colour, battery, lat0, lon0, lat, lon, cell, place, owner,
                  created_at, rides, changed_at)),
          v AS (INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, battery, lat, lon,
-               cell, place, owner_region, owner_id, version, created_at, changed_at)
+               cell, place, owner_region, owner_id, version, created_at, changed_at, seen_at)
              SELECT $1::TEXT::crdb_internal_region, n.id, n.public_id, $3::TEXT, n.type, n.status, n.code, n.brand,
                n.colour, n.battery, n.lat, n.lon, n.cell, n.place,
                CASE WHEN n.owner IS NOT NULL THEN $1::TEXT::crdb_internal_region END, n.owner, 1 + 2 * n.rides,
-               n.created_at, n.changed_at
+               n.created_at, n.changed_at, n.changed_at
              FROM n, g WHERE NOT EXISTS (SELECT 1 FROM events WHERE region = $1::TEXT::crdb_internal_region
                AND aggregate_type = 'vehicle' AND aggregate_id = n.id AND version = 1)
              ON CONFLICT DO NOTHING RETURNING id, type),

@@ -266,10 +266,10 @@ const INSERT: Statement = Statement::write(
              WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
              RETURNING users.id),
          v AS (INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, battery, lat, lon,
-               cell, place, owner_region, owner_id, version, created_at, changed_at)
+               cell, place, owner_region, owner_id, version, created_at, changed_at, seen_at)
              SELECT $1::TEXT::crdb_internal_region, $8::UUID, $9::UUID, $10::TEXT, $11::TEXT, 'available', $12::TEXT,
                $13::TEXT, $14::TEXT, 100, $15::FLOAT8, $16::FLOAT8, $17::INT8, $18::TEXT,
-               $1::TEXT::crdb_internal_region, u.id, 1, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ FROM u
+               $1::TEXT::crdb_internal_region, u.id, 1, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ FROM u
              RETURNING id),
          e AS (",
         event_sql!(

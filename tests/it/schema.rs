@@ -23,17 +23,26 @@ use tokio_postgres::Client;
 use crate::support::{World, engine, process::movr, world};
 
 /// The tables that each migration brings.
-const TABLES: [&[&str]; 6] = [
+const TABLES: [&[&str]; 14] = [
     &["catalogue", "regions", "residency_policies", "cities", "vehicle_types", "tariffs", "promo_codes"],
     &["region_gates", "users", "sessions", "role_grants", "promo_quotas", "promo_redemptions"],
     &["vehicles"],
     &["rides", "ride_positions"],
     &["events"],
-    &["jobs", "transfers"],
+    // With transfers, until V13.
+    &["jobs"],
+    &[],
+    &[],
+    &[],
+    &[],
+    &["job_items"],
+    &[],
+    &[],
+    &[],
 ];
 
 /// A row for each of these tables; `#n` stands for an id.
-const ROWS: [&str; 6] = [
+const ROWS: [&str; 14] = [
     "INSERT INTO catalogue VALUES (1, 1, now());
      INSERT INTO regions VALUES ('us-east1', 0, 'East', 'https://e.example', 33, -80, 'US'),
        ('europe-west1', 1, 'West', 'https://w.example', 50, 3, 'EU');
@@ -59,8 +68,15 @@ const ROWS: [&str; 6] = [
      INSERT INTO ride_positions VALUES ('us-east1', #4, now(), 42, -71);",
     "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, command_id, correlation_id, occurred_at,
        epoch, metadata) VALUES ('us-east1', 'vehicle', #3, 1, 'vehicle.added', #3, #3, now(), 1, '{}');",
-    "INSERT INTO jobs VALUES ('us-east1', #5, 'transfer', 'boston', 'running', 'us-east1', #1, '{}', now(), NULL);
-     INSERT INTO transfers VALUES ('us-east1', #6, #5, #3, 'europe-west1', 'paris', 'requested', NULL, 2);",
+    "INSERT INTO jobs VALUES ('us-east1', #5, 'transfer', 'boston', 'running', 'us-east1', #1, '{}', now(), NULL);",
+    "",
+    "",
+    "",
+    "",
+    "INSERT INTO job_items VALUES ('us-east1', #5, 1, #3, 2, '{}', 'waiting', NULL);",
+    "",
+    "",
+    "",
 ];
 
 /// The statement with its ids.

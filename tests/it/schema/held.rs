@@ -101,12 +101,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         FOREIGN,
         "promo_redemptions_user_fkey",
     ),
-    (
-        "INSERT INTO transfers VALUES",
-        " ('us-east1', #7, #8, #3, 'us-east1', 'boston', 'moved', NULL, 1)",
-        FOREIGN,
-        "transfers_job_fkey",
-    ),
+    ("INSERT INTO job_items VALUES", " ('us-east1', #8, 1, #3, 1, '{}', 'done', NULL)", FOREIGN, "job_items_job_fkey"),
     ("INSERT INTO tariffs VALUES", " ('atlantis', 'bike', now(), 1, 1, 1)", FOREIGN, "tariffs_city_fkey"),
     ("INSERT INTO tariffs VALUES", " ('boston', 'rocket', now(), 1, 1, 1)", FOREIGN, "tariffs_vehicle_type_fkey"),
     // Only one.
@@ -142,10 +137,10 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "vehicles_code_key",
     ),
     (
-        "INSERT INTO transfers VALUES",
-        " ('us-east1', #7, #5, #3, 'us-east1', 'boston', 'moved', NULL, 1)",
+        "INSERT INTO job_items VALUES",
+        " ('us-east1', #5, 2, #3, 1, '{}', 'done', NULL)",
         UNIQUE,
-        "transfers_vehicle_key",
+        "job_items_vehicle_key",
     ),
     (
         "INSERT INTO promo_redemptions VALUES",

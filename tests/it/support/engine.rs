@@ -147,7 +147,7 @@ async fn borrowed(url: &str) -> Database {
     migrate(&url).await;
     let client = client(&url).await;
     for table in [
-        "transfers",
+        "job_items",
         "jobs",
         "events",
         "ride_positions",
