@@ -76,9 +76,9 @@ impl Proxy {
         let user = authority.rsplit_once('@').map_or(String::new(), |(user, _)| format!("{user}@"));
         let port = listener.local_addr().unwrap().port();
         let (database, query) = path.split_once('?').unwrap_or((path, ""));
-        let query: String =
-            query.split('&').filter(|pair| !pair.starts_with("ssl")).map(|pair| format!("&{pair}")).collect();
-        let url = format!("{head}://{user}127.0.0.1:{port}/{database}?sslmode=disable{query}");
+        let mut query: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("ssl")).collect();
+        query.push("sslmode=disable");
+        let url = format!("{head}://{user}127.0.0.1:{port}/{database}?{}", query.join("&"));
         let state = Arc::<Mutex<State>>::default();
         let accepting = tokio::spawn(accept(listener, node, Arc::clone(&state)));
         Self { url, state, accepting }
