@@ -231,7 +231,7 @@ async fn a_move_that_loses_any_reply_is_made_or_not_as_the_person_is_told() {
     let scene = Scene::quiet(PEOPLE).await;
     let mut outcomes = Vec::new();
     for (skip, rider) in scene.riders.iter().enumerate() {
-        scene.proxy.lose_reply_to(b"", skip);
+        scene.proxy.lose_reply_in_transaction(skip);
         let lost = scene.proxy.lost();
         let page = rider.browser.post("/profile/home", &[("city", "paris"), ("password", PASSWORD)]).await;
         scene.proxy.lose_no_reply();

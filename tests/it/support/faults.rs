@@ -32,6 +32,8 @@ struct State {
     cut: watch::Sender<u64>,
     /// The reply to a message with these bytes is to be lost, after so many of them.
     lose: Option<(Vec<u8>, usize)>,
+    /// What comes behind these bytes on the same connection counts too.
+    all_behind: bool,
     /// With that reply everything is lost.
     last: bool,
     lost: usize,
@@ -119,9 +121,14 @@ impl Proxy {
         self.set(|state| (state.lose, state.last) = (Some((bytes.to_owned(), 0)), true));
     }
 
+    /// Of the transaction that begins next, the reply to its message number `skip`.
+    pub fn lose_reply_in_transaction(&self, skip: usize) {
+        self.set(|state| (state.lose, state.all_behind) = (Some((b"BEGIN".to_vec(), skip)), true));
+    }
+
     /// Takes that back, if it has not happened.
     pub fn lose_no_reply(&self) {
-        self.set(|state| state.lose = None);
+        self.set(|state| (state.lose, state.all_behind) = (None, false));
     }
 
     /// How many replies were lost.
@@ -187,13 +194,19 @@ async fn up(
     state: &Mutex<State>,
     doomed: &watch::Sender<bool>,
 ) {
-    let mut buffer = vec![0; 1 << 16];
+    let (mut buffer, mut behind) = (vec![0; 1 << 16], false);
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
         let sent = &buffer[..n];
         {
             let mut state = state.lock().unwrap();
             state.carried += 1;
-            let meant = |bytes: &[u8]| bytes.is_empty() || sent.windows(bytes.len()).any(|window| window == bytes);
+            let all_behind = state.all_behind;
+            behind &= all_behind;
+            let mut meant = |bytes: &[u8]| {
+                let found = behind || bytes.is_empty() || sent.windows(bytes.len()).any(|window| window == bytes);
+                behind = found && all_behind;
+                found
+            };
             match &mut state.lose {
                 Some((bytes, 0)) if meant(bytes) => {
                     state.lose = None;
