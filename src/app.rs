@@ -22,6 +22,7 @@ use crate::{
     },
     domain::{catalogue::Catalogue, region::RegionCode},
     ops::{
+        fleet::LastCounts,
         gates::Gates,
         passwords::Hasher,
         vehicles::{LastLists, Levels},
@@ -51,6 +52,8 @@ pub struct App {
     pub levels: Levels,
     /// The last good lists, for regions that are silent.
     pub last_lists: LastLists,
+    /// The last numbers of each city's fleet.
+    pub last_counts: LastCounts,
     /// Version of the schema that it found.
     pub schema_version: i32,
     catalogue: RwLock<Arc<Catalogue>>,
@@ -107,6 +110,7 @@ impl App {
             site: Site::new(&config),
             levels: Levels::default(),
             last_lists: LastLists::default(),
+            last_counts: LastCounts::default(),
             catalogue_seen: Mutex::new(clock.now()),
             catalogue: RwLock::new(Arc::new(catalogue)),
             draining: AtomicBool::new(false),

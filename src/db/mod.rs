@@ -23,6 +23,8 @@ pub mod catalogue;
 pub mod connect;
 pub mod engine;
 pub mod error;
+pub mod fleet;
+pub mod fleet_changes;
 pub mod gates;
 pub mod health;
 pub mod home;
@@ -34,6 +36,7 @@ pub mod moved;
 mod nodes;
 pub mod positions;
 pub mod reservations;
+pub mod ride_ends;
 pub mod rides;
 pub mod roles;
 pub mod row;
@@ -57,7 +60,10 @@ pub fn all_statements() -> Vec<&'static Statement> {
         vehicles::ALL,
         reservations::ALL,
         rides::ALL,
+        ride_ends::ALL,
         positions::ALL,
+        fleet::ALL,
+        fleet_changes::ALL,
         moved::ALL,
         roles::ALL,
         home::ALL,
@@ -68,12 +74,15 @@ pub fn all_statements() -> Vec<&'static Statement> {
 }
 
 /// Every statement that a page sends, prepared before a page needs it.
-const HOT: [&[&Statement]; 10] = [
+const HOT: [&[&Statement]; 13] = [
     catalogue::ALL,
     sessions::ALL,
     users::ALL,
     vehicles::ALL,
     rides::ALL,
+    ride_ends::ALL,
+    fleet::ALL,
+    fleet_changes::ALL,
     reservations::ALL,
     positions::ALL,
     moved::ALL,

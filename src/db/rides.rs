@@ -1,6 +1,5 @@
-//! Rides: start, positions, end, receipts. Starting and ending are one statement each
-//! that touches the ride's region and the rider's home, does everything or nothing, and
-//! reads no GLOBAL row.
+//! Rides: start, lists, receipts. Starting is one statement that touches the ride's
+//! region and the rider's home, does everything or nothing, and reads no GLOBAL row.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -16,7 +15,7 @@ use super::{
 use crate::domain::{geo::Point, region::RegionCode, ride::RideRef, vehicle::PublicVehicle};
 
 /// Every statement of this file.
-pub const ALL: &[&Statement] = &[&START, &END, &LIST, &FIND];
+pub const ALL: &[&Statement] = &[&START, &LIST, &FIND];
 
 /// The price terms that a ride copies when it starts.
 #[derive(Debug, Clone)]
@@ -154,98 +153,6 @@ pub async fn start(conn: &Conn, signed: &Signed, new: &NewRide, epoch: i64) -> R
     verdict(&conn.one(&START, &params).await?)
 }
 
-/// Where and how a ride ends.
-#[derive(Debug, Clone)]
-pub struct RideEnd {
-    /// The ride.
-    pub ride: RideRef,
-    /// City that the page said: its service area decided about the fee.
-    pub city: String,
-    /// Where the vehicle is left.
-    pub at: Point,
-    /// The same as a cell.
-    pub cell: i64,
-    /// The same in words.
-    pub place: String,
-    /// Outside the city's service area, so the stated fee is due.
-    pub outside_area: bool,
-    /// The vehicle's new public id.
-    pub public_id: Uuid,
-}
-
-const END: Statement = Statement::write(
-    "rides.end",
-    Reach::Named,
-    signed_there_sql!(
-        "r AS (SELECT city, started_at, start_lat, start_lon, ended_at, unlock_minor, per_minute_minor, out_of_area_minor,
-               promo_percent, promo_amount_minor FROM rides
-             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND rider_id = $3::UUID),
-         verdict AS (SELECT CASE
-             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN NOT EXISTS (SELECT 1 FROM r) THEN 'no_such_ride'
-             WHEN EXISTS (SELECT 1 FROM r WHERE ended_at IS NOT NULL) THEN 'already'
-             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
-             WHEN EXISTS (SELECT 1 FROM r WHERE city <> $17::TEXT) THEN 'form_used'
-             ELSE 'ok' END AS code),
-         way AS (SELECT lat, lon, at FROM ride_positions WHERE region = $8::TEXT::crdb_internal_region AND ride_id = $9::UUID
-             UNION ALL SELECT start_lat, start_lon, started_at FROM r
-             UNION ALL SELECT $12::FLOAT8, $13::FLOAT8, $5::TIMESTAMPTZ),
-         leg AS (SELECT lat, lon, lag(lat) OVER (ORDER BY at) AS lat0, lag(lon) OVER (ORDER BY at) AS lon0 FROM way),
-         d AS (SELECT coalesce(round(sum(12742017.6 * asin(sqrt(least(1.0::FLOAT8,
-                 power(sin(radians(lat - lat0) / 2.0), 2.0)
-                 + cos(radians(lat0)) * cos(radians(lat)) * power(sin(radians(lon - lon0) / 2.0), 2.0)))))), 0.0)::INT8 AS m
-             FROM leg WHERE lat0 IS NOT NULL),
-         t AS (SELECT greatest(1, ceil(extract(epoch FROM ($5::TIMESTAMPTZ - started_at)) / 60.0)::INT8) AS minutes,
-               unlock_minor, per_minute_minor, promo_percent, promo_amount_minor,
-               CASE WHEN $14::BOOL THEN out_of_area_minor ELSE 0 END AS fee FROM r),
-         c AS (SELECT minutes, fee, promo_percent, promo_amount_minor, unlock_minor + minutes * per_minute_minor AS charge FROM t),
-         f AS (SELECT minutes, fee, charge, CASE
-               WHEN promo_percent IS NOT NULL THEN floor((charge * promo_percent)::NUMERIC / 100)::INT8
-               WHEN promo_amount_minor IS NOT NULL THEN least(promo_amount_minor, charge)
-               ELSE 0 END AS discount FROM c),
-         r2 AS (UPDATE rides SET ended_at = $5::TIMESTAMPTZ, end_lat = $12::FLOAT8, end_lon = $13::FLOAT8,
-               end_place = $11::TEXT, outside_area = $14::BOOL, distance_m = d.m, minutes = f.minutes,
-               charge_minor = f.charge, discount_minor = f.discount, fee_minor = f.fee,
-               total_minor = f.charge - f.discount + f.fee, version = version + 1
-             FROM d, f, verdict
-             WHERE rides.region = $8::TEXT::crdb_internal_region AND rides.id = $9::UUID AND code = 'ok'
-             RETURNING rides.vehicle_id),
-         v2 AS (UPDATE vehicles SET status = 'available', open_ride_id = NULL, lat = $12::FLOAT8, lon = $13::FLOAT8,
-               cell = $15::INT8, place = $11::TEXT, public_id = $16::UUID, version = version + 1, changed_at = $5::TIMESTAMPTZ,
-               seen_at = $5::TIMESTAMPTZ
-             FROM r2 WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = r2.vehicle_id
-               AND vehicles.open_ride_id = $9::UUID
-             RETURNING vehicles.id, vehicles.version),
-         u2 AS (UPDATE users SET open_ride_region = NULL, open_ride_id = NULL FROM r2
-             WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND users.open_ride_id = $9::UUID
-             RETURNING users.id),
-         e AS (",
-        event_sql!(
-            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'ride.ended', $1::TEXT, $3::UUID,
-               $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $10::INT8, $12::FLOAT8, $13::FLOAT8, '{}'::JSONB FROM v2"
-        ),
-        ") SELECT code AS verdict FROM verdict"
-    ),
-);
-
-/// Ends the person's own ride: distance and fare are computed from what is stored.
-pub async fn end(conn: &Conn, signed: &Signed, end: &RideEnd, epoch: i64) -> Result<Verdict, DbError> {
-    let (lat, lon) = (end.at.lat(), end.at.lon());
-    let params = signed.params(&[
-        &end.ride.region,
-        &end.ride.id,
-        &epoch,
-        &end.place,
-        &lat,
-        &lon,
-        &end.outside_area,
-        &end.cell,
-        &end.public_id,
-        &end.city,
-    ]);
-    verdict(&conn.one(&END, &params).await?)
-}
-
 /// How a ride ended, and what is owed.
 #[derive(Debug, Clone)]
 pub struct Ended {
@@ -269,6 +176,8 @@ pub struct Ended {
     pub fee_minor: i64,
     /// Owed, in minor units.
     pub total_minor: i64,
+    /// An operator ended it.
+    pub forced: bool,
 }
 
 /// A ride as its rider sees it.
@@ -319,6 +228,7 @@ fn ride(row: &Row) -> Result<Ride, DbError> {
             discount_minor: row.get("discount_minor")?,
             fee_minor: row.get("fee_minor")?,
             total_minor: row.get("total_minor")?,
+            forced: row.get("forced")?,
         }),
     };
     Ok(Ride {
@@ -345,7 +255,7 @@ const LIST: Statement = Statement::read(
     "SELECT region::TEXT AS region, id, city, vehicle_type, started_at, start_lat, start_lon, start_place, currency,
         unlock_minor, per_minute_minor, out_of_area_minor, promo_code, promo_percent, promo_amount_minor,
         ended_at, end_lat, end_lon, end_place, outside_area, distance_m, minutes, charge_minor, discount_minor,
-        fee_minor, total_minor
+        fee_minor, total_minor, forced
      FROM rides
      WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2
        AND started_at <= $3 AND (started_at < $3 OR id > $4)
@@ -370,7 +280,7 @@ const FIND: Statement = Statement::read(
     "SELECT region::TEXT AS region, id, city, vehicle_type, started_at, start_lat, start_lon, start_place, currency,
         unlock_minor, per_minute_minor, out_of_area_minor, promo_code, promo_percent, promo_amount_minor,
         ended_at, end_lat, end_lon, end_place, outside_area, distance_m, minutes, charge_minor, discount_minor,
-        fee_minor, total_minor,
+        fee_minor, total_minor, forced,
         (SELECT coalesce(jsonb_agg(jsonb_build_array(lat, lon) ORDER BY at), '[]'::JSONB) FROM ride_positions
           WHERE region = $1::TEXT::crdb_internal_region AND ride_id = $2) AS way
      FROM rides WHERE region = $1::TEXT::crdb_internal_region AND id = $2 AND rider_id = $3",

@@ -12,7 +12,11 @@ use super::{
     statement::{Conn, Reach, Statement},
     verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
 };
-use crate::domain::{people::UserRef, region::RegionCode, ride::RideRef};
+use crate::domain::{
+    people::{self, UserRef},
+    region::RegionCode,
+    ride::RideRef,
+};
 
 /// Every statement of this file.
 pub const ALL: &[&Statement] = &[&CHECK, &LIST, &START, &PRUNE, &TOUCH, &END, &END_OTHERS];
@@ -57,12 +61,12 @@ impl Visitor {
     /// Operates the fleet of `city`.
     #[must_use]
     pub fn operates(&self, city: &str) -> bool {
-        self.operated().any(|operated| operated == city)
+        people::operates(&self.roles, city)
     }
 
     /// The cities whose fleets the person operates.
     pub fn operated(&self) -> impl Iterator<Item = &str> {
-        self.roles.iter().filter_map(|role| role.strip_prefix("operator:"))
+        people::operated(&self.roles)
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod catalogue;
 pub mod fare;
+pub mod fleet;
 pub mod geo;
 pub mod map_svg;
 pub mod money;

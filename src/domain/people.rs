@@ -15,6 +15,17 @@ pub struct UserRef {
     pub id: Uuid,
 }
 
+/// The cities whose fleets somebody with these roles (`role:city`) operates.
+pub fn operated(roles: &[String]) -> impl Iterator<Item = &str> {
+    roles.iter().filter_map(|role| role.strip_prefix("operator:"))
+}
+
+/// Whether somebody with these roles operates the fleet of `city`.
+#[must_use]
+pub fn operates(roles: &[String], city: &str) -> bool {
+    operated(roles).any(|operated| operated == city)
+}
+
 /// Longest first or last name, in characters.
 pub const NAME_MAX: usize = 60;
 /// Longest password, in characters; argon2 takes more, a flood of megabytes it should not.

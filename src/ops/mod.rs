@@ -16,6 +16,7 @@ use gates::Gates;
 
 pub mod accounts;
 pub mod catalogue;
+pub mod fleet;
 pub mod gates;
 pub mod home;
 pub mod passwords;

@@ -10,7 +10,8 @@ use crate::{
     db::{
         error::DbError,
         positions,
-        rides::{self, NewRide, Promo, Ride, RideEnd, Terms},
+        ride_ends::{self, RideEnd},
+        rides::{self, NewRide, Promo, Ride, Terms},
         verdict::Signed,
     },
     domain::{
@@ -100,7 +101,7 @@ pub async fn end(
         public_id: Uuid::new_v4(),
     };
     signed_write(app, signed, &ride.region, async |signed, epoch| {
-        app.db.write(&ride.region, async |conn| rides::end(conn, signed, &end, epoch).await).await
+        app.db.write(&ride.region, async |conn| ride_ends::end(conn, signed, &end, epoch).await).await
     })
     .await
 }

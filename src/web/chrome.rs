@@ -23,6 +23,7 @@ use crate::{
 /// beginning of the role that may use them.
 #[rustfmt::skip]
 const FLEET: &[(&str, &str, &str)] = &[
+    ("/fleet", "Vehicles", "operator:"),
     ("/admin/regions", "Regions", "administrator:"),
 ];
 

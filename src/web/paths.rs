@@ -43,6 +43,24 @@ pub fn remove_vehicle(vehicle: &VehicleRef) -> String {
     format!("/my/vehicles/{}/{}/remove", vehicle.region, vehicle.id)
 }
 
+/// The fleet of a city.
+#[must_use]
+pub fn fleet(city: &str) -> String {
+    format!("/fleet?city={city}")
+}
+
+/// A vehicle's page for its operators.
+#[must_use]
+pub fn fleet_vehicle(vehicle: &VehicleRef) -> String {
+    format!("/fleet/vehicles/{}/{}", vehicle.region, vehicle.id)
+}
+
+/// Where an operator's end of a ride is posted to.
+#[must_use]
+pub fn fleet_end_ride(ride: &RideRef) -> String {
+    format!("/fleet/rides/{}/{}/end", ride.region, ride.id)
+}
+
 /// Where a change of a region's state is posted to.
 #[must_use]
 pub fn region_state(region: &RegionCode) -> String {

@@ -16,8 +16,8 @@ use super::{
     error::PageError,
     frame,
     pages::{
-        abroad, account, city, health, home, move_home, owner_vehicles, profile, region_states, riders, rides, status,
-        vehicle, vehicles,
+        abroad, account, city, fleet, fleet_vehicle, health, home, move_home, owner_vehicles, profile, region_states,
+        riders, rides, status, vehicle, vehicles,
     },
     site,
     visit::Visit,
@@ -120,6 +120,12 @@ pub const ROUTES: &[Route] = &[
     get("/my/vehicles", SignedIn, Present, || read().to(owner_vehicles::list)),
     post("/my/vehicles", SignedIn, Present, || web::post().to(owner_vehicles::add)),
     post("/my/vehicles/{region}/{id}/remove", SignedIn, Named, || web::post().to(owner_vehicles::remove)),
+    get("/fleet", Operator, Named, || read().to(fleet::list)),
+    get("/fleet/vehicles/{region}/{id}", Operator, Named, || read().to(fleet_vehicle::show)),
+    post("/fleet/vehicles/{region}/{id}/status", Operator, Named, || web::post().to(fleet_vehicle::set_status)),
+    post("/fleet/vehicles/{region}/{id}/edit", Operator, Named, || web::post().to(fleet_vehicle::edit)),
+    post("/fleet/vehicles/{region}/{id}/move", Operator, Named, || web::post().to(fleet_vehicle::move_to)),
+    post("/fleet/rides/{region}/{id}/end", Operator, All, || web::post().to(fleet_vehicle::end_ride)),
     get("/admin/regions", Administrator, All, || read().to(region_states::list)),
     post("/admin/regions/{region}", Administrator, All, || web::post().to(region_states::change)),
 ];

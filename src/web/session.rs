@@ -13,7 +13,11 @@ use crate::{
         sessions::{Reservation, Visitor},
         verdict::Signed,
     },
-    domain::{people::UserRef, region::RegionCode, ride::RideRef},
+    domain::{
+        people::{self, UserRef},
+        region::RegionCode,
+        ride::RideRef,
+    },
     ops::{
         accounts::{IDLE, Started},
         passwords,
@@ -69,6 +73,12 @@ impl SessionCookie {
             checked_at: now - COPY_COUNTS,
             expires_at: started.expires_at,
         }
+    }
+
+    /// Whether the copy says that the person operates the fleet of `city`; the row decides.
+    #[must_use]
+    pub fn operates(&self, city: &str) -> bool {
+        people::operates(&self.roles, city)
     }
 
     /// What a write of this person carries.

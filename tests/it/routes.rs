@@ -72,6 +72,9 @@ fn cases(ride: &str, remove: &str, vehicle: &str, card: &[(String, String)]) -> 
     let post = |pattern, path: &str, fields: &[(&str, &str)]| case(Method::POST, pattern, path, fields);
     let password = PASSWORD;
     let id = Uuid::new_v4().to_string();
+    // The person's own vehicle, which its city's operators look after too.
+    let fleet = remove.replace("/my/", "/fleet/").replace("/remove", "");
+    let (seen, command) = (("version", "1"), ("command", &*id));
     vec![
         get("/healthz", "/healthz"),
         get("/readyz", "/readyz"),
@@ -115,6 +118,14 @@ fn cases(ride: &str, remove: &str, vehicle: &str, card: &[(String, String)]) -> 
         post("/my/vehicles", "/my/vehicles", &[("id", &id), ("type", "bike"), ("brand", "B"), ("colour", "red"),
             ("code", ""), ("lat", ""), ("lon", "")]),
         post("/my/vehicles/{region}/{id}/remove", remove, &[("version", "1")]),
+        get("/fleet", "/fleet?city=new-york"),
+        get("/fleet/vehicles/{region}/{id}", &fleet),
+        post("/fleet/vehicles/{region}/{id}/status", &format!("{fleet}/status"), &[seen, command, ("action", "maintenance")]),
+        post("/fleet/vehicles/{region}/{id}/edit", &format!("{fleet}/edit"), &[seen, command, ("brand", "B"),
+            ("colour", "red"), ("battery", "50"), ("place", "Here"), ("lat", "40.72"), ("lon", "-74.0")]),
+        post("/fleet/vehicles/{region}/{id}/move", &format!("{fleet}/move"), &[seen, command, ("city", "boston")]),
+        post("/fleet/rides/{region}/{id}/end", &format!("/fleet{ride}/end"), &[("vehicle", &id), ("place", "Corner"),
+            ("lat", "40.72"), ("lon", "-74.0")]),
         get("/admin/regions", "/admin/regions"),
         post("/admin/regions/{region}", "/admin/regions/europe-west1", &[("state", "read-only"), ("epoch", "1"),
             ("reason", "test"), ("until", "")]),
@@ -175,6 +186,50 @@ async fn without_a_good_session_every_signed_in_route_leads_to_sign_in() {
     }
     assert!(tried >= 20, "{tried} routes");
     assert_eq!(scene.world.rows().await, before);
+    scene.end().await;
+}
+
+/// A fleet's page is for the operators of the very city that it is about: not for riders,
+/// not for administrators, not for the operators of the city next door.
+#[actix_web::test]
+async fn the_routes_of_operators_are_for_those_of_the_city() {
+    let scene = scene().await;
+    let (db, sql) = (&scene.instance.running.app.db, scene.world.sql().await);
+    let mut people = Vec::new();
+    for (role, city) in [("operator", "boston"), ("administrator", ""), ("operator", "new-york")] {
+        let person = scene.instance.person("new-york").await;
+        movr::ops::accounts::grant(db, &person.name, role, city).await.unwrap();
+        // The cookie learns the role; it is the row that counts.
+        assert_eq!(person.get("/profile").await.status, StatusCode::OK);
+        people.push(person);
+    }
+    let theirs: Vec<_> = scene.cases.iter().filter(|case| access(case) == Access::Operator).collect();
+    assert!(theirs.len() >= 6, "{} routes", theirs.len());
+    let (operator, others) = people.split_last().unwrap();
+    let refused_to = async |browser: &Browser| {
+        let before = scene.world.rows().await;
+        for case in &theirs {
+            let page = case.ask(browser, &[]).await;
+            assert_eq!(page.status, StatusCode::FORBIDDEN, "{} {}: {}", case.method, case.path, page.text());
+            assert!(page.text().contains("Only operators of this city may"), "{}", page.text());
+        }
+        assert_eq!(scene.world.rows().await, before);
+    };
+    refused_to(&scene.ann).await;
+    for browser in others {
+        refused_to(browser).await;
+    }
+    let stolen =
+        scene.instance.replaying(&scene.instance.browser().sign_in(&operator.name, PASSWORD).await.session_cookie());
+    for case in &theirs {
+        let page = case.ask(operator, &[]).await;
+        let wanted = if case.method == Method::GET { StatusCode::OK } else { StatusCode::SEE_OTHER };
+        assert_eq!(page.status, wanted, "{} {}: {}", case.method, case.path, page.text());
+    }
+    sql.batch_execute("DELETE FROM role_grants WHERE city = 'new-york'").await.unwrap();
+    refused_to(operator).await;
+    refused_to(&stolen).await;
+    drop(sql);
     scene.end().await;
 }
 

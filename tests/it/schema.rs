@@ -22,28 +22,11 @@ use tokio_postgres::Client;
 
 use crate::support::{World, engine, process::movr, world};
 
-/// The tables that each migration brings.
-const TABLES: [&[&str]; 14] = [
-    &["catalogue", "regions", "residency_policies", "cities", "vehicle_types", "tariffs", "promo_codes"],
-    &["region_gates", "users", "sessions", "role_grants", "promo_quotas", "promo_redemptions"],
-    &["vehicles"],
-    &["rides", "ride_positions"],
-    &["events"],
-    // With transfers, until V13.
-    &["jobs"],
-    &[],
-    &[],
-    &[],
-    &[],
-    &["job_items"],
-    &[],
-    &[],
-    &[],
-];
-
-/// A row for each of these tables; `#n` stands for an id.
-const ROWS: [&str; 14] = [
-    "INSERT INTO catalogue VALUES (1, 1, now());
+/// The migrations that make tables: version, the tables that there are at the end, and a
+/// row for each; `#n` stands for an id. Others change what is there.
+#[rustfmt::skip]
+const STEPS: [(i32, &[&str], &str); 7] = [
+    (1, &["catalogue", "regions", "residency_policies", "cities", "vehicle_types", "tariffs", "promo_codes"], "INSERT INTO catalogue VALUES (1, 1, now());
      INSERT INTO regions VALUES ('us-east1', 0, 'East', 'https://e.example', 33, -80, 'US'),
        ('europe-west1', 1, 'West', 'https://w.example', 50, 3, 'EU');
      INSERT INTO residency_policies VALUES ('us-east1', '[]', '[]', true, true);
@@ -51,33 +34,45 @@ const ROWS: [&str; 14] = [
        ('paris', 1, 'europe-west1', 'Paris', 48, 2, 'Europe/Paris', 'EUR', '[]');
      INSERT INTO vehicle_types VALUES ('bike', 0, 'Bike', 'bicycle', 'human', NULL);
      INSERT INTO tariffs VALUES ('boston', 'bike', now(), 100, 20, 500);
-     INSERT INTO promo_codes VALUES ('HALF', 50, NULL, NULL, '[]', '{}', 1, 10, now(), now());",
-    "INSERT INTO region_gates VALUES ('us-east1', 'writable', 1, NULL, NULL, now());
+     INSERT INTO promo_codes VALUES ('HALF', 50, NULL, NULL, '[]', '{}', 1, 10, now(), now());"),
+    (2, &["region_gates", "users", "sessions", "role_grants", "promo_quotas", "promo_redemptions"], "INSERT INTO region_gates VALUES ('us-east1', 'writable', 1, NULL, NULL, now());
      INSERT INTO users VALUES ('us-east1', #1, 'boston', 'Ann', 'ann', 'Ann', 'Lee', 'ann@example.com', 'x', '[]', '[]',
        NULL, NULL, NULL, NULL, NULL, 1, now());
      INSERT INTO sessions VALUES ('us-east1', #2, #1, 'x', 'x', now(), now(), now());
      INSERT INTO role_grants VALUES ('us-east1', #1, 'operator', 'boston', now());
      INSERT INTO promo_quotas VALUES ('us-east1', 'HALF', 5, 5);
-     INSERT INTO promo_redemptions VALUES ('us-east1', #1, 'HALF', 'us-east1', #4, now());",
-    "INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, battery, lat, lon, cell, place,
+     INSERT INTO promo_redemptions VALUES ('us-east1', #1, 'HALF', 'us-east1', #4, now());"),
+    (3, &["vehicles"], "INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, battery, lat, lon, cell, place,
        open_ride_id, version, created_at, changed_at)
-     VALUES ('us-east1', #3, #9, 'boston', 'bike', 'in_use', 'A1', 'x', 'red', 90, 42, -71, 1, 'x', #4, 2, now(), now());",
-    "INSERT INTO rides (region, id, city, vehicle_id, vehicle_type, rider_region, rider_id, started_at, start_lat, start_lon,
+     VALUES ('us-east1', #3, #9, 'boston', 'bike', 'in_use', 'A1', 'x', 'red', 90, 42, -71, 1, 'x', #4, 2, now(), now());"),
+    (4, &["rides", "ride_positions"], "INSERT INTO rides (region, id, city, vehicle_id, vehicle_type, rider_region, rider_id, started_at, start_lat, start_lon,
        start_place, currency, unlock_minor, per_minute_minor, out_of_area_minor, version)
      VALUES ('us-east1', #4, 'boston', #3, 'bike', 'us-east1', #1, now(), 42, -71, 'x', 'USD', 100, 20, 500, 1);
-     INSERT INTO ride_positions VALUES ('us-east1', #4, now(), 42, -71);",
-    "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, command_id, correlation_id, occurred_at,
-       epoch, metadata) VALUES ('us-east1', 'vehicle', #3, 1, 'vehicle.added', #3, #3, now(), 1, '{}');",
-    "INSERT INTO jobs VALUES ('us-east1', #5, 'transfer', 'boston', 'running', 'us-east1', #1, '{}', now(), NULL);",
-    "",
-    "",
-    "",
-    "",
-    "INSERT INTO job_items VALUES ('us-east1', #5, 1, #3, 2, '{}', 'waiting', NULL);",
-    "",
-    "",
-    "",
+     INSERT INTO ride_positions VALUES ('us-east1', #4, now(), 42, -71);"),
+    (5, &["events"], "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, command_id, correlation_id, occurred_at,
+       epoch, metadata) VALUES ('us-east1', 'vehicle', #3, 1, 'vehicle.added', #3, #3, now(), 1, '{}');"),
+    // With transfers, until V13.
+    (6, &["jobs"], "INSERT INTO jobs VALUES ('us-east1', #5, 'transfer', 'boston', 'running', 'us-east1', #1, '{}', now(), NULL);"),
+    (11, &["job_items"], "INSERT INTO job_items VALUES ('us-east1', #5, 1, #3, 2, '{}', 'waiting', NULL);"),
 ];
+
+/// The rows that can be put in when the migrations up to number `from` (from 0) were there
+/// before, and those up to `to` are there now.
+fn rows_of(versions: std::ops::Range<usize>) -> impl Iterator<Item = String> {
+    let made = move |version: i32| versions.contains(&(usize::try_from(version).unwrap() - 1));
+    STEPS.iter().filter(move |(version, ..)| made(*version)).map(|(_, _, rows)| ids(rows))
+}
+
+/// Every table that there is at the end.
+fn tables() -> Vec<&'static str> {
+    STEPS.iter().flat_map(|(_, tables, _)| *tables).copied().collect()
+}
+
+fn migrations() -> Vec<Migration> {
+    let mut files = load_sql_migrations("migrations").unwrap();
+    files.sort_by_key(Migration::version);
+    files
+}
 
 /// The statement with its ids.
 fn ids(sql: &str) -> String {
@@ -133,15 +128,16 @@ async fn step_by_step(world: &World, count: usize) -> String {
     engine::client(&engine::with_database(&url, "postgres")).await.batch_execute(&create).await.unwrap();
     let mut client = engine::client(&url).await;
     let plan = run(&url, true).await;
-    let mut files = load_sql_migrations("migrations").unwrap();
-    files.sort_by_key(Migration::version);
-    assert_eq!((plan.len(), files.len()), (TABLES.len() + 1, TABLES.len()), "the region type, then a step a file");
+    let files = migrations();
+    assert_eq!(plan.len(), files.len() + 1, "the region type, then a step a file");
     client.batch_execute(&plan[0]).await.unwrap();
     for n in 0..count {
         client.batch_execute(&format!("BEGIN; {}; COMMIT", plan[n + 1])).await.unwrap();
         let noted = Runner::new(&files).set_target(Target::FakeVersion(files[n].version()));
         noted.run_async(&mut client).await.unwrap();
-        client.batch_execute(&ids(ROWS[n])).await.unwrap();
+        for rows in rows_of(n..n + 1) {
+            client.batch_execute(&rows).await.unwrap();
+        }
     }
     url
 }
@@ -151,17 +147,18 @@ async fn migrations_one_by_one_over_rows_and_in_one_group_give_the_same_schema()
     let world = world().await;
     let whole = world.database.another();
     let steps = run(&whole, false).await;
-    assert_eq!(steps.len(), TABLES.len() + 2, "database, region type, and a step a file");
+    let last = migrations().len();
+    assert_eq!(steps.len(), last + 2, "database, region type, and a step a file");
     let grouped = schema(&whole).await;
-    for count in 0..=TABLES.len() {
+    for count in 0..=last {
         let url = step_by_step(&world, count).await;
-        assert_eq!(run(&url, false).await.len(), TABLES.len() - count, "steps that were left after {count}");
+        assert_eq!(run(&url, false).await.len(), last - count, "steps that were left after {count}");
         assert_eq!(schema(&url).await, grouped, "after {count} by hand");
         let client = engine::client(&url).await;
-        for rows in &ROWS[count..] {
-            client.batch_execute(&ids(rows)).await.unwrap();
+        for rows in rows_of(count..last) {
+            client.batch_execute(&rows).await.unwrap();
         }
-        for table in TABLES.concat() {
+        for table in tables() {
             let rows = number(&client, &format!("SELECT count(*) FROM {table}")).await;
             assert!(rows > 0, "{table} lost its rows after {count}");
         }
@@ -195,7 +192,7 @@ async fn two_migrations_at_once_do_no_harm() {
             _ => {
                 let url = step_by_step(&world, 3).await;
                 let client = engine::client(&url).await;
-                for table in TABLES[..3].concat().iter().rev() {
+                for table in STEPS[..3].iter().rev().flat_map(|(_, tables, _)| tables.iter().rev()) {
                     client.batch_execute(&format!("DELETE FROM {table}")).await.unwrap();
                 }
                 url
@@ -234,14 +231,14 @@ async fn a_plan_is_sql_and_changes_nothing() {
     let plan = movr(&["migrate", "--plan"], &env).await;
     assert_eq!((plan.code, plan.err.as_str()), (Some(0), ""), "{plan:?}");
     let mut wanted = vec!["CREATE DATABASE".to_owned()];
-    wanted.extend(TABLES.concat().iter().map(|table| format!("CREATE TABLE {table} (")));
+    wanted.extend(tables().iter().map(|table| format!("CREATE TABLE {table} (")));
     let places: Vec<_> = wanted.iter().map(|words| plan.out.find(words)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in {}", plan.out);
     // Without regions the type is made by hand, and no LOCALITY line would be sent.
     let by_hand =
         plan.out.contains("CREATE TYPE crdb_internal_region AS ENUM ('us-east1', 'us-west1', 'europe-west1')");
     let localities = plan.out.lines().filter(|line| line.starts_with("LOCALITY ")).count();
-    assert_eq!(localities, if by_hand { 0 } else { TABLES.concat().len() }, "{}", plan.out);
+    assert_eq!(localities, if by_hand { 0 } else { tables().len() }, "{}", plan.out);
     assert!(by_hand || plan.out.contains("PRIMARY REGION"), "{}", plan.out);
     let admin = world.sql().await;
     let name = url.split(['/', '?']).nth(3).unwrap();
@@ -261,7 +258,7 @@ async fn a_plan_is_sql_and_changes_nothing() {
 async fn tables_and_types_are_the_ones_of_the_data_classes() {
     let world = world().await;
     let client = world.sql().await;
-    let mut tables: BTreeSet<_> = TABLES.concat().into_iter().map(str::to_owned).collect();
+    let mut tables: BTreeSet<_> = tables().into_iter().map(str::to_owned).collect();
     tables.insert("refinery_schema_history".to_owned());
     let known = "SELECT table_name::TEXT FROM information_schema.tables WHERE table_schema = 'public'";
     assert_eq!(column(&client, known).await.into_iter().collect::<BTreeSet<_>>(), tables);
@@ -286,7 +283,7 @@ async fn the_catalogue_changes_only_what_changed_and_running_instances_follow() 
     let app = world.app("europe-west1").await;
     let db = Db::open(&engine::tools(&world.database.url).database).await.unwrap();
     let client = world.sql().await;
-    let tables = TABLES[0].iter().chain(&["promo_quotas", "region_gates"]);
+    let tables = STEPS[0].1.iter().chain(&["promo_quotas", "region_gates"]);
     let mut before = BTreeMap::new();
     for table in tables.clone() {
         before.insert(*table, column(&client, &format!("SELECT t::TEXT FROM {table} t ORDER BY 1")).await);

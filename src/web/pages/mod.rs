@@ -4,6 +4,8 @@
 pub mod abroad;
 pub mod account;
 pub mod city;
+pub mod fleet;
+pub mod fleet_vehicle;
 pub mod health;
 pub mod home;
 pub mod map;

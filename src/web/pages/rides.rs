@@ -287,6 +287,7 @@ fn receipt(ride: &Ride, ended: &Ended, city: &City, straight: bool) -> ReceiptVi
     }
     let suffix = if straight { " (straight line)" } else { "" };
     ReceiptView {
+        forced: ended.forced,
         started: time(ride.started_at, city.time_zone),
         from: ride.start_place.clone(),
         ended: time(ended.at, city.time_zone),

@@ -6,6 +6,7 @@
 mod account;
 mod fleet;
 mod map;
+mod owner_vehicles;
 mod region_states;
 mod rides;
 mod status;
@@ -13,6 +14,7 @@ mod status;
 pub use account::*;
 pub use fleet::*;
 pub use map::*;
+pub use owner_vehicles::*;
 pub use region_states::*;
 pub use rides::*;
 pub use status::*;

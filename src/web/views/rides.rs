@@ -236,6 +236,8 @@ pub struct RideUnderway {
 /// What the page of an ended ride has.
 #[derive(Debug, Clone, Default)]
 pub struct ReceiptView {
+    /// An operator ended the ride.
+    pub forced: bool,
     /// Start and place of it.
     pub started: TimeView,
     /// Where it began, in words.

@@ -39,6 +39,9 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let app = &arena.instances[0].running.app;
     let codes = movr::ops::accounts::make_recovery_codes(app, &arena.riders[2].signed, PASSWORD).await.unwrap();
 
+    for city in [NEW_YORK, "boston"] {
+        movr::ops::accounts::grant(&app.db, &cat.name, "operator", city).await.unwrap();
+    }
     gate(&arena.sql, "us-east1", "read_only").await;
     let before = arena.world.rows().await;
     let [id, ride_id, session] =
@@ -88,6 +91,21 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
         refused_by_the_gate(&arena, pattern, &page, "us-east1");
     }
     refused_by_the_gate(&arena, "remove", &cat.post(&remove, &[("version", "1")]).await, "us-east1");
+    let fleet = format!("/fleet/vehicles/us-east1/{own}");
+    let mut fleet_forms = Vec::new();
+    let (version, command) = (("version", "1"), ("command", &*id));
+    let place = [("place", "Corner"), ("lat", "40.72"), ("lon", "-74.0")];
+    let edit = [&place[..], &[version, command, ("brand", "B"), ("colour", "red"), ("battery", "50")]].concat();
+    for (pattern, path, fields) in [
+        ("/fleet/vehicles/{region}/{id}/status", format!("{fleet}/status"), vec![version, command, ("action", "lost")]),
+        ("/fleet/vehicles/{region}/{id}/edit", format!("{fleet}/edit"), edit),
+        ("/fleet/vehicles/{region}/{id}/move", format!("{fleet}/move"), vec![version, command, ("city", "boston")]),
+        ("/fleet/rides/{region}/{id}/end", format!("/fleet{ride}/end"), [&place[..], &[("vehicle", &*own)]].concat()),
+    ] {
+        fleet_forms.push(pattern);
+        refused_by_the_gate(&arena, pattern, &cat.post(&path, &fields).await, "us-east1");
+    }
+    seen.extend(fleet_forms);
     // The city of a visitor, and whether they want to go home, are cookies and no rows.
     seen.extend(["/my/vehicles/{region}/{id}/remove", "/city", "/abroad"]);
     // It must be possible to open a region from inside: `pages/region_states.rs`.

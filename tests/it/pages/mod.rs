@@ -3,6 +3,7 @@
 mod abroad;
 mod account;
 mod errors;
+mod fleet;
 mod owner_vehicles;
 mod profile;
 mod region_states;

@@ -4,7 +4,7 @@
 
 use tokio_postgres::Client;
 
-use super::{ROWS, ids, run};
+use super::{STEPS, ids, run};
 use crate::support::{engine, world};
 
 const UNIQUE: &str = "23505";
@@ -199,7 +199,7 @@ async fn the_database_refuses_what_must_never_be() {
     let url = world.database.another();
     run(&url, false).await;
     let client = engine::client(&url).await;
-    for rows in ROWS {
+    for (_, _, rows) in STEPS {
         client.batch_execute(&ids(rows)).await.unwrap();
     }
     let (total, discount) = (end(&[("total_minor", "5")]), end(&[("discount_minor", "6"), ("total_minor", "0")]));

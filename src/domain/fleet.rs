@@ -1,0 +1,162 @@
+//! Fleets: what operators look for in a city and what they may do with a vehicle. Pure;
+//! the surprise: an order and a filter that go together ("idle longer than" in the order
+//! of idleness) end a list early, which is what keeps rare filters cheap.
+
+use chrono::{DateTime, Utc};
+
+/// What an operator does with a vehicle that changes its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Takes it off the street, to be looked after.
+    Maintenance,
+    /// Puts it back on the street.
+    Back,
+    /// Notes that nobody knows where it is.
+    Lost,
+    /// Notes that it was found; it goes to maintenance first.
+    Found,
+    /// Takes it out of the fleet for ever.
+    Retire,
+}
+
+impl Action {
+    /// All of them, in the order in which pages offer them.
+    pub const ALL: [Self; 5] = [Self::Back, Self::Maintenance, Self::Found, Self::Lost, Self::Retire];
+
+    /// The statuses from which it leads, the status to which, and the event that says so.
+    #[must_use]
+    pub const fn step(self) -> (&'static [&'static str], &'static str, &'static str) {
+        match self {
+            Self::Maintenance => (&["available"], "maintenance", "vehicle.maintenance_began"),
+            Self::Back => (&["maintenance"], "available", "vehicle.maintenance_ended"),
+            Self::Lost => (&["available", "maintenance"], "lost", "vehicle.lost"),
+            Self::Found => (&["lost"], "maintenance", "vehicle.found"),
+            Self::Retire => (&["available", "maintenance", "lost"], "retired", "vehicle.retired"),
+        }
+    }
+
+    /// Its name in forms and jobs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Maintenance => "maintenance",
+            Self::Back => "back",
+            Self::Lost => "lost",
+            Self::Found => "found",
+            Self::Retire => "retire",
+        }
+    }
+
+    /// What the button says.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Maintenance => "Take into maintenance",
+            Self::Back => "Put back on the street",
+            Self::Lost => "Mark as lost",
+            Self::Found => "Mark as found",
+            Self::Retire => "Retire",
+        }
+    }
+}
+
+/// A status as people read it.
+#[must_use]
+pub fn status_text(status: &str) -> &'static str {
+    match status {
+        "available" => "Available",
+        "reserved" => "Reserved",
+        "in_use" => "Being ridden",
+        "maintenance" => "In maintenance",
+        "lost" => "Lost",
+        _ => "Retired",
+    }
+}
+
+/// The statuses of vehicles that are part of a fleet; retired ones are history.
+pub const STATUSES: [&str; 4] = ["available", "in_use", "maintenance", "lost"];
+
+/// The order of a list. Each has its index.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// By the operator's own code; without one first.
+    #[default]
+    Code,
+    /// Lowest charge first.
+    Battery,
+    /// Longest idle first.
+    Seen,
+}
+
+/// Where a list goes on: the key of the last vehicle that was looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Key {
+    /// Its code, or nothing.
+    Code(String),
+    /// Its charge, in percent.
+    Battery(i64),
+    /// Since when it stands where it stands.
+    Seen(DateTime<Utc>),
+}
+
+/// Which vehicles of a city.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only this status; none for all but retired ones.
+    pub status: Option<String>,
+    /// Only this type.
+    pub kind: Option<String>,
+    /// Less charge than this, in percent.
+    pub battery_below: Option<i64>,
+    /// Standing where they stand since before.
+    pub idle_since: Option<DateTime<Utc>>,
+    /// Codes that begin like this.
+    pub prefix: Option<String>,
+}
+
+impl Filter {
+    /// Whether behind a vehicle with this key nothing can match any more.
+    #[must_use]
+    pub fn ends_at(&self, key: &Key) -> bool {
+        match key {
+            Key::Code(code) => {
+                self.prefix.as_ref().is_some_and(|prefix| !code.starts_with(prefix.as_str()) && code > prefix)
+            }
+            Key::Battery(battery) => self.battery_below.is_some_and(|below| *battery >= below),
+            Key::Seen(seen) => self.idle_since.is_some_and(|since| *seen >= since),
+        }
+    }
+
+    /// Whether the order alone finds what matches: at most a page has to be looked at.
+    #[must_use]
+    pub fn follows(&self, sort: Sort) -> bool {
+        self.kind.is_none()
+            && (self.battery_below.is_none() || sort == Sort::Battery)
+            && (self.idle_since.is_none() || sort == Sort::Seen)
+            && (self.prefix.is_none() || sort == Sort::Code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_ends_where_its_order_says_so() {
+        let filter = Filter { battery_below: Some(20), prefix: Some("BOS".to_owned()), ..Filter::default() };
+        assert!(filter.ends_at(&Key::Battery(20)) && !filter.ends_at(&Key::Battery(19)));
+        assert!(filter.ends_at(&Key::Code("BOT".to_owned())));
+        assert!(!filter.ends_at(&Key::Code("BOS-9".to_owned())) && !filter.ends_at(&Key::Code(String::new())));
+        assert!(!filter.follows(Sort::Battery) && !filter.follows(Sort::Code));
+        assert!(Filter { battery_below: Some(20), ..Filter::default() }.follows(Sort::Battery));
+    }
+
+    #[test]
+    fn an_action_leads_somewhere_else() {
+        for action in Action::ALL {
+            let (from, to, event) = action.step();
+            assert!(!from.contains(&to) && event.starts_with("vehicle."), "{action:?}");
+        }
+    }
+}

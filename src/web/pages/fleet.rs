@@ -1,0 +1,261 @@
+//! `/fleet`: a city's vehicles for those who operate it, as table and map: filters, three
+//! orders, pages by key, everything in the URL. One wait: the session, the list, and every
+//! ten seconds the numbers.
+
+use actix_web::HttpResponse;
+use chrono::{DateTime, Duration, Utc};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::map;
+use crate::{
+    db::{
+        fleet::{self, Listed},
+        sessions::Visitor,
+    },
+    domain::{
+        catalogue::City,
+        fleet::{Filter, Key, STATUSES, Sort, status_text},
+        refusal::Refusal,
+    },
+    ops,
+    web::{
+        chrome::{ago, chrome, kind_options},
+        error::PageError,
+        form::Query,
+        paths,
+        views::{CityView, CountView, FieldView, FleetFiltersView, FleetPage, FleetRow, LinkView, OptionView, Section},
+        visit::Visit,
+    },
+};
+
+/// The filters, as sent.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Filters {
+    #[serde(default)]
+    city: String,
+    #[serde(default)]
+    status: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    battery: String,
+    #[serde(default)]
+    idle: String,
+    #[serde(default)]
+    prefix: String,
+    #[serde(default)]
+    sort: String,
+    #[serde(default)]
+    after: String,
+}
+
+/// The city that a fleet's page is about: the one asked for, the one in use if the person
+/// operates it, or the first that they operate. Whether they do is decided with the page.
+pub fn city_of(visit: &Visit, asked: &str) -> Result<City, PageError> {
+    if !asked.is_empty() {
+        return visit.catalogue.city(asked).cloned().ok_or(PageError::NotFound);
+    }
+    let operated = |city: &&City| visit.cookie.as_ref().is_some_and(|cookie| cookie.operates(&city.slug));
+    let first = || visit.catalogue.cities.iter().find(operated);
+    Ok(Some(visit.city()).filter(operated).or_else(first).unwrap_or_else(|| visit.city()).clone())
+}
+
+/// Refuses whoever does not operate the city.
+pub fn only_operators(visitor: &Visitor, city: &City) -> Result<(), PageError> {
+    if visitor.operates(&city.slug) { Ok(()) } else { Err(PageError::Refused(Refusal::NotOperator)) }
+}
+
+impl Filters {
+    /// What they mean, or what is wrong with them: field and words.
+    pub fn meaning(&self, visit: &Visit) -> Result<(Filter, Sort), (&'static str, String)> {
+        let some = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let number =
+            |field: &'static str, text: &String, range: std::ops::RangeInclusive<i64>| match some(text) {
+                None => Ok(None),
+                Some(text) => text.parse().ok().filter(|n| range.contains(n)).map(Some).ok_or_else(|| {
+                    (field, format!("A whole number from {} to {}, please.", range.start(), range.end()))
+                }),
+            };
+        let status = some(&self.status);
+        if status.as_ref().is_some_and(|status| !STATUSES.contains(&status.as_str()) && status != "retired") {
+            return Err(("status", "There is no such status.".to_owned()));
+        }
+        let kind = some(&self.kind);
+        if kind.as_ref().is_some_and(|kind| visit.catalogue.vehicle_type(kind).is_none()) {
+            return Err(("type", "There is no such type of vehicle.".to_owned()));
+        }
+        let idle = number("idle", &self.idle, 1..=8760)?;
+        let filter = Filter {
+            status,
+            kind,
+            battery_below: number("battery", &self.battery, 1..=100)?,
+            idle_since: idle.map(|hours| visit.now - Duration::hours(hours)),
+            prefix: some(&self.prefix),
+        };
+        let sort = match self.sort.as_str() {
+            // The order that goes with the filter finds it soonest.
+            "" if filter.prefix.is_none() && filter.idle_since.is_some() => Sort::Seen,
+            "" if filter.prefix.is_none() && filter.battery_below.is_some() => Sort::Battery,
+            "" | "code" => Sort::Code,
+            "battery" => Sort::Battery,
+            "seen" => Sort::Seen,
+            _ => return Err(("sort", "There is no such order.".to_owned())),
+        };
+        Ok((filter, sort))
+    }
+
+    /// They as a query, with another status if one is given; each begins with `&`.
+    fn query(&self, status: Option<&str>) -> String {
+        let status = status.unwrap_or(&self.status);
+        let pairs = [
+            ("status", status),
+            ("type", &self.kind),
+            ("battery", &self.battery),
+            ("idle", &self.idle),
+            ("prefix", &self.prefix),
+            ("sort", &self.sort),
+        ];
+        let sent = pairs.iter().filter(|(_, value)| !value.is_empty());
+        sent.map(|(name, value)| ["&", name, "=", &paths::encode(value)].concat()).collect()
+    }
+
+    fn behind(&self, sort: Sort) -> Option<(Key, Uuid)> {
+        let (key, id) = self.after.rsplit_once('~')?;
+        let key = match sort {
+            Sort::Code => Key::Code(key.to_owned()),
+            Sort::Battery => Key::Battery(key.parse().ok()?),
+            Sort::Seen => Key::Seen(DateTime::from_timestamp_micros(key.parse().ok()?)?),
+        };
+        Some((key, id.parse().ok()?))
+    }
+}
+
+/// Where a list goes on, as its URL says it.
+fn after(key: &Key, id: Uuid) -> String {
+    let key = match key {
+        Key::Code(code) => code.clone(),
+        Key::Battery(battery) => battery.to_string(),
+        Key::Seen(at) => at.timestamp_micros().to_string(),
+    };
+    paths::encode(&format!("{key}~{id}"))
+}
+
+/// `GET /fleet`. With wrong filters: 422, and the list without them.
+pub async fn list(mut visit: Visit, Query(filters): Query<Filters>) -> Result<HttpResponse, PageError> {
+    let city = city_of(&visit, &filters.city)?;
+    let meant = filters.meaning(&visit);
+    let (filter, sort) = meant.clone().unwrap_or_default();
+    let behind = filters.behind(sort).filter(|_| meant.is_ok());
+    let (app, now) = (visit.app.clone(), visit.now);
+    let (visitor, (part, counts)) = visit
+        .read_signed(&city.region, async |conn| {
+            let list = fleet::list(conn, (&city.region, &city.slug), &filter, sort, behind.clone());
+            let (list, counts) = tokio::join!(list, ops::fleet::counts(&app, conn, &city, now));
+            Ok((list?, counts?))
+        })
+        .await?;
+    only_operators(&visitor, &city)?;
+    let vehicles: Vec<FleetRow> = part.vehicles.iter().zip(1..).map(|(vehicle, n)| row(vehicle, n, now)).collect();
+    let shown = map::Shown {
+        label: format!("Map of {} with the vehicles of the list", city.name),
+        city: &city,
+        pins: part.vehicles.iter().zip(1..).map(|(vehicle, n): (_, usize)| (vehicle.at, n.to_string())).collect(),
+        route: Vec::new(),
+        me: None,
+    };
+    let here = |rest: String| format!("{}{rest}", paths::fleet(&city.slug));
+    let query = filters.query(None);
+    let zone = city.time_zone;
+    let page = FleetPage {
+        chrome: chrome(&visit, Some(&visitor), &format!("Fleet of {}", city.name), Section::Fleet, &city),
+        city: CityView { slug: city.slug.clone(), name: city.name.clone() },
+        cities: other_cities(&visit, &visitor, &city),
+        counts: count_views(&counts.1, &filters, &city),
+        counted: counts.0.with_timezone(&zone).format("%H:%M:%S").to_string(),
+        drawn: now.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+        first: behind.is_some().then(|| here(query.clone())),
+        sparse: part.next.is_some() && vehicles.len() < fleet::PAGE,
+        next: part.next.map(|(key, id)| here(format!("{query}&after={}", after(&key, id)))),
+        filters: filters_view(&visit, &filters, sort, query, meant.as_ref().err()),
+        vehicles,
+        map: Some(map::view(shown, app.config.tiles.as_ref())),
+    };
+    if meant.is_err() { visit.wrong(&page) } else { visit.ok(&page) }
+}
+
+/// The other cities that the person operates.
+fn other_cities(visit: &Visit, visitor: &Visitor, city: &City) -> Vec<LinkView> {
+    let others = visitor.operated().filter(|slug| *slug != city.slug).filter_map(|slug| visit.catalogue.city(slug));
+    others.map(|city| LinkView { href: paths::fleet(&city.slug), text: city.name.clone() }).collect()
+}
+
+fn count_views(counts: &[(String, i64)], filters: &Filters, city: &City) -> Vec<CountView> {
+    let count = |status: &str| CountView {
+        status: status.to_owned(),
+        text: status_text(status),
+        n: counts.iter().find(|(of, _)| of == status).map_or(0, |(_, n)| *n),
+        href: format!("{}{}", paths::fleet(&city.slug), filters.query(Some(status))),
+        here: filters.status == status,
+    };
+    STATUSES.into_iter().chain(["retired"]).map(count).collect()
+}
+
+/// A vehicle as a row, number `number` on its page.
+pub(super) fn row(vehicle: &Listed, number: usize, now: DateTime<Utc>) -> FleetRow {
+    let reserved = vehicle.status == "available" && vehicle.reserved_until.is_some_and(|until| until > now);
+    let status = if reserved { "reserved" } else { &vehicle.status };
+    FleetRow {
+        number,
+        href: paths::fleet_vehicle(&vehicle.vehicle),
+        key: format!("{}:{}", vehicle.vehicle.id, vehicle.version),
+        code: vehicle.code.clone().unwrap_or_else(|| "no code".to_owned()),
+        kind: vehicle.kind.clone(),
+        title: format!("{}, {}", vehicle.brand, vehicle.colour),
+        status: status.to_owned(),
+        status_text: status_text(status),
+        battery: vehicle.battery,
+        place: vehicle.place.clone(),
+        idle: ago(now - vehicle.seen_at),
+        note: vehicle.note.clone(),
+    }
+}
+
+fn filters_view(
+    visit: &Visit,
+    filters: &Filters,
+    sort: Sort,
+    query: String,
+    wrong: Option<&(&'static str, String)>,
+) -> FleetFiltersView {
+    let option = |value: &str, text: &str, chosen: &str| OptionView {
+        value: value.to_owned(),
+        text: text.to_owned(),
+        selected: value == chosen,
+    };
+    let field = |name: &str, value: &str| FieldView {
+        value: value.to_owned(),
+        error: wrong.filter(|(field, _)| *field == name).map(|(_, words)| words.clone()),
+    };
+    let of_status = |status: &str| option(status, status_text(status), &filters.status);
+    let statuses = STATUSES.into_iter().chain(["retired"]).map(of_status);
+    let idle =
+        [("", "Any time"), ("6", "6 hours"), ("24", "1 day"), ("72", "3 days"), ("168", "1 week"), ("720", "30 days")];
+    let sorts = [
+        ("code", "Code", Sort::Code),
+        ("battery", "Lowest battery", Sort::Battery),
+        ("seen", "Longest idle", Sort::Seen),
+    ];
+    let order = |(value, text, of): (&str, &str, Sort)| OptionView { selected: of == sort, ..option(value, text, "") };
+    FleetFiltersView {
+        statuses: std::iter::once(option("", "All but retired", &filters.status)).chain(statuses).collect(),
+        kinds: std::iter::once(option("", "All", &filters.kind))
+            .chain(kind_options(&visit.catalogue, &filters.kind))
+            .collect(),
+        idle: idle.into_iter().map(|(value, text)| option(value, text, &filters.idle)).collect(),
+        sorts: sorts.into_iter().map(order).collect(),
+        battery: field("battery", &filters.battery),
+        prefix: field("prefix", &filters.prefix),
+        query,
+    }
+}

@@ -1,0 +1,377 @@
+//! `/fleet/vehicles/{region}/{id}`: everything known of a vehicle for the operators of its
+//! city, its history, and what they may do with it. Each form carries the version that it
+//! showed and an id of its own; each action has a form type of its own.
+
+use actix_web::{HttpResponse, web::Path};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{fleet as list, map, row_of_path};
+use crate::{
+    db::{
+        fleet::{self, Detailed, HISTORY_PAGE, Happened},
+        fleet_changes::{Details, Wanted},
+        sessions::Visitor,
+    },
+    domain::{catalogue::City, fleet::Action, geo, people, refusal::Refusal, ride::RideRef, vehicle::VehicleRef},
+    ops::{self, Done, OpError},
+    web::{
+        chrome::{chrome, distance, time},
+        error::PageError,
+        form::{self, Form, Query},
+        paths,
+        views::{CityView, EditVehicleView, FieldView, FleetVehiclePage, HappenedView, OptionView, Section},
+        visit::Visit,
+    },
+};
+
+/// Where the history goes on.
+#[derive(Debug, Default, Deserialize)]
+pub struct Before {
+    before: Option<i64>,
+}
+
+/// `GET /fleet/vehicles/{region}/{id}`.
+pub async fn show(
+    mut visit: Visit,
+    path: Path<(String, String)>,
+    Query(query): Query<Before>,
+) -> Result<HttpResponse, PageError> {
+    let vehicle = vehicle_of(&visit, &path)?;
+    let page = page(&mut visit, &vehicle, query.before, None).await?;
+    visit.ok(&page)
+}
+
+fn vehicle_of(visit: &Visit, path: &(String, String)) -> Result<VehicleRef, PageError> {
+    let (region, id) = row_of_path(visit, path)?;
+    Ok(VehicleRef { region, id })
+}
+
+/// The page; with the form as it was typed, if it was wrong.
+async fn page(
+    visit: &mut Visit,
+    vehicle: &VehicleRef,
+    before: Option<i64>,
+    typed: Option<EditVehicleView>,
+) -> Result<FleetVehiclePage, PageError> {
+    let (visitor, (found, history)) = visit
+        .read_signed(&vehicle.region, async |conn| {
+            let history = fleet::history(conn, vehicle, before.unwrap_or(i64::MAX));
+            let (found, history) = tokio::join!(fleet::find(conn, vehicle), history);
+            Ok((found?, history?))
+        })
+        .await?;
+    let found = found.ok_or(PageError::NotFound)?;
+    let city = visit.catalogue.city(&found.city).ok_or(PageError::NotFound)?.clone();
+    list::only_operators(&visitor, &city)?;
+    let row = list::row(&found.listed, 1, visit.now);
+    let status = found.listed.status.as_str();
+    let held = row.status == "reserved" || status == "in_use";
+    let steps = Action::ALL.into_iter().filter(|action| !held && action.step().0.contains(&status));
+    let shown = map::Shown {
+        label: format!("Map of {} with the vehicle", city.name),
+        city: &city,
+        pins: vec![(found.listed.at, "1".to_owned())],
+        route: Vec::new(),
+        me: None,
+    };
+    let older = (history.len() > HISTORY_PAGE).then(|| history.get(HISTORY_PAGE - 1)).flatten();
+    Ok(FleetVehiclePage {
+        chrome: chrome(visit, Some(&visitor), &row.code, Section::Fleet, &city),
+        city: CityView { slug: city.slug.clone(), name: city.name.clone() },
+        id: vehicle.id,
+        action: paths::fleet_vehicle(vehicle),
+        version: found.listed.version,
+        command: Uuid::new_v4(),
+        facts: facts(&found, &city),
+        steps: steps.map(|action| (action.name(), action.label())).collect(),
+        ride: found.ride.as_ref().map(|(ride, since)| (time(*since, city.time_zone), paths::fleet_end_ride(ride))),
+        blocked: blocked(status, held),
+        form: typed.unwrap_or_else(|| stored(&found)),
+        cities: other_cities(visit, &visitor, &city),
+        older: older.map(|happened| format!("{}?before={}", paths::fleet_vehicle(vehicle), happened.version)),
+        history: history.iter().take(HISTORY_PAGE).map(|happened| happened_view(visit, happened, &city)).collect(),
+        map: Some(map::view(shown, visit.app.config.tiles.as_ref())),
+        row,
+    })
+}
+
+fn blocked(status: &str, held: bool) -> Option<String> {
+    match status {
+        "retired" => Some("It is retired: nothing can be done with it any more.".to_owned()),
+        "in_use" => Some("It is being ridden. It can be changed when the ride has ended.".to_owned()),
+        _ if held => {
+            Some("A rider has reserved it for a few minutes. It can be changed when that has lapsed.".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn facts(found: &Detailed, city: &City) -> Vec<(&'static str, String)> {
+    let listed = &found.listed;
+    let at = |at| time(at, city.time_zone).text;
+    let mut facts = vec![
+        ("City", city.name.clone()),
+        ("Type", listed.kind.clone()),
+        ("Battery", format!("{} %", listed.battery)),
+        ("Stands since", at(listed.seen_at)),
+        ("Place", listed.place.clone()),
+        ("Position", format!("{:.5}, {:.5}", listed.at.lat(), listed.at.lon())),
+        ("Owner", if found.owned { "A person" } else { "The fleet" }.to_owned()),
+        ("In the fleet since", at(found.created_at)),
+        ("Last changed", at(found.changed_at)),
+        ("Version", listed.version.to_string()),
+        ("Public id now", found.public_id.to_string()),
+    ];
+    facts.extend(listed.note.clone().map(|note| ("Note", note)));
+    facts
+}
+
+/// The form as the row says it.
+fn stored(found: &Detailed) -> EditVehicleView {
+    let field = |value: String| FieldView { value, error: None };
+    let listed = &found.listed;
+    EditVehicleView {
+        code: field(listed.code.clone().unwrap_or_default()),
+        brand: field(listed.brand.clone()),
+        colour: field(listed.colour.clone()),
+        battery: field(listed.battery.to_string()),
+        place: field(listed.place.clone()),
+        lat: field(format!("{:.6}", listed.at.lat())),
+        lon: field(format!("{:.6}", listed.at.lon())),
+        note: field(listed.note.clone().unwrap_or_default()),
+        open: false,
+    }
+}
+
+fn other_cities(visit: &Visit, visitor: &Visitor, city: &City) -> Vec<OptionView> {
+    let others = visit.catalogue.cities_of(&city.region).filter(|other| other.slug != city.slug);
+    let operated = others.filter(|other| visitor.operates(&other.slug));
+    operated.map(|city| OptionView { value: city.slug.clone(), text: city.name.clone(), selected: false }).collect()
+}
+
+fn happened_view(visit: &Visit, happened: &Happened, city: &City) -> HappenedView {
+    let text = match happened.action.as_str() {
+        "vehicle.added" => "Put into the fleet",
+        "vehicle.edited" => "Edited",
+        "vehicle.retired" => "Retired",
+        "vehicle.maintenance_began" => "Taken into maintenance",
+        "vehicle.maintenance_ended" => "Put back on the street",
+        "vehicle.lost" => "Marked as lost",
+        "vehicle.found" => "Found",
+        "vehicle.moved" => "Moved to another city",
+        "ride.started" => "Ride started",
+        "ride.ended" => "Ride ended",
+        "ride.ended_by_operator" => "Ride ended by an operator",
+        other => other,
+    };
+    let noted = |name: &str| happened.metadata.get(name).and_then(|value| value.as_str());
+    let mut details = Vec::new();
+    if let Some((minutes, metres, minor, _)) = &happened.ride {
+        #[allow(clippy::cast_precision_loss, reason = "a ride's way is far below 2^52 metres")]
+        details.push(format!("{minutes} min, {}, {}", distance(*metres as f64), city.currency.format(*minor)));
+    }
+    details.extend(noted("city").and_then(|slug| visit.catalogue.city(slug)).map(|city| city.name.clone()));
+    details.extend(noted("note").map(|note| format!("“{note}”")));
+    details.extend(happened.point.map(|at| format!("{:.4}, {:.4}", at.lat(), at.lon())));
+    HappenedView { text: text.to_owned(), at: time(happened.at, city.time_zone), detail: details.join(" · ") }
+}
+
+/// The vehicle as the page showed it.
+fn wanted(visit: &Visit, path: &(String, String), version: &str, command: Uuid) -> Result<Wanted, PageError> {
+    let version = version.parse().map_err(|_bad| PageError::BadRequest("That is no version."))?;
+    Ok(Wanted { vehicle: vehicle_of(visit, path)?, version, command })
+}
+
+/// Back to the vehicle's page with what came of it.
+fn back(
+    visit: &Visit,
+    vehicle: &VehicleRef,
+    outcome: Result<Done, OpError>,
+    done: &str,
+) -> Result<HttpResponse, PageError> {
+    let page = paths::fleet_vehicle(vehicle);
+    match outcome {
+        Ok(Done::Now) => Ok(visit.done(&page, done)),
+        Ok(Done::Before) => Ok(visit.done(&page, "That was done already.")),
+        Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
+        Err(OpError::Refused(refusal @ Refusal::NotOperator)) => Err(PageError::Refused(refusal)),
+        Err(OpError::Refused(refusal)) => Ok(visit.refused(&page, &refusal.message())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A step that changes the vehicle's status.
+#[derive(Debug, Deserialize)]
+pub struct Step {
+    version: String,
+    command: Uuid,
+    action: Action,
+    #[serde(default)]
+    note: String,
+}
+
+/// `POST /fleet/vehicles/{region}/{id}/status`.
+pub async fn set_status(
+    visit: Visit,
+    path: Path<(String, String)>,
+    Form(step): Form<Step>,
+) -> Result<HttpResponse, PageError> {
+    let wanted = wanted(&visit, &path, &step.version, step.command)?;
+    let note = match step.note.trim() {
+        "" => None,
+        note => match people::line(note, NOTE_MAX, "a note") {
+            Ok(note) => Some(note),
+            Err(words) => return Ok(visit.refused(&paths::fleet_vehicle(&wanted.vehicle), &words)),
+        },
+    };
+    let outcome = ops::fleet::act(&visit.app, &visit.signed()?, &wanted, step.action, note.as_deref()).await;
+    let done = match step.action {
+        Action::Maintenance => "The vehicle is in maintenance.",
+        Action::Back => "The vehicle is back on the street.",
+        Action::Lost => "The vehicle is marked as lost.",
+        Action::Found => "The vehicle is found, and in maintenance.",
+        Action::Retire => "The vehicle is retired.",
+    };
+    back(&visit, &wanted.vehicle, outcome, done)
+}
+
+/// Longest note, in characters.
+pub const NOTE_MAX: usize = 200;
+
+/// What an operator types about a vehicle.
+#[derive(Debug, Deserialize)]
+pub struct Edit {
+    version: String,
+    command: Uuid,
+    #[serde(default)]
+    code: String,
+    brand: String,
+    colour: String,
+    battery: String,
+    #[serde(default)]
+    place: String,
+    lat: String,
+    lon: String,
+    #[serde(default)]
+    note: String,
+}
+
+impl Edit {
+    /// What it says, or the form with what is wrong in it.
+    fn details(&self) -> Result<Details, Box<EditVehicleView>> {
+        let optional = |text: &str, max, what| match text.trim() {
+            "" => Ok(None),
+            text => people::line(text, max, what).map(Some),
+        };
+        let code = optional(&self.code, 60, "a code");
+        let brand = people::line(&self.brand, 60, "a brand");
+        let colour = people::line(&self.colour, 40, "a colour");
+        let battery = self.battery.trim().parse().ok().filter(|percent| (0..=100).contains(percent));
+        let battery = battery.ok_or_else(|| "A whole number from 0 to 100, please.".to_owned());
+        let place = people::line(&self.place, 120, "a place");
+        let at =
+            form::point(&self.lat, &self.lon).and_then(|at| at.ok_or_else(|| "Please enter a position.".to_owned()));
+        let note = optional(&self.note, NOTE_MAX, "a note");
+        match (code, brand, colour, battery, place, at, note) {
+            (Ok(code), Ok(brand), Ok(colour), Ok(battery), Ok(place), Ok(at), Ok(note)) => {
+                Ok(Details { code, brand, colour, battery, at, cell: geo::cell(at), place, note })
+            }
+            (code, brand, colour, battery, place, at, note) => {
+                let mut view = self.typed();
+                view.code.error = code.err();
+                view.brand.error = brand.err();
+                view.colour.error = colour.err();
+                view.battery.error = battery.err();
+                view.place.error = place.err();
+                view.lat.error = at.err();
+                view.note.error = note.err();
+                Err(Box::new(view))
+            }
+        }
+    }
+
+    fn typed(&self) -> EditVehicleView {
+        let field = |value: &str| FieldView { value: value.to_owned(), error: None };
+        EditVehicleView {
+            code: field(&self.code),
+            brand: field(&self.brand),
+            colour: field(&self.colour),
+            battery: field(&self.battery),
+            place: field(&self.place),
+            lat: field(&self.lat),
+            lon: field(&self.lon),
+            note: field(&self.note),
+            open: true,
+        }
+    }
+}
+
+/// `POST /fleet/vehicles/{region}/{id}/edit`.
+pub async fn edit(
+    mut visit: Visit,
+    path: Path<(String, String)>,
+    Form(form): Form<Edit>,
+) -> Result<HttpResponse, PageError> {
+    let wanted = wanted(&visit, &path, &form.version, form.command)?;
+    let mut view = match form.details() {
+        Ok(details) => match ops::fleet::edit(&visit.app, &visit.signed()?, &wanted, &details).await {
+            Err(OpError::Refused(refusal @ Refusal::CodeTaken)) => {
+                let mut view = form.typed();
+                view.code.error = Some(refusal.message());
+                view
+            }
+            outcome => return back(&visit, &wanted.vehicle, outcome, "Saved."),
+        },
+        Err(view) => *view,
+    };
+    view.open = true;
+    let page = page(&mut visit, &wanted.vehicle, None, Some(view)).await?;
+    visit.wrong(&page)
+}
+
+/// The other city.
+#[derive(Debug, Deserialize)]
+pub struct Move {
+    version: String,
+    command: Uuid,
+    city: String,
+}
+
+/// `POST /fleet/vehicles/{region}/{id}/move`.
+pub async fn move_to(
+    visit: Visit,
+    path: Path<(String, String)>,
+    Form(form): Form<Move>,
+) -> Result<HttpResponse, PageError> {
+    let wanted = wanted(&visit, &path, &form.version, form.command)?;
+    let outcome = ops::fleet::move_to(&visit.app, &visit.signed()?, &wanted, &form.city).await;
+    back(&visit, &wanted.vehicle, outcome, "The vehicle belongs to the other city now, and is in maintenance.")
+}
+
+/// Where the vehicle stands whose ride is ended, and the vehicle's page to come back to.
+#[derive(Debug, Deserialize)]
+pub struct EndRide {
+    vehicle: Uuid,
+    place: String,
+    lat: String,
+    lon: String,
+}
+
+/// `POST /fleet/rides/{region}/{id}/end`.
+pub async fn end_ride(
+    visit: Visit,
+    path: Path<(String, String)>,
+    Form(form): Form<EndRide>,
+) -> Result<HttpResponse, PageError> {
+    let (region, id) = row_of_path(&visit, &path)?;
+    let vehicle = VehicleRef { region: region.clone(), id: form.vehicle };
+    let place = people::line(&form.place, 120, "a place");
+    let at = form::point(&form.lat, &form.lon).and_then(|at| at.ok_or_else(|| "Please enter a position.".to_owned()));
+    let (place, at) = match (place, at) {
+        (Ok(place), Ok(at)) => (place, at),
+        (Err(words), _) | (_, Err(words)) => return Ok(visit.refused(&paths::fleet_vehicle(&vehicle), &words)),
+    };
+    let outcome = ops::fleet::end_ride(&visit.app, &visit.signed()?, &RideRef { region, id }, at, &place).await;
+    back(&visit, &vehicle, outcome, "The ride is ended. Its rider is told on their next page.")
+}

@@ -1,0 +1,275 @@
+//! `/fleet` and a vehicle's page for its operators: filters, orders and pages find every
+//! vehicle once; each step leaves one event and a version; a ride that an operator ends
+//! is ended for its rider, who is told.
+
+use reqwest::StatusCode;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::support::{
+    Browser, World,
+    app::Instance,
+    crowd::{bikes, count, crowd, street, told},
+    html::Page,
+    world,
+};
+
+/// New York with a fleet, and its operator, who operates Boston too.
+struct Scene {
+    world: World,
+    instance: Instance,
+    operator: Browser,
+    sql: Client,
+}
+
+impl Scene {
+    async fn new(vehicles: usize) -> Self {
+        let world = world().await;
+        street(&world, &["new-york"], vehicles).await;
+        let instance = world.instance("us-east1").await;
+        let operator = instance.person("new-york").await;
+        for city in ["new-york", "boston"] {
+            movr::ops::accounts::grant(&instance.running.app.db, &operator.name, "operator", city).await.unwrap();
+        }
+        operator.get("/profile").await;
+        Self { sql: world.sql().await, world, instance, operator }
+    }
+
+    async fn end(self) {
+        drop(self.sql);
+        self.instance.running.stop().await;
+        self.world.end().await;
+    }
+
+    /// The codes of the list, page by page.
+    async fn all(&self, query: &str) -> Vec<String> {
+        let (mut path, mut codes) = (format!("/fleet?city=new-york{query}"), Vec::new());
+        for _ in 0..100 {
+            let page = self.operator.get(&path).await;
+            assert_eq!((page.status, page.timing().1), (StatusCode::OK, 1), "{path}: {}", page.text());
+            let rows = page.texts("table tbody th");
+            assert!(rows.len() <= 100);
+            codes.extend(rows);
+            match page.attributes("nav.pages a[rel=next]", "href").pop() {
+                Some(next) => path = next,
+                None => return codes,
+            }
+        }
+        panic!("{path} never ends");
+    }
+
+    async fn codes(&self, condition: &str, order: &str) -> Vec<String> {
+        let text = format!(
+            "SELECT coalesce(code, 'no code') FROM vehicles WHERE city = 'new-york' AND {condition} ORDER BY {order}, id"
+        );
+        self.sql.query(&text, &[]).await.unwrap().iter().map(|row| row.try_get(0).unwrap()).collect()
+    }
+}
+
+#[actix_web::test]
+async fn every_filter_and_order_finds_each_vehicle_once() {
+    let scene = Scene::new(720).await;
+    scene
+        .world
+        .set("UPDATE vehicles SET seen_at = created_at, code = CASE WHEN left(id::TEXT, 1) = '0' THEN NULL
+            ELSE CASE WHEN battery < 50 THEN 'NY-' ELSE 'X' END || upper(left(id::TEXT, 8)) END,
+            status = CASE WHEN left(id::TEXT, 1) = 'a' THEN 'retired' WHEN left(id::TEXT, 1) = 'b' THEN 'lost' ELSE status END")
+        .await;
+    let fleet = "status <> 'retired'";
+    let code = "coalesce(code, '')";
+    for (query, condition, order) in [
+        ("", fleet.to_owned(), code),
+        ("&sort=battery", fleet.to_owned(), "battery"),
+        ("&sort=seen", fleet.to_owned(), "seen_at"),
+        ("&status=lost", "status = 'lost'".to_owned(), code),
+        ("&status=retired&sort=battery", "status = 'retired'".to_owned(), "battery"),
+        ("&type=bike", format!("{fleet} AND type = 'bike'"), code),
+        ("&battery=20", format!("{fleet} AND battery < 20"), "battery"),
+        ("&battery=20&sort=code&type=scooter", format!("{fleet} AND battery < 20 AND type = 'scooter'"), code),
+        ("&prefix=NY-", format!("{fleet} AND left(code, 3) = 'NY-'"), code),
+        ("&prefix=NY-1&sort=seen", format!("{fleet} AND left(code, 4) = 'NY-1'"), "seen_at"),
+        ("&prefix=nothing", "FALSE".to_owned(), code),
+    ] {
+        let wanted = scene.codes(&condition, order).await;
+        assert!(query.contains("nothing") || !wanted.is_empty(), "{query} has nothing to find");
+        assert_eq!(scene.all(query).await, wanted, "{query}");
+    }
+    let now = scene.world.clock.now();
+    let text = "SELECT coalesce(code, 'no code') FROM vehicles WHERE city = 'new-york' AND status <> 'retired'
+        AND seen_at < $1 ORDER BY seen_at, id";
+    let idle = scene.sql.query(text, &[&(now - chrono::Duration::hours(720))]).await.unwrap();
+    let idle: Vec<String> = idle.iter().map(|row| row.try_get(0).unwrap()).collect();
+    assert_eq!(scene.all("&idle=720").await, idle);
+    for wrong in ["&battery=0", "&battery=x", "&status=gone", "&type=tank", "&sort=up", "&idle=-1"] {
+        let page = scene.operator.get(&format!("/fleet?city=new-york{wrong}")).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+    }
+    assert_eq!(scene.operator.get("/fleet?city=atlantis").await.status, StatusCode::NOT_FOUND);
+    let numbers = scene.operator.get("/fleet").await.texts(".counts b");
+    let retired = scene.codes("status = 'retired'", code).await.len().to_string();
+    assert_eq!(numbers.last(), Some(&retired));
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn numbers_are_counted_at_most_every_ten_seconds() {
+    let scene = Scene::new(5).await;
+    let first = scene.operator.get("/fleet?city=new-york").await;
+    assert_eq!(first.timing(), (3, 1), "session, list, numbers");
+    assert_eq!(scene.operator.get("/fleet?city=new-york").await.timing(), (2, 1));
+    scene.world.clock.advance(chrono::Duration::seconds(11));
+    assert_eq!(scene.operator.get("/fleet?city=new-york").await.timing(), (3, 1));
+    scene.end().await;
+}
+
+/// A vehicle's page, and the fields that its forms share.
+async fn vehicle_page(operator: &Browser, path: &str) -> (Page, [(&'static str, String); 2]) {
+    let page = operator.get(path).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+    let version =
+        page.texts("dl.facts div").into_iter().find_map(|text| text.strip_prefix("Version ").map(str::to_owned));
+    (page, [("version", version.unwrap()), ("command", Uuid::new_v4().to_string())])
+}
+
+async fn step(operator: &Browser, path: &str, what: &str, fields: &[(&str, &str)]) -> Page {
+    let (_, common) = vehicle_page(operator, path).await;
+    let common = common.iter().map(|(name, value)| (*name, value.as_str()));
+    operator.post(&format!("{path}/{what}"), &common.chain(fields.iter().copied()).collect::<Vec<_>>()).await
+}
+
+#[actix_web::test]
+async fn each_step_is_one_version_and_one_event_and_is_told_in_the_history() {
+    let scene = Scene::new(3).await;
+    let bike = bikes(&scene.sql, "new-york").await.remove(0);
+    let path = format!("/fleet/vehicles/us-east1/{}", bike.id);
+    let operator = &scene.operator;
+    let facts = |page: &Page| page.texts("dl.facts div").join("; ");
+    for (action, note, status) in [
+        ("maintenance", "flat tyre", "In maintenance"),
+        ("back", "", "Available"),
+        ("lost", "", "Lost"),
+        ("found", "", "In maintenance"),
+    ] {
+        let answer = step(operator, &path, "status", &[("action", action), ("note", note)]).await;
+        assert!(told(&scene.instance, &answer).good, "{action}: {}", answer.text());
+        let (page, _) = vehicle_page(operator, &path).await;
+        assert_eq!(page.texts("main .row mark"), [status]);
+    }
+    let (page, _) = vehicle_page(operator, &path).await;
+    assert!(facts(&page).contains("Note flat tyre"));
+    let edit = [
+        ("code", "NY-77"),
+        ("brand", "Gazelle"),
+        ("colour", "green"),
+        ("battery", "41"),
+        ("place", "Union Square"),
+        ("lat", "40.7359"),
+        ("lon", "-73.9911"),
+        ("note", ""),
+    ];
+    assert!(told(&scene.instance, &step(operator, &path, "edit", &edit).await).good);
+    let (page, common) = vehicle_page(operator, &path).await;
+    assert!(facts(&page).contains("41 %") && facts(&page).contains("Union Square"), "{}", facts(&page));
+    // What was typed comes back with what is wrong; another vehicle's code is taken.
+    let wrong = step(operator, &path, "edit", &[&edit[..3], &[("battery", "101")], &edit[4..]].concat()).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!((wrong.field("battery"), wrong.texts("small.error").len()), ("101".to_owned(), 1));
+    let other = format!("/fleet/vehicles/us-east1/{}", bikes(&scene.sql, "new-york").await[1].id);
+    let taken = step(operator, &other, "edit", &edit).await;
+    assert_eq!(taken.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(taken.text().contains("Another vehicle of the city has this code"), "{}", taken.text());
+    // The form sent twice is done once; one that is older changes nothing.
+    let common: Vec<_> = common.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let back = [&common[..], &[("action", "back")]].concat();
+    let (first, second) =
+        (operator.post(&format!("{path}/status"), &back).await, operator.post(&format!("{path}/status"), &back).await);
+    assert_eq!(told(&scene.instance, &first).text, "The vehicle is back on the street.");
+    assert_eq!(told(&scene.instance, &second).text, "That was done already.");
+    let id = Uuid::new_v4().to_string();
+    let old = [common[0], ("command", &id), ("action", "maintenance")];
+    assert!(
+        told(&scene.instance, &operator.post(&format!("{path}/status"), &old).await).text.contains("changed since")
+    );
+    // To another city of the region, and out of the fleet.
+    assert!(told(&scene.instance, &step(operator, &path, "move", &[("city", "boston")]).await).good);
+    assert!(facts(&vehicle_page(operator, &path).await.0).contains("City Boston"));
+    assert!(told(&scene.instance, &step(operator, &path, "status", &[("action", "retire")]).await).good);
+    let (page, _) = vehicle_page(operator, &path).await;
+    assert!(page.attributes("form[action^=\"/fleet/vehicles\"]", "action").is_empty(), "nothing is left to do");
+    let told: Vec<String> = page.texts("ol.timeline b");
+    assert_eq!(
+        told,
+        [
+            "Retired",
+            "Moved to another city",
+            "Put back on the street",
+            "Edited",
+            "Found",
+            "Marked as lost",
+            "Put back on the street",
+            "Taken into maintenance",
+            "Put into the fleet"
+        ]
+    );
+    let events = "SELECT count(DISTINCT version) * 100 + max(version) FROM events WHERE aggregate_id::TEXT = ";
+    assert_eq!(count(&scene.sql, &format!("{events}'{}'", bike.id)).await, 909);
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn a_ride_that_an_operator_ends_is_ended_for_its_rider_who_is_told() {
+    let scene = Scene::new(3).await;
+    let rider = scene.instance.person("new-york").await;
+    let bike = bikes(&scene.sql, "new-york").await.remove(0);
+    let ride = Uuid::new_v4();
+    assert!(told(&scene.instance, &rider.start(&bike, ride, "").await).good);
+    rider.get("/vehicles").await;
+    scene.world.clock.advance(chrono::Duration::minutes(5));
+    let path = format!("/fleet/vehicles/us-east1/{}", bike.id);
+    let (page, _) = vehicle_page(&scene.operator, &path).await;
+    assert!(page.text().contains("Ride under way") && !page.text().contains("Pat"), "no name of the rider");
+    let id = bike.id.to_string();
+    let end = [("vehicle", &*id), ("place", "Depot"), ("lat", "40.73"), ("lon", "-73.99")];
+    let refused = step(&scene.operator, &path, "status", &[("action", "maintenance")]).await;
+    assert!(told(&scene.instance, &refused).text.contains("reserved or being ridden"));
+    let action = format!("/fleet/rides/us-east1/{ride}/end");
+    assert!(told(&scene.instance, &scene.operator.post(&action, &end).await).good);
+    assert_eq!(told(&scene.instance, &scene.operator.post(&action, &end).await).text, "That was done already.");
+    let next = rider.get("/vehicles").await;
+    assert!(next.flash().contains("an operator of the city did"), "{}", next.flash());
+    assert!(!rider.get("/vehicles").await.flash().contains("operator"), "told once");
+    let receipt = rider.get(&format!("/rides/us-east1/{ride}")).await;
+    assert!(receipt.text().contains("An operator of the city ended this ride for you"), "{}", receipt.text());
+    assert!(receipt.text().contains("You owe"));
+    // Free again, under another public id.
+    let after = bikes(&scene.sql, "new-york").await.into_iter().find(|b| b.id == bike.id).unwrap();
+    assert_ne!(after.public_id, bike.public_id);
+    assert!(told(&scene.instance, &rider.start(&after, Uuid::new_v4(), "").await).good);
+    let ended = "SELECT count(*) FROM events WHERE action = 'ride.ended_by_operator'";
+    assert_eq!(count(&scene.sql, ended).await, 1);
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn operator_and_rider_at_once_end_a_ride_once() {
+    let scene = Scene::new(6).await;
+    let riders = crowd(&scene.instance, 6).await;
+    let all = bikes(&scene.sql, "new-york").await;
+    let race = async |n: usize| {
+        let (bike, ride, rider) = (&all[n], Uuid::new_v4(), &riders[n].browser);
+        let started = told(&scene.instance, &rider.start(bike, ride, "").await);
+        assert!(started.good, "{started:?}");
+        let id = bike.id.to_string();
+        let end = [("vehicle", &*id), ("place", "Depot"), ("lat", "40.73"), ("lon", "-73.99")];
+        let action = format!("/fleet/rides/us-east1/{ride}/end");
+        let (theirs, ours) = futures_util::join!(rider.end(&started.location), scene.operator.post(&action, &end));
+        for page in [theirs, ours] {
+            assert!(told(&scene.instance, &page).good, "{}", page.text());
+        }
+    };
+    futures_util::future::join_all((0..6).map(race)).await;
+    let ended = "SELECT count(*) FROM events WHERE action IN ('ride.ended', 'ride.ended_by_operator')";
+    assert_eq!(count(&scene.sql, ended).await, 6);
+    assert_eq!(count(&scene.sql, "SELECT count(*) FROM rides WHERE version = 2").await, 6);
+    scene.end().await;
+}
