@@ -27,7 +27,7 @@ use crate::{
         passwords::Hasher,
         vehicles::{LastLists, Levels},
     },
-    web::{limits::Limits, site::Site},
+    web::{gbfs, limits::Limits, site::Site},
 };
 
 /// One instance of the application, in one region.
@@ -54,6 +54,8 @@ pub struct App {
     pub last_lists: LastLists,
     /// The last numbers of each city's fleet.
     pub last_counts: LastCounts,
+    /// The last good GBFS feeds.
+    pub feeds: gbfs::Kept,
     /// Version of the schema that it found.
     pub schema_version: i32,
     catalogue: RwLock<Arc<Catalogue>>,
@@ -111,6 +113,7 @@ impl App {
             levels: Levels::default(),
             last_lists: LastLists::default(),
             last_counts: LastCounts::default(),
+            feeds: gbfs::Kept::default(),
             catalogue_seen: Mutex::new(clock.now()),
             catalogue: RwLock::new(Arc::new(catalogue)),
             draining: AtomicBool::new(false),

@@ -18,7 +18,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::domain::region::RegionCode;
+use crate::domain::{people, region::RegionCode};
 use reader::Reader;
 
 pub use values::{LogFormat, PublicUrl, Secret, Tiles};
@@ -45,6 +45,8 @@ pub struct Config {
     pub proxy: Proxy,
     /// Map tiles, or none.
     pub tiles: Option<Tiles>,
+    /// Whom users of the GBFS feeds may write to.
+    pub feed_contact: String,
     /// Longest time of a whole request.
     pub request_timeout: Duration,
     /// A failed sign-in answers after this time, whatever the reason.
@@ -214,6 +216,7 @@ impl Config {
             secret_keys: r.read("MOVR_SECRET_KEYS", values::secret_keys).unwrap_or_default(),
             proxy: r.proxy(),
             tiles,
+            feed_contact: r.read("MOVR_FEED_CONTACT", people::email).unwrap_or_default(),
             request_timeout: r.milliseconds("MOVR_REQUEST_TIMEOUT_MS", 100),
             sign_in_floor: r.milliseconds("MOVR_SIGN_IN_FLOOR_MS", 0),
             workers: r.cores("MOVR_WORKERS"),

@@ -68,6 +68,7 @@ pub const VARS: &[Var] = &[
     off("MOVR_CLIENT_COORDINATES_HEADER", "Header in which a trusted proxy gives the client's `latitude,longitude`."),
     value("MOVR_TILES_URL", "https://tile.openstreetmap.org/{z}/{x}/{y}.png", "Map tiles; set but empty: a map without tiles."),
     value("MOVR_TILES_ATTRIBUTION", "© OpenStreetMap contributors", "Whom the map thanks for the tiles, as plain text."),
+    value("MOVR_FEED_CONTACT", "feeds@movr.example", "E-mail address for those who use the GBFS feeds, told in them."),
     value("MOVR_LOG_FORMAT", "text", "`text` for people, `json` for log collectors."),
     value("RUST_LOG", "info", "What is logged, as `tracing` filter: `info,movr::db=debug`."),
     value("MOVR_STATEMENT_TIMEOUT_MS", "2000", "Longest time of a statement that reads, in milliseconds."),

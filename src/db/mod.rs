@@ -5,7 +5,6 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use tokio_postgres::types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
 
 use crate::{
@@ -25,6 +24,7 @@ pub mod engine;
 pub mod error;
 pub mod fleet;
 pub mod fleet_changes;
+pub mod feeds;
 pub mod gates;
 pub mod health;
 pub mod home;
@@ -42,6 +42,7 @@ pub mod roles;
 pub mod row;
 pub mod sample;
 pub mod sessions;
+pub mod stale;
 pub mod statement;
 mod txn;
 pub mod users;
@@ -65,6 +66,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         fleet::ALL,
         fleet_changes::ALL,
         moved::ALL,
+        feeds::ALL,
         roles::ALL,
         home::ALL,
         sample::ALL,
@@ -74,7 +76,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
 }
 
 /// Every statement that a page sends, prepared before a page needs it.
-const HOT: [&[&Statement]; 13] = [
+const HOT: &[&[&Statement]] = &[
     catalogue::ALL,
     sessions::ALL,
     users::ALL,
@@ -86,6 +88,7 @@ const HOT: [&[&Statement]; 13] = [
     reservations::ALL,
     positions::ALL,
     moved::ALL,
+    feeds::ALL,
     gates::ALL,
     home::ALL,
 ];
@@ -285,27 +288,6 @@ impl Db {
     pub fn same_way(&self, one: &RegionCode, other: &RegionCode) -> bool {
         let way = |region| self.route(Some(region)).into_iter().find(|nodes| !nodes.resting()).map(Nodes::name);
         way(one) == way(other)
-    }
-
-    /// Reads rows of a region that is silent, as they were at `at`, from the replicas
-    /// nearest to here. Only where the engine keeps such replicas.
-    pub async fn read_as_of<T>(
-        &self,
-        at: DateTime<Utc>,
-        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
-        if !self.engine.regions {
-            return Err(DbError::new(DbErrorKind::Unavailable, "as of", "this engine has no replicas of the past"));
-        }
-        let conn = self.here().await?.asking_silent(LOOK);
-        conn.spoil(true); // closed, and so rolled back, if this future is dropped
-        // No placeholder may stand there (crdb#30955); the text is a time of our own making.
-        let begin = format!("BEGIN AS OF SYSTEM TIME '{}'", at.format("%Y-%m-%d %H:%M:%S%.6f"));
-        conn.control("begin", &begin).await?;
-        let value = op(&conn).await?;
-        conn.control("rollback", "ROLLBACK").await?;
-        conn.spoil(false);
-        Ok(value)
     }
 
     /// Closes the pools: no new connection is handed out.

@@ -8,6 +8,7 @@ pub mod contract;
 pub mod error;
 pub mod form;
 pub mod frame;
+pub mod gbfs;
 pub mod headers;
 pub mod limits;
 pub mod lobby;

@@ -19,6 +19,15 @@ pub fn vehicle(vehicle: &PublicVehicle) -> String {
     format!("/vehicles/{}/{}", vehicle.region, vehicle.public_id)
 }
 
+/// Where all GBFS feeds are found.
+pub const GBFS_MANIFEST: &str = "/gbfs/3/manifest.json";
+
+/// A GBFS feed of a city.
+#[must_use]
+pub fn gbfs(city: &str, feed: &str) -> String {
+    format!("/gbfs/3/{city}/{feed}.json")
+}
+
 /// A ride's page.
 #[must_use]
 pub fn ride(ride: &RideRef) -> String {

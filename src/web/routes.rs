@@ -14,7 +14,7 @@ use actix_web::{
 use super::{
     contract::Touches,
     error::PageError,
-    frame,
+    frame, gbfs,
     pages::{
         abroad, account, city, fleet, fleet_vehicle, health, home, move_home, owner_vehicles, profile, region_states,
         riders, rides, status, vehicle, vehicles,
@@ -93,6 +93,8 @@ pub const ROUTES: &[Route] = &[
     get("/vehicles/{region}/{public_id}", Public, All, || read().to(vehicle::show)),
     post("/vehicles/{region}/{public_id}/reserve", SignedIn, Named, || web::post().to(vehicles::reserve)),
     post("/reservation/cancel", SignedIn, Named, || web::post().to(vehicles::cancel_reservation)),
+    get("/gbfs/3/manifest.json", Public, Here, || read().to(gbfs::manifest)),
+    get("/gbfs/3/{city}/{feed}.json", Public, Named, || read().to(gbfs::feed)),
     get("/register", Public, All, || read().to(account::register_form)),
     post("/register", Public, All, || web::post().to(account::register)),
     get("/login", Public, All, || read().to(account::login_form)),

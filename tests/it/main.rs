@@ -21,6 +21,7 @@ mod cluster;
 mod config;
 mod defects;
 mod faults;
+mod gbfs;
 mod headers;
 mod lifecycle;
 mod locality;

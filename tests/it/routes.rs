@@ -88,6 +88,8 @@ fn cases(ride: &str, remove: &str, vehicle: &str, card: &[(String, String)]) -> 
         get("/vehicles/{region}/{public_id}", &format!("/vehicles/us-east1/{vehicle}")),
         post("/vehicles/{region}/{public_id}/reserve", &format!("/vehicles/us-east1/{vehicle}/reserve"), &pairs(card)),
         post("/reservation/cancel", "/reservation/cancel", &pairs(card)),
+        get("/gbfs/3/manifest.json", "/gbfs/3/manifest.json"),
+        get("/gbfs/3/{city}/{feed}.json", "/gbfs/3/new-york/vehicle_status.json"),
         get("/register", "/register"),
         post("/register", "/register", &[("id", &id), ("city", "boston"), ("first_name", "A"), ("last_name", "B"),
             ("email", "a@b.example"), ("username", "cross.site"), ("password", password)]),

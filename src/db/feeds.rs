@@ -1,0 +1,75 @@
+//! What the public feeds show of a city's vehicles: the rotating id and nothing of whom
+//! a vehicle belongs to, or who has reserved it. Rows may be a few seconds old.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{
+    error::{DbError, DbErrorKind},
+    row::Row,
+    statement::{Conn, Reach, Statement},
+};
+use crate::domain::{geo::Point, region::RegionCode};
+
+/// Every statement of this file.
+pub const ALL: &[&Statement] = &[&LIST];
+
+/// A vehicle that stands on the street.
+#[derive(Debug)]
+pub struct Standing {
+    /// The rotating id.
+    pub public_id: Uuid,
+    /// Code of its type.
+    pub kind: String,
+    /// Charge, in percent.
+    pub battery: i64,
+    /// Where it stands.
+    pub at: Point,
+    /// Since when.
+    pub seen_at: DateTime<Utc>,
+    /// It is being repaired.
+    pub in_maintenance: bool,
+    /// Somebody has reserved it.
+    pub reserved: bool,
+}
+
+/// More vehicles than any city has; beyond it a feed is refused, since one that leaves
+/// vehicles out would lie.
+const MOST: usize = 200_000;
+
+// Not by the inner id: the order would tell which vehicle has got a new public id.
+const LIST: Statement = Statement::read(
+    "feeds.list_standing",
+    Reach::Stale,
+    "SELECT public_id, type, battery, lat, lon, seen_at, status = 'maintenance' AS in_maintenance,
+        coalesce(reserved_until > $3::TIMESTAMPTZ, FALSE) AS reserved
+     FROM vehicles
+     WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status IN ('available', 'maintenance')
+     ORDER BY status, cell, public_id LIMIT 200001",
+);
+
+/// All vehicles of a city that stand on its streets and are not being ridden, lost or
+/// retired; reservations that ended before `at` have lapsed.
+pub async fn list_standing(
+    conn: &Conn,
+    region: &RegionCode,
+    city: &str,
+    at: DateTime<Utc>,
+) -> Result<Vec<Standing>, DbError> {
+    let read = |row: &Row| {
+        Ok(Standing {
+            public_id: row.get("public_id")?,
+            kind: row.get("type")?,
+            battery: row.get("battery")?,
+            at: row.point("lat", "lon")?,
+            seen_at: row.get("seen_at")?,
+            in_maintenance: row.get("in_maintenance")?,
+            reserved: row.get("reserved")?,
+        })
+    };
+    let rows = conn.rows(&LIST, &[region, &city, &at]).await?;
+    if rows.len() > MOST {
+        return Err(DbError::new(DbErrorKind::Bug, LIST.name, format!("more than {MOST} vehicles in {city}")));
+    }
+    rows.iter().map(read).collect()
+}

@@ -1,0 +1,69 @@
+//! Reads of the past, from the replicas nearest to here. Only CockroachDB with regions
+//! keeps such replicas; elsewhere a read that may be stale is an ordinary one. The
+//! surprise: the time is set on a read-only transaction, since no placeholder may stand
+//! in AS OF SYSTEM TIME (crdb#30955), and so the caller knows exactly how old rows are.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    Db, LOOK,
+    error::{DbError, DbErrorKind},
+    statement::Conn,
+};
+use crate::domain::region::RegionCode;
+
+/// Replicas elsewhere know the past up to about 4.2 s ago (`follower_read_timestamp()`),
+/// or before their region fell silent; later than that they would have to ask it.
+pub const REPLICA_LAG: TimeDelta = TimeDelta::seconds(5);
+
+impl Db {
+    /// Reads rows of `region` that may be a few seconds old, from the replicas nearest to
+    /// here where the engine keeps such, else from the region. `op` is given the time at
+    /// which the rows are true, which is returned, too.
+    pub async fn read_stale<T>(
+        &self,
+        region: &RegionCode,
+        now: DateTime<Utc>,
+        op: impl AsyncFn(&Conn, DateTime<Utc>) -> Result<T, DbError>,
+    ) -> Result<(DateTime<Utc>, T), DbError> {
+        if !self.engine.regions {
+            return Ok((now, op(&self.at(region).await?, now).await?));
+        }
+        let silent = self.health.silent(region).is_some();
+        let newest = self.health.of(region).good_at.filter(|_| silent).unwrap_or(now);
+        let (at, deadline) = (newest - REPLICA_LAG, if silent { LOOK } else { self.read_deadline });
+        Ok((at, self.read_past(at, deadline, async |conn| op(conn, at).await).await?))
+    }
+
+    /// Reads rows of a region that is silent, as they were at `at`, from the replicas
+    /// nearest to here. Only where the engine keeps such replicas.
+    pub async fn read_as_of<T>(
+        &self,
+        at: DateTime<Utc>,
+        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        if !self.engine.regions {
+            return Err(DbError::new(DbErrorKind::Unavailable, "as of", "this engine has no replicas of the past"));
+        }
+        self.read_past(at, LOOK, op).await
+    }
+
+    async fn read_past<T>(
+        &self,
+        at: DateTime<Utc>,
+        deadline: Duration,
+        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        let conn = self.here().await?.asking_silent(deadline);
+        conn.spoil(true); // closed, and so rolled back, if this future is dropped
+        // The text is a time of our own making.
+        let begin = format!("BEGIN AS OF SYSTEM TIME '{}'", at.format("%Y-%m-%d %H:%M:%S%.6f"));
+        conn.control("begin", &begin).await?;
+        let value = op(&conn).await?;
+        conn.control("rollback", "ROLLBACK").await?;
+        conn.spoil(false);
+        Ok(value)
+    }
+}

@@ -1,0 +1,77 @@
+//! A feed as it is sent: the envelope of GBFS around the data, a tag over all of it,
+//! 304 for who has it already, and open to scripts of every site.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, ETAG, IF_NONE_MATCH, RETRY_AFTER},
+    },
+    web::Bytes,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::{db::error::DbError, web::error::PageError};
+
+/// A time as GBFS writes it, cut to the second.
+pub(super) fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, T> {
+    last_updated: String,
+    ttl: i64,
+    version: &'static str,
+    data: &'a T,
+}
+
+/// A feed, ready to be sent; clones share the bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Feed {
+    body: Bytes,
+    tag: String,
+    ttl: i64,
+}
+
+impl Feed {
+    /// `data` as it was at `as_of`, to be asked for again after `ttl` seconds.
+    pub(super) fn new(as_of: DateTime<Utc>, ttl: i64, data: &impl Serialize) -> Result<Self, PageError> {
+        let body = serde_json::to_vec(&Envelope { last_updated: time(as_of), ttl, version: "3.0", data })
+            .map_err(|error| PageError::Bug(error.to_string()))?;
+        let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(&body)));
+        Ok(Self { body: body.into(), tag, ttl })
+    }
+
+    /// 200 with the feed, or 304 when the request names this very one.
+    pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        let known = request.headers().get_all(IF_NONE_MATCH).filter_map(|sent| sent.to_str().ok());
+        // A proxy that compresses marks the tag as weak; it is the same feed all the same.
+        let same = |tag: &str| matches!(tag.trim().trim_start_matches("W/"), tag if tag == self.tag || tag == "*");
+        let known = known.flat_map(|sent| sent.split(',')).any(same);
+        let mut response = HttpResponse::build(if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+        response
+            .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
+            .insert_header((CACHE_CONTROL, format!("public, max-age={}", self.ttl)))
+            .insert_header((ETAG, self.tag.as_str()));
+        if known { response.finish() } else { response.content_type("application/json").body(self.body.clone()) }
+    }
+}
+
+/// 404, for machines.
+pub(super) fn not_found(words: &str) -> HttpResponse {
+    HttpResponse::NotFound().insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*")).json(json!({ "error": words }))
+}
+
+/// 503: the city's region does not answer, and never did so that it could be kept.
+pub(super) fn silent(error: &DbError) -> HttpResponse {
+    tracing::warn!(%error, "a feed could not be read");
+    HttpResponse::ServiceUnavailable()
+        .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
+        .insert_header((RETRY_AFTER, "5"))
+        .json(json!({ "error": "The city's region does not answer just now." }))
+}

@@ -1,0 +1,129 @@
+//! `vehicle_status.json`: the vehicles that stand on a city's streets, under their
+//! rotating ids. Built once a ttl, however many ask, and by one of them; the last good
+//! one is kept for the time when the region is silent, and goes on saying from when it is.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex as Brief, PoisonError},
+};
+
+use actix_web::web;
+use chrono::{DateTime, Duration, Utc};
+use serde::Serialize;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::{
+    System,
+    answer::{Feed, time},
+};
+use crate::{
+    app::App,
+    db::feeds::{self, Standing},
+    domain::{catalogue::VehicleType, vehicle::PublicVehicle},
+    web::{error::PageError, paths},
+};
+
+/// Seconds for which the feed holds: a vehicle in it may have been taken that long ago.
+const TTL: i64 = 15;
+/// A region that did not answer is asked again after this time.
+const RETRY: Duration = Duration::seconds(2);
+
+/// The last good feed of each city.
+#[derive(Debug, Default)]
+pub struct Kept(Brief<HashMap<String, Arc<Slot>>>);
+
+/// A city's feed, and until when it holds. Whoever has the lock builds it.
+type Slot = Mutex<Option<(Feed, DateTime<Utc>)>>;
+
+impl Kept {
+    /// One for each city that the catalogue has, or had.
+    fn of(&self, city: &str) -> Arc<Slot> {
+        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(city.to_owned()).or_default())
+    }
+}
+
+#[derive(Serialize)]
+struct Vehicles {
+    vehicles: Vec<Vehicle>,
+}
+
+#[derive(Serialize)]
+struct Vehicle {
+    #[serde(rename = "vehicle_id")]
+    id: Uuid,
+    #[serde(rename = "vehicle_type_id")]
+    kind: String,
+    lat: f64,
+    lon: f64,
+    is_reserved: bool,
+    is_disabled: bool,
+    last_reported: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_range_meters: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rental_uris: Option<Uris>,
+}
+
+#[derive(Serialize)]
+struct Uris {
+    web: String,
+}
+
+/// The feed as it is, or as it last was while the city's region does not answer.
+pub(super) async fn status(app: &App, system: &System<'_>) -> Result<Feed, PageError> {
+    let (slot, now) = (app.feeds.of(&system.city.slug), system.now);
+    let mut kept = slot.lock().await;
+    if let Some((feed, _)) = kept.as_ref().filter(|(_, until)| now < *until) {
+        return Ok(feed.clone());
+    }
+    let feed = match (read(app, system).await, kept.as_mut()) {
+        (Ok(feed), _) => feed,
+        (Err(PageError::Db(error)), Some((feed, until))) if error.unreachable() => {
+            tracing::warn!(%error, city = system.city.slug, "the last feed is sent once more");
+            *until = now + RETRY;
+            return Ok(feed.clone());
+        }
+        (Err(error), _) => return Err(error),
+    };
+    *kept = Some((feed.clone(), now + Duration::seconds(TTL)));
+    Ok(feed)
+}
+
+async fn read(app: &App, system: &System<'_>) -> Result<Feed, PageError> {
+    let (region, city) = (&system.city.region, &system.city.slug);
+    let (as_of, standing) = app
+        .db
+        .read_stale(region, system.now, async |conn, at| feeds::list_standing(conn, region, city, at).await)
+        .await?;
+    let priced = |kind: &VehicleType| (kind.slug.clone(), (kind.max_range_m, system.plan(&kind.slug).is_some()));
+    let kinds: HashMap<_, _> = system.catalogue.vehicle_types.iter().map(priced).collect();
+    let (region, base) = (region.clone(), system.region.base_url.clone());
+    // A large city takes longer than a worker should be busy.
+    let build = web::block(move || {
+        let vehicle = |standing: Standing| {
+            let (max_range_m, priced) = *kinds.get(&standing.kind)?;
+            let is_disabled = standing.in_maintenance || !priced;
+            let page = PublicVehicle { region: region.clone(), public_id: standing.public_id };
+            Some(Vehicle {
+                id: standing.public_id,
+                kind: standing.kind,
+                lat: six_decimals(standing.at.lat()),
+                lon: six_decimals(standing.at.lon()),
+                is_reserved: standing.reserved,
+                is_disabled,
+                last_reported: time(standing.seen_at),
+                current_range_meters: max_range_m.map(|metres| metres * standing.battery / 100),
+                rental_uris: (!is_disabled).then(|| Uris { web: format!("{base}{}", paths::vehicle(&page)) }),
+            })
+        };
+        let vehicles = Vehicles { vehicles: standing.into_iter().filter_map(vehicle).collect() };
+        Feed::new(as_of, TTL, &vehicles)
+    });
+    build.await.map_err(|error| PageError::Bug(error.to_string()))?
+}
+
+/// About 0.1 m; more would say nothing of where a vehicle is.
+fn six_decimals(degrees: f64) -> f64 {
+    (degrees * 1e6).round() / 1e6
+}
