@@ -1,6 +1,10 @@
 //! The catalogue in GLOBAL tables: read whole, in one statement, into the versioned
-//! copy that each instance keeps in memory; written only by `movr migrate` and
-//! administrators, and only where something changed.
+//! copy that each instance keeps in memory; written by `movr migrate`, only where
+//! something changed and nobody has changed it in the browser (`changes`).
+
+pub mod changes;
+
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -12,13 +16,29 @@ use super::{
     verdict::{Verdict, verdict},
 };
 use crate::domain::{
-    catalogue::{Catalogue, CatalogueFile, PromoKind},
+    catalogue::{Catalogue, CatalogueFile, PromoCode, PromoKind, Tariff},
     region::RegionCode,
 };
 
 /// Every statement of this file.
-pub const ALL: &[&Statement] =
-    &[&VERSION, &LOAD, &REGIONS, &POLICIES, &CITIES, &TYPES, &TARIFFS, &PROMOS, &BUMP, &QUOTA];
+pub const ALL: &[&Statement] = &[
+    &VERSION,
+    &LOAD,
+    &REGIONS,
+    &POLICIES,
+    &CITIES,
+    &TYPES,
+    &TARIFFS,
+    &PROMOS,
+    &BUMP,
+    &QUOTA,
+    &changes::EDITS,
+    &changes::SET_TARIFF,
+    &changes::WITHDRAW_TARIFF,
+    &changes::ADD_PROMO,
+    &changes::SET_PROMO,
+    &changes::ADD_CITY,
+];
 
 const VERSION: Statement =
     Statement::read("catalogue.version", Reach::Global, "SELECT version FROM catalogue WHERE id = 1");
@@ -139,6 +159,15 @@ const TARIFFS: Statement = Statement::write(
      RETURNING 1 AS changed",
 );
 
+fn tariff_params(t: &Tariff) -> [&(dyn ToSql + Sync); 6] {
+    [&t.city, &t.vehicle_type, &t.valid_from, &t.unlock_minor, &t.per_minute_minor, &t.out_of_area_fee_minor]
+}
+
+/// Puts a tariff in its place, in the transaction of a statement that has checked who may.
+pub async fn put_tariff(conn: &Conn, tariff: &Tariff) -> Result<(), DbError> {
+    conn.rows(&TARIFFS, &tariff_params(tariff)).await.map(drop)
+}
+
 const PROMOS: Statement = Statement::write(
     "catalogue.put_promo_code",
     Reach::Global,
@@ -164,15 +193,36 @@ const BUMP: Statement = Statement::write(
      RETURNING version",
 );
 
-/// Puts every entry of `file` in its place, inside a transaction, and raises the version
-/// if anything differed. Returns how many entries changed.
-pub async fn put(conn: &Conn, file: &CatalogueFile, now: DateTime<Utc>) -> Result<usize, DbError> {
+/// Puts every entry of `file` in its place, inside a transaction, except those that were
+/// changed in the browser, and raises the version if anything differed.
+pub async fn put(conn: &Conn, file: &CatalogueFile, now: DateTime<Utc>) -> Result<Put, DbError> {
     let send = async |statement: &'static Statement, params: &Params<'_>| Ok(conn.rows(statement, params).await?.len());
-    let changed = entries(&send, file).await?;
+    let edits = changes::list_edits(conn).await?;
+    let file = without(file, &edits);
+    let changed = entries(&send, &file).await?;
     if changed > 0 || version(conn).await? == 0 {
         send(&BUMP, &[&now]).await?;
     }
-    Ok(changed)
+    Ok(Put { changed, promo_codes: file.promo_codes })
+}
+
+/// What a file changed.
+#[derive(Debug)]
+pub struct Put {
+    /// How many entries.
+    pub changed: usize,
+    /// The codes that are as the file says, whose quotas are therefore those of the file.
+    pub promo_codes: Vec<PromoCode>,
+}
+
+/// `file` without the entries that were changed in the browser.
+fn without(file: &CatalogueFile, edits: &HashSet<(String, String)>) -> CatalogueFile {
+    let edited = |kind: &str, key: String| edits.contains(&(kind.to_owned(), key));
+    let mut file = file.clone();
+    file.cities.retain(|city| !edited("city", city.slug.clone()));
+    file.tariffs.retain(|tariff| !edited("tariff", changes::tariff_key(tariff)));
+    file.promo_codes.retain(|promo| !edited("promo_code", promo.code.clone()));
+    file
 }
 
 /// The same as SQL text, for those who want to read it first.
@@ -212,9 +262,7 @@ async fn entries(
         changed += send(&TYPES, &[&t.slug, &n, &t.name, &t.form_factor, &t.propulsion, &t.max_range_m]).await?;
     }
     for t in &file.tariffs {
-        let prices: [&i64; 3] = [&t.unlock_minor, &t.per_minute_minor, &t.out_of_area_fee_minor];
-        let [unlock, minute, fee] = prices;
-        changed += send(&TARIFFS, &[&t.city, &t.vehicle_type, &t.valid_from, unlock, minute, fee]).await?;
+        changed += send(&TARIFFS, &tariff_params(t)).await?;
     }
     for p in &file.promo_codes {
         let (percent, amount, currency) = match p.discount {

@@ -6,12 +6,12 @@ use uuid::Uuid;
 use super::{
     error::DbError,
     statement::{Conn, Reach, Statement},
-    verdict::{Verdict, event_sql, verdict},
+    verdict::{Acting, Verdict, acting_sql, event_sql, verdict},
 };
-use crate::domain::people::UserRef;
+use crate::domain::{people::UserRef, region::RegionCode};
 
 /// Every statement of this file.
-pub const ALL: &[&Statement] = &[&GRANT];
+pub const ALL: &[&Statement] = &[&GRANT, &GRANT_SIGNED, &REVOKE_SIGNED, &LIST];
 
 const GRANT: Statement = Statement::write(
     "users.grant",
@@ -54,4 +54,120 @@ pub async fn grant(
 ) -> Result<Verdict, DbError> {
     let command = Uuid::new_v4();
     verdict(&conn.one(&GRANT, &[&user.region, &epoch, &user.id, &role, &city, &now, &command]).await?)
+}
+
+/// A role: of an operator for a city, or (city empty) of an administrator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// `operator` or `administrator`.
+    pub role: String,
+    /// The city's slug.
+    pub city: String,
+}
+
+/// An administrator's write: when there is nothing to do, the change, and the event's action.
+macro_rules! set_sql {
+    ($done:literal, $change:literal, $action:literal) => {
+        concat!(
+            acting_sql!("role = 'administrator'"),
+            "old AS (SELECT 1 AS ok FROM role_grants WHERE region = $7::TEXT::crdb_internal_region
+                 AND user_id = $10::UUID AND role = $11::TEXT AND city = $12::TEXT),
+             verdict AS (SELECT CASE
+                 WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+                 WHEN NOT EXISTS (SELECT 1 FROM a) THEN 'not_administrator'
+                 WHEN ",
+            $done,
+            " (SELECT 1 FROM old) THEN 'already'
+                 WHEN NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
+                 WHEN NOT EXISTS (SELECT 1 FROM users WHERE region = $7::TEXT::crdb_internal_region AND id = $10::UUID)
+                   THEN 'changed'
+                 ELSE 'ok' END AS code),
+             r AS (",
+            $change,
+            " RETURNING role_grants.user_id),
+             u AS (UPDATE users SET version = version + 1 FROM r
+                 WHERE users.region = $7::TEXT::crdb_internal_region AND users.id = r.user_id
+                 RETURNING users.id, users.version),
+             e AS (",
+            event_sql!(
+                "SELECT $7::TEXT::crdb_internal_region, 'user', u.id, u.version, '",
+                $action,
+                "', $1::TEXT, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $8::INT8, NULL::FLOAT8, NULL::FLOAT8,
+                   jsonb_build_object('role', $11::TEXT, 'city', $12::TEXT) FROM u"
+            ),
+            ") SELECT code AS verdict FROM verdict"
+        )
+    };
+}
+
+const GRANT_SIGNED: Statement = Statement::write(
+    "roles.grant_signed",
+    Reach::Named,
+    set_sql!(
+        "EXISTS",
+        "INSERT INTO role_grants (region, user_id, role, city, granted_at)
+             SELECT $7::TEXT::crdb_internal_region, $10::UUID, $11::TEXT, $12::TEXT, $5::TIMESTAMPTZ
+             FROM verdict WHERE code = 'ok'",
+        "user.role_granted"
+    ),
+);
+
+const REVOKE_SIGNED: Statement = Statement::write(
+    "roles.revoke_signed",
+    Reach::Named,
+    set_sql!(
+        "NOT EXISTS",
+        "DELETE FROM role_grants WHERE role_grants.region = $7::TEXT::crdb_internal_region
+               AND role_grants.user_id = $10::UUID AND role_grants.role = $11::TEXT AND role_grants.city = $12::TEXT
+               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')",
+        "user.role_revoked"
+    ),
+);
+
+/// Gives a role to the person with this id in the region that is written, or takes it.
+pub async fn set(
+    conn: &Conn,
+    acting: &Acting<'_>,
+    person: Uuid,
+    Role { role, city }: &Role,
+    grant: bool,
+) -> Result<Verdict, DbError> {
+    let statement = if grant { &GRANT_SIGNED } else { &REVOKE_SIGNED };
+    verdict(&conn.one(statement, &acting.params(&[&person, role, city])).await?)
+}
+
+/// Who has a role.
+#[derive(Debug, Clone)]
+pub struct Granted {
+    /// The person.
+    pub person: UserRef,
+    /// As chosen.
+    pub username: String,
+    /// What they may.
+    pub role: Role,
+    /// Since when.
+    pub granted_at: DateTime<Utc>,
+}
+
+const LIST: Statement = Statement::read(
+    "roles.list",
+    Reach::Named,
+    "SELECT user_id, role, city, granted_at, (SELECT username FROM users
+        WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = role_grants.user_id) AS username
+     FROM role_grants WHERE role_grants.region = $1::TEXT::crdb_internal_region
+     ORDER BY user_id, role, city LIMIT 500",
+);
+
+/// The roles of people at home in `region`, at most 500.
+pub async fn list(conn: &Conn, region: &RegionCode) -> Result<Vec<Granted>, DbError> {
+    let rows = conn.rows(&LIST, &[region]).await?;
+    let read = |row: &super::row::Row| {
+        Ok(Granted {
+            person: UserRef { region: region.clone(), id: row.get("user_id")? },
+            username: row.get("username")?,
+            role: Role { role: row.get("role")?, city: row.get("city")? },
+            granted_at: row.get("granted_at")?,
+        })
+    };
+    rows.iter().map(read).collect()
 }

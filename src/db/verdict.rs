@@ -11,7 +11,7 @@ use super::{
     error::{DbError, DbErrorKind},
     row::Row,
 };
-use crate::domain::{people::UserRef, refusal::Refusal};
+use crate::domain::{people::UserRef, refusal::Refusal, region::RegionCode};
 
 /// Who writes: a session of a person, the times that bound it, and the home region's epoch.
 #[derive(Debug, Clone)]
@@ -91,7 +91,53 @@ macro_rules! signed_sql {
 }
 pub(super) use signed_sql;
 
-/// The same for a write that also touches the region $8: `there` has a row when that
+/// Who acts for others: a session whose roles count ($1 to $6), the region that is written
+/// ($7) with the epoch held of its gate ($8), and the command's name ($9).
+#[derive(Debug, Clone)]
+pub struct Acting<'a> {
+    /// The session of the person who acts.
+    pub signed: &'a Signed,
+    /// The region that is written: no other gate matters.
+    pub region: &'a RegionCode,
+    /// Its epoch that this instance holds.
+    pub epoch: i64,
+    /// Names the command in its event.
+    pub command: Uuid,
+}
+
+impl Acting<'_> {
+    /// Parameters $1 to $9, then `rest` from $10.
+    #[must_use]
+    pub fn params<'a>(&'a self, rest: &[&'a (dyn ToSql + Sync)]) -> Vec<&'a (dyn ToSql + Sync)> {
+        let mut params = self.signed.params(&[]);
+        params.truncate(6);
+        let own: [&(dyn ToSql + Sync); 3] = [self.region, &self.epoch, &self.command];
+        params.extend(own.into_iter().chain(rest.iter().copied()));
+        params
+    }
+}
+
+/// Begins the text of such a write: `s` has a row when the session is good, `a` when one of
+/// the person's roles is as given, `there` when the region takes writes at that epoch.
+macro_rules! acting_sql {
+    ($role:literal) => {
+        concat!(
+            "WITH ",
+            $crate::db::verdict::session_sql!("$1", "$2", "$3", "$4", "$5", "$6"),
+            ",
+             a AS (SELECT 1 AS ok FROM role_grants
+               WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND ",
+            $role,
+            "),
+             there AS (SELECT 1 AS ok FROM region_gates
+               WHERE region = $7::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $8::INT8),
+             "
+        )
+    };
+}
+pub(super) use acting_sql;
+
+/// As `signed_sql` for a write that also touches the region $8: `there` has a row when that
 /// region is writable at epoch $10.
 macro_rules! signed_there_sql {
     ($($rest:expr),+ $(,)?) => {

@@ -26,7 +26,8 @@ pub enum Currency {
 }
 
 impl Currency {
-    const ALL: [Self; 5] = [Self::Usd, Self::Eur, Self::Gbp, Self::Cad, Self::Chf];
+    /// Every currency that is served.
+    pub const ALL: [Self; 5] = [Self::Usd, Self::Eur, Self::Gbp, Self::Cad, Self::Chf];
 
     /// The ISO 4217 code, which is also what the database stores.
     #[must_use]
@@ -60,6 +61,27 @@ impl Currency {
     }
 }
 
+/// The minor units of an amount as a person types it: `3`, `3.4`, `3,40`; at most 10,000.
+pub fn minor(text: &str) -> Result<i64, String> {
+    let text = text.trim().replace(',', ".");
+    let (whole, cents) = text.split_once('.').unwrap_or((&text, "0"));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let read = || {
+        let good = digits(whole) && digits(cents) && (1..=2).contains(&cents.len());
+        let cents: i64 = cents.parse().ok()?;
+        let cents = if text.rfind('.').is_some_and(|dot| text.len() - dot == 2) { cents * 10 } else { cents };
+        let minor = whole.parse::<i64>().ok()?.checked_mul(100)?.checked_add(cents)?;
+        (good && minor <= 1_000_000).then_some(minor)
+    };
+    read().ok_or_else(|| "Please enter an amount up to 10000.00, such as 1.50.".to_owned())
+}
+
+/// An amount in minor units as a field shows it: `3.40`.
+#[must_use]
+pub fn plain(minor: i64) -> String {
+    format!("{}.{:02}", minor / 100, minor % 100)
+}
+
 impl fmt::Display for Currency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -90,6 +112,17 @@ mod tests {
         assert_eq!(Currency::Eur.format(-5), "-€0.05");
         assert_eq!(Currency::Usd.format(0), "$0.00");
         assert_eq!(Currency::Usd.format(i64::MIN), "-$92233720368547758.08");
+    }
+
+    #[test]
+    fn amounts_are_read_as_they_are_typed() {
+        for (text, amount) in [("3", 300), ("3.4", 340), (" 3,40 ", 340), ("0.05", 5), ("10000", 1_000_000), ("0", 0)] {
+            assert_eq!(minor(text), Ok(amount), "{text}");
+            assert_eq!(minor(&plain(amount)), Ok(amount));
+        }
+        for bad in ["", ".", "-1", "+1", "1.234", "1.", ".5", "1.2.3", "10000.01", "1e3", "9999999999999999999", "$1"] {
+            assert!(minor(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

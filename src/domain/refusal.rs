@@ -63,6 +63,14 @@ pub enum Refusal {
     NotOperator,
     /// Only administrators may.
     NotAdministrator,
+    /// There is another city of this slug.
+    CityTaken,
+    /// There is another promo code of this name.
+    PromoTaken,
+    /// Nobody takes their own administration away.
+    OwnRole,
+    /// The GLOBAL tables cannot be read or written.
+    CatalogueAway,
     /// The region's gate is not as the person last saw it.
     GateChanged {
         /// The region.
@@ -112,6 +120,8 @@ impl Refusal {
             "still_riding" => Self::StillRiding,
             "still_owner" => Self::StillOwner,
             "not_operator" => Self::NotOperator,
+            "city_taken" => Self::CityTaken,
+            "promo_taken" => Self::PromoTaken,
             "not_administrator" => Self::NotAdministrator,
             _ => return None,
         })
@@ -152,6 +162,13 @@ impl Refusal {
             Self::StillOwner => "Remove your vehicles first; they need an owner.",
             Self::NotOperator => "Only operators of this city may do this. Nothing was changed.",
             Self::NotAdministrator => "Only administrators may use this page. Nothing was changed.",
+            Self::CityTaken => "There is a city with this short name already. Please choose another one.",
+            Self::PromoTaken => "There is a promo code of this name already. Please choose another one.",
+            Self::OwnRole => "You cannot take away your own administration. Another administrator can.",
+            Self::CatalogueAway => {
+                "The catalogue cannot be changed just now, because one of the regions that keep it does not answer. \
+                 Nothing was changed; riding goes on. Please try again in a minute."
+            }
             Self::GateChanged { region, writable, epoch } => {
                 let state = if *writable { "open" } else { "closed" };
                 return format!(

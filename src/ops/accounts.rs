@@ -99,7 +99,7 @@ pub async fn register(app: &App, wish: Registration, device: &str) -> Result<Sta
 }
 
 /// Finds a person by username: here first, then everywhere (one crossing).
-async fn find_login(app: &App, username: &str) -> Result<Option<Login>, OpError> {
+pub async fn find_login(app: &App, username: &str) -> Result<Option<Login>, OpError> {
     let key = username_key(username);
     let conn = app.db.here().await?;
     if let Some(login) = users::find_login(&conn, Some(&app.here), &key).await? {

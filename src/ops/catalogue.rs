@@ -1,5 +1,8 @@
 //! Loading a catalogue file: GLOBAL tables first, in one transaction that changes only
-//! what differs, then each region's gate and promo quotas at its own gateway.
+//! what differs, then each region's gate and promo quotas at its own gateway. What people
+//! change in the browser is in `changes`, and stays as they made it.
+
+pub mod changes;
 
 use std::time::Duration;
 
@@ -21,13 +24,13 @@ pub async fn load(db: &Db, file: &CatalogueFile, clock: &Clock) -> Result<usize,
     };
     let now = clock.now();
     // Loading is idempotent, so after a lost COMMIT it is simply done again.
-    let changed = db
+    let put = db
         .txn_within(CATALOGUE, &first.code, async |conn| catalogue::put(conn, file, now).await, async |_| Ok(None))
         .await?;
     let gates_seen = Gates::default();
     for region in &file.regions {
         db.write(&region.code, async |conn| gates::open(conn, &region.code, now).await).await?;
-        for promo in &file.promo_codes {
+        for promo in &put.promo_codes {
             let granted = promo.quota(&region.code);
             gated_in(db, &gates_seen, &region.code, async |epoch| {
                 let put =
@@ -37,5 +40,5 @@ pub async fn load(db: &Db, file: &CatalogueFile, clock: &Clock) -> Result<usize,
             .await?;
         }
     }
-    Ok(changed)
+    Ok(put.changed)
 }

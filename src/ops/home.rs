@@ -4,10 +4,7 @@
 //! statements of a transaction are sent together and each says what it did, so a
 //! refusal that comes after changes rolls them back (`all_or_nothing`).
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
@@ -16,12 +13,12 @@ use uuid::Uuid;
 use super::{
     OpError,
     accounts::{ABSOLUTE, Started},
-    gated, passwords, signed_write,
+    all_or_nothing, gated, passwords, signed_write,
 };
 use crate::{
     app::App,
     db::{
-        error::{DbError, DbErrorKind},
+        error::DbError,
         home::{self, Leaving, PAGE, Page},
         sessions::{self, NewSession},
         statement::Conn,
@@ -145,36 +142,6 @@ fn all_answers<T>(answers: impl IntoIterator<Item = Result<T, DbError>>) -> Resu
         }
     }
     failed.map_or(Ok(good), Err)
-}
-
-/// A transaction that is rolled back unless `op` ends with `Done`; the verdict is returned
-/// either way. `committed` says, after a lost COMMIT, whether it happened.
-async fn all_or_nothing(
-    app: &App,
-    region: &RegionCode,
-    op: impl AsyncFn(&Conn) -> Result<Verdict, DbError>,
-    committed: impl AsyncFn(&Conn) -> Result<bool, DbError>,
-) -> Result<Verdict, DbError> {
-    let objection = Mutex::new(None);
-    let transaction = app.db.txn(
-        region,
-        async |conn| match op(conn).await? {
-            Verdict::Done => Ok(()),
-            verdict => {
-                *objection.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
-                // Only an error rolls back; of this kind it is never tried again.
-                Err(DbError::new(DbErrorKind::Bug, "home", "rolled back by a refusal"))
-            }
-        },
-        async |conn| Ok(committed(conn).await?.then_some(())),
-    );
-    let outcome = transaction.await;
-    match objection.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        // An attempt whose reply was lost may be what ended the session.
-        Some(Verdict::Refused(Refusal::SignedOut)) if committed(&app.db.at(region).await?).await? => Ok(Verdict::Done),
-        Some(verdict) => Ok(verdict),
-        None => outcome.map(|()| Verdict::Done),
-    }
 }
 
 /// Everything about the person, as JSON: each region asked at its own gateway, home last.

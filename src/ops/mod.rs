@@ -2,11 +2,14 @@
 //! a wish. Each runs one statement (or one short transaction) and turns its verdict
 //! into done, refused, or database trouble. No HTTP here, and no SQL.
 
+use std::sync::{Mutex, PoisonError};
+
 use crate::{
     app::App,
     db::{
         Db,
         error::{DbError, DbErrorKind},
+        statement::Conn,
         verdict::{Signed, Verdict},
     },
     domain::{refusal::Refusal, region::RegionCode},
@@ -21,6 +24,7 @@ pub mod gates;
 pub mod home;
 pub mod passwords;
 pub mod rides;
+pub mod roles;
 pub mod sample;
 pub mod vehicles;
 pub mod verify;
@@ -119,4 +123,34 @@ pub async fn signed_write(
         op(&Signed { epoch: *home, ..signed.clone() }, *there).await
     })
     .await
+}
+
+/// A transaction that is rolled back unless `op` ends with `Done`; the verdict is returned
+/// either way. `committed` says, after a lost COMMIT, whether it happened.
+async fn all_or_nothing(
+    app: &App,
+    region: &RegionCode,
+    op: impl AsyncFn(&Conn) -> Result<Verdict, DbError>,
+    committed: impl AsyncFn(&Conn) -> Result<bool, DbError>,
+) -> Result<Verdict, DbError> {
+    let objection = Mutex::new(None);
+    let transaction = app.db.txn(
+        region,
+        async |conn| match op(conn).await? {
+            Verdict::Done => Ok(()),
+            verdict => {
+                *objection.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
+                // Only an error rolls back; of this kind it is never tried again.
+                Err(DbError::new(DbErrorKind::Bug, "transaction", "rolled back by a refusal"))
+            }
+        },
+        async |conn| Ok(committed(conn).await?.then_some(())),
+    );
+    let outcome = transaction.await;
+    match objection.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        // An attempt whose reply was lost may be what ended the session.
+        Some(Verdict::Refused(Refusal::SignedOut)) if committed(&app.db.at(region).await?).await? => Ok(Verdict::Done),
+        Some(verdict) => Ok(verdict),
+        None => outcome.map(|()| Verdict::Done),
+    }
 }

@@ -20,10 +20,14 @@ use crate::{
 };
 
 /// Pages of operators and administrators, in the order of the navigation, with the
-/// beginning of the role that may use them.
+/// beginning of the role that may use them (empty: any role).
 #[rustfmt::skip]
 const FLEET: &[(&str, &str, &str)] = &[
     ("/fleet", "Vehicles", "operator:"),
+    ("/fleet/tariffs", "Tariffs", ""),
+    ("/admin/promo-codes", "Promo codes", "administrator:"),
+    ("/admin/cities", "Cities", "administrator:"),
+    ("/admin/roles", "Roles", "administrator:"),
     ("/admin/regions", "Regions", "administrator:"),
 ];
 

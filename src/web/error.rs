@@ -85,7 +85,7 @@ impl PageError {
     fn told(&self) -> Told {
         let (status, heading, message, retry_after) = match self {
             Self::SignIn(_) => (StatusCode::SEE_OTHER, "Sign in", String::new(), None),
-            Self::Refused(refusal @ Refusal::RegionReadOnly { .. }) => {
+            Self::Refused(refusal @ (Refusal::RegionReadOnly { .. } | Refusal::CatalogueAway)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "Not just now", refusal.message(), Some(60))
             }
             Self::Refused(refusal @ Refusal::NotAdministrator) => {

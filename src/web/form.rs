@@ -5,6 +5,8 @@
 use std::{borrow::Cow, future::Future, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Bytes};
+use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono_tz::Tz;
 use percent_encoding::percent_decode_str;
 use serde::de::{DeserializeOwned, value::MapDeserializer};
 
@@ -94,6 +96,22 @@ pub fn point(lat: &str, lon: &str) -> Result<Option<Point>, String> {
     }
 }
 
+/// What a field of type `datetime-local` shows and sends.
+pub const MOMENT: &str = "%Y-%m-%dT%H:%M";
+
+/// The moment that a field of type `datetime-local` names in a zone; browsers may send
+/// seconds. None when it is empty.
+pub fn moment(text: &str, zone: Tz) -> Result<Option<DateTime<Utc>>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let read = NaiveDateTime::parse_from_str(text, MOMENT).or_else(|_| text.parse());
+    let at = read.map_err(|_bad| "Please enter date and time, as in 2026-11-21T15:00.".to_owned())?;
+    // An hour that clocks repeat means the first time.
+    let at = at.and_local_timezone(zone).earliest();
+    at.map(|at| Some(at.to_utc())).ok_or_else(|| "The clocks skip this time; please choose another one.".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
@@ -122,5 +140,14 @@ mod tests {
         for (lat, lon) in [("91", "0"), ("0", "181"), ("NaN", "0"), ("x", "0"), ("1", "")] {
             assert!(point(lat, lon).is_err(), "{lat},{lon}");
         }
+    }
+    #[test]
+    fn moments_are_those_of_the_zone() {
+        let paris = Tz::Europe__Paris;
+        let at = |text| moment(text, paris).map(|at| at.map(|at| at.to_rfc3339()));
+        assert_eq!(at(""), Ok(None));
+        assert_eq!(at("2026-07-01T10:00"), Ok(Some("2026-07-01T08:00:00+00:00".to_owned())));
+        assert_eq!(at("2026-10-25T02:30:00"), Ok(Some("2026-10-25T00:30:00+00:00".to_owned())), "the first of two");
+        assert!(at("2026-03-29T02:30").is_err() && at("tomorrow").is_err());
     }
 }

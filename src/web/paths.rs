@@ -76,6 +76,18 @@ pub fn region_state(region: &RegionCode) -> String {
     format!("/admin/regions/{region}")
 }
 
+/// The tariffs of a city.
+#[must_use]
+pub fn tariffs(city: &str) -> String {
+    format!("/fleet/tariffs?city={city}")
+}
+
+/// Where a change of a promo code is posted to.
+#[must_use]
+pub fn promo_code(code: &str) -> String {
+    format!("/admin/promo-codes/{code}")
+}
+
 /// Signing in, and coming back afterwards.
 #[must_use]
 pub fn login(next: &str) -> String {

@@ -58,12 +58,12 @@ async fn scene() -> Scene {
     let ride = rides::start(&ann, "new-york").await;
     let card = ann.get("/vehicles?city=new-york").await.card(2);
     let vehicle = card.iter().find(|(name, _)| name == "vehicle").unwrap().1.clone();
-    let cases = cases(&ride, &remove, &vehicle, &card);
+    let cases = cases(&ann.name, &ride, &remove, &vehicle, &card);
     Scene { world, instance, ann, cases }
 }
 
 #[rustfmt::skip]
-fn cases(ride: &str, remove: &str, vehicle: &str, card: &[(String, String)]) -> Vec<Case> {
+fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, card: &[(String, String)]) -> Vec<Case> {
     let case = |method, pattern, path: &str, fields: &[(&str, &str)]| {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Case { method, pattern, path: path.to_owned(), fields }
@@ -128,6 +128,24 @@ fn cases(ride: &str, remove: &str, vehicle: &str, card: &[(String, String)]) -> 
         post("/fleet/vehicles/{region}/{id}/move", &format!("{fleet}/move"), &[seen, command, ("city", "boston")]),
         post("/fleet/rides/{region}/{id}/end", &format!("/fleet{ride}/end"), &[("vehicle", &id), ("place", "Corner"),
             ("lat", "40.72"), ("lon", "-74.0")]),
+        get("/fleet/tariffs", "/fleet/tariffs"),
+        post("/fleet/tariffs", "/fleet/tariffs", &[("city", "boston"), ("type", "bike"), ("seen", "[]"), ("from", ""),
+            ("unlock", "1"), ("minute", "1"), ("fee", "1")]),
+        post("/fleet/tariffs/withdraw", "/fleet/tariffs/withdraw", &[("city", "boston"), ("type", "bike"), ("from", "0"),
+            ("unlock", "1"), ("minute", "1"), ("fee", "1")]),
+        get("/admin/promo-codes", "/admin/promo-codes"),
+        post("/admin/promo-codes", "/admin/promo-codes", &[("code", "WALK"), ("kind", "percent"), ("value", "5"),
+            ("from", "2024-01-01T00:00"), ("until", "2999-01-01T00:00"), ("per_rider", "1"), ("quota-us-east1", "2")]),
+        post("/admin/promo-codes/{code}", "/admin/promo-codes/WELCOME", &[("seen", "[0,1,{}]"), ("until", ""),
+            ("per_rider", "1"), ("end", "now")]),
+        get("/admin/cities", "/admin/cities"),
+        post("/admin/cities", "/admin/cities", &[("name", "Walkville"), ("region", "us-east1"), ("lat", "41"),
+            ("lon", "-75"), ("zone", "America/New_York"), ("currency", "USD"), ("radius", "3"), ("unlock-bike", "1"),
+            ("minute-bike", "1"), ("fee-bike", "1"), ("unlock-scooter", "1"), ("minute-scooter", "1"),
+            ("fee-scooter", "1"), ("unlock-skateboard", "1"), ("minute-skateboard", "1"), ("fee-skateboard", "1")]),
+        get("/admin/roles", "/admin/roles"),
+        post("/admin/roles", "/admin/roles", &[("username", name), ("city", "boston")]),
+        post("/admin/roles/revoke", "/admin/roles/revoke", &[("region", "us-east1"), ("id", &id), ("city", "boston")]),
         get("/admin/regions", "/admin/regions"),
         post("/admin/regions/{region}", "/admin/regions/europe-west1", &[("state", "read-only"), ("epoch", "1"),
             ("reason", "test"), ("until", "")]),
@@ -157,7 +175,7 @@ impl Scene {
 
 #[test]
 fn every_route_has_a_case() {
-    let cases = cases("/rides/us-east1/x", "/my/vehicles/us-east1/x/remove", "x", &[]);
+    let cases = cases("x", "/rides/us-east1/x", "/my/vehicles/us-east1/x/remove", "x", &[]);
     let tried: BTreeSet<_> = cases.iter().map(|case| (case.method.to_string(), case.pattern)).collect();
     let table: BTreeSet<_> = ROUTES.iter().map(|route| (route.method.to_string(), route.path)).collect();
     assert_eq!(tried, table);

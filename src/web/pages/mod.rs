@@ -3,6 +3,7 @@
 
 pub mod abroad;
 pub mod account;
+pub mod cities;
 pub mod city;
 pub mod fleet;
 pub mod fleet_vehicle;
@@ -13,17 +14,44 @@ pub mod move_home;
 pub mod moved;
 pub mod owner_vehicles;
 pub mod profile;
+pub mod promo_codes;
 pub mod region_states;
 pub mod riders;
 pub mod rides;
+pub mod roles;
 pub mod status;
+pub mod tariffs;
 pub mod vehicle;
 pub mod vehicles;
 
 use uuid::Uuid;
 
-use super::{error::PageError, visit::Visit};
-use crate::domain::region::RegionCode;
+use super::{error::PageError, views::FieldView, visit::Visit};
+use crate::{
+    db::sessions::Visitor,
+    domain::{refusal::Refusal, region::RegionCode},
+};
+
+/// How soon a change of the catalogue holds, said when one was made.
+pub const EVERYWHERE: &str = "It takes effect everywhere, and may take up to a minute.";
+
+/// The visitor, asked of their home in one wait, if they are an administrator.
+pub async fn administrator(visit: &mut Visit) -> Result<Visitor, PageError> {
+    let home = visit.signed()?.user.region;
+    let (visitor, ()) = visit.read_signed(&home, async |_| Ok(())).await?;
+    if visitor.administers() { Ok(visitor) } else { Err(PageError::Refused(Refusal::NotAdministrator)) }
+}
+
+/// A field as it was typed, with what is wrong in it.
+pub fn typed<T>(value: &str, read: &Result<T, String>) -> FieldView {
+    FieldView { value: value.to_owned(), error: read.as_ref().err().cloned() }
+}
+
+/// A whole number from `least` on that was typed.
+pub fn number(text: &str, least: i64) -> Result<i64, String> {
+    let read = text.trim().parse().ok().filter(|number| (least..=1_000_000_000).contains(number));
+    read.ok_or_else(|| format!("Please enter a whole number of at least {least}."))
+}
 
 /// The region and id in a path: a region of the catalogue and a UUID, or not found.
 pub fn row_of_path(visit: &Visit, path: &(String, String)) -> Result<(RegionCode, Uuid), PageError> {

@@ -3,10 +3,12 @@
 //! either. The form carries the epoch that it showed; the page never waits for a fence.
 
 use actix_web::{HttpResponse, web::Path};
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono_tz::Tz;
 use futures_util::future::join_all;
 use serde::Deserialize;
 
+use super::administrator;
 use crate::{
     db::gates::{Change, Gate},
     domain::{catalogue::Region, refusal::Refusal, region::RegionCode},
@@ -14,7 +16,7 @@ use crate::{
     web::{
         chrome::chrome,
         error::PageError,
-        form::Form,
+        form::{self, Form},
         paths,
         views::{FieldView, GateView, RegionStateView, RegionStatesPage, Section, TimeView},
         visit::Visit,
@@ -22,8 +24,6 @@ use crate::{
 };
 
 const PATH: &str = "/admin/regions";
-/// What a field of type `datetime-local` shows and sends.
-const FIELD: &str = "%Y-%m-%dT%H:%M";
 
 /// `GET /admin/regions`.
 pub async fn list(mut visit: Visit) -> Result<HttpResponse, PageError> {
@@ -33,13 +33,9 @@ pub async fn list(mut visit: Visit) -> Result<HttpResponse, PageError> {
 
 /// The page, with what was typed for one region and is wrong.
 async fn page(visit: &mut Visit, wrong: Option<(RegionCode, [FieldView; 2])>) -> Result<RegionStatesPage, PageError> {
-    let home = visit.signed()?.user.region;
-    let (app, catalogue) = (visit.app.clone(), visit.catalogue.clone());
     // First who asks: nobody else makes us ask all regions.
-    let (visitor, ()) = visit.read_signed(&home, async |_| Ok(())).await?;
-    if !visitor.administers() {
-        return Err(PageError::Refused(Refusal::NotAdministrator));
-    }
+    let visitor = administrator(visit).await?;
+    let (app, catalogue) = (visit.app.clone(), visit.catalogue.clone());
     let asked = catalogue.regions.iter().map(async |region| {
         visit.names(&region.code);
         ops::gates::find(&app.db, &region.code).await
@@ -75,7 +71,7 @@ fn view(region: &Region, gate: Option<Gate>, fenced_at: Option<DateTime<Utc>>, f
         fenced_at: fenced_at.map(time).unwrap_or_default(),
         fenced,
         opens: gate.until.map(time),
-        until: value(gate.until.map(|until| until.format(FIELD).to_string())),
+        until: value(gate.until.map(|until| until.format(form::MOMENT).to_string())),
         reason: value(gate.reason),
     });
     RegionStateView { code: region.code.to_string(), name: region.name.clone(), gate }
@@ -140,15 +136,10 @@ fn reason(text: &str) -> Result<Option<String>, String> {
     Some(text).filter(|text| !text.trim().is_empty()).map(ops::gates::reason).transpose()
 }
 
-/// No text is no expected end; browsers may send seconds.
+/// No text is no expected end.
 fn until(text: &str, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, String> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let read = NaiveDateTime::parse_from_str(text, FIELD).or_else(|_| text.parse()).ok();
-    match read.map(|at| at.and_utc()) {
-        Some(at) if at > now => Ok(Some(at)),
-        Some(_) => Err("This time has passed.".to_owned()),
-        None => Err("Please enter date and time, as in 2026-11-21T15:00.".to_owned()),
+    match form::moment(text, Tz::UTC)? {
+        Some(at) if at <= now => Err("This time has passed.".to_owned()),
+        until => Ok(until),
     }
 }

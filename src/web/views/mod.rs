@@ -4,6 +4,7 @@
 //! Surprise: `MapData` is the one place that writes JSON into HTML, and escapes `<` itself.
 
 mod account;
+mod catalogue;
 mod fleet;
 mod map;
 mod owner_vehicles;
@@ -12,6 +13,7 @@ mod rides;
 mod status;
 
 pub use account::*;
+pub use catalogue::*;
 pub use fleet::*;
 pub use map::*;
 pub use owner_vehicles::*;

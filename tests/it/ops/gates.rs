@@ -42,6 +42,16 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     for city in [NEW_YORK, "boston"] {
         movr::ops::accounts::grant(&app.db, &cat.name, "operator", city).await.unwrap();
     }
+    // What an administrator can take back: a role, a tariff that has not begun.
+    let db = &app.db;
+    movr::ops::accounts::grant(db, &cat.name, "administrator", "").await.unwrap();
+    movr::ops::accounts::grant(db, &bob.name, "operator", "boston").await.unwrap();
+    let planned = "INSERT INTO tariffs VALUES ('boston', 'bike', '2999-01-01T00:00:00Z', 1, 1, 1)";
+    arena.sql.batch_execute(planned).await.unwrap();
+    let page = cat.get("/fleet/tariffs?city=paris").await;
+    let (seen, bob_id) = (page.field("seen"), arena.riders[1].signed.user.id.to_string());
+    let promo_seen = cat.get("/admin/promo-codes").await.attributes("[aria-labelledby=WELCOME] [name=seen]", "value");
+
     gate(&arena.sql, "us-east1", "read_only").await;
     let before = arena.world.rows().await;
     let [id, ride_id, session] =
@@ -53,7 +63,23 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let password = ("password", PASSWORD);
     let new = ("password", "another walk to the tram");
     let person = [("first_name", "Pat"), ("last_name", "Roe"), ("email", "roe@example.com")];
-    let cases: [Case<'_>; 17] = [
+    let promo = [
+        ("code", "GATE"),
+        ("kind", "percent"),
+        ("value", "5"),
+        ("from", "2024-01-01T00:00"),
+        ("until", "2999-01-01T00:00"),
+        ("per_rider", "1"),
+        ("quota-us-west1", "2"),
+    ];
+    let city = [("name", "Gateville"), ("region", "us-west1"), ("lat", "41"), ("lon", "-75")];
+    let more = [("zone", "America/New_York"), ("currency", "USD"), ("radius", "3")];
+    let tariffs =
+        ["bike", "scooter", "skateboard"].map(|kind| ["unlock", "minute", "fee"].map(|w| format!("{w}-{kind}")));
+    let city = city.iter().chain(&more).map(|(name, value)| ((*name).to_owned(), *value));
+    let city: Vec<_> = city.chain(tariffs.concat().into_iter().map(|name| (name, "1"))).collect();
+    let prices = [("type", "bike"), ("unlock", "1"), ("minute", "1"), ("fee", "1")];
+    let cases: [Case<'_>; 24] = [
         ("/vehicles/{region}/{public_id}/reserve", &cat, &reserve, reserve_fields),
         ("/reservation/cancel", &bob, "/reservation/cancel", bikes[1].cancel()),
         (
@@ -76,6 +102,40 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
         ("/profile/home", &bob, "/profile/home", vec![("city", "paris"), password]),
         ("/profile/delete", &bob, "/profile/delete", vec![("current", PASSWORD)]),
         ("/my/vehicles", &cat, "/my/vehicles", add(&id)),
+        (
+            "/fleet/tariffs",
+            &cat,
+            "/fleet/tariffs",
+            [&prices[..], &[("city", "paris"), ("seen", &seen), ("from", "")]].concat(),
+        ),
+        (
+            "/fleet/tariffs/withdraw",
+            &cat,
+            "/fleet/tariffs/withdraw",
+            vec![
+                ("city", "boston"),
+                ("type", "bike"),
+                ("from", "32472144000"),
+                ("unlock", "1"),
+                ("minute", "1"),
+                ("fee", "1"),
+            ],
+        ),
+        ("/admin/promo-codes", &cat, "/admin/promo-codes", promo.to_vec()),
+        (
+            "/admin/promo-codes/{code}",
+            &cat,
+            "/admin/promo-codes/WELCOME",
+            vec![("seen", &promo_seen[0]), ("until", ""), ("per_rider", ""), ("end", "now")],
+        ),
+        ("/admin/cities", &cat, "/admin/cities", city.iter().map(|(name, value)| (&**name, *value)).collect()),
+        ("/admin/roles", &cat, "/admin/roles", vec![("username", &ann.name), ("city", "boston")]),
+        (
+            "/admin/roles/revoke",
+            &cat,
+            "/admin/roles/revoke",
+            vec![("region", "us-east1"), ("id", &bob_id), ("city", "boston")],
+        ),
     ];
     let mut seen: BTreeSet<&str> = cases.iter().map(|case| case.0).collect();
     for (pattern, browser, path, fields) in &cases {

@@ -4,5 +4,5 @@ mod fence;
 mod gates;
 mod home;
 mod nearest;
-mod races;
+pub mod races;
 mod verify;

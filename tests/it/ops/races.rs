@@ -20,10 +20,10 @@ use crate::support::{
 };
 
 const ROUNDS: usize = 50;
-pub(super) const NEW_YORK: &str = "new-york";
+pub const NEW_YORK: &str = "new-york";
 
 /// Two instances, people, vehicles in New York (and as many in Paris).
-pub(super) struct Arena {
+pub struct Arena {
     pub world: World,
     pub instances: [Instance; 2],
     pub riders: Vec<Rider>,

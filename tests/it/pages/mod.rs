@@ -2,11 +2,15 @@
 
 mod abroad;
 mod account;
+mod cities;
 mod errors;
 mod fleet;
 mod owner_vehicles;
 mod profile;
+mod promo_codes;
 mod region_states;
 pub mod rides;
+mod roles;
+mod tariffs;
 mod vehicle;
 mod vehicles;

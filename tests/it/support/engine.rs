@@ -161,6 +161,8 @@ async fn borrowed(url: &str) -> Database {
         "region_gates",
         "promo_codes",
         "tariffs",
+        "cities",
+        "catalogue_edits",
         "catalogue",
     ] {
         client.batch_execute(&format!("DELETE FROM {table} WHERE true")).await.unwrap();

@@ -1,0 +1,28 @@
+//! Roles given and taken in the browser. They lie with the person, so the write names the
+//! person's home and the administrator's, and holds for the person's very next write.
+//! The surprise: nobody takes their own administration away, so the last one stays.
+
+use uuid::Uuid;
+
+use super::{Done, OpError, gated_in};
+use crate::{
+    app::App,
+    db::{
+        roles::{self, Role},
+        verdict::{Acting, Signed},
+    },
+    domain::{people::UserRef, refusal::Refusal},
+};
+
+/// Gives a role to a person, or (`grant` false) takes it.
+pub async fn set(app: &App, by: &Signed, person: &UserRef, role: &Role, grant: bool) -> Result<Done, OpError> {
+    if !grant && role.city.is_empty() && person.id == by.user.id {
+        return Err(Refusal::OwnRole.into());
+    }
+    let command = Uuid::new_v4();
+    gated_in(&app.db, &app.gates, &person.region, async |epoch| {
+        let acting = Acting { signed: by, region: &person.region, epoch, command };
+        app.db.write(&person.region, async |conn| roles::set(conn, &acting, person.id, role, grant).await).await
+    })
+    .await
+}

@@ -1,0 +1,330 @@
+//! `/admin/promo-codes`: the codes with what is used of them in each region, adding one,
+//! and changing its end and limits. A code's total is the sum of what the regions have,
+//! so every region must answer when one is added or given more. All times are in UTC.
+
+use std::collections::{BTreeMap, HashMap};
+
+use actix_web::{HttpResponse, web::Path};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono_tz::Tz;
+use futures_util::future::join_all;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{EVERYWHERE, administrator, number, typed};
+use crate::{
+    db::{catalogue::changes::PromoTerms, verify},
+    domain::{
+        catalogue::{PromoCode, PromoKind},
+        money::{self, Currency},
+        refusal::Refusal,
+        region::RegionCode,
+    },
+    ops::{self, OpError},
+    web::{
+        chrome::{chrome, time},
+        error::PageError,
+        form::{self, Form},
+        paths,
+        views::{AddPromoView, FieldView, OptionView, PromoCodeView, PromoCodesPage, QuotaView, Section, TimeView},
+        visit::Visit,
+    },
+};
+
+const PATH: &str = "/admin/promo-codes";
+
+/// `GET /admin/promo-codes`.
+pub async fn list(mut visit: Visit) -> Result<HttpResponse, PageError> {
+    let page = page(&mut visit, None, None).await?;
+    visit.ok(&page)
+}
+
+/// The page, with the form that adds a code, or the fields of one code, as they were typed.
+async fn page(
+    visit: &mut Visit,
+    add: Option<AddPromoView>,
+    wrong: Option<(&str, [FieldView; 2], Vec<FieldView>)>,
+) -> Result<PromoCodesPage, PageError> {
+    let visitor = administrator(visit).await?;
+    let (app, catalogue) = (visit.app.clone(), visit.catalogue.clone());
+    let asked = catalogue.regions.iter().map(async |region| {
+        visit.names(&region.code);
+        verify::list_quotas(&app.db.at(&region.code).await?, &region.code, String::new()).await
+    });
+    let (mut used, mut notes) = (HashMap::new(), Vec::new());
+    for (answer, region) in join_all(asked).await.into_iter().zip(&catalogue.regions) {
+        match answer {
+            Ok(quotas) => {
+                used.extend(quotas.into_iter().map(|(code, used)| ((region.code.clone(), code), used)));
+            }
+            Err(error) => {
+                tracing::warn!(%error, region = %region.code, "quotas were not read");
+                notes.push(format!("The region {} does not answer; what is used there is not known.", region.code));
+            }
+        }
+    }
+    let mut codes: Vec<&PromoCode> = catalogue.promo_codes.iter().collect();
+    codes.sort_by_key(|promo| (promo.valid_until <= visit.now, std::cmp::Reverse(promo.valid_from), &promo.code));
+    let mut views: Vec<PromoCodeView> = codes.iter().map(|promo| view(visit, promo, &used)).collect();
+    if let Some((code, [until, per_rider], quotas)) = wrong
+        && let Some(view) = views.iter_mut().find(|view| view.code == code)
+    {
+        (view.until, view.per_rider) = (until, per_rider);
+        view.quotas.iter_mut().zip(quotas).for_each(|(quota, field)| quota.field = field);
+    }
+    let form = add.unwrap_or_else(|| empty_form(visit));
+    Ok(PromoCodesPage {
+        codes: views,
+        notes,
+        form,
+        chrome: chrome(visit, Some(&visitor), "Promo codes", Section::Fleet, visit.city()),
+    })
+}
+
+fn view(visit: &Visit, promo: &PromoCode, used: &HashMap<(RegionCode, String), i64>) -> PromoCodeView {
+    let ended = promo.valid_until <= visit.now;
+    let cities: Vec<&str> =
+        promo.cities.iter().map(|slug| visit.catalogue.city(slug).map_or(slug.as_str(), |city| &city.name)).collect();
+    let quota = |region: &crate::domain::catalogue::Region| {
+        let (granted, key) = (promo.quota(&region.code), (region.code.clone(), promo.code.clone()));
+        QuotaView {
+            used: used.get(&key).map_or("not known".to_owned(), |used| format!("{used} of {granted} used")),
+            field: FieldView { value: granted.to_string(), error: None },
+            ..empty_quota(region)
+        }
+    };
+    PromoCodeView {
+        code: promo.code.clone(),
+        action: paths::promo_code(&promo.code),
+        discount: match promo.discount {
+            PromoKind::Percent { percent } => format!("{percent} % off"),
+            PromoKind::Amount { amount_minor, currency } => format!("{} off", currency.format(amount_minor)),
+        },
+        cities: if cities.is_empty() { "all cities".to_owned() } else { cities.join(", ") },
+        word: match (ended, promo.valid_from > visit.now) {
+            (true, _) => ("Ended", ""),
+            (_, true) => ("To come", "maintenance"),
+            _ => ("Valid", "available"),
+        },
+        from: moment(promo.valid_from),
+        ends: moment(promo.valid_until),
+        ended,
+        seen: json!([promo.valid_until.timestamp_micros(), promo.per_rider_limit, promo.quotas]).to_string(),
+        total: promo.total_limit,
+        until: FieldView { value: promo.valid_until.format(form::MOMENT).to_string(), error: None },
+        per_rider: FieldView { value: promo.per_rider_limit.to_string(), error: None },
+        quotas: visit.catalogue.regions.iter().map(quota).collect(),
+    }
+}
+
+fn moment(at: DateTime<Utc>) -> TimeView {
+    TimeView { text: at.format("%-d %b %Y, %H:%M UTC").to_string(), ..time(at, Tz::UTC) }
+}
+
+fn empty_quota(region: &crate::domain::catalogue::Region) -> QuotaView {
+    QuotaView { region: region.code.to_string(), name: region.name.clone(), ..QuotaView::default() }
+}
+
+fn kinds(chosen: &str) -> Vec<OptionView> {
+    let percent = ("percent", "percent".to_owned());
+    let amounts = Currency::ALL.into_iter().map(|currency| (currency.as_str(), format!("{currency} off a ride")));
+    let option =
+        |(value, text): (&str, String)| OptionView { selected: value == chosen, value: value.to_owned(), text };
+    std::iter::once(percent).chain(amounts).map(option).collect()
+}
+
+fn empty_form(visit: &Visit) -> AddPromoView {
+    let field = |value: &str| FieldView { value: value.to_owned(), error: None };
+    let hour = visit.now.duration_trunc(TimeDelta::hours(1)).unwrap_or(visit.now);
+    AddPromoView {
+        kinds: kinds("percent"),
+        from: field(&hour.format(form::MOMENT).to_string()),
+        until: field(&(hour + TimeDelta::days(30)).format(form::MOMENT).to_string()),
+        per_rider: field("1"),
+        quotas: visit.catalogue.regions.iter().map(empty_quota).collect(),
+        ..AddPromoView::default()
+    }
+}
+
+/// A new code, as typed; the regions' parts are fields named `quota-REGION`.
+#[derive(Debug, Deserialize)]
+pub struct Add {
+    code: String,
+    kind: String,
+    value: String,
+    #[serde(default)]
+    cities: String,
+    from: String,
+    until: String,
+    per_rider: String,
+    #[serde(flatten)]
+    quotas: HashMap<String, String>,
+}
+
+/// The parts that were typed, for each region of the catalogue in its order.
+fn quotas(visit: &Visit, typed: &HashMap<String, String>) -> Vec<(RegionCode, String, Result<i64, String>)> {
+    let read = |region: &crate::domain::catalogue::Region| {
+        let text = typed.get(&format!("quota-{}", region.code)).cloned().unwrap_or_default();
+        let part = if text.trim().is_empty() { Ok(0) } else { number(&text, 0) };
+        (region.code.clone(), text, part)
+    };
+    visit.catalogue.regions.iter().map(read).collect()
+}
+
+fn sum(quotas: &[(RegionCode, String, Result<i64, String>)]) -> Option<(i64, BTreeMap<RegionCode, i64>)> {
+    let parts: Option<BTreeMap<_, _>> =
+        quotas.iter().map(|(region, _, part)| Some((region.clone(), *part.as_ref().ok()?))).collect();
+    let parts = parts?;
+    Some((parts.values().sum(), parts))
+}
+
+fn code(text: &str) -> Result<String, String> {
+    let code = text.trim().to_uppercase();
+    let good = (3..=32).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    if good { Ok(code) } else { Err("3 to 32 letters and digits, please.".to_owned()) }
+}
+
+fn discount(kind: &str, value: &str) -> Result<PromoKind, String> {
+    let Ok(currency) = kind.parse() else {
+        let percent = number(value, 1).ok().filter(|percent| *percent <= 100);
+        let percent = percent.ok_or("Please enter a percentage from 1 to 100.")?;
+        return Ok(PromoKind::Percent { percent });
+    };
+    let amount_minor = money::minor(value)?;
+    if amount_minor == 0 {
+        Err("Nothing off is no discount.".to_owned())
+    } else {
+        Ok(PromoKind::Amount { amount_minor, currency })
+    }
+}
+
+/// `POST /admin/promo-codes`.
+pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse, PageError> {
+    let slugs: Vec<String> =
+        form.cities.split([',', ' ']).filter(|slug| !slug.is_empty()).map(str::to_lowercase).collect();
+    let unknown = slugs.iter().find(|slug| visit.catalogue.city(slug).is_none());
+    let cities = unknown.map_or(Ok(()), |slug| Err(format!("There is no city {slug}.")));
+    let required = |text: &str| form::moment(text, Tz::UTC)?.ok_or_else(|| "Please enter date and time.".to_owned());
+    let (mut code, discount) = (code(&form.code), discount(&form.kind, &form.value));
+    let (from, until) = (required(&form.from), required(&form.until));
+    let until = until.and_then(|until| {
+        let good = until > visit.now && from.as_ref().is_ok_and(|from| until > *from);
+        if good { Ok(until) } else { Err("It must end after it begins, and after now.".to_owned()) }
+    });
+    let (mut quotas, mut per_rider) = (quotas(&visit, &form.quotas), number(&form.per_rider, 1));
+    let total = sum(&quotas);
+    if let (Ok(limit), Some((total, _)), Some((.., first))) = (&per_rider, &total, quotas.first_mut()) {
+        if *total == 0 {
+            *first = Err("All regions together need at least one ride.".to_owned());
+        } else if limit > total {
+            per_rider = Err("One rider cannot take more rides than all together.".to_owned());
+        }
+    }
+    if let (Ok(name), Ok(discount), Ok(()), Ok(from), Ok(until), Ok(limit), Some((total, parts))) =
+        (&code, &discount, &cities, &from, &until, &per_rider, total.filter(|(total, _)| *total > 0))
+    {
+        let promo = PromoCode {
+            code: name.clone(),
+            discount: *discount,
+            cities: slugs,
+            valid_from: *from,
+            valid_until: *until,
+            per_rider_limit: *limit,
+            total_limit: total,
+            quotas: parts,
+        };
+        name_all(&visit);
+        match ops::catalogue::changes::add_promo_code(&visit.app, &visit.signed()?, &promo).await {
+            Ok(_) => return Ok(visit.done(PATH, &format!("{name} is added. {EVERYWHERE}"))),
+            Err(OpError::Refused(refusal @ Refusal::PromoTaken)) => code = Err(refusal.message()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let parts = visit.catalogue.regions.iter().zip(&quotas);
+    let form = AddPromoView {
+        code: typed(&form.code, &code),
+        kinds: kinds(&form.kind),
+        value: typed(&form.value, &discount),
+        cities: typed(&form.cities, &cities),
+        from: typed(&form.from, &from),
+        until: typed(&form.until, &until),
+        per_rider: typed(&form.per_rider, &per_rider),
+        quotas: parts
+            .map(|(region, (_, text, part))| QuotaView { field: typed(text, part), ..empty_quota(region) })
+            .collect(),
+        open: true,
+    };
+    let page = page(&mut visit, Some(form), None).await?;
+    visit.wrong(&page)
+}
+
+/// A code has a quota in every region.
+fn name_all(visit: &Visit) {
+    visit.catalogue.regions.iter().for_each(|region| visit.names(&region.code));
+}
+
+/// Other terms of a code, and those that the page showed.
+#[derive(Debug, Deserialize)]
+pub struct Change {
+    seen: String,
+    until: String,
+    per_rider: String,
+    #[serde(default)]
+    end: String,
+    #[serde(flatten)]
+    quotas: HashMap<String, String>,
+}
+
+/// `POST /admin/promo-codes/{code}`.
+pub async fn change(mut visit: Visit, path: Path<String>, Form(form): Form<Change>) -> Result<HttpResponse, PageError> {
+    let promo = visit.catalogue.promo_code(&path).ok_or(PageError::NotFound)?.clone();
+    let bad = || PageError::BadRequest("A field is not as it was.");
+    let (micros, limit, seen_quotas): (i64, i64, Value) = serde_json::from_str(&form.seen).map_err(|_bad| bad())?;
+    let seen = PromoTerms {
+        valid_until: DateTime::from_timestamp_micros(micros).ok_or_else(bad)?,
+        per_rider_limit: limit,
+        total_limit: promo.total_limit,
+        quotas: seen_quotas.clone(),
+    };
+    let shown: BTreeMap<RegionCode, i64> = serde_json::from_value(seen_quotas).map_err(|_bad| bad())?;
+    let mut new = promo.clone();
+    if form.end.is_empty() {
+        let until = form::moment(&form.until, Tz::UTC).and_then(|until| match until {
+            // The field knows minutes only, so an end that was not touched stays.
+            Some(until)
+                if until.format(form::MOMENT).to_string() == seen.valid_until.format(form::MOMENT).to_string() =>
+            {
+                Ok(seen.valid_until)
+            }
+            Some(until) if until > visit.now => Ok(until),
+            _ => Err("This time has passed; use the button to end it now.".to_owned()),
+        });
+        let per_rider = number(&form.per_rider, limit);
+        let mut quotas = quotas(&visit, &form.quotas);
+        for (region, _, part) in &mut quotas {
+            let least = shown.get(region).copied().unwrap_or(0);
+            if part.as_ref().is_ok_and(|part| *part < least) {
+                *part = Err(format!("Limits only go up: at least {least}."));
+            }
+        }
+        let (Ok(valid_until), Ok(limit), Some((total, parts))) = (&until, &per_rider, sum(&quotas)) else {
+            let fields = quotas.iter().map(|(_, text, part)| typed(text, part)).collect();
+            let own = [typed(&form.until, &until), typed(&form.per_rider, &per_rider)];
+            let page = page(&mut visit, None, Some((&promo.code, own, fields))).await?;
+            return visit.wrong(&page);
+        };
+        (new.valid_until, new.per_rider_limit, new.total_limit) = (*valid_until, *limit, total);
+        // A region that had no part and gets none stays unnamed.
+        new.quotas = parts.into_iter().filter(|(region, part)| *part > 0 || shown.contains_key(region)).collect();
+    } else {
+        new.valid_until = visit.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(visit.now);
+        new.quotas = shown;
+        new.per_rider_limit = limit;
+    }
+    name_all(&visit);
+    match ops::catalogue::changes::set_promo_code(&visit.app, &visit.signed()?, &seen, &new).await {
+        Ok(_) => Ok(visit.done(PATH, &format!("{} is changed. {EVERYWHERE}", promo.code))),
+        Err(OpError::Refused(refusal @ Refusal::Changed)) => Ok(visit.refused(PATH, &refusal.message())),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,130 @@
+//! `/admin/roles`: who operates which city and who administers, over all regions, each
+//! asked at its own gateway; giving a role to a person by username, and taking one. Only
+//! usernames are shown: they are the one thing that others may see of a person.
+
+use actix_web::HttpResponse;
+use chrono_tz::Tz;
+use futures_util::future::join_all;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{administrator, region_of_form};
+use crate::{
+    db::roles::{self, Granted, Role},
+    domain::{people::UserRef, refusal::Refusal, region::RegionCode},
+    ops::{self, OpError, accounts},
+    web::{
+        chrome::{chrome, city_options, time},
+        error::PageError,
+        form::Form,
+        limits::TooMany,
+        views::{FieldView, GrantedView, RolesPage, Section},
+        visit::Visit,
+    },
+};
+
+const PATH: &str = "/admin/roles";
+
+/// `GET /admin/roles`.
+pub async fn list(mut visit: Visit) -> Result<HttpResponse, PageError> {
+    let city = visit.city().slug.clone();
+    let page = page(&mut visit, FieldView::default(), &city).await?;
+    visit.ok(&page)
+}
+
+/// The page, with the form as it was typed.
+async fn page(visit: &mut Visit, username: FieldView, city: &str) -> Result<RolesPage, PageError> {
+    let visitor = administrator(visit).await?;
+    let me = visit.signed()?.user;
+    let (app, catalogue) = (visit.app.clone(), visit.catalogue.clone());
+    let asked = catalogue.regions.iter().map(async |region| {
+        visit.names(&region.code);
+        roles::list(&app.db.at(&region.code).await?, &region.code).await
+    });
+    let (mut granted, mut notes) = (Vec::new(), Vec::new());
+    for (answer, region) in join_all(asked).await.into_iter().zip(&catalogue.regions) {
+        match answer {
+            Ok(some) => granted.extend(some),
+            Err(error) => {
+                tracing::warn!(%error, region = %region.code, "roles were not read");
+                notes.push(format!("The region {} does not answer; the roles of its people are missing.", region.code));
+            }
+        }
+    }
+    granted.sort_by(|a, b| (&a.username, &a.role.city).cmp(&(&b.username, &b.role.city)));
+    let view = |it: &Granted| {
+        let name = catalogue.city(&it.role.city).map_or(it.role.city.as_str(), |city| city.name.as_str());
+        GrantedView {
+            username: it.username.clone(),
+            region: it.person.region.to_string(),
+            id: it.person.id.to_string(),
+            text: if name.is_empty() { "Administrator".to_owned() } else { format!("Operator of {name}") },
+            since: time(it.granted_at, Tz::UTC),
+            own: it.role.city.is_empty() && it.person == me,
+            role: it.role.role.clone(),
+            city: it.role.city.clone(),
+        }
+    };
+    Ok(RolesPage {
+        granted: granted.iter().map(view).collect(),
+        notes,
+        cities: city_options(&catalogue, city),
+        administrator: city.is_empty(),
+        username,
+        chrome: chrome(visit, Some(&visitor), "Roles", Section::Fleet, visit.city()),
+    })
+}
+
+/// A role for a person.
+#[derive(Debug, Deserialize)]
+pub struct Grant {
+    username: String,
+    /// Slug of the city for operators, nothing for administrators.
+    city: String,
+}
+
+/// The role that a form names: a city of the catalogue, or none for administrators.
+fn role(visit: &Visit, city: &str) -> Result<Role, PageError> {
+    let known = city.is_empty() || visit.catalogue.city(city).is_some();
+    let role = if city.is_empty() { "administrator" } else { "operator" };
+    let role = known.then(|| Role { role: role.to_owned(), city: city.to_owned() });
+    role.ok_or(PageError::BadRequest("There is no such city."))
+}
+
+/// `POST /admin/roles`.
+pub async fn grant(mut visit: Visit, Form(form): Form<Grant>) -> Result<HttpResponse, PageError> {
+    let role = role(&visit, &form.city)?;
+    // First who asks: nobody else makes us look a person up in all regions.
+    administrator(&mut visit).await?;
+    visit.app.limits.look_everywhere(&visit.address()).map_err(|TooMany(wait)| PageError::TooMany(wait))?;
+    let Some(found) = accounts::find_login(&visit.app, &form.username).await? else {
+        let field = FieldView { value: form.username, error: Some("Nobody has this username.".to_owned()) };
+        let page = page(&mut visit, field, &form.city).await?;
+        return visit.wrong(&page);
+    };
+    visit.names(&found.user.region);
+    ops::roles::set(&visit.app, &visit.signed()?, &found.user, &role, true).await?;
+    Ok(visit.done(PATH, &format!("{} has the role now, and sees it on the next page.", form.username.trim())))
+}
+
+/// The role of a person, as the page showed it.
+#[derive(Debug, Deserialize)]
+pub struct Revoke {
+    region: RegionCode,
+    id: Uuid,
+    city: String,
+}
+
+/// `POST /admin/roles/revoke`.
+pub async fn revoke(visit: Visit, Form(form): Form<Revoke>) -> Result<HttpResponse, PageError> {
+    region_of_form(&visit, &form.region)?;
+    // Not `role`: what is taken away need not be in the catalogue any more.
+    let role = if form.city.is_empty() { "administrator" } else { "operator" };
+    let role = Role { role: role.to_owned(), city: form.city };
+    let person = UserRef { region: form.region, id: form.id };
+    match ops::roles::set(&visit.app, &visit.signed()?, &person, &role, false).await {
+        Ok(_) => Ok(visit.done(PATH, "The role is taken away. It holds for the person's very next change.")),
+        Err(OpError::Refused(refusal @ Refusal::OwnRole)) => Ok(visit.refused(PATH, &refusal.message())),
+        Err(error) => Err(error.into()),
+    }
+}

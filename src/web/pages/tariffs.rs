@@ -1,0 +1,210 @@
+//! `/fleet/tariffs`: the prices of a city, what holds, what held and what comes, for its
+//! operators and for administrators. Read from the catalogue in memory. The form carries
+//! what it showed; a ride that has begun keeps the tariff it began with.
+
+use actix_web::HttpResponse;
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use serde::Deserialize;
+
+use super::{EVERYWHERE, typed};
+use crate::{
+    db::{catalogue::changes, sessions::Visitor},
+    domain::{
+        catalogue::{City, Tariff, VehicleType},
+        money,
+        refusal::Refusal,
+    },
+    ops::{self, OpError},
+    web::{
+        chrome::{self, chrome},
+        error::PageError,
+        form::{self, Form, Query},
+        paths,
+        views::{FieldView, KindTariffsView, OptionView, Section, TariffView, TariffsPage, TimeView},
+        visit::Visit,
+    },
+};
+
+/// Which city.
+#[derive(Debug, Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    city: String,
+}
+
+/// `GET /fleet/tariffs`.
+pub async fn list(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
+    let page = page(&mut visit, &asked.city, None).await?;
+    visit.ok(&page)
+}
+
+/// The city that was asked for, if the person may set its prices; else one whose they may.
+fn city_of(visit: &Visit, visitor: &Visitor, asked: &str) -> Result<City, PageError> {
+    let may = |slug: &str| visitor.administers() || visitor.operates(slug);
+    let found = match asked {
+        "" if may(&visit.city().slug) => Some(visit.city()),
+        "" => visitor.operated().find_map(|slug| visit.catalogue.city(slug)),
+        slug => Some(visit.catalogue.city(slug).ok_or(PageError::NotFound)?).filter(|_| may(slug)),
+    };
+    found.cloned().ok_or(PageError::Refused(Refusal::NotOperator))
+}
+
+/// The page, with the form of one vehicle type as it was typed.
+async fn page(visit: &mut Visit, asked: &str, wrong: Option<KindTariffsView>) -> Result<TariffsPage, PageError> {
+    let home = visit.signed()?.user.region;
+    let (visitor, ()) = visit.read_signed(&home, async |_| Ok(())).await?;
+    let city = city_of(visit, &visitor, asked)?;
+    let mut kinds = Vec::with_capacity(visit.catalogue.vehicle_types.len());
+    for kind in &visit.catalogue.vehicle_types {
+        let mut view = kind_view(visit, &city, kind);
+        if let Some(wrong) = wrong.as_ref().filter(|wrong| wrong.slug == kind.slug) {
+            let KindTariffsView { seen, from, unlock, minute, fee, .. } = wrong.clone();
+            view = KindTariffsView { seen, from, unlock, minute, fee, ..view };
+        }
+        kinds.push(view);
+    }
+    let offered = visit.catalogue.cities.iter().filter(|c| visitor.administers() || visitor.operates(&c.slug));
+    let option = |c: &City| OptionView { value: c.slug.clone(), text: c.name.clone(), selected: c.slug == city.slug };
+    Ok(TariffsPage {
+        cities: offered.map(option).collect(),
+        terms: format!("{}, {}", city.time_zone.name().replace('_', " "), city.currency),
+        kinds,
+        chrome: chrome(visit, Some(&visitor), &format!("Tariffs in {}", city.name), Section::Fleet, &city),
+        city: city.name,
+        slug: city.slug,
+    })
+}
+
+fn kind_view(visit: &Visit, city: &City, kind: &VehicleType) -> KindTariffsView {
+    let of_kind = |tariff: &&Tariff| tariff.city == city.slug && tariff.vehicle_type == kind.slug;
+    let mut tariffs: Vec<&Tariff> = visit.catalogue.tariffs.iter().filter(of_kind).collect();
+    tariffs.sort_by_key(|tariff| std::cmp::Reverse(tariff.valid_from));
+    let now = visit.catalogue.tariff(&city.slug, &kind.slug, visit.now);
+    let view = |tariff: &&Tariff| {
+        let minor = [tariff.unlock_minor, tariff.per_minute_minor, tariff.out_of_area_fee_minor];
+        let future = tariff.valid_from > visit.now;
+        TariffView {
+            from: TimeView { text: date(tariff.valid_from, city), ..chrome::time(tariff.valid_from, city.time_zone) },
+            epoch: tariff.valid_from.timestamp(),
+            prices: minor.map(|minor| city.currency.format(minor)),
+            minor,
+            word: match (future, now == Some(*tariff)) {
+                (true, _) => ("To come", "maintenance"),
+                (_, true) => ("Now", "available"),
+                _ => ("", ""),
+            },
+            future,
+        }
+    };
+    let field = |value: Option<i64>| FieldView { value: value.map(money::plain).unwrap_or_default(), error: None };
+    KindTariffsView {
+        slug: kind.slug.clone(),
+        name: kind.name.clone(),
+        seen: changes::seen(tariffs.iter().copied()).to_string(),
+        tariffs: tariffs.iter().map(view).collect(),
+        from: FieldView { value: next_hour(visit.now, city), error: None },
+        unlock: field(now.map(|tariff| tariff.unlock_minor)),
+        minute: field(now.map(|tariff| tariff.per_minute_minor)),
+        fee: field(now.map(|tariff| tariff.out_of_area_fee_minor)),
+    }
+}
+
+/// As in "1 Jan 2024, 00:00".
+fn date(at: DateTime<Utc>, city: &City) -> String {
+    at.with_timezone(&city.time_zone).format("%-d %b %Y, %H:%M").to_string()
+}
+
+fn next_hour(now: DateTime<Utc>, city: &City) -> String {
+    let next = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now) + TimeDelta::hours(1);
+    next.with_timezone(&city.time_zone).format(form::MOMENT).to_string()
+}
+
+/// A new price, and the tariffs that the form showed.
+#[derive(Debug, Deserialize)]
+pub struct Set {
+    city: String,
+    #[serde(rename = "type")]
+    kind: String,
+    seen: String,
+    #[serde(default)]
+    from: String,
+    unlock: String,
+    minute: String,
+    fee: String,
+}
+
+/// `POST /fleet/tariffs`.
+pub async fn set(mut visit: Visit, Form(form): Form<Set>) -> Result<HttpResponse, PageError> {
+    let city = visit.catalogue.city(&form.city).ok_or(PageError::NotFound)?.clone();
+    let kind = visit.catalogue.vehicle_type(&form.kind).ok_or(PageError::NotFound)?.clone();
+    let seen = serde_json::from_str(&form.seen).map_err(|_bad| PageError::BadRequest("A field is not as it was."))?;
+    let from = form::moment(&form.from, city.time_zone).and_then(|at| match at {
+        Some(at) if at <= visit.now => Err("This time has passed. Leave it empty for at once.".to_owned()),
+        Some(at) => Ok(at),
+        None => Ok(visit.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(visit.now)),
+    });
+    let prices = [&form.unlock, &form.minute, &form.fee].map(|text| money::minor(text));
+    let (Ok(valid_from), [Ok(unlock_minor), Ok(per_minute_minor), Ok(out_of_area_fee_minor)]) = (&from, &prices) else {
+        let [unlock, minute, fee] = &prices;
+        let wrong = KindTariffsView {
+            slug: kind.slug,
+            seen: form.seen,
+            from: typed(&form.from, &from),
+            unlock: typed(&form.unlock, unlock),
+            minute: typed(&form.minute, minute),
+            fee: typed(&form.fee, fee),
+            ..KindTariffsView::default()
+        };
+        let page = page(&mut visit, &form.city, Some(wrong)).await?;
+        return visit.wrong(&page);
+    };
+    let tariff = Tariff {
+        city: city.slug.clone(),
+        vehicle_type: kind.slug,
+        unlock_minor: *unlock_minor,
+        per_minute_minor: *per_minute_minor,
+        out_of_area_fee_minor: *out_of_area_fee_minor,
+        valid_from: *valid_from,
+    };
+    let done = ops::catalogue::changes::set_tariff(&visit.app, &visit.signed()?, &tariff, &seen).await;
+    let from = date(tariff.valid_from, &city);
+    finish(&visit, &city, done, &format!("{} costs this from {from} on. {EVERYWHERE}", kind.name))
+}
+
+/// The tariff that shall not come, as the page showed it.
+#[derive(Debug, Deserialize)]
+pub struct Withdraw {
+    city: String,
+    #[serde(rename = "type")]
+    kind: String,
+    from: String,
+    unlock: String,
+    minute: String,
+    fee: String,
+}
+
+/// `POST /fleet/tariffs/withdraw`.
+pub async fn withdraw(visit: Visit, Form(form): Form<Withdraw>) -> Result<HttpResponse, PageError> {
+    let city = visit.catalogue.city(&form.city).ok_or(PageError::NotFound)?.clone();
+    let number = |text: &str| text.parse().map_err(|_bad| PageError::BadRequest("A field is not as it was."));
+    let valid_from = DateTime::from_timestamp(number(&form.from)?, 0);
+    let tariff = Tariff {
+        city: form.city,
+        vehicle_type: form.kind,
+        unlock_minor: number(&form.unlock)?,
+        per_minute_minor: number(&form.minute)?,
+        out_of_area_fee_minor: number(&form.fee)?,
+        valid_from: valid_from.ok_or(PageError::BadRequest("A field is not as it was."))?,
+    };
+    let done = ops::catalogue::changes::withdraw_tariff(&visit.app, &visit.signed()?, &tariff).await;
+    finish(&visit, &city, done, &format!("The tariff will not come. {EVERYWHERE}"))
+}
+
+fn finish(visit: &Visit, city: &City, done: Result<ops::Done, OpError>, good: &str) -> Result<HttpResponse, PageError> {
+    let back = paths::tariffs(&city.slug);
+    match done {
+        Ok(_) => Ok(visit.done(&back, good)),
+        Err(OpError::Refused(refusal @ Refusal::Changed)) => Ok(visit.refused(&back, &refusal.message())),
+        Err(error) => Err(error.into()),
+    }
+}

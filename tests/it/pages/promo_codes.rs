@@ -1,0 +1,142 @@
+//! Promo codes: one made in the browser is never used more often than its regions allow;
+//! its end and limits can be changed; a closed region keeps a code from being added.
+
+use movr::domain::refusal::Refusal;
+use reqwest::StatusCode;
+use uuid::Uuid;
+
+use super::tariffs::with_role;
+use crate::{
+    ops::races::Arena,
+    support::{Browser, crowd, html::Page, world},
+};
+
+const PATH: &str = "/admin/promo-codes";
+
+/// Posts a good form, with `changed` over it.
+async fn add(admin: &Browser, changed: &[(&str, &str)]) -> Page {
+    let mut form = vec![
+        ("code", "spring"),
+        ("kind", "percent"),
+        ("value", "20"),
+        ("cities", "new-york, paris"),
+        ("from", "2024-01-01T00:00"),
+        ("until", "2999-01-01T00:00"),
+        ("per_rider", "1"),
+        ("quota-us-east1", "6"),
+        ("quota-europe-west1", "4"),
+        ("quota-us-west1", ""),
+    ];
+    form.retain(|(name, _)| changed.iter().all(|(other, _)| name != other));
+    form.extend(changed);
+    admin.post(PATH, &form).await
+}
+
+/// Posts the form of SPRING as `page` drew it, with `changed` over it.
+async fn change(admin: &Browser, page: &Page, changed: &[(&str, &str)]) -> Page {
+    let of = |name: &str| page.attributes(&format!("[aria-labelledby=SPRING] [name={name}]"), "value").remove(0);
+    let names = ["seen", "until", "per_rider", "quota-us-east1", "quota-us-west1", "quota-europe-west1"];
+    let drawn = names.map(|name| (name, of(name)));
+    let mut form: Vec<_> = drawn.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    form.retain(|(name, _)| changed.iter().all(|(other, _)| name != other));
+    form.extend(changed);
+    admin.post("/admin/promo-codes/SPRING", &form).await
+}
+
+#[actix_web::test]
+async fn sixty_four_riders_in_two_regions_use_a_code_as_often_as_it_allows() {
+    let arena = Arena::new(64, 32).await;
+    let admin = with_role(&arena.instances[0], "boston", "administrator", "").await;
+    assert_eq!(add(&admin, &[]).await.location(), PATH);
+    arena.instances[1].running.app.reload_catalogue().await.unwrap();
+    let (here, there) = (arena.bikes().await, crowd::bikes(&arena.sql, "paris").await);
+    let try_it = async |n: usize| {
+        let bike = if n.is_multiple_of(2) { &here[n / 2] } else { &there[n / 2] };
+        arena.browser(n).start(bike, Uuid::new_v4(), "Spring").await
+    };
+    let told = arena.race((0..64).map(try_it)).await;
+    let (good, lost): (Vec<_>, Vec<_>) = told.iter().partition(|told| told.good);
+    assert_eq!((good.len(), lost.len()), (10, 54));
+    assert!(lost.iter().all(|told| told.text == Refusal::PromoExhausted.message()), "{lost:#?}");
+    let in_region = |region| format!("SELECT count(*) FROM rides WHERE promo_percent = 20 AND region = '{region}'");
+    assert_eq!(arena.count(&in_region("us-east1")).await, 6);
+    assert_eq!(arena.count(&in_region("europe-west1")).await, 4);
+
+    // More for one region: the next two there are the last two.
+    let page = admin.get(PATH).await;
+    let words = page.texts("[aria-labelledby=SPRING]").remove(0);
+    for text in ["20 % off", "Valid", "New York, Paris", "10 in all, 1 a rider", "6 of 6 used", "4 of 4 used", "0 of 0"]
+    {
+        assert!(words.contains(text), "{text}: {words}");
+    }
+    assert_eq!(change(&admin, &page, &[("quota-us-east1", "8")]).await.location(), PATH);
+    let lost: Vec<usize> = (0..64).step_by(2).filter(|n: &usize| !told[*n].good).collect();
+    let again = arena.race(lost.iter().map(|n| try_it(*n))).await;
+    assert_eq!(again.iter().filter(|told| told.good).count(), 2);
+    assert!(admin.get(PATH).await.texts("[aria-labelledby=SPRING]").remove(0).contains("8 of 8 used"));
+    arena.end().await;
+}
+
+#[actix_web::test]
+async fn a_code_is_added_changed_and_ended_and_mistakes_come_back() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let admin = with_role(&instance, "boston", "administrator", "").await;
+    let before = world.rows().await;
+    for (field, value, error) in [
+        ("code", "a b", "code"),
+        ("value", "0", "value"),
+        ("value", "101", "value"),
+        ("cities", "atlantis", "cities"),
+        ("from", "", "from"),
+        ("until", "2023-01-01T00:00", "until"),
+        ("until", "2024-06-01T00:00", "until"),
+        ("per_rider", "11", "per_rider"),
+        ("quota-us-east1", "-1", "quota-us-east1"),
+    ] {
+        let page = add(&admin, &[(field, value)]).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{field} {value}");
+        assert_eq!(page.texts(&format!("#{error}-error")).len(), 1, "{field} {value}");
+        assert_eq!(page.attributes(&format!("#{field}"), "value"), [value]);
+    }
+    let none = [("quota-us-east1", "0"), ("quota-europe-west1", "0"), ("quota-us-west1", "")];
+    assert_eq!(add(&admin, &none).await.texts("#quota-us-east1-error").len(), 1, "no ride at all");
+    assert_eq!(world.rows().await, before);
+
+    world
+        .set("UPDATE region_gates SET write_state = 'read_only', reason = 'storm' WHERE region = 'europe-west1'")
+        .await;
+    world.set("UPDATE region_gates SET epoch = 2 WHERE region = 'europe-west1'").await;
+    let before = world.rows().await;
+    let closed = add(&admin, &[]).await;
+    assert_eq!(closed.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(closed.text().contains("The region europe-west1 is read-only (storm)"), "{}", closed.text());
+    assert_eq!(world.rows().await, before, "all of it or nothing");
+    world.set("UPDATE region_gates SET write_state = 'writable', epoch = 3 WHERE region = 'europe-west1'").await;
+
+    assert_eq!(add(&admin, &[]).await.location(), PATH);
+    assert_eq!(add(&admin, &[]).await.location(), PATH, "a double click");
+    let taken = add(&admin, &[("value", "30")]).await;
+    assert_eq!(taken.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(taken.texts("#code-error")[0].contains("already"));
+    let page = admin.get(PATH).await;
+    for (field, value) in [("quota-us-east1", "5"), ("per_rider", "0"), ("until", "2020-01-01T00:00")] {
+        let wrong = change(&admin, &page, &[(field, value)]).await;
+        assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY, "{field}");
+        assert_eq!(wrong.texts(&format!("#{field}-SPRING-error")).len(), 1, "{field}: {}", wrong.body);
+    }
+    assert_eq!(change(&admin, &page, &[("per_rider", "3"), ("until", "2998-01-01T00:00")]).await.location(), PATH);
+    change(&admin, &page, &[("per_rider", "4")]).await;
+    assert!(admin.get(PATH).await.flash().starts_with("This was changed since"), "the page was old");
+    let row = "SELECT count(*) FROM promo_codes WHERE code = 'SPRING' AND per_rider_limit = 3 AND total_limit = 10
+        AND valid_until = '2998-01-01'";
+    assert_eq!(world.count(row).await, 1);
+    change(&admin, &admin.get(PATH).await, &[("end", "now")]).await;
+    let page = admin.get(PATH).await;
+    assert!(page.texts("[aria-labelledby=SPRING]").remove(0).contains("Ended"));
+    assert!(page.attributes("[aria-labelledby=SPRING] [name=end]", "value").is_empty());
+    let events = "SELECT count(*) FROM events WHERE aggregate_type = 'catalogue'";
+    assert_eq!(world.count(events).await, 3, "added, changed, ended");
+    instance.running.stop().await;
+    world.end().await;
+}

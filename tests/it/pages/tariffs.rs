@@ -1,0 +1,206 @@
+//! Tariffs of a city: set, planned and withdrawn by its operators and by administrators,
+//! by nobody else, and not over somebody else's change; a ride keeps the one it began with.
+
+use movr::{cli, domain::catalogue::CatalogueFile};
+use reqwest::StatusCode;
+
+use super::rides;
+use crate::support::{Browser, World, app::Instance, engine, html::Page, world};
+
+const PATH: &str = "/fleet/tariffs";
+
+pub async fn with_role(instance: &Instance, home: &str, role: &str, city: &str) -> Browser {
+    let person = instance.person(home).await;
+    movr::ops::accounts::grant(&instance.running.app.db, &person.name, role, city).await.unwrap();
+    person
+}
+
+async fn scene() -> (World, Instance, Browser) {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let operator = with_role(&instance, "boston", "operator", "new-york").await;
+    (world, instance, operator)
+}
+
+async fn end(world: World, instance: Instance) {
+    instance.running.stop().await;
+    world.end().await;
+}
+
+/// Sends the form of bikes as `page` drew it.
+async fn set(browser: &Browser, page: &Page, from: &str, prices: [&str; 3]) -> Page {
+    let seen = page.attributes("[aria-labelledby=bike] [name=seen]", "value").remove(0);
+    let [unlock, minute, fee] = prices;
+    let city = page.attributes("[aria-labelledby=bike] [name=city]", "value").remove(0);
+    let fields = [("city", &*city), ("type", "bike"), ("seen", &seen), ("from", from), ("unlock", unlock)];
+    browser.post(PATH, &[&fields[..], &[("minute", minute), ("fee", fee)]].concat()).await
+}
+
+/// State and prices of the bikes' tariffs, newest first.
+fn bikes(page: &Page) -> Vec<String> {
+    page.texts("[aria-labelledby=bike] tbody tr")
+}
+
+#[actix_web::test]
+async fn an_operator_sets_plans_and_withdraws_prices_and_a_ride_keeps_its_own() {
+    let (world, instance, operator) = scene().await;
+    world.sample(&["new-york"], 0, 12).await;
+    // Whoever operates one city only is led there, from wherever they are at home.
+    let page = operator.get(PATH).await;
+    assert_eq!(page.texts("h1"), ["Tariffs in New York"]);
+    assert!(page.text().contains("may take up to a minute"));
+    let old = bikes(&page);
+    assert!(old.len() == 1 && old[0].contains("Now"), "{old:?}");
+    let ann = instance.person("new-york").await;
+    let ride = rides::start(&ann, "new-york").await;
+    let began = "SELECT unlock_minor * 1000 + per_minute_minor FROM rides";
+    let before = world.count(began).await;
+
+    for kind in ["bike", "scooter", "skateboard"] {
+        let page = operator.get(PATH).await;
+        let seen = page.attributes(&format!("[aria-labelledby={kind}] [name=seen]"), "value").remove(0);
+        let form = [("city", "new-york"), ("type", kind), ("seen", &seen), ("from", ""), ("unlock", "7.77")];
+        let set = operator.post(PATH, &[&form[..], &[("minute", "0,9"), ("fee", "3")]].concat()).await;
+        assert_eq!(set.location(), "/fleet/tariffs?city=new-york");
+    }
+    let page = operator.get(PATH).await;
+    assert!(page.flash().contains("costs this from") && page.flash().contains("up to a minute"), "{}", page.flash());
+    let rows = bikes(&page);
+    assert!(rows[0].contains("$7.77 $0.90 $3.00 Now") && rows[1].ends_with("Past"), "{rows:?}");
+    assert_eq!(world.count(began).await, before, "the ride under way keeps its tariff");
+    assert_eq!(rides::end(&ann, &ride).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(world.count(began).await, before);
+    rides::start(&ann, "new-york").await;
+    let now = "SELECT count(*) FROM rides WHERE unlock_minor = 777 AND per_minute_minor = 90 AND ended_at IS NULL";
+    assert_eq!(world.count(now).await, 1, "the next ride has the new one");
+
+    // A price to come, in the city's zone; it can be replaced and withdrawn.
+    assert_eq!(set(&operator, &page, "2036-07-01T10:00", ["1", "2", "3"]).await.status, StatusCode::SEE_OTHER);
+    let planned = "SELECT count(*) FROM tariffs WHERE valid_from = '2036-07-01T14:00:00Z' AND per_minute_minor = ";
+    assert_eq!(world.count(&format!("{planned} 200")).await, 1, "ten o'clock in New York");
+    let page = operator.get(PATH).await;
+    assert!(bikes(&page)[0].contains("1 Jul 2036, 10:00 $1.00 $2.00 $3.00 To come"), "{:?}", bikes(&page));
+    set(&operator, &page, "2036-07-01T10:00", ["1", "4", "3"]).await;
+    assert_eq!(world.count(&format!("{planned} 400")).await, 1, "replaced");
+    let old = page;
+    let page = operator.get(PATH).await;
+    let withdraw = async |page: &Page| {
+        let form = "[action$=withdraw] [type=hidden]";
+        let (names, values) = (page.attributes(form, "name"), page.attributes(form, "value"));
+        let fields: Vec<_> = names.iter().map(String::as_str).zip(values.iter().map(String::as_str)).collect();
+        operator.post("/fleet/tariffs/withdraw", &fields).await
+    };
+    withdraw(&old).await;
+    assert!(operator.get(PATH).await.flash().contains("was changed since the page was loaded"), "the page was old");
+    withdraw(&page).await;
+    assert_eq!(bikes(&operator.get(PATH).await).len(), 2);
+    withdraw(&page).await;
+    let events = "SELECT count(*) * 1000 + count(DISTINCT version) FROM events WHERE aggregate_type = 'catalogue'
+        AND region = 'us-east1' AND actor_id = (SELECT user_id FROM role_grants) AND actor_region = 'us-east1'";
+    assert_eq!(world.count(events).await, 6006, "three set at once, one planned, replaced and withdrawn");
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn prices_are_set_by_those_who_may_and_not_over_somebody_elses_change() {
+    let (world, instance, operator) = scene().await;
+    let admin = with_role(&instance, "boston", "administrator", "").await;
+    let other = with_role(&instance, "boston", "operator", "paris").await;
+    let rider = instance.person("new-york").await;
+    let page = operator.get(PATH).await;
+    let before = world.rows().await;
+    for browser in [&rider, &other] {
+        for answer in [
+            browser.get("/fleet/tariffs?city=new-york").await,
+            set(browser, &page, "", ["1", "1", "1"]).await,
+            set(browser, &page, "2999-01-01T10:00", ["1", "1", "1"]).await,
+        ] {
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.text());
+            assert!(answer.text().contains("Only operators of this city"), "{}", answer.text());
+        }
+    }
+    assert_eq!(rider.get(PATH).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(other.get(PATH).await.texts("h1"), ["Tariffs in Paris"]);
+    let wrong = [
+        ("2020-01-01T10:00", ["1", "1", "1"], "from-bike"),
+        ("soon", ["1", "1", "1"], "from-bike"),
+        ("2036-03-09T02:30", ["1", "1", "1"], "from-bike"),
+        ("", ["-1", "1", "1"], "unlock-bike"),
+        ("", ["1", "1.234", "1"], "minute-bike"),
+        ("", ["1", "1", "much"], "fee-bike"),
+    ];
+    for (from, prices, field) in wrong {
+        let answer = set(&operator, &page, from, prices).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{from} {prices:?}");
+        assert_eq!(answer.texts(&format!("#{field}-error")).len(), 1, "{field}: {}", answer.text());
+        assert_eq!(answer.attributes("#unlock-bike", "value"), [prices[0]], "kept as typed");
+    }
+    assert_eq!(world.rows().await, before, "none of it changed anything");
+
+    assert_eq!(set(&admin, &admin.get("/fleet/tariffs?city=new-york").await, "", ["9", "1", "1"]).await.status, 303);
+    let before = world.rows().await;
+    set(&operator, &page, "", ["8", "1", "1"]).await;
+    assert!(operator.get(PATH).await.flash().starts_with("This was changed since"));
+    // The same price again is no change.
+    set(&operator, &operator.get(PATH).await, "", ["9", "1", "1"]).await;
+    assert_eq!(world.rows().await, before);
+
+    // Without the role the very next write is refused, whatever the cookie says.
+    let page = operator.get(PATH).await;
+    world.set("DELETE FROM role_grants WHERE role = 'operator'").await;
+    let before = world.rows().await;
+    assert_eq!(set(&operator, &page, "", ["2", "2", "2"]).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(world.rows().await, before);
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn what_the_browser_changed_the_catalogue_file_leaves_alone() {
+    let (world, instance, operator) = scene().await;
+    let admin = with_role(&instance, "boston", "administrator", "").await;
+    // The file plans a tariff, which is withdrawn, and has a code, which is ended.
+    let shipped = cli::migrate::SHIPPED;
+    let planned = "tariffs = [\n  { city = \"new-york\", vehicle_type = \"bike\", unlock_minor = 1, per_minute_minor = 1, \
+        out_of_area_fee_minor = 1, valid_from = \"2999-01-01T00:00:00Z\" },";
+    assert!(shipped.contains("tariffs = [\n"));
+    let file = CatalogueFile::parse(&shipped.replacen("tariffs = [", planned, 1)).unwrap();
+    let db = movr::db::Db::open(&engine::tools(&world.database.url).database).await.unwrap();
+    let clock = movr::clock::Clock::default();
+    assert_eq!(movr::ops::catalogue::load(&db, &file, &clock).await.unwrap(), 1);
+    instance.running.app.reload_catalogue().await.unwrap();
+    let page = operator.get(PATH).await;
+    let form = "[action$=withdraw] [type=hidden]";
+    let (names, values) = (page.attributes(form, "name"), page.attributes(form, "value"));
+    let fields: Vec<_> = names.iter().map(String::as_str).zip(values.iter().map(String::as_str)).collect();
+    assert_eq!(operator.post("/fleet/tariffs/withdraw", &fields).await.status, StatusCode::SEE_OTHER);
+    let page = admin.get("/admin/promo-codes").await;
+    let seen = page.attributes("[aria-labelledby=WELCOME] [name=seen]", "value").remove(0);
+    let end_now = [("seen", &*seen), ("until", ""), ("per_rider", ""), ("end", "now")];
+    assert_eq!(admin.post("/admin/promo-codes/WELCOME", &end_now).await.location(), "/admin/promo-codes");
+    let before = world.rows().await;
+    assert_eq!(movr::ops::catalogue::load(&db, &file, &clock).await.unwrap(), 0, "the next release");
+    assert_eq!(world.rows().await, before);
+    db.close();
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn while_the_catalogue_cannot_be_written_a_change_is_refused_with_that_reason() {
+    let world = world().await;
+    let instance = world.instance_with("us-east1", &[("MOVR_WRITE_TIMEOUT_MS", "1000")]).await;
+    let operator = with_role(&instance, "boston", "operator", "new-york").await;
+    let (page, holder) = (operator.get(PATH).await, world.sql().await);
+    if instance.running.app.db.engine().cockroach {
+        eprintln!("SKIPPED while_the_catalogue_cannot_be_written_a_change_is_refused: needs PostgreSQL (LOCK TABLE)");
+    } else {
+        holder.batch_execute("BEGIN; LOCK TABLE tariffs IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let answer = set(&operator, &page, "", ["1", "1", "1"]).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text());
+        assert!(answer.text().contains("The catalogue cannot be changed just now"), "{}", answer.text());
+        assert!(answer.headers.contains_key("retry-after"));
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        assert_eq!(bikes(&operator.get(PATH).await).len(), 1);
+    }
+    drop(holder);
+    end(world, instance).await;
+}
