@@ -5,14 +5,15 @@
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
+use uuid::Uuid;
 
 use super::Outcome;
 use crate::{
     clock::Clock,
     config::Tools,
     db::{Db, gates::Change},
-    domain::{catalogue::Catalogue, refusal::Refusal, region::RegionCode},
-    ops::{self, Done, OpError},
+    domain::{catalogue::Catalogue, job::JobRef, refusal::Refusal, region::RegionCode},
+    ops::{self, Done, OpError, gates::Gates, jobs::Hand},
 };
 
 /// Options of the command.
@@ -37,6 +38,13 @@ enum What {
     },
     /// Close a region for writes, or open it again.
     RegionState(RegionState),
+    /// Do a confirmed job to its end, with the rights of the shell.
+    Job {
+        /// The job's region.
+        region: RegionCode,
+        /// The job's id, as its page's address has it.
+        id: Uuid,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,6 +78,7 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     match &args.what {
         What::Grant { username, role, city } => grant(&db, &catalogue, username, role, city.as_ref()).await,
         What::RegionState(wish) => region_state(&db, &catalogue, wish).await,
+        What::Job { region, id } => job(&db, &catalogue, &JobRef { region: region.clone(), id: *id }).await,
     }
 }
 
@@ -98,6 +107,30 @@ async fn region_state(db: &Db, catalogue: &Catalogue, wish: &RegionState) -> Out
         println!("fenced {word} {}", at.format("%Y-%m-%dT%H:%M:%SZ"));
     }
     Ok(())
+}
+
+async fn job(db: &Db, catalogue: &Catalogue, which: &JobRef) -> Outcome {
+    let gates = Gates::default();
+    loop {
+        let (job, counts) = match ops::jobs::find(db, which).await {
+            Err(OpError::Refused(Refusal::NoSuchJob)) => return Err(format!("there is no job {}", which.id).into()),
+            found => found?,
+        };
+        println!("{} done, {} refused, {} waiting", counts.done, counts.refused, counts.waiting);
+        if !job.running {
+            let end = if job.cancelled { "cancelled" } else { "done" };
+            println!("the job is {end}");
+            return Ok(());
+        }
+        if job.confirmed_at.is_none() && !job.selecting() {
+            return Err("the job waits to be confirmed".into());
+        }
+        if let Some(compared) = job.parameters.get("compared") {
+            return Err(format!("what left and what arrived is not the same: {compared}").into());
+        }
+        let hand = Hand { db, gates: &gates, catalogue, by: None, now: Clock::default().now() };
+        ops::jobs::turn(hand, &job).await?;
+    }
 }
 
 async fn grant(db: &Db, catalogue: &Catalogue, username: &str, role: &str, city: Option<&String>) -> Outcome {

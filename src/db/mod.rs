@@ -18,6 +18,8 @@ use health::{Faults, Health};
 use nodes::{NoConnection, Nodes, Use};
 use statement::{Conn, Statement};
 
+pub mod acting;
+pub mod bulk;
 pub mod catalogue;
 pub mod connect;
 pub mod engine;
@@ -28,6 +30,7 @@ pub mod feeds;
 pub mod gates;
 pub mod health;
 pub mod home;
+pub mod jobs;
 mod literal;
 pub mod locality;
 pub mod meter;
@@ -44,6 +47,7 @@ pub mod sample;
 pub mod sessions;
 pub mod stale;
 pub mod statement;
+pub mod transfers;
 mod txn;
 pub mod users;
 pub mod vehicles;
@@ -69,6 +73,9 @@ pub fn all_statements() -> Vec<&'static Statement> {
         feeds::ALL,
         roles::ALL,
         home::ALL,
+        jobs::ALL,
+        bulk::ALL,
+        transfers::ALL,
         sample::ALL,
         verify::ALL,
     ]
@@ -77,6 +84,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
 
 /// Every statement that a page sends, prepared before a page needs it.
 const HOT: &[&[&Statement]] = &[
+const HOT: [&[&Statement]; 13] = [
     catalogue::ALL,
     sessions::ALL,
     users::ALL,
@@ -91,6 +99,9 @@ const HOT: &[&[&Statement]] = &[
     feeds::ALL,
     gates::ALL,
     home::ALL,
+    jobs::ALL,
+    bulk::ALL,
+    transfers::ALL,
 ];
 
 /// Connections that are kept prepared in each pool.

@@ -2,9 +2,11 @@
 //! no askama, no I/O; everything here can be tested by calling it.
 
 pub mod catalogue;
+pub mod csv;
 pub mod fare;
 pub mod fleet;
 pub mod geo;
+pub mod job;
 pub mod map_svg;
 pub mod money;
 pub mod people;

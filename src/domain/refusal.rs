@@ -59,6 +59,8 @@ pub enum Refusal {
     StillRiding,
     /// First remove the vehicles that one owns.
     StillOwner,
+    /// No such job, or not of this city.
+    NoSuchJob,
     /// Only operators of the city may.
     NotOperator,
     /// Only administrators may.
@@ -119,6 +121,7 @@ impl Refusal {
             "vehicle_in_use" => Self::VehicleInUse,
             "still_riding" => Self::StillRiding,
             "still_owner" => Self::StillOwner,
+            "no_such_job" => Self::NoSuchJob,
             "not_operator" => Self::NotOperator,
             "city_taken" => Self::CityTaken,
             "promo_taken" => Self::PromoTaken,
@@ -160,6 +163,7 @@ impl Refusal {
             Self::VehicleInUse => "This vehicle is reserved or being ridden. Try again when it is back.",
             Self::StillRiding => "End your ride or cancel your reservation first.",
             Self::StillOwner => "Remove your vehicles first; they need an owner.",
+            Self::NoSuchJob => "There is no such job here.",
             Self::NotOperator => "Only operators of this city may do this. Nothing was changed.",
             Self::NotAdministrator => "Only administrators may use this page. Nothing was changed.",
             Self::CityTaken => "There is a city with this short name already. Please choose another one.",

@@ -22,6 +22,7 @@ pub mod catalogue;
 pub mod fleet;
 pub mod gates;
 pub mod home;
+pub mod jobs;
 pub mod passwords;
 pub mod rides;
 pub mod roles;

@@ -28,6 +28,7 @@ const FLEET: &[(&str, &str, &str)] = &[
     ("/admin/promo-codes", "Promo codes", "administrator:"),
     ("/admin/cities", "Cities", "administrator:"),
     ("/admin/roles", "Roles", "administrator:"),
+    ("/fleet/jobs", "Jobs", "operator:"),
     ("/admin/regions", "Regions", "administrator:"),
 ];
 

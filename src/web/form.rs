@@ -16,6 +16,10 @@ use crate::domain::geo::Point;
 /// A form's fields, read from the request's body.
 pub struct Form<T>(pub T);
 
+/// A form with a list: the values of the field `vehicle`, which may be sent more than once,
+/// at most [`LIST_MAX`] times; and its other fields.
+pub struct ListForm<T>(pub T, pub Vec<String>);
+
 /// A page's parameters, read from the query string.
 pub struct Query<T>(pub T);
 
@@ -24,19 +28,41 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let right_type = request.headers().get("content-type").and_then(|v| v.to_str().ok()).is_some_and(|v| {
-            v.split(';').next().is_some_and(|v| v.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
-        });
-        let body = Bytes::from_request(request, payload);
+        let text = text(request, payload);
+        Box::pin(async move { parse(&text.await?).map(Form) })
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for ListForm<T> {
+    type Error = PageError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let text = text(request, payload);
         Box::pin(async move {
-            if !right_type {
-                return Err(PageError::BadRequest("This address takes a form."));
+            let text = text.await?;
+            let (list, rest): (Vec<&str>, Vec<&str>) = text.split('&').partition(|pair| pair.starts_with("vehicle="));
+            if list.len() > LIST_MAX {
+                return Err(PageError::BadRequest("There are too many fields."));
             }
-            let body = body.await.map_err(|error| PageError::from_body(&error))?;
-            let text =
-                std::str::from_utf8(&body).map_err(|_not_utf8| PageError::BadRequest("The form is not UTF-8."))?;
-            parse(text).map(Form)
+            let value = |pair: &&str| decode(pair.split_once('=').map_or("", |(_, value)| value)).map(Cow::into_owned);
+            Ok(Self(parse(&rest.join("&"))?, list.iter().map(value).collect::<Result<_, _>>()?))
         })
+    }
+}
+
+/// The body of a form.
+fn text(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<String, PageError>> + use<> {
+    let right_type = request.headers().get("content-type").and_then(|v| v.to_str().ok()).is_some_and(|v| {
+        v.split(';').next().is_some_and(|v| v.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+    });
+    let body = Bytes::from_request(request, payload);
+    async move {
+        if !right_type {
+            return Err(PageError::BadRequest("This address takes a form."));
+        }
+        let body = body.await.map_err(|error| PageError::from_body(&error))?;
+        String::from_utf8(body.into()).map_err(|_not_utf8| PageError::BadRequest("The form is not UTF-8."))
     }
 }
 
@@ -51,6 +77,8 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 
 /// No page of ours sends more.
 const FIELDS: usize = 32;
+/// Nor a longer list.
+pub const LIST_MAX: usize = 200;
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, PageError> {
     let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();

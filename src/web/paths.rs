@@ -2,6 +2,7 @@
 //! fixed ones out.
 
 use crate::domain::{
+    job::JobRef,
     region::RegionCode,
     ride::RideRef,
     vehicle::{PublicVehicle, VehicleRef},
@@ -86,6 +87,16 @@ pub fn tariffs(city: &str) -> String {
 #[must_use]
 pub fn promo_code(code: &str) -> String {
     format!("/admin/promo-codes/{code}")
+/// The jobs of a city.
+#[must_use]
+pub fn jobs(city: &str) -> String {
+    format!("/fleet/jobs?city={city}")
+}
+
+/// A job's page; `/confirm`, `/cancel` and `/report.csv` lie below it.
+#[must_use]
+pub fn job(job: &JobRef) -> String {
+    format!("/fleet/jobs/{}/{}", job.region, job.id)
 }
 
 /// Signing in, and coming back afterwards.

@@ -13,6 +13,7 @@ use reqwest::{Method, StatusCode};
 use uuid::Uuid;
 
 use crate::{
+    ops::jobs,
     pages::rides,
     support::{
         Browser, World,
@@ -59,11 +60,16 @@ async fn scene() -> Scene {
     let card = ann.get("/vehicles?city=new-york").await.card(2);
     let vehicle = card.iter().find(|(name, _)| name == "vehicle").unwrap().1.clone();
     let cases = cases(&ann.name, &ride, &remove, &vehicle, &card);
+    let operator = instance.person("new-york").await;
+    movr::ops::accounts::grant(&instance.running.app.db, &operator.name, "operator", "new-york").await.unwrap();
+    let job = jobs::ask(&operator, "new-york", "lost", &[]).await.rsplit_once('/').unwrap().1.to_owned();
+    let cases = cases(&ride, &remove, &vehicle, &job, &card);
     Scene { world, instance, ann, cases }
 }
 
 #[rustfmt::skip]
 fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, card: &[(String, String)]) -> Vec<Case> {
+fn cases(ride: &str, remove: &str, vehicle: &str, job: &str, card: &[(String, String)]) -> Vec<Case> {
     let case = |method, pattern, path: &str, fields: &[(&str, &str)]| {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Case { method, pattern, path: path.to_owned(), fields }
@@ -146,6 +152,13 @@ fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, card: &[(String, S
         get("/admin/roles", "/admin/roles"),
         post("/admin/roles", "/admin/roles", &[("username", name), ("city", "boston")]),
         post("/admin/roles/revoke", "/admin/roles/revoke", &[("region", "us-east1"), ("id", &id), ("city", "boston")]),
+        get("/fleet/jobs", "/fleet/jobs?city=new-york"),
+        post("/fleet/jobs", "/fleet/jobs", &[("id", &id), ("city", "new-york"), ("kind", "retire"), ("all", "1"),
+            ("drawn", "2999-01-01T00:00:00Z")]),
+        get("/fleet/jobs/{region}/{id}", &format!("/fleet/jobs/us-east1/{job}")),
+        post("/fleet/jobs/{region}/{id}/confirm", &format!("/fleet/jobs/us-east1/{job}/confirm"), &[]),
+        post("/fleet/jobs/{region}/{id}/cancel", &format!("/fleet/jobs/us-east1/{job}/cancel"), &[]),
+        get("/fleet/jobs/{region}/{id}/report.csv", &format!("/fleet/jobs/us-east1/{job}/report.csv")),
         get("/admin/regions", "/admin/regions"),
         post("/admin/regions/{region}", "/admin/regions/europe-west1", &[("state", "read-only"), ("epoch", "1"),
             ("reason", "test"), ("until", "")]),
@@ -176,6 +189,7 @@ impl Scene {
 #[test]
 fn every_route_has_a_case() {
     let cases = cases("x", "/rides/us-east1/x", "/my/vehicles/us-east1/x/remove", "x", &[]);
+    let cases = cases("/rides/us-east1/x", "/my/vehicles/us-east1/x/remove", "x", "x", &[]);
     let tried: BTreeSet<_> = cases.iter().map(|case| (case.method.to_string(), case.pattern)).collect();
     let table: BTreeSet<_> = ROUTES.iter().map(|route| (route.method.to_string(), route.path)).collect();
     assert_eq!(tried, table);

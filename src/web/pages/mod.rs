@@ -9,6 +9,8 @@ pub mod fleet;
 pub mod fleet_vehicle;
 pub mod health;
 pub mod home;
+pub mod job;
+pub mod jobs;
 pub mod map;
 pub mod move_home;
 pub mod moved;

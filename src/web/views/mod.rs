@@ -6,6 +6,7 @@
 mod account;
 mod catalogue;
 mod fleet;
+mod jobs;
 mod map;
 mod owner_vehicles;
 mod region_states;
@@ -15,6 +16,7 @@ mod status;
 pub use account::*;
 pub use catalogue::*;
 pub use fleet::*;
+pub use jobs::*;
 pub use map::*;
 pub use owner_vehicles::*;
 pub use region_states::*;

@@ -3,6 +3,9 @@
 mod fence;
 mod gates;
 mod home;
+pub mod jobs;
 mod nearest;
 pub mod races;
+mod races;
+mod transfers;
 mod verify;

@@ -1,0 +1,290 @@
+//! Which vehicles a job takes, and the turn that changes them: each item is done or refused
+//! in the same statement as its vehicle, so that a crash loses or doubles nothing. What was
+//! changed by somebody else is refused with the last thing that happened to it. The
+//! surprise: times are cut out of their text, because CockroachDB v22.1 has no `to_char`.
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::{
+    acting::{Acting, acting_sql, gates_sql, job_event_sql, who_sql},
+    error::DbError,
+    statement::{Conn, Reach, Statement},
+    verdict::{Verdict, event_sql, verdict},
+};
+use crate::domain::{geo, geo::Point, job::Kind};
+
+/// Every statement of this file.
+pub const ALL: &[&Statement] = &[&SELECT_LIST, &SELECT_FILTER, &TURN];
+
+/// Most items of a job.
+pub const ITEMS_MAX: i64 = 50_000;
+/// Items that one `bulk.select_filter` adds.
+const SELECTED_AT_ONCE: i64 = 5_000;
+
+/// What must arrive as it was sent, of the vehicle row `$v`.
+macro_rules! mark_sql {
+    ($v:literal) => {
+        concat!(
+            "md5(",
+            $v,
+            ".id::TEXT || '|' || ",
+            $v,
+            ".type || '|' || ",
+            $v,
+            ".brand || '|' || ",
+            $v,
+            ".colour || '|' || coalesce(",
+            $v,
+            ".code, '') || '|' || (",
+            $v,
+            ".created_at AT TIME ZONE 'UTC')::TEXT)"
+        )
+    };
+}
+pub(super) use mark_sql;
+
+/// The last event of a vehicle as `what`, from a row of events.
+macro_rules! what_sql {
+    () => {
+        "events.action || ' at ' || substr((events.occurred_at AT TIME ZONE 'UTC')::TEXT, 1, 16) || ' UTC' AS what"
+    };
+}
+pub(super) use what_sql;
+
+/// A selection: `l` and `f` give the vehicles with the version that was `seen` and whether
+/// they `changed` since. $15 is how far the selection was, $16 that owners' vehicles may not
+/// leave, $17 how many rows at most.
+macro_rules! select_sql {
+    ($vehicles:expr) => {
+        acting_sql!(
+            "j AS (SELECT parameters FROM jobs
+                 WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT
+                   AND state = 'running' AND confirmed_at IS NULL AND parameters->>'selecting' = $15::TEXT),
+             verdict AS (SELECT CASE ",
+            who_sql!(),
+            "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already' ",
+            gates_sql!(),
+            "    ELSE 'ok' END AS code),
+             p AS (SELECT coalesce(max(position), 0) AS last FROM job_items
+                 WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID),
+            ",
+            $vehicles,
+            ",
+             c AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, ",
+            what_sql!(),
+            "  FROM f JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
+                 AND events.aggregate_id = f.id AND events.version > f.seen
+                 WHERE f.changed ORDER BY events.aggregate_id, events.version DESC),
+             x AS (SELECT f.id, f.expected, f.input, p.last + row_number() OVER (ORDER BY f.id) AS position, CASE
+                   WHEN f.version IS NULL OR f.city <> $13::TEXT THEN 'gone'
+                   WHEN f.changed THEN 'changed: ' || coalesce(c.what, 'at an unknown time')
+                   WHEN f.owner_region IS NOT NULL AND $16::BOOL THEN 'residency: move_to'
+                   WHEN $11::TEXT <> $8::TEXT AND f.owner_region NOT IN ($8::TEXT, $11::TEXT) THEN 'owner_elsewhere'
+                   END AS reason
+                 FROM p CROSS JOIN f LEFT JOIN c ON c.aggregate_id = f.id),
+             i AS (INSERT INTO job_items (region, job_id, position, vehicle_id, vehicle_version, input, state, reason)
+                 SELECT $8::TEXT::crdb_internal_region, $9::UUID, position, id, expected, coalesce(input, '{}'::JSONB),
+                   CASE WHEN reason IS NULL THEN 'waiting' ELSE 'refused' END, reason FROM x RETURNING 1 AS ok),
+             far AS (SELECT count(*) AS n, max(id::TEXT) AS id FROM f),
+             n AS (UPDATE jobs SET parameters = CASE
+                   WHEN far.n < $17::INT8 THEN jobs.parameters - 'selecting'
+                   WHEN p.last + far.n >= 50000 THEN (jobs.parameters - 'selecting') || '{\"cut\": true}'::JSONB
+                   ELSE jobs.parameters || jsonb_build_object('selecting', far.id) END
+                 FROM verdict, p, far WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID
+                   AND code = 'ok' RETURNING jobs.id),
+             kept AS (SELECT count(*) AS n, min(position) AS first FROM x WHERE reason LIKE 'residency: %'),
+             e AS (",
+            event_sql!(
+                "SELECT $8::TEXT::crdb_internal_region, 'residency_refusal', $9::UUID, kept.first, 'residency.move_refused',
+                   CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ,
+                   $10::INT8, NULL::FLOAT8, NULL::FLOAT8,
+                   jsonb_build_object('rule', 'move_to', 'to', $11::TEXT, 'vehicles', kept.n) FROM kept WHERE kept.n > 0"
+            ),
+            ") SELECT code AS verdict, (SELECT n FROM kept) AS kept FROM verdict"
+        )
+    };
+}
+
+/// What is written down of a vehicle for the job's page, its report and, at the end of a
+/// transfer, for the comparison.
+macro_rules! input_sql {
+    () => {
+        concat!(
+            "jsonb_build_object('code', v.code, 'type', v.type, 'brand', v.brand, 'owner', v.owner_region::TEXT, 'mark', ",
+            mark_sql!("v"),
+            ") AS input, v.owner_region::TEXT AS owner_region, v.city, v.version"
+        )
+    };
+}
+
+const SELECT_LIST: Statement = Statement::write(
+    "bulk.select_list",
+    Reach::Named,
+    select_sql!(concat!(
+        "l AS (SELECT n.id, n.version FROM unnest($18::UUID[], $19::INT8[]) AS n (id, version), verdict
+             WHERE verdict.code = 'ok'),
+         f AS (SELECT l.id, l.version AS expected, l.version AS seen, v.version <> l.version AS changed, ",
+        input_sql!(),
+        " FROM l LEFT JOIN vehicles v ON v.region = $8::TEXT::crdb_internal_region AND v.id = l.id)"
+    )),
+);
+
+const SELECT_FILTER: Statement = Statement::write(
+    "bulk.select_filter",
+    Reach::Named,
+    select_sql!(concat!(
+        "f AS (SELECT v.id, v.version AS expected, v.version - 1 AS seen, v.changed_at > $18::TIMESTAMPTZ AS changed, ",
+        input_sql!(),
+        " FROM vehicles v, verdict
+         WHERE v.region = $8::TEXT::crdb_internal_region AND v.city = $13::TEXT AND v.id > $15::TEXT::UUID
+           AND ($19::TEXT IS NULL OR v.status = $19::TEXT) AND v.status <> 'retired'
+           AND ($20::TEXT IS NULL OR v.type = $20::TEXT)
+           AND ($21::INT8 IS NULL OR v.battery < $21::INT8)
+           AND ($22::TIMESTAMPTZ IS NULL OR v.seen_at <= $22::TIMESTAMPTZ)
+           AND ($23::TEXT IS NULL OR substr(v.code, 1, length($23::TEXT)) = $23::TEXT)
+           AND verdict.code = 'ok'
+         ORDER BY v.id LIMIT $17::INT8)"
+    )),
+);
+
+/// The vehicles of a job by what the list of the fleet was filtered by; those that are
+/// retired never.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only of this status.
+    pub status: Option<String>,
+    /// Only of this type.
+    pub kind: Option<String>,
+    /// Only with less charge, in percent.
+    pub battery: Option<i64>,
+    /// Only those that came to where they stand before.
+    pub idle_since: Option<DateTime<Utc>>,
+    /// Only those whose code begins so.
+    pub prefix: Option<String>,
+    /// When the page was drawn: what was changed since is refused.
+    pub drawn: DateTime<Utc>,
+}
+
+/// Which vehicles.
+#[derive(Debug, Clone)]
+pub enum Selection {
+    /// These, with the versions that were seen; at most 200.
+    List(Vec<(Uuid, i64)>),
+    /// Those that the filter finds.
+    Filter(Filter),
+}
+
+/// Adds the next vehicles of the selection to the job: behind `selecting`, as the job has
+/// it. How many were refused because residency does not let their owners' vehicles leave.
+pub async fn select(
+    conn: &Conn,
+    acting: &Acting,
+    selecting: &str,
+    owners_stay: bool,
+    selection: &Selection,
+) -> Result<(Verdict, i64), DbError> {
+    let row = match selection {
+        Selection::List(list) => {
+            let (ids, versions): (Vec<Uuid>, Vec<i64>) = list.iter().copied().unzip();
+            // All at once: fewer than this many rows.
+            acting.one(conn, &SELECT_LIST, &[&selecting, &owners_stay, &ITEMS_MAX, &ids, &versions]).await?
+        }
+        Selection::Filter(filter) => {
+            let rest: [&(dyn ToSql + Sync); 9] = [
+                &selecting,
+                &owners_stay,
+                &SELECTED_AT_ONCE,
+                &filter.drawn,
+                &filter.status,
+                &filter.kind,
+                &filter.battery,
+                &filter.idle_since,
+                &filter.prefix,
+            ];
+            acting.one(conn, &SELECT_FILTER, &rest).await?
+        }
+    };
+    Ok((verdict(&row)?, row.get("kept")?))
+}
+
+const TURN: Statement = Statement::write(
+    "bulk.turn",
+    Reach::Named,
+    acting_sql!(
+        "j AS (SELECT 1 AS ok FROM jobs
+             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT
+               AND state = 'running' AND confirmed_at IS NOT NULL),
+         verdict AS (SELECT CASE ",
+        who_sql!(),
+        "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already' ",
+        gates_sql!(),
+        "    ELSE 'ok' END AS code),
+         w AS (SELECT position, vehicle_id, vehicle_version FROM job_items
+             WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND state = 'waiting'
+               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') ORDER BY position LIMIT 201),
+         n AS (SELECT position, vehicle_id, vehicle_version FROM w ORDER BY position LIMIT 200),
+         c AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, ",
+        what_sql!(),
+        "  FROM n JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
+             AND events.aggregate_id = n.vehicle_id AND events.version > n.vehicle_version
+             ORDER BY events.aggregate_id, events.version DESC),
+         d AS (SELECT n.position, n.vehicle_id, n.vehicle_version, CASE
+               WHEN v.id IS NULL OR v.city <> $13::TEXT THEN 'gone'
+               WHEN v.version <> n.vehicle_version THEN 'changed: ' || coalesce(c.what, 'at an unknown time')
+               WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
+               WHEN NOT v.status = ANY($17::TEXT[]) THEN 'state: ' || v.status
+               WHEN t.id IS NOT NULL THEN 'code_taken'
+               END AS reason
+             FROM n LEFT JOIN vehicles v ON v.region = $8::TEXT::crdb_internal_region AND v.id = n.vehicle_id
+             LEFT JOIN c ON c.aggregate_id = n.vehicle_id
+             LEFT JOIN vehicles t ON t.region = $8::TEXT::crdb_internal_region AND t.city = $14::TEXT
+               AND t.code = v.code AND $14::TEXT <> $13::TEXT),
+         v2 AS (UPDATE vehicles SET status = $16::TEXT, city = $14::TEXT,
+               code = CASE WHEN $16::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
+               note = nullif(coalesce($18::TEXT, vehicles.note), ''),
+               lat = coalesce($19::FLOAT8, vehicles.lat), lon = coalesce($20::FLOAT8, vehicles.lon),
+               cell = coalesce($21::INT8, vehicles.cell), place = coalesce($22::TEXT, vehicles.place),
+               seen_at = CASE WHEN $23::BOOL THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END,
+               reserved_region = NULL, reserved_by = NULL, reserved_until = NULL,
+               version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ
+             FROM d WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = d.vehicle_id
+               AND vehicles.version = d.vehicle_version AND d.reason IS NULL
+             RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon),
+         i AS (UPDATE job_items SET state = CASE WHEN d.reason IS NULL THEN 'done' ELSE 'refused' END, reason = d.reason
+             FROM d WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
+               AND job_items.position = d.position RETURNING 1 AS ok),
+         over AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
+             WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
+               AND (SELECT count(*) FROM w) < 201 RETURNING jobs.id),
+         e AS (",
+        event_sql!(
+            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, $15::TEXT,
+               CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $10::INT8,
+               v2.lat, v2.lon, '{}'::JSONB FROM v2 UNION ALL ",
+            job_event_sql!("3", "job.done", "'{}'::JSONB", "over")
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Does or refuses the next 200 items, and ends the job when none is left.
+pub async fn turn(
+    conn: &Conn,
+    acting: &Acting,
+    kind: Kind,
+    note: Option<&str>,
+    depot: Option<Point>,
+) -> Result<Verdict, DbError> {
+    let (action, status, from) = kind.change();
+    let (lat, lon, cell) = (depot.map(Point::lat), depot.map(Point::lon), depot.map(geo::cell));
+    let place = depot.map(|_| DEPOT);
+    // It has come to where it stands now.
+    let seen = matches!(kind, Kind::Back | Kind::Found | Kind::Move);
+    let rest: [&(dyn ToSql + Sync); 9] = [&action, &status, &from, &note, &lat, &lon, &cell, &place, &seen];
+    verdict(&acting.one(conn, &TURN, &rest).await?)
+}
+
+/// Where a vehicle is that has come to another city and is not on the street yet.
+pub const DEPOT: &str = "Depot";

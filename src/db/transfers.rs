@@ -1,0 +1,192 @@
+//! Vehicles that go to another region: one statement a vehicle, at a gateway of the region
+//! that it leaves, which moves the row and writes the next two versions' events, one in each
+//! region. And what is compared before a transfer is called complete. The surprise: a row may
+//! have been changed after its arrival, so the event of the arrival carries its checksum.
+
+use serde_json::Value;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::{
+    acting::{Acting, acting_sql, gates_sql, job_event_sql, who_sql},
+    bulk::{DEPOT, mark_sql, what_sql},
+    error::DbError,
+    row::Row,
+    statement::{Conn, Reach, Statement},
+    verdict::{Verdict, event_sql, verdict},
+};
+use crate::domain::{
+    geo::{self, Point},
+    job::JobRef,
+    region::RegionCode,
+};
+
+/// Every statement of this file.
+pub const ALL: &[&Statement] = &[&LIST, &MOVE, &LIST_ARRIVED, &FINISH];
+
+/// An item of a transfer.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// Its number in the job.
+    pub position: i64,
+    /// The vehicle.
+    pub vehicle: Uuid,
+    /// The home of the person who owns it.
+    pub owner: Option<RegionCode>,
+    /// The checksum of what must arrive as it was.
+    pub mark: String,
+}
+
+const LIST: Statement = Statement::read(
+    "transfers.list",
+    Reach::Named,
+    "SELECT position, vehicle_id, input->>'owner' AS owner, coalesce(input->>'mark', '') AS mark FROM job_items
+     WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2 AND state = $3 AND position > $4
+     ORDER BY position LIMIT $5",
+);
+
+/// The vehicles of a job whose items are of this state, behind `after`.
+pub async fn list(conn: &Conn, job: &JobRef, state: &str, after: i64, limit: i64) -> Result<Vec<Item>, DbError> {
+    let read = |row: &Row| {
+        Ok(Item {
+            position: row.get("position")?,
+            vehicle: row.get("vehicle_id")?,
+            owner: row.get::<Option<&str>>("owner")?.and_then(|region| region.parse().ok()),
+            mark: row.get("mark")?,
+        })
+    };
+    conn.rows(&LIST, &[&job.region, &job.id, &state, &after, &limit]).await?.iter().map(read).collect()
+}
+
+const MOVE: Statement = Statement::write(
+    "transfers.move",
+    Reach::Named,
+    acting_sql!(
+        "j AS (SELECT 1 AS ok FROM jobs
+             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT
+               AND state = 'running' AND confirmed_at IS NOT NULL),
+         i AS (SELECT vehicle_version FROM job_items
+             WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND position = $15::INT8
+               AND vehicle_id = $16::UUID AND state = 'waiting'),
+         verdict AS (SELECT CASE ",
+        who_sql!(),
+        "    WHEN NOT EXISTS (SELECT 1 FROM j) OR NOT EXISTS (SELECT 1 FROM i) THEN 'already' ",
+        gates_sql!(),
+        "    ELSE 'ok' END AS code),
+         v AS (SELECT id, version, status, city, code, reserved_until, owner_region::TEXT AS owner_region FROM vehicles
+             WHERE region = $8::TEXT::crdb_internal_region AND id = $16::UUID),
+         c AS (SELECT ",
+        what_sql!(),
+        "  FROM events WHERE region = $8::TEXT::crdb_internal_region AND aggregate_type = 'vehicle'
+               AND aggregate_id = $16::UUID ORDER BY version DESC LIMIT 1),
+         d AS (SELECT i.vehicle_version, CASE
+               WHEN v.id IS NULL OR v.city <> $13::TEXT THEN 'gone'
+               WHEN v.version <> i.vehicle_version THEN 'changed: ' || coalesce(c.what, 'at an unknown time')
+               WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
+               WHEN v.status NOT IN ('available', 'maintenance') THEN 'state: ' || v.status
+               WHEN v.owner_region <> $22::TEXT THEN 'owner_elsewhere'
+               WHEN t.id IS NOT NULL THEN 'code_taken'
+               END AS reason
+             FROM verdict CROSS JOIN i LEFT JOIN v ON TRUE LEFT JOIN c ON TRUE
+             LEFT JOIN vehicles t ON t.region = $11::TEXT::crdb_internal_region AND t.city = $14::TEXT AND t.code = v.code
+             WHERE verdict.code = 'ok'),
+         v2 AS (UPDATE vehicles SET region = $11::TEXT::crdb_internal_region, city = $14::TEXT, status = 'maintenance',
+               note = $21::TEXT, lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT,
+               reserved_region = NULL, reserved_by = NULL, reserved_until = NULL,
+               version = vehicles.version + 2, changed_at = $5::TIMESTAMPTZ, seen_at = $5::TIMESTAMPTZ
+             FROM d WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $16::UUID
+               AND vehicles.version = d.vehicle_version AND d.reason IS NULL
+             RETURNING vehicles.id, vehicles.version, vehicles.owner_id, vehicles.lat, vehicles.lon, ",
+        mark_sql!("vehicles"),
+        " AS mark),
+         u2 AS (UPDATE users SET present_in = CASE WHEN present_in @> jsonb_build_array($11::TEXT) THEN present_in
+                 ELSE present_in || jsonb_build_array($11::TEXT) END
+             FROM v2 WHERE users.region = $22::TEXT::crdb_internal_region AND users.id = v2.owner_id
+             RETURNING 1 AS ok),
+         i2 AS (UPDATE job_items SET state = CASE WHEN d.reason IS NULL THEN 'done' ELSE 'refused' END, reason = d.reason
+             FROM d WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
+               AND job_items.position = $15::INT8 RETURNING 1 AS ok),
+         e AS (",
+        event_sql!(
+            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version - 1, 'vehicle.sent',
+               CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $10::INT8,
+               NULL::FLOAT8, NULL::FLOAT8, jsonb_build_object('to', $11::TEXT, 'city', $14::TEXT) FROM v2
+             UNION ALL
+             SELECT $11::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'vehicle.received',
+               CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $12::INT8,
+               v2.lat, v2.lon, jsonb_build_object('from', $8::TEXT, 'city', $13::TEXT, 'mark', v2.mark) FROM v2"
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Moves one vehicle, or refuses its item. `Already` when somebody else has done the item,
+/// or the job is over.
+pub async fn move_one(conn: &Conn, acting: &Acting, item: &Item, depot: Point, note: &str) -> Result<Verdict, DbError> {
+    let (lat, lon, cell) = (depot.lat(), depot.lon(), geo::cell(depot));
+    let owner = item.owner.as_ref().unwrap_or(&acting.job.region);
+    let rest: [&(dyn ToSql + Sync); 8] = [&item.position, &item.vehicle, &lat, &lon, &cell, &DEPOT, &note, owner];
+    verdict(&acting.one(conn, &MOVE, &rest).await?)
+}
+
+const LIST_ARRIVED: Statement = Statement::read(
+    "transfers.list_arrived",
+    Reach::Named,
+    concat!(
+        "SELECT events.aggregate_id AS id, coalesce(events.metadata->>'mark', '') AS mark, CASE
+           WHEN v.version = events.version THEN ",
+        mark_sql!("v"),
+        " = events.metadata->>'mark'
+           WHEN v.version IS NULL THEN EXISTS (SELECT 1 FROM events later
+             WHERE later.region = $1::TEXT::crdb_internal_region AND later.aggregate_type = 'vehicle'
+               AND later.aggregate_id = events.aggregate_id AND later.version > events.version
+               AND later.action = 'vehicle.sent')
+           ELSE v.version > events.version END AS there
+         FROM events LEFT JOIN vehicles v ON v.region = $1::TEXT::crdb_internal_region AND v.id = events.aggregate_id
+         WHERE events.region = $1::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
+           AND events.aggregate_id = ANY($2::UUID[]) AND events.action = 'vehicle.received' AND events.correlation_id = $3
+         ORDER BY events.aggregate_id LIMIT 2000"
+    ),
+);
+
+/// The vehicles among `ids` that the job has brought to `region`, with the checksum of
+/// what arrived, and whether the row is still that one, or was changed or sent on by others.
+pub async fn list_arrived(
+    conn: &Conn,
+    region: &RegionCode,
+    job: Uuid,
+    ids: &[Uuid],
+) -> Result<Vec<(Uuid, String, bool)>, DbError> {
+    let read = |row: &Row| Ok((row.get("id")?, row.get("mark")?, row.get("there")?));
+    conn.rows(&LIST_ARRIVED, &[region, &ids, &job]).await?.iter().map(read).collect()
+}
+
+const FINISH: Statement = Statement::write(
+    "transfers.finish",
+    Reach::Named,
+    acting_sql!(
+        "j AS (SELECT 1 AS ok FROM jobs
+             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT
+               AND state = 'running' AND confirmed_at IS NOT NULL
+               AND NOT EXISTS (SELECT 1 FROM job_items WHERE region = $8::TEXT::crdb_internal_region
+                 AND job_id = $9::UUID AND state = 'waiting')),
+         verdict AS (SELECT CASE ",
+        who_sql!(),
+        "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already' ",
+        gates_sql!(),
+        "    ELSE 'ok' END AS code),
+         over AS (UPDATE jobs SET state = CASE WHEN $16::BOOL THEN 'done' ELSE 'running' END,
+               finished_at = CASE WHEN $16::BOOL THEN $5::TIMESTAMPTZ END,
+               parameters = jobs.parameters || jsonb_build_object('compared', $15::JSONB)
+             FROM verdict WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
+             RETURNING jobs.id, jobs.state),
+         e AS (",
+        event_sql!(job_event_sql!("3", "job.done", "$15::JSONB", "over WHERE over.state = 'done'")),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Writes down what the comparison gave, and ends the job if all of it was good.
+pub async fn finish(conn: &Conn, acting: &Acting, compared: &Value, good: bool) -> Result<Verdict, DbError> {
+    verdict(&acting.one(conn, &FINISH, &[compared, &good]).await?)
+}

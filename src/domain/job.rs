@@ -1,0 +1,132 @@
+//! Jobs of operators: what kinds there are, what each does to a vehicle, and how items
+//! that were refused say why. A reason is stored as a short code, with what changed
+//! behind a colon; pages, reports and commands show the words.
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::region::RegionCode;
+
+/// A job, in the region of the city that it began with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct JobRef {
+    /// Region of the job's city.
+    pub region: RegionCode,
+    /// Id inside it, made by the page that asked for the job.
+    pub id: Uuid,
+}
+
+/// What a job does with each of its items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Off the street, with a note.
+    Maintenance,
+    /// From maintenance back to the street.
+    Back,
+    /// Nobody knows where it is.
+    Lost,
+    /// A lost one that was found: it goes to maintenance first.
+    Found,
+    /// Off the street for ever; its code is free again.
+    Retire,
+    /// To another city of the same region.
+    Move,
+    /// To a city of another region.
+    Transfer,
+    /// Lines of a file, each a vehicle.
+    Import,
+}
+
+/// The kinds that an operator chooses from, in the order of the form.
+pub const CHOICES: [Kind; 7] =
+    [Kind::Maintenance, Kind::Back, Kind::Lost, Kind::Found, Kind::Retire, Kind::Move, Kind::Transfer];
+
+impl Kind {
+    /// As rows and forms write it.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Maintenance => "maintenance",
+            Self::Back => "back",
+            Self::Lost => "lost",
+            Self::Found => "found",
+            Self::Retire => "retire",
+            Self::Move => "move",
+            Self::Transfer => "transfer",
+            Self::Import => "import",
+        }
+    }
+
+    /// The kind that a row names.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        CHOICES.into_iter().chain([Self::Import]).find(|kind| kind.code() == code)
+    }
+
+    /// As a person reads it.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Maintenance => "Set to maintenance",
+            Self::Back => "Back to the street",
+            Self::Lost => "Mark as lost",
+            Self::Found => "Mark as found",
+            Self::Retire => "Retire",
+            Self::Move => "Move to another city of the region",
+            Self::Transfer => "Transfer to another region",
+            Self::Import => "Import",
+        }
+    }
+
+    /// The event of each vehicle, the status that it gets, and those from which it may come.
+    /// What arrives in another city is not on the street yet.
+    #[must_use]
+    pub fn change(self) -> (&'static str, &'static str, &'static [&'static str]) {
+        match self {
+            Self::Maintenance => ("vehicle.maintenance", "maintenance", &["available", "maintenance", "lost"]),
+            Self::Back => ("vehicle.back", "available", &["maintenance"]),
+            Self::Lost => ("vehicle.lost", "lost", &["available", "maintenance"]),
+            Self::Found => ("vehicle.found", "maintenance", &["lost"]),
+            Self::Retire => ("vehicle.retired", "retired", &["available", "maintenance", "lost"]),
+            Self::Move => ("vehicle.moved", "maintenance", &["available", "maintenance"]),
+            Self::Transfer => ("vehicle.received", "maintenance", &["available", "maintenance"]),
+            Self::Import => ("vehicle.edited", "available", &[]),
+        }
+    }
+}
+
+/// Why an item was refused, in words.
+#[must_use]
+pub fn reason(code: &str) -> String {
+    let (head, detail) = code.split_once(": ").unwrap_or((code, ""));
+    match head {
+        "gone" => "It is not in this city any more.".to_owned(),
+        "changed" => format!("Changed since the page was drawn: {detail}."),
+        "vehicle_in_use" => "It is reserved or being ridden.".to_owned(),
+        "state" => format!("Its state does not allow this: {}.", detail.replace('_', " ")),
+        "code_taken" => "Another vehicle of that city has its code.".to_owned(),
+        "residency" => {
+            format!("It belongs to a person, and the data residency policy does not allow this (rule {detail}).")
+        }
+        "owner_elsewhere" => "It belongs to a person of a third region.".to_owned(),
+        // An imported line's reason is written in words.
+        _ => code.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_read_back_and_reasons_have_words() {
+        for kind in CHOICES {
+            assert_eq!(Kind::from_code(kind.code()), Some(kind));
+        }
+        assert_eq!(Kind::from_code("burn"), None);
+        let changed = reason("changed: ride.started at 2026-11-21 10:05 UTC");
+        assert_eq!(changed, "Changed since the page was drawn: ride.started at 2026-11-21 10:05 UTC.");
+        assert_eq!(reason("Line 4: no code."), "Line 4: no code.");
+    }
+}

@@ -1,0 +1,321 @@
+//! Jobs of operators: asked for, confirmed, done turn by turn, cancelled. A turn is at most
+//! 200 items and about a second; whoever looks at the job does the next one, and so does
+//! the command. Two at once do no harm. A transfer ends only when what left and what
+//! arrived have been compared.
+
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{Done, OpError, gated, gates::Gates};
+use crate::{
+    app::App,
+    db::{
+        Db,
+        acting::Acting,
+        bulk::{self, Filter, Selection},
+        error::{DbError, DbErrorKind},
+        jobs::{self, Counts, Job},
+        statement::Conn,
+        transfers::{self, Item},
+        verdict::{Signed, Verdict},
+    },
+    domain::{
+        catalogue::Catalogue,
+        job::{JobRef, Kind},
+        refusal::Refusal,
+        region::RegionCode,
+    },
+};
+
+/// Items of one turn.
+const TURN: i64 = 200;
+/// After this time a turn begins no other vehicle.
+const TURN_TIME: Duration = Duration::from_millis(900);
+/// Vehicles that a transfer moves side by side.
+const SIDE_BY_SIDE: usize = 4;
+/// Vehicles that are compared in one go.
+const COMPARED: i64 = 1_000;
+/// Where every selection begins.
+const NOTHING_YET: Uuid = Uuid::nil();
+
+/// Who acts: a person with a session, or (none) whoever has the shell.
+#[derive(Clone, Copy)]
+pub struct Hand<'a> {
+    /// The pools.
+    pub db: &'a Db,
+    /// The gates as last seen.
+    pub gates: &'a Gates,
+    /// Cities and policies.
+    pub catalogue: &'a Catalogue,
+    /// The person.
+    pub by: Option<&'a Signed>,
+    /// The time now.
+    pub now: DateTime<Utc>,
+}
+
+impl<'a> Hand<'a> {
+    /// A person's hand.
+    #[must_use]
+    pub fn of(app: &'a App, catalogue: &'a Catalogue, signed: &'a Signed) -> Self {
+        Self { db: &app.db, gates: &app.gates, catalogue, by: Some(signed), now: signed.now }
+    }
+
+    /// Runs a statement on a job at a gateway of its region, under the gates of the person's
+    /// home, of the job's region and of the region that its vehicles go to.
+    pub async fn act(
+        &self,
+        job: &JobRef,
+        city: &str,
+        to: (&RegionCode, &str),
+        op: impl AsyncFn(&Conn, &Acting) -> Result<Verdict, DbError>,
+    ) -> Result<Done, OpError> {
+        let home = self.by.map_or(&job.region, |signed| &signed.user.region);
+        gated(self.db, self.gates, &[home, &job.region, to.0], async |epochs| {
+            let [home, there, target] = epochs else {
+                return Ok(Verdict::Gate);
+            };
+            let acting = Acting::new(self.by, self.now, job, (city, to), [*home, *there, *target]);
+            self.db.write(&job.region, async |conn| op(conn, &acting).await).await
+        })
+        .await
+    }
+
+    async fn act_on(
+        &self,
+        job: &Job,
+        op: impl AsyncFn(&Conn, &Acting) -> Result<Verdict, DbError>,
+    ) -> Result<Done, OpError> {
+        let (region, city) = job.target();
+        self.act(&job.job, &job.city, (&region, &city), op).await
+    }
+}
+
+/// A job that is asked for.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// The id that the form carried, in the region of `city`.
+    pub job: JobRef,
+    /// What it does.
+    pub kind: Kind,
+    /// Slug of the city whose vehicles it is about.
+    pub city: String,
+    /// Where they go, for those that go somewhere.
+    pub to_city: Option<String>,
+    /// The note of maintenance.
+    pub note: Option<String>,
+    /// Which vehicles.
+    pub selection: Selection,
+}
+
+/// Makes the job with its items. It waits to be confirmed.
+pub async fn create(hand: Hand<'_>, new: &NewJob) -> Result<Done, OpError> {
+    let target = new.to_city.as_deref().unwrap_or(&new.city);
+    let region = &hand.catalogue.city(target).ok_or(Refusal::Changed)?.region;
+    let parameters = json!({
+        "selecting": NOTHING_YET.to_string(),
+        "to_region": new.to_city.as_ref().map(|_| region),
+        "to_city": new.to_city,
+        "note": new.note,
+        "selection": stored(&new.selection),
+    });
+    let done = hand
+        .act(&new.job, &new.city, (region, target), async |conn, acting| {
+            jobs::insert(conn, acting, new.kind, &parameters).await
+        })
+        .await?;
+    // What is left when this is interrupted, the job's page goes on with.
+    while let Some((job, _)) = jobs::find(&hand.db.at(&new.job.region).await?, &new.job).await? {
+        if !job.selecting() {
+            break;
+        }
+        select(hand, &job).await?;
+    }
+    Ok(done)
+}
+
+/// The selection as the job keeps it.
+fn stored(selection: &Selection) -> Value {
+    match selection {
+        Selection::List(list) => json!({ "list": list }),
+        Selection::Filter(filter) => json!({
+            "status": filter.status, "kind": filter.kind, "battery": filter.battery,
+            "idle_since": filter.idle_since, "prefix": filter.prefix, "drawn": filter.drawn,
+        }),
+    }
+}
+
+/// The same back.
+fn selection(job: &Job) -> Result<Selection, DbError> {
+    let bug = |error: serde_json::Error| DbError::new(DbErrorKind::Bug, "jobs", format!("selection: {error}"));
+    let Some(stored) = job.parameters.get("selection") else {
+        return Ok(Selection::List(Vec::new()));
+    };
+    if let Some(list) = stored.get("list") {
+        return serde_json::from_value(list.clone()).map(Selection::List).map_err(bug);
+    }
+    let time = |key: &str| stored.get(key).and_then(|time| serde_json::from_value(time.clone()).ok());
+    let text = |key: &str| stored.get(key).and_then(Value::as_str).map(str::to_owned);
+    Ok(Selection::Filter(Filter {
+        status: text("status"),
+        kind: text("kind"),
+        battery: stored.get("battery").and_then(Value::as_i64),
+        idle_since: time("idle_since"),
+        prefix: text("prefix"),
+        drawn: time("drawn").unwrap_or(DateTime::UNIX_EPOCH),
+    }))
+}
+
+/// Adds the next items to a job that is still being selected. A vehicle of a person leaves
+/// its region only if the policy lets the person themselves leave.
+pub async fn select(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
+    let (selection, target) = (selection(job)?, job.target().0);
+    let selecting = job.text("selecting").unwrap_or_default();
+    let policy = hand.catalogue.policy(&job.job.region);
+    let owners_stay = target != job.job.region && !policy.is_some_and(|policy| policy.allows_move_to(&target));
+    let kept = AtomicI64::new(0);
+    hand.act_on(job, async |conn, acting| {
+        let (verdict, refused) = bulk::select(conn, acting, selecting, owners_stay, &selection).await?;
+        kept.store(refused, Ordering::Relaxed);
+        Ok(verdict)
+    })
+    .await?;
+    let vehicles = kept.into_inner();
+    if vehicles > 0 {
+        tracing::warn!(rule = "move_to", from = %job.job.region, to = %target, vehicles, "residency policy refused a transfer");
+    }
+    Ok(())
+}
+
+/// Lets the job begin.
+pub async fn confirm(hand: Hand<'_>, job: &Job) -> Result<Done, OpError> {
+    hand.act_on(job, async |conn, acting| jobs::confirm(conn, acting).await).await
+}
+
+/// Ends the job: what waits is not done any more. Nothing is asked of the region that its
+/// vehicles would have gone to.
+pub async fn cancel(hand: Hand<'_>, job: &Job) -> Result<Done, OpError> {
+    let here = (&job.job.region, job.city.as_str());
+    hand.act(&job.job, &job.city, here, async |conn, acting| jobs::cancel(conn, acting).await).await
+}
+
+/// Does what comes next: more items to select, or the next of a confirmed job. Nothing for
+/// others.
+pub async fn turn(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
+    match job.kind {
+        _ if !job.running => Ok(()),
+        Kind::Import => Ok(()),
+        _ if job.selecting() => select(hand, job).await,
+        _ if job.confirmed_at.is_none() => Ok(()),
+        Kind::Transfer => transfer(hand, job).await,
+        Kind::Maintenance | Kind::Back | Kind::Lost | Kind::Found | Kind::Retire | Kind::Move => {
+            change(hand, job).await
+        }
+    }
+}
+
+async fn change(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
+    let depot = match job.kind {
+        Kind::Move => Some(hand.catalogue.city(&job.target().1).ok_or(Refusal::Changed)?.centre),
+        _ => None,
+    };
+    let note = note(hand, job);
+    let mut turned = once(hand, job, note.as_deref(), depot).await;
+    if let Err(OpError::Refused(Refusal::CodeTaken)) = turned {
+        // Somebody took the code in that moment; now the statement sees it.
+        turned = once(hand, job, note.as_deref(), depot).await;
+    }
+    turned
+}
+
+async fn once(
+    hand: Hand<'_>,
+    job: &Job,
+    note: Option<&str>,
+    depot: Option<crate::domain::geo::Point>,
+) -> Result<(), OpError> {
+    hand.act_on(job, async |conn, acting| bulk::turn(conn, acting, job.kind, note, depot).await).await.map(drop)
+}
+
+/// The note that the vehicles get: none leaves the one they have, an empty one takes it away.
+fn note(hand: Hand<'_>, job: &Job) -> Option<String> {
+    let from = || hand.catalogue.city(&job.city).map_or(job.city.as_str(), |city| city.name.as_str());
+    match job.kind {
+        Kind::Maintenance => job.text("note").map(str::to_owned),
+        Kind::Back => Some(String::new()),
+        Kind::Move => Some(format!("Moved from {}", from())),
+        Kind::Transfer => Some(format!("Transferred from {}", from())),
+        Kind::Lost | Kind::Found | Kind::Retire | Kind::Import => None,
+    }
+}
+
+/// One transaction a vehicle, a few side by side, for about a second; then the comparison.
+async fn transfer(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
+    let began = Instant::now();
+    let depot = hand.catalogue.city(&job.target().1).ok_or(Refusal::Changed)?.centre;
+    let note = note(hand, job).unwrap_or_default();
+    let waiting = transfers::list(&hand.db.at(&job.job.region).await?, &job.job, "waiting", 0, TURN).await?;
+    if waiting.is_empty() {
+        return complete(hand, job).await;
+    }
+    let move_one = async |item: &Item| {
+        hand.act_on(job, async |conn, acting| transfers::move_one(conn, acting, item, depot, &note).await).await
+    };
+    stream::iter(&waiting)
+        .take_while(|_| std::future::ready(began.elapsed() < TURN_TIME))
+        .map(|item| async {
+            match move_one(item).await {
+                // Somebody took the code in that moment; now the statement sees it.
+                Err(OpError::Refused(Refusal::CodeTaken)) => move_one(item).await,
+                moved => moved,
+            }
+        })
+        .buffer_unordered(SIDE_BY_SIDE)
+        .try_for_each(|_| std::future::ready(Ok(())))
+        .await
+}
+
+/// Compares what left with what arrived, item by item, and ends the job if all is there.
+async fn complete(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
+    let (target, mut after) = (job.target().0, 0);
+    let (mut sent, mut received) = ((0_i64, Sha256::new()), (0_i64, Sha256::new()));
+    let mut missing = Vec::new();
+    loop {
+        let left = transfers::list(&hand.db.at(&job.job.region).await?, &job.job, "done", after, COMPARED).await?;
+        let Some(last) = left.last() else { break };
+        after = last.position;
+        let ids: Vec<Uuid> = left.iter().map(|item| item.vehicle).collect();
+        let arrived = transfers::list_arrived(&hand.db.at(&target).await?, &target, job.job.id, &ids).await?;
+        for item in &left {
+            sent = (sent.0 + 1, sent.1.chain_update(&item.mark));
+            match arrived.iter().find(|(id, ..)| *id == item.vehicle) {
+                Some((_, mark, true)) => received = (received.0 + 1, received.1.chain_update(mark)),
+                _ => missing.push(item.vehicle),
+            }
+        }
+    }
+    // As people compare them: the first ten digits.
+    let digits = |sum: Sha256| sum.finalize().iter().take(5).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let (of_sent, of_received) = (digits(sent.1), digits(received.1));
+    let good = sent.0 == received.0 && of_sent == of_received;
+    missing.truncate(20);
+    let compared = json!({
+        "sent": sent.0, "received": received.0, "sent_sum": of_sent, "received_sum": of_received, "missing": missing,
+    });
+    if !good {
+        tracing::error!(job = %job.job.id, %compared, "a transfer is not complete");
+    }
+    hand.act_on(job, async |conn, acting| transfers::finish(conn, acting, &compared, good).await).await.map(drop)
+}
+
+/// A job, and how far it is; refused when it is not there.
+pub async fn find(db: &Db, which: &JobRef) -> Result<(Job, Counts), OpError> {
+    Ok(jobs::find(&db.at(&which.region).await?, which).await?.ok_or(Refusal::NoSuchJob)?)
+}

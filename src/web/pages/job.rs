@@ -1,0 +1,245 @@
+//! `/fleet/jobs/{region}/{id}`: one job, for the operators of its city. What it will do
+//! before it is confirmed, how far it is, why items were refused, and all of it as a report.
+//! The surprise: looking at a running job does its next part, and the page looks again by
+//! itself; nothing works in the background.
+
+use actix_web::{
+    HttpResponse,
+    http::header::{CACHE_CONTROL, CONTENT_DISPOSITION},
+    web::{Bytes, Path},
+};
+use futures_util::stream::{self, StreamExt};
+use serde_json::Value;
+
+use super::{
+    jobs::{operates, state, title, told},
+    row_of_path,
+};
+use crate::{
+    db::{
+        error::{DbError, DbErrorKind},
+        jobs::{self, Counts, Item, Job},
+        sessions::Visitor,
+    },
+    domain::{
+        csv::neutral,
+        job::{self, JobRef, Kind},
+        refusal::Refusal,
+    },
+    ops::{self, OpError, jobs::Hand},
+    web::{
+        chrome::{chrome, time},
+        error::PageError,
+        paths,
+        views::{ComparedView, CountsView, ItemView, JobPage, NoteView, Section},
+        visit::Visit,
+    },
+};
+
+/// Items on the page; the report has all.
+const SHOWN: i64 = 50;
+
+/// A job that the person may see.
+async fn theirs(visit: &mut Visit, path: &(String, String)) -> Result<(Visitor, Job, Counts), PageError> {
+    let (region, id) = row_of_path(visit, path)?;
+    let which = JobRef { region, id };
+    let (visitor, found) = visit.read_signed(&which.region, async |conn| jobs::find(conn, &which).await).await?;
+    let (job, counts) = found.ok_or(PageError::NotFound)?;
+    operates(&visitor, &job.city)?;
+    visit.names(&job.target().0);
+    Ok((visitor, job, counts))
+}
+
+/// `GET /fleet/jobs/{region}/{id}`: does the next part of a running job.
+pub async fn show(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
+    let (visitor, mut job, mut counts) = theirs(&mut visit, &path).await?;
+    let mut notes = Vec::new();
+    let turns = job.running && (job.selecting() || job.confirmed_at.is_some());
+    if turns {
+        let (catalogue, signed) = (visit.catalogue.clone(), visit.signed()?);
+        match ops::jobs::turn(Hand::of(&visit.app, &catalogue, &signed), &job).await {
+            Ok(()) => {}
+            Err(OpError::Refused(Refusal::SignedOut)) => return Err(visit.sign_in_first()),
+            Err(OpError::Refused(refusal)) => notes.push(NoteView { class: "error", text: refusal.message() }),
+            Err(error) => return Err(error.into()),
+        }
+        (job, counts) = ops::jobs::find(&visit.app.db, &job.job).await?;
+    }
+    let conn = visit.app.db.at(&job.job.region).await?;
+    let list = async |state| jobs::list_items(&conn, &job.job, 0, state, SHOWN).await;
+    let (refused, all) = tokio::try_join!(list(Some("refused")), list(None))?;
+    let rest = all.iter().filter(|item| item.state != "refused");
+    let items: Vec<&Item> = refused.iter().chain(rest).take(usize::try_from(SHOWN).unwrap_or(50)).collect();
+    let page = page(&visit, &visitor, &job, &counts, (notes, &items))?;
+    visit.ok(&page)
+}
+
+fn page(
+    visit: &Visit,
+    visitor: &Visitor,
+    job: &Job,
+    counts: &Counts,
+    (mut notes, items): (Vec<NoteView>, &[&Item]),
+) -> Result<JobPage, PageError> {
+    let city = visit.catalogue.city(&job.city).ok_or(PageError::NotFound)?;
+    let (state, class) = state(job);
+    let (title, compared) = (title(visit, job), compared(job));
+    let unlike = compared.as_ref().is_some_and(|compared| !compared.same);
+    if unlike {
+        let text = "What left and what arrived is not the same. The job stays open until it is.".to_owned();
+        notes.push(NoteView { class: "error", text });
+    }
+    if job.parameters.get("cut").is_some() {
+        let text = "There were more vehicles: a job takes 50,000. Ask for another one afterwards.".to_owned();
+        notes.push(NoteView { class: "warn", text });
+    }
+    let goes_on = job.running && (job.selecting() || job.confirmed_at.is_some());
+    let to_confirm = job.running && job.confirmed_at.is_none() && !job.selecting();
+    // What is refused now may not be a second later; but not so often.
+    let refresh = goes_on.then_some(if notes.is_empty() { 1 } else { 10 });
+    Ok(JobPage {
+        chrome: chrome(visit, Some(visitor), &title, Section::Fleet, city),
+        title,
+        state,
+        class,
+        href: paths::job(&job.job),
+        back: paths::jobs(&job.city),
+        refresh,
+        notes,
+        asked: time(job.created_at, city.time_zone),
+        over: job.finished_at.map(|at| time(at, city.time_zone)),
+        counts: CountsView {
+            waiting: counts.waiting,
+            done: counts.done,
+            refused: counts.refused,
+            cancelled: counts.cancelled,
+            all: counts.all(),
+            over: counts.all() - counts.waiting,
+        },
+        heading: if counts.all() > SHOWN { "The first items" } else { "Items" },
+        confirm: to_confirm.then(|| will(visit, job, counts)),
+        cancellable: job.running,
+        compared,
+        items: items.iter().map(|item| item_view(job, item)).collect(),
+    })
+}
+
+/// What a job will do, before it is confirmed.
+fn will(visit: &Visit, job: &Job, counts: &Counts) -> String {
+    let name = |slug: &str| visit.catalogue.city(slug).map_or_else(|| slug.to_owned(), |city| city.name.clone());
+    let vehicles = if counts.waiting == 1 { "1 vehicle".to_owned() } else { format!("{} vehicles", counts.waiting) };
+    let to = name(&job.target().1);
+    match job.kind {
+        Kind::Maintenance => format!("Sets {vehicles} of {} to maintenance.", name(&job.city)),
+        Kind::Back => format!("Puts {vehicles} of {} back on the street.", name(&job.city)),
+        Kind::Lost => format!("Marks {vehicles} of {} as lost.", name(&job.city)),
+        Kind::Found => format!("Marks {vehicles} of {} as found. They go to maintenance first.", name(&job.city)),
+        Kind::Retire => {
+            format!("Takes {vehicles} of {} off the street for ever. This cannot be taken back.", name(&job.city))
+        }
+        Kind::Move => format!("Moves {vehicles} to {to}. They arrive at its depot in maintenance, not on the street."),
+        Kind::Transfer => format!(
+            "Transfers {vehicles} to {to}. They arrive at its depot in maintenance, not on the street. \
+             Their rides stay where they happened."
+        ),
+        Kind::Import => format!("Imports {} lines.", counts.waiting),
+    }
+}
+
+fn compared(job: &Job) -> Option<ComparedView> {
+    let compared = job.parameters.get("compared")?;
+    let number = |key: &str| compared.get(key).and_then(Value::as_i64).unwrap_or(0);
+    let text = |key: &str| compared.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (sent, received) = ((number("sent"), text("sent_sum")), (number("received"), text("received_sum")));
+    let missing = compared.get("missing").and_then(Value::as_array).into_iter().flatten();
+    let missing = missing.filter_map(|id| id.as_str().map(str::to_owned)).collect();
+    Some(ComparedView { same: sent == received, sent, received, missing })
+}
+
+/// The operator's code, or the beginning of the id; make and type.
+fn named(item: &Item) -> (String, String) {
+    let text = |key: &str| item.input.get(key).and_then(Value::as_str).unwrap_or_default();
+    let id = || item.vehicle.map(|id| id.simple().to_string().chars().take(8).collect::<String>()).unwrap_or_default();
+    let name = Some(text("code").to_owned()).filter(|code| !code.is_empty()).unwrap_or_else(id);
+    (name, format!("{} {}", text("brand"), text("type")).trim().to_owned())
+}
+
+fn item_state(job: &Job, item: &Item) -> (&'static str, &'static str) {
+    match item.state.as_str() {
+        "done" => ("Done", "available"),
+        "refused" => ("Refused", "maintenance"),
+        // The job is cancelled first and then its items, part by part.
+        "waiting" if !job.cancelled => ("Waiting", ""),
+        _ => ("Cancelled", "maintenance"),
+    }
+}
+
+fn item_view(job: &Job, item: &Item) -> ItemView {
+    let ((name, what), (state, class)) = (named(item), item_state(job, item));
+    let reason = item.reason.as_deref().map(job::reason).unwrap_or_default();
+    ItemView { position: item.position, name, what, state: state.to_owned(), class, reason }
+}
+
+/// `POST /fleet/jobs/{region}/{id}/confirm`.
+pub async fn confirm(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
+    let (_, job, _) = theirs(&mut visit, &path).await?;
+    let (catalogue, signed, back) = (visit.catalogue.clone(), visit.signed()?, paths::job(&job.job));
+    match ops::jobs::confirm(Hand::of(&visit.app, &catalogue, &signed), &job).await {
+        Ok(_) => Ok(visit.done(&back, "")),
+        Err(error) => told(&visit, &back, error),
+    }
+}
+
+/// `POST /fleet/jobs/{region}/{id}/cancel`.
+pub async fn cancel(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
+    let (_, job, _) = theirs(&mut visit, &path).await?;
+    let (catalogue, signed, back) = (visit.catalogue.clone(), visit.signed()?, paths::job(&job.job));
+    match ops::jobs::cancel(Hand::of(&visit.app, &catalogue, &signed), &job).await {
+        Ok(_) => Ok(visit.done(&back, "The job is cancelled. What was done stays.")),
+        Err(error) => told(&visit, &back, error),
+    }
+}
+
+/// Items that the report reads in one go.
+const CHUNK: i64 = 1_000;
+
+/// `GET /fleet/jobs/{region}/{id}/report.csv`: every item, streamed.
+pub async fn report(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
+    let (_, job, _) = theirs(&mut visit, &path).await?;
+    let file = format!("attachment; filename=\"job-{}.csv\"", job.job.id);
+    let (app, head) = (visit.app.clone(), line(&["position", "vehicle", "code", "what", "state", "reason"])?);
+    let rows = stream::try_unfold(Some(0), move |after| {
+        let (app, job) = (app.clone(), job.clone());
+        async move {
+            let Some(after) = after else { return Ok::<_, DbError>(None) };
+            let conn = app.db.at(&job.job.region).await?;
+            let items = jobs::list_items(&conn, &job.job, after, None, CHUNK).await?;
+            let mut text = Vec::new();
+            for item in &items {
+                let ((name, what), (state, _)) = (named(item), item_state(&job, item));
+                let id = item.vehicle.map(|id| id.to_string()).unwrap_or_default();
+                let reason = item.reason.as_deref().map(job::reason).unwrap_or_default();
+                text.extend(line(&[&item.position.to_string(), &id, &name, &what, state, &reason])?);
+            }
+            let full = i64::try_from(items.len()) == Ok(CHUNK);
+            let next = items.last().map(|item| item.position).filter(|_| full);
+            Ok(Some((Bytes::from(text), next)))
+        }
+    });
+    let body = stream::once(std::future::ready(Ok(Bytes::from(head)))).chain(rows);
+    let response = HttpResponse::Ok()
+        .content_type("text/csv; charset=utf-8")
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((CONTENT_DISPOSITION, file))
+        .streaming(body);
+    Ok(visit.finish(response))
+}
+
+/// One line of the report.
+fn line(cells: &[&str]) -> Result<Vec<u8>, DbError> {
+    let bug = |error: String| DbError::new(DbErrorKind::Bug, "report", error);
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let cells = cells.iter().map(|cell| neutral(cell).into_owned());
+    writer.write_record(cells).map_err(|error| bug(error.to_string()))?;
+    writer.into_inner().map_err(|error| bug(error.to_string()))
+}

@@ -1,0 +1,266 @@
+//! `/fleet/jobs`: the jobs of a city, and asking for one: by a list of vehicles with the
+//! versions that were seen, or by the filter of the list of the fleet with the time at which
+//! that page was drawn. `job` has the page of one job.
+
+use actix_web::HttpResponse;
+use chrono::{DateTime, Duration, Utc};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::{
+    db::{
+        bulk::{Filter, Selection},
+        jobs::{self, Job},
+        sessions::Visitor,
+    },
+    domain::{
+        catalogue::City,
+        job::{CHOICES, JobRef, Kind},
+        people,
+        refusal::Refusal,
+    },
+    ops::{
+        self, OpError,
+        jobs::{Hand, NewJob},
+    },
+    web::{
+        chrome::{chrome, kind_options, time},
+        error::PageError,
+        form::{ListForm, Query},
+        paths,
+        views::{JobRow, JobsPage, NewJobView, OptionView, PaginationView, Section},
+        visit::Visit,
+    },
+};
+
+/// Jobs on one page.
+const PAGE: usize = 25;
+/// Longest note.
+const NOTE_MAX: usize = 120;
+/// States of vehicles that a job can begin with.
+const STATUSES: [(&str, &str); 4] =
+    [("available", "Available"), ("in_use", "Being ridden"), ("maintenance", "In maintenance"), ("lost", "Lost")];
+
+/// Which city, and where the list goes on: `MICROSECONDS~ID` of the last job before.
+#[derive(Debug, Deserialize)]
+pub struct Which {
+    #[serde(default)]
+    city: String,
+    #[serde(default)]
+    before: String,
+}
+
+/// `GET /fleet/jobs`.
+pub async fn list(mut visit: Visit, Query(query): Query<Which>) -> Result<HttpResponse, PageError> {
+    let city = city_of(&visit, &query.city)?;
+    let behind = match query.before.split_once('~') {
+        None => (visit.now + Duration::days(1), Uuid::nil()),
+        Some((at, id)) => {
+            let at = at.parse().ok().and_then(DateTime::from_timestamp_micros);
+            at.zip(id.parse().ok()).ok_or(PageError::BadRequest("There is no such page of the list."))?
+        }
+    };
+    visit.names(&city.region);
+    let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
+    let (visitor, mut found) = visit
+        .read_signed(&city.region, async |conn| jobs::list(conn, &city.region, &city.slug, behind, limit).await)
+        .await?;
+    operates(&visitor, &city.slug)?;
+    let more = found.len() > PAGE;
+    found.truncate(PAGE);
+    let older = found.last().filter(|_| more).map(|last| {
+        format!("{}&before={}~{}", paths::jobs(&city.slug), last.created_at.timestamp_micros(), last.job.id)
+    });
+    let row = |job: &Job| {
+        let (state, class) = state(job);
+        let title = title(&visit, job);
+        JobRow { href: paths::job(&job.job), title, asked: time(job.created_at, city.time_zone), state, class }
+    };
+    let page = JobsPage {
+        jobs: found.iter().map(row).collect(),
+        pagination: PaginationView { newest: (!query.before.is_empty()).then(|| paths::jobs(&city.slug)), older },
+        form: empty_form(&visit, &visitor, &city),
+        chrome: chrome(&visit, Some(&visitor), &format!("Jobs in {}", city.name), Section::Fleet, &city),
+        city: city.name.clone(),
+    };
+    visit.ok(&page)
+}
+
+/// The city that the request names, else the one in use, if the person operates it, else
+/// the first that they operate: as the cookie says it; the row at home decides.
+fn city_of(visit: &Visit, slug: &str) -> Result<City, PageError> {
+    if !slug.is_empty() {
+        return visit.catalogue.city(slug).cloned().ok_or(PageError::NotFound);
+    }
+    let roles = visit.cookie.as_ref().map(|cookie| cookie.roles.clone()).unwrap_or_default();
+    let mut operated = roles.iter().filter_map(|role| role.strip_prefix("operator:"));
+    let in_use = visit.city();
+    if operated.clone().any(|city| city == in_use.slug) {
+        return Ok(in_use.clone());
+    }
+    let first = operated.find_map(|city| visit.catalogue.city(city));
+    Ok(first.unwrap_or(in_use).clone())
+}
+
+pub(super) fn operates(visitor: &Visitor, city: &str) -> Result<(), PageError> {
+    if visitor.operates(city) { Ok(()) } else { Err(PageError::Refused(Refusal::NotOperator)) }
+}
+
+fn empty_form(visit: &Visit, visitor: &Visitor, city: &City) -> NewJobView {
+    let option =
+        |value: &str, text: &str| OptionView { value: value.to_owned(), text: text.to_owned(), selected: false };
+    let targets =
+        visit.catalogue.cities.iter().filter(|other| other.slug != city.slug && visitor.operates(&other.slug));
+    NewJobView {
+        id: Uuid::new_v4().to_string(),
+        city: city.slug.clone(),
+        drawn: visit.now.to_rfc3339(),
+        kinds: CHOICES.iter().map(|kind| option(kind.code(), kind.title())).collect(),
+        targets: targets.map(|other| option(&other.slug, &format!("{} ({})", other.name, other.region))).collect(),
+        statuses: STATUSES.iter().map(|(value, text)| option(value, text)).collect(),
+        types: kind_options(&visit.catalogue, ""),
+        ..NewJobView::default()
+    }
+}
+
+/// What a form asks for: the vehicles of its list, or with `all` those that its filter finds.
+#[derive(Debug, Deserialize)]
+pub struct Wish {
+    id: Uuid,
+    kind: Kind,
+    city: String,
+    #[serde(default)]
+    to_city: String,
+    #[serde(default)]
+    note: String,
+    #[serde(default)]
+    all: String,
+    #[serde(default)]
+    drawn: String,
+    #[serde(default)]
+    status: String,
+    #[serde(default, rename = "type")]
+    vehicle_type: String,
+    #[serde(default)]
+    battery: String,
+    #[serde(default)]
+    idle: String,
+    #[serde(default)]
+    prefix: String,
+}
+
+/// `POST /fleet/jobs`.
+pub async fn create(visit: Visit, ListForm(form, list): ListForm<Wish>) -> Result<HttpResponse, PageError> {
+    let city = visit.catalogue.city(&form.city).ok_or(PageError::BadRequest("There is no such city."))?.clone();
+    visit.names(&city.region);
+    let back = visit.came_from("/fleet").unwrap_or_else(|| paths::jobs(&city.slug));
+    let new = match wish(&visit, &form, &city, &list) {
+        Ok(new) => new,
+        Err(wrong) => {
+            // Who may not is told that, whatever the form says.
+            let signed = visit.signed()?;
+            let (visitor, ()) = visit.clone().read_signed(&signed.user.region, async |_| Ok(())).await?;
+            operates(&visitor, &city.slug)?;
+            return Ok(visit.refused(&back, &wrong));
+        }
+    };
+    let (catalogue, signed) = (visit.catalogue.clone(), visit.signed()?);
+    match ops::jobs::create(Hand::of(&visit.app, &catalogue, &signed), &new).await {
+        Ok(_) => Ok(visit.done(&paths::job(&new.job), "")),
+        Err(error) => told(&visit, &back, error),
+    }
+}
+
+/// The job that the form describes, or what is wrong with it.
+fn wish(visit: &Visit, form: &Wish, city: &City, list: &[String]) -> Result<NewJob, String> {
+    let to_city = match form.kind {
+        Kind::Move | Kind::Transfer => {
+            let to = visit.catalogue.city(&form.to_city).ok_or("Please choose the city to which they go.")?;
+            visit.names(&to.region);
+            match (form.kind == Kind::Transfer, to.region == city.region) {
+                (false, false) => return Err(format!("{} is in another region: choose a transfer.", to.name)),
+                (true, true) => return Err(format!("{} is in the same region: choose a move.", to.name)),
+                _ if to.slug == city.slug => return Err("They are in this city already.".to_owned()),
+                _ => Some(to.slug.clone()),
+            }
+        }
+        Kind::Import => return Err("A file is imported on its own page.".to_owned()),
+        _ => None,
+    };
+    let note = match form.kind {
+        Kind::Maintenance if !form.note.trim().is_empty() => Some(people::line(&form.note, NOTE_MAX, "a note")?),
+        _ => None,
+    };
+    let selection = if form.all.is_empty() { Selection::List(listed(list)?) } else { Selection::Filter(filter(form)?) };
+    let job = JobRef { region: city.region.clone(), id: form.id };
+    Ok(NewJob { job, kind: form.kind, city: city.slug.clone(), to_city, note, selection })
+}
+
+/// `ID:VERSION` of each chosen vehicle.
+fn listed(list: &[String]) -> Result<Vec<(Uuid, i64)>, String> {
+    let read = |text: &String| {
+        let (id, version) = text.split_once(':')?;
+        Some((id.parse::<Uuid>().ok()?, version.parse::<i64>().ok()?))
+    };
+    let mut chosen = list.iter().map(read).collect::<Option<Vec<_>>>().ok_or("That is no list of vehicles.")?;
+    chosen.sort_unstable();
+    chosen.dedup_by_key(|(id, _)| *id);
+    if chosen.is_empty() { Err("Please choose vehicles first.".to_owned()) } else { Ok(chosen) }
+}
+
+fn filter(form: &Wish) -> Result<Filter, String> {
+    let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    let number = |text: &str, most: i64, what: &str| match text.trim() {
+        "" => Ok(None),
+        text => text
+            .parse()
+            .ok()
+            .filter(|n| (0..=most).contains(n))
+            .map(Some)
+            .ok_or(format!("{what} is a whole number up to {most}.")),
+    };
+    let drawn: DateTime<Utc> = form.drawn.parse().map_err(|_bad| "Please load the page again.")?;
+    // A year: longer than any sensible idleness.
+    let idle = number(&form.idle, 24 * 365, "Idle hours")?;
+    Ok(Filter {
+        status: some(&form.status),
+        kind: some(&form.vehicle_type),
+        battery: number(&form.battery, 100, "Battery")?,
+        idle_since: idle.map(|hours| drawn - Duration::hours(hours)),
+        prefix: some(&form.prefix),
+        drawn,
+    })
+}
+
+/// What becomes of an act that was not done: back with the reason.
+pub(super) fn told(visit: &Visit, back: &str, error: OpError) -> Result<HttpResponse, PageError> {
+    match error {
+        OpError::Refused(Refusal::SignedOut) => Err(visit.sign_in_first()),
+        OpError::Refused(Refusal::NoSuchJob) => Err(PageError::NotFound),
+        OpError::Refused(Refusal::NotOperator) => Err(PageError::Refused(Refusal::NotOperator)),
+        OpError::Refused(refusal) => Ok(visit.refused(back, &refusal.message())),
+        error @ OpError::Db(_) => Err(error.into()),
+    }
+}
+
+/// What the job does, and where.
+pub(super) fn title(visit: &Visit, job: &Job) -> String {
+    let name = |slug: &str| visit.catalogue.city(slug).map_or_else(|| slug.to_owned(), |city| city.name.clone());
+    match job.kind {
+        Kind::Move => format!("Move from {} to {}", name(&job.city), name(&job.target().1)),
+        Kind::Transfer => format!("Transfer from {} to {}", name(&job.city), name(&job.target().1)),
+        kind => format!("{} in {}", kind.title(), name(&job.city)),
+    }
+}
+
+/// How far the job is, and the CSS class of that.
+pub(super) fn state(job: &Job) -> (String, &'static str) {
+    let (text, class) = match job {
+        job if job.cancelled => ("Cancelled", "maintenance"),
+        job if !job.running => ("Done", "available"),
+        job if job.selecting() => ("Collecting vehicles", "maintenance"),
+        job if job.confirmed_at.is_none() => ("Waits to be confirmed", "maintenance"),
+        _ => ("Running", "available"),
+    };
+    (text.to_owned(), class)
+}

@@ -1,0 +1,333 @@
+//! Jobs of operators: what one does before and after it is confirmed, what is refused and
+//! why, two looking at it at once, an operator who loses the role in the middle, a lost
+//! reply, cancelling, and the report.
+
+use movr::ops;
+use reqwest::StatusCode;
+use uuid::Uuid;
+
+use crate::support::{
+    Browser, World,
+    app::Instance,
+    crowd::{bikes, crowd},
+    faults::Proxy,
+    html::Page,
+    process::movr,
+    world,
+};
+
+/// Asks for a job by the form, for the vehicles in `more` or for all that it filters; its page.
+pub async fn ask(operator: &Browser, city: &str, kind: &str, more: &[(&str, &str)]) -> String {
+    let page = operator.get(&format!("/fleet/jobs?city={city}")).await;
+    let (id, drawn) = (page.field("id"), page.field("drawn"));
+    let mut fields = vec![("id", id.as_str()), ("city", city), ("kind", kind)];
+    let given = |name: &str| more.iter().any(|(known, _)| *known == name);
+    if !given("vehicle") {
+        fields.push(("all", "1"));
+        fields.extend((!given("drawn")).then_some(("drawn", drawn.as_str())));
+    }
+    operator.post("/fleet/jobs", &[&fields, more].concat()).await.location()
+}
+
+/// Confirms the job and looks at it until it is over.
+pub async fn done(operator: &Browser, job: &str) -> Page {
+    assert_eq!(operator.post(&format!("{job}/confirm"), &[]).await.location(), job);
+    for _ in 0..300 {
+        let page = operator.get(job).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+        if page.attributes("meta[http-equiv=\"refresh\"]", "content").is_empty() {
+            return page;
+        }
+    }
+    panic!("the job does not end: {}", operator.get(job).await.text());
+}
+
+/// A person who operates `cities`.
+pub async fn operator(instance: &Instance, home: &str, cities: &[&str]) -> Browser {
+    let person = instance.person(home).await;
+    for city in cities {
+        ops::accounts::grant(&instance.running.app.db, &person.name, "operator", city).await.unwrap();
+    }
+    // The cookie learns the roles.
+    person.get("/profile").await;
+    person
+}
+
+/// A vehicle as a list's checkbox names it.
+pub async fn chosen(world: &World, condition: &str) -> Vec<String> {
+    let text = format!("SELECT id, version FROM vehicles WHERE {condition} ORDER BY id");
+    let rows = world.sql().await.query(&text, &[]).await.unwrap();
+    let name = |row: &tokio_postgres::Row| {
+        format!("{}:{}", row.try_get::<_, Uuid>(0).unwrap(), row.try_get::<_, i64>(1).unwrap())
+    };
+    rows.iter().map(name).collect()
+}
+
+fn list(vehicles: &[String]) -> Vec<(&str, &str)> {
+    vehicles.iter().map(|vehicle| ("vehicle", vehicle.as_str())).collect()
+}
+
+async fn scene(vehicles: usize) -> (World, Instance, Browser) {
+    let world = world().await;
+    world.sample(&["new-york", "boston"], 0, vehicles).await;
+    let instance = world.instance("us-east1").await;
+    let operator = operator(&instance, "boston", &["new-york", "boston"]).await;
+    (world, instance, operator)
+}
+
+async fn end(world: World, instance: Instance) {
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn a_job_does_nothing_until_it_is_confirmed_and_then_each_vehicle_once() {
+    let (world, instance, operator) = scene(300).await;
+    let available = world.count("SELECT count(*) FROM vehicles WHERE city = 'new-york' AND status = 'available'").await;
+    let job = ask(&operator, "new-york", "maintenance", &[("status", "available"), ("note", "Winter")]).await;
+    let page = operator.get(&job).await;
+    assert!(page.text().contains("Waits to be confirmed"), "{}", page.text());
+    assert!(page.text().contains(&format!("Sets {available} vehicles of New York to maintenance.")), "{}", page.text());
+    assert!(!page.body.contains("http-equiv"), "nothing goes on");
+    assert_eq!(world.count("SELECT count(*) FROM vehicles WHERE note = 'Winter'").await, 0);
+    let page = done(&operator, &job).await;
+    assert!(page.text().contains("Done") && page.text().contains("Over"), "{}", page.text());
+    let changed = "SELECT count(*) FROM vehicles v JOIN events e ON e.region = v.region AND e.aggregate_id = v.id
+          AND e.version = v.version AND e.action = 'vehicle.maintenance' AND e.actor_id IS NOT NULL
+          AND e.correlation_id = (SELECT id FROM jobs)
+        WHERE v.city = 'new-york' AND v.status = 'maintenance' AND v.note = 'Winter'";
+    assert_eq!(world.count(changed).await, available);
+    let items = "SELECT count(*) FROM job_items WHERE state = 'done'";
+    assert_eq!(world.count(items).await, available);
+    let own = "SELECT count(*) FROM events WHERE aggregate_type = 'job' AND actor_id IS NOT NULL
+        AND (version, action) IN ((1, 'job.requested'), (2, 'job.confirmed'), (3, 'job.done'))";
+    assert_eq!(world.count(own).await, 3);
+    // The same again: nobody is on the street.
+    let again = ask(&operator, "new-york", "back", &[("status", "maintenance")]).await;
+    done(&operator, &again).await;
+    assert_eq!(world.count("SELECT count(*) FROM vehicles WHERE note = 'Winter'").await, 0, "the note is taken away");
+    let listed = operator.get("/fleet/jobs?city=new-york").await;
+    assert_eq!(listed.attributes("ul.rows a", "href"), [again, job]);
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn every_kind_changes_what_it_says() {
+    let (world, instance, operator) = scene(40).await;
+    let pick = "city = 'new-york' AND status = 'available' AND code IS NOT NULL ORDER BY id LIMIT 1";
+    world.set(&format!("UPDATE vehicles SET code = 'NY-' || substr(id::TEXT, 1, 8) WHERE city = 'new-york'")).await;
+    let id = chosen(&world, &format!("id IN (SELECT id FROM vehicles WHERE {pick})")).await.remove(0);
+    let (id, _) = id.split_once(':').unwrap();
+    let is = async |wanted: &str| {
+        let text = format!("SELECT count(*) FROM vehicles WHERE id = '{id}' AND {wanted}");
+        assert_eq!(world.count(&text).await, 1, "{wanted}");
+    };
+    let turn = async |kind: &str, more: &[(&str, &str)]| {
+        let vehicle = chosen(&world, &format!("id = '{id}'")).await;
+        let job = ask(&operator, "new-york", kind, &[&list(&vehicle)[..], more].concat()).await;
+        done(&operator, &job).await.text()
+    };
+    turn("lost", &[]).await;
+    is("status = 'lost'").await;
+    assert!(turn("back", &[]).await.contains("Its state does not allow this: lost."));
+    turn("found", &[]).await;
+    is("status = 'maintenance'").await;
+    turn("back", &[]).await;
+    is("status = 'available' AND note IS NULL").await;
+    turn("maintenance", &[("note", "Brakes")]).await;
+    is("status = 'maintenance' AND note = 'Brakes'").await;
+    // In the other city somebody has its code.
+    world
+        .set(&format!(
+            "UPDATE vehicles SET code = (SELECT code FROM vehicles WHERE id = '{id}')
+         WHERE id = (SELECT id FROM vehicles WHERE city = 'boston' ORDER BY id LIMIT 1)"
+        ))
+        .await;
+    assert!(turn("move", &[("to_city", "boston")]).await.contains("Another vehicle of that city has its code."));
+    world.set("UPDATE vehicles SET code = NULL WHERE city = 'boston'").await;
+    turn("move", &[("to_city", "boston")]).await;
+    is("city = 'boston' AND status = 'maintenance' AND place = 'Depot' AND note = 'Moved from New York' AND code LIKE 'NY-%'").await;
+    let vehicle = chosen(&world, &format!("id = '{id}'")).await;
+    let job = ask(&operator, "boston", "retire", &list(&vehicle)).await;
+    done(&operator, &job).await;
+    is("status = 'retired' AND code IS NULL").await;
+    for (kind, to, words) in [
+        ("move", "paris", "is in another region"),
+        ("transfer", "boston", "is in the same region"),
+        ("move", "", "Please choose the city"),
+        ("move", "new-york", "in this city already"),
+    ] {
+        assert_eq!(ask(&operator, "new-york", kind, &[("to_city", to)]).await, "/fleet/jobs?city=new-york");
+        let page = operator.get("/fleet/jobs?city=new-york").await;
+        assert!(page.flash().contains(words), "{}", page.flash());
+    }
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn what_somebody_else_changed_is_refused_with_what_changed() {
+    let (world, instance, operator) = scene(60).await;
+    let sql = world.sql().await;
+    let riders = crowd(&instance, 3).await;
+    let bikes = bikes(&sql, "new-york").await;
+    // Seen before a rider took one of them.
+    let seen = chosen(&world, "city = 'new-york' AND status = 'available'").await;
+    let drawn = world.clock.now().to_rfc3339();
+    riders[0].browser.start(&bikes[0], Uuid::new_v4(), "").await.location();
+    let by_list = ask(&operator, "new-york", "lost", &list(&seen[..20])).await;
+    let by_filter = ask(&operator, "new-york", "retire", &[("drawn", &drawn)]).await;
+    // And after the job was asked for, before it is confirmed.
+    riders[1].browser.start(&bikes[1], Uuid::new_v4(), "").await.location();
+    riders[2].browser.reserve(&bikes[2]).await.location();
+    for job in [&by_list, &by_filter] {
+        let page = operator.get(job).await;
+        assert!(page.text().contains("Changed since the page was drawn: ride.started at 20"), "{}", page.text());
+    }
+    let text = done(&operator, &by_list).await.text();
+    assert_eq!(text.matches("ride.started at 20").count(), 2, "{text}");
+    assert_eq!(text.matches("vehicle.reserved at 20").count(), 1, "{text}");
+    done(&operator, &by_filter).await;
+    let lost = "SELECT count(*) FROM vehicles WHERE status = 'lost'";
+    // Everything but those that the first job had changed, and the riders.
+    assert_eq!(world.count(lost).await, 17);
+    assert_eq!(world.count("SELECT count(*) FROM vehicles WHERE status = 'in_use'").await, 2);
+    let reasons = "SELECT count(*) FROM job_items WHERE reason LIKE 'changed: vehicle.lost at %'";
+    assert_eq!(world.count(reasons).await, 17);
+    // One that is being ridden when the page is drawn is no change.
+    let ridden = chosen(&world, "status = 'in_use'").await;
+    let text = done(&operator, &ask(&operator, "new-york", "lost", &list(&ridden)).await).await.text();
+    assert_eq!(text.matches("It is reserved or being ridden.").count(), 2, "{text}");
+    drop(sql);
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn two_who_turn_at_once_do_each_vehicle_once() {
+    let (world, instance, operator) = scene(900).await;
+    let other = world.instance("us-east1").await;
+    let job = ask(&operator, "new-york", "maintenance", &[("status", "available")]).await;
+    operator.post(&format!("{job}/confirm"), &[]).await.location();
+    let abroad = operator.at(&other);
+    for _ in 0..4 {
+        let pages =
+            futures_util::future::join_all((0..8).map(|n| if n % 2 == 0 { &operator } else { &abroad }.get(&job)))
+                .await;
+        for page in pages {
+            assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+        }
+    }
+    assert_eq!(world.count("SELECT count(*) FROM jobs WHERE state = 'done'").await, 1);
+    let items = world.count("SELECT count(*) FROM job_items WHERE state = 'done'").await;
+    assert!(items > 400, "{items}");
+    assert_eq!(world.count("SELECT count(*) FROM events WHERE action = 'vehicle.maintenance'").await, items);
+    assert_eq!(world.count("SELECT count(*) FROM events WHERE action = 'job.done'").await, 1);
+    other.running.stop().await;
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn an_operator_who_loses_the_role_goes_no_further() {
+    let (world, instance, operator) = scene(500).await;
+    let second = self::operator(&instance, "new-york", &["new-york"]).await;
+    let job = ask(&operator, "new-york", "maintenance", &[("status", "available")]).await;
+    operator.post(&format!("{job}/confirm"), &[]).await.location();
+    operator.get(&job).await;
+    let done_by = "SELECT count(*) FROM job_items WHERE state = 'done'";
+    assert_eq!(world.count(done_by).await, 200, "one turn");
+    let taken =
+        "DELETE FROM role_grants WHERE user_id = (SELECT id FROM users WHERE username = '{}') AND city = 'new-york'";
+    world.set(&taken.replace("{}", &operator.name)).await;
+    for path in [job.clone(), format!("{job}/report.csv")] {
+        assert_eq!(operator.get(&path).await.status, StatusCode::FORBIDDEN);
+    }
+    assert_eq!(operator.post(&format!("{job}/cancel"), &[]).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(world.count(done_by).await, 200);
+    // The statement itself says so, whatever a page has checked before.
+    let app = &instance.running.app;
+    let which = movr::domain::job::JobRef {
+        region: "us-east1".parse().unwrap(),
+        id: job.rsplit_once('/').unwrap().1.parse().unwrap(),
+    };
+    let (row, _) = ops::jobs::find(&app.db, &which).await.unwrap();
+    let cookie = operator.sign_in(&operator.name, crate::support::app::PASSWORD).await.set_cookies();
+    let cookies: Vec<_> = cookie.into_iter().map(|c| actix_web::cookie::Cookie::parse_encoded(c).unwrap()).collect();
+    let signed = movr::web::session::read(&app.site, &cookies, app.clock.now()).unwrap().signed(app.clock.now());
+    let catalogue = app.catalogue();
+    let turned = ops::jobs::turn(ops::jobs::Hand::of(app, &catalogue, &signed), &row).await;
+    assert!(matches!(turned, Err(ops::OpError::Refused(movr::domain::refusal::Refusal::NotOperator))), "{turned:?}");
+    assert_eq!(world.count(done_by).await, 200);
+    // Another operator of the city looks, and it goes on.
+    second.get(&job).await;
+    assert!(world.count(done_by).await > 200);
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn a_lost_reply_to_a_turn_doubles_nothing() {
+    let (world, _instance, operator) = scene(150).await;
+    let proxy = Proxy::before(&world.database.url).await;
+    let instance = world.instance_with("us-east1", &[("DATABASE_URL", &proxy.url)]).await;
+    let operator = operator.at(&instance);
+    let job = ask(&operator, "new-york", "lost", &[("status", "available")]).await;
+    operator.post(&format!("{job}/confirm"), &[]).await.location();
+    // The turn's statement carries the action's name.
+    proxy.lose_reply_to(b"vehicle.lost", 0);
+    let page = operator.get(&job).await;
+    assert_eq!((page.status, proxy.lost()), (StatusCode::OK, 1), "{}", page.text());
+    let items = world.count("SELECT count(*) FROM job_items WHERE state = 'done'").await;
+    assert_eq!(items, world.count("SELECT count(*) FROM vehicles WHERE status = 'lost'").await);
+    assert!(page.text().contains("Done"), "{}", page.text());
+    instance.running.stop().await;
+    drop(proxy);
+    end(world, _instance).await;
+}
+
+#[actix_web::test]
+async fn a_cancelled_job_goes_no_further_and_its_report_says_what_was_done() {
+    let (world, instance, operator) = scene(500).await;
+    world.set("UPDATE vehicles SET code = '=SUM(' || substr(id::TEXT, 1, 8) || ')' WHERE city = 'new-york'").await;
+    let job = ask(&operator, "new-york", "maintenance", &[("status", "available")]).await;
+    let id = job.rsplit_once('/').unwrap().1.to_owned();
+    let env = [("DATABASE_URL", world.database.url.as_str())];
+    let early = movr(&["operator", "job", "us-east1", &id], &env).await;
+    assert!(early.code == Some(1) && early.err.contains("waits to be confirmed"), "{early:?}");
+    operator.post(&format!("{job}/confirm"), &[]).await.location();
+    operator.get(&job).await;
+    assert_eq!(operator.post(&format!("{job}/cancel"), &[]).await.location(), job);
+    let page = operator.get(&job).await;
+    assert!(page.flash().contains("What was done stays.") && page.text().contains("Cancelled"), "{}", page.text());
+    let items = world.count("SELECT count(*) FROM job_items").await;
+    assert_eq!(world.count("SELECT count(*) FROM job_items WHERE state = 'done'").await, 200);
+    assert_eq!(world.count("SELECT count(*) FROM job_items WHERE state = 'cancelled'").await, items - 200);
+    assert_eq!(world.count("SELECT count(*) FROM vehicles WHERE status = 'maintenance' AND version > 1").await, 200);
+    let over = movr(&["operator", "job", "us-east1", &id], &env).await;
+    assert!(over.code == Some(0) && over.out.contains("the job is cancelled"), "{over:?}");
+    let report = operator.get(&format!("{job}/report.csv")).await;
+    let lines: Vec<&str> = report.body.lines().collect();
+    assert_eq!(i64::try_from(lines.len()).unwrap(), items + 1);
+    assert_eq!(lines[0], "position,vehicle,code,what,state,reason");
+    assert!(lines[1].contains(",'=SUM(") && lines[1].ends_with(",Done,"), "{}", lines[1]);
+    assert!(lines[201].contains(",Cancelled,"), "{}", lines[201]);
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn the_command_does_a_job_to_its_end_under_the_gates() {
+    let (world, instance, operator) = scene(500).await;
+    let job = ask(&operator, "new-york", "maintenance", &[("status", "available")]).await;
+    operator.post(&format!("{job}/confirm"), &[]).await.location();
+    let id = job.rsplit_once('/').unwrap().1.to_owned();
+    let env = [("DATABASE_URL", world.database.url.as_str())];
+    world.set("UPDATE region_gates SET write_state = 'read_only', epoch = 2 WHERE region = 'us-east1'").await;
+    let closed = movr(&["operator", "job", "us-east1", &id], &env).await;
+    assert!(closed.code == Some(1) && closed.err.contains("read-only"), "{closed:?}");
+    world.set("UPDATE region_gates SET write_state = 'writable', epoch = 3 WHERE region = 'us-east1'").await;
+    let ended = movr(&["operator", "job", "us-east1", &id], &env).await;
+    assert!(ended.code == Some(0) && ended.out.ends_with("the job is done\n"), "{ended:?}");
+    let items = world.count("SELECT count(*) FROM job_items").await;
+    let events = "SELECT count(*) FROM events WHERE action = 'vehicle.maintenance' AND actor_id IS NULL AND epoch = 3";
+    assert_eq!(world.count(events).await, items);
+    let unknown = movr(&["operator", "job", "us-east1", &Uuid::nil().to_string()], &env).await;
+    assert!(unknown.code == Some(1) && unknown.err.contains("there is no job"), "{unknown:?}");
+    end(world, instance).await;
+}
