@@ -138,7 +138,7 @@ const SELECT_FILTER: Statement = Statement::write(
         "f AS (SELECT v.id, v.version AS expected, v.version - 1 AS seen, v.changed_at > $18::TIMESTAMPTZ AS changed, ",
         input_sql!(),
         " FROM vehicles v, verdict
-         WHERE v.region = $8::TEXT::crdb_internal_region AND v.city = $13::TEXT AND v.id > $15::TEXT::UUID
+         WHERE v.region = $8::TEXT::crdb_internal_region AND v.city = $13::TEXT AND v.id > $24::UUID
            AND ($19::TEXT IS NULL OR v.status = $19::TEXT) AND v.status <> 'retired'
            AND ($20::TEXT IS NULL OR v.type = $20::TEXT)
            AND ($21::INT8 IS NULL OR v.battery < $21::INT8)
@@ -192,7 +192,8 @@ pub async fn select(
             acting.one(conn, &SELECT_LIST, &[&selecting, &owners_stay, &ITEMS_MAX, &ids, &versions]).await?
         }
         Selection::Filter(filter) => {
-            let rest: [&(dyn ToSql + Sync); 9] = [
+            let after = selecting.parse::<Uuid>().unwrap_or_default();
+            let rest: [&(dyn ToSql + Sync); 10] = [
                 &selecting,
                 &owners_stay,
                 &SELECTED_AT_ONCE,
@@ -202,6 +203,7 @@ pub async fn select(
                 &filter.battery,
                 &filter.idle_since,
                 &filter.prefix,
+                &after,
             ];
             acting.one(conn, &SELECT_FILTER, &rest).await?
         }

@@ -307,6 +307,29 @@ async fn the_routes_of_administrators_are_for_them_alone() {
 }
 
 #[actix_web::test]
+async fn the_routes_of_operators_are_for_operators_of_the_city_alone() {
+    let scene = scene().await;
+    let theirs: Vec<_> = scene.cases.iter().filter(|case| access(case) == Access::Operator).collect();
+    let admin = scene.instance.person("new-york").await;
+    let db = &scene.instance.running.app.db;
+    movr::ops::accounts::grant(db, &admin.name, "administrator", "").await.unwrap();
+    let elsewhere = jobs::operator(&scene.instance, "new-york", &["boston"]).await;
+    let before = scene.world.rows().await;
+    for browser in [&scene.ann, &admin, &elsewhere] {
+        for case in &theirs {
+            let page = case.ask(browser, &[]).await;
+            assert_eq!(page.status, StatusCode::FORBIDDEN, "{} {}: {}", case.method, case.path, page.text());
+            assert!(page.text().contains("Only operators of this city may do this."), "{}", page.text());
+        }
+    }
+    let mut after = scene.world.rows().await;
+    after.insert("sessions".to_owned(), before["sessions"].clone());
+    assert_eq!(after, before);
+    assert!(theirs.len() >= 6, "{} routes", theirs.len());
+    scene.end().await;
+}
+
+#[actix_web::test]
 async fn writes_from_another_site_are_refused_and_change_nothing() {
     let scene = scene().await;
     let host = scene.instance.base.strip_prefix("http://").unwrap().to_owned();
