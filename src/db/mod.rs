@@ -24,9 +24,9 @@ pub mod catalogue;
 pub mod connect;
 pub mod engine;
 pub mod error;
+pub mod feeds;
 pub mod fleet;
 pub mod fleet_changes;
-pub mod feeds;
 pub mod gates;
 pub mod health;
 pub mod home;
@@ -84,7 +84,6 @@ pub fn all_statements() -> Vec<&'static Statement> {
 
 /// Every statement that a page sends, prepared before a page needs it.
 const HOT: &[&[&Statement]] = &[
-const HOT: [&[&Statement]; 13] = [
     catalogue::ALL,
     sessions::ALL,
     users::ALL,

@@ -87,6 +87,8 @@ pub fn tariffs(city: &str) -> String {
 #[must_use]
 pub fn promo_code(code: &str) -> String {
     format!("/admin/promo-codes/{code}")
+}
+
 /// The jobs of a city.
 #[must_use]
 pub fn jobs(city: &str) -> String {

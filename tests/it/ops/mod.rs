@@ -6,6 +6,5 @@ mod home;
 pub mod jobs;
 mod nearest;
 pub mod races;
-mod races;
 mod transfers;
 mod verify;
