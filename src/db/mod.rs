@@ -20,6 +20,7 @@ use statement::{Conn, Statement};
 
 pub mod acting;
 pub mod bulk;
+pub mod audit;
 pub mod catalogue;
 pub mod connect;
 pub mod engine;
@@ -71,6 +72,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         fleet_changes::ALL,
         moved::ALL,
         feeds::ALL,
+        audit::ALL,
         roles::ALL,
         home::ALL,
         jobs::ALL,
@@ -84,6 +86,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
 
 /// Every statement that a page sends, prepared before a page needs it.
 const HOT: &[&[&Statement]] = &[
+const HOT: [&[&Statement]; 12] = [
     catalogue::ALL,
     sessions::ALL,
     users::ALL,
@@ -96,6 +99,7 @@ const HOT: &[&[&Statement]] = &[
     positions::ALL,
     moved::ALL,
     feeds::ALL,
+    audit::ALL,
     gates::ALL,
     home::ALL,
     jobs::ALL,

@@ -29,6 +29,8 @@ const FLEET: &[(&str, &str, &str)] = &[
     ("/admin/cities", "Cities", "administrator:"),
     ("/admin/roles", "Roles", "administrator:"),
     ("/fleet/jobs", "Jobs", "operator:"),
+    // Whoever has any role.
+    ("/fleet/audit", "Audit", ""),
     ("/admin/regions", "Regions", "administrator:"),
 ];
 

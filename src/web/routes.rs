@@ -18,6 +18,8 @@ use super::{
     pages::{
         abroad, account, cities, city, fleet, fleet_vehicle, health, home, job, jobs, move_home, owner_vehicles,
         profile, promo_codes, region_states, riders, rides, roles, status, tariffs, vehicle, vehicles,
+        abroad, account, audit, city, health, home, move_home, owner_vehicles, profile, region_states, riders, rides,
+        status, vehicle, vehicles,
     },
     site,
     visit::Visit,
@@ -145,6 +147,8 @@ pub const ROUTES: &[Route] = &[
     post("/fleet/jobs/{region}/{id}/confirm", Operator, Named, || web::post().to(job::confirm)),
     post("/fleet/jobs/{region}/{id}/cancel", Operator, Named, || web::post().to(job::cancel)),
     get("/fleet/jobs/{region}/{id}/report.csv", Operator, Named, || read().to(job::report)),
+    get("/fleet/audit", Operator, Named, || read().to(audit::list)),
+    get("/fleet/audit.csv", Operator, Named, || read().to(audit::export)),
     get("/admin/regions", Administrator, All, || read().to(region_states::list)),
     post("/admin/regions/{region}", Administrator, All, || web::post().to(region_states::change)),
 ];

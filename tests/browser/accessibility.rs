@@ -30,7 +30,7 @@ async fn every_page(mut audit: Audit, width: u32) {
     owning(&mut audit, &stage).await;
     leaving(&mut audit, &stage).await;
     let pages = audit.end();
-    assert!(pages >= 41, "{pages} pages");
+    assert!(pages >= 44, "{pages} pages");
     stage.end().await;
 }
 
@@ -278,4 +278,13 @@ async fn administering(audit: &mut Audit, stage: &Stage) {
     browser.go(&format!("{url}/admin/regions")).await;
     browser.heading("Regions").await;
     audit.look(browser, "regions", 200).await;
+    browser.go(&format!("{url}/fleet/audit")).await;
+    browser.css(".scroll.audit tbody tr").await;
+    audit.look(browser, "audit", 200).await;
+    browser.go(&format!("{url}/fleet/audit?action=nothing")).await;
+    browser.css(".empty").await;
+    audit.look(browser, "audit none", 200).await;
+    browser.go(&format!("{url}/fleet/audit?id=x")).await;
+    browser.css("main [role=alert]").await;
+    audit.look(browser, "audit error", 422).await;
 }

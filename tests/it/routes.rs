@@ -157,6 +157,8 @@ fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, card: &
         post("/fleet/jobs/{region}/{id}/confirm", &format!("/fleet/jobs/us-east1/{job}/confirm"), &[]),
         post("/fleet/jobs/{region}/{id}/cancel", &format!("/fleet/jobs/us-east1/{job}/cancel"), &[]),
         get("/fleet/jobs/{region}/{id}/report.csv", &format!("/fleet/jobs/us-east1/{job}/report.csv")),
+        get("/fleet/audit", "/fleet/audit"),
+        get("/fleet/audit.csv", "/fleet/audit.csv"),
         get("/admin/regions", "/admin/regions"),
         post("/admin/regions/{region}", "/admin/regions/europe-west1", &[("state", "read-only"), ("epoch", "1"),
             ("reason", "test"), ("until", "")]),

@@ -4,6 +4,7 @@
 pub mod abroad;
 pub mod account;
 pub mod cities;
+pub mod audit;
 pub mod city;
 pub mod fleet;
 pub mod fleet_vehicle;

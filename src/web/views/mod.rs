@@ -5,6 +5,7 @@
 
 mod account;
 mod catalogue;
+mod audit;
 mod fleet;
 mod jobs;
 mod map;
@@ -15,6 +16,7 @@ mod status;
 
 pub use account::*;
 pub use catalogue::*;
+pub use audit::*;
 pub use fleet::*;
 pub use jobs::*;
 pub use map::*;

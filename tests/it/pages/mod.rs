@@ -3,6 +3,7 @@
 mod abroad;
 mod account;
 mod cities;
+mod audit;
 mod errors;
 mod fleet;
 mod owner_vehicles;

@@ -1,0 +1,304 @@
+//! `/fleet/audit`: the events of one region, and the same as a file. Administrators see
+//! all of them, operators those of vehicles and jobs of their cities. The filter stands
+//! in the address. Which statement is sent depends on the roles: those of the cookie are
+//! tried, and when the row at home says otherwise the page is read once more.
+
+use actix_web::{
+    HttpResponse,
+    http::header::{CACHE_CONTROL, CONTENT_DISPOSITION},
+    web::{Bytes, Data},
+};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
+use futures_util::stream;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::{
+    app::App,
+    db::{
+        audit::{self, Event, Filter, Place, Sees},
+        error::{DbError, DbErrorKind},
+        sessions::Visitor,
+    },
+    domain::{csv::neutral, refusal::Refusal, region::RegionCode},
+    web::{
+        chrome::chrome,
+        error::PageError,
+        form::Query,
+        paths,
+        views::{AuditFilterView, AuditPage, EventView, OptionView, Section, TimeView},
+        visit::Visit,
+    },
+};
+
+/// Events on one page.
+const PAGE: usize = 50;
+/// Events that the export reads at once.
+const CHUNK: usize = 1000;
+
+/// Kinds of things that events are about.
+const KINDS: [(&str, &str); 8] = [
+    ("", "All"),
+    ("vehicle", "Vehicles"),
+    ("job", "Jobs"),
+    ("user", "People"),
+    ("session", "Sessions"),
+    ("region", "Regions"),
+    ("catalogue", "Catalogue"),
+    ("residency_refusal", "Refusals of residency"),
+];
+
+/// The filter as the address has it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    region: String,
+    actor: String,
+    action: String,
+    #[serde(rename = "type")]
+    kind: String,
+    id: String,
+    from: String,
+    to: String,
+    before: String,
+}
+
+impl Asked {
+    /// The address of `page` with this filter.
+    fn address(&self, page: &str) -> String {
+        let fields = [
+            ("region", &self.region),
+            ("actor", &self.actor),
+            ("action", &self.action),
+            ("type", &self.kind),
+            ("id", &self.id),
+            ("from", &self.from),
+            ("to", &self.to),
+            ("before", &self.before),
+        ];
+        let set = fields.iter().filter(|(_, value)| !value.is_empty());
+        let pairs: Vec<_> = set.map(|(name, value)| format!("{name}={}", paths::encode(value))).collect();
+        if pairs.is_empty() { page.to_owned() } else { format!("{page}?{}", pairs.join("&")) }
+    }
+
+    /// What it means, or what is wrong with it.
+    fn filter(&self, visit: &Visit) -> Result<Filter, String> {
+        let id = |text: &str, what: &str| match text.trim() {
+            "" => Ok(None),
+            "me" if what == "actor" => Ok(visit.cookie.as_ref().map(|cookie| cookie.user)),
+            text => text.parse::<Uuid>().map(Some).map_err(|_bad| format!("That is not the id of an {what}.")),
+        };
+        let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let before = match self.before.as_str() {
+            "" => Place::at(moment(&self.to)?.unwrap_or(DateTime::<Utc>::MAX_UTC)),
+            before => place(before).ok_or("There is no such page of the audit.")?,
+        };
+        Ok(Filter {
+            region: self.region(visit)?,
+            actor: id(&self.actor, "actor")?,
+            action: text(&self.action),
+            kind: text(&self.kind),
+            id: id(&self.id, "object")?,
+            from: moment(&self.from)?.unwrap_or(DateTime::UNIX_EPOCH),
+            before,
+        })
+    }
+
+    fn region(&self, visit: &Visit) -> Result<RegionCode, String> {
+        if self.region.is_empty() {
+            return Ok(visit.app.here.clone());
+        }
+        let known = visit.catalogue.regions.iter().find(|region| region.code.as_str() == self.region);
+        known.map(|region| region.code.clone()).ok_or_else(|| "There is no such region.".to_owned())
+    }
+}
+
+/// What a field of type `datetime-local` sends, in UTC; no text is no time.
+fn moment(text: &str) -> Result<Option<DateTime<Utc>>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let read = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M").or_else(|_| text.parse());
+    let wrong = |_error| "Please enter date and time, as in 2026-11-21T15:00.".to_owned();
+    read.map(|at| Some(at.and_utc())).map_err(wrong)
+}
+
+/// A place in the audit as an address carries it.
+fn place(text: &str) -> Option<Place> {
+    let mut parts = text.split('.');
+    let at = DateTime::from_timestamp_micros(parts.next()?.parse().ok()?)?;
+    Some(Place(at, parts.next()?.to_owned(), parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn place_text(Place(at, kind, id, version): &Place) -> String {
+    format!("{}.{kind}.{id}.{version}", at.timestamp_micros())
+}
+
+/// The events that fit and that the person may see.
+async fn read(visit: &mut Visit, filter: &Filter, limit: usize) -> Result<(Visitor, Sees, Vec<Event>), PageError> {
+    visit.names(&filter.region);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut sees = Sees::of(visit.cookie.as_ref().map_or(&[], |cookie| &cookie.roles));
+    loop {
+        let (visitor, events) = visit
+            .read_signed(&filter.region, async |conn| {
+                if sees.is_nothing() { Ok(Vec::new()) } else { audit::list(conn, filter, &sees, limit).await }
+            })
+            .await?;
+        let now = Sees::of(&visitor.roles);
+        if now.is_nothing() {
+            return Err(PageError::Refused(Refusal::NotOperator));
+        }
+        if now == sees {
+            return Ok((visitor, sees, events));
+        }
+        sees = now;
+    }
+}
+
+/// `GET /fleet/audit`.
+pub async fn list(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
+    let (filter, error) = match asked.filter(&visit) {
+        Ok(filter) => (filter, None),
+        // Nothing fits, but whoever may not see the page is refused.
+        Err(error) => {
+            let nothing = Asked { before: "0.0.00000000-0000-0000-0000-000000000000.0".to_owned(), ..Asked::default() };
+            (nothing.filter(&visit).map_err(PageError::Bug)?, Some(error))
+        }
+    };
+    let (visitor, sees, mut events) = read(&mut visit, &filter, PAGE + 1).await?;
+    let more = events.len() > PAGE;
+    events.truncate(PAGE);
+    let last = events.last().filter(|_| more).map(|last| place_text(&last.place));
+    let option = |(value, text): (&str, &str), chosen: &str| OptionView {
+        value: value.to_owned(),
+        text: text.to_owned(),
+        selected: value == chosen,
+    };
+    let regions = visit.catalogue.regions.iter();
+    let first = Asked { before: String::new(), ..asked.clone() };
+    let page = AuditPage {
+        chrome: chrome(&visit, Some(&visitor), "Audit", Section::Fleet, visit.city()),
+        filter: AuditFilterView {
+            regions: regions.map(|of| option((of.code.as_str(), &of.name), filter.region.as_str())).collect(),
+            kinds: KINDS.iter().map(|kind| option(*kind, &asked.kind)).collect(),
+            actor: asked.actor.clone(),
+            action: asked.action.clone(),
+            id: asked.id.clone(),
+            from: asked.from.clone(),
+            to: asked.to.clone(),
+        },
+        cities: match &sees {
+            Sees::All => None,
+            Sees::Cities(cities) => Some(cities.join(", ")),
+        },
+        events: events.iter().map(|event| view(&filter.region, event)).collect(),
+        export: first.address("/fleet/audit.csv"),
+        newest: (!asked.before.is_empty()).then(|| first.address("/fleet/audit")),
+        older: last.map(|before| Asked { before, ..asked }.address("/fleet/audit")),
+        error,
+    };
+    if page.error.is_some() { visit.wrong(&page) } else { visit.ok(&page) }
+}
+
+fn view(region: &RegionCode, event: &Event) -> EventView {
+    let Place(at, kind, id, version) = &event.place;
+    let here = Asked { region: region.to_string(), ..Asked::default() };
+    let actor = event.actor.map(|actor| actor.to_string()).unwrap_or_default();
+    EventView {
+        at: TimeView {
+            iso: at.to_rfc3339_opts(SecondsFormat::Micros, true),
+            text: at.format("%-d %b %Y, %H:%M:%S").to_string(),
+        },
+        action: event.action.clone(),
+        of_it: Asked { kind: kind.clone(), id: id.to_string(), ..here.clone() }.address("/fleet/audit"),
+        kind: kind.clone(),
+        id: id.to_string(),
+        version: *version,
+        by_them: Asked { actor: actor.clone(), ..here }.address("/fleet/audit"),
+        actor,
+        correlation: event.correlation.to_string(),
+        metadata: if event.metadata == "{}" { String::new() } else { event.metadata.clone() },
+    }
+}
+
+/// What is left of an export: the events that were read last and not sent yet.
+struct Left {
+    app: Data<App>,
+    filter: Filter,
+    sees: Sees,
+    events: Vec<Event>,
+    begun: bool,
+}
+
+/// `GET /fleet/audit.csv`: all that fit, newest first, read a thousand at a time. Where
+/// it breaks off the download does, too.
+pub async fn export(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
+    let asked = Asked { before: String::new(), ..asked };
+    let filter = asked.filter(&visit).map_err(|_wrong| PageError::BadRequest("There is no such audit."))?;
+    let (_, sees, events) = read(&mut visit, &filter, CHUNK).await?;
+    let left = Left { app: visit.app.clone(), filter, sees, events, begun: false };
+    let body = stream::try_unfold(left, |mut left| async move {
+        if left.events.is_empty() && left.begun {
+            return Ok(None);
+        }
+        let part = part(&left)?;
+        left.begun = true;
+        left.events = match left.events.last().filter(|_| left.events.len() == CHUNK) {
+            Some(last) => {
+                left.filter.before = last.place.clone();
+                let conn = left.app.db.at(&left.filter.region).await?;
+                audit::list(&conn, &left.filter, &left.sees, i64::try_from(CHUNK).unwrap_or(i64::MAX)).await?
+            }
+            None => Vec::new(),
+        };
+        Ok::<_, DbError>(Some((part, left)))
+    });
+    let response = HttpResponse::Ok()
+        .content_type("text/csv; charset=utf-8")
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"movr-audit.csv\""))
+        .streaming(body);
+    Ok(visit.finish(response))
+}
+
+const HEAD: [&str; 11] = [
+    "occurred_at",
+    "region",
+    "action",
+    "object_type",
+    "object_id",
+    "version",
+    "actor_region",
+    "actor_id",
+    "correlation_id",
+    "epoch",
+    "details",
+];
+
+/// The lines of the events that were read last, and the head before the first.
+fn part(left: &Left) -> Result<Bytes, DbError> {
+    let bug = |error: String| DbError::new(DbErrorKind::Bug, "audit.export", error);
+    let mut lines = csv::Writer::from_writer(Vec::new());
+    if !left.begun {
+        lines.write_record(HEAD).map_err(|error| bug(error.to_string()))?;
+    }
+    for event in &left.events {
+        let Place(at, kind, id, version) = &event.place;
+        let line = [
+            at.to_rfc3339_opts(SecondsFormat::Micros, true),
+            left.filter.region.to_string(),
+            neutral(&event.action).into_owned(),
+            neutral(kind).into_owned(),
+            id.to_string(),
+            version.to_string(),
+            event.actor_region.clone().unwrap_or_default(),
+            event.actor.map(|actor| actor.to_string()).unwrap_or_default(),
+            event.correlation.to_string(),
+            event.epoch.to_string(),
+            neutral(&event.metadata).into_owned(),
+        ];
+        lines.write_record(line).map_err(|error| bug(error.to_string()))?;
+    }
+    lines.into_inner().map(Bytes::from).map_err(|error| bug(error.to_string()))
+}
