@@ -42,6 +42,10 @@ pub struct Args {
     /// `off` ignores the regions of the cluster: a single-region schema.
     #[arg(long, value_enum, default_value_t = Locality::Auto)]
     locality: Locality,
+    /// Also make this database role, if it is missing, and give it exactly the rights that
+    /// the application needs: it can add events, but neither change nor delete them.
+    #[arg(long, value_name = "ROLE", num_args = 0..=1, default_missing_value = "movr_app")]
+    roles: Option<String>,
     /// Print what would be done, as SQL, and do nothing.
     #[arg(long)]
     plan: bool,
@@ -97,9 +101,13 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     };
     let endpoint = db::endpoint(&tools.database, tools.database.url.expose())?;
     let steps = db::migrate::run(&endpoint, &layout, args.plan).await.map_err(explain)?;
+    let roles = async |plan| match &args.roles {
+        Some(role) => db::rights::grant(&endpoint, role, plan).await,
+        None => Ok(Vec::new()),
+    };
     if args.plan {
         let catalogue = db::catalogue::plan(&file, Clock::default().now()).await?;
-        for step in steps.iter().chain(&catalogue) {
+        for step in steps.iter().chain(&roles(true).await?).chain(&catalogue) {
             println!("{};\n", step.trim_end().trim_end_matches(';'));
         }
         println!(
@@ -108,6 +116,7 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
         println!("-- where they are missing or differ, under the epoch that the gate has by then.");
         return Ok(());
     }
+    roles(false).await?;
     let db = Db::open(&tools.database).await?;
     db.warm().await?;
     let changed = ops::catalogue::load(&db, &file, &Clock::default()).await?;
@@ -117,5 +126,8 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
         steps.len(),
         db.engine().version,
     );
+    if let Some(role) = &args.roles {
+        println!("role {role}: may do what the application does, and neither change nor delete events");
+    }
     Ok(())
 }

@@ -238,7 +238,8 @@ fn is_race(code: &SqlState) -> bool {
     matches!(code.code(), "40001" | "40P01" | "23505" | "42P04" | "42710" | "42P07" | "55006")
 }
 
-fn tolerate(error: tokio_postgres::Error, step: &'static str) -> Result<(), DbError> {
+/// Somebody else having done the same is no failure.
+pub(super) fn tolerate(error: tokio_postgres::Error, step: &'static str) -> Result<(), DbError> {
     if error.code().is_some_and(is_race) { Ok(()) } else { Err(DbError::from_driver(error, step, false)) }
 }
 

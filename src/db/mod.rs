@@ -42,6 +42,7 @@ pub mod positions;
 pub mod reservations;
 pub mod ride_ends;
 pub mod rides;
+pub mod rights;
 pub mod roles;
 pub mod row;
 pub mod sample;

@@ -30,6 +30,7 @@ mod ops;
 mod pages;
 mod privacy;
 mod regions;
+mod rights;
 mod routes;
 mod schema;
 mod sql;

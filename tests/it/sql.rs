@@ -1,7 +1,7 @@
 //! Every statement of the program prepares on a migrated database, once, and says which
 //! regions it may touch.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use movr::db::{all_statements, statement::Reach};
 
@@ -37,4 +37,39 @@ fn riding_reads_no_global_table() {
             }
         }
     }
+}
+
+/// Writes that record no event of their own, and why.
+const WITHOUT_EVENT: [(&str, &str); 14] = [
+    ("catalogue.put_region", "a release brings the file, whose history is its audit"),
+    ("catalogue.put_policy", "the same"),
+    ("catalogue.put_city", "the same"),
+    ("catalogue.put_vehicle_type", "the same"),
+    ("catalogue.put_tariff", "the same"),
+    ("catalogue.put_promo_code", "the same"),
+    ("catalogue.put_quota", "the same"),
+    ("catalogue.bump", "the same"),
+    ("gates.open", "a region that the file brings"),
+    ("home.set_owner_region", "in the transaction of home.set_home or home.erase, which record it"),
+    ("home.erase_region", "in the transaction of home.erase, which records it"),
+    ("rides.add_positions", "the way of a ride, which is a record itself"),
+    ("sessions.prune", "sessions that had ended"),
+    ("sessions.touch", "notes that a session is used"),
+];
+
+#[test]
+fn every_write_records_one_event_in_its_own_statement() {
+    let mut excused: BTreeSet<_> = WITHOUT_EVENT.iter().map(|(name, _)| *name).collect();
+    for statement in all_statements().iter().filter(|statement| statement.writes) {
+        let events = statement.text.matches("INSERT INTO events ").count();
+        // One statement makes a history of rides at once.
+        let wanted = usize::from(!excused.remove(statement.name));
+        let wanted = if statement.name == "sample.insert_vehicles" { events.max(1) } else { wanted };
+        assert_eq!(events, wanted, "{} writes {events} events", statement.name);
+    }
+    assert_eq!(excused, BTreeSet::new(), "excused, but there are no such writes");
+    let changed = all_statements()
+        .into_iter()
+        .find(|s| s.text.contains("UPDATE events") || s.text.contains("DELETE FROM events"));
+    assert!(changed.is_none(), "{changed:?} changes events");
 }

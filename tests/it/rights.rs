@@ -1,0 +1,73 @@
+//! The application's own database role: everything that the program does works under it,
+//! and events can be added, but neither changed nor removed.
+
+use movr::db::{
+    self, all_statements,
+    locality::{Gateway, Verdict},
+};
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+
+use crate::{
+    pages::rides,
+    support::{engine, process::movr, world},
+};
+
+#[actix_web::test]
+async fn the_role_can_do_everything_but_rewrite_history() {
+    let world = world().await;
+    let owner = world.sql().await;
+    // Roles belong to the server, which other tests use at the same time.
+    let role = format!("app_{}", Uuid::new_v4().simple());
+    let migrate = async || {
+        let ended = movr(&["migrate", "--roles", &role], &[("DATABASE_URL", &world.database.url)]).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.out.contains(&format!("role {role}: may")), "{}", ended.out);
+    };
+    migrate().await;
+    owner
+        .batch_execute(&format!("ALTER ROLE {role} PASSWORD 'a walk'; GRANT UPDATE, DELETE ON events TO {role}"))
+        .await
+        .unwrap();
+    migrate().await; // Again, and what was too much is taken.
+
+    let (head, tail) = world.database.url.split_once('@').unwrap();
+    let url = format!("{}://{role}:a%20walk@{tail}", head.split_once("://").unwrap().0);
+    let mut gateway = Gateway::open(&db::endpoint(&engine::tools(&url).database, &url).unwrap()).await.unwrap();
+    for statement in all_statements() {
+        // What the role may not do has no plan.
+        let checked = gateway.check(statement).await.unwrap();
+        assert_eq!((checked.verdict, checked.findings), (Verdict::Ok, vec![]), "{}", statement.name);
+    }
+    rides::street(&world, 20).await;
+    let settings = [("DATABASE_URL", &*url)];
+    let instance = world.instance_with("us-east1", &settings).await;
+    let ann = instance.person("new-york").await;
+    let ride = rides::start(&ann, "new-york").await;
+    assert!(ann.get(&rides::end(&ann, &ride).await.location()).await.text().contains("You owe"));
+    let who = "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'app\\_%' AND datname = current_database()";
+    assert!(world.count(who).await > 0, "it was the role");
+
+    let app = engine::client(&url).await;
+    app.batch_execute("SELECT count(*) FROM events").await.unwrap();
+    for refused in [
+        "UPDATE events SET action = 'x'",
+        "DELETE FROM events",
+        "TRUNCATE events",
+        "INSERT INTO events (SELECT * FROM events) ON CONFLICT (region, aggregate_type, aggregate_id, version) DO UPDATE SET action = 'x'",
+        "ALTER TABLE events ADD COLUMN x TEXT",
+        "DROP TABLE events",
+        "CREATE TABLE more (id INT8)",
+        "DELETE FROM cities",
+        "DELETE FROM refinery_schema_history",
+    ] {
+        let error = app.batch_execute(refused).await.unwrap_err();
+        assert_eq!(error.code().map(SqlState::code), Some("42501"), "{refused}: {error:?}");
+    }
+    let wrong = movr(&["migrate", "--roles", "x; DROP"], &[("DATABASE_URL", &world.database.url)]).await;
+    assert!(wrong.code == Some(1) && wrong.err.contains("no name for a role"), "{wrong:?}");
+    instance.running.stop().await;
+    drop((app, gateway));
+    owner.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+    world.end().await;
+}
