@@ -24,6 +24,7 @@ use crate::{
     ops::{
         fleet::LastCounts,
         gates::Gates,
+        overview::LastFigures,
         passwords::Hasher,
         vehicles::{LastLists, Levels},
     },
@@ -56,6 +57,8 @@ pub struct App {
     pub last_counts: LastCounts,
     /// The last good GBFS feeds.
     pub feeds: gbfs::Kept,
+    /// The last good figures, for the same.
+    pub last_figures: LastFigures,
     /// Version of the schema that it found.
     pub schema_version: i32,
     catalogue: RwLock<Arc<Catalogue>>,
@@ -114,6 +117,7 @@ impl App {
             last_lists: LastLists::default(),
             last_counts: LastCounts::default(),
             feeds: gbfs::Kept::default(),
+            last_figures: LastFigures::default(),
             catalogue_seen: Mutex::new(clock.now()),
             catalogue: RwLock::new(Arc::new(catalogue)),
             draining: AtomicBool::new(false),

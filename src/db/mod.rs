@@ -38,6 +38,7 @@ pub mod meter;
 pub mod migrate;
 pub mod moved;
 mod nodes;
+pub mod overview;
 pub mod positions;
 pub mod reservations;
 pub mod ride_ends;
@@ -75,6 +76,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         feeds::ALL,
         audit::ALL,
         roles::ALL,
+        overview::ALL,
         home::ALL,
         jobs::ALL,
         bulk::ALL,
@@ -106,6 +108,8 @@ const HOT: [&[&Statement]; 12] = [
     jobs::ALL,
     bulk::ALL,
     transfers::ALL,
+    roles::ALL,
+    overview::ALL,
 ];
 
 /// Connections that are kept prepared in each pool.
@@ -303,6 +307,37 @@ impl Db {
     pub fn same_way(&self, one: &RegionCode, other: &RegionCode) -> bool {
         let way = |region| self.route(Some(region)).into_iter().find(|nodes| !nodes.resting()).map(Nodes::name);
         way(one) == way(other)
+    }
+
+    /// Reads rows of a region that is silent, as they were at `at`, from the replicas
+    /// nearest to here. Only where the engine keeps such replicas.
+    pub async fn read_as_of<T>(
+        &self,
+        at: DateTime<Utc>,
+        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        self.read_as_of_within(LOOK, at, op).await
+    }
+
+    /// The same for what takes longer, and for regions that answer.
+    pub async fn read_as_of_within<T>(
+        &self,
+        deadline: Duration,
+        at: DateTime<Utc>,
+        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        if !self.engine.regions {
+            return Err(DbError::new(DbErrorKind::Unavailable, "as of", "this engine has no replicas of the past"));
+        }
+        let conn = self.here().await?.asking_silent(deadline);
+        conn.spoil(true); // closed, and so rolled back, if this future is dropped
+        // No placeholder may stand there (crdb#30955); the text is a time of our own making.
+        let begin = format!("BEGIN AS OF SYSTEM TIME '{}'", at.format("%Y-%m-%d %H:%M:%S%.6f"));
+        conn.control("begin", &begin).await?;
+        let value = op(&conn).await?;
+        conn.control("rollback", "ROLLBACK").await?;
+        conn.spoil(false);
+        Ok(value)
     }
 
     /// Closes the pools: no new connection is handed out.

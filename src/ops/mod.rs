@@ -23,6 +23,7 @@ pub mod fleet;
 pub mod gates;
 pub mod home;
 pub mod jobs;
+pub mod overview;
 pub mod passwords;
 pub mod rides;
 pub mod roles;

@@ -24,6 +24,7 @@ use crate::{
 #[rustfmt::skip]
 const FLEET: &[(&str, &str, &str)] = &[
     ("/fleet", "Vehicles", "operator:"),
+    ("/fleet/overview", "Overview", ""),
     ("/fleet/tariffs", "Tariffs", ""),
     ("/admin/promo-codes", "Promo codes", "administrator:"),
     ("/admin/cities", "Cities", "administrator:"),

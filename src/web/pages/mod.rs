@@ -15,6 +15,7 @@ pub mod jobs;
 pub mod map;
 pub mod move_home;
 pub mod moved;
+pub mod overview;
 pub mod owner_vehicles;
 pub mod profile;
 pub mod promo_codes;

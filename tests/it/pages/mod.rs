@@ -6,6 +6,7 @@ mod cities;
 mod audit;
 mod errors;
 mod fleet;
+mod overview;
 mod owner_vehicles;
 mod profile;
 mod promo_codes;

@@ -1,0 +1,104 @@
+//! What a region's fleet does and earns, as numbers only: one aggregate statement a
+//! region, which may be answered by a replica of some seconds ago. Days are those of the
+//! city's own zone. The surprise: totals are counted a second time without the cities, so
+//! that whoever shows the sums can tell whether they are whole.
+
+use chrono::{DateTime, Duration, NaiveDate, Utc};
+use serde::de::DeserializeOwned;
+
+use super::{
+    error::{DbError, DbErrorKind},
+    row::Row,
+    statement::{Conn, Reach, Statement},
+};
+use crate::domain::{catalogue::City, region::RegionCode};
+
+/// Every statement of this file.
+pub const ALL: &[&Statement] = &[&FIGURES];
+
+const FIGURES: Statement = Statement::read(
+    "overview.figures",
+    Reach::Stale,
+    "SELECT
+        (SELECT coalesce(jsonb_agg(jsonb_build_array(city, status, n, idle)), '[]'::JSONB) FROM
+          (SELECT city, status, count(*) AS n, count(*) FILTER (WHERE seen_at < $3::TIMESTAMPTZ) AS idle FROM vehicles
+            WHERE region = $1::TEXT::crdb_internal_region AND status <> 'retired' GROUP BY city, status) AS v) AS vehicles,
+        (SELECT count(*) FROM vehicles
+          WHERE region = $1::TEXT::crdb_internal_region AND status <> 'retired') AS all_vehicles,
+        (SELECT coalesce(jsonb_agg(jsonb_build_array(city, n)), '[]'::JSONB) FROM
+          (SELECT city, count(*) AS n FROM rides
+            WHERE region = $1::TEXT::crdb_internal_region AND (ended_at IS NULL OR ended_at > $2::TIMESTAMPTZ)
+              AND started_at <= $2::TIMESTAMPTZ GROUP BY city) AS r) AS running,
+        (SELECT coalesce(jsonb_agg(jsonb_build_array(city, day, currency, n, revenue)), '[]'::JSONB) FROM
+          (SELECT rides.city, (ended_at AT TIME ZONE c.zone)::DATE::TEXT AS day, currency, count(*) AS n,
+              sum(total_minor)::INT8 AS revenue
+            FROM rides JOIN unnest($5::TEXT[], $6::TEXT[]) AS c (city, zone) ON c.city = rides.city
+            WHERE region = $1::TEXT::crdb_internal_region AND ended_at > $4::TIMESTAMPTZ
+              AND ended_at <= $2::TIMESTAMPTZ GROUP BY 1, 2, 3) AS d) AS days,
+        (SELECT count(*) FROM rides WHERE region = $1::TEXT::crdb_internal_region
+            AND ended_at > $4::TIMESTAMPTZ AND ended_at <= $2::TIMESTAMPTZ) AS all_rides",
+);
+
+/// A vehicle that has stood for longer is idle.
+pub const IDLE: Duration = Duration::days(3);
+/// Thirty days of every zone lie within this.
+const WINDOW: Duration = Duration::days(32);
+
+/// What a city's rides of one day earned in one currency.
+#[derive(Debug, Clone)]
+pub struct Day {
+    /// The city.
+    pub city: String,
+    /// The day on which they ended, in the city's zone.
+    pub day: NaiveDate,
+    /// ISO code.
+    pub currency: String,
+    /// How many.
+    pub rides: i64,
+    /// Owed for them, in minor units.
+    pub revenue: i64,
+}
+
+/// The figures of a region.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    /// City, status, how many vehicles, and how many of them stand idle; without retired ones.
+    pub vehicles: Vec<(String, String, i64, i64)>,
+    /// All of the region's vehicles that are not retired.
+    pub all_vehicles: i64,
+    /// City, and how many rides were under way.
+    pub running: Vec<(String, i64)>,
+    /// The last 30 days and a little more.
+    pub days: Vec<Day>,
+    /// All rides of the same time.
+    pub all_rides: i64,
+}
+
+/// Reads the figures of `region` at `at`, for its `cities`. Rides are those that had begun
+/// or ended by then; vehicles are as the connection sees them.
+pub async fn figures(
+    conn: &Conn,
+    region: &RegionCode,
+    cities: &[&City],
+    at: DateTime<Utc>,
+) -> Result<Figures, DbError> {
+    let slugs: Vec<&str> = cities.iter().map(|city| city.slug.as_str()).collect();
+    let zones: Vec<&str> = cities.iter().map(|city| city.time_zone.name()).collect();
+    let row = conn.one(&FIGURES, &[region, &at, &(at - IDLE), &(at - WINDOW), &slugs, &zones]).await?;
+    let days: Vec<(String, NaiveDate, String, i64, i64)> = list(&row, "days")?;
+    Ok(Figures {
+        vehicles: list(&row, "vehicles")?,
+        all_vehicles: row.get("all_vehicles")?,
+        running: list(&row, "running")?,
+        days: days
+            .into_iter()
+            .map(|(city, day, currency, rides, revenue)| Day { city, day, currency, rides, revenue })
+            .collect(),
+        all_rides: row.get("all_rides")?,
+    })
+}
+
+fn list<T: DeserializeOwned>(row: &Row, column: &str) -> Result<Vec<T>, DbError> {
+    let bug = |error: serde_json::Error| DbError::new(DbErrorKind::Bug, FIGURES.name, error.to_string());
+    serde_json::from_value(row.get(column)?).map_err(bug)
+}

@@ -1,0 +1,103 @@
+//! The figures of each region for whoever runs the fleet: read at the nearest replica
+//! where there are some, else at the region itself; when it does not answer, as they were
+//! last seen here. The surprise: where there are replicas all regions are read as of one
+//! time some seconds ago, so that the same page can be shown again.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use chrono::{DateTime, Utc};
+
+use super::vehicles::REPLICA_LAG;
+use crate::{
+    app::App,
+    db::{
+        error::DbError,
+        overview::{self, Figures},
+    },
+    domain::{
+        catalogue::{Catalogue, City},
+        region::RegionCode,
+    },
+};
+
+/// When figures were true, and what they said.
+pub type Dated = (DateTime<Utc>, Arc<Figures>);
+
+/// The last good figures of each region. Bounded by the regions.
+#[derive(Debug, Default)]
+pub struct LastFigures {
+    known: RwLock<HashMap<RegionCode, Dated>>,
+}
+
+/// What is known of a region's figures.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The figures and when they were true; none when they are not known, or not for here.
+    pub figures: Option<Dated>,
+    /// `strong`, `replica`, `memory` or `none`.
+    pub source: &'static str,
+    /// The region's policy keeps its figures in its own jurisdiction (rule `analytics`).
+    pub hidden: bool,
+    /// The region did not answer, at least since then.
+    pub silent_since: Option<DateTime<Utc>>,
+}
+
+/// When figures asked for `now` are read: one time for all regions.
+#[must_use]
+pub fn time_of(app: &App, now: DateTime<Utc>) -> DateTime<Utc> {
+    if app.db.engine().regions { now - REPLICA_LAG } else { now }
+}
+
+/// Whether the policy of `region` lets an instance here count its rows.
+#[must_use]
+pub fn may_count(catalogue: &Catalogue, region: &RegionCode, here: &RegionCode) -> bool {
+    let law = |code| catalogue.region(code).map(|region| &region.jurisdiction);
+    law(region) == law(here) || catalogue.policy(region).is_some_and(|policy| policy.analytics)
+}
+
+/// The figures of `region` at `at`; `again` when that is a time of the past that was asked for.
+pub async fn ask(app: &App, catalogue: &Catalogue, region: &RegionCode, at: DateTime<Utc>, again: bool) -> Answer {
+    let nothing = Answer { figures: None, source: "none", hidden: false, silent_since: None };
+    if !may_count(catalogue, region, &app.here) {
+        return Answer { hidden: true, ..nothing };
+    }
+    let cities: Vec<&City> = catalogue.cities_of(region).collect();
+    match read(app, region, &cities, at).await {
+        Ok((at, figures)) => {
+            let figures = Arc::new(figures);
+            if !again {
+                let mut known = app.last_figures.known.write().unwrap_or_else(PoisonError::into_inner);
+                known.insert(region.clone(), (at, Arc::clone(&figures)));
+            }
+            let source = if app.db.engine().regions { "replica" } else { "strong" };
+            Answer { figures: Some((at, figures)), source, ..nothing }
+        }
+        Err(error) => {
+            tracing::warn!(%error, %region, "figures were not read");
+            let silent_since = app.db.health().of(region).silent_since.or(Some(at));
+            let known = app.last_figures.known.read().unwrap_or_else(PoisonError::into_inner);
+            let figures = known.get(region).filter(|_| !again).cloned();
+            let source = if figures.is_some() { "memory" } else { "none" };
+            Answer { figures, source, silent_since, ..nothing }
+        }
+    }
+}
+
+async fn read(
+    app: &App,
+    region: &RegionCode,
+    cities: &[&City],
+    at: DateTime<Utc>,
+) -> Result<(DateTime<Utc>, Figures), DbError> {
+    if !app.db.engine().regions {
+        return Ok((at, overview::figures(&app.db.at(region).await?, region, cities, at).await?));
+    }
+    // The replicas of a silent region know nothing later than its last good time.
+    let known = app.db.health().of(region);
+    let latest = known.silent_since.and(known.good_at).map_or(at, |good_at| at.min(good_at - REPLICA_LAG));
+    let figures = async |conn: &crate::db::statement::Conn| overview::figures(conn, region, cities, latest).await;
+    Ok((latest, app.db.read_as_of_within(app.config.database.statement_timeout, latest, figures).await?))
+}
