@@ -26,6 +26,7 @@ use crate::{
         gates::Gates,
         overview::LastFigures,
         passwords::Hasher,
+        residency::Refusals,
         vehicles::{LastLists, Levels},
     },
     web::{gbfs, limits::Limits, site::Site},
@@ -59,6 +60,8 @@ pub struct App {
     pub feeds: gbfs::Kept,
     /// The last good figures, for the same.
     pub last_figures: LastFigures,
+    /// What residency rules refused here.
+    pub residency_refusals: Refusals,
     /// Version of the schema that it found.
     pub schema_version: i32,
     catalogue: RwLock<Arc<Catalogue>>,
@@ -118,6 +121,7 @@ impl App {
             last_counts: LastCounts::default(),
             feeds: gbfs::Kept::default(),
             last_figures: LastFigures::default(),
+            residency_refusals: Refusals::default(),
             catalogue_seen: Mutex::new(clock.now()),
             catalogue: RwLock::new(Arc::new(catalogue)),
             draining: AtomicBool::new(false),

@@ -20,7 +20,7 @@ use crate::domain::{people::UserRef, region::RegionCode};
 pub const ALL: &[&Statement] = &[
     &SET_HOME,
     &SET_OWNER_REGION,
-    &NOTE_REFUSED_MOVE,
+    &NOTE_REFUSAL,
     &ERASE_REGION,
     &ERASE,
     &FIND_COMMAND,
@@ -117,8 +117,8 @@ pub async fn set_owner_region(
     verdict(&conn.one(&SET_OWNER_REGION, &[region, &epoch, &owner, home]).await?)
 }
 
-const NOTE_REFUSED_MOVE: Statement = Statement::write(
-    "home.note_refused_move",
+const NOTE_REFUSAL: Statement = Statement::write(
+    "home.note_refusal",
     Reach::Named,
     signed_sql!(
         "verdict AS (SELECT CASE
@@ -129,22 +129,24 @@ const NOTE_REFUSED_MOVE: Statement = Statement::write(
              ELSE 'ok' END AS code),
          e AS (",
         event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'residency_refusal', $8::UUID, 1, 'residency.move_refused',
+            "SELECT $1::TEXT::crdb_internal_region, 'residency_refusal', $8::UUID, 1, $10::TEXT,
                $1::TEXT, $3::UUID, $8::UUID, $8::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8,
-               jsonb_build_object('rule', 'move_to', 'to', $9::TEXT) FROM verdict WHERE code = 'ok'"
+               jsonb_build_object('rule', $11::TEXT, 'to', $9::TEXT) FROM verdict WHERE code = 'ok'"
         ),
         ") SELECT code AS verdict FROM verdict"
     ),
 );
 
-/// Records that the policy of the person's home did not let them move to `target`.
-pub async fn note_refused_move(
+/// Records that the residency rule `rule` did not let the person do something with the
+/// data of `target`.
+pub async fn note_refusal(
     conn: &Conn,
     signed: &Signed,
     refusal: Uuid,
+    (action, rule): (&str, &str),
     target: &RegionCode,
 ) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&NOTE_REFUSED_MOVE, &signed.params(&[&refusal, target])).await?)
+    verdict(&conn.one(&NOTE_REFUSAL, &signed.params(&[&refusal, target, &action, &rule])).await?)
 }
 
 /// Rides that one `home.erase_region` takes: with their positions some ten thousand

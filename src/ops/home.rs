@@ -14,6 +14,7 @@ use super::{
     OpError,
     accounts::{ABSOLUTE, Started},
     all_or_nothing, gated, passwords, signed_write,
+    gated, passwords, residency,
 };
 use crate::{
     app::App,
@@ -41,7 +42,7 @@ pub async fn move_home(
     let city = catalogue.city(city).ok_or(Refusal::Changed)?;
     let (old, target) = (&signed.user.region, &city.region);
     if target != old && !catalogue.policy(old).is_some_and(|policy| policy.allows_move_to(target)) {
-        return Err(refuse_move(app, signed, target).await);
+        return Err(residency::refuse(app, signed, ("residency.move_refused", "move_to"), target).await);
     }
     let present_in = present_in(app, signed).await?;
     let token = passwords::new_token();
@@ -76,16 +77,6 @@ pub async fn move_home(
     })
     .await?;
     Ok(Started { user, session: session.id, token, city: city.slug.clone(), expires_at: session.expires_at })
-}
-
-/// Records a move that residency forbids; returns the refusal, or why it was not recorded.
-async fn refuse_move(app: &App, signed: &Signed, target: &RegionCode) -> OpError {
-    let (rule, old, refusal) = ("move_to", &signed.user.region, Uuid::new_v4());
-    tracing::warn!(rule, from = %old, to = %target, "residency policy refused a move");
-    let noted = signed_write(app, signed, old, async |signed, _| {
-        app.db.write(old, async |conn| home::note_refused_move(conn, signed, refusal, target).await).await
-    });
-    noted.await.err().unwrap_or_else(|| Refusal::Residency(rule).into())
 }
 
 /// Erases the person: account, sessions, roles, positions. Their rides stay without a

@@ -25,6 +25,7 @@ pub mod home;
 pub mod jobs;
 pub mod overview;
 pub mod passwords;
+pub mod residency;
 pub mod rides;
 pub mod roles;
 pub mod sample;

@@ -67,6 +67,7 @@ fn status(visit: &Visit) -> Status {
         schema_version: app.schema_version,
         catalogue_version: catalogue.version,
         catalogue_age_seconds: (visit.now - app.catalogue_seen()).num_seconds(),
+        residency_refusals: app.residency_refusals.by_rule(),
         warnings,
         regions,
     }

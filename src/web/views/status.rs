@@ -1,6 +1,8 @@
 //! `/status` as page and as JSON: one struct for both, so that they cannot disagree.
 //! No personal data and no host names are in it.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -25,6 +27,8 @@ pub struct Status {
     pub catalogue_version: i64,
     /// Seconds since that was last known to be the database's.
     pub catalogue_age_seconds: i64,
+    /// How often each residency rule refused something here since the start.
+    pub residency_refusals: BTreeMap<&'static str, u64>,
     /// What an operator should mend, in words.
     pub warnings: Vec<String>,
     /// The regions, in the order of the catalogue.

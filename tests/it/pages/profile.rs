@@ -177,6 +177,8 @@ async fn a_move_that_the_residency_policy_forbids_is_refused_by_its_rule_and_rec
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(refused.text().contains("(rule move_to)"), "{}", refused.text());
     assert_eq!(world.count("SELECT count(*) FROM events WHERE action = 'residency.move_refused'").await, 1);
+    let status: Value = serde_json::from_str(&ann.get("/status.json").await.body).unwrap();
+    assert_eq!(status["residencyRefusals"], serde_json::json!({ "move_to": 1 }));
     assert_eq!(world.count("SELECT count(*) FROM users WHERE region = 'us-east1'").await, 1);
     assert_eq!(move_home(&ann, "seattle").await.location(), "/profile");
     instance.running.stop().await;
