@@ -11,6 +11,7 @@ use crate::{
 };
 
 pub mod demo;
+mod files;
 pub mod load;
 pub mod migrate;
 pub mod operator;

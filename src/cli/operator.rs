@@ -7,7 +7,10 @@ use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use uuid::Uuid;
 
-use super::Outcome;
+use super::{
+    Outcome,
+    files::{self, ExportArgs, ImportArgs},
+};
 use crate::{
     clock::Clock,
     config::Tools,
@@ -45,6 +48,10 @@ enum What {
         /// The job's id, as its page's address has it.
         id: Uuid,
     },
+    /// Add and change vehicles of a city from a CSV file.
+    Import(ImportArgs),
+    /// Write the vehicles of a city as a CSV file to the standard output.
+    Export(ExportArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -79,6 +86,8 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
         What::Grant { username, role, city } => grant(&db, &catalogue, username, role, city.as_ref()).await,
         What::RegionState(wish) => region_state(&db, &catalogue, wish).await,
         What::Job { region, id } => job(&db, &catalogue, &JobRef { region: region.clone(), id: *id }).await,
+        What::Import(args) => files::import(&db, &catalogue, args).await,
+        What::Export(args) => files::export(&db, &catalogue, args).await,
     }
 }
 

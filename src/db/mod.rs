@@ -28,9 +28,11 @@ pub mod error;
 pub mod feeds;
 pub mod fleet;
 pub mod fleet_changes;
+pub mod exports;
 pub mod gates;
 pub mod health;
 pub mod home;
+pub mod imports;
 pub mod jobs;
 mod literal;
 pub mod locality;
@@ -81,6 +83,8 @@ pub fn all_statements() -> Vec<&'static Statement> {
         jobs::ALL,
         bulk::ALL,
         transfers::ALL,
+        exports::ALL,
+        imports::ALL,
         sample::ALL,
         verify::ALL,
     ]

@@ -177,6 +177,18 @@ impl Catalogue {
         self.policies.iter().find(|policy| policy.region == *region)
     }
 
+    /// The residency rule that keeps an instance in `here` from showing operators a file of
+    /// the people at home in `region`; none when it may.
+    #[must_use]
+    pub fn forbids_export(&self, here: &RegionCode, region: &RegionCode) -> Option<&'static str> {
+        let law = |code| self.region(code).map(|region| &region.jurisdiction);
+        if law(here).is_none() || law(here) != law(region) {
+            return Some("jurisdiction");
+        }
+        let allowed = self.policy(region).is_some_and(|policy| policy.operator_export);
+        (!allowed).then_some("operator_export")
+    }
+
     /// The city of that slug.
     #[must_use]
     pub fn city(&self, slug: &str) -> Option<&City> {

@@ -22,6 +22,7 @@ use crate::{
         acting::Acting,
         bulk::{self, Filter, Selection},
         error::{DbError, DbErrorKind},
+        imports,
         jobs::{self, Counts, Job},
         statement::Conn,
         transfers::{self, Item},
@@ -211,9 +212,11 @@ pub async fn cancel(hand: Hand<'_>, job: &Job) -> Result<Done, OpError> {
 pub async fn turn(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
     match job.kind {
         _ if !job.running => Ok(()),
-        Kind::Import => Ok(()),
+        // Its items come with the rest of the file, or never.
+        Kind::Import if job.selecting() => Ok(()),
         _ if job.selecting() => select(hand, job).await,
         _ if job.confirmed_at.is_none() => Ok(()),
+        Kind::Import => hand.act_on(job, async |conn, acting| imports::turn(conn, acting).await).await.map(drop),
         Kind::Transfer => transfer(hand, job).await,
         Kind::Maintenance | Kind::Back | Kind::Lost | Kind::Found | Kind::Retire | Kind::Move => {
             change(hand, job).await

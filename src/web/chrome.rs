@@ -32,6 +32,7 @@ const FLEET: &[(&str, &str, &str)] = &[
     ("/fleet/jobs", "Jobs", "operator:"),
     // Whoever has any role.
     ("/fleet/audit", "Audit", ""),
+    ("/fleet/import", "Import and export", "operator:"),
     ("/admin/regions", "Regions", "administrator:"),
 ];
 

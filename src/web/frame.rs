@@ -12,7 +12,7 @@ use actix_web::{
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{HeaderName, HeaderValue},
     },
     middleware::Next,
@@ -83,6 +83,9 @@ async fn answer(
     })
 }
 
+/// How many times longer a file may take to arrive than anything else.
+const UPLOAD: u32 = 12;
+
 /// Ends a request that takes too long. It stands behind the router, which needs the
 /// request for itself.
 pub async fn deadline(
@@ -90,7 +93,11 @@ pub async fn deadline(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let http = request.request().clone();
-    let limit = request.app_data::<Data<App>>().map_or(Duration::from_secs(10), |app| app.config.request_timeout);
+    let mut limit = request.app_data::<Data<App>>().map_or(Duration::from_secs(10), |app| app.config.request_timeout);
+    if request.method() == Method::POST && request.match_pattern().as_deref() == Some("/fleet/import") {
+        // A file of 20 MB needs its time on a slow line.
+        limit *= UPLOAD;
+    }
     match tokio::time::timeout(limit, next.call(request)).await {
         Ok(response) => response.map(ServiceResponse::map_into_boxed_body),
         Err(_elapsed) => Ok(ServiceResponse::from_err(PageError::Deadline, http)),

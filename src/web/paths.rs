@@ -87,6 +87,22 @@ pub fn tariffs(city: &str) -> String {
 #[must_use]
 pub fn promo_code(code: &str) -> String {
     format!("/admin/promo-codes/{code}")
+/// Importing into a city's fleet.
+#[must_use]
+pub fn import(city: &str) -> String {
+    format!("/fleet/import?city={city}")
+}
+
+/// A city's vehicles as a file.
+#[must_use]
+pub fn export_vehicles(city: &str) -> String {
+    format!("/fleet/export.csv?city={city}")
+}
+
+/// A city's riders as a file.
+#[must_use]
+pub fn export_riders(city: &str) -> String {
+    format!("/fleet/riders.csv?city={city}")
 }
 
 /// The jobs of a city.

@@ -93,7 +93,12 @@ fn page(
         let text = "There were more vehicles: a job takes 50,000. Ask for another one afterwards.".to_owned();
         notes.push(NoteView { class: "warn", text });
     }
-    let goes_on = job.running && (job.selecting() || job.confirmed_at.is_some());
+    let half_read = job.kind == Kind::Import && job.selecting();
+    if half_read && job.running {
+        let text = "The file was not read to its end. Cancel this and send it again.".to_owned();
+        notes.push(NoteView { class: "error", text });
+    }
+    let goes_on = job.running && !half_read && (job.selecting() || job.confirmed_at.is_some());
     let to_confirm = job.running && job.confirmed_at.is_none() && !job.selecting();
     // What is refused now may not be a second later; but not so often.
     let refresh = goes_on.then_some(if notes.is_empty() { 1 } else { 10 });
@@ -142,7 +147,17 @@ fn will(visit: &Visit, job: &Job, counts: &Counts) -> String {
             "Transfers {vehicles} to {to}. They arrive at its depot in maintenance, not on the street. \
              Their rides stay where they happened."
         ),
-        Kind::Import => format!("Imports {} lines.", counts.waiting),
+        Kind::Import => {
+            let count = |key: &str| job.parameters.get(key).and_then(Value::as_i64).unwrap_or(0);
+            format!(
+                "Vehicles of {}: adds {}, changes {}; {} are like that already. Lines that are refused: {}.",
+                name(&job.city),
+                count("new"),
+                count("changed"),
+                count("same"),
+                count("refused"),
+            )
+        }
     }
 }
 

@@ -56,6 +56,7 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let promo_seen = cat.get("/admin/promo-codes").await.attributes("[aria-labelledby=WELCOME] [name=seen]", "value");
     let job = jobs::ask(&cat, NEW_YORK, "lost", &[]).await;
 
+    movr::ops::accounts::grant(&app.db, &cat.name, "operator", NEW_YORK).await.unwrap();
     gate(&arena.sql, "us-east1", "read_only").await;
     let before = arena.world.rows().await;
     let [id, ride_id, session] =
@@ -87,6 +88,7 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let retire =
         vec![("id", &*id), ("city", NEW_YORK), ("kind", "retire"), ("all", "1"), ("drawn", "2026-11-21T10:00:00Z")];
     let cases: [Case<'_>; 27] = [
+    let cases: [Case<'_>; 18] = [
         ("/vehicles/{region}/{public_id}/reserve", &cat, &reserve, reserve_fields),
         ("/reservation/cancel", &bob, "/reservation/cancel", bikes[1].cancel()),
         (
@@ -146,11 +148,13 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
         ("/fleet/jobs", &cat, "/fleet/jobs", retire),
         ("/fleet/jobs/{region}/{id}/confirm", &cat, &confirm, vec![]),
         ("/fleet/jobs/{region}/{id}/cancel", &cat, &cancel, vec![]),
+        ("/fleet/import", &cat, "/fleet/import?city=new-york", vec![]),
     ];
     let mut seen: BTreeSet<&str> = cases.iter().map(|case| case.0).collect();
     for (pattern, browser, path, fields) in &cases {
         let page = match *pattern {
             "/rides/{region}/{id}/positions" => browser.post_raw(path, "application/json", r#"{"positions":[]}"#).await,
+            "/fleet/import" => browser.upload(path, b"code,type,brand,colour\nB-1,bike,Own,red\n").await,
             _ => browser.post(path, fields).await,
         };
         if *pattern == "/logout" {

@@ -7,6 +7,8 @@ mod audit;
 mod errors;
 mod fleet;
 mod overview;
+mod exports;
+mod imports;
 mod owner_vehicles;
 mod profile;
 mod promo_codes;

@@ -58,6 +58,13 @@ impl Serving {
         Self { child, pid, base: format!("http://127.0.0.1:{port}") }
     }
 
+    /// The most memory that it has had so far, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+
     /// SIGTERM.
     pub fn terminate(&self) {
         kill(self.pid, Signal::SIGTERM).unwrap();

@@ -91,6 +91,13 @@ impl Browser {
         self.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
+    /// Posts a file as a form with `<input type="file" name="file">` does.
+    pub async fn upload(&self, path: &str, file: &[u8]) -> Page {
+        let head = b"--MovR\r\nContent-Disposition: form-data; name=\"file\"; filename=\"fleet.csv\"\r\n\r\n";
+        let body = [head, file, b"\r\n--MovR--\r\n"].concat();
+        self.post_raw(path, "multipart/form-data; boundary=MovR", body).await
+    }
+
     /// A page, asked for with further headers.
     pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Page {
         let request = self.client.get(self.url(path));

@@ -1,0 +1,149 @@
+//! Rows for the files that operators take away: a city's vehicles, a city's riders. One
+//! statement a chunk, each beginning behind the last row of the one before, so that memory
+//! is bounded whatever the size of the fleet.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{
+    error::DbError,
+    row::Row,
+    statement::{Conn, Reach, Statement},
+};
+use crate::domain::{geo::Point, region::RegionCode};
+
+/// Every statement of this file.
+pub const ALL: &[&Statement] = &[&VEHICLES, &RIDERS];
+
+/// Rows of one chunk.
+pub const CHUNK: usize = 500;
+
+/// Which vehicles of a city: the filters of the fleet's list.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of these statuses.
+    pub statuses: Vec<String>,
+    /// Of this type.
+    pub kind: Option<String>,
+    /// With less charge than this, in percent.
+    pub battery_below: Option<i64>,
+    /// Standing where they stand since before this.
+    pub idle_since: Option<DateTime<Utc>>,
+    /// Whose code begins like this; every code begins like an empty text.
+    pub prefix: String,
+}
+
+impl Filter {
+    /// Every vehicle but what is off the street for ever.
+    #[must_use]
+    pub fn on_the_books() -> Self {
+        let statuses = ["available", "in_use", "maintenance", "lost"].map(str::to_owned).to_vec();
+        Self { statuses, ..Self::default() }
+    }
+}
+
+/// Behind which vehicle a chunk begins: code and id.
+pub type After = (String, Uuid);
+
+/// A vehicle as a file shows it.
+#[derive(Debug, Clone)]
+pub struct Vehicle {
+    /// Id.
+    pub id: Uuid,
+    /// The operator's code; empty if it has none.
+    pub code: String,
+    /// Code of its type.
+    pub kind: String,
+    /// Make.
+    pub brand: String,
+    /// Colour, in words.
+    pub colour: String,
+    /// Charge, in percent.
+    pub battery: i64,
+    /// Where it stands.
+    pub at: Point,
+    /// The same in words.
+    pub place: String,
+    /// A note for operators.
+    pub note: Option<String>,
+}
+
+// The index has the status before the code; this walks it once for each status and merges
+// them, so that a vehicle whose status changes between two chunks is neither lost nor doubled.
+const VEHICLES: Statement = Statement::read(
+    "exports.list_vehicles",
+    Reach::Named,
+    "SELECT v.id, v.code, v.type, v.brand, v.colour, v.battery, v.lat, v.lon, v.place, v.note
+     FROM unnest($3::TEXT[]) AS s (status) CROSS JOIN LATERAL (
+       SELECT id, coalesce(code, '') AS code, type, brand, colour, battery, lat, lon, place, note FROM vehicles
+       WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = s.status
+         AND coalesce(code, '') >= $4::TEXT AND (coalesce(code, '') > $4::TEXT OR id > $5::UUID)
+         AND ($6::TEXT IS NULL OR type = $6::TEXT) AND ($7::INT8 IS NULL OR battery < $7::INT8)
+         AND ($8::TIMESTAMPTZ IS NULL OR seen_at <= $8::TIMESTAMPTZ)
+         AND left(coalesce(code, ''), length($9::TEXT)) = $9::TEXT
+       ORDER BY coalesce(code, ''), id LIMIT 500) AS v
+     ORDER BY v.code, v.id LIMIT 500",
+);
+
+/// The next vehicles of a city in the order of their codes, those without one first; at
+/// most [`CHUNK`].
+pub async fn list_vehicles(
+    conn: &Conn,
+    (region, city): (&RegionCode, &str),
+    filter: &Filter,
+    (code, id): &After,
+) -> Result<Vec<Vehicle>, DbError> {
+    let Filter { statuses, kind, battery_below, idle_since, prefix } = filter;
+    let read = |row: &Row| {
+        Ok(Vehicle {
+            id: row.get("id")?,
+            code: row.get("code")?,
+            kind: row.get("type")?,
+            brand: row.get("brand")?,
+            colour: row.get("colour")?,
+            battery: row.get("battery")?,
+            at: row.point("lat", "lon")?,
+            place: row.get("place")?,
+            note: row.get("note")?,
+        })
+    };
+    let rows =
+        conn.rows(&VEHICLES, &[region, &city, statuses, code, id, kind, battery_below, idle_since, prefix]).await?;
+    rows.iter().map(read).collect()
+}
+
+/// A rider as a file shows them.
+#[derive(Debug, Clone)]
+pub struct Rider {
+    /// Id.
+    pub id: Uuid,
+    /// Username.
+    pub username: String,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// Since when.
+    pub created_at: DateTime<Utc>,
+}
+
+const RIDERS: Statement = Statement::read(
+    "exports.list_riders",
+    Reach::Named,
+    "SELECT id, username, first_name, last_name, created_at FROM users
+     WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND id > $3 ORDER BY id LIMIT 500",
+);
+
+/// The next people at home in a city behind `after`, by id; at most [`CHUNK`].
+pub async fn list_riders(conn: &Conn, region: &RegionCode, city: &str, after: Uuid) -> Result<Vec<Rider>, DbError> {
+    let read = |row: &Row| {
+        Ok(Rider {
+            id: row.get("id")?,
+            username: row.get("username")?,
+            first_name: row.get("first_name")?,
+            last_name: row.get("last_name")?,
+            created_at: row.get("created_at")?,
+        })
+    };
+    conn.rows(&RIDERS, &[region, &city, &after]).await?.iter().map(read).collect()
+}

@@ -1,0 +1,200 @@
+//! Imported files of vehicles, as jobs: lines are staged as items that say all that their
+//! vehicle will be, counted, and done 200 at a time. Which of them are new is told by the
+//! operator's own code. The surprise: what a line does not say is filled in when it is
+//! staged, from the vehicle as it is then; its version tells later whether that still holds.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    acting::{Acting, acting_sql, gates_sql, job_event_sql, who_sql},
+    error::DbError,
+    statement::{Conn, Reach, Statement},
+    verdict::{Verdict, event_sql, verdict},
+};
+
+/// Every statement of this file.
+pub const ALL: &[&Statement] = &[&STAGE, &READY, &TURN];
+
+/// A line of a file, ready to be staged.
+#[derive(Debug, Clone)]
+pub struct Staged {
+    /// Its number in the file.
+    pub line: i64,
+    /// What it says, as an object; at least the code.
+    pub input: Value,
+    /// The vehicle that it makes if there is none with that code.
+    pub new_id: Uuid,
+    /// What is wrong with it.
+    pub reason: Option<String>,
+}
+
+const STAGE: Statement = Statement::write(
+    "imports.stage",
+    Reach::Named,
+    acting_sql!(
+        "j AS (SELECT 1 AS ok FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
+             AND city = $13::TEXT AND kind = 'import' AND state = 'running' AND parameters->>'selecting' IS NOT NULL),
+         verdict AS (SELECT CASE ",
+        who_sql!(),
+        gates_sql!(),
+        "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'changed'
+             ELSE 'ok' END AS code),
+         n AS (SELECT position, input::JSONB AS input, id, reason
+             FROM unnest($15::INT8[], $16::TEXT[], $17::UUID[], $18::TEXT[]) AS n (position, input, id, reason)),
+         f AS (SELECT n.position, n.input, coalesce(v.id, n.id) AS id, v.version, n.reason,
+               CASE WHEN v.id IS NOT NULL THEN jsonb_build_object('code', v.code, 'type', v.type, 'brand', v.brand,
+                 'colour', v.colour, 'battery', v.battery, 'lat', v.lat, 'lon', v.lon, 'cell', v.cell,
+                 'place', v.place, 'note', coalesce(v.note, '')) END AS was
+             FROM n LEFT JOIN vehicles AS v ON v.region = $8::TEXT::crdb_internal_region AND v.city = $13::TEXT
+               AND v.code = n.input->>'code' AND n.reason IS NULL),
+         w AS (SELECT f.position, f.input, f.id, f.version, f.was, CASE
+                 WHEN f.reason IS NOT NULL THEN f.reason
+                 WHEN d.position IS NOT NULL THEN 'code: the same as in line ' || d.position::TEXT
+                 WHEN f.was IS NULL AND NOT (f.input ? 'type' AND f.input ? 'brand' AND f.input ? 'colour')
+                   THEN 'a new vehicle needs type, brand and colour'
+                 END AS why
+             FROM f LEFT JOIN job_items AS d ON d.region = $8::TEXT::crdb_internal_region AND d.job_id = $9::UUID
+               AND d.vehicle_id = f.id AND d.position < f.position),
+         i AS (INSERT INTO job_items (region, job_id, position, vehicle_id, vehicle_version, input, state, reason)
+             SELECT $8::TEXT::crdb_internal_region, $9::UUID, position, CASE WHEN why IS NULL THEN id END,
+               CASE WHEN why IS NULL THEN version END,
+               CASE WHEN why IS NULL THEN coalesce(was, $19::JSONB) || input ELSE input END,
+               CASE WHEN why IS NOT NULL THEN 'refused' WHEN was @> input THEN 'done' ELSE 'waiting' END, why
+             FROM w, verdict WHERE verdict.code = 'ok'
+             ON CONFLICT DO NOTHING RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Makes items of `lines`: refused, to be done, or done already because the vehicle is
+/// like that. `defaults` is what a new vehicle is where its line does not say it.
+pub async fn stage(conn: &Conn, acting: &Acting, lines: &[Staged], defaults: &Value) -> Result<Verdict, DbError> {
+    let positions: Vec<i64> = lines.iter().map(|line| line.line).collect();
+    let inputs: Vec<String> = lines.iter().map(|line| line.input.to_string()).collect();
+    let ids: Vec<Uuid> = lines.iter().map(|line| line.new_id).collect();
+    let reasons: Vec<Option<&str>> = lines.iter().map(|line| line.reason.as_deref()).collect();
+    verdict(&acting.one(conn, &STAGE, &[&positions, &inputs, &ids, &reasons, defaults]).await?)
+}
+
+const READY: Statement = Statement::write(
+    "imports.ready",
+    Reach::Named,
+    acting_sql!(
+        "j AS (SELECT parameters->>'selecting' IS NOT NULL AS selecting FROM jobs
+             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT
+               AND kind = 'import' AND state = 'running'),
+         verdict AS (SELECT CASE ",
+        who_sql!(),
+        "    WHEN EXISTS (SELECT 1 FROM j WHERE NOT selecting) THEN 'already' ",
+        gates_sql!(),
+        "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'changed'
+             ELSE 'ok' END AS code),
+         c AS (SELECT count(*) FILTER (WHERE state = 'waiting' AND vehicle_version IS NULL) AS new,
+               count(*) FILTER (WHERE state = 'waiting' AND vehicle_version IS NOT NULL) AS changed,
+               count(*) FILTER (WHERE state = 'done') AS same, count(*) FILTER (WHERE state = 'refused') AS refused
+             FROM job_items WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID),
+         n AS (UPDATE jobs SET parameters = (jobs.parameters - 'selecting'::TEXT) || jsonb_build_object(
+                 'new', c.new, 'changed', c.changed, 'same', c.same, 'refused', c.refused)
+             FROM c, verdict
+             WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND verdict.code = 'ok'
+             RETURNING 1 AS ok)
+         SELECT code AS verdict, c.new, c.changed, c.same, c.refused FROM verdict, c"
+    ),
+);
+
+/// What a file would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// Vehicles that it adds.
+    pub new: i64,
+    /// Vehicles that it changes.
+    pub changed: i64,
+    /// Vehicles that are like that already.
+    pub same: i64,
+    /// Lines that are refused.
+    pub refused: i64,
+}
+
+/// The file has been read to its end: the job can be confirmed, and keeps these counts.
+pub async fn ready(conn: &Conn, acting: &Acting) -> Result<(Verdict, Preview), DbError> {
+    let row = acting.one(conn, &READY, &[]).await?;
+    let counts = Preview {
+        new: row.get("new")?,
+        changed: row.get("changed")?,
+        same: row.get("same")?,
+        refused: row.get("refused")?,
+    };
+    Ok((verdict(&row)?, counts))
+}
+
+// One INSERT for new vehicles and known ones, because no table may be changed twice in one
+// statement. Of a known one only what a file can say is set. The range of positions is for
+// PostgreSQL, which would read all lines of the job while it has no statistics of them.
+const TURN: Statement = Statement::write(
+    "imports.turn",
+    Reach::Named,
+    acting_sql!(
+        "j AS (SELECT 1 AS ok FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
+             AND city = $13::TEXT AND kind = 'import' AND state = 'running' AND confirmed_at IS NOT NULL),
+         verdict AS (SELECT CASE ",
+        who_sql!(),
+        gates_sql!(),
+        "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
+             ELSE 'ok' END AS code),
+         i AS (SELECT position, vehicle_id, vehicle_version, input FROM job_items
+             WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND state = 'waiting'
+               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') ORDER BY position LIMIT 200),
+         m AS (SELECT i.position, i.vehicle_id, i.input, CASE
+                 WHEN i.vehicle_version IS NULL AND v.id IS NULL THEN NULL
+                 WHEN i.vehicle_version IS NULL THEN 'code: a vehicle with it was added since the file was read'
+                 WHEN v.id IS NULL OR v.id <> i.vehicle_id THEN 'gone'
+                 WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
+                 WHEN v.version <> i.vehicle_version THEN 'changed: ' || coalesce(h.action || ' at '
+                   || left((h.occurred_at AT TIME ZONE 'UTC')::TEXT, 16) || ' UTC', 'version ' || v.version::TEXT)
+                 END AS why
+             FROM i
+             LEFT JOIN vehicles AS v ON v.region = $8::TEXT::crdb_internal_region AND v.city = $13::TEXT
+               AND v.code = i.input->>'code'
+             LEFT JOIN events AS h ON h.region = $8::TEXT::crdb_internal_region AND h.aggregate_type = 'vehicle'
+               AND h.aggregate_id = v.id AND h.version = v.version),
+         u AS (INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, note, battery,
+               lat, lon, cell, place, version, created_at, changed_at, seen_at)
+             SELECT $8::TEXT::crdb_internal_region, vehicle_id, gen_random_uuid(), $13::TEXT, input->>'type', 'available',
+               input->>'code', input->>'brand', input->>'colour', nullif(input->>'note', ''),
+               (input->>'battery')::INT8, (input->>'lat')::FLOAT8, (input->>'lon')::FLOAT8, (input->>'cell')::INT8,
+               input->>'place', 1, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ
+             FROM m WHERE why IS NULL
+             ON CONFLICT (region, id) DO UPDATE SET type = excluded.type, brand = excluded.brand,
+               colour = excluded.colour, note = excluded.note, battery = excluded.battery, lat = excluded.lat,
+               lon = excluded.lon, cell = excluded.cell, place = excluded.place, version = vehicles.version + 1,
+               changed_at = excluded.changed_at, seen_at = CASE
+                 WHEN vehicles.lat = excluded.lat AND vehicles.lon = excluded.lon THEN vehicles.seen_at
+                 ELSE excluded.seen_at END
+             RETURNING id, version, lat, lon),
+         x AS (UPDATE job_items SET state = CASE WHEN m.why IS NULL THEN 'done' ELSE 'refused' END, reason = m.why
+             FROM m WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
+               AND job_items.position = m.position AND job_items.position >= (SELECT min(position) FROM i)
+               AND job_items.position <= (SELECT max(position) FROM i) RETURNING 1 AS ok),
+         n AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
+             WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
+               AND (SELECT count(*) FROM i) < 200 RETURNING 1 AS ok),
+         e AS (",
+        event_sql!(
+            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', u.id, u.version,
+               CASE WHEN u.version = 1 THEN 'vehicle.added' ELSE 'vehicle.edited' END,
+               CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ,
+               $10::INT8, u.lat, u.lon, jsonb_build_object('line', m.position)
+             FROM u JOIN m ON m.vehicle_id = u.id
+             UNION ALL ",
+            job_event_sql!("3", "job.done", "'{}'::JSONB", "n")
+        ),
+        ") SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Does the next 200 lines of a confirmed job, each with its event, or refuses them with
+/// the reason; with the last of them the job is done. Nothing when it is over.
+pub async fn turn(conn: &Conn, acting: &Acting) -> Result<Verdict, DbError> {
+    verdict(&acting.one(conn, &TURN, &[]).await?)
+}

@@ -1,0 +1,72 @@
+//! Files for operators, chunk by chunk: each function gives the next lines and where the
+//! ones behind them begin. Texts that people typed are neutral to spreadsheets; numbers
+//! are written as they are. A file of vehicles can be imported again and changes nothing.
+
+use std::borrow::Cow;
+
+use chrono::SecondsFormat;
+use uuid::Uuid;
+
+use crate::{
+    db::{
+        error::DbError,
+        exports::{self, After, CHUNK, Filter},
+        statement::Conn,
+    },
+    domain::{
+        csv::{COLUMNS, neutral, write_line},
+        region::RegionCode,
+    },
+};
+
+/// Lines, and behind which row the next ones begin.
+pub type Chunk<K> = (String, Option<K>);
+
+/// The vehicles of a city behind `after`; the first chunk (None) has the header.
+pub async fn vehicles(
+    conn: &Conn,
+    place: (&RegionCode, &str),
+    filter: &Filter,
+    after: Option<After>,
+) -> Result<Chunk<After>, DbError> {
+    let mut text = String::new();
+    if after.is_none() {
+        write_line(&mut text, COLUMNS.map(Cow::Borrowed));
+    }
+    let found = exports::list_vehicles(conn, place, filter, &after.unwrap_or_default()).await?;
+    for vehicle in &found {
+        let cells = [
+            neutral(&vehicle.code),
+            neutral(&vehicle.kind),
+            neutral(&vehicle.brand),
+            neutral(&vehicle.colour),
+            vehicle.battery.to_string().into(),
+            vehicle.at.lat().to_string().into(),
+            vehicle.at.lon().to_string().into(),
+            neutral(&vehicle.place),
+            neutral(vehicle.note.as_deref().unwrap_or_default()),
+        ];
+        write_line(&mut text, cells);
+    }
+    let last = found.into_iter().nth(CHUNK - 1);
+    Ok((text, last.map(|last| (last.code, last.id))))
+}
+
+/// The people at home in a city behind `after`; the first chunk (None) has the header.
+pub async fn riders(
+    conn: &Conn,
+    (region, city): (&RegionCode, &str),
+    after: Option<Uuid>,
+) -> Result<Chunk<Uuid>, DbError> {
+    let mut text = String::new();
+    if after.is_none() {
+        write_line(&mut text, ["username", "first_name", "last_name", "since"].map(Cow::Borrowed));
+    }
+    let found = exports::list_riders(conn, region, city, after.unwrap_or_default()).await?;
+    for rider in &found {
+        let since = rider.created_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let names = [&rider.username, &rider.first_name, &rider.last_name].map(|name| neutral(name));
+        write_line(&mut text, names.into_iter().chain([since.into()]));
+    }
+    Ok((text, found.get(CHUNK - 1).map(|last| last.id)))
+}

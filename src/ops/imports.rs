@@ -1,0 +1,192 @@
+//! Importing a file of vehicles: bytes come in, lines are checked and staged as items of a
+//! job, five hundred a statement, so that no more of a file is held than that. Nothing is
+//! done until the job is confirmed. The surprise: a file that ends in the middle leaves a
+//! job that cannot be confirmed, because only `end` makes it ready.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{Done, OpError, jobs::Hand};
+use crate::{
+    db::{
+        acting::Acting,
+        error::DbError,
+        imports::{self, Preview, Staged},
+        jobs,
+        statement::Conn,
+        verdict::Verdict,
+    },
+    domain::{
+        catalogue::City,
+        csv::{Header, Line, Reader, Record},
+        geo::{self, Point},
+        job::{JobRef, Kind},
+    },
+};
+
+/// Lines of one statement, and the most that are held at a time.
+pub const BATCH: usize = 500;
+/// Most lines of one file.
+pub const LINES_MAX: i64 = 100_000;
+
+/// Why a file was not imported.
+#[derive(Debug)]
+pub enum ImportError {
+    /// The file as a whole is not one, in words.
+    File(String),
+    /// It was refused, or the database could not do it.
+    Op(OpError),
+}
+
+impl From<OpError> for ImportError {
+    fn from(error: OpError) -> Self {
+        Self::Op(error)
+    }
+}
+
+/// A file that is being read.
+pub struct Import<'a> {
+    hand: Hand<'a>,
+    city: &'a City,
+    job: JobRef,
+    reader: Reader,
+    header: Option<Header>,
+    lines: i64,
+    batch: Vec<Staged>,
+    /// The codes of the batch and their lines; what was staged before, the database compares.
+    codes: HashMap<String, i64>,
+}
+
+impl<'a> Import<'a> {
+    /// Nothing has been read, and there is no job yet.
+    #[must_use]
+    pub fn new(hand: Hand<'a>, city: &'a City) -> Self {
+        let job = JobRef { region: city.region.clone(), id: Uuid::new_v4() };
+        let (reader, batch) = (Reader::default(), Vec::with_capacity(BATCH));
+        Self { hand, city, job, reader, header: None, lines: 0, batch, codes: HashMap::new() }
+    }
+
+    /// The next bytes of the file.
+    pub async fn feed(&mut self, mut bytes: &[u8]) -> Result<(), ImportError> {
+        while let Some(record) = self.reader.next(&mut bytes).map_err(ImportError::File)? {
+            self.record(&record).await?;
+        }
+        Ok(())
+    }
+
+    /// The file has ended: the job, which can be confirmed now, and what it would do.
+    pub async fn end(mut self) -> Result<(JobRef, Preview), ImportError> {
+        if let Some(record) = self.reader.end().map_err(ImportError::File)? {
+            self.record(&record).await?;
+        }
+        if self.lines == 0 {
+            return Err(ImportError::File("There is no line below a header.".to_owned()));
+        }
+        self.stage().await?;
+        let counted = std::sync::Mutex::new(Preview::default());
+        let ready = async |conn: &Conn, acting: &Acting| {
+            let (verdict, preview) = imports::ready(conn, acting).await?;
+            *counted.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = preview;
+            Ok(verdict)
+        };
+        self.act(ready).await?;
+        let preview = *counted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok((self.job, preview))
+    }
+
+    async fn record(&mut self, record: &Record) -> Result<(), ImportError> {
+        let Some(header) = &self.header else {
+            let cells = record.cells().filter(|cells| cells.iter().all(|cell| !cell.contains('\0')));
+            let cells = cells.ok_or_else(|| ImportError::File("The file is not UTF-8.".to_owned()))?;
+            self.header = Some(Header::read(&cells).map_err(ImportError::File)?);
+            return Ok(());
+        };
+        if self.lines == 0 {
+            let parameters = json!({ "selecting": "import" });
+            let insert =
+                async |conn: &Conn, acting: &Acting| jobs::insert(conn, acting, Kind::Import, &parameters).await;
+            self.act(insert).await?;
+        }
+        if self.lines == LINES_MAX {
+            return Err(ImportError::File(format!("At most {LINES_MAX} lines, please: divide the file.")));
+        }
+        let cells = record.cells();
+        let line = match &cells {
+            Some(cells) => header.line(cells, self.city, self.hand.catalogue),
+            None => Err("it is not UTF-8".to_owned()),
+        };
+        let staged = match line {
+            Ok(line) => self.staged(record.line, &line),
+            Err(why) => {
+                // Something to know it by; what is no text that can be stored is left out.
+                let code =
+                    cells.map(|cells| header.code(&cells)).filter(|code| !code.contains('\0')).unwrap_or_default();
+                let input = json!({ "code": code.chars().take(60).collect::<String>() });
+                Staged { line: record.line, input, new_id: Uuid::nil(), reason: Some(why) }
+            }
+        };
+        self.batch.push(staged);
+        self.lines += 1;
+        if self.batch.len() == BATCH { self.stage().await } else { Ok(()) }
+    }
+
+    fn staged(&mut self, number: i64, line: &Line) -> Staged {
+        let first = *self.codes.entry(line.code.clone()).or_insert(number);
+        let reason = (first != number).then(|| format!("code: the same as in line {first}"));
+        Staged { line: number, input: input(line), new_id: new_id(&self.job, &line.code), reason }
+    }
+
+    async fn act(&self, op: impl AsyncFn(&Conn, &Acting) -> Result<Verdict, DbError>) -> Result<Done, OpError> {
+        let City { region, slug, .. } = self.city;
+        self.hand.act(&self.job, slug, (region, slug), op).await
+    }
+
+    async fn stage(&mut self) -> Result<(), ImportError> {
+        let defaults = defaults(self.city);
+        let stage = async |conn: &Conn, acting: &Acting| imports::stage(conn, acting, &self.batch, &defaults).await;
+        self.act(stage).await?;
+        self.batch.clear();
+        self.codes.clear();
+        Ok(())
+    }
+}
+
+/// What a line says, as the row will have it. What it does not say is not there.
+fn input(line: &Line) -> Value {
+    let mut input = Map::new();
+    let mut says = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            input.insert(key.to_owned(), value);
+        }
+    };
+    let text = |text: &Option<String>| text.clone().map(Value::from);
+    says("code", Some(line.code.clone().into()));
+    says("type", text(&line.kind));
+    says("brand", text(&line.brand));
+    says("colour", text(&line.colour));
+    says("battery", line.battery.map(Value::from));
+    says("lat", line.at.map(|at| at.lat().into()));
+    says("lon", line.at.map(|at| at.lon().into()));
+    says("cell", line.at.map(|at| geo::cell(at).into()));
+    says("place", text(&line.place));
+    says("note", text(&line.note));
+    input.into()
+}
+
+/// A new vehicle where its line does not say it: full, in the middle of the city.
+fn defaults(city: &City) -> Value {
+    let at: Point = city.centre;
+    let place = "On the street";
+    json!({ "battery": 100, "lat": at.lat(), "lon": at.lon(), "cell": geo::cell(at), "place": place, "note": "" })
+}
+
+/// The same code of the same file is the same vehicle, in whatever batch it comes.
+fn new_id(job: &JobRef, code: &str) -> Uuid {
+    let digest = Sha256::new().chain_update(job.id.as_bytes()).chain_update(code.as_bytes()).finalize();
+    let mut bytes = uuid::Bytes::default();
+    bytes.iter_mut().zip(digest).for_each(|(byte, digest)| *byte = digest);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}

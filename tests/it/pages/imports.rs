@@ -1,0 +1,387 @@
+//! Importing vehicles: through the page and by the command, ten thousand lines and more in
+//! bounded memory, with every mistake by its line, done once however often it is tried,
+//! and going on after a kill.
+
+use std::{
+    fmt::Write,
+    time::{Duration, Instant},
+};
+
+use movr::{
+    app::App,
+    db::jobs::{Counts, Job},
+    domain::job::{JobRef, reason},
+    ops::jobs::{self, Hand},
+    web::paths,
+};
+use reqwest::StatusCode;
+use uuid::Uuid;
+
+use crate::support::{
+    World,
+    app::Instance,
+    crowd::{Rider, bikes, crowd},
+    html::Page,
+    process::{self, Serving},
+    world,
+};
+
+const PATH: &str = "/fleet/import?city=new-york";
+const HEADER: &str = "code,type,brand,colour,battery,lat,lon,place,note";
+
+struct Scene {
+    world: World,
+    instance: Instance,
+    rider: Rider,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let world = world().await;
+        let instance = world.instance("us-east1").await;
+        let rider = crowd(&instance, 1).await.remove(0);
+        movr::ops::accounts::grant(&instance.running.app.db, &rider.browser.name, "operator", "new-york")
+            .await
+            .unwrap();
+        Self { world, instance, rider }
+    }
+
+    fn app(&self) -> &App {
+        &self.instance.running.app
+    }
+
+    /// Sends a file; the job that it made.
+    async fn import(&self, file: &str) -> JobRef {
+        self.job(&self.rider.browser.upload(PATH, file.as_bytes()).await)
+    }
+
+    fn job(&self, page: &Page) -> JobRef {
+        let location = page.location();
+        let (region, id) = location.strip_prefix("/fleet/jobs/").unwrap().split_once('/').unwrap();
+        JobRef { region: region.parse().unwrap(), id: id.parse().unwrap() }
+    }
+
+    async fn find(&self, job: &JobRef) -> (Job, Counts) {
+        jobs::find(&self.app().db, job).await.unwrap()
+    }
+
+    /// What the job would do: new, changed, unchanged, refused.
+    async fn preview(&self, job: &JobRef) -> [i64; 4] {
+        let parameters = self.find(job).await.0.parameters;
+        ["new", "changed", "same", "refused"].map(|key| parameters[key].as_i64().unwrap())
+    }
+
+    /// Confirms the job and does all of it; the time of its longest turn.
+    async fn carry_out(&self, job: &JobRef) -> (Counts, Duration) {
+        let catalogue = self.app().catalogue();
+        let hand = Hand::of(self.app(), &catalogue, &self.rider.signed);
+        jobs::confirm(hand, &self.find(job).await.0).await.unwrap();
+        let mut longest = Duration::ZERO;
+        loop {
+            let (found, counts) = self.find(job).await;
+            if !found.running {
+                return (counts, longest);
+            }
+            let began = Instant::now();
+            jobs::turn(hand, &found).await.unwrap();
+            longest = longest.max(began.elapsed());
+        }
+    }
+
+    /// The refused lines with their reasons, in words.
+    async fn refused(&self, job: &JobRef) -> Vec<(i64, String)> {
+        let conn = self.app().db.at(&job.region).await.unwrap();
+        let items = movr::db::jobs::list_items(&conn, job, 0, Some("refused"), 500).await.unwrap();
+        items.into_iter().map(|item| (item.position, reason(&item.reason.unwrap()))).collect()
+    }
+
+    async fn end(self) {
+        self.instance.running.stop().await;
+        self.world.end().await;
+    }
+}
+
+/// A file of `n` vehicles, `with` in the last column.
+fn file(n: usize, with: &str) -> String {
+    let mut text = format!("{HEADER}\r\n");
+    for number in 0..n {
+        let place = 40.70 + f64::from(u32::try_from(number % 100).unwrap()) / 1000.0;
+        writeln!(text, "N-{number:06},bike,Trek,blue,{},{place},-74.001,\"Pier, {number}\",{with}\r", number % 101)
+            .unwrap();
+    }
+    text
+}
+
+#[actix_web::test]
+async fn ten_thousand_lines_are_imported_once_and_come_back_unchanged() {
+    let scene = Scene::new().await;
+    let began = Instant::now();
+    let job = scene.import(&file(10_000, "")).await;
+    let staged = began.elapsed();
+    assert_eq!(scene.preview(&job).await, [10_000, 0, 0, 0]);
+    assert_eq!(scene.world.count("SELECT count(*) FROM vehicles").await, 0, "a preview changes nothing");
+    let (counts, longest) = scene.carry_out(&job).await;
+    assert_eq!((counts.done, counts.all()), (10_000, 10_000));
+    eprintln!("10,000 lines: staged in {staged:?}, done in {:?}, longest turn {longest:?}", began.elapsed() - staged);
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
+    let events = "SELECT count(*) FROM events WHERE action = 'vehicle.added' AND version = 1";
+    assert_eq!(scene.world.count(events).await, 10_000);
+    let jobs_own = "SELECT string_agg(action, ' ' ORDER BY version) = 'job.requested job.confirmed job.done'
+        FROM events WHERE aggregate_type = 'job'";
+    assert!(scene.world.sql().await.query_one(jobs_own, &[]).await.unwrap().try_get::<_, bool>(0).unwrap());
+
+    let again = scene.import(&file(10_000, "")).await;
+    assert_eq!(scene.preview(&again).await, [0, 0, 10_000, 0]);
+    let before = (scene.world.rows().await["vehicles"].clone(), scene.world.count("SELECT count(*) FROM events").await);
+    assert_eq!(scene.carry_out(&again).await.0.done, 10_000);
+    let export = scene.rider.browser.get("/fleet/export.csv?city=new-york").await;
+    assert_eq!(export.body, file(10_000, ""));
+    let third = scene.import(&export.body).await;
+    assert_eq!(scene.preview(&third).await, [0, 0, 10_000, 0]);
+    let after = (scene.world.rows().await["vehicles"].clone(), scene.world.count("SELECT count(*) FROM events").await);
+    // Requested, confirmed and done, and requested: of the jobs, none of a vehicle.
+    assert_eq!((after.0, after.1), (before.0, before.1 + 3));
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn each_line_says_what_is_wrong_with_it_and_the_others_are_done() {
+    let scene = Scene::new().await;
+    let kept = scene.import("code,type,brand,colour,note\nOLD,bike,Trek,red,keep me\nSAME,bike,Trek,red,\n").await;
+    scene.carry_out(&kept).await;
+    let mut text = b"note,code,battery,type,brand,colour\n".to_vec();
+    text.extend(
+        b",GOOD,50,scooter,\"two, words\",blue\n,,5,bike,B,red\n\n,LATE,101,tram,,red\n,BAD,1,bike,caf\xe9,red\n",
+    );
+    text.extend(b",GOOD,51,bike,B,red\n'=1+1,OLD,20,bike,Trek,red\n,SAME,100,bike,Trek,red\n");
+    for number in 0..600 {
+        text.extend(format!(",F-{number},1,bike,B,red\n").into_bytes());
+    }
+    text.extend(b",GOOD,52,bike,B,red\n,ONE,1,bike\n,F-1,1,bike,B,red");
+    let job = scene.job(&scene.rider.browser.upload(PATH, &text).await);
+    assert_eq!(scene.preview(&job).await, [601, 1, 1, 7]);
+    let wrong = [
+        (3, "code: is empty"),
+        (5, "brand: is empty; type: there is no type “tram”; battery: must be a whole number from 0 to 100"),
+        (6, "it is not UTF-8"),
+        (7, "code: the same as in line 2"),
+        (610, "code: the same as in line 2"),
+        (611, "There are 4 cells where the header has 6."),
+        (612, "code: the same as in line 11"),
+    ];
+    assert_eq!(scene.refused(&job).await, wrong.map(|(line, why)| (line, why.to_owned())));
+    // Confirmed on its page, which is the preview, and done by looking at it.
+    let (browser, path) = (&scene.rider.browser, paths::job(&job));
+    let page = browser.get(&path).await;
+    let will = "Vehicles of New York: adds 601, changes 1; 1 are like that already. Lines that are refused: 7.";
+    assert!(page.text().contains(will) && page.text().contains("code: is empty"), "{}", page.text());
+    assert!(!page.body.contains("http-equiv"), "it waits to be confirmed");
+    assert_eq!(browser.post(&format!("{path}/confirm"), &[]).await.location(), path);
+    let mut looks = 0;
+    while browser.get(&path).await.body.contains("http-equiv=\"refresh\"") {
+        looks += 1;
+        assert!(looks < 10, "it never ends");
+    }
+    assert_eq!(looks, 3, "602 lines, 200 a look");
+    let counts = scene.find(&job).await.1;
+    assert_eq!((counts.done, counts.refused, counts.waiting), (603, 7, 0));
+    let report = browser.get(&format!("{path}/report.csv")).await.body;
+    assert!(report.contains("\r\n611,,ONE,,Refused,There are 4 cells where the header has 6.\r\n"), "{report}");
+    let good =
+        "SELECT count(*) FROM vehicles WHERE code = 'GOOD' AND battery = 50 AND brand = 'two, words' AND version = 1
+        AND status = 'available' AND note IS NULL AND place = 'On the street' AND owner_id IS NULL";
+    assert_eq!(scene.world.count(good).await, 1);
+    let old = "SELECT count(*) FROM vehicles WHERE code = 'OLD' AND battery = 20 AND note = '=1+1' AND version = 2";
+    assert_eq!(scene.world.count(old).await, 1, "the quote that a spreadsheet needs is taken away");
+    let events = "SELECT count(*) FROM events e JOIN vehicles v ON v.id = e.aggregate_id WHERE v.code = 'OLD'
+        AND e.action = 'vehicle.edited' AND e.version = 2 AND e.actor_id IS NOT NULL AND e.metadata->>'line' = '8'";
+    assert_eq!(scene.world.count(events).await, 1);
+    // A new vehicle cannot be made of a code and a battery, an old one can be changed by them.
+    let few = scene.import("code,battery\nOLD,19\nNEW,5\n").await;
+    assert_eq!(scene.preview(&few).await, [0, 1, 0, 1]);
+    assert_eq!(scene.refused(&few).await, [(3, "a new vehicle needs type, brand and colour".to_owned())]);
+    scene.carry_out(&few).await;
+    let kept = "SELECT count(*) FROM vehicles WHERE code = 'OLD' AND battery = 19 AND note = '=1+1' AND brand = 'Trek'";
+    assert_eq!(scene.world.count(kept).await, 1, "a column that is missing stays as it is");
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn a_file_that_is_none_is_refused_as_a_whole() {
+    let scene = Scene::new().await;
+    let browser = &scene.rider.browser;
+    let utf16: Vec<u8> = "code,type\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (file, why) in [
+        (&b""[..], "Please choose a file."),
+        (b"code,type\n", "There is no line below a header."),
+        (b"type,brand\nbike,B\n", "The column “code” is missing"),
+        (b"code,owner\nA,B\n", "Unknown columns: “owner”."),
+        (b"code;type\nA;bike\n", "The columns must be separated by commas."),
+        (&utf16, "The file is not UTF-8."),
+        (b"c\xf6de\nA\n", "The file is not UTF-8."),
+        (&[b"code\n\"".as_slice(), &[b'x'; 30_000]].concat(), "Line 2 is too long"),
+    ] {
+        let page = browser.upload(PATH, file).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{why}: {}", page.text());
+        assert!(page.texts("[role=alert]").concat().starts_with(why), "{}", page.text());
+    }
+    let large = browser.upload(PATH, &vec![b'\n'; 21 * 1024 * 1024]).await;
+    assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(browser.post(PATH, &[("file", "code")]).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(scene.world.count("SELECT count(*) FROM jobs").await, 0);
+
+    // Half a file was staged before its end turned out to be none: nobody can confirm it.
+    let half = [file(700, "").as_bytes(), b"\"", &[b'x'; 30_000]].concat();
+    let page = browser.upload(PATH, &half).await;
+    assert!(page.texts("[role=alert]").concat().starts_with("Line 702 is too long"), "{}", page.text());
+    let id: Uuid = scene.world.sql().await.query_one("SELECT id FROM jobs", &[]).await.unwrap().try_get(0).unwrap();
+    let job = JobRef { region: "us-east1".parse().unwrap(), id };
+    let (found, counts) = scene.find(&job).await;
+    assert_eq!((found.selecting(), counts.waiting), (true, 500));
+    let catalogue = scene.app().catalogue();
+    let hand = Hand::of(scene.app(), &catalogue, &scene.rider.signed);
+    assert!(jobs::confirm(hand, &found).await.is_err());
+    let page = browser.get(&paths::job(&job)).await;
+    assert!(page.text().contains("The file was not read to its end."), "{}", page.text());
+    assert_eq!(page.attributes("form[action$=\"/confirm\"]", "action"), [""; 0]);
+    assert_eq!(scene.world.count("SELECT count(*) FROM vehicles").await, 0);
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn what_has_changed_since_the_file_was_read_is_refused_by_its_line() {
+    let scene = Scene::new().await;
+    scene.carry_out(&scene.import(&file(6, "")).await).await;
+    let job = scene.import(&format!("{}N-000007,bike,B,red,5,40.7,-74.0,x,\r\n", file(6, "new"))).await;
+    assert_eq!(scene.preview(&job).await, [1, 6, 0, 0]);
+    let street = bikes(&scene.world.sql().await, "new-york").await;
+    let of = async |code: &str| {
+        let sql = scene.world.sql().await;
+        let id: Uuid =
+            sql.query_one("SELECT id FROM vehicles WHERE code = $1", &[&code]).await.unwrap().try_get(0).unwrap();
+        street.iter().find(|bike| bike.id == id).unwrap().clone()
+    };
+    let browser = &scene.rider.browser;
+    // One is ridden and comes back elsewhere, one is being ridden, one is reserved.
+    let ride = browser.start(&of("N-000000").await, Uuid::new_v4(), "").await.location();
+    assert_eq!(browser.end(&ride).await.status, StatusCode::SEE_OTHER);
+    browser.start(&of("N-000001").await, Uuid::new_v4(), "").await.location();
+    let other = crowd(&scene.instance, 1).await.remove(0).browser;
+    other.reserve(&of("N-000002").await).await.location();
+    // One leaves its code, and somebody else adds the new one.
+    scene.carry_out(&scene.import("code,type,brand,colour\nN-000007,bike,A,red\n").await).await;
+    let bump = "UPDATE vehicles SET code = 'GONE' WHERE code = 'N-000003'";
+    scene.world.set(bump).await;
+    let (counts, _) = scene.carry_out(&job).await;
+    assert_eq!((counts.done, counts.refused), (2, 5));
+    let refused = scene.refused(&job).await;
+    let heads: Vec<_> = refused.iter().map(|(line, why)| (*line, why.split(" at ").next().unwrap())).collect();
+    let wanted = [
+        (2, "Changed since the page was drawn: ride.ended"),
+        (3, "It is reserved or being ridden."),
+        (4, "It is reserved or being ridden."),
+        (5, "It is not in this city any more."),
+        (8, "code: a vehicle with it was added since the file was read"),
+    ];
+    assert_eq!(heads, wanted);
+    assert_eq!(scene.world.count("SELECT count(*) FROM vehicles WHERE note = 'new'").await, 2);
+    let place = "SELECT count(*) FROM vehicles WHERE code = 'N-000000' AND place = 'Corner' AND note IS NULL";
+    assert_eq!(scene.world.count(place).await, 1, "it stays where the ride left it");
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn two_who_carry_out_one_import_do_each_line_once() {
+    let scene = Scene::new().await;
+    scene.carry_out(&scene.import(&file(300, "")).await).await;
+    let job = scene.import(&file(900, "x")).await;
+    assert_eq!(scene.preview(&job).await, [600, 300, 0, 0]);
+    let catalogue = scene.app().catalogue();
+    let hand = Hand::of(scene.app(), &catalogue, &scene.rider.signed);
+    jobs::confirm(hand, &scene.find(&job).await.0).await.unwrap();
+    let found = scene.find(&job).await.0;
+    for _ in 0..6 {
+        let turns = (0..3).map(|_| jobs::turn(hand, &found));
+        futures_util::future::join_all(turns).await.into_iter().for_each(Result::unwrap);
+    }
+    let (over, counts) = scene.find(&job).await;
+    assert_eq!((over.running, counts.done, counts.refused), (false, 900, 0));
+    assert_eq!(scene.world.count("SELECT count(*) FROM vehicles WHERE note = 'x'").await, 900);
+    let doubled =
+        format!("SELECT count(*) FROM events WHERE correlation_id = '{}' AND aggregate_type = 'vehicle'", job.id);
+    assert_eq!(scene.world.count(&doubled).await, 900);
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn the_command_previews_imports_and_exports_and_goes_on_after_a_kill() {
+    let scene = Scene::new().await;
+    let path = std::env::temp_dir().join(format!("movr-{}.csv", Uuid::new_v4()));
+    std::fs::write(&path, file(3_000, "") + "X,tram,B,red,5,40.7,-74.0,x,\r\n").unwrap();
+    let (url, file_path) = (scene.world.database.url.clone(), path.to_str().unwrap());
+    let env = [("DATABASE_URL", url.as_str()), ("RUST_LOG", "warn")];
+    let import = ["operator", "import", "--city", "new-york", file_path];
+    let said = process::movr(&import, &env).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.out.starts_with("New York: 3000 new, 0 changed, 0 unchanged, 1 refused\nline 3002: type: there is"),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("nothing was changed"), "{}", said.out);
+    assert_eq!(scene.world.count("SELECT count(*) FROM vehicles").await, 0);
+
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_movr"));
+    command.args(import).arg("--yes").env_clear().envs(env).stdout(std::process::Stdio::null()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let began = Instant::now();
+    while scene.world.count("SELECT count(*) FROM vehicles").await < 400 {
+        assert!(began.elapsed() < Duration::from_secs(30), "it does nothing");
+    }
+    child.kill().await.unwrap();
+    let half = scene.world.count("SELECT count(*) FROM vehicles").await;
+    assert!((400..3_000).contains(&half), "killed in the middle: {half}");
+    let confirmed = "SELECT id FROM jobs WHERE confirmed_at IS NOT NULL";
+    let id: Uuid = scene.world.sql().await.query_one(confirmed, &[]).await.unwrap().try_get(0).unwrap();
+    let job = JobRef { region: "us-east1".parse().unwrap(), id };
+    // The server may still be carrying out what the killed process had sent.
+    assert_eq!(scene.carry_out(&job).await.0.done, 3_000);
+    assert_eq!(scene.world.count("SELECT count(*) FROM vehicles").await, 3_000);
+    let events = "SELECT count(*) FROM events WHERE action = 'vehicle.added' AND actor_id IS NULL";
+    assert!(scene.world.count(events).await >= half, "the shell's");
+
+    let said = process::movr(&[&import[..], &["--yes"]].concat(), &env).await;
+    let end = "0 new, 0 changed, 3000 unchanged, 1 refused";
+    assert!(said.out.contains(end) && said.out.contains("done: 3000 of 3001 lines, 1 refused"), "{}", said.out);
+    let export = process::movr(&["operator", "export", "--city", "new-york"], &env).await;
+    assert_eq!(export.out, file(3_000, ""));
+    let unknown = process::movr(&["operator", "export", "--city", "atlantis"], &env).await;
+    assert_eq!((unknown.code, unknown.err.contains("there is no city atlantis")), (Some(1), true));
+    std::fs::remove_file(&path).unwrap();
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn a_large_file_is_never_held_as_a_whole() {
+    let scene = Scene::new().await;
+    let port = process::free_port();
+    let serving = Serving::start(port, &scene.world.vars("us-east1", &[]));
+    serving.until(&reqwest::Client::new(), "ready").await;
+    let browser = crate::support::Browser { base: serving.base.clone(), ..scene.rider.browser.clone() };
+    // A file of some batches takes what any file takes; one of nine times that takes no more.
+    let mut peaks = Vec::new();
+    for lines in [2_000, 18_000] {
+        let file = file(lines, &"é".repeat(490));
+        let job = scene.job(&browser.upload(PATH, file.as_bytes()).await);
+        assert_eq!(scene.preview(&job).await, [i64::try_from(lines).unwrap(), 0, 0, 0]);
+        peaks.push((file.len() / 1024, serving.peak_kib()));
+    }
+    eprintln!("KiB of file and peak of memory: {peaks:?}");
+    let [(_, before), (size, after)] = peaks[..] else { panic!("{peaks:?}") };
+    assert!(size > 17 * 1024 && after < before + 4 * 1024, "{peaks:?}");
+    let export = browser.get("/fleet/export.csv?city=new-york").await;
+    assert_eq!(export.body.lines().count(), 1, "nothing was confirmed");
+    serving.terminate();
+    serving.ended().await;
+    scene.end().await;
+}
