@@ -19,16 +19,16 @@ use nodes::{NoConnection, Nodes, Use};
 use statement::{Conn, Statement};
 
 pub mod acting;
-pub mod bulk;
 pub mod audit;
+pub mod bulk;
 pub mod catalogue;
 pub mod connect;
 pub mod engine;
 pub mod error;
+pub mod exports;
 pub mod feeds;
 pub mod fleet;
 pub mod fleet_changes;
-pub mod exports;
 pub mod gates;
 pub mod health;
 pub mod home;
@@ -93,7 +93,6 @@ pub fn all_statements() -> Vec<&'static Statement> {
 
 /// Every statement that a page sends, prepared before a page needs it.
 const HOT: &[&[&Statement]] = &[
-const HOT: [&[&Statement]; 12] = [
     catalogue::ALL,
     sessions::ALL,
     users::ALL,
@@ -311,37 +310,6 @@ impl Db {
     pub fn same_way(&self, one: &RegionCode, other: &RegionCode) -> bool {
         let way = |region| self.route(Some(region)).into_iter().find(|nodes| !nodes.resting()).map(Nodes::name);
         way(one) == way(other)
-    }
-
-    /// Reads rows of a region that is silent, as they were at `at`, from the replicas
-    /// nearest to here. Only where the engine keeps such replicas.
-    pub async fn read_as_of<T>(
-        &self,
-        at: DateTime<Utc>,
-        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
-        self.read_as_of_within(LOOK, at, op).await
-    }
-
-    /// The same for what takes longer, and for regions that answer.
-    pub async fn read_as_of_within<T>(
-        &self,
-        deadline: Duration,
-        at: DateTime<Utc>,
-        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
-        if !self.engine.regions {
-            return Err(DbError::new(DbErrorKind::Unavailable, "as of", "this engine has no replicas of the past"));
-        }
-        let conn = self.here().await?.asking_silent(deadline);
-        conn.spoil(true); // closed, and so rolled back, if this future is dropped
-        // No placeholder may stand there (crdb#30955); the text is a time of our own making.
-        let begin = format!("BEGIN AS OF SYSTEM TIME '{}'", at.format("%Y-%m-%d %H:%M:%S%.6f"));
-        conn.control("begin", &begin).await?;
-        let value = op(&conn).await?;
-        conn.control("rollback", "ROLLBACK").await?;
-        conn.spoil(false);
-        Ok(value)
     }
 
     /// Closes the pools: no new connection is handed out.

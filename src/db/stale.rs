@@ -34,7 +34,7 @@ impl Db {
         let silent = self.health.silent(region).is_some();
         let newest = self.health.of(region).good_at.filter(|_| silent).unwrap_or(now);
         let (at, deadline) = (newest - REPLICA_LAG, if silent { LOOK } else { self.read_deadline });
-        Ok((at, self.read_past(at, deadline, async |conn| op(conn, at).await).await?))
+        Ok((at, self.read_as_of_within(deadline, at, async |conn| op(conn, at).await).await?))
     }
 
     /// Reads rows of a region that is silent, as they were at `at`, from the replicas
@@ -44,18 +44,19 @@ impl Db {
         at: DateTime<Utc>,
         op: impl AsyncFn(&Conn) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
+        self.read_as_of_within(LOOK, at, op).await
+    }
+
+    /// The same for what takes longer, and for regions that answer.
+    pub async fn read_as_of_within<T>(
+        &self,
+        deadline: Duration,
+        at: DateTime<Utc>,
+        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
         if !self.engine.regions {
             return Err(DbError::new(DbErrorKind::Unavailable, "as of", "this engine has no replicas of the past"));
         }
-        self.read_past(at, LOOK, op).await
-    }
-
-    async fn read_past<T>(
-        &self,
-        at: DateTime<Utc>,
-        deadline: Duration,
-        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
         let conn = self.here().await?.asking_silent(deadline);
         conn.spoil(true); // closed, and so rolled back, if this future is dropped
         // The text is a time of our own making.

@@ -13,8 +13,7 @@ use uuid::Uuid;
 use super::{
     OpError,
     accounts::{ABSOLUTE, Started},
-    all_or_nothing, gated, passwords, signed_write,
-    gated, passwords, residency,
+    all_or_nothing, gated, passwords, residency,
 };
 use crate::{
     app::App,

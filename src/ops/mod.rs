@@ -19,8 +19,8 @@ use gates::Gates;
 
 pub mod accounts;
 pub mod catalogue;
-pub mod fleet;
 pub mod exports;
+pub mod fleet;
 pub mod gates;
 pub mod home;
 pub mod imports;

@@ -10,12 +10,12 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use super::vehicles::REPLICA_LAG;
 use crate::{
     app::App,
     db::{
         error::DbError,
         overview::{self, Figures},
+        stale::REPLICA_LAG,
     },
     domain::{
         catalogue::{Catalogue, City},

@@ -103,9 +103,6 @@ pub struct StaleList {
 
 /// A list in memory is renewed when it is older than this.
 const RENEW: Duration = Duration::seconds(1);
-/// Replicas elsewhere know the past up to about 4.2 s before the region fell silent
-/// (`follower_read_timestamp()`); later than that they would have to ask it.
-pub(super) const REPLICA_LAG: Duration = Duration::seconds(5);
 
 impl LastLists {
     /// Keeps the list of `search` if it is one that serves everybody.

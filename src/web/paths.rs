@@ -87,6 +87,8 @@ pub fn tariffs(city: &str) -> String {
 #[must_use]
 pub fn promo_code(code: &str) -> String {
     format!("/admin/promo-codes/{code}")
+}
+
 /// Importing into a city's fleet.
 #[must_use]
 pub fn import(city: &str) -> String {

@@ -27,30 +27,6 @@ use crate::support::{World, engine, process::movr, world};
 #[rustfmt::skip]
 const STEPS: [(i32, &[&str], &str); 8] = [
     (1, &["catalogue", "regions", "residency_policies", "cities", "vehicle_types", "tariffs", "promo_codes"], "INSERT INTO catalogue VALUES (1, 1, now());
-/// The tables that each migration brings.
-const TABLES: [&[&str]; 16] = [
-    &["catalogue", "regions", "residency_policies", "cities", "vehicle_types", "tariffs", "promo_codes"],
-    &["region_gates", "users", "sessions", "role_grants", "promo_quotas", "promo_redemptions"],
-    &["vehicles"],
-    &["rides", "ride_positions"],
-    &["events"],
-    // With transfers, until V13.
-    &["jobs"],
-    &[],
-    &[],
-    &[],
-    &[],
-    &["job_items"],
-    &[],
-    &[],
-    &[],
-    &["catalogue_edits"],
-    &[],
-];
-
-/// A row for each of these tables; `#n` stands for an id.
-const ROWS: [&str; 16] = [
-    "INSERT INTO catalogue VALUES (1, 1, now());
      INSERT INTO regions VALUES ('us-east1', 0, 'East', 'https://e.example', 33, -80, 'US'),
        ('europe-west1', 1, 'West', 'https://w.example', 50, 3, 'EU');
      INSERT INTO residency_policies VALUES ('us-east1', '[]', '[]', true, true);
@@ -79,20 +55,6 @@ const ROWS: [&str; 16] = [
     (6, &["jobs"], "INSERT INTO jobs VALUES ('us-east1', #5, 'transfer', 'boston', 'running', 'us-east1', #1, '{}', now(), NULL);"),
     (11, &["job_items"], "INSERT INTO job_items VALUES ('us-east1', #5, 1, #3, 2, '{}', 'waiting', NULL);"),
     (16, &["catalogue_edits"], "INSERT INTO catalogue_edits VALUES ('city', 'boston', 2);"),
-     INSERT INTO ride_positions VALUES ('us-east1', #4, now(), 42, -71);",
-    "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, command_id, correlation_id, occurred_at,
-       epoch, metadata) VALUES ('us-east1', 'vehicle', #3, 1, 'vehicle.added', #3, #3, now(), 1, '{}');",
-    "INSERT INTO jobs VALUES ('us-east1', #5, 'transfer', 'boston', 'running', 'us-east1', #1, '{}', now(), NULL);",
-    "",
-    "",
-    "",
-    "",
-    "INSERT INTO job_items VALUES ('us-east1', #5, 1, #3, 2, '{}', 'waiting', NULL);",
-    "",
-    "",
-    "",
-    "INSERT INTO catalogue_edits VALUES ('city', 'boston', 2);",
-    "",
 ];
 
 /// The rows that can be put in when the migrations up to number `from` (from 0) were there

@@ -3,12 +3,12 @@
 
 pub mod abroad;
 pub mod account;
-pub mod cities;
 pub mod audit;
+pub mod cities;
 pub mod city;
+pub mod exports;
 pub mod fleet;
 pub mod fleet_vehicle;
-pub mod exports;
 pub mod health;
 pub mod home;
 pub mod imports;

@@ -4,27 +4,27 @@
 //! Surprise: `MapData` is the one place that writes JSON into HTML, and escapes `<` itself.
 
 mod account;
-mod catalogue;
 mod audit;
+mod catalogue;
 mod fleet;
 mod imports;
 mod jobs;
 mod map;
-mod owner_vehicles;
 mod overview;
+mod owner_vehicles;
 mod region_states;
 mod rides;
 mod status;
 
 pub use account::*;
-pub use catalogue::*;
 pub use audit::*;
+pub use catalogue::*;
 pub use fleet::*;
 pub use imports::*;
 pub use jobs::*;
 pub use map::*;
-pub use owner_vehicles::*;
 pub use overview::*;
+pub use owner_vehicles::*;
 pub use region_states::*;
 pub use rides::*;
 pub use status::*;

@@ -2,13 +2,13 @@
 
 mod abroad;
 mod account;
-mod cities;
 mod audit;
+mod cities;
 mod errors;
-mod fleet;
-mod overview;
 mod exports;
+mod fleet;
 mod imports;
+mod overview;
 mod owner_vehicles;
 mod profile;
 mod promo_codes;
