@@ -11,7 +11,7 @@ use super::{
     statement::{Conn, Reach, Statement},
     verdict::{Signed, Verdict, event_sql, signed_there_sql, verdict},
 };
-use crate::domain::{fleet::Action, geo::Point, vehicle::VehicleRef};
+use crate::domain::{geo::Point, job::Kind, vehicle::VehicleRef};
 
 /// Every statement of this file.
 pub const ALL: &[&Statement] = &[&SET_STATUS, &EDIT, &MOVE];
@@ -88,16 +88,16 @@ const SET_STATUS: Statement = Statement::write(
     ),
 );
 
-/// Gives the vehicle the status to which `action` leads, and a note if there is one.
+/// Gives the vehicle the status that `kind` of change gives, and a note if there is one.
 pub async fn set_status(
     conn: &Conn,
     signed: &Signed,
     wanted: &Wanted,
     epoch: i64,
-    action: Action,
+    kind: Kind,
     note: Option<&str>,
 ) -> Result<Verdict, DbError> {
-    let (from, to, event) = action.step();
+    let (event, to, from) = kind.change();
     change(conn, &SET_STATUS, signed, wanted, epoch, &[&from, &to, &event, &note]).await
 }
 

@@ -1,65 +1,7 @@
-//! Fleets: what operators look for in a city and what they may do with a vehicle. Pure;
-//! the surprise: an order and a filter that go together ("idle longer than" in the order
+//! Fleets: what operators look for in a city, and in which order. Pure; the surprise: an order and a filter that go together ("idle longer than" in the order
 //! of idleness) end a list early, which is what keeps rare filters cheap.
 
 use chrono::{DateTime, Utc};
-
-/// What an operator does with a vehicle that changes its status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// Takes it off the street, to be looked after.
-    Maintenance,
-    /// Puts it back on the street.
-    Back,
-    /// Notes that nobody knows where it is.
-    Lost,
-    /// Notes that it was found; it goes to maintenance first.
-    Found,
-    /// Takes it out of the fleet for ever.
-    Retire,
-}
-
-impl Action {
-    /// All of them, in the order in which pages offer them.
-    pub const ALL: [Self; 5] = [Self::Back, Self::Maintenance, Self::Found, Self::Lost, Self::Retire];
-
-    /// The statuses from which it leads, the status to which, and the event that says so.
-    #[must_use]
-    pub const fn step(self) -> (&'static [&'static str], &'static str, &'static str) {
-        match self {
-            Self::Maintenance => (&["available"], "maintenance", "vehicle.maintenance_began"),
-            Self::Back => (&["maintenance"], "available", "vehicle.maintenance_ended"),
-            Self::Lost => (&["available", "maintenance"], "lost", "vehicle.lost"),
-            Self::Found => (&["lost"], "maintenance", "vehicle.found"),
-            Self::Retire => (&["available", "maintenance", "lost"], "retired", "vehicle.retired"),
-        }
-    }
-
-    /// Its name in forms and jobs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Maintenance => "maintenance",
-            Self::Back => "back",
-            Self::Lost => "lost",
-            Self::Found => "found",
-            Self::Retire => "retire",
-        }
-    }
-
-    /// What the button says.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Maintenance => "Take into maintenance",
-            Self::Back => "Put back on the street",
-            Self::Lost => "Mark as lost",
-            Self::Found => "Mark as found",
-            Self::Retire => "Retire",
-        }
-    }
-}
 
 /// A status as people read it.
 #[must_use]
@@ -150,13 +92,5 @@ mod tests {
         assert!(!filter.ends_at(&Key::Code("BOS-9".to_owned())) && !filter.ends_at(&Key::Code(String::new())));
         assert!(!filter.follows(Sort::Battery) && !filter.follows(Sort::Code));
         assert!(Filter { battery_below: Some(20), ..Filter::default() }.follows(Sort::Battery));
-    }
-
-    #[test]
-    fn an_action_leads_somewhere_else() {
-        for action in Action::ALL {
-            let (from, to, event) = action.step();
-            assert!(!from.contains(&to) && event.starts_with("vehicle."), "{action:?}");
-        }
     }
 }

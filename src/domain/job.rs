@@ -42,6 +42,9 @@ pub enum Kind {
 pub const CHOICES: [Kind; 7] =
     [Kind::Maintenance, Kind::Back, Kind::Lost, Kind::Found, Kind::Retire, Kind::Move, Kind::Transfer];
 
+/// What an operator does with one vehicle on its page, in the order of the buttons.
+pub const STEPS: [Kind; 5] = [Kind::Back, Kind::Maintenance, Kind::Found, Kind::Lost, Kind::Retire];
+
 impl Kind {
     /// As rows and forms write it.
     #[must_use]

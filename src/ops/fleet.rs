@@ -22,8 +22,8 @@ use crate::{
     },
     domain::{
         catalogue::City,
-        fleet::Action,
         geo::{Point, cell},
+        job::Kind,
         refusal::Refusal,
         ride::RideRef,
     },
@@ -53,17 +53,11 @@ pub async fn counts(app: &App, conn: &Conn, city: &City, now: DateTime<Utc>) -> 
     Ok(counts)
 }
 
-/// Does `action` with a vehicle.
-pub async fn act(
-    app: &App,
-    signed: &Signed,
-    wanted: &Wanted,
-    action: Action,
-    note: Option<&str>,
-) -> Result<Done, OpError> {
+/// Does `kind` of change with a vehicle.
+pub async fn act(app: &App, signed: &Signed, wanted: &Wanted, kind: Kind, note: Option<&str>) -> Result<Done, OpError> {
     let region = &wanted.vehicle.region;
     signed_write(app, signed, region, async |signed, epoch| {
-        let act = async |conn: &Conn| fleet_changes::set_status(conn, signed, wanted, epoch, action, note).await;
+        let act = async |conn: &Conn| fleet_changes::set_status(conn, signed, wanted, epoch, kind, note).await;
         app.db.write(region, act).await
     })
     .await

@@ -11,9 +11,10 @@ use chrono::TimeDelta;
 use futures_util::stream;
 use serde::Deserialize;
 
+use super::fleet::only_operators;
 use crate::{
-    db::{error::DbError, exports::Filter, sessions::Visitor, statement::Conn},
-    domain::{catalogue::City, refusal::Refusal, region::RegionCode},
+    db::{error::DbError, exports::Filter, statement::Conn},
+    domain::{catalogue::City, region::RegionCode},
     ops::{
         exports::{self, Chunk},
         residency,
@@ -73,7 +74,7 @@ pub async fn riders(mut visit: Visit, Query(wanted): Query<OfCity>) -> Result<Ht
     if let Some(rule) = visit.catalogue.forbids_export(&visit.app.here, &city.region) {
         let signed = visit.signed()?;
         let (visitor, ()) = visit.read_signed(&signed.user.region, async |_| Ok(())).await?;
-        operates(&visitor, &city)?;
+        only_operators(&visitor, &city.slug)?;
         let what = ("residency.export_refused", rule);
         return Err(residency::refuse(&visit.app, &signed, what, &city.region).await.into());
     }
@@ -81,11 +82,6 @@ pub async fn riders(mut visit: Visit, Query(wanted): Query<OfCity>) -> Result<Ht
         exports::riders(conn, (region, city), after).await
     })
     .await
-}
-
-/// Refuses whoever does not operate the city.
-pub fn operates(visitor: &Visitor, city: &City) -> Result<(), PageError> {
-    if visitor.operates(&city.slug) { Ok(()) } else { Err(PageError::Refused(Refusal::NotOperator)) }
 }
 
 /// The file `movr-CITY-WHAT.csv` for an operator of the city: `chunk` gives its lines.
@@ -98,7 +94,7 @@ async fn file<K: 'static>(
     let (app, region, slug) = (visit.app.clone(), city.region.clone(), city.slug.clone());
     let (visitor, (first, next)) =
         visit.read_signed(&region, async |conn| chunk(conn, &region, &slug, None).await).await?;
-    operates(&visitor, city)?;
+    only_operators(&visitor, &city.slug)?;
     let name = format!("attachment; filename=\"movr-{slug}-{what}.csv\"");
     let state = (app, chunk, region, slug, Some(first), next);
     let lines = stream::try_unfold(state, |(app, chunk, region, slug, ready, next)| async move {

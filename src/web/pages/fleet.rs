@@ -7,7 +7,7 @@ use chrono::{DateTime, Duration, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::map;
+use super::{jobs, map};
 use crate::{
     db::{
         fleet::{self, Listed},
@@ -62,8 +62,8 @@ pub fn city_of(visit: &Visit, asked: &str) -> Result<City, PageError> {
 }
 
 /// Refuses whoever does not operate the city.
-pub fn only_operators(visitor: &Visitor, city: &City) -> Result<(), PageError> {
-    if visitor.operates(&city.slug) { Ok(()) } else { Err(PageError::Refused(Refusal::NotOperator)) }
+pub fn only_operators(visitor: &Visitor, city: &str) -> Result<(), PageError> {
+    if visitor.operates(city) { Ok(()) } else { Err(PageError::Refused(Refusal::NotOperator)) }
 }
 
 impl Filters {
@@ -107,6 +107,12 @@ impl Filters {
 
     /// They as a query, with another status if one is given; each begins with `&`.
     fn query(&self, status: Option<&str>) -> String {
+        let pairs = self.set(status);
+        pairs.iter().map(|(name, value)| ["&", name, "=", &paths::encode(value)].concat()).collect()
+    }
+
+    /// Those that are set.
+    fn set(&self, status: Option<&str>) -> Vec<(&'static str, String)> {
         let status = status.unwrap_or(&self.status);
         let pairs = [
             ("status", status),
@@ -116,8 +122,8 @@ impl Filters {
             ("prefix", &self.prefix),
             ("sort", &self.sort),
         ];
-        let sent = pairs.iter().filter(|(_, value)| !value.is_empty());
-        sent.map(|(name, value)| ["&", name, "=", &paths::encode(value)].concat()).collect()
+        let set = pairs.iter().filter(|(_, value)| !value.is_empty());
+        set.map(|(name, value)| (*name, (*value).to_owned())).collect()
     }
 
     fn behind(&self, sort: Sort) -> Option<(Key, Uuid)> {
@@ -155,7 +161,7 @@ pub async fn list(mut visit: Visit, Query(filters): Query<Filters>) -> Result<Ht
             Ok((list?, counts?))
         })
         .await?;
-    only_operators(&visitor, &city)?;
+    only_operators(&visitor, &city.slug)?;
     let vehicles: Vec<FleetRow> = part.vehicles.iter().zip(1..).map(|(vehicle, n)| row(vehicle, n, now)).collect();
     let shown = map::Shown {
         label: format!("Map of {} with the vehicles of the list", city.name),
@@ -173,7 +179,7 @@ pub async fn list(mut visit: Visit, Query(filters): Query<Filters>) -> Result<Ht
         cities: other_cities(&visit, &visitor, &city),
         counts: count_views(&counts.1, &filters, &city),
         counted: counts.0.with_timezone(&zone).format("%H:%M:%S").to_string(),
-        drawn: now.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+        form: jobs::empty_form(&visit, &visitor, &city),
         first: behind.is_some().then(|| here(query.clone())),
         sparse: part.next.is_some() && vehicles.len() < fleet::PAGE,
         next: part.next.map(|(key, id)| here(format!("{query}&after={}", after(&key, id)))),
@@ -256,6 +262,7 @@ fn filters_view(
         sorts: sorts.into_iter().map(order).collect(),
         battery: field("battery", &filters.battery),
         prefix: field("prefix", &filters.prefix),
+        set: filters.set(None),
         query,
     }
 }

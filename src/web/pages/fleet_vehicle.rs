@@ -13,7 +13,15 @@ use crate::{
         fleet_changes::{Details, Wanted},
         sessions::Visitor,
     },
-    domain::{catalogue::City, fleet::Action, geo, people, refusal::Refusal, ride::RideRef, vehicle::VehicleRef},
+    domain::{
+        catalogue::City,
+        geo,
+        job::{Kind, STEPS},
+        people,
+        refusal::Refusal,
+        ride::RideRef,
+        vehicle::VehicleRef,
+    },
     ops::{self, Done, OpError},
     web::{
         chrome::{chrome, distance, time},
@@ -63,11 +71,12 @@ async fn page(
         .await?;
     let found = found.ok_or(PageError::NotFound)?;
     let city = visit.catalogue.city(&found.city).ok_or(PageError::NotFound)?.clone();
-    list::only_operators(&visitor, &city)?;
+    list::only_operators(&visitor, &city.slug)?;
     let row = list::row(&found.listed, 1, visit.now);
     let status = found.listed.status.as_str();
     let held = row.status == "reserved" || status == "in_use";
-    let steps = Action::ALL.into_iter().filter(|action| !held && action.step().0.contains(&status));
+    let leads = |kind: &Kind| kind.change().1 != status && kind.change().2.contains(&status);
+    let steps = STEPS.into_iter().filter(|kind| !held && leads(kind));
     let shown = map::Shown {
         label: format!("Map of {} with the vehicle", city.name),
         city: &city,
@@ -84,7 +93,7 @@ async fn page(
         version: found.listed.version,
         command: Uuid::new_v4(),
         facts: facts(&found, &city),
-        steps: steps.map(|action| (action.name(), action.label())).collect(),
+        steps: steps.map(|kind| (kind.code(), kind.title())).collect(),
         ride: found.ride.as_ref().map(|(ride, since)| (time(*since, city.time_zone), paths::fleet_end_ride(ride))),
         blocked: blocked(status, held),
         form: typed.unwrap_or_else(|| stored(&found)),
@@ -155,11 +164,13 @@ fn happened_view(visit: &Visit, happened: &Happened, city: &City) -> HappenedVie
         "vehicle.added" => "Put into the fleet",
         "vehicle.edited" => "Edited",
         "vehicle.retired" => "Retired",
-        "vehicle.maintenance_began" => "Taken into maintenance",
-        "vehicle.maintenance_ended" => "Put back on the street",
+        "vehicle.maintenance" => "Set to maintenance",
+        "vehicle.back" => "Back to the street",
         "vehicle.lost" => "Marked as lost",
         "vehicle.found" => "Found",
         "vehicle.moved" => "Moved to another city",
+        "vehicle.sent" => "Sent to another region",
+        "vehicle.received" => "Received from another region",
         "ride.started" => "Ride started",
         "ride.ended" => "Ride ended",
         "ride.ended_by_operator" => "Ride ended by an operator",
@@ -206,7 +217,7 @@ fn back(
 pub struct Step {
     version: String,
     command: Uuid,
-    action: Action,
+    action: Kind,
     #[serde(default)]
     note: String,
 }
@@ -218,6 +229,9 @@ pub async fn set_status(
     Form(step): Form<Step>,
 ) -> Result<HttpResponse, PageError> {
     let wanted = wanted(&visit, &path, &step.version, step.command)?;
+    if !STEPS.contains(&step.action) {
+        return Err(PageError::BadRequest("That is done by a job."));
+    }
     let note = match step.note.trim() {
         "" => None,
         note => match people::line(note, NOTE_MAX, "a note") {
@@ -227,11 +241,11 @@ pub async fn set_status(
     };
     let outcome = ops::fleet::act(&visit.app, &visit.signed()?, &wanted, step.action, note.as_deref()).await;
     let done = match step.action {
-        Action::Maintenance => "The vehicle is in maintenance.",
-        Action::Back => "The vehicle is back on the street.",
-        Action::Lost => "The vehicle is marked as lost.",
-        Action::Found => "The vehicle is found, and in maintenance.",
-        Action::Retire => "The vehicle is retired.",
+        Kind::Maintenance => "The vehicle is in maintenance.",
+        Kind::Back => "The vehicle is back on the street.",
+        Kind::Lost => "The vehicle is marked as lost.",
+        Kind::Found => "The vehicle is found, and in maintenance.",
+        _ => "The vehicle is retired.",
     };
     back(&visit, &wanted.vehicle, outcome, done)
 }

@@ -7,7 +7,7 @@ use actix_web::HttpResponse;
 use futures_util::TryStreamExt;
 use serde::Deserialize;
 
-use super::exports::operates;
+use super::fleet::only_operators;
 use crate::{
     db::sessions::Visitor,
     domain::{catalogue::City, refusal::Refusal},
@@ -43,7 +43,7 @@ async fn operator(visit: &mut Visit, slug: &str) -> Result<(Visitor, City), Page
     let chosen = if slug.is_empty() { in_use.or_else(|| visitor.operated().next()) } else { Some(slug) };
     let chosen = chosen.ok_or(PageError::Refused(Refusal::NotOperator))?;
     let city = visit.catalogue.city(chosen).ok_or(PageError::NotFound)?.clone();
-    operates(&visitor, &city)?;
+    only_operators(&visitor, &city.slug)?;
     Ok((visitor, city))
 }
 

@@ -12,7 +12,8 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::Value;
 
 use super::{
-    jobs::{operates, state, title, told},
+    fleet::only_operators,
+    jobs::{state, title, told},
     row_of_path,
 };
 use crate::{
@@ -45,7 +46,7 @@ async fn theirs(visit: &mut Visit, path: &(String, String)) -> Result<(Visitor, 
     let which = JobRef { region, id };
     let (visitor, found) = visit.read_signed(&which.region, async |conn| jobs::find(conn, &which).await).await?;
     let (job, counts) = found.ok_or(PageError::NotFound)?;
-    operates(&visitor, &job.city)?;
+    only_operators(&visitor, &job.city)?;
     visit.names(&job.target().0);
     Ok((visitor, job, counts))
 }

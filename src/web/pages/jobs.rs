@@ -3,10 +3,11 @@
 //! that page was drawn. `job` has the page of one job.
 
 use actix_web::HttpResponse;
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::fleet::{city_of, only_operators};
 use crate::{
     db::{
         bulk::{Filter, Selection},
@@ -65,7 +66,7 @@ pub async fn list(mut visit: Visit, Query(query): Query<Which>) -> Result<HttpRe
     let (visitor, mut found) = visit
         .read_signed(&city.region, async |conn| jobs::list(conn, &city.region, &city.slug, behind, limit).await)
         .await?;
-    operates(&visitor, &city.slug)?;
+    only_operators(&visitor, &city.slug)?;
     let more = found.len() > PAGE;
     found.truncate(PAGE);
     let older = found.last().filter(|_| more).map(|last| {
@@ -86,27 +87,7 @@ pub async fn list(mut visit: Visit, Query(query): Query<Which>) -> Result<HttpRe
     visit.ok(&page)
 }
 
-/// The city that the request names, else the one in use, if the person operates it, else
-/// the first that they operate: as the cookie says it; the row at home decides.
-fn city_of(visit: &Visit, slug: &str) -> Result<City, PageError> {
-    if !slug.is_empty() {
-        return visit.catalogue.city(slug).cloned().ok_or(PageError::NotFound);
-    }
-    let roles = visit.cookie.as_ref().map(|cookie| cookie.roles.clone()).unwrap_or_default();
-    let mut operated = roles.iter().filter_map(|role| role.strip_prefix("operator:"));
-    let in_use = visit.city();
-    if operated.clone().any(|city| city == in_use.slug) {
-        return Ok(in_use.clone());
-    }
-    let first = operated.find_map(|city| visit.catalogue.city(city));
-    Ok(first.unwrap_or(in_use).clone())
-}
-
-pub(super) fn operates(visitor: &Visitor, city: &str) -> Result<(), PageError> {
-    if visitor.operates(city) { Ok(()) } else { Err(PageError::Refused(Refusal::NotOperator)) }
-}
-
-fn empty_form(visit: &Visit, visitor: &Visitor, city: &City) -> NewJobView {
+pub(super) fn empty_form(visit: &Visit, visitor: &Visitor, city: &City) -> NewJobView {
     let option =
         |value: &str, text: &str| OptionView { value: value.to_owned(), text: text.to_owned(), selected: false };
     let targets =
@@ -114,7 +95,7 @@ fn empty_form(visit: &Visit, visitor: &Visitor, city: &City) -> NewJobView {
     NewJobView {
         id: Uuid::new_v4().to_string(),
         city: city.slug.clone(),
-        drawn: visit.now.to_rfc3339(),
+        drawn: visit.now.to_rfc3339_opts(SecondsFormat::Micros, true),
         kinds: CHOICES.iter().map(|kind| option(kind.code(), kind.title())).collect(),
         targets: targets.map(|other| option(&other.slug, &format!("{} ({})", other.name, other.region))).collect(),
         statuses: STATUSES.iter().map(|(value, text)| option(value, text)).collect(),
@@ -160,7 +141,7 @@ pub async fn create(visit: Visit, ListForm(form, list): ListForm<Wish>) -> Resul
             // Who may not is told that, whatever the form says.
             let signed = visit.signed()?;
             let (visitor, ()) = visit.clone().read_signed(&signed.user.region, async |_| Ok(())).await?;
-            operates(&visitor, &city.slug)?;
+            only_operators(&visitor, &city.slug)?;
             return Ok(visit.refused(&back, &wrong));
         }
     };

@@ -5,7 +5,7 @@
 use askama::Template;
 use uuid::Uuid;
 
-use super::{Chrome, CityView, FieldView, LinkView, MapView, OptionView, Section, TimeView};
+use super::{Chrome, CityView, FieldView, LinkView, MapView, NewJobView, OptionView, Section, TimeView};
 
 /// `/fleet`: a city's vehicles as table and map.
 #[derive(Debug, Clone, Template)]
@@ -23,8 +23,8 @@ pub struct FleetPage {
     pub counted: String,
     /// The filters and their state.
     pub filters: FleetFiltersView,
-    /// When the page was drawn, for changes of everything that it shows.
-    pub drawn: String,
+    /// The form that asks for a change of several.
+    pub form: NewJobView,
     /// The vehicles.
     pub vehicles: Vec<FleetRow>,
     /// The way to the first page.
@@ -67,7 +67,9 @@ pub struct FleetFiltersView {
     pub battery: FieldView,
     /// Beginning of the code.
     pub prefix: FieldView,
-    /// The filters as a query, without city and position in the list; begins with `&` if there are any.
+    /// The filters that are set: name and value.
+    pub set: Vec<(&'static str, String)>,
+    /// The same as a query, without city and position in the list; begins with `&` if there are any.
     pub query: String,
 }
 

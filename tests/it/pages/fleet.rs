@@ -202,12 +202,12 @@ async fn each_step_is_one_version_and_one_event_and_is_told_in_the_history() {
         [
             "Retired",
             "Moved to another city",
-            "Put back on the street",
+            "Back to the street",
             "Edited",
             "Found",
             "Marked as lost",
-            "Put back on the street",
-            "Taken into maintenance",
+            "Back to the street",
+            "Set to maintenance",
             "Put into the fleet"
         ]
     );

@@ -1,0 +1,243 @@
+//! An operator's day: 500 vehicles come from a file, 20 go to the workshop, a price
+//! changes, a ride earns something, 50 vehicles go to another region, and the audit
+//! knows all of it. Once with the mouse and once with the keyboard alone.
+
+use std::path::PathBuf;
+
+use thirtyfour::prelude::*;
+
+use crate::support::{Browser, Stage, until};
+
+/// How the operator uses a page.
+#[derive(Clone, Copy, PartialEq)]
+enum Hand {
+    Mouse,
+    Keys,
+}
+
+/// More stops than the longest list has.
+const STOPS: usize = 400;
+
+struct Operator<'a> {
+    browser: &'a Browser,
+    hand: Hand,
+}
+
+impl Operator<'_> {
+    async fn keys(&self, keys: impl Into<TypingData>) {
+        let text = keys.into().to_string();
+        self.browser.driver().action_chain().send_keys(text).perform().await.unwrap();
+    }
+
+    /// With the keyboard: Tab until what the selector means has the focus.
+    async fn tab_to(&self, selector: &str) {
+        let there = "const e = document.activeElement; return !!e && e.matches(arguments[0])";
+        for _ in 0..STOPS {
+            if self.browser.script(there, vec![selector.into()]).await == true {
+                return;
+            }
+            self.keys(Key::Tab).await;
+        }
+        panic!("no way to {selector} with Tab");
+    }
+
+    /// Presses a button, opens a detail, follows a link.
+    async fn press(&self, selector: &str) {
+        self.browser.css(selector).await;
+        match self.hand {
+            Hand::Mouse => self.browser.press_css(selector).await,
+            Hand::Keys => {
+                self.tab_to(selector).await;
+                self.keys(Key::Enter).await;
+            }
+        }
+    }
+
+    /// Ticks a box.
+    async fn tick(&self, selector: &str) {
+        match self.hand {
+            Hand::Mouse => self.browser.press_css(selector).await,
+            Hand::Keys => {
+                self.tab_to(selector).await;
+                self.keys(Key::Space).await;
+            }
+        }
+    }
+
+    async fn fill(&self, selector: &str, text: &str) {
+        match self.hand {
+            Hand::Mouse => self.browser.fill(selector, text).await,
+            Hand::Keys => {
+                self.tab_to(selector).await;
+                let chain = self.browser.driver().action_chain();
+                chain.key_down(Key::Control).send_keys("a").key_up(Key::Control).perform().await.unwrap();
+                self.keys(text).await;
+            }
+        }
+    }
+
+    async fn choose(&self, selector: &str, value: &str) {
+        if self.hand == Hand::Mouse {
+            return self.browser.choose(selector, value).await;
+        }
+        self.tab_to(selector).await;
+        until("the option is chosen", async || {
+            let now = self.browser.script("return document.querySelector(arguments[0]).value", vec![selector.into()]).await;
+            if now == value {
+                return Ok(());
+            }
+            let last = "const s = document.querySelector(arguments[0]); return s.selectedIndex === s.length - 1";
+            let last = self.browser.script(last, vec![selector.into()]).await == true;
+            self.keys(if last { Key::Home } else { Key::Down }).await;
+            Err(now.to_string())
+        })
+        .await;
+    }
+
+    async fn sign_in(&self, url: &str, username: &str, password: &str) {
+        self.browser.go(&format!("{url}/login")).await;
+        self.fill("#username", username).await;
+        self.fill("#password", password).await;
+        self.press("main form button").await;
+        self.browser.css(".sign-out button").await;
+    }
+
+    async fn sign_out(&self) {
+        self.press(".sign-out button").await;
+        self.browser.css(".top .cta").await;
+    }
+
+    /// Confirms the job whose page is shown, and waits until it is done.
+    async fn confirm(&self, done: &str) {
+        self.browser.reads("main", "Waits to be confirmed").await;
+        self.press("form[action$='/confirm'] button").await;
+        until("the job is done", async || {
+            let text = self.browser.script("return document.querySelector('main')?.innerText || ''", Vec::new()).await;
+            let text = text.as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+            if text.contains("Done") && text.contains(done) && !text.contains("Running") { Ok(()) } else { Err(text) }
+        })
+        .await;
+    }
+}
+
+/// 500 vehicles, 50 of them with codes that begin with `GO-`.
+fn file(stage: &Stage) -> PathBuf {
+    let path = stage.folder.path.join("fleet.csv");
+    let mut text = "code,type,brand,colour,battery,place\n".to_owned();
+    for n in 0..500 {
+        let (prefix, kind) = (if n < 50 { "GO" } else { "IN" }, ["bike", "scooter", "skateboard"][n % 3]);
+        text += &format!("{prefix}-{n:03},{kind},Gazelle,green,{},Depot\n", 20 + n % 80);
+    }
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+async fn day(hand: Hand) {
+    let stage = Stage::set().await;
+    let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
+    let (password, file) = (stage.demo.password.clone(), file(&stage));
+    let it = Operator { browser, hand };
+    browser.resize(1280, 860).await;
+
+    // An administrator gives the operator two more cities.
+    it.sign_in(url, "administrator", &password).await;
+    for city in ["boston", "amsterdam"] {
+        browser.go(&format!("{url}/admin/roles")).await;
+        it.fill("#username", "operator").await;
+        it.choose("#city", city).await;
+        it.press("section form button").await;
+        browser.css(".flashes .success").await;
+    }
+    it.sign_out().await;
+
+    // 500 vehicles from a file. The dialog of the system is none of ours: the path is given.
+    it.sign_in(url, "operator", &password).await;
+    browser.go(&format!("{url}/fleet/import?city=boston")).await;
+    browser.css("#file").await.send_keys(file.to_str().unwrap()).await.unwrap();
+    it.press("form[enctype] button").await;
+    it.confirm("Done 500").await;
+
+    // Those of the prefix; the first 20 to the workshop.
+    browser.go(&format!("{url}/fleet?city=boston")).await;
+    it.fill("#prefix", "IN-").await;
+    it.press(".fleet-filters button").await;
+    browser.reads("tbody", "IN-050").await;
+    for n in 1..=20 {
+        it.tick(&format!("#v{n} input[type=checkbox]")).await;
+    }
+    it.choose("#kind", "maintenance").await;
+    it.fill("#note", "spring check").await;
+    it.press(".several .actions button:not([name])").await;
+    it.confirm("Done 20").await;
+    browser.go(&format!("{url}/fleet?city=boston&status=maintenance&prefix=IN-")).await;
+    let rows = browser.script("return document.querySelectorAll('tbody tr').length", Vec::new()).await;
+    assert_eq!(rows, 20);
+
+    // A new price, and a ride that pays it.
+    browser.go(&format!("{url}/fleet/tariffs?city=boston")).await;
+    it.press("[aria-labelledby=bike] summary").await;
+    for (field, price) in [("unlock", "7.50"), ("minute", "0.50"), ("fee", "9.00")] {
+        it.fill(&format!("#{field}-bike"), price).await;
+    }
+    it.press("[aria-labelledby=bike] details form button").await;
+    browser.css(".flashes .success").await;
+    it.sign_out().await;
+    it.sign_in(url, "rider", &password).await;
+    browser.go(&format!("{url}/vehicles?city=boston&type=bike")).await;
+    it.press("#v1 form > button:not(.outline)").await;
+    browser.reads("main", "End the ride").await;
+    it.press("form[data-position] details summary").await;
+    it.fill("#lat", "42.3601").await;
+    it.fill("#lon", "-71.0589").await;
+    it.press("form[data-position] > button").await;
+    browser.reads(".receipt .total", "$8.00").await;
+    it.sign_out().await;
+    it.sign_in(url, "operator", &password).await;
+    browser.go(&format!("{url}/fleet/overview")).await;
+    browser.reads("[aria-labelledby=us-east1] table", "Boston").await;
+    let boston = "return [...document.querySelectorAll('tbody tr')].find((row) => row.innerText.startsWith('Boston')).innerText";
+    let boston = browser.script(boston, Vec::new()).await;
+    assert!(boston.as_str().unwrap().contains("$8.00"), "{boston}");
+
+    // 50 vehicles cross the ocean.
+    browser.go(&format!("{url}/fleet?city=boston&prefix=GO-")).await;
+    it.choose("#kind", "transfer").await;
+    it.choose("#to_city", "amsterdam").await;
+    it.press(".several button[name=all]").await;
+    browser.heading("Transfer from Boston to Amsterdam").await;
+    it.confirm("Done 50").await;
+    browser.go(&format!("{url}/fleet?city=amsterdam&prefix=GO-")).await;
+    browser.reads("tbody", "GO-049").await;
+
+    // All of it stands in the audit.
+    for (action, region, least) in [
+        ("vehicle.added", "us-east1", 50),
+        ("vehicle.maintenance", "us-east1", 20),
+        ("vehicle.sent", "us-east1", 50),
+        ("vehicle.received", "europe-west1", 50),
+        ("ride.ended", "us-east1", 1),
+    ] {
+        browser.go(&format!("{url}/fleet/audit?region={region}&action={action}")).await;
+        let rows = browser.script("return document.querySelectorAll('tbody tr').length", Vec::new()).await;
+        assert!(rows.as_u64().unwrap() >= least, "{action}: {rows} rows");
+    }
+    it.sign_out().await;
+    // Who sees prices, roles and regions in it is an administrator.
+    it.sign_in(url, "administrator", &password).await;
+    for action in ["tariff.", "user.role_granted"] {
+        browser.go(&format!("{url}/fleet/audit?region=us-east1&action={action}")).await;
+        browser.css("tbody tr").await;
+    }
+    assert_eq!(browser.complaints().await, Vec::<String>::new(), "the console");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn an_operators_day_from_the_file_to_the_audit() {
+    day(Hand::Mouse).await;
+}
+
+#[tokio::test]
+async fn an_operators_day_needs_no_mouse() {
+    day(Hand::Keys).await;
+}
