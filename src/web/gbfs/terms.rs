@@ -120,6 +120,6 @@ mod tests {
         let mut right = square;
         right.reverse();
         right.rotate_right(1);
-        assert_eq!(ring(&right), [[0.0, 1.0], [0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]);
+        assert_eq!(ring(&right), [[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [1.0, 0.0]]);
     }
 }
