@@ -287,4 +287,24 @@ async fn administering(audit: &mut Audit, stage: &Stage) {
     browser.go(&format!("{url}/fleet/audit?id=x")).await;
     browser.css("main [role=alert]").await;
     audit.look(browser, "audit error", 422).await;
+    for (name, path, heading, form, field) in [
+        ("tariffs", "/fleet/tariffs?city=boston", "Tariffs in Boston", "form:has(#from-bike)", "#unlock-bike"),
+        ("promo codes", "/admin/promo-codes", "Promo codes", "form[action='/admin/promo-codes']", "#code"),
+        ("cities", "/admin/cities", "Cities", "form[action='/admin/cities']", "#name"),
+        ("roles", "/admin/roles", "Roles", "form[action='/admin/roles']", "#username"),
+    ] {
+        browser.go(&format!("{url}{path}")).await;
+        browser.heading(heading).await;
+        audit.look(browser, name, 200).await;
+        browser.script("document.querySelectorAll('main details').forEach(it => it.open = true)", Vec::new()).await;
+        browser.fill(field, "?").await;
+        send(stage, form).await;
+        browser.css("main .error").await;
+        audit.look(browser, &format!("{name} error"), 422).await;
+    }
+    browser.go(&format!("{url}/fleet/overview")).await;
+    browser.heading("Overview").await;
+    audit.look(browser, "overview", 200).await;
+    browser.script("document.querySelectorAll('main details').forEach(it => it.open = true)", Vec::new()).await;
+    audit.look(browser, "overview tables", 200).await;
 }
