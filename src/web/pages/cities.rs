@@ -161,12 +161,13 @@ pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse
     region_of_form(&visit, &form.region)?;
     let currency: Currency =
         form.currency.parse().map_err(|_unknown| PageError::BadRequest("There is no such currency."))?;
-    let name = people::line(&form.name, 64, "a name").and_then(|name| {
-        let known = visit.catalogue.city_by_name(&name).is_some_and(|city| city.region != form.region);
-        if known { Err("There is a city of this name already.".to_owned()) } else { Ok(name) }
-    });
+    let name = people::line(&form.name, 64, "a name");
     // Without a name there is nothing to say of the slug.
     let mut slug = name.as_ref().map_or(Ok(String::new()), |name| slug(&form.slug, name));
+    let name = name.and_then(|name| match (visit.catalogue.city_by_name(&name), &slug) {
+        (Some(city), Ok(slug)) if city.slug != *slug => Err("There is a city of this name already.".to_owned()),
+        _ => Ok(name),
+    });
     let zone = form.zone.trim().replace(' ', "_").parse::<Tz>();
     let zone = zone.map_err(|_unknown| "Please enter a time zone such as Europe/Lisbon.".to_owned());
     let centre =
