@@ -211,6 +211,8 @@ pub async fn select(
     Ok((verdict(&row)?, row.get("kept")?))
 }
 
+// The bounds on the position are for PostgreSQL: of a table without statistics it expects one
+// item a job, and would compare each of them with all of `d`.
 const TURN: Statement = Statement::write(
     "bulk.turn",
     Reach::Named,
@@ -256,7 +258,8 @@ const TURN: Statement = Statement::write(
              RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon),
          i AS (UPDATE job_items SET state = CASE WHEN d.reason IS NULL THEN 'done' ELSE 'refused' END, reason = d.reason
              FROM d WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
-               AND job_items.position = d.position RETURNING 1 AS ok),
+               AND job_items.position = d.position AND job_items.position >= (SELECT min(position) FROM n)
+               AND job_items.position <= (SELECT max(position) FROM n) RETURNING 1 AS ok),
          over AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
                AND (SELECT count(*) FROM w) < 201 RETURNING jobs.id),

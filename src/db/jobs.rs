@@ -102,9 +102,9 @@ const CANCEL: Statement = Statement::write(
          w AS (SELECT position FROM job_items
              WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND state = 'waiting'
                AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') ORDER BY position LIMIT $15::INT8),
-         i AS (UPDATE job_items SET state = 'cancelled' FROM w
+         i AS (UPDATE job_items SET state = 'cancelled'
              WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
-               AND job_items.position = w.position RETURNING 1 AS ok),
+               AND job_items.state = 'waiting' AND job_items.position <= (SELECT max(position) FROM w) RETURNING 1 AS ok),
          e AS (",
         event_sql!(job_event_sql!("3", "job.cancelled", "'{}'::JSONB", "n")),
         ") SELECT code AS verdict, (SELECT count(*) FROM w) AS items FROM verdict"

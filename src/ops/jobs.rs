@@ -305,7 +305,9 @@ async fn complete(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
         }
     }
     // As people compare them: the first ten digits.
-    let digits = |sum: Sha256| sum.finalize().iter().take(5).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digits = |sum: Sha256| {
+        format!("{:010x}", sum.finalize().iter().take(5).fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
+    };
     let (of_sent, of_received) = (digits(sent.1), digits(received.1));
     let good = sent.0 == received.0 && of_sent == of_received;
     missing.truncate(20);

@@ -52,7 +52,7 @@ pub const CHECKS: [(&str, &str); 14] = [
     (RESERVED, "person and vehicle agree on every reservation that has not lapsed"),
     (REFERENCES, "nothing refers to a person, vehicle or ride that is not there"),
     (PRESENCE, "present_in names every region with a ride or vehicle of the person"),
-    (EVENTS, "each version of a person and of a vehicle has one event, and no event is beyond"),
+    (EVENTS, "each version of a person and of a vehicle has one event, the last one where they are"),
     (QUOTAS, "what was taken from a region's quota of a promo code was given to rides there"),
     (LIMITS, "nobody has used a promo code more often than it allows"),
 ];

@@ -31,6 +31,7 @@ async fn every_page(mut audit: Audit, width: u32) {
     leaving(&mut audit, &stage).await;
     let pages = audit.end();
     assert!(pages >= 44, "{pages} pages");
+    assert!(pages >= 46, "{pages} pages");
     stage.end().await;
 }
 
@@ -307,4 +308,28 @@ async fn administering(audit: &mut Audit, stage: &Stage) {
     audit.look(browser, "overview", 200).await;
     browser.script("document.querySelectorAll('main details').forEach(it => it.open = true)", Vec::new()).await;
     audit.look(browser, "overview tables", 200).await;
+    operating(audit, stage).await;
+}
+
+async fn operating(audit: &mut Audit, stage: &Stage) {
+    let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
+    browser.press_above("Sign out").await;
+    browser.css(".top .cta").await;
+    browser.sign_in(url, "operator", &stage.demo.password).await;
+    browser.heading("Vehicles in").await;
+    browser.go(&format!("{url}/fleet/jobs")).await;
+    browser.heading("Jobs in").await;
+    audit.look(browser, "jobs none", 200).await;
+    browser.press_css(".add summary").await;
+    browser.fill("#battery", "5").await;
+    audit.look(browser, "jobs form open", 200).await;
+    browser.press("Ask for the job").await;
+    browser.reads("main .actions", "Cancel the job").await;
+    audit.look(browser, "job to confirm", 200).await;
+    browser.press("Confirm").await;
+    browser.reads("main mark", "Done").await;
+    audit.look(browser, "job done", 200).await;
+    browser.go(&format!("{url}/fleet/jobs")).await;
+    browser.css("ul.rows").await;
+    audit.look(browser, "jobs", 200).await;
 }

@@ -61,7 +61,8 @@ pub(super) async fn promos(
 }
 
 /// Things move between regions and leave their events behind, so these are collected
-/// over all regions. An erased person's events stay without the person.
+/// over all regions; the newest lies where the thing is. An erased person's events stay
+/// without the person.
 pub(super) async fn events(
     db: &Db,
     regions: &[RegionCode],
@@ -69,25 +70,27 @@ pub(super) async fn events(
     mut rows: HashMap<Uuid, (RegionCode, i64)>,
     report: &mut Report,
 ) -> Result<(), DbError> {
-    let mut versions: HashMap<Uuid, (RegionCode, Vec<i64>)> = HashMap::new();
+    let mut events: HashMap<Uuid, Vec<(i64, &RegionCode)>> = HashMap::new();
     for region in regions {
         let conn = db.at(region).await?;
         let list = async |after| verify::list_events(&conn, region, kind, after).await;
-        let each = |(id, version)| {
-            versions.entry(id).or_insert_with(|| (region.clone(), Vec::new())).1.push(version);
-        };
+        let each = |(id, version)| events.entry(id).or_default().push((version, region));
         pages((Uuid::nil(), 0), list, |key| *key, each).await?;
     }
-    for (id, (region, mut found)) in versions {
+    for (id, mut found) in events {
         found.sort_unstable();
+        let Some(&(newest, region)) = found.last() else { continue };
         let row = rows.remove(&id);
-        report.check(REFERENCES, &region, row.is_some() || kind == "user", || {
+        report.check(REFERENCES, region, row.is_some() || kind == "user", || {
             named(kind, id, "has events but is not there")
         });
-        let last = row.map_or(found.last().copied().unwrap_or(0), |(_, version)| version);
-        let complete = (1..=last).eq(found.iter().copied());
-        report
-            .check(EVENTS, &region, complete, || named(kind, id, format!("version {last}, events {}", ranges(&found))));
+        let versions: Vec<i64> = found.iter().map(|(version, _)| *version).collect();
+        let (home, last) = row.unwrap_or_else(|| (region.clone(), newest));
+        let complete = (1..=last).eq(versions.iter().copied());
+        report.check(EVENTS, region, complete, || {
+            named(kind, id, format!("version {last}, events {}", ranges(&versions)))
+        });
+        report.check(EVENTS, region, home == *region, || named(kind, id, format!("is in {home}, its last event here")));
     }
     for (id, (region, version)) in rows {
         report.check(EVENTS, &region, false, || named(kind, id, format!("version {version}, no events")));

@@ -115,7 +115,7 @@ async fn a_job_does_nothing_until_it_is_confirmed_and_then_each_vehicle_once() {
 async fn every_kind_changes_what_it_says() {
     let (world, instance, operator) = scene(40).await;
     let pick = "city = 'new-york' AND status = 'available' AND code IS NOT NULL ORDER BY id LIMIT 1";
-    world.set(&format!("UPDATE vehicles SET code = 'NY-' || substr(id::TEXT, 1, 8) WHERE city = 'new-york'")).await;
+    world.set("UPDATE vehicles SET code = 'NY-' || substr(id::TEXT, 1, 8) WHERE city = 'new-york'").await;
     let id = chosen(&world, &format!("id IN (SELECT id FROM vehicles WHERE {pick})")).await.remove(0);
     let (id, _) = id.split_once(':').unwrap();
     let is = async |wanted: &str| {
@@ -264,7 +264,7 @@ async fn an_operator_who_loses_the_role_goes_no_further() {
 
 #[actix_web::test]
 async fn a_lost_reply_to_a_turn_doubles_nothing() {
-    let (world, _instance, operator) = scene(150).await;
+    let (world, past, operator) = scene(150).await;
     let proxy = Proxy::before(&world.database.url).await;
     let instance = world.instance_with("us-east1", &[("DATABASE_URL", &proxy.url)]).await;
     let operator = operator.at(&instance);
@@ -279,7 +279,7 @@ async fn a_lost_reply_to_a_turn_doubles_nothing() {
     assert!(page.text().contains("Done"), "{}", page.text());
     instance.running.stop().await;
     drop(proxy);
-    end(world, _instance).await;
+    end(world, past).await;
 }
 
 #[actix_web::test]
@@ -329,5 +329,39 @@ async fn the_command_does_a_job_to_its_end_under_the_gates() {
     assert_eq!(world.count(events).await, items);
     let unknown = movr(&["operator", "job", "us-east1", &Uuid::nil().to_string()], &env).await;
     assert!(unknown.code == Some(1) && unknown.err.contains("there is no job"), "{unknown:?}");
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn a_form_sent_eight_times_at_once_makes_one_job() {
+    let (world, instance, operator) = scene(400).await;
+    let page = operator.get("/fleet/jobs?city=new-york").await;
+    let (id, drawn) = (page.field("id"), page.field("drawn"));
+    let fields = [("id", &*id), ("city", "new-york"), ("kind", "lost"), ("all", "1"), ("drawn", &*drawn)];
+    let pages = futures_util::future::join_all((0..8).map(|_| operator.post("/fleet/jobs", &fields))).await;
+    for page in pages {
+        assert_eq!(page.location(), format!("/fleet/jobs/us-east1/{id}"));
+    }
+    assert_eq!(world.count("SELECT count(*) FROM jobs WHERE NOT parameters ? 'selecting'").await, 1);
+    assert_eq!(world.count("SELECT count(*) FROM job_items").await, 400);
+    // The same id for something of another person's is a form that was used.
+    let other = self::operator(&instance, "new-york", &["new-york"]).await;
+    assert_eq!(other.post("/fleet/jobs", &fields).await.location(), "/fleet/jobs?city=new-york");
+    assert!(other.get("/fleet/jobs?city=new-york").await.flash().contains("This form was used before."));
+    // What no page of ours sends.
+    let chosen = chosen(&world, "city = 'new-york'").await;
+    let wish = |vehicles: &[String]| {
+        let form = format!("id={}&city=new-york&kind=lost", Uuid::new_v4());
+        let list = vehicles.iter().map(|vehicle| format!("vehicle={vehicle}"));
+        std::iter::once(form).chain(list).collect::<Vec<_>>().join("&")
+    };
+    let send = async |text: String| operator.post_raw("/fleet/jobs", "application/x-www-form-urlencoded", text).await;
+    assert_eq!(send(wish(&chosen[..201])).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(send(wish(&chosen[..1]) + "&city=boston").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(send(wish(&[])).await.location(), "/fleet/jobs?city=new-york");
+    assert!(operator.get("/fleet/jobs?city=new-york").await.flash().contains("Please choose vehicles first."));
+    assert_eq!(world.count("SELECT count(*) FROM jobs").await, 1);
+    let job = send(wish(&chosen[..200])).await.location();
+    assert!(operator.get(&job).await.text().contains("Marks 200 vehicles of New York as lost."));
     end(world, instance).await;
 }

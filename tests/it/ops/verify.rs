@@ -217,6 +217,7 @@ const DAMAGES: &[(&[&str], &str)] = &[
     (&["presence"], "UPDATE users SET present_in = '[]' FROM pick WHERE id = u"),
     (&["events"], "DELETE FROM events USING pick WHERE aggregate_id = v AND version = 1"),
     (&["events"], "DELETE FROM events USING pick WHERE aggregate_id = u"),
+    (&["events"], "UPDATE events SET region = 'us-east1' FROM pick WHERE aggregate_id = v AND action = 'ride.started'"),
     (&["events"], "@event 'europe-west1', 'user', u, 9, 'x', u, u, now(), 1, '{}' FROM pick"),
     (&["events"], "@event 'us-east1', 'user', u, 1, 'x', u, u, now(), 1, '{}' FROM pick"),
     (
