@@ -312,6 +312,10 @@ async fn administering(audit: &mut Audit, stage: &Stage) {
 }
 
 async fn operating(audit: &mut Audit, stage: &Stage) {
+    importing(audit, stage).await;
+}
+
+async fn importing(audit: &mut Audit, stage: &Stage) {
     let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
     browser.press_above("Sign out").await;
     browser.css(".top .cta").await;
@@ -332,4 +336,10 @@ async fn operating(audit: &mut Audit, stage: &Stage) {
     browser.go(&format!("{url}/fleet/jobs")).await;
     browser.css("ul.rows").await;
     audit.look(browser, "jobs", 200).await;
+    browser.go(&format!("{url}/fleet/import")).await;
+    browser.heading("Import and export").await;
+    audit.look(browser, "import", 200).await;
+    send(stage, "main form[method=post]").await;
+    browser.css("main .error").await;
+    audit.look(browser, "import error", 422).await;
 }

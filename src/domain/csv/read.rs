@@ -71,40 +71,35 @@ impl Reader {
     }
 
     fn read(&mut self, input: &mut &[u8]) -> Result<Option<Record>, String> {
-        let line = self.line;
-        loop {
-            let (bytes, ends) = (self.bytes.get_mut(self.filled..), self.ends.get_mut(self.ended..));
-            let (bytes, ends) = (bytes.unwrap_or_default(), ends.unwrap_or_default());
-            let (result, used, filled, ended) = self.core.read_record(input, bytes, ends);
-            self.filled += filled;
-            self.ended += ended;
-            self.used(input, used);
-            match result {
-                ReadRecordResult::InputEmpty => {
-                    self.begun_at = self.begun_at.or(Some(line));
-                    return Ok(None);
-                }
-                ReadRecordResult::End => return Ok(None),
-                ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
-                    let line = self.begun_at.unwrap_or(line);
-                    return Err(format!("Line {line} is too long: at most {LINE_MAX} bytes and {CELLS_MAX} cells."));
-                }
-                ReadRecordResult::Record => {
-                    let record = Record {
-                        line: self.begun_at.take().unwrap_or(line),
-                        bytes: self.bytes.get(..self.filled).unwrap_or_default().to_vec(),
-                        ends: self.ends.get(..self.ended).unwrap_or_default().to_vec(),
-                    };
-                    (self.filled, self.ended) = (0, 0);
-                    return Ok(Some(record));
-                }
+        let line = self.begun_at.unwrap_or(self.line);
+        let (bytes, ends) = (self.bytes.get_mut(self.filled..), self.ends.get_mut(self.ended..));
+        let (bytes, ends) = (bytes.unwrap_or_default(), ends.unwrap_or_default());
+        let (result, used, filled, ended) = self.core.read_record(input, bytes, ends);
+        self.filled += filled;
+        self.ended += ended;
+        self.used(input, used);
+        self.begun_at = None;
+        match result {
+            ReadRecordResult::InputEmpty => {
+                self.begun_at = Some(line);
+                Ok(None)
+            }
+            ReadRecordResult::End => Ok(None),
+            ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
+                Err(format!("Line {line} is too long: at most {LINE_MAX} bytes and {CELLS_MAX} cells."))
+            }
+            ReadRecordResult::Record => {
+                let bytes = self.bytes.get(..self.filled).unwrap_or_default().to_vec();
+                let ends = self.ends.get(..self.ended).unwrap_or_default().to_vec();
+                (self.filled, self.ended) = (0, 0);
+                Ok(Some(Record { line, bytes, ends }))
             }
         }
     }
 
     fn used(&mut self, input: &mut &[u8], count: usize) {
         let (used, rest) = input.split_at_checked(count).unwrap_or((input, &[]));
-        self.line += i64::try_from(used.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(0);
+        used.iter().filter(|byte| **byte == b'\n').for_each(|_| self.line += 1);
         *input = rest;
     }
 }

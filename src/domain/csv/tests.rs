@@ -96,7 +96,7 @@ fn lines_are_numbered_as_an_editor_does() {
 
 #[test]
 fn a_line_without_end_is_refused_before_it_fills_the_memory() {
-    let endless = [b"code\nA\n\"".as_slice(), &[b'x'; 40_000]].concat();
+    let endless = [b"code\nA\n\"".as_slice(), &vec![b'x'; 40_000]].concat();
     assert!(lines(&endless, 1000).unwrap_err().starts_with("Line 3 is too long"));
     let many = "a,".repeat(100);
     assert!(lines(many.as_bytes(), 10).unwrap_err().starts_with("Line 1 is too long"));

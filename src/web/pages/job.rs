@@ -18,12 +18,12 @@ use super::{
 };
 use crate::{
     db::{
-        error::{DbError, DbErrorKind},
+        error::DbError,
         jobs::{self, Counts, Item, Job},
         sessions::Visitor,
     },
     domain::{
-        csv::neutral,
+        csv::{neutral, write_line},
         job::{self, JobRef, Kind},
         refusal::Refusal,
     },
@@ -223,19 +223,19 @@ const CHUNK: i64 = 1_000;
 pub async fn report(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
     let (_, job, _) = theirs(&mut visit, &path).await?;
     let file = format!("attachment; filename=\"job-{}.csv\"", job.job.id);
-    let (app, head) = (visit.app.clone(), line(&["position", "vehicle", "code", "what", "state", "reason"])?);
+    let (app, head) = (visit.app.clone(), line(["position", "vehicle", "code", "what", "state", "reason"]));
     let rows = stream::try_unfold(Some(0), move |after| {
         let (app, job) = (app.clone(), job.clone());
         async move {
             let Some(after) = after else { return Ok::<_, DbError>(None) };
             let conn = app.db.at(&job.job.region).await?;
             let items = jobs::list_items(&conn, &job.job, after, None, CHUNK).await?;
-            let mut text = Vec::new();
+            let mut text = String::new();
             for item in &items {
                 let ((name, what), (state, _)) = (named(item), item_state(&job, item));
                 let id = item.vehicle.map(|id| id.to_string()).unwrap_or_default();
                 let reason = item.reason.as_deref().map(job::reason).unwrap_or_default();
-                text.extend(line(&[&item.position.to_string(), &id, &name, &what, state, &reason])?);
+                text += &line([&item.position.to_string(), &id, &name, &what, state, &reason]);
             }
             let full = i64::try_from(items.len()) == Ok(CHUNK);
             let next = items.last().map(|item| item.position).filter(|_| full);
@@ -252,10 +252,8 @@ pub async fn report(mut visit: Visit, path: Path<(String, String)>) -> Result<Ht
 }
 
 /// One line of the report.
-fn line(cells: &[&str]) -> Result<Vec<u8>, DbError> {
-    let bug = |error: String| DbError::new(DbErrorKind::Bug, "report", error);
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    let cells = cells.iter().map(|cell| neutral(cell).into_owned());
-    writer.write_record(cells).map_err(|error| bug(error.to_string()))?;
-    writer.into_inner().map_err(|error| bug(error.to_string()))
+fn line(cells: [&str; 6]) -> String {
+    let mut text = String::new();
+    write_line(&mut text, cells.map(neutral));
+    text
 }

@@ -219,7 +219,7 @@ async fn a_file_that_is_none_is_refused_as_a_whole() {
         (b"code;type\nA;bike\n", "The columns must be separated by commas."),
         (&utf16, "The file is not UTF-8."),
         (b"c\xf6de\nA\n", "The file is not UTF-8."),
-        (&[b"code\n\"".as_slice(), &[b'x'; 30_000]].concat(), "Line 2 is too long"),
+        (&[b"code\n\"".as_slice(), &vec![b'x'; 30_000]].concat(), "Line 2 is too long"),
     ] {
         let page = browser.upload(PATH, file).await;
         assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{why}: {}", page.text());
@@ -231,7 +231,7 @@ async fn a_file_that_is_none_is_refused_as_a_whole() {
     assert_eq!(scene.world.count("SELECT count(*) FROM jobs").await, 0);
 
     // Half a file was staged before its end turned out to be none: nobody can confirm it.
-    let half = [file(700, "").as_bytes(), b"\"", &[b'x'; 30_000]].concat();
+    let half = [file(700, "").as_bytes(), b"\"", &vec![b'x'; 30_000]].concat();
     let page = browser.upload(PATH, &half).await;
     assert!(page.texts("[role=alert]").concat().starts_with("Line 702 is too long"), "{}", page.text());
     let id: Uuid = scene.world.sql().await.query_one("SELECT id FROM jobs", &[]).await.unwrap().try_get(0).unwrap();
