@@ -82,7 +82,8 @@ impl Operator<'_> {
         }
         self.tab_to(selector).await;
         until("the option is chosen", async || {
-            let now = self.browser.script("return document.querySelector(arguments[0]).value", vec![selector.into()]).await;
+            let now =
+                self.browser.script("return document.querySelector(arguments[0]).value", vec![selector.into()]).await;
             if now == value {
                 return Ok(());
             }
@@ -195,7 +196,8 @@ async fn day(hand: Hand) {
     it.sign_in(url, "operator", &password).await;
     browser.go(&format!("{url}/fleet/overview")).await;
     browser.reads("[aria-labelledby=us-east1] table", "Boston").await;
-    let boston = "return [...document.querySelectorAll('tbody tr')].find((row) => row.innerText.startsWith('Boston')).innerText";
+    let boston =
+        "return [...document.querySelectorAll('tbody tr')].find((row) => row.innerText.startsWith('Boston')).innerText";
     let boston = browser.script(boston, Vec::new()).await;
     assert!(boston.as_str().unwrap().contains("$8.00"), "{boston}");
 

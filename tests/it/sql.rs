@@ -40,7 +40,7 @@ fn riding_reads_no_global_table() {
 }
 
 /// Writes that record no event of their own, and why.
-const WITHOUT_EVENT: [(&str, &str); 14] = [
+const WITHOUT_EVENT: [(&str, &str); 16] = [
     ("catalogue.put_region", "a release brings the file, whose history is its audit"),
     ("catalogue.put_policy", "the same"),
     ("catalogue.put_city", "the same"),
@@ -52,6 +52,8 @@ const WITHOUT_EVENT: [(&str, &str); 14] = [
     ("gates.open", "a region that the file brings"),
     ("home.set_owner_region", "in the transaction of home.set_home or home.erase, which record it"),
     ("home.erase_region", "in the transaction of home.erase, which records it"),
+    ("imports.ready", "the job has read its file; nothing is changed before jobs.confirm records it"),
+    ("imports.stage", "the same"),
     ("rides.add_positions", "the way of a ride, which is a record itself"),
     ("sessions.prune", "sessions that had ended"),
     ("sessions.touch", "notes that a session is used"),

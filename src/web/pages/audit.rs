@@ -3,6 +3,8 @@
 //! in the address. Which statement is sent depends on the roles: those of the cookie are
 //! tried, and when the row at home says otherwise the page is read once more.
 
+use std::borrow::Cow;
+
 use actix_web::{
     HttpResponse,
     http::header::{CACHE_CONTROL, CONTENT_DISPOSITION},
@@ -17,10 +19,14 @@ use crate::{
     app::App,
     db::{
         audit::{self, Event, Filter, Place, Sees},
-        error::{DbError, DbErrorKind},
+        error::DbError,
         sessions::Visitor,
     },
-    domain::{csv::neutral, refusal::Refusal, region::RegionCode},
+    domain::{
+        csv::{neutral, write_line},
+        refusal::Refusal,
+        region::RegionCode,
+    },
     web::{
         chrome::chrome,
         error::PageError,
@@ -242,7 +248,7 @@ pub async fn export(mut visit: Visit, Query(asked): Query<Asked>) -> Result<Http
         if left.events.is_empty() && left.begun {
             return Ok(None);
         }
-        let part = part(&left)?;
+        let part = part(&left);
         left.begun = true;
         left.events = match left.events.last().filter(|_| left.events.len() == CHUNK) {
             Some(last) => {
@@ -277,28 +283,27 @@ const HEAD: [&str; 11] = [
 ];
 
 /// The lines of the events that were read last, and the head before the first.
-fn part(left: &Left) -> Result<Bytes, DbError> {
-    let bug = |error: String| DbError::new(DbErrorKind::Bug, "audit.export", error);
-    let mut lines = csv::Writer::from_writer(Vec::new());
+fn part(left: &Left) -> Bytes {
+    let mut lines = String::new();
     if !left.begun {
-        lines.write_record(HEAD).map_err(|error| bug(error.to_string()))?;
+        write_line(&mut lines, HEAD.map(Cow::from));
     }
     for event in &left.events {
         let Place(at, kind, id, version) = &event.place;
         let line = [
-            at.to_rfc3339_opts(SecondsFormat::Micros, true),
-            left.filter.region.to_string(),
-            neutral(&event.action).into_owned(),
-            neutral(kind).into_owned(),
-            id.to_string(),
-            version.to_string(),
-            event.actor_region.clone().unwrap_or_default(),
-            event.actor.map(|actor| actor.to_string()).unwrap_or_default(),
-            event.correlation.to_string(),
-            event.epoch.to_string(),
-            neutral(&event.metadata).into_owned(),
+            at.to_rfc3339_opts(SecondsFormat::Micros, true).into(),
+            left.filter.region.as_str().into(),
+            neutral(&event.action),
+            neutral(kind),
+            id.to_string().into(),
+            version.to_string().into(),
+            event.actor_region.as_deref().unwrap_or_default().into(),
+            event.actor.map(|actor| actor.to_string()).unwrap_or_default().into(),
+            event.correlation.to_string().into(),
+            event.epoch.to_string().into(),
+            neutral(&event.metadata),
         ];
-        lines.write_record(line).map_err(|error| bug(error.to_string()))?;
+        write_line(&mut lines, line);
     }
-    lines.into_inner().map(Bytes::from).map_err(|error| bug(error.to_string()))
+    lines.into()
 }

@@ -130,7 +130,7 @@ async fn operators_see_what_happens_to_vehicles_of_their_cities() {
     let boston = "aggregate_type = 'vehicle' AND aggregate_id IN (SELECT id FROM vehicles WHERE city = 'boston')";
     assert_eq!(all(&rider, PATH).await.len(), count(&world, boston).await);
     assert!(rider.get(PATH).await.text().contains("vehicles and jobs of boston"));
-    assert!(!rider.get("/profile").await.attributes("a[href=\"/fleet/audit\"]", "href").is_empty());
+    assert_eq!(rider.get(PATH).await.attributes(".fleet-nav a[aria-current]", "href"), [PATH]);
     let new_york = "SELECT id FROM vehicles WHERE city = 'new-york' LIMIT 1";
     let foreign: Uuid = world.sql().await.query_one(new_york, &[]).await.unwrap().try_get(0).unwrap();
     assert_eq!(lines(&rider.get(&format!("{PATH}?type=vehicle&id={foreign}")).await), []);
