@@ -12,9 +12,10 @@ use super::{
     statement::{Conn, Reach, Statement},
     verdict::{Verdict, event_sql, verdict},
 };
+use crate::domain::job::JobRef;
 
 /// Every statement of this file.
-pub const ALL: &[&Statement] = &[&STAGE, &READY, &TURN];
+pub const ALL: &[&Statement] = &[&STAGE, &READY, &NEXT, &TURN];
 
 /// A line of a file, ready to be staged.
 #[derive(Debug, Clone)]
@@ -42,20 +43,20 @@ const STAGE: Statement = Statement::write(
              ELSE 'ok' END AS code),
          n AS (SELECT position, input::JSONB AS input, id, reason
              FROM unnest($15::INT8[], $16::TEXT[], $17::UUID[], $18::TEXT[]) AS n (position, input, id, reason)),
+         v AS MATERIALIZED (SELECT id, version, code, type, brand, colour, battery, lat, lon, cell, place, note
+             FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND city = $13::TEXT
+               AND code = ANY($20::TEXT[])),
          f AS (SELECT n.position, n.input, coalesce(v.id, n.id) AS id, v.version, n.reason,
                CASE WHEN v.id IS NOT NULL THEN jsonb_build_object('code', v.code, 'type', v.type, 'brand', v.brand,
                  'colour', v.colour, 'battery', v.battery, 'lat', v.lat, 'lon', v.lon, 'cell', v.cell,
                  'place', v.place, 'note', coalesce(v.note, '')) END AS was
-             FROM n LEFT JOIN vehicles AS v ON v.region = $8::TEXT::crdb_internal_region AND v.city = $13::TEXT
-               AND v.code = n.input->>'code' AND n.reason IS NULL),
+             FROM n LEFT JOIN v ON v.code = n.input->>'code' AND n.reason IS NULL),
          w AS (SELECT f.position, f.input, f.id, f.version, f.was, CASE
                  WHEN f.reason IS NOT NULL THEN f.reason
-                 WHEN d.position IS NOT NULL THEN 'code: the same as in line ' || d.position::TEXT
                  WHEN f.was IS NULL AND NOT (f.input ? 'type' AND f.input ? 'brand' AND f.input ? 'colour')
                    THEN 'a new vehicle needs type, brand and colour'
                  END AS why
-             FROM f LEFT JOIN job_items AS d ON d.region = $8::TEXT::crdb_internal_region AND d.job_id = $9::UUID
-               AND d.vehicle_id = f.id AND d.position < f.position),
+             FROM f),
          i AS (INSERT INTO job_items (region, job_id, position, vehicle_id, vehicle_version, input, state, reason)
              SELECT $8::TEXT::crdb_internal_region, $9::UUID, position, CASE WHEN why IS NULL THEN id END,
                CASE WHEN why IS NULL THEN version END,
@@ -74,7 +75,8 @@ pub async fn stage(conn: &Conn, acting: &Acting, lines: &[Staged], defaults: &Va
     let inputs: Vec<String> = lines.iter().map(|line| line.input.to_string()).collect();
     let ids: Vec<Uuid> = lines.iter().map(|line| line.new_id).collect();
     let reasons: Vec<Option<&str>> = lines.iter().map(|line| line.reason.as_deref()).collect();
-    verdict(&acting.one(conn, &STAGE, &[&positions, &inputs, &ids, &reasons, defaults]).await?)
+    let codes: Vec<&str> = lines.iter().filter_map(|line| line.input.get("code")?.as_str()).collect();
+    verdict(&acting.one(conn, &STAGE, &[&positions, &inputs, &ids, &reasons, defaults, &codes]).await?)
 }
 
 const READY: Statement = Statement::write(
@@ -128,9 +130,35 @@ pub async fn ready(conn: &Conn, acting: &Acting) -> Result<(Verdict, Preview), D
     Ok((verdict(&row)?, counts))
 }
 
+// The lines are read first, so that rows are reached by the values themselves: joined to
+// what it has no statistics of, PostgreSQL reads a whole job or city for every line.
+const NEXT: Statement = Statement::read(
+    "imports.next",
+    Reach::Named,
+    "SELECT position, input->>'code' AS code FROM job_items
+     WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2 AND state = 'waiting'
+     ORDER BY position LIMIT 200",
+);
+
+/// Lines of one turn.
+const TURN_LINES: usize = 200;
+
+/// Lines that wait.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    positions: Vec<i64>,
+    codes: Vec<String>,
+}
+
+/// The next lines that wait.
+pub async fn list_waiting(conn: &Conn, job: &JobRef) -> Result<Waiting, DbError> {
+    let rows = conn.rows(&NEXT, &[&job.region, &job.id]).await?;
+    let positions = rows.iter().map(|row| row.get("position")).collect::<Result<_, _>>()?;
+    Ok(Waiting { positions, codes: rows.iter().map(|row| row.get("code")).collect::<Result<_, _>>()? })
+}
+
 // One INSERT for new vehicles and known ones, because no table may be changed twice in one
-// statement. Of a known one only what a file can say is set. The range of positions is for
-// PostgreSQL, which would read all lines of the job while it has no statistics of them.
+// statement. Of a known one only what a file can say is set.
 const TURN: Statement = Statement::write(
     "imports.turn",
     Reach::Named,
@@ -143,8 +171,11 @@ const TURN: Statement = Statement::write(
         "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
              ELSE 'ok' END AS code),
          i AS (SELECT position, vehicle_id, vehicle_version, input FROM job_items
-             WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND state = 'waiting'
-               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') ORDER BY position LIMIT 200),
+             WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND position = ANY($15::INT8[])
+               AND state = 'waiting' AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')),
+         v AS MATERIALIZED (SELECT id, version, code, status, reserved_until
+             FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND city = $13::TEXT
+               AND code = ANY($16::TEXT[])),
          m AS (SELECT i.position, i.vehicle_id, i.input, CASE
                  WHEN i.vehicle_version IS NULL AND v.id IS NULL THEN NULL
                  WHEN i.vehicle_version IS NULL THEN 'code: a vehicle with it was added since the file was read'
@@ -154,8 +185,7 @@ const TURN: Statement = Statement::write(
                    || left((h.occurred_at AT TIME ZONE 'UTC')::TEXT, 16) || ' UTC', 'version ' || v.version::TEXT)
                  END AS why
              FROM i
-             LEFT JOIN vehicles AS v ON v.region = $8::TEXT::crdb_internal_region AND v.city = $13::TEXT
-               AND v.code = i.input->>'code'
+             LEFT JOIN v ON v.code = i.input->>'code'
              LEFT JOIN events AS h ON h.region = $8::TEXT::crdb_internal_region AND h.aggregate_type = 'vehicle'
                AND h.aggregate_id = v.id AND h.version = v.version),
          u AS (INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, note, battery,
@@ -172,13 +202,16 @@ const TURN: Statement = Statement::write(
                  WHEN vehicles.lat = excluded.lat AND vehicles.lon = excluded.lon THEN vehicles.seen_at
                  ELSE excluded.seen_at END
              RETURNING id, version, lat, lon),
-         x AS (UPDATE job_items SET state = CASE WHEN m.why IS NULL THEN 'done' ELSE 'refused' END, reason = m.why
-             FROM m WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
-               AND job_items.position = m.position AND job_items.position >= (SELECT min(position) FROM i)
-               AND job_items.position <= (SELECT max(position) FROM i) RETURNING 1 AS ok),
+         x AS (UPDATE job_items SET
+               state = CASE WHEN (SELECT why FROM m WHERE m.position = job_items.position) IS NULL THEN 'done'
+                 ELSE 'refused' END,
+               reason = (SELECT why FROM m WHERE m.position = job_items.position)
+             WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
+               AND job_items.position = ANY($15::INT8[]) AND job_items.state = 'waiting'
+               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING 1 AS ok),
          n AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
-               AND (SELECT count(*) FROM i) < 200 RETURNING 1 AS ok),
+               AND $17::BOOL RETURNING 1 AS ok),
          e AS (",
         event_sql!(
             "SELECT $8::TEXT::crdb_internal_region, 'vehicle', u.id, u.version,
@@ -193,8 +226,10 @@ const TURN: Statement = Statement::write(
     ),
 );
 
-/// Does the next 200 lines of a confirmed job, each with its event, or refuses them with
-/// the reason; with the last of them the job is done. Nothing when it is over.
-pub async fn turn(conn: &Conn, acting: &Acting) -> Result<Verdict, DbError> {
-    verdict(&acting.one(conn, &TURN, &[]).await?)
+/// Does the lines of a confirmed job that still wait, each with its event, or refuses them
+/// with the reason; with the last of them the job is done. Nothing when it is over.
+pub async fn turn(conn: &Conn, acting: &Acting, lines: &Waiting) -> Result<Verdict, DbError> {
+    // Lines only ever cease to wait, so behind fewer than a turn takes there is none.
+    let last = lines.positions.len() < TURN_LINES;
+    verdict(&acting.one(conn, &TURN, &[&lines.positions, &lines.codes, &last]).await?)
 }

@@ -56,8 +56,9 @@ pub struct Import<'a> {
     header: Option<Header>,
     lines: i64,
     batch: Vec<Staged>,
-    /// The codes of the batch and their lines; what was staged before, the database compares.
-    codes: HashMap<String, i64>,
+    /// The line of each vehicle, by what `new_id` makes of its code: the only thing that grows
+    /// with the file.
+    seen: HashMap<Uuid, i64>,
 }
 
 impl<'a> Import<'a> {
@@ -66,7 +67,7 @@ impl<'a> Import<'a> {
     pub fn new(hand: Hand<'a>, city: &'a City) -> Self {
         let job = JobRef { region: city.region.clone(), id: Uuid::new_v4() };
         let (reader, batch) = (Reader::default(), Vec::with_capacity(BATCH));
-        Self { hand, city, job, reader, header: None, lines: 0, batch, codes: HashMap::new() }
+        Self { hand, city, job, reader, header: None, lines: 0, batch, seen: HashMap::new() }
     }
 
     /// The next bytes of the file.
@@ -125,7 +126,7 @@ impl<'a> Import<'a> {
                 let code =
                     cells.map(|cells| header.code(&cells)).filter(|code| !code.contains('\0')).unwrap_or_default();
                 let input = json!({ "code": code.chars().take(60).collect::<String>() });
-                Staged { line: record.line, input, new_id: Uuid::nil(), reason: Some(why) }
+                Staged { line: record.line, input, new_id: Uuid::nil(), reason: Some(why.replace('\0', "")) }
             }
         };
         self.batch.push(staged);
@@ -134,9 +135,10 @@ impl<'a> Import<'a> {
     }
 
     fn staged(&mut self, number: i64, line: &Line) -> Staged {
-        let first = *self.codes.entry(line.code.clone()).or_insert(number);
+        let new_id = new_id(&self.job, &line.code);
+        let first = *self.seen.entry(new_id).or_insert(number);
         let reason = (first != number).then(|| format!("code: the same as in line {first}"));
-        Staged { line: number, input: input(line), new_id: new_id(&self.job, &line.code), reason }
+        Staged { line: number, input: input(line), new_id, reason }
     }
 
     async fn act(&self, op: impl AsyncFn(&Conn, &Acting) -> Result<Verdict, DbError>) -> Result<Done, OpError> {
@@ -149,7 +151,6 @@ impl<'a> Import<'a> {
         let stage = async |conn: &Conn, acting: &Acting| imports::stage(conn, acting, &self.batch, &defaults).await;
         self.act(stage).await?;
         self.batch.clear();
-        self.codes.clear();
         Ok(())
     }
 }

@@ -216,11 +216,21 @@ pub async fn turn(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
         Kind::Import if job.selecting() => Ok(()),
         _ if job.selecting() => select(hand, job).await,
         _ if job.confirmed_at.is_none() => Ok(()),
-        Kind::Import => hand.act_on(job, async |conn, acting| imports::turn(conn, acting).await).await.map(drop),
+        Kind::Import => import(hand, job).await,
         Kind::Transfer => transfer(hand, job).await,
         Kind::Maintenance | Kind::Back | Kind::Lost | Kind::Found | Kind::Retire | Kind::Move => {
             change(hand, job).await
         }
+    }
+}
+
+/// The next lines of a file that has been read to its end.
+async fn import(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
+    let lines = imports::list_waiting(&hand.db.at(&job.job.region).await?, &job.job).await?;
+    match hand.act_on(job, async |conn, acting| imports::turn(conn, acting, &lines).await).await {
+        // Somebody added one of these codes in that moment; the next turn sees it.
+        Err(OpError::Refused(Refusal::CodeTaken)) => Ok(()),
+        turned => turned.map(drop),
     }
 }
 

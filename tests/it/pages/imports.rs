@@ -151,7 +151,7 @@ async fn each_line_says_what_is_wrong_with_it_and_the_others_are_done() {
     scene.carry_out(&kept).await;
     let mut text = b"note,code,battery,type,brand,colour\n".to_vec();
     text.extend(
-        b",GOOD,50,scooter,\"two, words\",blue\n,,5,bike,B,red\n\n,LATE,101,tram,,red\n,BAD,1,bike,caf\xe9,red\n",
+        b",GOOD,50,scooter,\"two, words\",blue\n,,5,bike,B,red\n\n,LATE,101,tr\0am,,red\n,BAD,1,bike,caf\xe9,red\n",
     );
     text.extend(b",GOOD,51,bike,B,red\n'=1+1,OLD,20,bike,Trek,red\n,SAME,100,bike,Trek,red\n");
     for number in 0..600 {
