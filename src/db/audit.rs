@@ -50,7 +50,8 @@ impl Place {
 pub enum Sees {
     /// All.
     All,
-    /// Those of vehicles and jobs of these cities, in the order of their names.
+    /// Those of vehicles of these cities, and of their jobs, in the order of their names. A
+    /// vehicle that has left by a transfer is not there any more; its leaving is the job's.
     Cities(Vec<String>),
 }
 
@@ -106,8 +107,8 @@ const LIST: Statement = Statement::read(
        AND ($11::TEXT[] IS NULL
          OR (e.aggregate_type = 'vehicle' AND EXISTS (SELECT 1 FROM vehicles v
                WHERE v.region = $1::TEXT::crdb_internal_region AND v.id = e.aggregate_id AND v.city = ANY ($11)))
-         OR (e.aggregate_type = 'job' AND EXISTS (SELECT 1 FROM jobs j
-               WHERE j.region = $1::TEXT::crdb_internal_region AND j.id = e.aggregate_id AND j.city = ANY ($11))))
+         OR (e.aggregate_type IN ('job', 'vehicle') AND EXISTS (SELECT 1 FROM jobs j
+               WHERE j.region = $1::TEXT::crdb_internal_region AND j.id = e.correlation_id AND j.city = ANY ($11))))
      ORDER BY e.occurred_at DESC, e.aggregate_type DESC, e.aggregate_id DESC, e.version DESC LIMIT $12",
 );
 

@@ -118,13 +118,14 @@ pub fn time(at: DateTime<Utc>, zone: Tz) -> TimeView {
     }
 }
 
-/// A length of time gone by, as in "12 s ago", "3 min ago" or "2 h ago".
+/// A length of time gone by, as in "12 s ago", "3 min ago", "2 h ago" or "9 days ago".
 #[must_use]
 pub fn ago(gone: chrono::Duration) -> String {
     match gone.num_seconds().max(0) {
         seconds @ 0..120 => format!("{seconds} s ago"),
         seconds @ 120..7200 => format!("{} min ago", seconds / 60),
-        seconds => format!("{} h ago", seconds / 3600),
+        seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
     }
 }
 

@@ -2,7 +2,7 @@
 //! changes, a ride earns something, 50 vehicles go to another region, and the audit
 //! knows all of it. Once with the mouse and once with the keyboard alone.
 
-use std::path::PathBuf;
+use std::{fmt::Write, path::PathBuf};
 
 use thirtyfour::prelude::*;
 
@@ -76,6 +76,21 @@ impl Operator<'_> {
         }
     }
 
+    /// Empties a field of date and time: each of its parts.
+    async fn empty_time(&self, selector: &str) {
+        if self.hand == Hand::Mouse {
+            return self.browser.css(selector).await.clear().await.unwrap();
+        }
+        self.tab_to(selector).await;
+        for _ in 0..6 {
+            self.keys(Key::Backspace).await;
+            self.keys(Key::Right).await;
+        }
+        let value =
+            self.browser.script("return document.querySelector(arguments[0]).value", vec![selector.into()]).await;
+        assert_eq!(value, "");
+    }
+
     async fn choose(&self, selector: &str, value: &str) {
         if self.hand == Hand::Mouse {
             return self.browser.choose(selector, value).await;
@@ -127,10 +142,21 @@ fn file(stage: &Stage) -> PathBuf {
     let mut text = "code,type,brand,colour,battery,place\n".to_owned();
     for n in 0..500 {
         let (prefix, kind) = (if n < 50 { "GO" } else { "IN" }, ["bike", "scooter", "skateboard"][n % 3]);
-        text += &format!("{prefix}-{n:03},{kind},Gazelle,green,{},Depot\n", 20 + n % 80);
+        writeln!(text, "{prefix}-{n:03},{kind},Gazelle,green,{},Depot", 20 + n % 80).unwrap();
     }
     std::fs::write(&path, text).unwrap();
     path
+}
+
+/// What the overview says that Boston has earned today, in cents.
+async fn earned_today(browser: &Browser, url: &str) -> i64 {
+    browser.go(&format!("{url}/fleet/overview")).await;
+    browser.reads("[aria-labelledby=us-east1] table", "Boston").await;
+    let today =
+        "const row = [...document.querySelectorAll('tbody tr')].find((row) => row.cells[0].innerText === 'Boston');
+        return row.cells[row.cells.length - 3].querySelector('small')?.innerText || '$0.00'";
+    let today = browser.script(today, Vec::new()).await;
+    today.as_str().unwrap().replace(['$', '.', ','], "").parse().unwrap()
 }
 
 async fn day(hand: Hand) {
@@ -177,14 +203,17 @@ async fn day(hand: Hand) {
     // A new price, and a ride that pays it.
     browser.go(&format!("{url}/fleet/tariffs?city=boston")).await;
     it.press("[aria-labelledby=bike] summary").await;
+    it.empty_time("#from-bike").await;
     for (field, price) in [("unlock", "7.50"), ("minute", "0.50"), ("fee", "9.00")] {
         it.fill(&format!("#{field}-bike"), price).await;
     }
     it.press("[aria-labelledby=bike] details form button").await;
-    browser.css(".flashes .success").await;
+    browser.reads(".flashes", "Bike costs this from").await;
+    let before = earned_today(browser, url).await;
     it.sign_out().await;
     it.sign_in(url, "rider", &password).await;
     browser.go(&format!("{url}/vehicles?city=boston&type=bike")).await;
+    browser.reads("#v1 .price", "$7.50 + $0.50/min").await;
     it.press("#v1 form > button:not(.outline)").await;
     browser.reads("main", "End the ride").await;
     it.press("form[data-position] details summary").await;
@@ -194,12 +223,8 @@ async fn day(hand: Hand) {
     browser.reads(".receipt .total", "$8.00").await;
     it.sign_out().await;
     it.sign_in(url, "operator", &password).await;
-    browser.go(&format!("{url}/fleet/overview")).await;
-    browser.reads("[aria-labelledby=us-east1] table", "Boston").await;
-    let boston =
-        "return [...document.querySelectorAll('tbody tr')].find((row) => row.innerText.startsWith('Boston')).innerText";
-    let boston = browser.script(boston, Vec::new()).await;
-    assert!(boston.as_str().unwrap().contains("$8.00"), "{boston}");
+    let after = earned_today(browser, url).await;
+    assert_eq!(after - before, 800, "cents: the ride stands in the overview");
 
     // 50 vehicles cross the ocean.
     browser.go(&format!("{url}/fleet?city=boston&prefix=GO-")).await;

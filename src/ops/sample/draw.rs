@@ -137,8 +137,7 @@ impl<'a> Drawn<'a> {
         let kind = self.catalogue.vehicle_types.choose(rng).map(|kind| kind.slug.clone()).unwrap_or_default();
         let owner = if rng.random_bool(0.1) { self.locals.choose(rng).copied() } else { None };
         // Unique in its city, and different for the next seed.
-        let coded = owner.is_none() && rng.random_bool(0.5);
-        let code = coded.then(|| format!("MV-{:04}-{}", self.seed % 10_000, number + 1));
+        let code = owner.is_none().then(|| format!("MV-{:04}-{}", self.seed % 10_000, number + 1));
         let (brand, colour) = (pick(rng, &BRANDS), pick(rng, &COLOURS));
         let first = self.somewhere(rng, true);
         let created_at = self.now - TimeDelta::days(DAYS + 1) - TimeDelta::seconds(rng.random_range(0..400 * 86_400));
