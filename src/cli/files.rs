@@ -62,7 +62,7 @@ impl From<ImportError> for Box<dyn std::error::Error> {
 pub async fn import(db: &Db, catalogue: &Catalogue, args: &ImportArgs) -> Outcome {
     let city = city_of(catalogue, &args.city)?;
     let gates = Gates::default();
-    let hand = Hand { db, gates: &gates, catalogue, by: None, now: Clock::default().now() };
+    let hand = Hand { db, gates: &gates, catalogue, by: None, refusals: None, now: Clock::default().now() };
     let named = |error: std::io::Error| format!("{}: {error}", args.file.display());
     let mut file = tokio::fs::File::open(&args.file).await.map_err(named)?;
     let (mut import, mut buffer) = (Import::new(hand, city), vec![0; 64 * 1024]);

@@ -137,7 +137,7 @@ async fn job(db: &Db, catalogue: &Catalogue, which: &JobRef) -> Outcome {
         if let Some(compared) = job.parameters.get("compared") {
             return Err(format!("what left and what arrived is not the same: {compared}").into());
         }
-        let hand = Hand { db, gates: &gates, catalogue, by: None, now: Clock::default().now() };
+        let hand = Hand { db, gates: &gates, catalogue, by: None, refusals: None, now: Clock::default().now() };
         ops::jobs::turn(hand, &job).await?;
     }
 }

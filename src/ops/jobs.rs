@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Done, OpError, gated, gates::Gates};
+use super::{Done, OpError, gated, gates::Gates, residency::Refusals};
 use crate::{
     app::App,
     db::{
@@ -58,6 +58,8 @@ pub struct Hand<'a> {
     pub catalogue: &'a Catalogue,
     /// The person.
     pub by: Option<&'a Signed>,
+    /// What policies forbid is counted here; a command counts nothing.
+    pub refusals: Option<&'a Refusals>,
     /// The time now.
     pub now: DateTime<Utc>,
 }
@@ -66,7 +68,14 @@ impl<'a> Hand<'a> {
     /// A person's hand.
     #[must_use]
     pub fn of(app: &'a App, catalogue: &'a Catalogue, signed: &'a Signed) -> Self {
-        Self { db: &app.db, gates: &app.gates, catalogue, by: Some(signed), now: signed.now }
+        Self {
+            db: &app.db,
+            gates: &app.gates,
+            catalogue,
+            by: Some(signed),
+            refusals: Some(&app.residency_refusals),
+            now: signed.now,
+        }
     }
 
     /// Runs a statement on a job at a gateway of its region, under the gates of the person's
@@ -190,6 +199,9 @@ pub async fn select(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
     .await?;
     let vehicles = kept.into_inner();
     if vehicles > 0 {
+        if let Some(refusals) = hand.refusals {
+            refusals.count("move_to", u64::try_from(vehicles).unwrap_or(0));
+        }
         tracing::warn!(rule = "move_to", from = %job.job.region, to = %target, vehicles, "residency policy refused a transfer");
     }
     Ok(())

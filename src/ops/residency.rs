@@ -20,8 +20,9 @@ use crate::{
 pub struct Refusals(Mutex<BTreeMap<&'static str, u64>>);
 
 impl Refusals {
-    fn count(&self, rule: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(rule).or_default() += 1;
+    /// Counts `n` refusals by `rule`.
+    pub(super) fn count(&self, rule: &'static str, n: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(rule).or_default() += n;
     }
 
     /// The counts by rule.
@@ -36,7 +37,7 @@ impl Refusals {
 pub async fn refuse(app: &App, signed: &Signed, (action, rule): (&str, &'static str), target: &RegionCode) -> OpError {
     let (home, refusal) = (&signed.user.region, Uuid::new_v4());
     tracing::warn!(rule, action, %home, %target, "a residency policy refused something");
-    app.residency_refusals.count(rule);
+    app.residency_refusals.count(rule, 1);
     let noted = signed_write(app, signed, home, async |signed, _| {
         app.db.write(home, async |conn| home::note_refusal(conn, signed, refusal, (action, rule), target).await).await
     });

@@ -33,6 +33,8 @@ pub enum Access {
     SignedIn,
     /// Whoever has a session and operates the city of what they touch; the handler's own statements say so.
     Operator,
+    /// Whoever has a session and a role; what of it they see or change depends on the role.
+    Staff,
     /// Whoever has a session and is an administrator at home; the handler's own statements say so.
     Administrator,
 }
@@ -45,6 +47,7 @@ impl Access {
             Self::Public => "everybody",
             Self::SignedIn => "signed in",
             Self::Operator => "operators of the city",
+            Self::Staff => "operators and administrators",
             Self::Administrator => "administrators",
         }
     }
@@ -76,7 +79,7 @@ fn read() -> ActixRoute {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-use Access::{Administrator, Operator, Public, SignedIn};
+use Access::{Administrator, Operator, Public, SignedIn, Staff};
 use Touches::{All, Here, Named, Present};
 
 /// Every route.
@@ -129,10 +132,10 @@ pub const ROUTES: &[Route] = &[
     post("/fleet/vehicles/{region}/{id}/edit", Operator, Named, || web::post().to(fleet_vehicle::edit)),
     post("/fleet/vehicles/{region}/{id}/move", Operator, Named, || web::post().to(fleet_vehicle::move_to)),
     post("/fleet/rides/{region}/{id}/end", Operator, All, || web::post().to(fleet_vehicle::end_ride)),
-    get("/fleet/overview", Operator, All, || read().to(overview::show)),
-    get("/fleet/tariffs", Operator, Named, || read().to(tariffs::list)),
-    post("/fleet/tariffs", Operator, Named, || web::post().to(tariffs::set)),
-    post("/fleet/tariffs/withdraw", Operator, Named, || web::post().to(tariffs::withdraw)),
+    get("/fleet/overview", Staff, All, || read().to(overview::show)),
+    get("/fleet/tariffs", Staff, Named, || read().to(tariffs::list)),
+    post("/fleet/tariffs", Staff, Named, || web::post().to(tariffs::set)),
+    post("/fleet/tariffs/withdraw", Staff, Named, || web::post().to(tariffs::withdraw)),
     get("/admin/promo-codes", Administrator, All, || read().to(promo_codes::list)),
     post("/admin/promo-codes", Administrator, All, || web::post().to(promo_codes::add)),
     post("/admin/promo-codes/{code}", Administrator, All, || web::post().to(promo_codes::change)),
@@ -147,8 +150,8 @@ pub const ROUTES: &[Route] = &[
     post("/fleet/jobs/{region}/{id}/confirm", Operator, Named, || web::post().to(job::confirm)),
     post("/fleet/jobs/{region}/{id}/cancel", Operator, Named, || web::post().to(job::cancel)),
     get("/fleet/jobs/{region}/{id}/report.csv", Operator, Named, || read().to(job::report)),
-    get("/fleet/audit", Operator, Named, || read().to(audit::list)),
-    get("/fleet/audit.csv", Operator, Named, || read().to(audit::export)),
+    get("/fleet/audit", Staff, Named, || read().to(audit::list)),
+    get("/fleet/audit.csv", Staff, Named, || read().to(audit::export)),
     get("/fleet/import", Operator, Named, || read().to(imports::form)),
     post("/fleet/import", Operator, Named, || web::post().to(imports::submit)),
     get("/fleet/export.csv", Operator, Named, || read().to(exports::vehicles)),
@@ -168,7 +171,7 @@ pub fn configure(config: &mut ServiceConfig) {
             let handler = (route.handler)();
             resource = match route.access {
                 Public => resource.route(handler),
-                SignedIn | Operator | Administrator => resource.route(handler.wrap(from_fn(require_session))),
+                SignedIn | Operator | Staff | Administrator => resource.route(handler.wrap(from_fn(require_session))),
             };
         }
         config.service(resource.wrap(from_fn(frame::deadline)));

@@ -30,7 +30,7 @@ async fn every_page(mut audit: Audit, width: u32) {
     owning(&mut audit, &stage).await;
     leaving(&mut audit, &stage).await;
     let pages = audit.end();
-    assert!(pages >= 46, "{pages} pages");
+    assert!(pages >= 65, "{pages} pages");
     stage.end().await;
 }
 
@@ -320,6 +320,24 @@ async fn importing(audit: &mut Audit, stage: &Stage) {
     browser.css(".top .cta").await;
     browser.sign_in(url, "operator", &stage.demo.password).await;
     browser.heading("Vehicles in").await;
+    browser.go(&format!("{url}/fleet?city=new-york")).await;
+    browser.heading("Fleet of New York").await;
+    audit.look(browser, "fleet", 200).await;
+    browser.go(&format!("{url}/fleet?city=new-york&battery=0")).await;
+    browser.css(".fleet-filters .error").await;
+    audit.look(browser, "fleet filter error", 422).await;
+    browser.go(&format!("{url}/fleet?city=new-york&prefix=nothing")).await;
+    browser.css(".empty").await;
+    audit.look(browser, "fleet none", 200).await;
+    browser.go(&format!("{url}/fleet?city=new-york")).await;
+    browser.press_css("#v1 th a").await;
+    browser.css(".timeline").await;
+    audit.look(browser, "fleet vehicle", 200).await;
+    browser.press_css("details.panel summary").await;
+    browser.fill("#brand", "").await;
+    send(stage, "details.panel form").await;
+    browser.css("main .error").await;
+    audit.look(browser, "fleet vehicle errors", 422).await;
     browser.go(&format!("{url}/fleet/jobs")).await;
     browser.heading("Jobs in").await;
     audit.look(browser, "jobs none", 200).await;

@@ -255,6 +255,8 @@ async fn a_persons_vehicle_goes_only_where_the_person_may_go() {
     let noted = format!("SELECT count(*) FROM events WHERE aggregate_type = 'residency_refusal' AND region = 'us-east1'
         AND metadata->>'rule' = 'move_to' AND metadata->>'to' = 'europe-west1' AND (metadata->>'vehicles')::INT8 = {here}");
     assert_eq!(world.count(&noted).await, 1);
+    let counted = instance.running.app.residency_refusals.by_rule();
+    assert_eq!(counted.get("move_to").copied(), u64::try_from(here).ok(), "counted for /status.json");
     // Inside one law they go, and their people know where they are.
     let job = ask(&operator, "seattle", "transfer", &[("to_city", "boston")]).await;
     done(&operator, &job).await;

@@ -1,6 +1,7 @@
 //! `/fleet` and a vehicle's page for its operators: filters, orders and pages find every
 //! vehicle once; each step leaves one event and a version; a ride that an operator ends
-//! is ended for its rider, who is told.
+//! is ended for its rider, who is told. With `MOVR_MEASURE=1`, `fleet_cost` prints what a
+//! page of the list costs in cities of 1,000 to 100,000 vehicles.
 
 use reqwest::StatusCode;
 use tokio_postgres::Client;
@@ -271,5 +272,44 @@ async fn operator_and_rider_at_once_end_a_ride_once() {
     let ended = "SELECT count(*) FROM events WHERE action IN ('ride.ended', 'ride.ended_by_operator')";
     assert_eq!(count(&scene.sql, ended).await, 6);
     assert_eq!(count(&scene.sql, "SELECT count(*) FROM rides WHERE version = 2").await, 6);
+    scene.end().await;
+}
+
+/// A page of the list reads a bounded number of rows, however many there are.
+#[actix_web::test]
+#[allow(clippy::print_stdout, reason = "a measurement is asked for to be read")]
+async fn fleet_cost() {
+    let scene = Scene::new(1).await;
+    let measure = movr::config::env("MOVR_MEASURE").as_deref() == Some("1");
+    let sizes = [("boston", 1_000), ("chicago", 10_000), ("new-york", 100_000)];
+    for (city, vehicles) in &sizes[..if measure { 3 } else { 1 }] {
+        movr::ops::accounts::grant(&scene.instance.running.app.db, &scene.operator.name, "operator", city)
+            .await
+            .unwrap();
+        scene.world.sample(&[city], 0, *vehicles).await;
+        scene.world.set("ANALYZE vehicles; UPDATE vehicles SET seen_at = created_at").await;
+        scene.operator.get(&format!("/fleet?city={city}")).await;
+        for query in [
+            "",
+            "&sort=battery",
+            "&sort=seen",
+            "&prefix=MV-0001-9",
+            "&status=lost",
+            "&battery=5&sort=code",
+            "&type=bike&idle=720&sort=battery",
+        ] {
+            let mut times = Vec::new();
+            for _ in 0..if measure { 41 } else { 1 } {
+                let page = scene.operator.get(&format!("/fleet?city={city}{query}")).await;
+                assert_eq!((page.status, page.timing().1), (StatusCode::OK, 1), "{query}");
+                assert!(page.texts("table tbody th").len() <= 100);
+                times.push(page.milliseconds());
+            }
+            times.sort_by(f64::total_cmp);
+            if measure {
+                println!("{vehicles:>7} {query:<40} p50 {:>6.1} ms  p95 {:>6.1} ms", times[20], times[38]);
+            }
+        }
+    }
     scene.end().await;
 }
