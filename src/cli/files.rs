@@ -11,9 +11,10 @@ use tokio::io::AsyncReadExt;
 use super::Outcome;
 use crate::{
     clock::Clock,
-    db::{Db, exports::Filter, imports::Preview, jobs},
+    db::{Db, imports::Preview, jobs},
     domain::{
         catalogue::{Catalogue, City},
+        fleet::Filter,
         job::{self, JobRef},
     },
     ops::{
@@ -112,8 +113,7 @@ pub async fn export(db: &Db, catalogue: &Catalogue, args: &ExportArgs) -> Outcom
     let (mut after, mut out) = (None, std::io::stdout());
     loop {
         let conn = db.at(&city.region).await?;
-        let (text, next) =
-            ops::exports::vehicles(&conn, (&city.region, &city.slug), &Filter::on_the_books(), after).await?;
+        let (text, next) = ops::exports::vehicles(&conn, (&city.region, &city.slug), &Filter::default(), after).await?;
         out.write_all(text.as_bytes())?;
         if next.is_none() {
             return Ok(out.flush()?);

@@ -13,7 +13,7 @@ use super::{
     statement::{Conn, Reach, Statement},
     verdict::{Verdict, event_sql, verdict},
 };
-use crate::domain::{geo, geo::Point, job::Kind};
+use crate::domain::{fleet::Filter, geo, geo::Point, job::Kind};
 
 /// Every statement of this file.
 pub const ALL: &[&Statement] = &[&SELECT_LIST, &SELECT_FILTER, &TURN];
@@ -149,31 +149,14 @@ const SELECT_FILTER: Statement = Statement::write(
     )),
 );
 
-/// The vehicles of a job by what the list of the fleet was filtered by; those that are
-/// retired never.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Only of this status.
-    pub status: Option<String>,
-    /// Only of this type.
-    pub kind: Option<String>,
-    /// Only with less charge, in percent.
-    pub battery: Option<i64>,
-    /// Only those that came to where they stand before.
-    pub idle_since: Option<DateTime<Utc>>,
-    /// Only those whose code begins so.
-    pub prefix: Option<String>,
-    /// When the page was drawn: what was changed since is refused.
-    pub drawn: DateTime<Utc>,
-}
-
 /// Which vehicles.
 #[derive(Debug, Clone)]
 pub enum Selection {
     /// These, with the versions that were seen; at most 200.
     List(Vec<(Uuid, i64)>),
-    /// Those that the filter finds.
-    Filter(Filter),
+    /// Those that the filter finds, as a page drawn at that time showed them: what was
+    /// changed since is refused.
+    Filter(Filter, DateTime<Utc>),
 }
 
 /// Adds the next vehicles of the selection to the job: behind `selecting`, as the job has
@@ -191,16 +174,16 @@ pub async fn select(
             // All at once: fewer than this many rows.
             acting.one(conn, &SELECT_LIST, &[&selecting, &owners_stay, &ITEMS_MAX, &ids, &versions]).await?
         }
-        Selection::Filter(filter) => {
+        Selection::Filter(filter, drawn) => {
             let after = selecting.parse::<Uuid>().unwrap_or_default();
             let rest: [&(dyn ToSql + Sync); 10] = [
                 &selecting,
                 &owners_stay,
                 &SELECTED_AT_ONCE,
-                &filter.drawn,
+                drawn,
                 &filter.status,
                 &filter.kind,
-                &filter.battery,
+                &filter.battery_below,
                 &filter.idle_since,
                 &filter.prefix,
                 &after,

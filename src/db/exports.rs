@@ -10,37 +10,13 @@ use super::{
     row::Row,
     statement::{Conn, Reach, Statement},
 };
-use crate::domain::{geo::Point, region::RegionCode};
+use crate::domain::{fleet::Filter, geo::Point, region::RegionCode};
 
 /// Every statement of this file.
 pub const ALL: &[&Statement] = &[&VEHICLES, &RIDERS];
 
 /// Rows of one chunk.
 pub const CHUNK: usize = 500;
-
-/// Which vehicles of a city: the filters of the fleet's list.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Of these statuses.
-    pub statuses: Vec<String>,
-    /// Of this type.
-    pub kind: Option<String>,
-    /// With less charge than this, in percent.
-    pub battery_below: Option<i64>,
-    /// Standing where they stand since before this.
-    pub idle_since: Option<DateTime<Utc>>,
-    /// Whose code begins like this; every code begins like an empty text.
-    pub prefix: String,
-}
-
-impl Filter {
-    /// Every vehicle but what is off the street for ever.
-    #[must_use]
-    pub fn on_the_books() -> Self {
-        let statuses = ["available", "in_use", "maintenance", "lost"].map(str::to_owned).to_vec();
-        Self { statuses, ..Self::default() }
-    }
-}
 
 /// Behind which vehicle a chunk begins: code and id.
 pub type After = (String, Uuid);
@@ -79,8 +55,8 @@ const VEHICLES: Statement = Statement::read(
        WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = s.status
          AND coalesce(code, '') >= $4::TEXT AND (coalesce(code, '') > $4::TEXT OR id > $5::UUID)
          AND ($6::TEXT IS NULL OR type = $6::TEXT) AND ($7::INT8 IS NULL OR battery < $7::INT8)
-         AND ($8::TIMESTAMPTZ IS NULL OR seen_at <= $8::TIMESTAMPTZ)
-         AND left(coalesce(code, ''), length($9::TEXT)) = $9::TEXT
+         AND ($8::TIMESTAMPTZ IS NULL OR seen_at < $8::TIMESTAMPTZ)
+         AND ($9::TEXT IS NULL OR left(code, length($9::TEXT)) = $9::TEXT)
        ORDER BY coalesce(code, ''), id LIMIT 500) AS v
      ORDER BY v.code, v.id LIMIT 500",
 );
@@ -93,7 +69,7 @@ pub async fn list_vehicles(
     filter: &Filter,
     (code, id): &After,
 ) -> Result<Vec<Vehicle>, DbError> {
-    let Filter { statuses, kind, battery_below, idle_since, prefix } = filter;
+    let (statuses, Filter { kind, battery_below, idle_since, prefix, .. }) = (filter.statuses(), filter);
     let read = |row: &Row| {
         Ok(Vehicle {
             id: row.get("id")?,
@@ -108,7 +84,7 @@ pub async fn list_vehicles(
         })
     };
     let rows =
-        conn.rows(&VEHICLES, &[region, &city, statuses, code, id, kind, battery_below, idle_since, prefix]).await?;
+        conn.rows(&VEHICLES, &[region, &city, &statuses, code, id, kind, battery_below, idle_since, prefix]).await?;
     rows.iter().map(read).collect()
 }
 

@@ -14,7 +14,7 @@ use super::{
     statement::{Conn, Reach, Statement},
 };
 use crate::domain::{
-    fleet::{Filter, Key, STATUSES, Sort},
+    fleet::{Filter, Key, Sort},
     geo::Point,
     region::RegionCode,
     ride::RideRef,
@@ -138,7 +138,7 @@ pub async fn list(
     behind: Option<(Key, Uuid)>,
 ) -> Result<Part, DbError> {
     let (region, slug) = city;
-    let statuses: Vec<&str> = filter.status.as_deref().map_or_else(|| STATUSES.to_vec(), |status| vec![status]);
+    let statuses = filter.statuses();
     let look_at = if filter.follows(sort) { i64::try_from(PAGE).unwrap_or(LOOK_AT) + 1 } else { LOOK_AT };
     let (key, id) = behind.unwrap_or_else(|| (start(filter, sort), Uuid::nil()));
     let (statement, key): (_, &(dyn ToSql + Sync)) = match &key {

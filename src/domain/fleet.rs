@@ -2,6 +2,7 @@
 //! of idleness) end a list early, which is what keeps rare filters cheap.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 /// A status as people read it.
 #[must_use]
@@ -43,7 +44,7 @@ pub enum Key {
 }
 
 /// Which vehicles of a city.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Filter {
     /// Only this status; none for all but retired ones.
     pub status: Option<String>,
@@ -58,6 +59,12 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// The statuses that it lets pass.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<&str> {
+        self.status.as_deref().map_or_else(|| STATUSES.to_vec(), |status| vec![status])
+    }
+
     /// Whether behind a vehicle with this key nothing can match any more.
     #[must_use]
     pub fn ends_at(&self, key: &Key) -> bool {

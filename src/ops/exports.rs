@@ -10,11 +10,12 @@ use uuid::Uuid;
 use crate::{
     db::{
         error::DbError,
-        exports::{self, After, CHUNK, Filter},
+        exports::{self, After, CHUNK},
         statement::Conn,
     },
     domain::{
         csv::{COLUMNS, neutral, write_line},
+        fleet::Filter,
         region::RegionCode,
     },
 };

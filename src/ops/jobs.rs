@@ -20,7 +20,7 @@ use crate::{
     db::{
         Db,
         acting::Acting,
-        bulk::{self, Filter, Selection},
+        bulk::{self, Selection},
         error::{DbError, DbErrorKind},
         imports,
         jobs::{self, Counts, Job},
@@ -155,10 +155,7 @@ pub async fn create(hand: Hand<'_>, new: &NewJob) -> Result<Done, OpError> {
 fn stored(selection: &Selection) -> Value {
     match selection {
         Selection::List(list) => json!({ "list": list }),
-        Selection::Filter(filter) => json!({
-            "status": filter.status, "kind": filter.kind, "battery": filter.battery,
-            "idle_since": filter.idle_since, "prefix": filter.prefix, "drawn": filter.drawn,
-        }),
+        Selection::Filter(filter, drawn) => json!({ "filter": filter, "drawn": drawn }),
     }
 }
 
@@ -171,16 +168,9 @@ fn selection(job: &Job) -> Result<Selection, DbError> {
     if let Some(list) = stored.get("list") {
         return serde_json::from_value(list.clone()).map(Selection::List).map_err(bug);
     }
-    let time = |key: &str| stored.get(key).and_then(|time| serde_json::from_value(time.clone()).ok());
-    let text = |key: &str| stored.get(key).and_then(Value::as_str).map(str::to_owned);
-    Ok(Selection::Filter(Filter {
-        status: text("status"),
-        kind: text("kind"),
-        battery: stored.get("battery").and_then(Value::as_i64),
-        idle_since: time("idle_since"),
-        prefix: text("prefix"),
-        drawn: time("drawn").unwrap_or(DateTime::UNIX_EPOCH),
-    }))
+    let part = |key: &str| stored.get(key).cloned().unwrap_or_default();
+    let filter = serde_json::from_value(part("filter")).map_err(bug)?;
+    serde_json::from_value(part("drawn")).map(|drawn| Selection::Filter(filter, drawn)).map_err(bug)
 }
 
 /// Adds the next items to a job that is still being selected. A vehicle of a person leaves

@@ -136,8 +136,9 @@ impl<'a> Drawn<'a> {
         let (id, public_id) = (new_id(rng), new_id(rng));
         let kind = self.catalogue.vehicle_types.choose(rng).map(|kind| kind.slug.clone()).unwrap_or_default();
         let owner = if rng.random_bool(0.1) { self.locals.choose(rng).copied() } else { None };
-        // Unique in its city, and different for the next seed.
-        let code = owner.is_none().then(|| format!("MV-{:04}-{}", self.seed % 10_000, number + 1));
+        // Unique over all cities, and different for the next seed.
+        let city = self.city.slug.get(..3).unwrap_or("mov").to_uppercase();
+        let code = owner.is_none().then(|| format!("{city}-{}-{:04}", self.seed % 10_000, number + 1));
         let (brand, colour) = (pick(rng, &BRANDS), pick(rng, &COLOURS));
         let first = self.somewhere(rng, true);
         let created_at = self.now - TimeDelta::days(DAYS + 1) - TimeDelta::seconds(rng.random_range(0..400 * 86_400));

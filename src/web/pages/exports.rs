@@ -7,13 +7,12 @@ use actix_web::{
     http::header::{CACHE_CONTROL, CONTENT_DISPOSITION},
     web::Bytes,
 };
-use chrono::TimeDelta;
 use futures_util::stream;
 use serde::Deserialize;
 
-use super::fleet::only_operators;
+use super::fleet::{Filters, only_operators};
 use crate::{
-    db::{error::DbError, exports::Filter, statement::Conn},
+    db::{error::DbError, statement::Conn},
     domain::{catalogue::City, region::RegionCode},
     ops::{
         exports::{self, Chunk},
@@ -22,40 +21,11 @@ use crate::{
     web::{error::PageError, form::Query, visit::Visit},
 };
 
-/// The city, and the filters of the fleet's list; those that are empty filter nothing.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Wanted {
-    city: String,
-    status: String,
-    #[serde(rename = "type")]
-    kind: String,
-    battery: String,
-    idle: String,
-    prefix: String,
-}
-
-impl Wanted {
-    fn filter(&self, visit: &Visit) -> Result<Filter, PageError> {
-        let bad = |_bad| PageError::BadRequest("That is no whole number.");
-        let number = |text: &str| (!text.is_empty()).then(|| text.parse::<u32>().map_err(bad)).transpose();
-        let idle = number(&self.idle)?.map(|hours| TimeDelta::hours(hours.into()));
-        let all = Filter::on_the_books();
-        let chosen = Some(self.status.clone()).filter(|status| !status.is_empty());
-        Ok(Filter {
-            statuses: chosen.map_or(all.statuses, |status| vec![status]),
-            kind: Some(self.kind.clone()).filter(|kind| !kind.is_empty()),
-            battery_below: number(&self.battery)?.map(Into::into),
-            idle_since: idle.and_then(|idle| visit.now.checked_sub_signed(idle)),
-            prefix: self.prefix.clone(),
-        })
-    }
-}
-
 /// `GET /fleet/export.csv`: the vehicles of a city.
-pub async fn vehicles(mut visit: Visit, Query(wanted): Query<Wanted>) -> Result<HttpResponse, PageError> {
+pub async fn vehicles(mut visit: Visit, Query(wanted): Query<Filters>) -> Result<HttpResponse, PageError> {
     let city = visit.catalogue.city(&wanted.city).ok_or(PageError::NotFound)?.clone();
-    let filter = wanted.filter(&visit)?;
+    let wrong = |_wrong| PageError::BadRequest("There is no such filter.");
+    let filter = wanted.filter(&visit.catalogue, visit.now).map_err(wrong)?;
     file(&mut visit, &city, "vehicles", async move |conn, region, city, after| {
         exports::vehicles(conn, (region, city), &filter, after).await
     })

@@ -14,7 +14,7 @@ use crate::{
         sessions::Visitor,
     },
     domain::{
-        catalogue::City,
+        catalogue::{Catalogue, City},
         fleet::{Filter, Key, STATUSES, Sort, status_text},
         refusal::Refusal,
     },
@@ -33,7 +33,7 @@ use crate::{
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Filters {
     #[serde(default)]
-    city: String,
+    pub(super) city: String,
     #[serde(default)]
     status: String,
     #[serde(default, rename = "type")]
@@ -68,7 +68,7 @@ pub fn only_operators(visitor: &Visitor, city: &str) -> Result<(), PageError> {
 
 impl Filters {
     /// What they mean, or what is wrong with them: field and words.
-    pub fn meaning(&self, visit: &Visit) -> Result<(Filter, Sort), (&'static str, String)> {
+    pub fn meaning(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<(Filter, Sort), (&'static str, String)> {
         let some = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let number =
             |field: &'static str, text: &String, range: std::ops::RangeInclusive<i64>| match some(text) {
@@ -82,7 +82,7 @@ impl Filters {
             return Err(("status", "There is no such status.".to_owned()));
         }
         let kind = some(&self.kind);
-        if kind.as_ref().is_some_and(|kind| visit.catalogue.vehicle_type(kind).is_none()) {
+        if kind.as_ref().is_some_and(|kind| catalogue.vehicle_type(kind).is_none()) {
             return Err(("type", "There is no such type of vehicle.".to_owned()));
         }
         let idle = number("idle", &self.idle, 1..=8760)?;
@@ -90,7 +90,7 @@ impl Filters {
             status,
             kind,
             battery_below: number("battery", &self.battery, 1..=100)?,
-            idle_since: idle.map(|hours| visit.now - Duration::hours(hours)),
+            idle_since: idle.map(|hours| now - Duration::hours(hours)),
             prefix: some(&self.prefix),
         };
         let sort = match self.sort.as_str() {
@@ -103,6 +103,13 @@ impl Filters {
             _ => return Err(("sort", "There is no such order.".to_owned())),
         };
         Ok((filter, sort))
+    }
+
+    /// Those of a file or a change of all that match, drawn at `now`; or what is wrong.
+    pub fn filter(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Filter, String> {
+        self.meaning(catalogue, now)
+            .map(|(filter, _)| filter)
+            .map_err(|(field, words)| format!("The filter {field}: {words}"))
     }
 
     /// They as a query, with another status if one is given; each begins with `&`.
@@ -150,7 +157,7 @@ fn after(key: &Key, id: Uuid) -> String {
 /// `GET /fleet`. With wrong filters: 422, and the list without them.
 pub async fn list(mut visit: Visit, Query(filters): Query<Filters>) -> Result<HttpResponse, PageError> {
     let city = city_of(&visit, &filters.city)?;
-    let meant = filters.meaning(&visit);
+    let meant = filters.meaning(&visit.catalogue, visit.now);
     let (filter, sort) = meant.clone().unwrap_or_default();
     let behind = filters.behind(sort).filter(|_| meant.is_ok());
     let (app, now) = (visit.app.clone(), visit.now);

@@ -7,10 +7,10 @@ use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::fleet::{city_of, only_operators};
+use super::fleet::{Filters, city_of, only_operators};
 use crate::{
     db::{
-        bulk::{Filter, Selection},
+        bulk::Selection,
         jobs::{self, Job},
         sessions::Visitor,
     },
@@ -118,16 +118,8 @@ pub struct Wish {
     all: String,
     #[serde(default)]
     drawn: String,
-    #[serde(default)]
-    status: String,
-    #[serde(default, rename = "type")]
-    vehicle_type: String,
-    #[serde(default)]
-    battery: String,
-    #[serde(default)]
-    idle: String,
-    #[serde(default)]
-    prefix: String,
+    #[serde(flatten)]
+    filters: Filters,
 }
 
 /// `POST /fleet/jobs`.
@@ -172,7 +164,12 @@ fn wish(visit: &Visit, form: &Wish, city: &City, list: &[String]) -> Result<NewJ
         Kind::Maintenance if !form.note.trim().is_empty() => Some(people::line(&form.note, NOTE_MAX, "a note")?),
         _ => None,
     };
-    let selection = if form.all.is_empty() { Selection::List(listed(list)?) } else { Selection::Filter(filter(form)?) };
+    let selection = if form.all.is_empty() {
+        Selection::List(listed(list)?)
+    } else {
+        let drawn: DateTime<Utc> = form.drawn.parse().map_err(|_bad| "Please load the page again.")?;
+        Selection::Filter(form.filters.filter(&visit.catalogue, drawn)?, drawn)
+    };
     let job = JobRef { region: city.region.clone(), id: form.id };
     Ok(NewJob { job, kind: form.kind, city: city.slug.clone(), to_city, note, selection })
 }
@@ -187,30 +184,6 @@ fn listed(list: &[String]) -> Result<Vec<(Uuid, i64)>, String> {
     chosen.sort_unstable();
     chosen.dedup_by_key(|(id, _)| *id);
     if chosen.is_empty() { Err("Please choose vehicles first.".to_owned()) } else { Ok(chosen) }
-}
-
-fn filter(form: &Wish) -> Result<Filter, String> {
-    let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-    let number = |text: &str, most: i64, what: &str| match text.trim() {
-        "" => Ok(None),
-        text => text
-            .parse()
-            .ok()
-            .filter(|n| (0..=most).contains(n))
-            .map(Some)
-            .ok_or(format!("{what} is a whole number up to {most}.")),
-    };
-    let drawn: DateTime<Utc> = form.drawn.parse().map_err(|_bad| "Please load the page again.")?;
-    // A year: longer than any sensible idleness.
-    let idle = number(&form.idle, 24 * 365, "Idle hours")?;
-    Ok(Filter {
-        status: some(&form.status),
-        kind: some(&form.vehicle_type),
-        battery: number(&form.battery, 100, "Battery")?,
-        idle_since: idle.map(|hours| drawn - Duration::hours(hours)),
-        prefix: some(&form.prefix),
-        drawn,
-    })
 }
 
 /// What becomes of an act that was not done: back with the reason.

@@ -293,7 +293,7 @@ async fn fleet_cost() {
             "",
             "&sort=battery",
             "&sort=seen",
-            "&prefix=MV-0001-9",
+            "&prefix=NEW-1-09",
             "&status=lost",
             "&battery=5&sort=code",
             "&type=bike&idle=720&sort=battery",
