@@ -116,7 +116,7 @@ full_page_writes = off
 CONF
   # Only with TLS, only by password.
   echo "hostssl all all 127.0.0.1/32 scram-sha-256" >"$data/pg_hba.conf"
-  echo "CREATE ROLE other LOGIN NOSUPERUSER CREATEDB PASSWORD '$password'" |
+  echo "CREATE ROLE other LOGIN NOSUPERUSER CREATEDB CREATEROLE PASSWORD '$password'" |
     as_owner "$bin/postgres" --single -D "$data" postgres >"$home/role.log" 2>&1 || { cat "$home/role.log" >&2; exit 1; }
   as_owner "$bin/postgres" -D "$data" >"$home/server.log" 2>&1 &
 )

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio_postgres::error::SqlState;
+
 use super::{
     all_statements,
     connect::Endpoint,
@@ -37,6 +39,10 @@ pub async fn grant(endpoint: &Endpoint, role: &str, plan: bool) -> Result<Vec<St
     let database = endpoint.config.get_dbname().unwrap_or("movr");
     for step in create.into_iter().chain(steps(database, role)) {
         if !plan && let Err(error) = client.batch_execute(&step).await {
+            if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+                let words = format!("this user may not do `{step}`: it needs CREATEROLE, or the role made beforehand");
+                return Err(DbError::new(DbErrorKind::Bug, "migrate.roles", words));
+            }
             migrate::tolerate(error, "migrate.roles")?;
         }
         done.push(step);
