@@ -2,7 +2,8 @@
 //! scale bar of round metres, projected to pixels for an SVG that a template writes.
 //! Plain arithmetic over `geo`; the template draws, nothing here knows SVG syntax
 //! beyond a list of points. Equirectangular, scaled by the cosine of the middle
-//! latitude: right to a fraction of a pixel over a city.
+//! latitude: right to a pixel over a city. The picture shows what static/app.js shows: pins,
+//! way and person; the whole service area only where there are fewer than two points.
 //! The surprise: a person who is far away is left out, else the city would be a dot.
 
 use std::fmt::Write;
@@ -35,13 +36,13 @@ pub struct Scene<'a> {
     pub height: u16,
 }
 
-/// A position in pixels from the top left corner, to one decimal.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A position in pixels from the top left corner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Xy {
     /// From the left.
-    pub x: f64,
+    pub x: i32,
     /// From the top.
-    pub y: f64,
+    pub y: i32,
 }
 
 /// A length to measure by.
@@ -75,13 +76,16 @@ pub struct MapSvg {
 }
 
 impl MapSvg {
-    /// Projects a scene so that all of it is visible.
+    /// Projects a scene so that its points are visible.
     #[must_use]
     pub fn of(scene: &Scene<'_>) -> Self {
-        let drawn = scene.area.points().iter().chain(scene.pins).chain(scene.route).copied();
-        let near = |me: &Point| drawn.clone().any(|point| point.distance_m(*me) <= ME_WITHIN_M);
+        let points = scene.pins.iter().chain(scene.route).copied();
+        let area = scene.area.points().iter().copied();
+        let near = |me: &Point| points.clone().chain(area.clone()).any(|point| point.distance_m(*me) <= ME_WITHIN_M);
         let me = scene.me.filter(near);
-        let bounds = Bounds::of(drawn.clone().chain(me)).unwrap_or_else(|| scene.area.bounds());
+        let shown = points.clone().chain(me);
+        let frame = area.filter(|_| shown.clone().count() < 2);
+        let bounds = Bounds::of(shown.clone().chain(frame)).unwrap_or_else(|| scene.area.bounds());
         let projection = Projection::new(bounds, scene.width, scene.height);
         let scale = projection.scale_bar();
         Self {
@@ -130,7 +134,7 @@ impl Projection {
     fn xy(&self, point: Point) -> Xy {
         let east = (point.lon() - self.middle_lon) * self.m_per_lon;
         let north = (point.lat() - self.middle_lat) * M_PER_LAT;
-        Xy { x: tenths(self.width / 2.0 + east * self.px_per_m), y: tenths(self.height / 2.0 - north * self.px_per_m) }
+        Xy { x: whole(self.width / 2.0 + east * self.px_per_m), y: whole(self.height / 2.0 - north * self.px_per_m) }
     }
 
     fn points(&self, points: &[Point]) -> String {
@@ -150,13 +154,13 @@ impl Projection {
         let fits = |step: &f64| step * power <= longest;
         let metres = power * [5.0, 2.0].into_iter().find(fits).unwrap_or(1.0);
         let label = if metres >= 1_000.0 { format!("{} km", metres / 1_000.0) } else { format!("{metres} m") };
-        ScaleBar { metres, px: tenths(metres * self.px_per_m), label }
+        ScaleBar { metres, px: (metres * self.px_per_m * 10.0).round() / 10.0, label }
     }
 }
 
-fn tenths(px: f64) -> f64 {
-    // Adding zero turns -0 into 0, which would be written with its sign.
-    (px * 10.0).round() / 10.0 + 0.0
+#[allow(clippy::cast_possible_truncation, reason = "a far corner of an area is drawn at the edge of the numbers")]
+fn whole(px: f64) -> i32 {
+    px.round() as i32
 }
 
 #[cfg(test)]
@@ -182,7 +186,7 @@ mod tests {
         let (area, pins) = (amsterdam(), [at(52.36, 4.88), at(52.39, 4.95)]);
         let map = MapSvg::of(&scene(&area, &pins, Some(at(52.34, 4.9))));
         for Xy { x, y } in map.pins.iter().copied().chain(map.me) {
-            assert!((0.0..=800.0).contains(&x) && (0.0..=600.0).contains(&y), "{x},{y}");
+            assert!((0..=800).contains(&x) && (0..=600).contains(&y), "{x},{y}");
         }
         assert!(map.pins[1].y < map.pins[0].y && map.pins[1].x > map.pins[0].x);
         assert_eq!(map.area.split(' ').count(), 4);
@@ -190,12 +194,21 @@ mod tests {
     }
 
     #[test]
+    fn two_points_fill_the_picture_and_one_is_shown_in_its_city() {
+        let (area, pins) = (amsterdam(), [at(52.36, 4.88), at(52.365, 4.89)]);
+        let map = MapSvg::of(&scene(&area, &pins, None));
+        assert!((map.pins[0].x - map.pins[1].x).abs() > 600 || (map.pins[0].y - map.pins[1].y).abs() > 450, "{map:?}");
+        let one = MapSvg::of(&scene(&area, &pins[..1], None));
+        assert_eq!(one.scale, MapSvg::of(&scene(&area, &[], None)).scale, "framed by the area");
+    }
+
+    #[test]
     fn pixels_agree_with_metres() {
         let (area, pins) = (amsterdam(), [at(52.36, 4.88), at(52.36, 4.92), at(52.378, 4.88)]);
         let map = MapSvg::of(&scene(&area, &pins, None));
         let px_per_m = map.scale.px / map.scale.metres;
-        let east = (map.pins[1].x - map.pins[0].x) / px_per_m;
-        let north = (map.pins[0].y - map.pins[2].y) / px_per_m;
+        let east = f64::from(map.pins[1].x - map.pins[0].x) / px_per_m;
+        let north = f64::from(map.pins[0].y - map.pins[2].y) / px_per_m;
         assert!((east / pins[0].distance_m(pins[1]) - 1.0).abs() < 0.005, "{east}");
         assert!((north / pins[0].distance_m(pins[2]) - 1.0).abs() < 0.005, "{north}");
     }
@@ -221,7 +234,7 @@ mod tests {
         let dot = at(52.36, 4.88);
         let area = Polygon::new(vec![dot, at(52.36, 4.880_001), at(52.360_001, 4.88)]).unwrap();
         let map = MapSvg::of(&Scene { width: 0, height: 0, ..scene(&area, &[dot], None) });
-        assert!(map.pins.iter().all(|pin| pin.x.is_finite() && pin.y.is_finite()));
+        assert!(map.scale.px.is_finite() && map.pins.iter().all(|pin| pin.x.abs() < 2 && pin.y.abs() < 2), "{map:?}");
         let map = MapSvg::of(&scene(&area, &[dot], None));
         assert!(map.scale.metres <= 200.0);
     }

@@ -15,7 +15,7 @@ use crate::{
 pub struct Shown<'a> {
     /// In words, for people who do not see it.
     pub label: String,
-    /// Its service area frames the map.
+    /// Its service area is drawn, and frames the map of a lone point.
     pub city: &'a City,
     /// Points with their labels.
     pub pins: Vec<(Point, String)>,

@@ -21,7 +21,7 @@ pub struct MapView {
     /// Vehicles, or start and end of a ride.
     pub pins: Vec<PinView>,
     /// Where the person is.
-    pub me: Option<(f64, f64)>,
+    pub me: Option<(i32, i32)>,
     /// Length of the scale bar, and of the squares of the grid.
     pub scale_width: f64,
     /// What the scale bar measures, as in "500 m".
@@ -34,9 +34,9 @@ pub struct MapView {
 #[derive(Debug, Clone, Default)]
 pub struct PinView {
     /// Pixels from the left.
-    pub x: f64,
+    pub x: i32,
     /// Pixels from the top.
-    pub y: f64,
+    pub y: i32,
     /// What stands in it: the number in the list, or a letter.
     pub label: String,
 }
