@@ -55,6 +55,8 @@ pub fn open(config: &Config) -> std::io::Result<(Open, actix_web::dev::Server)> 
             .configure(routes::configure)
     })
     .workers(config.workers)
+    // A page is written at once; its last packet need not wait until the others have arrived.
+    .tcp_nodelay(true)
     .shutdown_timeout(config.shutdown_timeout.as_secs())
     .disable_signals()
     .bind(config.listen)?;

@@ -75,7 +75,7 @@ const CHECK: Statement = Statement::read(
     Reach::Named,
     "SELECT u.city, u.first_name, u.present_in, u.open_ride_region::TEXT AS open_ride_region, u.open_ride_id,
         u.reserved_region::TEXT AS reserved_region, u.reserved_public_id, u.reserved_until, s.seen_at,
-        (SELECT coalesce(string_agg(role || ':' || city, ','), '') FROM role_grants
+        ARRAY(SELECT role || ':' || city FROM role_grants
           WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3) AS roles
      FROM sessions s JOIN users u ON u.region = s.region AND u.id = s.user_id
      WHERE s.region = $1::TEXT::crdb_internal_region AND s.id = $2 AND s.user_id = $3 AND s.token_hash = $4
@@ -91,7 +91,6 @@ pub async fn check(conn: &Conn, signed: &Signed) -> Result<Option<Visitor>, DbEr
 }
 
 fn visitor(row: &Row) -> Result<Visitor, DbError> {
-    let roles: &str = row.get("roles")?;
     let reservation = match row.opt_ref("reserved_region", "reserved_public_id")? {
         Some((region, public_id)) => Some(Reservation { region, public_id, until: row.get("reserved_until")? }),
         None => None,
@@ -99,7 +98,7 @@ fn visitor(row: &Row) -> Result<Visitor, DbError> {
     Ok(Visitor {
         city: row.get("city")?,
         first_name: row.get("first_name")?,
-        roles: roles.split(',').filter(|r| !r.is_empty()).map(str::to_owned).collect(),
+        roles: row.get("roles")?,
         present_in: super::users::regions(row, "present_in")?,
         open_ride: row.opt_ref("open_ride_region", "open_ride_id")?.map(|(region, id)| RideRef { region, id }),
         reservation,

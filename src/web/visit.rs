@@ -176,8 +176,9 @@ impl Visit {
             .as_ref()
             .is_some_and(|cookie| cookie.region != self.app.here && self.now - cookie.checked_at < COPY_COUNTS);
         if abroad || self.cookie.is_none() {
-            let conn = self.app.db.at(region).await?;
-            return Ok((None, page(&conn).await?));
+            let value = page(&self.app.db.at(region).await?).await?;
+            after_others().await;
+            return Ok((None, value));
         }
         match self.checked(region, page).await? {
             (Ok(Some(visitor)), value) => Ok((Some(visitor), value)),
@@ -206,6 +207,12 @@ impl Visit {
         }
     }
 
+    /// The visitor alone, asked of their home in one wait.
+    pub async fn visitor(&mut self) -> Result<Visitor, PageError> {
+        let home = self.signed()?.user.region;
+        Ok(self.read_signed(&home, async |_| Ok(())).await?.0)
+    }
+
     async fn checked<T>(
         &mut self,
         region: &RegionCode,
@@ -216,13 +223,16 @@ impl Visit {
         let one = *region == signed.user.region || self.app.db.same_way(region, &signed.user.region);
         let (visitor, value) = if one {
             let conn = self.app.db.at(region).await?;
-            tokio::join!(sessions::check(&conn, &signed), page(&conn))
+            // The page first: the check is answered just behind it, and both are read at once.
+            let (value, visitor) = tokio::join!(page(&conn), sessions::check(&conn, &signed));
+            (visitor, value)
         } else {
             let (home, there) = tokio::join!(self.app.db.at(&signed.user.region), self.app.db.at(region));
             let there = there?;
             let check = async { sessions::check(&home?, &signed).await };
             tokio::join!(check, page(&there))
         };
+        after_others().await;
         if let Ok(Some(visitor)) = &visitor {
             self.holds(&visitor.present_in);
             self.renew(visitor, signed);
@@ -348,7 +358,7 @@ impl Visit {
 
     /// A page with a status.
     pub fn html(&self, status: StatusCode, page: &impl Template) -> Result<HttpResponse, PageError> {
-        let mut body = String::with_capacity(32 * 1024);
+        let mut body = String::with_capacity(48 * 1024);
         page.render_into(&mut body).map_err(|error| PageError::Bug(error.to_string()))?;
         if self.flash.is_some() {
             self.outgoing.borrow_mut().push(session::forget_flash(&self.app.site));
@@ -371,6 +381,12 @@ impl Visit {
         }
         response
     }
+}
+
+/// Lets other requests of this thread send their statements before this one draws its page,
+/// so that the database has work meanwhile.
+async fn after_others() {
+    tokio::task::yield_now().await;
 }
 
 impl FromRequest for Visit {

@@ -102,6 +102,8 @@ fn settings(url: &str) -> Config {
         ("MOVR_PUBLIC_URL", "http://localhost"),
         ("MOVR_SECRET_KEYS", &key),
         ("MOVR_DRAIN_DELAY_MS", "0"),
+        // Half of them read: one for each of wrk's connections, for both servers.
+        ("MOVR_POOL_SIZE", "32"),
     ]
     .into();
     Config::from_vars(vars).unwrap()
@@ -203,6 +205,7 @@ async fn main() {
     let bare_server =
         HttpServer::new(move || Actix::new().app_data(bare_data.clone()).route("/vehicles", web::get().to(bare)))
             .workers(config.workers)
+            .tcp_nodelay(true)
             .bind("127.0.0.1:0")
             .unwrap();
     let bare_url = format!("http://{}/vehicles", bare_server.addrs()[0]);

@@ -213,7 +213,7 @@ pub(super) fn card(prices: &[Price<'_>], city: &City, vehicle: &Nearby, number: 
     let price = prices.iter().find(|price| price.kind == vehicle.kind)?;
     Some(VehicleCard {
         number,
-        id: vehicle.public_id,
+        id: vehicle.public_id.to_string(),
         kind: vehicle.kind.clone(),
         title: format!("{}, {} {}", vehicle.brand, vehicle.colour, vehicle.kind),
         battery: u8::try_from(vehicle.battery).unwrap_or(0),
@@ -224,7 +224,7 @@ pub(super) fn card(prices: &[Price<'_>], city: &City, vehicle: &Nearby, number: 
         reserved_until: vehicle
             .reserved_until
             .map(|until| until.with_timezone(&city.time_zone).format("%H:%M").to_string()),
-        ride: Uuid::new_v4(),
+        ride: Uuid::new_v4().to_string(),
     })
 }
 

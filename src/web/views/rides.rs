@@ -3,7 +3,6 @@
 //! Surprise: a card has one form with two buttons; Reserve overrides the form's action.
 
 use askama::Template;
-use uuid::Uuid;
 
 use super::{Chrome, CityView, FieldView, MapView, OptionView, PaginationView, Section, TimeView};
 
@@ -100,8 +99,8 @@ pub struct FiltersView {
 pub struct VehicleCard {
     /// Its number in the list and on the map, from 1.
     pub number: usize,
-    /// The public id.
-    pub id: Uuid,
+    /// The public id, as text: it is written three times, and a text is written soonest.
+    pub id: String,
     /// Type: also the name of its icon.
     pub kind: String,
     /// As in "Trek, blue bike".
@@ -119,7 +118,7 @@ pub struct VehicleCard {
     /// Until when it is reserved by this person, as in "10:42".
     pub reserved_until: Option<String>,
     /// Id of the ride that starting makes.
-    pub ride: Uuid,
+    pub ride: String,
 }
 
 /// `/rides`: the open ride and the history.
