@@ -46,7 +46,8 @@ pub struct ExportArgs {
     city: String,
 }
 
-fn city_of<'a>(catalogue: &'a Catalogue, slug: &str) -> Result<&'a City, String> {
+/// The city of that slug, or words.
+pub(super) fn city_of<'a>(catalogue: &'a Catalogue, slug: &str) -> Result<&'a City, String> {
     catalogue.city(slug).ok_or_else(|| format!("there is no city {slug} in the catalogue"))
 }
 

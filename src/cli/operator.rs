@@ -145,8 +145,7 @@ async fn job(db: &Db, catalogue: &Catalogue, which: &JobRef) -> Outcome {
 async fn grant(db: &Db, catalogue: &Catalogue, username: &str, role: &str, city: Option<&String>) -> Outcome {
     let city = match (role, city) {
         ("administrator", None) => "",
-        ("operator", Some(city)) if catalogue.city(city).is_some() => city,
-        ("operator", Some(city)) => return Err(format!("there is no city {city} in the catalogue").into()),
+        ("operator", Some(city)) => &files::city_of(catalogue, city)?.slug,
         ("operator", None) => return Err("an operator needs --city".into()),
         _ => return Err("an administrator has no city".into()),
     };

@@ -114,6 +114,15 @@ macro_rules! who_sql {
 }
 pub(super) use who_sql;
 
+/// The job while it is confirmed and not over.
+macro_rules! running_sql {
+    () => {
+        "SELECT 1 AS ok FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT
+               AND state = 'running' AND confirmed_at IS NOT NULL"
+    };
+}
+pub(super) use running_sql;
+
 /// The condition on the three gates.
 macro_rules! gates_sql {
     () => {

@@ -9,7 +9,7 @@ use super::{
     row::Row,
     statement::{Conn, Reach, Statement},
 };
-use crate::domain::region::RegionCode;
+use crate::domain::{people, region::RegionCode};
 
 /// Every statement of this file.
 pub const ALL: &[&Statement] = &[&LIST];
@@ -62,8 +62,7 @@ impl Sees {
         if roles.iter().any(|role| role == "administrator:") {
             return Self::All;
         }
-        let mut cities: Vec<String> =
-            roles.iter().filter_map(|role| role.strip_prefix("operator:")).map(str::to_owned).collect();
+        let mut cities: Vec<String> = people::operated(roles).map(str::to_owned).collect();
         cities.sort();
         Self::Cities(cities)
     }

@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    acting::{Acting, acting_sql, gates_sql, job_event_sql, who_sql},
+    acting::{Acting, acting_sql, gates_sql, job_event_sql, running_sql, who_sql},
     error::DbError,
     statement::{Conn, Reach, Statement},
     verdict::{Verdict, event_sql, verdict},
@@ -142,7 +142,7 @@ const SELECT_FILTER: Statement = Statement::write(
            AND ($19::TEXT IS NULL OR v.status = $19::TEXT) AND v.status <> 'retired'
            AND ($20::TEXT IS NULL OR v.type = $20::TEXT)
            AND ($21::INT8 IS NULL OR v.battery < $21::INT8)
-           AND ($22::TIMESTAMPTZ IS NULL OR v.seen_at <= $22::TIMESTAMPTZ)
+           AND ($22::TIMESTAMPTZ IS NULL OR v.seen_at < $22::TIMESTAMPTZ)
            AND ($23::TEXT IS NULL OR substr(v.code, 1, length($23::TEXT)) = $23::TEXT)
            AND verdict.code = 'ok'
          ORDER BY v.id LIMIT $17::INT8)"
@@ -200,9 +200,9 @@ const TURN: Statement = Statement::write(
     "bulk.turn",
     Reach::Named,
     acting_sql!(
-        "j AS (SELECT 1 AS ok FROM jobs
-             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT
-               AND state = 'running' AND confirmed_at IS NOT NULL),
+        "j AS (",
+        running_sql!(),
+        "),
          verdict AS (SELECT CASE ",
         who_sql!(),
         "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already' ",

@@ -24,7 +24,7 @@ use crate::domain::{
 /// Every statement of this file.
 pub const ALL: &[&Statement] = &[&BY_CODE, &BY_BATTERY, &BY_SEEN, &COUNT, &FIND, &HISTORY];
 
-/// A vehicle on the operators' list.
+/// A vehicle as whoever has it sees it: its operators, its owner.
 #[derive(Debug, Clone)]
 pub struct Listed {
     /// Its inner key.
@@ -53,6 +53,15 @@ pub struct Listed {
     pub note: Option<String>,
     /// Version of the row.
     pub version: i64,
+}
+
+impl Listed {
+    /// The status as people see it: `reserved` while somebody holds a reservation.
+    #[must_use]
+    pub fn shown_status(&self, now: DateTime<Utc>) -> &str {
+        let reserved = self.status == "available" && self.reserved_until.is_some_and(|until| until > now);
+        if reserved { "reserved" } else { &self.status }
+    }
 }
 
 /// A part of a list.
@@ -185,7 +194,8 @@ fn part(region: &RegionCode, rows: &[Row], filter: &Filter, sort: Sort) -> Resul
     Ok(Part { vehicles, next: last.filter(|(key, _)| !filter.ends_at(key)) })
 }
 
-fn listed(region: &RegionCode, row: &Row) -> Result<Listed, DbError> {
+/// Reads a vehicle as lists show it.
+pub(super) fn listed(region: &RegionCode, row: &Row) -> Result<Listed, DbError> {
     Ok(Listed {
         vehicle: VehicleRef { region: region.clone(), id: row.get("id")? },
         kind: row.get("type")?,

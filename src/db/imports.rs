@@ -7,7 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    acting::{Acting, acting_sql, gates_sql, job_event_sql, who_sql},
+    acting::{Acting, acting_sql, gates_sql, job_event_sql, running_sql, who_sql},
     error::DbError,
     statement::{Conn, Reach, Statement},
     verdict::{Verdict, event_sql, verdict},
@@ -163,8 +163,9 @@ const TURN: Statement = Statement::write(
     "imports.turn",
     Reach::Named,
     acting_sql!(
-        "j AS (SELECT 1 AS ok FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
-             AND city = $13::TEXT AND kind = 'import' AND state = 'running' AND confirmed_at IS NOT NULL),
+        "j AS (",
+        running_sql!(),
+        "      AND kind = 'import'),
          verdict AS (SELECT CASE ",
         who_sql!(),
         gates_sql!(),

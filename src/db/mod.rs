@@ -3,7 +3,11 @@
 //! gateway by the region a statement names, and the next nearest nodes when that one
 //! cannot be reached. May use `domain`; nothing here decides anything.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use tokio_postgres::types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
 
@@ -92,28 +96,31 @@ pub fn all_statements() -> Vec<&'static Statement> {
 }
 
 /// Every statement that a page sends, prepared before a page needs it.
-const HOT: &[&[&Statement]] = &[
-    catalogue::ALL,
-    sessions::ALL,
-    users::ALL,
-    vehicles::ALL,
-    rides::ALL,
-    ride_ends::ALL,
-    fleet::ALL,
-    fleet_changes::ALL,
-    reservations::ALL,
-    positions::ALL,
-    moved::ALL,
-    feeds::ALL,
-    audit::ALL,
-    gates::ALL,
-    home::ALL,
-    jobs::ALL,
-    bulk::ALL,
-    transfers::ALL,
-    roles::ALL,
-    overview::ALL,
-];
+static HOT: LazyLock<Vec<&'static Statement>> = LazyLock::new(|| {
+    [
+        catalogue::ALL,
+        sessions::ALL,
+        users::ALL,
+        vehicles::ALL,
+        rides::ALL,
+        ride_ends::ALL,
+        fleet::ALL,
+        fleet_changes::ALL,
+        reservations::ALL,
+        positions::ALL,
+        moved::ALL,
+        feeds::ALL,
+        audit::ALL,
+        gates::ALL,
+        home::ALL,
+        jobs::ALL,
+        bulk::ALL,
+        transfers::ALL,
+        roles::ALL,
+        overview::ALL,
+    ]
+    .concat()
+});
 
 /// Connections that are kept prepared in each pool.
 const WARM: usize = 2;

@@ -22,7 +22,6 @@ use super::{
     connect::{self, Endpoint},
     engine::Engine,
     error::{DbError, DbErrorKind},
-    statement::Statement,
 };
 use crate::{config::Database, domain::region::RegionCode};
 
@@ -181,8 +180,7 @@ impl Nodes {
         let answer = answer.map_err(|_late| DbError::new(DbErrorKind::Timeout, "connect", "no answer"))?;
         answer.map_err(|error| DbError::from_driver(error, "connect", false))?;
         if wanted != Use::Probe {
-            let hot = HOT.concat();
-            let prepared = hot.iter().map(async |statement: &&Statement| {
+            let prepared = HOT.iter().map(async |statement| {
                 let prepared = object.prepare_cached(statement.text).await;
                 prepared.map(drop).map_err(|error| DbError::from_driver(error, statement.name, false))
             });

@@ -2,6 +2,7 @@
 //! that frees rider and vehicle, computes distance and fare from what is stored, and gives
 //! the vehicle a new public id; or does nothing and says why.
 
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
@@ -31,6 +32,24 @@ pub struct RideEnd {
     pub outside_area: bool,
     /// The vehicle's new public id.
     pub public_id: Uuid,
+}
+
+impl RideEnd {
+    /// What both ends bind, `$1` to `$17`; `at` are latitude and longitude.
+    fn params<'a>(&'a self, signed: &'a Signed, at: &'a (f64, f64), epoch: &'a i64) -> Vec<&'a (dyn ToSql + Sync)> {
+        signed.params(&[
+            &self.ride.region,
+            &self.ride.id,
+            epoch,
+            &self.place,
+            &at.0,
+            &at.1,
+            &self.outside_area,
+            &self.cell,
+            &self.public_id,
+            &self.city,
+        ])
+    }
 }
 
 /// The text of an end: further tables, who is refused, further gates, the rider's home and
@@ -111,20 +130,8 @@ const END: Statement = Statement::write(
 
 /// Ends the person's own ride: distance and fare are computed from what is stored.
 pub async fn end(conn: &Conn, signed: &Signed, end: &RideEnd, epoch: i64) -> Result<Verdict, DbError> {
-    let (lat, lon) = (end.at.lat(), end.at.lon());
-    let params = signed.params(&[
-        &end.ride.region,
-        &end.ride.id,
-        &epoch,
-        &end.place,
-        &lat,
-        &lon,
-        &end.outside_area,
-        &end.cell,
-        &end.public_id,
-        &end.city,
-    ]);
-    verdict(&conn.one(&END, &params).await?)
+    let at = (end.at.lat(), end.at.lon());
+    verdict(&conn.one(&END, &end.params(signed, &at, &epoch)).await?)
 }
 
 const FORCE: Statement = Statement::write(
@@ -154,22 +161,9 @@ pub async fn force(
     rider: &UserRef,
     epochs: (i64, i64),
 ) -> Result<Verdict, DbError> {
-    let (lat, lon) = (end.at.lat(), end.at.lon());
-    let params = signed.params(&[
-        &end.ride.region,
-        &end.ride.id,
-        &epochs.0,
-        &end.place,
-        &lat,
-        &lon,
-        &end.outside_area,
-        &end.cell,
-        &end.public_id,
-        &end.city,
-        &rider.region,
-        &rider.id,
-        &epochs.1,
-    ]);
+    let at = (end.at.lat(), end.at.lon());
+    let mut params = end.params(signed, &at, &epochs.0);
+    params.extend([&rider.region as &(dyn ToSql + Sync), &rider.id, &epochs.1]);
     verdict(&conn.one(&FORCE, &params).await?)
 }
 

@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    acting::{Acting, acting_sql, gates_sql, job_event_sql, who_sql},
+    acting::{Acting, acting_sql, gates_sql, job_event_sql, running_sql, who_sql},
     bulk::{DEPOT, mark_sql, what_sql},
     error::DbError,
     row::Row,
@@ -62,9 +62,9 @@ const MOVE: Statement = Statement::write(
     "transfers.move",
     Reach::Named,
     acting_sql!(
-        "j AS (SELECT 1 AS ok FROM jobs
-             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT
-               AND state = 'running' AND confirmed_at IS NOT NULL),
+        "j AS (",
+        running_sql!(),
+        "),
          i AS (SELECT vehicle_version FROM job_items
              WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND position = $15::INT8
                AND vehicle_id = $16::UUID AND state = 'waiting'),
@@ -165,10 +165,9 @@ const FINISH: Statement = Statement::write(
     "transfers.finish",
     Reach::Named,
     acting_sql!(
-        "j AS (SELECT 1 AS ok FROM jobs
-             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT
-               AND state = 'running' AND confirmed_at IS NOT NULL
-               AND NOT EXISTS (SELECT 1 FROM job_items WHERE region = $8::TEXT::crdb_internal_region
+        "j AS (",
+        running_sql!(),
+        "      AND NOT EXISTS (SELECT 1 FROM job_items WHERE region = $8::TEXT::crdb_internal_region
                  AND job_id = $9::UUID AND state = 'waiting')),
          verdict AS (SELECT CASE ",
         who_sql!(),

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{
     error::DbError,
+    fleet::{Listed, listed},
     row::Row,
     statement::{Conn, Reach, Statement},
     verdict::{Signed, Verdict, event_sql, signed_sql, signed_there_sql, verdict},
@@ -161,66 +162,18 @@ pub async fn find(
     conn.opt(&FIND, &[&vehicle.region, &vehicle.public_id, &rider, &now]).await?.as_ref().map(read).transpose()
 }
 
-/// One of a person's own vehicles.
-#[derive(Debug, Clone)]
-pub struct Own {
-    /// Its inner key.
-    pub vehicle: VehicleRef,
-    /// City where it stands.
-    pub city: String,
-    /// Code of its type.
-    pub kind: String,
-    /// available, `in_use`, maintenance, lost.
-    pub status: String,
-    /// Somebody holds a reservation.
-    pub reserved_until: Option<DateTime<Utc>>,
-    /// The owner's code.
-    pub code: Option<String>,
-    /// Make.
-    pub brand: String,
-    /// Colour, in words.
-    pub colour: String,
-    /// Charge, in percent.
-    pub battery: i64,
-    /// Where it stands, or last stood.
-    pub at: Point,
-    /// The same in words.
-    pub place: String,
-    /// Since when.
-    pub created_at: DateTime<Utc>,
-    /// Version of the row.
-    pub version: i64,
-}
-
 const LIST_OWN: Statement = Statement::read(
     "vehicles.list_own",
     Reach::Named,
-    "SELECT region::TEXT AS region, id, city, type, status, reserved_until, code, brand, colour, battery, lat, lon, place,
-        created_at, version
+    "SELECT city, id, type, status, reserved_until, code, brand, colour, battery, lat, lon, place, seen_at, note, version
      FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2 AND status <> 'retired'
      ORDER BY id LIMIT 200",
 );
 
-/// The vehicles that a person has in `region`, at most 200.
-pub async fn list_own(conn: &Conn, region: &RegionCode, owner: Uuid) -> Result<Vec<Own>, DbError> {
-    let read = |row: &Row| {
-        Ok(Own {
-            vehicle: VehicleRef { region: row.region("region")?, id: row.get("id")? },
-            city: row.get("city")?,
-            kind: row.get("type")?,
-            status: row.get("status")?,
-            reserved_until: row.get("reserved_until")?,
-            code: row.get("code")?,
-            brand: row.get("brand")?,
-            colour: row.get("colour")?,
-            battery: row.get("battery")?,
-            at: row.point("lat", "lon")?,
-            place: row.get("place")?,
-            created_at: row.get("created_at")?,
-            version: row.get("version")?,
-        })
-    };
-    conn.rows(&LIST_OWN, &[region, &owner]).await?.iter().map(read).collect()
+/// The vehicles that a person has in `region`, with their cities, at most 200.
+pub async fn list_own(conn: &Conn, region: &RegionCode, owner: Uuid) -> Result<Vec<(String, Listed)>, DbError> {
+    let rows = conn.rows(&LIST_OWN, &[region, &owner]).await?;
+    rows.iter().map(|row| Ok((row.get("city")?, listed(region, row)?))).collect()
 }
 
 /// A vehicle that a person puts on the street in their home city.

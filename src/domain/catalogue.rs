@@ -177,12 +177,18 @@ impl Catalogue {
         self.policies.iter().find(|policy| policy.region == *region)
     }
 
+    /// Whether both regions are known and stand under the same law.
+    #[must_use]
+    pub fn same_law(&self, one: &RegionCode, other: &RegionCode) -> bool {
+        let law = |code| self.region(code).map(|region| &region.jurisdiction);
+        law(one).is_some() && law(one) == law(other)
+    }
+
     /// The residency rule that keeps an instance in `here` from showing operators a file of
     /// the people at home in `region`; none when it may.
     #[must_use]
     pub fn forbids_export(&self, here: &RegionCode, region: &RegionCode) -> Option<&'static str> {
-        let law = |code| self.region(code).map(|region| &region.jurisdiction);
-        if law(here).is_none() || law(here) != law(region) {
+        if !self.same_law(here, region) {
             return Some("jurisdiction");
         }
         let allowed = self.policy(region).is_some_and(|policy| policy.operator_export);

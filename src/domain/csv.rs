@@ -11,14 +11,13 @@ pub use read::{Reader, Record};
 
 use super::{
     catalogue::{Catalogue, City},
+    fleet::NOTE_MAX,
     geo::Point,
     people::line,
 };
 
 /// What a spreadsheet takes for a formula when a cell begins with it.
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
-/// Longest note, in characters.
-const NOTE_MAX: usize = 500;
 /// A vehicle further from its city's centre is a mistake, most often the two exchanged.
 const FAR_M: f64 = 50_000.0;
 

@@ -1,5 +1,6 @@
-//! Fleets: what operators look for in a city, and in which order. Pure; the surprise: an order and a filter that go together ("idle longer than" in the order
-//! of idleness) end a list early, which is what keeps rare filters cheap.
+//! Fleets: what operators look for in a city, and in which order. Pure; the surprise: an
+//! order and a filter that go together ("idle longer than" in the order of idleness) end a
+//! list early, which is what keeps rare filters cheap.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ pub fn status_text(status: &str) -> &'static str {
 
 /// The statuses of vehicles that are part of a fleet; retired ones are history.
 pub const STATUSES: [&str; 4] = ["available", "in_use", "maintenance", "lost"];
+
+/// Longest note of an operator, in characters.
+pub const NOTE_MAX: usize = 200;
 
 /// The order of a list. Each has its index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -47,6 +47,11 @@ pub fn line(text: &str, max: usize, what: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// The same; none when it is empty.
+pub fn optional_line(text: &str, max: usize, what: &str) -> Result<Option<String>, String> {
+    if text.trim().is_empty() { Ok(None) } else { line(text, max, what).map(Some) }
+}
+
 /// A username as chosen: 3 to 30 letters, digits, dots, dashes and underscores.
 pub fn username(text: &str) -> Result<String, String> {
     let text = text.trim();

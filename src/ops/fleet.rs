@@ -13,6 +13,7 @@ use super::{Done, OpError, gated, signed_write};
 use crate::{
     app::App,
     db::{
+        bulk,
         error::DbError,
         fleet,
         fleet_changes::{self, Details, Wanted},
@@ -77,7 +78,7 @@ pub async fn move_to(app: &App, signed: &Signed, wanted: &Wanted, city: &str) ->
     let region = &wanted.vehicle.region;
     let catalogue = app.catalogue();
     let city = catalogue.city(city).filter(|city| city.region == *region).ok_or(Refusal::Changed)?;
-    let place = (city.centre, cell(city.centre), "Depot");
+    let place = (city.centre, cell(city.centre), bulk::DEPOT);
     signed_write(app, signed, region, async |signed, epoch| {
         let go = async |conn: &Conn| fleet_changes::move_to(conn, signed, wanted, epoch, &city.slug, place).await;
         app.db.write(region, go).await

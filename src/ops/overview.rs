@@ -54,8 +54,7 @@ pub fn time_of(app: &App, now: DateTime<Utc>) -> DateTime<Utc> {
 /// Whether the policy of `region` lets an instance here count its rows.
 #[must_use]
 pub fn may_count(catalogue: &Catalogue, region: &RegionCode, here: &RegionCode) -> bool {
-    let law = |code| catalogue.region(code).map(|region| &region.jurisdiction);
-    law(region) == law(here) || catalogue.policy(region).is_some_and(|policy| policy.analytics)
+    catalogue.same_law(region, here) || catalogue.policy(region).is_some_and(|policy| policy.analytics)
 }
 
 /// The figures of `region` at `at`; `again` when that is a time of the past that was asked for.

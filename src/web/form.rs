@@ -124,6 +124,11 @@ pub fn point(lat: &str, lon: &str) -> Result<Option<Point>, String> {
     }
 }
 
+/// The point that two texts name, or what is wrong.
+pub fn required_point(lat: &str, lon: &str) -> Result<Point, String> {
+    point(lat, lon)?.ok_or_else(|| "Please enter a position.".to_owned())
+}
+
 /// What a field of type `datetime-local` shows and sends.
 pub const MOMENT: &str = "%Y-%m-%dT%H:%M";
 

@@ -10,7 +10,8 @@ use actix_web::{
     http::header::{CACHE_CONTROL, CONTENT_DISPOSITION},
     web::{Bytes, Data},
 };
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Tz;
 use futures_util::stream;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -30,7 +31,7 @@ use crate::{
     web::{
         chrome::chrome,
         error::PageError,
-        form::Query,
+        form::{Query, moment},
         paths,
         views::{AuditFilterView, AuditPage, EventView, OptionView, Section, TimeView},
         visit::Visit,
@@ -96,7 +97,7 @@ impl Asked {
         };
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let before = match self.before.as_str() {
-            "" => Place::at(moment(&self.to)?.unwrap_or(DateTime::<Utc>::MAX_UTC)),
+            "" => Place::at(moment(&self.to, Tz::UTC)?.unwrap_or(DateTime::<Utc>::MAX_UTC)),
             before => place(before).ok_or("There is no such page of the audit.")?,
         };
         Ok(Filter {
@@ -105,7 +106,7 @@ impl Asked {
             action: text(&self.action),
             kind: text(&self.kind),
             id: id(&self.id, "object")?,
-            from: moment(&self.from)?.unwrap_or(DateTime::UNIX_EPOCH),
+            from: moment(&self.from, Tz::UTC)?.unwrap_or(DateTime::UNIX_EPOCH),
             before,
         })
     }
@@ -117,16 +118,6 @@ impl Asked {
         let known = visit.catalogue.regions.iter().find(|region| region.code.as_str() == self.region);
         known.map(|region| region.code.clone()).ok_or_else(|| "There is no such region.".to_owned())
     }
-}
-
-/// What a field of type `datetime-local` sends, in UTC; no text is no time.
-fn moment(text: &str) -> Result<Option<DateTime<Utc>>, String> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let read = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M").or_else(|_| text.parse());
-    let wrong = |_error| "Please enter date and time, as in 2026-11-21T15:00.".to_owned();
-    read.map(|at| Some(at.and_utc())).map_err(wrong)
 }
 
 /// A place in the audit as an address carries it.

@@ -43,8 +43,7 @@ pub async fn riders(mut visit: Visit, Query(wanted): Query<OfCity>) -> Result<Ht
     let city = visit.catalogue.city(&wanted.city).ok_or(PageError::NotFound)?.clone();
     if let Some(rule) = visit.catalogue.forbids_export(&visit.app.here, &city.region) {
         let signed = visit.signed()?;
-        let (visitor, ()) = visit.read_signed(&signed.user.region, async |_| Ok(())).await?;
-        only_operators(&visitor, &city.slug)?;
+        only_operators(&visit.visitor().await?, &city.slug)?;
         let what = ("residency.export_refused", rule);
         return Err(residency::refuse(&visit.app, &signed, what, &city.region).await.into());
     }

@@ -61,6 +61,17 @@ pub fn city_of(visit: &Visit, asked: &str) -> Result<City, PageError> {
     Ok(Some(visit.city()).filter(operated).or_else(first).unwrap_or_else(|| visit.city()).clone())
 }
 
+/// The city that was asked for, if the person `may` act there; without one the city in use,
+/// or the first that the person operates.
+pub fn city_for(visit: &Visit, visitor: &Visitor, asked: &str, may: impl Fn(&str) -> bool) -> Result<City, PageError> {
+    let found = match asked {
+        "" if may(&visit.city().slug) => Some(visit.city()),
+        "" => visitor.operated().find_map(|slug| visit.catalogue.city(slug)),
+        slug => Some(visit.catalogue.city(slug).ok_or(PageError::NotFound)?).filter(|_| may(slug)),
+    };
+    found.cloned().ok_or(PageError::Refused(Refusal::NotOperator))
+}
+
 /// Refuses whoever does not operate the city.
 pub fn only_operators(visitor: &Visitor, city: &str) -> Result<(), PageError> {
     if visitor.operates(city) { Ok(()) } else { Err(PageError::Refused(Refusal::NotOperator)) }
@@ -216,8 +227,7 @@ fn count_views(counts: &[(String, i64)], filters: &Filters, city: &City) -> Vec<
 
 /// A vehicle as a row, number `number` on its page.
 pub(super) fn row(vehicle: &Listed, number: usize, now: DateTime<Utc>) -> FleetRow {
-    let reserved = vehicle.status == "available" && vehicle.reserved_until.is_some_and(|until| until > now);
-    let status = if reserved { "reserved" } else { &vehicle.status };
+    let status = vehicle.shown_status(now);
     FleetRow {
         number,
         href: paths::fleet_vehicle(&vehicle.vehicle),

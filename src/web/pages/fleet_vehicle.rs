@@ -15,6 +15,7 @@ use crate::{
     },
     domain::{
         catalogue::City,
+        fleet::NOTE_MAX,
         geo,
         job::{Kind, STEPS},
         people,
@@ -232,12 +233,9 @@ pub async fn set_status(
     if !STEPS.contains(&step.action) {
         return Err(PageError::BadRequest("That is done by a job."));
     }
-    let note = match step.note.trim() {
-        "" => None,
-        note => match people::line(note, NOTE_MAX, "a note") {
-            Ok(note) => Some(note),
-            Err(words) => return Ok(visit.refused(&paths::fleet_vehicle(&wanted.vehicle), &words)),
-        },
+    let note = match people::optional_line(&step.note, NOTE_MAX, "a note") {
+        Ok(note) => note,
+        Err(words) => return Ok(visit.refused(&paths::fleet_vehicle(&wanted.vehicle), &words)),
     };
     let outcome = ops::fleet::act(&visit.app, &visit.signed()?, &wanted, step.action, note.as_deref()).await;
     let done = match step.action {
@@ -249,9 +247,6 @@ pub async fn set_status(
     };
     back(&visit, &wanted.vehicle, outcome, done)
 }
-
-/// Longest note, in characters.
-pub const NOTE_MAX: usize = 200;
 
 /// What an operator types about a vehicle.
 #[derive(Debug, Deserialize)]
@@ -274,19 +269,14 @@ pub struct Edit {
 impl Edit {
     /// What it says, or the form with what is wrong in it.
     fn details(&self) -> Result<Details, Box<EditVehicleView>> {
-        let optional = |text: &str, max, what| match text.trim() {
-            "" => Ok(None),
-            text => people::line(text, max, what).map(Some),
-        };
-        let code = optional(&self.code, 60, "a code");
+        let code = people::optional_line(&self.code, 60, "a code");
         let brand = people::line(&self.brand, 60, "a brand");
         let colour = people::line(&self.colour, 40, "a colour");
         let battery = self.battery.trim().parse().ok().filter(|percent| (0..=100).contains(percent));
         let battery = battery.ok_or_else(|| "A whole number from 0 to 100, please.".to_owned());
         let place = people::line(&self.place, 120, "a place");
-        let at =
-            form::point(&self.lat, &self.lon).and_then(|at| at.ok_or_else(|| "Please enter a position.".to_owned()));
-        let note = optional(&self.note, NOTE_MAX, "a note");
+        let at = form::required_point(&self.lat, &self.lon);
+        let note = people::optional_line(&self.note, NOTE_MAX, "a note");
         match (code, brand, colour, battery, place, at, note) {
             (Ok(code), Ok(brand), Ok(colour), Ok(battery), Ok(place), Ok(at), Ok(note)) => {
                 Ok(Details { code, brand, colour, battery, at, cell: geo::cell(at), place, note })
@@ -381,7 +371,7 @@ pub async fn end_ride(
     let (region, id) = row_of_path(&visit, &path)?;
     let vehicle = VehicleRef { region: region.clone(), id: form.vehicle };
     let place = people::line(&form.place, 120, "a place");
-    let at = form::point(&form.lat, &form.lon).and_then(|at| at.ok_or_else(|| "Please enter a position.".to_owned()));
+    let at = form::required_point(&form.lat, &form.lon);
     let (place, at) = match (place, at) {
         (Ok(place), Ok(at)) => (place, at),
         (Err(words), _) | (_, Err(words)) => return Ok(visit.refused(&paths::fleet_vehicle(&vehicle), &words)),

@@ -7,10 +7,10 @@ use actix_web::HttpResponse;
 use futures_util::TryStreamExt;
 use serde::Deserialize;
 
-use super::fleet::only_operators;
+use super::fleet::city_for;
 use crate::{
     db::sessions::Visitor,
-    domain::{catalogue::City, refusal::Refusal},
+    domain::catalogue::City,
     ops::{
         imports::{Import, ImportError},
         jobs::Hand,
@@ -37,13 +37,8 @@ pub struct OfCity {
 
 /// Who asks, and the city that they ask about and operate.
 async fn operator(visit: &mut Visit, slug: &str) -> Result<(Visitor, City), PageError> {
-    let home = visit.signed()?.user.region;
-    let (visitor, ()) = visit.read_signed(&home, async |_| Ok(())).await?;
-    let in_use = Some(visit.city().slug.as_str()).filter(|slug| visitor.operates(slug));
-    let chosen = if slug.is_empty() { in_use.or_else(|| visitor.operated().next()) } else { Some(slug) };
-    let chosen = chosen.ok_or(PageError::Refused(Refusal::NotOperator))?;
-    let city = visit.catalogue.city(chosen).ok_or(PageError::NotFound)?.clone();
-    only_operators(&visitor, &city.slug)?;
+    let visitor = visit.visitor().await?;
+    let city = city_for(visit, &visitor, slug, |slug| visitor.operates(slug))?;
     Ok((visitor, city))
 }
 

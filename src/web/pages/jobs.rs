@@ -16,6 +16,7 @@ use crate::{
     },
     domain::{
         catalogue::City,
+        fleet::{NOTE_MAX, STATUSES, status_text},
         job::{CHOICES, JobRef, Kind},
         people,
         refusal::Refusal,
@@ -36,11 +37,6 @@ use crate::{
 
 /// Jobs on one page.
 const PAGE: usize = 25;
-/// Longest note.
-const NOTE_MAX: usize = 120;
-/// States of vehicles that a job can begin with.
-const STATUSES: [(&str, &str); 4] =
-    [("available", "Available"), ("in_use", "Being ridden"), ("maintenance", "In maintenance"), ("lost", "Lost")];
 
 /// Which city, and where the list goes on: `MICROSECONDS~ID` of the last job before.
 #[derive(Debug, Deserialize)]
@@ -98,7 +94,7 @@ pub(super) fn empty_form(visit: &Visit, visitor: &Visitor, city: &City) -> NewJo
         drawn: visit.now.to_rfc3339_opts(SecondsFormat::Micros, true),
         kinds: CHOICES.iter().map(|kind| option(kind.code(), kind.title())).collect(),
         targets: targets.map(|other| option(&other.slug, &format!("{} ({})", other.name, other.region))).collect(),
-        statuses: STATUSES.iter().map(|(value, text)| option(value, text)).collect(),
+        statuses: STATUSES.iter().map(|status| option(status, status_text(status))).collect(),
         types: kind_options(&visit.catalogue, ""),
         ..NewJobView::default()
     }
@@ -131,9 +127,7 @@ pub async fn create(visit: Visit, ListForm(form, list): ListForm<Wish>) -> Resul
         Ok(new) => new,
         Err(wrong) => {
             // Who may not is told that, whatever the form says.
-            let signed = visit.signed()?;
-            let (visitor, ()) = visit.clone().read_signed(&signed.user.region, async |_| Ok(())).await?;
-            only_operators(&visitor, &city.slug)?;
+            only_operators(&visit.clone().visitor().await?, &city.slug)?;
             return Ok(visit.refused(&back, &wrong));
         }
     };
@@ -161,7 +155,7 @@ fn wish(visit: &Visit, form: &Wish, city: &City, list: &[String]) -> Result<NewJ
         _ => None,
     };
     let note = match form.kind {
-        Kind::Maintenance if !form.note.trim().is_empty() => Some(people::line(&form.note, NOTE_MAX, "a note")?),
+        Kind::Maintenance => people::optional_line(&form.note, NOTE_MAX, "a note")?,
         _ => None,
     };
     let selection = if form.all.is_empty() {

@@ -43,8 +43,7 @@ pub const EVERYWHERE: &str = "It takes effect everywhere, and may take up to a m
 
 /// The visitor, asked of their home in one wait, if they are an administrator.
 pub async fn administrator(visit: &mut Visit) -> Result<Visitor, PageError> {
-    let home = visit.signed()?.user.region;
-    let (visitor, ()) = visit.read_signed(&home, async |_| Ok(())).await?;
+    let visitor = visit.visitor().await?;
     if visitor.administers() { Ok(visitor) } else { Err(PageError::Refused(Refusal::NotAdministrator)) }
 }
 

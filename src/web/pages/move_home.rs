@@ -37,8 +37,7 @@ fn page(visit: &Visit, chosen: &str, errors: [Option<String>; 3]) -> Result<Move
 
 /// `GET /profile/home`.
 pub async fn form(mut visit: Visit) -> Result<HttpResponse, PageError> {
-    let home = visit.signed()?.user.region;
-    visit.read_signed(&home, async |_| Ok(())).await?;
+    visit.visitor().await?;
     visit.ok(&page(&visit, "", Default::default())?)
 }
 

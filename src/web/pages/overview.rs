@@ -13,6 +13,7 @@ use crate::{
     db::overview::Figures,
     domain::{
         catalogue::{Catalogue, City, Region},
+        fleet::{STATUSES, status_text},
         money::Currency,
         refusal::Refusal,
     },
@@ -31,9 +32,6 @@ use crate::{
 
 /// Rides and revenue are shown for so many days, the last one today.
 const PERIODS: [u64; 3] = [1, 7, 30];
-/// The order in which statuses are shown.
-const STATUSES: [(&str, &str); 4] =
-    [("available", "Available"), ("in_use", "Being ridden"), ("maintenance", "In maintenance"), ("lost", "Lost")];
 
 /// The time to show again.
 #[derive(Debug, Deserialize)]
@@ -48,7 +46,7 @@ pub async fn show(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
     let nobody = || PageError::Refused(Refusal::NotOperator);
     // Who has no role makes nobody count; the row decides all the same.
     if visit.cookie.as_ref().is_some_and(|cookie| cookie.roles.is_empty()) {
-        let (visitor, ()) = visit.read_signed(&home, async |_| Ok(())).await?;
+        let visitor = visit.visitor().await?;
         if visitor.roles.is_empty() {
             return Err(nobody());
         }
@@ -141,7 +139,7 @@ fn figures_view(
     if !no_vehicles {
         let counts = [0, 1, 2, 3, 4].map(|n| sum(&|city| city.vehicles.and_then(|v| v.get(n).copied()).unwrap_or(0)));
         let [available, riding, _, _, idle] = counts;
-        facts.extend(STATUSES.iter().zip(counts).map(|((_, words), count)| (*words, count.to_string())));
+        facts.extend(STATUSES.iter().zip(counts).map(|(status, count)| (status_text(status), count.to_string())));
         facts.push(("Idle for 3 days", idle.to_string()));
         facts.push(("Utilisation", share(riding, available + riding)));
     }
@@ -157,7 +155,7 @@ fn share(part: i64, whole: i64) -> String {
 fn city_view(city: &City, figures: &Figures, at: DateTime<Utc>, no_vehicles: bool) -> CityFiguresView {
     let mut vehicles = [0; 5];
     for (_, status, count, idle) in figures.vehicles.iter().filter(|(slug, ..)| *slug == city.slug) {
-        let place = STATUSES.iter().position(|(known, _)| known == status);
+        let place = STATUSES.iter().position(|known| known == status);
         if let Some(number) = place.and_then(|place| vehicles.get_mut(place)) {
             *number += count;
         }

@@ -7,8 +7,11 @@ use uuid::Uuid;
 
 use super::row_of_path;
 use crate::{
-    db::vehicles::{self, NewVehicle, Own},
-    domain::{geo, people, refusal::Refusal, region::RegionCode, vehicle::VehicleRef},
+    db::{
+        fleet::Listed,
+        vehicles::{self, NewVehicle},
+    },
+    domain::{fleet::status_text, geo, people, refusal::Refusal, region::RegionCode, vehicle::VehicleRef},
     ops::{self, OpError},
     web::{
         chrome::{chrome, kind_options},
@@ -52,31 +55,24 @@ async fn page(visit: &mut Visit, form: AddVehicleView) -> Result<OwnerVehiclesPa
     Ok(OwnerVehiclesPage {
         chrome: chrome(visit, Some(&visitor), "My vehicles", Section::Own, city),
         city: city.name.clone(),
-        vehicles: own.iter().map(|vehicle| view(visit, vehicle)).collect(),
+        vehicles: own.iter().map(|(city, vehicle)| view(visit, city, vehicle)).collect(),
         notes,
         form,
     })
 }
 
-fn view(visit: &Visit, own: &Own) -> OwnVehicleView {
-    let reserved = own.reserved_until.is_some_and(|until| until > visit.now);
-    let (status, text) = match own.status.as_str() {
-        "available" if reserved => ("reserved", "Reserved"),
-        "available" => ("available", "Available"),
-        "in_use" => ("in_use", "Being ridden"),
-        "maintenance" => ("maintenance", "In maintenance"),
-        _ => ("maintenance", "Lost"),
-    };
+fn view(visit: &Visit, city: &str, own: &Listed) -> OwnVehicleView {
+    let status = own.shown_status(visit.now);
     OwnVehicleView {
         remove_action: paths::remove_vehicle(&own.vehicle),
         kind: own.kind.clone(),
         title: format!("{}, {} {}", own.brand, own.colour, own.kind),
         code: own.code.clone().unwrap_or_default(),
-        city: visit.catalogue.city(&own.city).map_or_else(|| own.city.clone(), |city| city.name.clone()),
+        city: visit.catalogue.city(city).map_or_else(|| city.to_owned(), |city| city.name.clone()),
         place: own.place.clone(),
         battery: u8::try_from(own.battery).unwrap_or(0),
         status: status.to_owned(),
-        status_text: text.to_owned(),
+        status_text: status_text(status),
         version: own.version,
         blocked: matches!(status, "reserved" | "in_use").then(|| "Can be removed when it is back.".to_owned()),
     }
@@ -133,12 +129,9 @@ fn check(visit: &Visit, form: &Add) -> Result<NewVehicle, Box<AddVehicleView>> {
     let kind = visit.catalogue.vehicle_type(&form.kind).ok_or_else(|| "Please choose a type.".to_owned());
     let brand = people::line(&form.brand, 60, "a brand");
     let colour = people::line(&form.colour, 40, "a colour");
-    let code = if form.code.trim().is_empty() { Ok(None) } else { people::line(&form.code, 60, "a code").map(Some) };
-    let place = if form.place.trim().is_empty() {
-        Ok("On the street".to_owned())
-    } else {
-        people::line(&form.place, 120, "a place")
-    };
+    let code = people::optional_line(&form.code, 60, "a code");
+    let place = people::optional_line(&form.place, 120, "a place");
+    let place = place.map(|place| place.unwrap_or_else(|| "On the street".to_owned()));
     // Where the owner stands, or the centre of their city.
     let at = form::point(&form.lat, &form.lon).and_then(|at| {
         let home = home.ok_or("Your home city is not in the catalogue.")?;

@@ -213,8 +213,7 @@ fn delete_page(visit: &Visit, password: Option<String>, error: Option<String>) -
 
 /// `GET /profile/delete`.
 pub async fn delete_form(mut visit: Visit) -> Result<HttpResponse, PageError> {
-    let home = visit.signed()?.user.region;
-    visit.read_signed(&home, async |_| Ok(())).await?;
+    visit.visitor().await?;
     visit.ok(&delete_page(&visit, None, None))
 }
 

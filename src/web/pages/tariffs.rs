@@ -6,9 +6,9 @@ use actix_web::HttpResponse;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::Deserialize;
 
-use super::{EVERYWHERE, typed};
+use super::{EVERYWHERE, fleet::city_for, typed};
 use crate::{
-    db::{catalogue::changes, sessions::Visitor},
+    db::catalogue::changes,
     domain::{
         catalogue::{City, Tariff, VehicleType},
         money,
@@ -38,22 +38,10 @@ pub async fn list(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
     visit.ok(&page)
 }
 
-/// The city that was asked for, if the person may set its prices; else one whose they may.
-fn city_of(visit: &Visit, visitor: &Visitor, asked: &str) -> Result<City, PageError> {
-    let may = |slug: &str| visitor.administers() || visitor.operates(slug);
-    let found = match asked {
-        "" if may(&visit.city().slug) => Some(visit.city()),
-        "" => visitor.operated().find_map(|slug| visit.catalogue.city(slug)),
-        slug => Some(visit.catalogue.city(slug).ok_or(PageError::NotFound)?).filter(|_| may(slug)),
-    };
-    found.cloned().ok_or(PageError::Refused(Refusal::NotOperator))
-}
-
 /// The page, with the form of one vehicle type as it was typed.
 async fn page(visit: &mut Visit, asked: &str, wrong: Option<KindTariffsView>) -> Result<TariffsPage, PageError> {
-    let home = visit.signed()?.user.region;
-    let (visitor, ()) = visit.read_signed(&home, async |_| Ok(())).await?;
-    let city = city_of(visit, &visitor, asked)?;
+    let visitor = visit.visitor().await?;
+    let city = city_for(visit, &visitor, asked, |slug| visitor.administers() || visitor.operates(slug))?;
     let mut kinds = Vec::with_capacity(visit.catalogue.vehicle_types.len());
     for kind in &visit.catalogue.vehicle_types {
         let mut view = kind_view(visit, &city, kind);

@@ -76,7 +76,7 @@ pub struct OwnVehicleView {
     /// `available`, `reserved`, `in_use` or `maintenance`: its CSS class.
     pub status: String,
     /// The status in words.
-    pub status_text: String,
+    pub status_text: &'static str,
     /// Version that the form sends.
     pub version: i64,
     /// Why it cannot be removed now.
