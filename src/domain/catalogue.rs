@@ -201,6 +201,12 @@ impl Catalogue {
         self.cities.iter().find(|city| city.slug == slug)
     }
 
+    /// The name of the city of that slug; the slug itself where there is none any more.
+    #[must_use]
+    pub fn city_name<'a>(&'a self, slug: &'a str) -> &'a str {
+        self.city(slug).map_or(slug, |city| &city.name)
+    }
+
     /// The cities of a region, in the file's order.
     pub fn cities_of(&self, region: &RegionCode) -> impl Iterator<Item = &City> {
         self.cities.iter().filter(move |city| city.region == *region)

@@ -18,7 +18,8 @@ pub fn status_text(status: &str) -> &'static str {
     }
 }
 
-/// The statuses of vehicles that are part of a fleet; retired ones are history.
+/// The statuses of vehicles that are part of a fleet, as they are shown in order; retired
+/// ones are history.
 pub const STATUSES: [&str; 4] = ["available", "in_use", "maintenance", "lost"];
 
 /// Longest note of an operator, in characters.

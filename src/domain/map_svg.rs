@@ -84,7 +84,8 @@ impl MapSvg {
         let near = |me: &Point| points.clone().chain(area.clone()).any(|point| point.distance_m(*me) <= ME_WITHIN_M);
         let me = scene.me.filter(near);
         let shown = points.clone().chain(me);
-        let frame = area.filter(|_| shown.clone().count() < 2);
+        let alone = shown.clone().nth(1).is_none();
+        let frame = area.filter(|_| alone);
         let bounds = Bounds::of(shown.clone().chain(frame)).unwrap_or_else(|| scene.area.bounds());
         let projection = Projection::new(bounds, scene.width, scene.height);
         let scale = projection.scale_bar();
@@ -158,7 +159,7 @@ impl Projection {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "a far corner of an area is drawn at the edge of the numbers")]
+#[allow(clippy::cast_possible_truncation, reason = "saturates: a corner that far away is out of sight")]
 fn whole(px: f64) -> i32 {
     px.round() as i32
 }

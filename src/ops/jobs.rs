@@ -261,12 +261,12 @@ async fn once(
 
 /// The note that the vehicles get: none leaves the one they have, an empty one takes it away.
 fn note(hand: Hand<'_>, job: &Job) -> Option<String> {
-    let from = || hand.catalogue.city(&job.city).map_or(job.city.as_str(), |city| city.name.as_str());
+    let from = hand.catalogue.city_name(&job.city);
     match job.kind {
         Kind::Maintenance => job.text("note").map(str::to_owned),
         Kind::Back => Some(String::new()),
-        Kind::Move => Some(format!("Moved from {}", from())),
-        Kind::Transfer => Some(format!("Transferred from {}", from())),
+        Kind::Move => Some(format!("Moved from {from}")),
+        Kind::Transfer => Some(format!("Transferred from {from}")),
         Kind::Lost | Kind::Found | Kind::Retire | Kind::Import => None,
     }
 }

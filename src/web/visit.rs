@@ -221,16 +221,15 @@ impl Visit {
         let signed = self.signed()?;
         // Two connections of one pool would be held one after the other; one carries both.
         let one = *region == signed.user.region || self.app.db.same_way(region, &signed.user.region);
-        let (visitor, value) = if one {
+        let (value, visitor) = if one {
             let conn = self.app.db.at(region).await?;
             // The page first: the check is answered just behind it, and both are read at once.
-            let (value, visitor) = tokio::join!(page(&conn), sessions::check(&conn, &signed));
-            (visitor, value)
+            tokio::join!(page(&conn), sessions::check(&conn, &signed))
         } else {
             let (home, there) = tokio::join!(self.app.db.at(&signed.user.region), self.app.db.at(region));
             let there = there?;
             let check = async { sessions::check(&home?, &signed).await };
-            tokio::join!(check, page(&there))
+            tokio::join!(page(&there), check)
         };
         after_others().await;
         if let Ok(Some(visitor)) = &visitor {

@@ -188,8 +188,7 @@ pub async fn list(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
         cities: match &sees {
             Sees::All => None,
             Sees::Cities(cities) => {
-                let name = |slug: &String| visit.catalogue.city(slug).map_or(slug.clone(), |city| city.name.clone());
-                Some(cities.iter().map(name).collect::<Vec<_>>().join(", "))
+                Some(cities.iter().map(|slug| visit.catalogue.city_name(slug)).collect::<Vec<_>>().join(", "))
             }
         },
         events: events.iter().map(|event| view(&filter.region, event)).collect(),

@@ -132,16 +132,16 @@ fn page(
 
 /// What a job will do, before it is confirmed.
 fn will(visit: &Visit, job: &Job, counts: &Counts) -> String {
-    let name = |slug: &str| visit.catalogue.city(slug).map_or_else(|| slug.to_owned(), |city| city.name.clone());
+    let (_, to) = job.target();
+    let (from, to) = (visit.catalogue.city_name(&job.city), visit.catalogue.city_name(&to));
     let vehicles = if counts.waiting == 1 { "1 vehicle".to_owned() } else { format!("{} vehicles", counts.waiting) };
-    let to = name(&job.target().1);
     match job.kind {
-        Kind::Maintenance => format!("Sets {vehicles} of {} to maintenance.", name(&job.city)),
-        Kind::Back => format!("Puts {vehicles} of {} back on the street.", name(&job.city)),
-        Kind::Lost => format!("Marks {vehicles} of {} as lost.", name(&job.city)),
-        Kind::Found => format!("Marks {vehicles} of {} as found. They go to maintenance first.", name(&job.city)),
+        Kind::Maintenance => format!("Sets {vehicles} of {from} to maintenance."),
+        Kind::Back => format!("Puts {vehicles} of {from} back on the street."),
+        Kind::Lost => format!("Marks {vehicles} of {from} as lost."),
+        Kind::Found => format!("Marks {vehicles} of {from} as found. They go to maintenance first."),
         Kind::Retire => {
-            format!("Takes {vehicles} of {} off the street for ever. This cannot be taken back.", name(&job.city))
+            format!("Takes {vehicles} of {from} off the street for ever. This cannot be taken back.")
         }
         Kind::Move => format!("Moves {vehicles} to {to}. They arrive at its depot in maintenance, not on the street."),
         Kind::Transfer => format!(
@@ -152,7 +152,7 @@ fn will(visit: &Visit, job: &Job, counts: &Counts) -> String {
             let count = |key: &str| job.parameters.get(key).and_then(Value::as_i64).unwrap_or(0);
             format!(
                 "Vehicles of {}: adds {}, changes {}; {} are like that already. Lines that are refused: {}.",
-                name(&job.city),
+                from,
                 count("new"),
                 count("changed"),
                 count("same"),

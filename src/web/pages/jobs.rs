@@ -193,11 +193,12 @@ pub(super) fn told(visit: &Visit, back: &str, error: OpError) -> Result<HttpResp
 
 /// What the job does, and where.
 pub(super) fn title(visit: &Visit, job: &Job) -> String {
-    let name = |slug: &str| visit.catalogue.city(slug).map_or_else(|| slug.to_owned(), |city| city.name.clone());
+    let (_, to) = job.target();
+    let (from, to) = (visit.catalogue.city_name(&job.city), visit.catalogue.city_name(&to));
     match job.kind {
-        Kind::Move => format!("Move from {} to {}", name(&job.city), name(&job.target().1)),
-        Kind::Transfer => format!("Transfer from {} to {}", name(&job.city), name(&job.target().1)),
-        kind => format!("{} in {}", kind.title(), name(&job.city)),
+        Kind::Move => format!("Move from {from} to {to}"),
+        Kind::Transfer => format!("Transfer from {from} to {to}"),
+        kind => format!("{} in {from}", kind.title()),
     }
 }
 

@@ -68,7 +68,7 @@ fn view(visit: &Visit, city: &str, own: &Listed) -> OwnVehicleView {
         kind: own.kind.clone(),
         title: format!("{}, {} {}", own.brand, own.colour, own.kind),
         code: own.code.clone().unwrap_or_default(),
-        city: visit.catalogue.city(city).map_or_else(|| city.to_owned(), |city| city.name.clone()),
+        city: visit.catalogue.city_name(city).to_owned(),
         place: own.place.clone(),
         battery: u8::try_from(own.battery).unwrap_or(0),
         status: status.to_owned(),

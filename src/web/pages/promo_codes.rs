@@ -83,8 +83,7 @@ async fn page(
 
 fn view(visit: &Visit, promo: &PromoCode, used: &HashMap<(RegionCode, String), i64>) -> PromoCodeView {
     let ended = promo.valid_until <= visit.now;
-    let cities: Vec<&str> =
-        promo.cities.iter().map(|slug| visit.catalogue.city(slug).map_or(slug.as_str(), |city| &city.name)).collect();
+    let cities: Vec<&str> = promo.cities.iter().map(|slug| visit.catalogue.city_name(slug)).collect();
     let quota = |region: &crate::domain::catalogue::Region| {
         let (granted, key) = (promo.quota(&region.code), (region.code.clone(), promo.code.clone()));
         QuotaView {

@@ -53,7 +53,7 @@ async fn page(visit: &mut Visit, username: FieldView, city: &str) -> Result<Role
     }
     granted.sort_by(|a, b| (&a.username, &a.role.city).cmp(&(&b.username, &b.role.city)));
     let view = |it: &Granted| {
-        let name = catalogue.city(&it.role.city).map_or(it.role.city.as_str(), |city| city.name.as_str());
+        let name = catalogue.city_name(&it.role.city);
         GrantedView {
             username: it.username.clone(),
             region: it.person.region.to_string(),
