@@ -39,6 +39,8 @@ enum Command {
     Load(load::Args),
     /// What administrators do: grant roles, close and open regions.
     Operator(operator::Args),
+    /// Print every route and statement with the regions that it may touch, as Markdown.
+    Contract,
     /// Check the invariants of a whole database.
     VerifyData,
     /// Check that the plan of every statement stays in the regions it names.
@@ -60,6 +62,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Migrate(args) => tools(async |tools| migrate::run(&tools, &args).await),
         Command::Load(args) => tools(async |tools| load::run(&tools, &args).await),
         Command::Operator(args) => tools(async |tools| operator::run(&tools, &args).await),
+        Command::Contract => contract(),
         Command::VerifyData => tools(async |tools| verify_data::run(&tools).await),
         Command::VerifyLocality(args) => tools(async |tools| verify_locality::run(&tools, &args).await),
     };
@@ -76,6 +79,12 @@ fn tools(command: impl AsyncFnOnce(Tools) -> Outcome) -> Outcome {
     let tools = Tools::from_env()?;
     telemetry::init(&tools.log);
     actix_web::rt::System::new().block_on(command(tools))
+}
+
+#[allow(clippy::print_stdout, reason = "commands print")]
+fn contract() -> Outcome {
+    print!("{}", crate::web::contract::markdown());
+    Ok(())
 }
 
 /// An error with its causes, one after the other.

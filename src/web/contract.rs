@@ -33,7 +33,7 @@ impl Touches {
         ROUTES.iter().find(|route| route.path == pattern).map_or(Self::Named, |route| route.touches)
     }
 
-    /// As the README's table says it.
+    /// As the table of `movr contract` says it.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -45,7 +45,7 @@ impl Touches {
     }
 }
 
-/// The README's tables: what each route may touch, and what each statement does.
+/// What `movr contract` prints: what each route may touch, and what each statement does.
 #[must_use]
 pub fn markdown() -> String {
     let mut text = String::from("| route | who | regions it may touch |\n|---|---|---|\n");

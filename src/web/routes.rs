@@ -40,7 +40,7 @@ pub enum Access {
 }
 
 impl Access {
-    /// As the README's table says it.
+    /// As the table of `movr contract` says it.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {

@@ -190,19 +190,16 @@ fn the_public_url_becomes_the_origin_that_browsers_send() {
 }
 
 #[test]
-fn the_readme_has_the_tables() {
+fn the_readme_has_the_table_of_settings() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let mut readme = fs::read_to_string(&path).unwrap();
-    for (name, table) in [("environment", config::markdown_table()), ("contract", movr::web::contract::markdown())] {
-        let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
-        let (head, rest) = readme.split_once(&begin).expect("README.md has no place for the table");
-        let (there, tail) = rest.split_once(&end).expect("README.md has no end of the table");
-        let wanted = format!("\n{table}\n");
-        if config::env("MOVR_BLESS").as_deref() == Some("1") {
-            readme = format!("{head}{begin}{wanted}{end}{tail}");
-            fs::write(&path, &readme).unwrap();
-        } else {
-            assert_eq!(there, wanted, "run this test with MOVR_BLESS=1 to rewrite the tables");
-        }
+    let readme = fs::read_to_string(&path).unwrap();
+    let (begin, end) = ("<!-- environment:begin -->\n", "<!-- environment:end -->");
+    let (head, rest) = readme.split_once(begin).expect("README.md has no place for the table");
+    let (there, tail) = rest.split_once(end).expect("README.md has no end of the table");
+    let wanted = format!("\n{}\n", config::markdown_table());
+    if config::env("MOVR_BLESS").as_deref() == Some("1") {
+        fs::write(&path, format!("{head}{begin}{wanted}{end}{tail}")).unwrap();
+    } else {
+        assert_eq!(there, wanted, "run this test with MOVR_BLESS=1 to rewrite the table");
     }
 }
