@@ -62,7 +62,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Migrate(args) => tools(async |tools| migrate::run(&tools, &args).await),
         Command::Load(args) => tools(async |tools| load::run(&tools, &args).await),
         Command::Operator(args) => tools(async |tools| operator::run(&tools, &args).await),
-        Command::Contract => contract(),
+        Command::Contract => {
+            contract();
+            Ok(())
+        }
         Command::VerifyData => tools(async |tools| verify_data::run(&tools).await),
         Command::VerifyLocality(args) => tools(async |tools| verify_locality::run(&tools, &args).await),
     };
@@ -82,9 +85,8 @@ fn tools(command: impl AsyncFnOnce(Tools) -> Outcome) -> Outcome {
 }
 
 #[allow(clippy::print_stdout, reason = "commands print")]
-fn contract() -> Outcome {
+fn contract() {
     print!("{}", crate::web::contract::markdown());
-    Ok(())
 }
 
 /// An error with its causes, one after the other.
