@@ -14,7 +14,7 @@ use actix_web::{
 use crate::{
     app::App,
     config::Config,
-    ops::watch,
+    ops::{rides, watch},
     web::{
         frame,
         lobby::{self, Lobby},
@@ -75,6 +75,7 @@ impl Open {
             actix_web::rt::spawn(Arc::clone(&app).keep_catalogue()),
             actix_web::rt::spawn(forget(Arc::clone(&app))),
             actix_web::rt::spawn(watch::watch(Arc::clone(&app))),
+            actix_web::rt::spawn(rides::keep_ending(Arc::clone(&app))),
         ];
         Running { address: self.address, app, handle: self.handle, background }
     }

@@ -38,6 +38,9 @@
     L.control.scale({ imperial: false, position: hero ? 'topleft' : 'bottomleft' }).addTo(map);
     if ((data.area || []).length) L.polygon(data.area, { className: 'area', interactive: false }).addTo(map);
     if ((data.route || []).length) L.polyline(data.route, { className: 'route', interactive: false }).addTo(map);
+    // Where a ride ends can be said by a click.
+    const form = document.querySelector('form[data-position]');
+    if (form) map.on('click', ({ latlng }) => { form.dataset.position = 'chosen'; fill(form, { coords: { latitude: latlng.lat, longitude: latlng.wrap().lng } }); });
     if (data.me) L.marker(data.me, { icon: L.divIcon({ className: 'me-icon', iconSize: [18, 18] }), interactive: false, keyboard: false, zIndexOffset: 90000 }).addTo(map);
     (data.pins || []).forEach(([point, label], index) => addPin(L, map, point, label, index, data.pins.length));
     // The list beside the map says the same; its cards are what the keyboard reaches.
@@ -100,7 +103,7 @@
       const seconds = Math.floor(read('elapsed') + (performance.now() - began) / 1000);
       const hours = Math.floor(seconds / 3600);
       box.querySelector('[data-clock]').textContent = (hours ? hours + ':' + two(Math.floor(seconds / 60) % 60) : Math.floor(seconds / 60)) + ':' + two(seconds % 60);
-      const charge = read('unlock') + Math.max(1, Math.ceil(seconds / 60)) * read('minute');
+      const charge = Math.min(read('unlock') + Math.max(1, Math.ceil(seconds / 60)) * read('minute'), Number(box.dataset.most ?? Infinity));
       const fare = charge - read('discount') - Math.floor(charge * read('percent') / 100);
       box.querySelector('[data-fare]').textContent = money.format(Math.max(0, fare) / unit);
     };
@@ -112,13 +115,16 @@
      sending fails. */
   function reportPositions(box) {
     const waiting = [];
-    let sending = false;
+    let [sending, noted] = [false, -Infinity];
     const form = document.querySelector('form[data-position]');
+    form?.addEventListener('input', () => { form.dataset.position = 'chosen'; });
     navigator.geolocation.watchPosition((position) => {
       const { latitude, longitude } = position.coords;
-      waiting.push({ at: new Date(position.timestamp).toISOString(), lat: latitude, lon: longitude });
+      // The server keeps one in five seconds.
+      if (position.timestamp - noted >= 5000) { noted = position.timestamp; waiting.push({ at: new Date(position.timestamp).toISOString(), lat: latitude, lon: longitude }); }
       if (waiting.length > 5000) waiting.shift();
-      if (form) fill(form, position);
+      // What the person chose or types stays.
+      if (form && !form.dataset.position) fill(form, position);
       box.textContent = 'Your route is being recorded.';
     }, () => { box.textContent = 'Without your position, distance is the straight line.'; }, { enableHighAccuracy: true, maximumAge: 5000 });
     const send = async (keepalive = false) => {

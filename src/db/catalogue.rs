@@ -67,7 +67,7 @@ const LOAD: Statement = Statement::read(
           FROM vehicle_types) AS vehicle_types,
         (SELECT coalesce(jsonb_agg(jsonb_build_object('city', city, 'vehicle_type', vehicle_type,
             'unlock_minor', unlock_minor, 'per_minute_minor', per_minute_minor,
-            'out_of_area_fee_minor', out_of_area_minor, 'valid_from', valid_from)), '[]'::JSONB)
+            'out_of_area_fee_minor', out_of_area_minor, 'max_charge_minor', max_charge_minor, 'valid_from', valid_from)), '[]'::JSONB)
           FROM tariffs) AS tariffs,
         (SELECT coalesce(jsonb_agg(jsonb_build_object('code', code,
             'discount', CASE WHEN percent IS NOT NULL
@@ -150,17 +150,28 @@ const TYPES: Statement = Statement::write(
 const TARIFFS: Statement = Statement::write(
     "catalogue.put_tariff",
     Reach::Global,
-    "INSERT INTO tariffs (city, vehicle_type, valid_from, unlock_minor, per_minute_minor, out_of_area_minor)
-     VALUES ($1, $2, $3, $4, $5, $6)
+    "INSERT INTO tariffs (city, vehicle_type, valid_from, unlock_minor, per_minute_minor, out_of_area_minor,
+       max_charge_minor)
+     VALUES ($1, $2, $3, $4, $5, $6, $7)
      ON CONFLICT (city, vehicle_type, valid_from) DO UPDATE SET unlock_minor = excluded.unlock_minor,
-       per_minute_minor = excluded.per_minute_minor, out_of_area_minor = excluded.out_of_area_minor
-     WHERE (tariffs.unlock_minor, tariffs.per_minute_minor, tariffs.out_of_area_minor)
-       IS DISTINCT FROM (excluded.unlock_minor, excluded.per_minute_minor, excluded.out_of_area_minor)
+       per_minute_minor = excluded.per_minute_minor, out_of_area_minor = excluded.out_of_area_minor,
+       max_charge_minor = excluded.max_charge_minor
+     WHERE (tariffs.unlock_minor, tariffs.per_minute_minor, tariffs.out_of_area_minor, tariffs.max_charge_minor)
+       IS DISTINCT FROM (excluded.unlock_minor, excluded.per_minute_minor, excluded.out_of_area_minor,
+         excluded.max_charge_minor)
      RETURNING 1 AS changed",
 );
 
-fn tariff_params(t: &Tariff) -> [&(dyn ToSql + Sync); 6] {
-    [&t.city, &t.vehicle_type, &t.valid_from, &t.unlock_minor, &t.per_minute_minor, &t.out_of_area_fee_minor]
+fn tariff_params(t: &Tariff) -> [&(dyn ToSql + Sync); 7] {
+    [
+        &t.city,
+        &t.vehicle_type,
+        &t.valid_from,
+        &t.unlock_minor,
+        &t.per_minute_minor,
+        &t.out_of_area_fee_minor,
+        &t.max_charge_minor,
+    ]
 }
 
 /// Puts a tariff in its place, in the transaction of a statement that has checked who may.

@@ -8,6 +8,7 @@ use super::{
     error::{DbError, DbErrorKind},
     row::Row,
     statement::{Conn, Reach, Statement},
+    vehicles::settled_sql,
 };
 use crate::domain::{geo::Point, region::RegionCode};
 
@@ -37,15 +38,18 @@ pub struct Standing {
 /// vehicles out would lie.
 const MOST: usize = 200_000;
 
-// Not by the inner id: the order would tell which vehicle has got a new public id.
 const LIST: Statement = Statement::read(
     "feeds.list_standing",
     Reach::Stale,
-    "SELECT public_id, type, battery, lat, lon, seen_at, status = 'maintenance' AS in_maintenance,
+    concat!(
+        "SELECT public_id, type, battery, lat, lon, seen_at, status = 'maintenance' AS in_maintenance,
         coalesce(reserved_until > $3::TIMESTAMPTZ, FALSE) AS reserved
      FROM vehicles
      WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status IN ('available', 'maintenance')
-     ORDER BY status, cell, public_id LIMIT 200001",
+       AND ",
+        settled_sql!("$3"),
+        " LIMIT 200001"
+    ),
 );
 
 /// All vehicles of a city that stand on its streets and are not being ridden, lost or

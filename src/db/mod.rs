@@ -27,6 +27,7 @@ pub mod audit;
 pub mod bulk;
 pub mod catalogue;
 pub mod connect;
+pub mod distance;
 pub mod engine;
 pub mod error;
 pub mod exports;

@@ -17,7 +17,7 @@ const VEHICLE: Statement = Statement::read(
     "vehicles.find_moved",
     Reach::AllRegions { why: "a link to a row that has moved" },
     "SELECT region::TEXT AS region FROM vehicles
-     WHERE public_id = $1 AND status IN ('available', 'in_use') ORDER BY region LIMIT 1",
+     WHERE public_id = $1 AND status = 'available' ORDER BY region LIMIT 1",
 );
 
 /// Where the vehicle is that has this public id now.

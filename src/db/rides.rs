@@ -12,7 +12,7 @@ use super::{
     statement::{Conn, Reach, Statement},
     verdict::{Signed, Verdict, event_sql, signed_there_sql, verdict},
 };
-use crate::domain::{geo::Point, region::RegionCode, ride::RideRef, vehicle::PublicVehicle};
+use crate::domain::{fare::Rate, geo::Point, region::RegionCode, ride::RideRef, vehicle::PublicVehicle};
 
 /// Every statement of this file.
 pub const ALL: &[&Statement] = &[&START, &LIST, &FIND];
@@ -28,6 +28,8 @@ pub struct Terms {
     pub per_minute_minor: i64,
     /// For leaving the vehicle outside the service area, in minor units.
     pub out_of_area_minor: i64,
+    /// The most that unlocking and minutes cost, in minor units.
+    pub max_charge_minor: Option<i64>,
     /// The promo code, if one was given.
     pub promo: Option<Promo>,
 }
@@ -68,30 +70,29 @@ const START: Statement = Statement::write(
              WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          v AS (SELECT status, city, type, reserved_by, reserved_until FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID),
-         old AS (SELECT rider_id FROM rides WHERE region = $8::TEXT::crdb_internal_region AND id = $13::UUID),
+         old AS (SELECT 1 AS ok, rider_id FROM rides WHERE region = $8::TEXT::crdb_internal_region AND id = $13::UUID),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN EXISTS (SELECT 1 FROM old WHERE rider_id = $3::UUID) THEN 'already'
-             WHEN EXISTS (SELECT 1 FROM old) THEN 'form_used'
+             WHEN old.rider_id = $3::UUID THEN 'already'
+             WHEN old.ok IS NOT NULL THEN 'form_used'
              WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
-             WHEN EXISTS (SELECT 1 FROM u WHERE open_ride_id IS NOT NULL) THEN 'already_riding'
-             WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'vehicle_gone'
-             WHEN EXISTS (SELECT 1 FROM v WHERE city <> $11::TEXT OR type <> $12::TEXT) THEN 'vehicle_moved'
-             WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use') THEN 'vehicle_taken'
-             WHEN EXISTS (SELECT 1 FROM v WHERE status <> 'available') THEN 'vehicle_out'
-             WHEN EXISTS (SELECT 1 FROM v WHERE reserved_until > $5::TIMESTAMPTZ AND reserved_by <> $3::UUID)
-               THEN 'vehicle_reserved'
-             WHEN EXISTS (SELECT 1 FROM u WHERE reserved_until > $5::TIMESTAMPTZ AND reserved_public_id <> $9::UUID)
-               THEN 'already_reserved'
+             WHEN u.open_ride_id IS NOT NULL THEN 'already_riding'
+             WHEN v.status IS NULL THEN 'vehicle_gone'
+             WHEN v.city <> $11::TEXT OR v.type <> $12::TEXT THEN 'vehicle_moved'
+             WHEN v.status = 'in_use' THEN 'vehicle_taken'
+             WHEN v.status <> 'available' THEN 'vehicle_out'
+             WHEN v.reserved_until > $5::TIMESTAMPTZ AND v.reserved_by <> $3::UUID THEN 'vehicle_reserved'
+             WHEN u.reserved_until > $5::TIMESTAMPTZ AND u.reserved_public_id <> $9::UUID THEN 'already_reserved'
              WHEN $18::TEXT IS NOT NULL AND (SELECT count(*) FROM promo_redemptions
                  WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND code = $18::TEXT) >= $21::INT8
                THEN 'promo_used'
              WHEN $18::TEXT IS NOT NULL AND NOT EXISTS (SELECT 1 FROM promo_quotas
                  WHERE region = $8::TEXT::crdb_internal_region AND code = $18::TEXT AND remaining > 0)
                THEN 'promo_exhausted'
-             ELSE 'ok' END AS code),
+             ELSE 'ok' END AS code
+             FROM (SELECT 1 AS one) AS here LEFT JOIN u ON TRUE LEFT JOIN v ON TRUE LEFT JOIN old ON TRUE),
          u2 AS (UPDATE users SET open_ride_region = $8::TEXT::crdb_internal_region, open_ride_id = $13::UUID,
-               reserved_region = NULL, reserved_public_id = NULL, reserved_until = NULL,
+               reserved_region = NULL, reserved_public_id = NULL, reserved_until = NULL, reservations = 0,
                present_in = CASE WHEN present_in @> jsonb_build_array($8::TEXT) THEN present_in
                                  ELSE present_in || jsonb_build_array($8::TEXT) END
              FROM verdict
@@ -113,15 +114,15 @@ const START: Statement = Statement::write(
                $5::TIMESTAMPTZ FROM q2 RETURNING code),
          r2 AS (INSERT INTO rides (region, id, city, vehicle_id, vehicle_type, rider_region, rider_id, started_at,
                start_lat, start_lon, start_place, unlock_minor, per_minute_minor, out_of_area_minor, currency,
-               promo_code, promo_percent, promo_amount_minor, version)
+               promo_code, promo_percent, promo_amount_minor, max_charge_minor, version)
              SELECT $8::TEXT::crdb_internal_region, $13::UUID, $11::TEXT, v2.id, $12::TEXT,
                $1::TEXT::crdb_internal_region, $3::UUID, $5::TIMESTAMPTZ, v2.lat, v2.lon, v2.place, $14::INT8, $15::INT8,
-               $16::INT8, $17::TEXT, $18::TEXT, $19::INT8, $20::INT8, 1
+               $16::INT8, $17::TEXT, $18::TEXT, $19::INT8, $20::INT8, $22::INT8, 1
              FROM v2 RETURNING id),
          e AS (",
         event_sql!(
-            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'ride.started', $1::TEXT, $3::UUID,
-               $13::UUID, $13::UUID, $5::TIMESTAMPTZ, $10::INT8, v2.lat, v2.lon, '{}'::JSONB FROM v2"
+            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'ride.started', NULL::TEXT, NULL::UUID,
+               $13::UUID, $13::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM v2"
         ),
         ") SELECT code AS verdict FROM verdict"
     ),
@@ -149,6 +150,7 @@ pub async fn start(conn: &Conn, signed: &Signed, new: &NewRide, epoch: i64) -> R
         &percent,
         &amount,
         &limit,
+        &terms.max_charge_minor,
     ]);
     verdict(&conn.one(&START, &params).await?)
 }
@@ -178,6 +180,8 @@ pub struct Ended {
     pub total_minor: i64,
     /// An operator ended it.
     pub forced: bool,
+    /// The system ended it: it had been open too long.
+    pub automatic: bool,
 }
 
 /// A ride as its rider sees it.
@@ -197,10 +201,8 @@ pub struct Ride {
     pub start_place: String,
     /// ISO code.
     pub currency: String,
-    /// To unlock, in minor units.
-    pub unlock_minor: i64,
-    /// For each started minute, in minor units.
-    pub per_minute_minor: i64,
+    /// To unlock, for each started minute, and at most.
+    pub rate: Rate,
     /// The fee for leaving it outside the area, in minor units.
     pub out_of_area_minor: i64,
     /// The promo code it was started with.
@@ -229,6 +231,7 @@ fn ride(row: &Row) -> Result<Ride, DbError> {
             fee_minor: row.get("fee_minor")?,
             total_minor: row.get("total_minor")?,
             forced: row.get("forced")?,
+            automatic: row.get("automatic")?,
         }),
     };
     Ok(Ride {
@@ -239,8 +242,11 @@ fn ride(row: &Row) -> Result<Ride, DbError> {
         start: row.point("start_lat", "start_lon")?,
         start_place: row.get("start_place")?,
         currency: row.get("currency")?,
-        unlock_minor: row.get("unlock_minor")?,
-        per_minute_minor: row.get("per_minute_minor")?,
+        rate: Rate {
+            unlock_minor: row.get("unlock_minor")?,
+            per_minute_minor: row.get("per_minute_minor")?,
+            max_charge_minor: row.get("max_charge_minor")?,
+        },
         out_of_area_minor: row.get("out_of_area_minor")?,
         promo_code: row.get("promo_code")?,
         promo_percent: row.get("promo_percent")?,
@@ -255,7 +261,7 @@ const LIST: Statement = Statement::read(
     "SELECT region::TEXT AS region, id, city, vehicle_type, started_at, start_lat, start_lon, start_place, currency,
         unlock_minor, per_minute_minor, out_of_area_minor, promo_code, promo_percent, promo_amount_minor,
         ended_at, end_lat, end_lon, end_place, outside_area, distance_m, minutes, charge_minor, discount_minor,
-        fee_minor, total_minor, forced
+        fee_minor, total_minor, forced, automatic, max_charge_minor
      FROM rides
      WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2
        AND started_at <= $3 AND (started_at < $3 OR id > $4)
@@ -280,7 +286,7 @@ const FIND: Statement = Statement::read(
     "SELECT region::TEXT AS region, id, city, vehicle_type, started_at, start_lat, start_lon, start_place, currency,
         unlock_minor, per_minute_minor, out_of_area_minor, promo_code, promo_percent, promo_amount_minor,
         ended_at, end_lat, end_lon, end_place, outside_area, distance_m, minutes, charge_minor, discount_minor,
-        fee_minor, total_minor, forced,
+        fee_minor, total_minor, forced, automatic, max_charge_minor,
         (SELECT coalesce(jsonb_agg(jsonb_build_array(lat, lon) ORDER BY at), '[]'::JSONB) FROM ride_positions
           WHERE region = $1::TEXT::crdb_internal_region AND ride_id = $2) AS way
      FROM rides WHERE region = $1::TEXT::crdb_internal_region AND id = $2 AND rider_id = $3",

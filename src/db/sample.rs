@@ -223,12 +223,10 @@ const INSERT_VEHICLES: Statement = Statement::write(
                n.lat0, n.lon0, '{}'::JSONB FROM n JOIN v ON v.id = n.id
              UNION ALL
              SELECT $1::TEXT::crdb_internal_region, 'vehicle', m.vehicle_id, 2 * m.nth, 'ride.started',
-               CASE WHEN m.rider IS NOT NULL THEN $1::TEXT END, m.rider, m.id, m.id, m.started_at, $2::INT8,
-               m.lat0, m.lon0, '{}'::JSONB FROM m
+               NULL::TEXT, NULL::UUID, m.id, m.id, m.started_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM m
              UNION ALL
              SELECT $1::TEXT::crdb_internal_region, 'vehicle', m.vehicle_id, 2 * m.nth + 1, 'ride.ended',
-               CASE WHEN m.rider IS NOT NULL THEN $1::TEXT END, m.rider, m.id, m.id, m.ended_at, $2::INT8,
-               m.lat, m.lon, '{}'::JSONB FROM m"
+               NULL::TEXT, NULL::UUID, m.id, m.id, m.ended_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM m"
         ),
         ") SELECT (SELECT count(*) FROM g) > 0 AS open, (SELECT count(*) FROM v) AS inserted"
     ),

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
+    distance::distance_sql,
     error::DbError,
     fleet::{Listed, listed},
     row::Row,
@@ -63,19 +64,38 @@ pub struct Search<'a> {
     pub now: DateTime<Utc>,
 }
 
+/// What a ride leaves is shown to the public some time later, up to two minutes, so that
+/// nobody sees by the second which new public id belongs to which rider. It depends on the
+/// inner id, which the public does not know; `$now` is a parameter.
+macro_rules! settled_sql {
+    ($now:literal) => {
+        concat!(
+            "(seen_at = created_at OR seen_at <= ",
+            $now,
+            "::TIMESTAMPTZ - strpos('0123456789abcdef', substr(id::TEXT, 36, 1)) * '00:00:07.5'::INTERVAL)"
+        )
+    };
+}
+pub(super) use settled_sql;
+
 /// How many vehicles a list shows.
 pub const NEAREST_LIMIT: usize = 25;
 
 // Nine ranges of one fine cell column: any precision is a range of it, so one index
-// serves every density. Distance is the haversine that domain::geo ranks by.
+// serves every density.
 /// The statement of [`list_nearest`], for comparisons of speed.
 pub const NEAREST: Statement = Statement::read(
     "vehicles.list_nearest",
     Reach::Named,
-    "SELECT public_id, type, brand, colour, battery, lat, lon, place,
-        CASE WHEN reserved_until > $6::TIMESTAMPTZ THEN reserved_until END AS reserved_until,
-        12742017.6 * asin(sqrt(least(1.0::FLOAT8, power(sin(radians(lat - $7::FLOAT8) / 2.0), 2.0)
-          + cos(radians($7::FLOAT8)) * cos(radians(lat)) * power(sin(radians(lon - $8::FLOAT8) / 2.0), 2.0)))) AS distance_m
+    concat!(
+        "WITH fresh AS (SELECT id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND city = $2
+         AND status = 'available' AND seen_at > $6::TIMESTAMPTZ - '00:02:00'::INTERVAL AND NOT ",
+        settled_sql!("$6"),
+        ")
+     SELECT public_id, type, brand, colour, battery, lat, lon, place,
+        CASE WHEN reserved_until > $6::TIMESTAMPTZ THEN reserved_until END AS reserved_until, ",
+        distance_sql!("$7::FLOAT8", "$8::FLOAT8", "lat", "lon"),
+        " AS distance_m
      FROM vehicles
      WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = 'available'
        AND (cell BETWEEN $9 AND $10 OR cell BETWEEN $11 AND $12 OR cell BETWEEN $13 AND $14
@@ -83,7 +103,9 @@ pub const NEAREST: Statement = Statement::read(
          OR cell BETWEEN $21 AND $22 OR cell BETWEEN $23 AND $24 OR cell BETWEEN $25 AND $26)
        AND ($3::TEXT IS NULL OR type = $3::TEXT) AND battery >= $4::INT8
        AND (reserved_until IS NULL OR reserved_until <= $6::TIMESTAMPTZ OR reserved_by = $5::UUID)
-     ORDER BY distance_m, public_id LIMIT 25",
+       AND id NOT IN (SELECT id FROM fresh)
+     ORDER BY distance_m, public_id LIMIT 25"
+    ),
 );
 
 /// The 25 nearest available vehicles within `ranges`, nearest first.
@@ -138,14 +160,20 @@ pub struct Found {
 const FIND: Statement = Statement::read(
     "vehicles.find",
     Reach::Named,
-    "SELECT city, public_id, type, brand, colour, battery, lat, lon, place, status = 'in_use' AS in_use,
+    concat!(
+        "SELECT city, public_id, type, brand, colour, battery, lat, lon, place,
         CASE WHEN reserved_until > $4::TIMESTAMPTZ AND reserved_by = $3::UUID THEN reserved_until END AS reserved_until,
         coalesce(reserved_until > $4::TIMESTAMPTZ, FALSE) AS reserved
-     FROM vehicles
-     WHERE region = $1::TEXT::crdb_internal_region AND public_id = $2 AND status IN ('available', 'in_use')",
+     FROM vehicles LEFT JOIN (SELECT id AS own_ride_id FROM rides WHERE region = $1::TEXT::crdb_internal_region
+         AND rider_id = $3::UUID AND ended_at IS NULL) AS own ON own_ride_id = open_ride_id
+     WHERE region = $1::TEXT::crdb_internal_region AND public_id = $2
+       AND ((status = 'available' AND ",
+        settled_sql!("$4"),
+        ") OR own_ride_id IS NOT NULL)"
+    ),
 );
 
-/// The vehicle under this public id, while it is on the street or being ridden.
+/// The vehicle under this public id, while it is on the street, or ridden by whoever asks.
 pub async fn find(
     conn: &Conn,
     vehicle: &PublicVehicle,
@@ -153,11 +181,10 @@ pub async fn find(
     now: DateTime<Utc>,
 ) -> Result<Option<Found>, DbError> {
     let read = |row: &Row| {
-        let (in_use, reserved): (bool, bool) = (row.get("in_use")?, row.get("reserved")?);
+        let reserved: bool = row.get("reserved")?;
         let vehicle = nearby(row, 0.0)?;
         let others = reserved && vehicle.reserved_until.is_none();
-        let refusal = in_use.then_some(Refusal::VehicleTaken).or(others.then_some(Refusal::VehicleReserved));
-        Ok(Found { city: row.get("city")?, vehicle, refusal })
+        Ok(Found { city: row.get("city")?, vehicle, refusal: others.then_some(Refusal::VehicleReserved) })
     };
     conn.opt(&FIND, &[&vehicle.region, &vehicle.public_id, &rider, &now]).await?.as_ref().map(read).transpose()
 }

@@ -139,7 +139,7 @@ pub(crate) struct Ride {
 const RIDES: Statement = Statement::read(
     "verify.list_rides",
     Reach::Named,
-    "SELECT id, city, vehicle_id, rider_id, started_at, ended_at, unlock_minor, per_minute_minor,
+    "SELECT id, city, vehicle_id, rider_id, started_at, ended_at, unlock_minor, per_minute_minor, max_charge_minor,
         CASE WHEN outside_area THEN out_of_area_minor ELSE 0 END AS fee, promo_code, promo_percent, promo_amount_minor,
         minutes, charge_minor, discount_minor, fee_minor, total_minor,
         CASE WHEN ended_at IS NULL
@@ -165,7 +165,11 @@ pub(crate) async fn list_rides(conn: &Conn, region: &RegionCode, after: Uuid) ->
             started_at: row.get("started_at")?,
             ended_at: row.get("ended_at")?,
             partial: row.get("partial")?,
-            rate: Rate { unlock_minor: row.get("unlock_minor")?, per_minute_minor: row.get("per_minute_minor")? },
+            rate: Rate {
+                unlock_minor: row.get("unlock_minor")?,
+                per_minute_minor: row.get("per_minute_minor")?,
+                max_charge_minor: row.get("max_charge_minor")?,
+            },
             fee_minor: row.get("fee")?,
             promo_code: row.get("promo_code")?,
             discount: percent.map(Discount::Percent).or(amount.map(Discount::Amount)),

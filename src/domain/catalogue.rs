@@ -83,6 +83,26 @@ pub struct City {
     pub service_area: Polygon,
 }
 
+/// Farther than this from a city's centre nothing of it is, in metres: such a position is a
+/// mistake, most often of a device, or latitude and longitude exchanged.
+pub const CITY_RADIUS_M: f64 = 50_000.0;
+
+impl City {
+    /// Whether a vehicle or ride of the city can be there: the one rule, whoever says so.
+    #[must_use]
+    pub fn allows(&self, point: Point) -> bool {
+        point.distance_m(self.centre) <= CITY_RADIUS_M
+    }
+
+    /// `point`, or in words why it is none of this city.
+    pub fn check(&self, point: Point) -> Result<Point, String> {
+        let (km, name) = (CITY_RADIUS_M / 1000.0, &self.name);
+        let far =
+            || format!("This is too far from {name}: more than {km} km from its centre. Please check the position.");
+        self.allows(point).then_some(point).ok_or_else(far)
+    }
+}
+
 /// A kind of vehicle, in the terms of GBFS.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +133,9 @@ pub struct Tariff {
     pub per_minute_minor: i64,
     /// Added when a ride ends outside the service area.
     pub out_of_area_fee_minor: i64,
+    /// The most that unlocking and minutes of one ride cost; none for no limit.
+    #[serde(default)]
+    pub max_charge_minor: Option<i64>,
     /// When it takes the place of the one before.
     pub valid_from: DateTime<Utc>,
 }
@@ -121,12 +144,16 @@ impl Tariff {
     /// The part that a ride copies when it starts.
     #[must_use]
     pub const fn rate(&self) -> Rate {
-        Rate { unlock_minor: self.unlock_minor, per_minute_minor: self.per_minute_minor }
+        Rate {
+            unlock_minor: self.unlock_minor,
+            per_minute_minor: self.per_minute_minor,
+            max_charge_minor: self.max_charge_minor,
+        }
     }
 
     /// The charge for `minutes` started minutes, in minor units, before discount and fee.
     #[must_use]
-    pub const fn fare(&self, minutes: i64) -> i64 {
+    pub fn fare(&self, minutes: i64) -> i64 {
         self.rate().charge(minutes)
     }
 }

@@ -10,7 +10,7 @@ use std::{borrow::Cow, fmt::Write};
 pub use read::{Reader, Record};
 
 use super::{
-    catalogue::{Catalogue, City},
+    catalogue::{CITY_RADIUS_M, Catalogue, City},
     fleet::NOTE_MAX,
     geo::Point,
     people::line,
@@ -18,8 +18,6 @@ use super::{
 
 /// What a spreadsheet takes for a formula when a cell begins with it.
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
-/// A vehicle further from its city's centre is a mistake, most often the two exchanged.
-const FAR_M: f64 = 50_000.0;
 
 /// A text so that spreadsheets show it and do not run it: with `'` in front, also of a
 /// text that begins with `'`, so that [`meant`] gives back every text as it was.
@@ -183,8 +181,8 @@ fn point(lat: &str, lon: &str, city: &City) -> Result<Option<Point>, String> {
     }
     let at = lat.parse().ok().zip(lon.parse().ok()).and_then(|(lat, lon)| Point::new(lat, lon).ok());
     let at = at.ok_or("lat, lon: latitude goes from -90 to 90, longitude from -180 to 180")?;
-    if at.distance_m(city.centre) > FAR_M {
-        return Err(format!("lat, lon: more than {} km from the centre of {}", FAR_M / 1000.0, city.name));
+    if !city.allows(at) {
+        return Err(format!("lat, lon: more than {} km from the centre of {}", CITY_RADIUS_M / 1000.0, city.name));
     }
     Ok(Some(at))
 }

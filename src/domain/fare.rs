@@ -14,13 +14,16 @@ pub struct Rate {
     pub unlock_minor: i64,
     /// Charged for every started minute.
     pub per_minute_minor: i64,
+    /// The most that unlocking and minutes cost together, if the tariff has such a limit.
+    pub max_charge_minor: Option<i64>,
 }
 
 impl Rate {
     /// The charge for `minutes` started minutes, before discount and fee.
     #[must_use]
-    pub const fn charge(self, minutes: i64) -> i64 {
-        self.unlock_minor.saturating_add(self.per_minute_minor.saturating_mul(minutes))
+    pub fn charge(self, minutes: i64) -> i64 {
+        let charge = self.unlock_minor.saturating_add(self.per_minute_minor.saturating_mul(minutes));
+        self.max_charge_minor.map_or(charge, |most| most.min(charge))
     }
 }
 
@@ -87,7 +90,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const RATE: Rate = Rate { unlock_minor: 100, per_minute_minor: 25 };
+    const RATE: Rate = Rate { unlock_minor: 100, per_minute_minor: 25, max_charge_minor: None };
 
     #[test]
     fn minutes_are_started_minutes() {
@@ -124,9 +127,11 @@ mod tests {
             minutes in 1..1_000_000_i64,
             percent in 1..=100_i64,
             fee in 0..100_000_i64,
+            most in proptest::option::of(0..100_000_i64),
         ) {
-            let rate = Rate { unlock_minor: unlock, per_minute_minor: per_minute };
+            let rate = Rate { unlock_minor: unlock, per_minute_minor: per_minute, max_charge_minor: most };
             let fare = Fare::new(rate, minutes, Some(Discount::Percent(percent)), fee);
+            prop_assert!(most.is_none_or(|most| fare.charge_minor <= most));
             prop_assert!((0..=fare.charge_minor).contains(&fare.discount_minor));
             prop_assert_eq!(
                 fare.total_minor,

@@ -63,7 +63,8 @@ impl From<Point> for RawPoint {
 }
 
 impl Point {
-    /// A checked point.
+    /// A checked point, rounded to seven decimals: a centimetre, and no difference so small
+    /// that the database's arithmetic underflows.
     ///
     /// # Errors
     /// When a coordinate is not finite or out of range.
@@ -74,7 +75,9 @@ impl Point {
         if !(-180.0..=180.0).contains(&lon) {
             return Err(GeoError::Longitude(lon));
         }
-        Ok(Self { lat, lon })
+        // Adding 0.0 makes of -0.0 what everybody writes.
+        let round = |degrees: f64| (degrees * 1e7).round() / 1e7 + 0.0;
+        Ok(Self { lat: round(lat), lon: round(lon) })
     }
 
     /// Degrees north.

@@ -10,6 +10,7 @@ pub mod job;
 pub mod map_svg;
 pub mod money;
 pub mod people;
+pub mod place;
 pub mod refusal;
 pub mod region;
 pub mod ride;

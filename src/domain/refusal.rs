@@ -25,6 +25,8 @@ pub enum Refusal {
     AlreadyRiding,
     /// The rider holds another reservation.
     AlreadyReserved,
+    /// The rider has reserved too often without riding.
+    TooManyReservations,
     /// There is no reservation to cancel.
     NoReservation,
     /// No such ride, or somebody else's.
@@ -53,6 +55,8 @@ pub enum Refusal {
     CodeTaken,
     /// Nobody may have more vehicles on the street without being an operator.
     TooManyVehicles,
+    /// A place that is none of the city, in words.
+    TooFar(String),
     /// It is being ridden.
     VehicleInUse,
     /// First end the open ride or the reservation.
@@ -108,6 +112,7 @@ impl Refusal {
             "vehicle_moved" => Self::VehicleMoved,
             "already_riding" => Self::AlreadyRiding,
             "already_reserved" => Self::AlreadyReserved,
+            "too_many_reservations" => Self::TooManyReservations,
             "no_reservation" => Self::NoReservation,
             "no_such_ride" => Self::NoSuchRide,
             "ride_ended" => Self::RideEnded,
@@ -135,13 +140,19 @@ impl Refusal {
     pub fn message(&self) -> String {
         match self {
             Self::SignedOut => "Your session has ended. Please sign in again; nothing was changed.",
-            Self::VehicleTaken => "Someone else has just taken this vehicle. Please choose another one.",
+            // The same words for both: when a ride of somebody else ends is nobody's business.
+            Self::VehicleTaken | Self::VehicleGone => {
+                "Someone else has just taken this vehicle. Please choose another one."
+            }
             Self::VehicleReserved => "Someone else has reserved this vehicle. Please choose another one.",
-            Self::VehicleGone => "This vehicle is not there any more. Please choose another one.",
             Self::VehicleOutOfService => "This vehicle is out of service. Please choose another one.",
             Self::VehicleMoved => "This vehicle has been moved to another city. Please look at the list again.",
             Self::AlreadyRiding => "You are already riding. End that ride first.",
             Self::AlreadyReserved => "You have reserved another vehicle. Cancel that reservation first.",
+            Self::TooManyReservations => {
+                "You have reserved 10 times within a day without riding. You can start a ride at any time; \
+                 reserving works again after that, or tomorrow."
+            }
             Self::NoReservation => "There is no reservation to cancel; it may have lapsed.",
             Self::NoSuchRide => "There is no such ride of yours.",
             Self::RideEnded => "This ride has already ended.",
@@ -173,6 +184,7 @@ impl Refusal {
                 "The catalogue cannot be changed just now, because one of the regions that keep it does not answer. \
                  Nothing was changed; riding goes on. Please try again in a minute."
             }
+            Self::TooFar(words) => words,
             Self::GateChanged { region, writable, epoch } => {
                 let state = if *writable { "open" } else { "closed" };
                 return format!(

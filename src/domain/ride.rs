@@ -2,11 +2,11 @@
 //! people only and made without a counter, because a counter row would be the hottest
 //! row of the database.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::region::RegionCode;
+use super::{catalogue::City, geo::Point, region::RegionCode};
 
 /// A ride, for ever in the region where it happened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -37,9 +37,89 @@ impl RideRef {
     }
 }
 
+/// A ride that is open for longer is ended by the system, as of then.
+pub const RIDE_MAX: TimeDelta = TimeDelta::hours(24);
+/// Two positions of a ride lie at least this far apart in time.
+pub const POSITION_EVERY: TimeDelta = TimeDelta::seconds(5);
+/// Nobody rides faster, in metres per second: 120 km/h.
+pub const SPEED_MAX: f64 = 120.0 / 3.6;
+
+/// A position in one of the ways in which a batch can go on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Which way: the number of the position that comes first in it.
+    pub chain: i64,
+    /// Its place in it, from 0.
+    pub nth: i64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Where.
+    pub point: Point,
+    /// From the one before, in metres; 0 for the first.
+    pub metres: f64,
+}
+
+/// The ways in which positions of a ride in `city` can go on, for each of them that may come
+/// first after those that are stored, which only the database knows: it and what can be true
+/// after it. What lies in the future, too far from the city, too soon after the one before or
+/// too fast from there is left out; so is what comes later than that, if it is no better.
+#[must_use]
+pub fn chains(city: &City, now: DateTime<Utc>, mut noted: Vec<(DateTime<Utc>, Point)>) -> Vec<Step> {
+    noted.retain(|(at, point)| *at <= now && city.allows(*point));
+    noted.sort_by_key(|(at, _)| *at);
+    noted.dedup_by_key(|(at, _)| *at);
+    let mut steps = Vec::new();
+    for (chain, first) in (0..).zip(&noted) {
+        let (mut nth, mut last) = (0, *first);
+        steps.push(Step { chain, nth, at: last.0, point: last.1, metres: 0.0 });
+        for (at, point) in noted.iter().filter(|(at, _)| *at > first.0) {
+            let (elapsed, metres) = (*at - last.0, last.1.distance_m(*point));
+            if elapsed >= POSITION_EVERY && metres <= elapsed.as_seconds_f64() * SPEED_MAX {
+                (nth, last) = (nth + 1, (*at, *point));
+                steps.push(Step { chain, nth, at: *at, point: *point, metres });
+            }
+        }
+    }
+    steps
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn positions_that_cannot_be_true_are_dropped() -> Result<(), Box<dyn std::error::Error>> {
+        let file = crate::domain::catalogue::CatalogueFile::parse(include_str!("../../deploy/catalog.toml"))?;
+        let city = file.cities.first().ok_or("no city")?;
+        let start: DateTime<Utc> = "2026-11-20T12:00:00Z".parse()?;
+        let now = start + TimeDelta::hours(20);
+        // A step is 111 m north of the one before; a second number is the time in seconds.
+        let at = |steps: f64, seconds: i64| {
+            let point = Point::new(city.centre.lat() + steps * 0.001, city.centre.lon());
+            point.map(|point| (start + TimeDelta::seconds(seconds), point))
+        };
+        let far = (start + TimeDelta::seconds(30), Point::new(0.0, 1e-200)?);
+        for (what, batch, kept) in [
+            ("in order", vec![at(1.0, 10)?, at(2.0, 20)?, at(3.0, 30)?], vec![10, 20, 30]),
+            ("out of order", vec![at(3.0, 30)?, at(1.0, 10)?, at(2.0, 20)?], vec![10, 20, 30]),
+            ("twice", vec![at(1.0, 10)?, at(1.0, 10)?], vec![10]),
+            ("sooner than in five seconds", vec![at(1.0, 10)?, at(1.1, 14)?, at(1.2, 15)?], vec![10, 15]),
+            ("in the future", vec![at(1.0, 10)?, at(2.0, 72_001)?], vec![10]),
+            ("too fast, and back", vec![at(1.0, 10)?, at(90.0, 20)?, at(2.0, 30)?], vec![10, 30]),
+            ("119 and 121 km/h", vec![at(1.0, 10)?, at(1.0 + 2.97, 20)?, at(3.97 + 3.03, 30)?], vec![10, 20]),
+            ("outside the city, first and later", vec![far, at(1.0, 40)?, (at(1.0, 9_000)?.0, far.1)], vec![40]),
+        ] {
+            let steps = chains(city, now, batch);
+            let first = steps.iter().filter(|step| step.chain == 0);
+            let times: Vec<i64> = first.map(|step| (step.at - start).num_seconds()).collect();
+            assert_eq!(times, kept, "{what}");
+        }
+        // Whatever is stored already, the rest can go on by itself.
+        let steps = chains(city, now, vec![at(90.0, 10)?, at(1.0, 20)?, at(2.0, 30)?]);
+        let found: Vec<_> = steps.iter().map(|step| (step.chain, step.nth, (step.at - start).num_seconds())).collect();
+        assert_eq!(found, [(0, 0, 10), (1, 0, 20), (1, 1, 30), (2, 0, 30)]);
+        Ok(())
+    }
 
     #[test]
     fn a_number_tells_region_and_day() -> Result<(), Box<dyn std::error::Error>> {

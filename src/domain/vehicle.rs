@@ -1,6 +1,7 @@
 //! Vehicles: how they are named, inside and in public. The public id is what pages,
 //! links and feeds show; it changes after each ride, so a vehicle cannot be followed.
 
+use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::region::RegionCode;
@@ -23,5 +24,17 @@ pub struct PublicVehicle {
     pub public_id: Uuid,
 }
 
+/// The charge that the public is told, in steps of ten: an exact one is recognised again
+/// under the next public id.
+#[must_use]
+pub const fn charge(battery: i64) -> i64 {
+    battery / 10 * 10
+}
+
 /// How long a reservation holds, in minutes. It lapses by time alone.
 pub const RESERVATION_MINUTES: i64 = 10;
+
+/// As often as this a person may reserve without riding,
+pub const RESERVATIONS_MAX: i64 = 10;
+/// within this time of the first; a ride begins the count anew.
+pub const RESERVATIONS_IN: TimeDelta = TimeDelta::hours(24);

@@ -67,10 +67,20 @@ pub async fn act(app: &App, signed: &Signed, wanted: &Wanted, kind: Kind, note: 
 /// Says something else of a vehicle.
 pub async fn edit(app: &App, signed: &Signed, wanted: &Wanted, new: &Details) -> Result<Done, OpError> {
     let region = &wanted.vehicle.region;
+    // The version holds the city: one that it leaves meanwhile refuses the edit.
+    let found = fleet::find(&app.db.at(region).await?, &wanted.vehicle).await?;
+    allowed(app, found.as_ref().map(|found| found.city.as_str()), new.at)?;
     signed_write(app, signed, region, async |signed, epoch| {
         app.db.write(region, async |conn| fleet_changes::edit(conn, signed, wanted, epoch, new).await).await
     })
     .await
+}
+
+/// Refuses a place that is none of the city; what is in no city is refused by its statement.
+fn allowed(app: &App, city: Option<&str>, at: Point) -> Result<(), Refusal> {
+    let catalogue = app.catalogue();
+    let checked = city.and_then(|slug| catalogue.city(slug)).map_or(Ok(at), |city| city.check(at));
+    checked.map(drop).map_err(Refusal::TooFar)
 }
 
 /// Puts a vehicle into another city of its region.
@@ -91,6 +101,7 @@ pub async fn move_to(app: &App, signed: &Signed, wanted: &Wanted, city: &str) ->
 pub async fn end_ride(app: &App, signed: &Signed, ride: &RideRef, at: Point, place: &str) -> Result<Done, OpError> {
     let found = ride_ends::find_rider(&app.db.at(&ride.region).await?, ride).await?;
     let (rider, city) = found.ok_or(Refusal::NoSuchRide)?;
+    allowed(app, Some(&city), at)?;
     let end = RideEnd {
         ride: ride.clone(),
         city,

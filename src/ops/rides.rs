@@ -1,6 +1,8 @@
 //! Rides: start, positions, end, the list over regions. Price terms and service area
 //! come from the catalogue in memory; the statements read no GLOBAL row.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -10,16 +12,18 @@ use crate::{
     db::{
         error::DbError,
         positions,
-        ride_ends::{self, RideEnd},
+        ride_ends::{self, OVERDUE_PAGE, Overdue, RideEnd},
         rides::{self, NewRide, Promo, Ride, Terms},
+        statement::Conn,
         verdict::Signed,
     },
     domain::{
         catalogue::PromoKind,
         geo::{Point, cell},
+        place::place,
         refusal::Refusal,
         region::RegionCode,
-        ride::RideRef,
+        ride::{RIDE_MAX, RideRef, chains},
         vehicle::PublicVehicle,
     },
 };
@@ -76,19 +80,14 @@ fn terms(app: &App, wish: &Start, now: DateTime<Utc>) -> Result<Terms, OpError> 
         unlock_minor: tariff.unlock_minor,
         per_minute_minor: tariff.per_minute_minor,
         out_of_area_minor: tariff.out_of_area_fee_minor,
+        max_charge_minor: tariff.max_charge_minor,
         promo,
     })
 }
 
-/// Ends the person's ride at `at`, a place in `city` (a slug of the ride's region).
-pub async fn end(
-    app: &App,
-    signed: &Signed,
-    ride: &RideRef,
-    city: &str,
-    at: Point,
-    place: &str,
-) -> Result<Done, OpError> {
+/// Ends the person's ride at `at`, a place in `city` (a slug of the ride's region). In words
+/// it is named from the city's centre: everybody reads it, so it is nothing that a rider typed.
+pub async fn end(app: &App, signed: &Signed, ride: &RideRef, city: &str, at: Point) -> Result<Done, OpError> {
     let catalogue = app.catalogue();
     let city = catalogue.city(city).filter(|city| city.region == ride.region).ok_or(Refusal::NoSuchRide)?;
     let end = RideEnd {
@@ -96,7 +95,7 @@ pub async fn end(
         city: city.slug.clone(),
         at,
         cell: cell(at),
-        place: place.to_owned(),
+        place: place(city.centre, at),
         outside_area: !city.service_area.contains(at),
         public_id: Uuid::new_v4(),
     };
@@ -106,17 +105,95 @@ pub async fn end(
     .await
 }
 
-/// Notes where the open ride has been.
+/// Ends the rides of the region here that have been open for too long, each at its last known
+/// place and without a fee for that; how many. One that cannot end now, because a region is
+/// closed or does not answer, is tried again the next time. Instances that do this at the same
+/// time do not disturb each other: the second one finds the ride ended.
+pub async fn end_overdue(app: &App) -> Result<usize, DbError> {
+    let (now, catalogue) = (app.clock.now(), app.catalogue());
+    let (mut after, mut ended) = (Uuid::nil(), 0);
+    loop {
+        let conn = app.db.at(&app.here).await?;
+        let overdue = ride_ends::list_overdue(&conn, &app.here, now - RIDE_MAX, after).await?;
+        drop(conn);
+        for Overdue { ride, rider, city, started_at, last } in &overdue {
+            let Some(city) = catalogue.city(city) else {
+                continue;
+            };
+            let end = RideEnd {
+                ride: ride.clone(),
+                city: city.slug.clone(),
+                at: *last,
+                cell: cell(*last),
+                place: place(city.centre, *last),
+                outside_area: false,
+                public_id: Uuid::new_v4(),
+            };
+            // Nobody's session: these parameters name the rider, whose row is freed.
+            let system = Signed {
+                user: rider.clone(),
+                session: Uuid::nil(),
+                token_hash: String::new(),
+                now,
+                idle_since: now,
+                epoch: 0,
+            };
+            let done = signed_write(app, &system, &ride.region, async |system, epoch| {
+                let expire =
+                    async |conn: &Conn| ride_ends::expire(conn, system, &end, *started_at + RIDE_MAX, epoch).await;
+                app.db.write(&ride.region, expire).await
+            })
+            .await;
+            match done {
+                Ok(done) => ended += usize::from(done == Done::Now),
+                Err(OpError::Refused(refusal)) => tracing::info!(?refusal, "an overdue ride is not ended yet"),
+                Err(OpError::Db(error)) => tracing::warn!(%error, "an overdue ride is not ended yet"),
+            }
+        }
+        match overdue.last() {
+            Some(last) if overdue.len() == OVERDUE_PAGE => after = last.ride.id,
+            _ => return Ok(ended),
+        }
+    }
+}
+
+/// Does so for ever, once a minute.
+pub async fn keep_ending(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(std::time::Duration::from_mins(1)).await;
+        match end_overdue(&app).await {
+            Ok(0) => {}
+            Ok(ended) => tracing::info!(ended, "rides were ended automatically"),
+            Err(error) => tracing::warn!(%error, "rides that are open too long were not looked for"),
+        }
+    }
+}
+
+/// Notes where the open ride has been. It is most likely in `city`; if it is in another one,
+/// that is asked for, and the positions are judged by it.
 pub async fn add_positions(
     app: &App,
     signed: &Signed,
     ride: &RideRef,
-    positions: &[(DateTime<Utc>, Point)],
+    city: &str,
+    noted: &[(DateTime<Utc>, Point)],
 ) -> Result<Done, OpError> {
-    signed_write(app, signed, &ride.region, async |signed, epoch| {
-        app.db.write(&ride.region, async |conn| positions::add(conn, signed, ride, epoch, positions).await).await
-    })
-    .await
+    let add = async |city: &str| {
+        let catalogue = app.catalogue();
+        let steps = catalogue.city(city).map_or_else(Vec::new, |city| chains(city, signed.now, noted.to_vec()));
+        signed_write(app, signed, &ride.region, async |signed, epoch| {
+            let add = async |conn: &Conn| positions::add(conn, signed, ride, epoch, city, &steps).await;
+            app.db.write(&ride.region, add).await
+        })
+        .await
+    };
+    match add(city).await {
+        Err(OpError::Refused(Refusal::FormUsed)) => {
+            let found = ride_ends::find_rider(&app.db.at(&ride.region).await?, ride).await?;
+            add(&found.ok_or(Refusal::NoSuchRide)?.1).await
+        }
+        added => added,
+    }
 }
 
 /// Rides of a person in several regions, asked side by side, newest first, at most one

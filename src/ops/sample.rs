@@ -4,7 +4,6 @@
 //! now, which is why they come second.
 
 mod draw;
-mod place;
 
 use std::collections::{HashMap, HashSet};
 

@@ -109,12 +109,13 @@ fn held(visit: &Visit, city: &City) -> Option<HeldView> {
     })
 }
 
-/// A moment in the city's zone, as in "Sat 21 Nov, 10:42".
+/// A moment in the city's zone, as in "Sat 21 Nov 2026, 10:42 EST": in autumn an hour comes
+/// twice, and only the zone tells which it was.
 #[must_use]
 pub fn time(at: DateTime<Utc>, zone: Tz) -> TimeView {
     TimeView {
         iso: at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        text: at.with_timezone(&zone).format("%a %-d %b, %H:%M").to_string(),
+        text: at.with_timezone(&zone).format("%a %-d %b %Y, %H:%M %Z").to_string(),
     }
 }
 
@@ -156,4 +157,16 @@ pub fn kind_options(catalogue: &Catalogue, chosen: &str) -> Vec<OptionView> {
         selected: kind.slug == chosen,
     };
     catalogue.vehicle_types.iter().map(option).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hour_that_comes_twice_is_told_apart() {
+        let at = |text: &str| time(text.parse().unwrap(), Tz::America__New_York).text;
+        assert_eq!(at("2026-11-01T05:50:00Z"), "Sun 1 Nov 2026, 01:50 EDT");
+        assert_eq!(at("2026-11-01T06:10:00Z"), "Sun 1 Nov 2026, 01:10 EST");
+    }
 }

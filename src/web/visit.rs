@@ -243,8 +243,8 @@ impl Visit {
     fn renew(&mut self, visitor: &Visitor, signed: Signed) {
         // Whoever ends a ride in this browser has no copy of it any more.
         if self.cookie.as_ref().is_some_and(|cookie| cookie.open_ride.is_some()) && visitor.open_ride.is_none() {
-            let text = "Your ride has ended. If it was not you who ended it, an operator of the city did: \
-                        see the receipt under My rides.";
+            let text = "Your ride has ended. If it was not you who ended it, an operator of the city did, or it \
+                        had been open for 24 hours: see the receipt under My rides.";
             self.flash = self.flash.take().or(Some(Flash { good: true, text: text.to_owned() }));
         }
         if let Some(renewed) = self.cookie.as_ref().and_then(|cookie| cookie.renewed(visitor, self.now)) {

@@ -124,7 +124,12 @@ async fn every_feed_of_every_city_is_valid() {
             assert!(known.contains(vehicle["vehicle_type_id"].as_str().unwrap()));
             assert!(vehicle["current_range_meters"].is_i64(), "all of ours have a motor");
             let decimals = |of: &Value| of.to_string().split_once('.').map_or(0, |(_, decimals)| decimals.len());
-            assert!(decimals(&vehicle["lat"]) <= 6 && decimals(&vehicle["lon"]) <= 6, "{vehicle}");
+            assert!(decimals(&vehicle["lat"]) <= 5 && decimals(&vehicle["lon"]) <= 5, "{vehicle}");
+            let full = kinds.iter().find(|kind| kind["vehicle_type_id"] == vehicle["vehicle_type_id"]).unwrap();
+            let tenth = full["max_range_meters"].as_i64().unwrap() / 10;
+            assert_eq!(vehicle["current_range_meters"].as_i64().unwrap() % tenth, 0, "{vehicle}");
+            let reported = vehicle["last_reported"].as_str().unwrap();
+            assert!(["0:00Z", "5:00Z"].contains(&&reported[15..]), "{reported}");
             let page = vehicle["rental_uris"]["web"].as_str().map(|url| url.strip_prefix(base).unwrap());
             assert_eq!(page.is_none(), vehicle["is_disabled"].as_bool().unwrap());
         }
@@ -237,6 +242,7 @@ async fn who_appears_and_under_which_id() {
     let during = shown().await;
     assert!(!during.contains_key(&bike.public_id) && during.len() == before.len() - 1, "on a ride");
     ann.end(&ride).await;
+    world.clock.advance(chrono::Duration::minutes(2));
     let after = shown().await;
     let ids = |all: &HashMap<String, Value>| all.keys().cloned().collect::<BTreeSet<_>>();
     let new: Vec<_> = ids(&after).difference(&ids(&before)).cloned().collect();

@@ -93,31 +93,38 @@ pub(super) const SET_TARIFF: Statement = Statement::write(
     change_sql!(
         "(role = 'administrator' OR role = 'operator' AND city = $12::TEXT)",
         "not_operator",
-        "WHEN EXISTS (SELECT 1 FROM (SELECT unlock_minor, per_minute_minor, out_of_area_minor FROM tariffs
+        "WHEN EXISTS (SELECT 1 FROM (SELECT unlock_minor, per_minute_minor, out_of_area_minor, max_charge_minor FROM tariffs
                      WHERE city = $12::TEXT AND vehicle_type = $13::TEXT AND valid_from <= $14::TIMESTAMPTZ
                      ORDER BY valid_from DESC LIMIT 1) AS held
                    WHERE held.unlock_minor = $15::INT8 AND held.per_minute_minor = $16::INT8
-                     AND held.out_of_area_minor = $17::INT8) THEN 'already'
-                 WHEN $18::JSONB <> (SELECT coalesce(jsonb_agg(jsonb_build_array(extract(EPOCH FROM valid_from)::INT8,
-                     unlock_minor, per_minute_minor, out_of_area_minor) ORDER BY valid_from), '[]'::JSONB)
+                     AND held.out_of_area_minor = $17::INT8
+                     AND held.max_charge_minor IS NOT DISTINCT FROM $18::INT8) THEN 'already'
+                 WHEN $19::JSONB <> (SELECT coalesce(jsonb_agg(jsonb_build_array(extract(EPOCH FROM valid_from)::INT8,
+                     unlock_minor, per_minute_minor, out_of_area_minor, max_charge_minor) ORDER BY valid_from), '[]'::JSONB)
                    FROM tariffs WHERE city = $12::TEXT AND vehicle_type = $13::TEXT) THEN 'changed'",
-        "INSERT INTO tariffs (city, vehicle_type, valid_from, unlock_minor, per_minute_minor, out_of_area_minor)
-             SELECT $12::TEXT, $13::TEXT, $14::TIMESTAMPTZ, $15::INT8, $16::INT8, $17::INT8
+        "INSERT INTO tariffs (city, vehicle_type, valid_from, unlock_minor, per_minute_minor, out_of_area_minor,
+               max_charge_minor)
+             SELECT $12::TEXT, $13::TEXT, $14::TIMESTAMPTZ, $15::INT8, $16::INT8, $17::INT8, $18::INT8
              FROM verdict WHERE code = 'ok'
              ON CONFLICT (city, vehicle_type, valid_from) DO UPDATE SET unlock_minor = excluded.unlock_minor,
-               per_minute_minor = excluded.per_minute_minor, out_of_area_minor = excluded.out_of_area_minor",
+               per_minute_minor = excluded.per_minute_minor, out_of_area_minor = excluded.out_of_area_minor,
+               max_charge_minor = excluded.max_charge_minor",
         "tariff",
         "tariff.set",
         "jsonb_build_object('city', $12::TEXT, 'vehicle_type', $13::TEXT, 'valid_from', $14::TIMESTAMPTZ,
-               'unlock_minor', $15::INT8, 'per_minute_minor', $16::INT8, 'out_of_area_minor', $17::INT8)"
+               'unlock_minor', $15::INT8, 'per_minute_minor', $16::INT8, 'out_of_area_minor', $17::INT8,
+               'max_charge_minor', $18::INT8)"
     ),
 );
 
 /// What a form that sets a tariff has seen: all tariffs of a vehicle type in a city.
 #[must_use]
 pub fn seen<'a>(tariffs: impl Iterator<Item = &'a Tariff>) -> Value {
-    let mut rows: Vec<[i64; 4]> = tariffs
-        .map(|t| [t.valid_from.timestamp(), t.unlock_minor, t.per_minute_minor, t.out_of_area_fee_minor])
+    let mut rows: Vec<(i64, i64, i64, i64, Option<i64>)> = tariffs
+        .map(|t| {
+            let at = t.valid_from.timestamp();
+            (at, t.unlock_minor, t.per_minute_minor, t.out_of_area_fee_minor, t.max_charge_minor)
+        })
         .collect();
     rows.sort_unstable();
     json!(rows)
@@ -125,9 +132,7 @@ pub fn seen<'a>(tariffs: impl Iterator<Item = &'a Tariff>) -> Value {
 
 /// Sets the price of a vehicle type in a city from a time on, if its tariffs are those `seen`.
 pub async fn set_tariff(conn: &Conn, acting: &Acting<'_>, tariff: &Tariff, seen: &Value) -> Result<Verdict, DbError> {
-    let Tariff { city, vehicle_type, valid_from, unlock_minor, per_minute_minor, out_of_area_fee_minor } = tariff;
-    let rest: [&(dyn ToSql + Sync); 7] =
-        [city, vehicle_type, valid_from, unlock_minor, per_minute_minor, out_of_area_fee_minor, seen];
+    let rest = [&super::tariff_params(tariff)[..], &[seen]].concat();
     send(conn, &SET_TARIFF, acting, &tariff_key(tariff), &rest).await
 }
 
@@ -142,7 +147,8 @@ pub(super) const WITHDRAW_TARIFF: Statement = Statement::write(
                  WHEN $14::TIMESTAMPTZ <= $5::TIMESTAMPTZ OR NOT EXISTS (SELECT 1 FROM tariffs
                      WHERE city = $12::TEXT AND vehicle_type = $13::TEXT AND valid_from = $14::TIMESTAMPTZ
                        AND unlock_minor = $15::INT8 AND per_minute_minor = $16::INT8
-                       AND out_of_area_minor = $17::INT8) THEN 'changed'",
+                       AND out_of_area_minor = $17::INT8
+                       AND max_charge_minor IS NOT DISTINCT FROM $18::INT8) THEN 'changed'",
         "DELETE FROM tariffs WHERE city = $12::TEXT AND vehicle_type = $13::TEXT AND valid_from = $14::TIMESTAMPTZ
                AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')",
         "tariff",
@@ -153,10 +159,7 @@ pub(super) const WITHDRAW_TARIFF: Statement = Statement::write(
 
 /// Takes back a tariff that does not hold yet.
 pub async fn withdraw_tariff(conn: &Conn, acting: &Acting<'_>, tariff: &Tariff) -> Result<Verdict, DbError> {
-    let Tariff { city, vehicle_type, valid_from, unlock_minor, per_minute_minor, out_of_area_fee_minor } = tariff;
-    let rest: [&(dyn ToSql + Sync); 6] =
-        [city, vehicle_type, valid_from, unlock_minor, per_minute_minor, out_of_area_fee_minor];
-    send(conn, &WITHDRAW_TARIFF, acting, &tariff_key(tariff), &rest).await
+    send(conn, &WITHDRAW_TARIFF, acting, &tariff_key(tariff), &super::tariff_params(tariff)).await
 }
 
 pub(super) const ADD_PROMO: Statement = Statement::write(

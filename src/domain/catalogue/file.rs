@@ -212,6 +212,8 @@ impl CatalogueFile {
             known(regions.contains(&city.region), &owner(), "region", &city.region)?;
             let covered = city.service_area.contains(city.centre);
             require(covered, owner, "service_area does not contain the centre")?;
+            let near = city.service_area.points().iter().all(|corner| city.allows(*corner));
+            require(near, owner, "service_area reaches farther than 50 km from the centre")?;
         }
         Ok(cities)
     }
@@ -229,7 +231,7 @@ impl CatalogueFile {
             known(cities.contains(city), &owner, "city", &city)?;
             known(types.contains(kind), &owner, "vehicle type", &kind)?;
             let prices = [tariff.unlock_minor, tariff.per_minute_minor, tariff.out_of_area_fee_minor];
-            let sane = prices.iter().all(|minor| (0..=1_000_000).contains(minor));
+            let sane = prices.iter().chain(&tariff.max_charge_minor).all(|minor| (0..=1_000_000).contains(minor));
             require(sane, || owner, "prices are 0 to 1000000 minor units")?;
             complete.insert((city, kind));
         }

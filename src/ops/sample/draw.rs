@@ -9,16 +9,14 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{
-    SamplePlan,
-    place::{moved, offset, place},
-};
+use super::SamplePlan;
 use crate::{
     db::sample::{Ride, User, Vehicle},
     domain::{
         catalogue::{Catalogue, City, Tariff, fold},
         fare::{Fare, minutes_started},
         geo::Point,
+        place::{moved, offset, place},
     },
 };
 

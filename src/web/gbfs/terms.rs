@@ -62,8 +62,9 @@ pub(super) fn pricing_plans(system: &System<'_>) -> Value {
 
 fn description(system: &System<'_>, tariff: &Tariff) -> String {
     let money = |minor| system.city.currency.format(minor);
+    let most = tariff.max_charge_minor.map(|minor| format!(", {} at most", money(minor))).unwrap_or_default();
     format!(
-        "{} to unlock, {} for each started minute; {} more when the ride ends outside the service area.",
+        "{} to unlock, {} for each started minute{most}; {} more when the ride ends outside the service area.",
         money(tariff.unlock_minor),
         money(tariff.per_minute_minor),
         money(tariff.out_of_area_fee_minor)

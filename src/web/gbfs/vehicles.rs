@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_web::web;
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Duration, DurationRound, Utc};
 use serde::Serialize;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -20,12 +20,17 @@ use super::{
 use crate::{
     app::App,
     db::feeds::{self, Standing},
-    domain::{catalogue::VehicleType, vehicle::PublicVehicle},
+    domain::{
+        catalogue::VehicleType,
+        vehicle::{PublicVehicle, charge},
+    },
     web::{error::PageError, paths},
 };
 
 /// Seconds for which the feed holds: a vehicle in it may have been taken that long ago.
 const TTL: i64 = 15;
+/// When a vehicle came to where it stands is told in such steps only: it is when a ride ended.
+const REPORTED: Duration = Duration::minutes(5);
 /// A region that did not answer is asked again after this time.
 const RETRY: Duration = Duration::seconds(2);
 
@@ -108,22 +113,25 @@ async fn read(app: &App, system: &System<'_>) -> Result<Feed, PageError> {
             Some(Vehicle {
                 id: standing.public_id,
                 kind: standing.kind,
-                lat: six_decimals(standing.at.lat()),
-                lon: six_decimals(standing.at.lon()),
+                lat: five_decimals(standing.at.lat()),
+                lon: five_decimals(standing.at.lon()),
                 is_reserved: standing.reserved,
                 is_disabled,
-                last_reported: time(standing.seen_at),
-                current_range_meters: max_range_m.map(|metres| metres * standing.battery / 100),
+                last_reported: time(standing.seen_at.duration_trunc(REPORTED).unwrap_or(standing.seen_at)),
+                current_range_meters: max_range_m.map(|metres| metres * charge(standing.battery) / 100),
                 rental_uris: (!is_disabled).then(|| Uris { web: format!("{base}{}", paths::vehicle(&page)) }),
             })
         };
-        let vehicles = Vehicles { vehicles: standing.into_iter().filter_map(vehicle).collect() };
+        let mut vehicles: Vec<_> = standing.into_iter().filter_map(vehicle).collect();
+        // In an order that says nothing of which vehicle has got a new id.
+        vehicles.sort_unstable_by_key(|vehicle| vehicle.id);
+        let vehicles = Vehicles { vehicles };
         Feed::new(as_of, TTL, &vehicles)
     });
     build.await.map_err(|error| PageError::Bug(error.to_string()))?
 }
 
-/// About 0.1 m; more would say nothing of where a vehicle is.
-fn six_decimals(degrees: f64) -> f64 {
-    (degrees * 1e6).round() / 1e6
+/// About a metre, which is as near as one has to know to find a vehicle.
+fn five_decimals(degrees: f64) -> f64 {
+    (degrees * 1e5).round() / 1e5
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{EVERYWHERE, administrator, region_of_form, typed};
 use crate::{
     domain::{
-        catalogue::{City, Tariff, VehicleType, fold},
+        catalogue::{CITY_RADIUS_M, City, Tariff, VehicleType, fold},
         geo::{Point, Polygon},
         money::{self, Currency},
         people,
@@ -116,8 +116,8 @@ const DEGREE_M: f64 = 111_195.0;
 fn area(centre: Point, ring: &str, radius: &str) -> Result<Polygon, String> {
     let area = if ring.trim().is_empty() {
         let km: f64 = radius.trim().replace(',', ".").parse().unwrap_or(0.0);
-        if !(0.1..=100.0).contains(&km) {
-            return Err("A radius goes from 0.1 to 100 km.".to_owned());
+        if !(0.1..=45.0).contains(&km) {
+            return Err("A radius goes from 0.1 to 45 km.".to_owned());
         }
         let degrees = km * 1000.0 / DEGREE_M;
         let corner = |n: u8| {
@@ -134,7 +134,11 @@ fn area(centre: Point, ring: &str, radius: &str) -> Result<Polygon, String> {
         let ring = ring.ok().filter(|ring| ring.len() <= 500).and_then(|ring| Polygon::try_from(ring).ok());
         ring.ok_or("Please enter points as [[longitude, latitude], ...], at least three of them.")?
     };
-    if area.contains(centre) { Ok(area) } else { Err("The area must contain the centre.".to_owned()) }
+    if !area.contains(centre) {
+        return Err("The area must contain the centre.".to_owned());
+    }
+    let far = area.points().iter().any(|corner| corner.distance_m(centre) > CITY_RADIUS_M);
+    if far { Err("The area must not reach farther than 50 km from the centre.".to_owned()) } else { Ok(area) }
 }
 
 fn slug(text: &str, name: &str) -> Result<String, String> {
@@ -196,6 +200,7 @@ pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse
                 unlock_minor,
                 per_minute_minor,
                 out_of_area_fee_minor,
+                max_charge_minor: None,
                 valid_from,
             };
         let tariffs: Vec<Tariff> = visit.catalogue.vehicle_types.iter().zip(prices).map(tariff).collect();

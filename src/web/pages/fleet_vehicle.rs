@@ -161,6 +161,7 @@ fn other_cities(visit: &Visit, visitor: &Visitor, city: &City) -> Vec<OptionView
 }
 
 fn happened_view(visit: &Visit, happened: &Happened, city: &City) -> HappenedView {
+    let automatic = happened.metadata.get("automatic").is_some();
     let text = match happened.action.as_str() {
         "vehicle.added" => "Put into the fleet",
         "vehicle.edited" => "Edited",
@@ -173,6 +174,7 @@ fn happened_view(visit: &Visit, happened: &Happened, city: &City) -> HappenedVie
         "vehicle.sent" => "Sent to another region",
         "vehicle.received" => "Received from another region",
         "ride.started" => "Ride started",
+        "ride.ended" if automatic => "Ride ended automatically after 24 h",
         "ride.ended" => "Ride ended",
         "ride.ended_by_operator" => "Ride ended by an operator",
         other => other,
@@ -320,9 +322,10 @@ pub async fn edit(
     let wanted = wanted(&visit, &path, &form.version, form.command)?;
     let mut view = match form.details() {
         Ok(details) => match ops::fleet::edit(&visit.app, &visit.signed()?, &wanted, &details).await {
-            Err(OpError::Refused(refusal @ Refusal::CodeTaken)) => {
+            Err(OpError::Refused(refusal @ (Refusal::CodeTaken | Refusal::TooFar(_)))) => {
                 let mut view = form.typed();
-                view.code.error = Some(refusal.message());
+                let field = if refusal == Refusal::CodeTaken { &mut view.code } else { &mut view.lat };
+                field.error = Some(refusal.message());
                 view
             }
             outcome => return back(&visit, &wanted.vehicle, outcome, "Saved."),

@@ -63,7 +63,7 @@ pub fn view(shown: Shown<'_>, tiles: Option<&Tiles>) -> MapView {
     }
 }
 
-/// Six decimals: a tenth of a metre.
+/// Five decimals: a metre.
 fn round(degrees: f64) -> f64 {
-    (degrees * 1e6).round() / 1e6
+    (degrees * 1e5).round() / 1e5
 }

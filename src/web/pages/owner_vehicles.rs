@@ -135,12 +135,7 @@ fn check(visit: &Visit, form: &Add) -> Result<NewVehicle, Box<AddVehicleView>> {
     // Where the owner stands, or the centre of their city.
     let at = form::point(&form.lat, &form.lon).and_then(|at| {
         let home = home.ok_or("Your home city is not in the catalogue.")?;
-        let at = at.unwrap_or(home.centre);
-        // Twenty kilometres: a vehicle in another city would be listed in the wrong place.
-        if at.distance_m(home.centre) > 20_000.0 {
-            return Err(format!("This is not in {}.", home.name));
-        }
-        Ok((home.slug.clone(), at))
+        Ok((home.slug.clone(), home.check(at.unwrap_or(home.centre))?))
     });
     match (kind, brand, colour, code, place, at) {
         (Ok(kind), Ok(brand), Ok(colour), Ok(code), Ok(place), Ok((city, at))) => Ok(NewVehicle {

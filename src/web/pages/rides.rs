@@ -15,9 +15,8 @@ use crate::{
     db::rides::{self, Ended, Ride},
     domain::{
         catalogue::City,
-        fare::{Discount, Fare, Rate, minutes_started},
+        fare::{Discount, Fare, minutes_started},
         geo::Point,
-        people,
         refusal::Refusal,
         region::RegionCode,
         ride::RideRef,
@@ -33,8 +32,7 @@ use crate::{
         form::{self, Form, Query},
         paths,
         views::{
-            FieldView, OpenRideView, PaginationView, ReceiptLine, ReceiptView, RidePage, RideRow, RideUnderway,
-            RidesPage, Section,
+            OpenRideView, PaginationView, ReceiptLine, ReceiptView, RidePage, RideRow, RideUnderway, RidesPage, Section,
         },
         visit::Visit,
     },
@@ -188,9 +186,8 @@ fn discount(ride: &Ride) -> Option<Discount> {
 
 fn open_view(visit: &Visit, ride: &Ride) -> Option<OpenRideView> {
     let city = city(visit, ride)?;
-    let rate = Rate { unlock_minor: ride.unlock_minor, per_minute_minor: ride.per_minute_minor };
     let minutes = minutes_started(visit.now - ride.started_at);
-    let fare = Fare::new(rate, minutes, discount(ride), 0);
+    let fare = Fare::new(ride.rate, minutes, discount(ride), 0);
     Some(OpenRideView {
         href: paths::ride(&ride.ride),
         kind: ride.kind.clone(),
@@ -199,25 +196,26 @@ fn open_view(visit: &Visit, ride: &Ride) -> Option<OpenRideView> {
         elapsed_seconds: (visit.now - ride.started_at).num_seconds().max(0),
         elapsed: format!("{minutes} min"),
         fare: money(ride, fare.total_minor),
-        unlock_minor: ride.unlock_minor,
-        minute_minor: ride.per_minute_minor,
+        unlock_minor: ride.rate.unlock_minor,
+        minute_minor: ride.rate.per_minute_minor,
+        most_minor: ride.rate.max_charge_minor,
         discount_minor: ride.promo_amount_minor.unwrap_or(0),
         discount_percent: ride.promo_percent.unwrap_or(0),
         currency: ride.currency.clone(),
-        tariff: format!("{} + {}/min", money(ride, ride.unlock_minor), money(ride, ride.per_minute_minor)),
+        tariff: format!("{} + {}/min", money(ride, ride.rate.unlock_minor), money(ride, ride.rate.per_minute_minor)),
     })
 }
 
 /// `GET /rides/{region}/{id}`: the person's own ride, or where it is.
 pub async fn show(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    page(&mut visit, &path, "", None).await.and_then(|page| visit.ok(&page))
+    page(&mut visit, &path, ("", ""), None).await.and_then(|page| visit.ok(&page))
 }
 
-/// The page, with what was typed into the end form and what is wrong with it.
+/// The page, with the position that was sent with the end form and what is wrong with it.
 async fn page(
     visit: &mut Visit,
     path: &(String, String),
-    place: &str,
+    (lat, lon): (&str, &str),
     error: Option<String>,
 ) -> Result<RidePage, PageError> {
     let (region, id) = row_of_path(visit, path)?;
@@ -227,15 +225,13 @@ async fn page(
     let (ride, way) = found.ok_or(PageError::NotFound)?;
     let city = city(visit, &ride).ok_or(PageError::NotFound)?.clone();
     let number = ride.ride.number(ride.started_at);
-    let last = way.last().copied().unwrap_or(ride.start);
     let open = if ride.ended.is_none() {
         open_view(visit, &ride).map(|view| RideUnderway {
             ride: view,
             city: city.slug.clone(),
             end_action: paths::end_ride(&ride.ride),
             positions_url: paths::positions(&ride.ride),
-            place: FieldView { value: place.to_owned(), error: None },
-            point: Some((format!("{:.6}", last.lat()), format!("{:.6}", last.lon()))),
+            point: (lat.to_owned(), lon.to_owned()),
             error,
             outside_fee: money(&ride, ride.out_of_area_minor),
         })
@@ -267,18 +263,23 @@ fn way_map<'a>(ride: &Ride, city: &'a City, way: Vec<Point>) -> map::Shown<'a> {
 
 fn receipt(ride: &Ride, ended: &Ended, city: &City, straight: bool) -> ReceiptView {
     let line = |text: String, minor: i64| ReceiptLine { text, amount: money(ride, minor) };
-    let per_minute = money(ride, ride.per_minute_minor);
+    let per_minute = money(ride, ride.rate.per_minute_minor);
+    let minutes_minor = ended.minutes * ride.rate.per_minute_minor;
     let mut lines = vec![
-        line("Unlocking".to_owned(), ride.unlock_minor),
+        line("Unlocking".to_owned(), ride.rate.unlock_minor),
         line(
             format!(
                 "{} started {} at {per_minute}",
                 ended.minutes,
                 if ended.minutes == 1 { "minute" } else { "minutes" }
             ),
-            ended.minutes * ride.per_minute_minor,
+            minutes_minor,
         ),
     ];
+    let over = ended.charge_minor - ride.rate.unlock_minor - minutes_minor;
+    if over != 0 {
+        lines.push(line(format!("A ride costs {} at most", money(ride, ended.charge_minor)), over));
+    }
     if let Some(code) = &ride.promo_code {
         lines.push(line(format!("Promo code {code}"), -ended.discount_minor));
     }
@@ -288,6 +289,7 @@ fn receipt(ride: &Ride, ended: &Ended, city: &City, straight: bool) -> ReceiptVi
     let suffix = if straight { " (straight line)" } else { "" };
     ReceiptView {
         forced: ended.forced,
+        automatic: ended.automatic,
         started: time(ride.started_at, city.time_zone),
         from: ride.start_place.clone(),
         ended: time(ended.at, city.time_zone),
@@ -299,16 +301,13 @@ fn receipt(ride: &Ride, ended: &Ended, city: &City, straight: bool) -> ReceiptVi
     }
 }
 
-/// Nobody rides farther than this from the city's centre, in metres: it is a mistake.
-const FAR_M: f64 = 100_000.0;
-
 /// What the end form carries.
 #[derive(Debug, Deserialize)]
 pub struct EndRide {
     city: String,
     #[serde(default)]
-    place: String,
     lat: String,
+    #[serde(default)]
     lon: String,
 }
 
@@ -320,23 +319,19 @@ pub async fn end(
 ) -> Result<HttpResponse, PageError> {
     let (region, id) = row_of_path(&visit, &path)?;
     let ride = RideRef { region, id };
-    let place = if form.place.trim().is_empty() { "On the street" } else { form.place.as_str() };
     let checked = form::point(&form.lat, &form.lon).and_then(|at| {
-        let at = at.ok_or_else(|| "Please say where you leave the vehicle.".to_owned())?;
+        let at = at.ok_or_else(|| "Please say where you leave the vehicle: nobody else knows.".to_owned())?;
         let city = visit.catalogue.city(&form.city).ok_or_else(|| "There is no such city.".to_owned())?;
-        if at.distance_m(city.centre) > FAR_M {
-            return Err(format!("This is too far from {} for one ride. Please check the position.", city.name));
-        }
-        Ok((at, people::line(place, 120, "a place")?))
+        city.check(at)
     });
-    let (at, place) = match checked {
-        Ok(checked) => checked,
+    let at = match checked {
+        Ok(at) => at,
         Err(wrong) => {
-            let page = page(&mut visit, &path, &form.place, Some(wrong)).await?;
+            let page = page(&mut visit, &path, (&form.lat, &form.lon), Some(wrong)).await?;
             return visit.wrong(&page);
         }
     };
-    let outcome = ops::rides::end(&visit.app, &visit.signed()?, &ride, &form.city, at, &place).await;
+    let outcome = ops::rides::end(&visit.app, &visit.signed()?, &ride, &form.city, at).await;
     visit.changed();
     match outcome {
         Ok(_) => Ok(visit.done(&paths::ride(&ride), "Your ride has ended. Here is your receipt.")),
@@ -385,7 +380,7 @@ pub async fn positions(
     };
     let ride = RideRef { region, id };
     let signed = visit.signed()?;
-    match ops::rides::add_positions(&visit.app, &signed, &ride, &positions).await {
+    match ops::rides::add_positions(&visit.app, &signed, &ride, &visit.city().slug, &positions).await {
         Ok(_) => {
             visit.used(signed);
             Ok(visit.finish(HttpResponse::NoContent().finish()))

@@ -46,8 +46,8 @@ async fn page(visit: &mut Visit, asked: &str, wrong: Option<KindTariffsView>) ->
     for kind in &visit.catalogue.vehicle_types {
         let mut view = kind_view(visit, &city, kind);
         if let Some(wrong) = wrong.as_ref().filter(|wrong| wrong.slug == kind.slug) {
-            let KindTariffsView { seen, from, unlock, minute, fee, .. } = wrong.clone();
-            view = KindTariffsView { seen, from, unlock, minute, fee, ..view };
+            let KindTariffsView { seen, from, unlock, minute, fee, most, .. } = wrong.clone();
+            view = KindTariffsView { seen, from, unlock, minute, fee, most, ..view };
         }
         kinds.push(view);
     }
@@ -75,7 +75,9 @@ fn kind_view(visit: &Visit, city: &City, kind: &VehicleType) -> KindTariffsView 
             from: TimeView { text: date(tariff.valid_from, city), ..chrome::time(tariff.valid_from, city.time_zone) },
             epoch: tariff.valid_from.timestamp(),
             prices: minor.map(|minor| city.currency.format(minor)),
+            most: tariff.max_charge_minor.map(|minor| city.currency.format(minor)),
             minor,
+            most_minor: tariff.max_charge_minor.map(|minor| minor.to_string()).unwrap_or_default(),
             word: match (future, now == Some(*tariff)) {
                 (true, _) => ("To come", "maintenance"),
                 (_, true) => ("Now", "available"),
@@ -94,6 +96,7 @@ fn kind_view(visit: &Visit, city: &City, kind: &VehicleType) -> KindTariffsView 
         unlock: field(now.map(|tariff| tariff.unlock_minor)),
         minute: field(now.map(|tariff| tariff.per_minute_minor)),
         fee: field(now.map(|tariff| tariff.out_of_area_fee_minor)),
+        most: field(now.and_then(|tariff| tariff.max_charge_minor)),
     }
 }
 
@@ -119,6 +122,8 @@ pub struct Set {
     unlock: String,
     minute: String,
     fee: String,
+    #[serde(default)]
+    most: String,
 }
 
 /// `POST /fleet/tariffs`.
@@ -132,7 +137,10 @@ pub async fn set(mut visit: Visit, Form(form): Form<Set>) -> Result<HttpResponse
         None => Ok(visit.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(visit.now)),
     });
     let prices = [&form.unlock, &form.minute, &form.fee].map(|text| money::minor(text));
-    let (Ok(valid_from), [Ok(unlock_minor), Ok(per_minute_minor), Ok(out_of_area_fee_minor)]) = (&from, &prices) else {
+    let most = Some(form.most.trim()).filter(|text| !text.is_empty()).map(money::minor).transpose();
+    let (Ok(valid_from), [Ok(unlock_minor), Ok(per_minute_minor), Ok(out_of_area_fee_minor)], Ok(max_charge_minor)) =
+        (&from, &prices, &most)
+    else {
         let [unlock, minute, fee] = &prices;
         let wrong = KindTariffsView {
             slug: kind.slug,
@@ -141,6 +149,7 @@ pub async fn set(mut visit: Visit, Form(form): Form<Set>) -> Result<HttpResponse
             unlock: typed(&form.unlock, unlock),
             minute: typed(&form.minute, minute),
             fee: typed(&form.fee, fee),
+            most: typed(&form.most, &most),
             ..KindTariffsView::default()
         };
         let page = page(&mut visit, &form.city, Some(wrong)).await?;
@@ -152,6 +161,7 @@ pub async fn set(mut visit: Visit, Form(form): Form<Set>) -> Result<HttpResponse
         unlock_minor: *unlock_minor,
         per_minute_minor: *per_minute_minor,
         out_of_area_fee_minor: *out_of_area_fee_minor,
+        max_charge_minor: *max_charge_minor,
         valid_from: *valid_from,
     };
     let done = ops::catalogue::changes::set_tariff(&visit.app, &visit.signed()?, &tariff, &seen).await;
@@ -169,6 +179,8 @@ pub struct Withdraw {
     unlock: String,
     minute: String,
     fee: String,
+    #[serde(default)]
+    most: String,
 }
 
 /// `POST /fleet/tariffs/withdraw`.
@@ -182,6 +194,7 @@ pub async fn withdraw(visit: Visit, Form(form): Form<Withdraw>) -> Result<HttpRe
         unlock_minor: number(&form.unlock)?,
         per_minute_minor: number(&form.minute)?,
         out_of_area_fee_minor: number(&form.fee)?,
+        max_charge_minor: if form.most.is_empty() { None } else { Some(number(&form.most)?) },
         valid_from: valid_from.ok_or(PageError::BadRequest("A field is not as it was."))?,
     };
     let done = ops::catalogue::changes::withdraw_tariff(&visit.app, &visit.signed()?, &tariff).await;

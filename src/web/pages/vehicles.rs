@@ -17,7 +17,7 @@ use crate::{
         geo::Point,
         refusal::Refusal,
         region::RegionCode,
-        vehicle::PublicVehicle,
+        vehicle::{PublicVehicle, charge},
     },
     ops::{self, OpError},
     web::{
@@ -65,7 +65,9 @@ fn meaning(visit: &Visit, filters: &Filters) -> Result<(Option<String>, i64, Opt
         "" => Some(0),
         text => text.parse().ok().filter(|percent| (0..=100).contains(percent)),
     };
-    let battery = battery.ok_or("The least battery is a number from 0 to 100.")?;
+    let battery: i64 = battery.ok_or("The least battery is a number from 0 to 100.")?;
+    // In the steps that the cards show, or asking again and again would tell more.
+    let battery = charge(battery + 9);
     Ok((kind, battery, form::point(&filters.lat, &filters.lon)?))
 }
 
@@ -186,7 +188,7 @@ fn filters_view(visit: &Visit, filters: &Filters, wrong: Option<&String>) -> Fil
     };
     FiltersView {
         kinds: std::iter::once(any).chain(kind_options(&visit.catalogue, &filters.kind)).collect(),
-        batteries: [0, 25, 50, 75].map(battery).into(),
+        batteries: [0, 20, 50, 80].map(battery).into(),
         point: (!filters.lat.is_empty()).then(|| (filters.lat.clone(), filters.lon.clone())),
         error: wrong.cloned(),
     }
@@ -216,7 +218,7 @@ pub(super) fn card(prices: &[Price<'_>], city: &City, vehicle: &Nearby, number: 
         id: vehicle.public_id.to_string(),
         kind: vehicle.kind.clone(),
         title: format!("{}, {} {}", vehicle.brand, vehicle.colour, vehicle.kind),
-        battery: u8::try_from(vehicle.battery).unwrap_or(0),
+        battery: u8::try_from(charge(vehicle.battery)).unwrap_or(0),
         distance: distance(vehicle.distance_m),
         place: vehicle.place.clone(),
         ten_minutes: price.ten_minutes.clone(),

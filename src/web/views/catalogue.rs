@@ -43,13 +43,15 @@ pub struct KindTariffsView {
     pub minute: FieldView,
     /// For leaving it outside the area.
     pub fee: FieldView,
+    /// The most that a ride costs; may be empty.
+    pub most: FieldView,
 }
 
 impl KindTariffsView {
     /// Whether the form came back with mistakes, and so stands open.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        [&self.from, &self.unlock, &self.minute, &self.fee].into_iter().any(|field| field.error.is_some())
+        [&self.from, &self.unlock, &self.minute, &self.fee, &self.most].into_iter().any(|field| field.error.is_some())
     }
 }
 
@@ -64,6 +66,10 @@ pub struct TariffView {
     pub prices: [String; 3],
     /// The same in minor units, as the form that withdraws it sends.
     pub minor: [i64; 3],
+    /// The most that a ride costs, for people; none without a limit.
+    pub most: Option<String>,
+    /// The same in minor units, as the form that withdraws it sends.
+    pub most_minor: String,
     /// "Now", "To come" or nothing, and its CSS class.
     pub word: (&'static str, &'static str),
     /// It can be withdrawn.

@@ -4,7 +4,7 @@
 
 use askama::Template;
 
-use super::{Chrome, CityView, FieldView, MapView, OptionView, PaginationView, Section, TimeView};
+use super::{Chrome, CityView, MapView, OptionView, PaginationView, Section, TimeView};
 
 /// `/`: the nearest city, its map, and the way in.
 #[derive(Debug, Clone, Template)]
@@ -179,6 +179,8 @@ pub struct OpenRideView {
     pub unlock_minor: i64,
     /// Price of a started minute in minor units, for the running fare.
     pub minute_minor: i64,
+    /// The most that both cost together, in minor units.
+    pub most_minor: Option<i64>,
     /// Discount in minor units, for the running fare; 0 when it is a percentage.
     pub discount_minor: i64,
     /// Discount in percent, for the running fare; 0 when it is an amount.
@@ -222,10 +224,8 @@ pub struct RideUnderway {
     pub end_action: String,
     /// Where the browser reports positions to.
     pub positions_url: String,
-    /// Where the vehicle is left, in words.
-    pub place: FieldView,
-    /// Where the vehicle is left: latitude and longitude as sent.
-    pub point: Option<(String, String)>,
+    /// Where the vehicle is left: latitude and longitude as sent, empty until then.
+    pub point: (String, String),
     /// What is wrong with the form as a whole.
     pub error: Option<String>,
     /// The fee for ending outside the service area, as in "$5.00".
@@ -237,6 +237,8 @@ pub struct RideUnderway {
 pub struct ReceiptView {
     /// An operator ended the ride.
     pub forced: bool,
+    /// The system ended it.
+    pub automatic: bool,
     /// Start and place of it.
     pub started: TimeView,
     /// Where it began, in words.

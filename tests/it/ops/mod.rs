@@ -5,6 +5,8 @@ mod gates;
 mod home;
 pub mod jobs;
 mod nearest;
+mod overdue;
+mod positions;
 pub mod races;
 mod transfers;
 mod verify;

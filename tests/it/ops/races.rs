@@ -131,6 +131,8 @@ async fn one_rider_at_32_vehicles_rides_one() {
 async fn reserve_races(riders: usize, vehicles: usize, refusal: Refusal) {
     let arena = Arena::new(riders, vehicles).await;
     for round in 1..=ROUNDS {
+        // As if it were another day: how often one may reserve is shown elsewhere.
+        arena.sql.execute("UPDATE users SET reservations = 0", &[]).await.unwrap();
         let bikes = arena.bikes().await;
         let try_it = async |n: usize| arena.browser(n).reserve(&bikes[n % vehicles]).await;
         let winner = one_winner(&arena.race((0..32).map(try_it)).await, &refusal);

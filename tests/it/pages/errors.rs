@@ -193,7 +193,7 @@ async fn rides_that_make_no_sense_are_refused_in_words_and_change_nothing() {
         ("region", "us east'", 400, fits_not),
         ("region", "us-west1", 303, "has been moved"),
         ("vehicle", "x", 400, fits_not),
-        ("vehicle", any.as_str(), 303, "not there any more"),
+        ("vehicle", any.as_str(), 303, "has just taken this vehicle"),
         ("ride", "", 400, fits_not),
         ("ride", ended, 303, "This form was used before."),
         ("ride", others, 303, "This form was used before."),
@@ -218,8 +218,8 @@ async fn rides_that_make_no_sense_are_refused_in_words_and_change_nothing() {
         assert!(page.status == StatusCode::BAD_REQUEST && page.text().contains("A field was sent twice."), "{field}");
     }
     for (path, status, words) in [
-        (format!("/vehicles/us-west1/{vehicle}/reserve"), 303, "not there any more"),
-        (format!("/vehicles/us-east1/{any}/reserve"), 303, "not there any more"),
+        (format!("/vehicles/us-west1/{vehicle}/reserve"), 303, "has just taken this vehicle"),
+        (format!("/vehicles/us-east1/{any}/reserve"), 303, "has just taken this vehicle"),
         (format!("/vehicles/atlantis/{vehicle}/reserve"), 404, "nothing at this address"),
         ("/vehicles/us-east1/x/reserve".to_owned(), 404, "nothing at this address"),
         ("/reservation/cancel".to_owned(), 303, "no reservation to cancel"),
@@ -233,7 +233,6 @@ async fn rides_that_make_no_sense_are_refused_in_words_and_change_nothing() {
         ("lat", "NaN", 422, "Latitude goes from"),
         ("lon", "1e999", 422, "Latitude goes from"),
         ("lon", "", 422, "Latitude goes from"),
-        ("place", &long, 422, "At most 120 characters"),
         ("place", "Cor\nner", 400, "Control characters"),
         ("lat", "0", 422, "too far from New York"),
         ("city", "gotham", 422, "There is no such city."),

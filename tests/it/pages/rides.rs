@@ -28,14 +28,7 @@ pub async fn start(browser: &Browser, city: &str) -> String {
 
 /// Ends the ride of that page in the middle of New York.
 pub async fn end(browser: &Browser, ride: &str) -> Page {
-    let page = browser.get(ride).await;
-    let fields = [
-        ("city", page.field("city")),
-        ("place", "Corner".to_owned()),
-        ("lat", page.field("lat")),
-        ("lon", page.field("lon")),
-    ];
-    browser.post(&format!("{ride}/end"), &fields.each_ref().map(|(n, v)| (*n, v.as_str()))).await
+    browser.post(&format!("{ride}/end"), &[("city", "new-york"), ("lat", "40.7128"), ("lon", "-74.006")]).await
 }
 
 #[actix_web::test]
@@ -65,5 +58,75 @@ async fn a_person_reserves_rides_and_gets_a_receipt() {
     assert!(receipt.text().contains("You owe"), "{}", receipt.text());
     assert_eq!(ann.get("/rides").await.attributes("main a[href^=\"/rides/us-east1/\"]", "href"), [ride]);
     instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn nobody_is_told_where_a_ride_ends_but_by_its_rider() {
+    let world = world().await;
+    street(&world, 10).await;
+    let instance = world.instance("us-east1").await;
+    let ann = instance.person("new-york").await;
+    let ride = start(&ann, "new-york").await;
+    let page = ann.get(&ride).await;
+    assert_eq!([page.field("lat"), page.field("lon")], ["", ""], "nothing that looks like a measurement");
+    let before = world.rows().await;
+    for fields in
+        [&[][..], &[("lat", ""), ("lon", "")], &[("lat", "40.7"), ("lon", "")], &[("lat", " "), ("lon", "-74")]]
+    {
+        let page = ann.post(&format!("{ride}/end"), &[&[("city", "new-york")], fields].concat()).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{fields:?}: {}", page.text());
+        assert_eq!(page.texts("[role=alert]").len(), 1);
+    }
+    assert_eq!(world.rows().await, before);
+    // What a rider types is shown to nobody, since everybody reads where a vehicle stands.
+    let fields = [("city", "new-york"), ("place", "Ann's flat"), ("lat", "40.73"), ("lon", "-74.006")];
+    let receipt = ann.get(&ann.post(&format!("{ride}/end"), &fields).await.location()).await;
+    assert!(receipt.text().contains("1.9 km north of the centre"), "{}", receipt.text());
+    for (table, rows) in world.rows().await {
+        assert!(!rows.iter().any(|row| row.contains("Ann's flat")), "in {table}");
+    }
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn nobody_reserves_for_ever_without_riding() {
+    let world = world().await;
+    street(&world, 10).await;
+    let instances = [world.instance("us-east1").await, world.instance("us-east1").await];
+    let ann = instances[0].person("new-york").await;
+    world.set("UPDATE sessions SET seen_at = now() + '9 days'::INTERVAL").await;
+    let turn = async |n: usize| {
+        let browser = ann.at(&instances[n % 2]);
+        let card = browser.get("/vehicles?city=new-york").await.card(1);
+        let vehicle = card.iter().find(|(name, _)| name == "vehicle").unwrap().1.clone();
+        let reserved = browser.post(&format!("/vehicles/us-east1/{vehicle}/reserve"), &pairs(&card)).await;
+        let said = crate::support::crowd::told(&instances[0], &reserved).text;
+        // Half of them are cancelled, half lapse.
+        if n.is_multiple_of(2) {
+            browser.post("/reservation/cancel", &pairs(&card)).await;
+        } else {
+            world.clock.advance(chrono::Duration::minutes(11));
+        }
+        said
+    };
+    for day in 0..2 {
+        for n in 0..10 {
+            assert_eq!(turn(n).await, "Reserved for ten minutes.", "{day} {n}");
+        }
+        for n in 10..12 {
+            assert!(turn(n).await.starts_with("You have reserved 10 times within a day"), "{day} {n}");
+        }
+        world.clock.advance(chrono::Duration::hours(23));
+    }
+    // A ride begins the count anew.
+    world.set("UPDATE users SET reservations = 10").await;
+    let ride = start(&ann, "new-york").await;
+    end(&ann, &ride).await;
+    assert_eq!(turn(0).await, "Reserved for ten minutes.");
+    for instance in instances {
+        instance.running.stop().await;
+    }
     world.end().await;
 }

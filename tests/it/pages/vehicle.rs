@@ -51,7 +51,13 @@ async fn a_vehicle_has_a_page_until_the_end_of_its_next_ride() {
     assert!(!bob.get(&path).await.text().contains("reserved this vehicle"), "it has lapsed");
 
     let ride = ann.post("/rides", &pairs(&card)).await.location();
-    assert!(bob.get(&path).await.text().contains("Someone else has just taken this vehicle."));
+    let unknown = format!("/vehicles/us-east1/{}", uuid::Uuid::from_u128(7));
+    for browser in [&bob, &nobody] {
+        let (taken, unknown) = (browser.get(&path).await, browser.get(&unknown).await);
+        let said =
+            [&taken, &unknown].map(|page| page.texts("main").concat().split(" Request ").next().map(str::to_owned));
+        assert_eq!((taken.status, &said[0]), (StatusCode::NOT_FOUND, &said[1]), "as any id");
+    }
     assert!(ann.get(&path).await.text().contains("You are already riding."), "hers");
     rides::end(&ann, &ride).await;
     let gone = nobody.get(&path).await;

@@ -51,7 +51,8 @@ async fn the_list_is_filtered_by_type_and_battery() {
         for battery in ["", "25", "50", "75", "95"] {
             let page = ann.get(&format!("/vehicles?city=new-york&type={kind}&battery={battery}")).await;
             let shown = cards(&page);
-            let least = battery.parse().unwrap_or(0);
+            // What cards show and filters compare is charge in steps of ten.
+            let least = (battery.parse().unwrap_or(0) + 9) / 10 * 10;
             assert!(
                 shown.iter().all(|(k, b)| (kind.is_empty() || k == kind) && *b >= least),
                 "{kind} {battery}: {shown:?}"
@@ -227,9 +228,10 @@ async fn a_vehicle_cannot_be_followed_from_ride_to_ride() {
     let ride = rides::start(&ann, "new-york").await;
     let riding = ann.get(&ride).await;
     rides::end(&ann, &ride).await;
+    world.clock.advance(Duration::minutes(2));
     let now = ann.get(list).await.attributes("input[name=vehicle]", "value");
     assert!(now.len() == 3 && !now.contains(&vehicle_of(&old)), "it has a new public id");
-    assert_eq!(reserve(&ann, &old).await, "This vehicle is not there any more. Please choose another one.");
+    assert_eq!(reserve(&ann, &old).await, "Someone else has just taken this vehicle. Please choose another one.");
     let mut pages = vec![riding];
     for path in ["/", list, "/rides", ride.as_str(), "/riders"] {
         pages.push(ann.get(path).await);
@@ -252,21 +254,89 @@ async fn a_vehicle_cannot_be_followed_from_ride_to_ride() {
 }
 
 #[actix_web::test]
-async fn what_a_rider_writes_is_text_on_everybody_elses_page() {
+async fn what_somebody_writes_is_text_on_everybody_elses_page() {
     let world = world().await;
-    world.sample(&["new-york"], 0, 1).await;
-    world.set("UPDATE vehicles SET status = 'available'").await;
+    world.sample(&["new-york"], 0, 2).await;
+    let evil = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
+    world.set(&format!("UPDATE vehicles SET status = 'available', place = '{}'", evil.replace('\'', "''"))).await;
     let instance = world.instance("us-east1").await;
     let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
     let ride = rides::start(&ann, "new-york").await;
-    let evil = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
-    let form = [("city", "new-york"), ("place", evil), ("lat", "40.7128"), ("lon", "-74.0060")];
+    let form = [("city", "new-york"), ("lat", "40.7128"), ("lon", "-74.0060")];
     assert_eq!(ann.post(&format!("{ride}/end"), &form).await.location(), ride);
     for page in [bob.get("/vehicles?city=new-york").await, ann.get(&ride).await] {
         assert!(page.text().contains(evil), "{}", page.text());
         assert!(!page.body.contains("<script>alert") && !page.body.contains("<img src=x"), "it is escaped");
         assert!(page.attributes("[onerror]", "onerror").is_empty());
     }
+    stop([instance]).await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn what_a_ride_leaves_appears_some_time_later_and_says_nothing_of_it() {
+    let world = world().await;
+    world.sample(&["new-york"], 0, 12).await;
+    let instance = world.instance("us-east1").await;
+    let app = &instance.running.app;
+    let (ann, bob, nobody) = (instance.person("new-york").await, instance.person("new-york").await, instance.browser());
+    let operator = instance.person("new-york").await;
+    movr::ops::accounts::grant(&app.db, &operator.name, "operator", "new-york").await.unwrap();
+    operator.get("/profile").await;
+    let list = "/vehicles?city=new-york";
+    let card = ann.get(list).await.card(1);
+    let ride = ann.post("/rides", &pairs(&card)).await.location();
+
+    // During the ride its old id is any id, whatever is asked with it.
+    let unknown: Vec<_> = card
+        .iter()
+        .map(|(name, value)| {
+            (name.clone(), if name == "vehicle" { uuid::Uuid::new_v4().to_string() } else { value.clone() })
+        })
+        .collect();
+    assert_eq!(reserve(&bob, &card).await, reserve(&bob, &unknown).await);
+    let said = async |card: &[(String, String)]| {
+        let mut form = pairs(card);
+        let id = uuid::Uuid::new_v4().to_string();
+        form.retain(|(name, _)| *name != "ride");
+        form.push(("ride", &id));
+        bob.get(&bob.post("/rides", &form).await.location()).await.flash()
+    };
+    assert_eq!(said(&card).await, said(&unknown).await);
+
+    rides::end(&ann, &ride).await;
+    let sql = world.sql().await;
+    let text =
+        "SELECT id::TEXT, public_id::TEXT FROM vehicles WHERE seen_at > created_at ORDER BY seen_at DESC LIMIT 1";
+    let row = sql.query_one(text, &[]).await.unwrap();
+    let (inner, public): (String, String) = (row.try_get(0).unwrap(), row.try_get(1).unwrap());
+    let last = u32::from_str_radix(&inner[35..], 16).unwrap();
+    let delay = Duration::milliseconds(7_500 * i64::from(last + 1));
+    let shown = async || {
+        let in_list = nobody.get("/vehicles?city=new-york&lat=40.7128&lon=-74.006").await.body.contains(&public);
+        let page = nobody.get(&format!("/vehicles/us-east1/{public}")).await.status;
+        let feed = nobody.get("/gbfs/3/new-york/vehicle_status.json").await.body.contains(&public);
+        assert_eq!((page == StatusCode::OK, feed), (in_list, in_list), "list, page and feed agree");
+        in_list
+    };
+    // Its rider and its operators need not wait.
+    assert!(ann.get(&ride).await.text().contains("You owe"));
+    let facts = operator.get(&format!("/fleet/vehicles/us-east1/{inner}")).await;
+    assert!(facts.text().contains(&public) && facts.texts("main .row mark") == ["Available"], "{}", facts.text());
+    world.clock.advance(delay - Duration::seconds(2));
+    assert!(!shown().await, "{delay} have not gone by");
+    // The feed of a moment ago holds for a while.
+    world.clock.advance(Duration::seconds(20));
+    assert!(shown().await, "{delay} have gone by");
+
+    // Charge is told in steps, by cards and by asking for it.
+    sql.execute("UPDATE vehicles SET battery = 57", &[]).await.unwrap();
+    for (least, found) in [("50", true), ("51", false), ("57", false), ("60", false)] {
+        let shown = cards(&bob.get(&format!("{list}&battery={least}")).await);
+        assert_eq!(!shown.is_empty(), found, "{least}");
+        assert!(shown.iter().all(|(_, battery)| *battery == 50));
+    }
+    drop(sql);
     stop([instance]).await;
     world.end().await;
 }

@@ -163,20 +163,22 @@ impl Scene {
     /// A ride with three positions, ended in the middle of the city.
     pub async fn ride(&self, rider: &Person, city: &str, promo: &str) -> RideRef {
         let ride = self.start(rider, city, promo).await.unwrap();
-        self.app.clock.advance(Duration::seconds(5));
+        self.app.clock.advance(Duration::seconds(25));
         let (city, now) = (self.city(city), self.app.clock.now());
         let way = [1_i32, 2, 3].map(|n| {
             let point = Point::new(city.centre.lat() + 0.0001 * f64::from(n), city.centre.lon()).unwrap();
-            (now - Duration::seconds(n.into()), point)
+            (now - Duration::seconds(i64::from(n) * 6), point)
         });
-        rides::add_positions(&self.app, &self.signed(&rider.start), &ride, &way).await.unwrap();
+        rides::add_positions(&self.app, &self.signed(&rider.start), &ride, &city.slug, &way).await.unwrap();
         self.end_ride(rider, &ride, &city).await;
         ride
     }
 
     pub async fn end_ride(&self, rider: &Person, ride: &RideRef, city: &City) {
         let signed = self.signed(&rider.start);
-        rides::end(&self.app, &signed, ride, &city.slug, city.centre, "Corner").await.unwrap();
+        rides::end(&self.app, &signed, ride, &city.slug, city.centre).await.unwrap();
+        // What a ride leaves appears within two minutes.
+        self.app.clock.advance(Duration::minutes(2));
     }
 
     /// Everything that a refusal must leave as it is.

@@ -1,12 +1,13 @@
 //! Short ways within a city on flat ground, and where a point is in words that are true of
 //! any city. Good to about a metre in a city's size; nothing is priced by it.
 
-use crate::domain::geo::Point;
+use super::geo::Point;
 
 const METRES_PER_DEGREE: f64 = 111_195.0;
 
 /// `point` moved by metres; to about ten centimetres.
-pub(super) fn moved(point: Point, north: f64, east: f64) -> Point {
+#[must_use]
+pub fn moved(point: Point, north: f64, east: f64) -> Point {
     let round = |degrees: f64| (degrees * 1e6).round() / 1e6;
     let lat = round(point.lat() + north / METRES_PER_DEGREE);
     let lon = round(point.lon() + east / METRES_PER_DEGREE / point.lat().to_radians().cos());
@@ -14,13 +15,15 @@ pub(super) fn moved(point: Point, north: f64, east: f64) -> Point {
 }
 
 /// Metres north and east from one point to another nearby.
-pub(super) fn offset(from: Point, to: Point) -> (f64, f64) {
+#[must_use]
+pub fn offset(from: Point, to: Point) -> (f64, f64) {
     let east = (to.lon() - from.lon()) * from.lat().to_radians().cos();
     ((to.lat() - from.lat()) * METRES_PER_DEGREE, east * METRES_PER_DEGREE)
 }
 
 /// Where `point` is, in words that are true of any city: `1.2 km north-east of the centre`.
-pub(super) fn place(centre: Point, point: Point) -> String {
+#[must_use]
+pub fn place(centre: Point, point: Point) -> String {
     let ((north, east), metres) = (offset(centre, point), centre.distance_m(point));
     // Within an eighth of a circle of an axis, the other one is not named (tan 67.5°).
     let to = |along: f64, across: f64, more, less| match along {

@@ -1,0 +1,30 @@
+//! The distance between two points in SQL, the haversine that `domain::geo` computes too.
+//! It fails for no two points that a row can hold: what is stored may be as small as a
+//! float can be, and PostgreSQL refuses a product that underflows (22003). So coordinates
+//! are shifted before they are subtracted or turned, which makes a difference either zero
+//! or large enough to be squared; it costs some nanometres.
+
+/// Metres between (`lat0`, `lon0`) and (`lat1`, `lon1`), four expressions of degrees.
+macro_rules! distance_sql {
+    ($lat0:literal, $lon0:literal, $lat1:literal, $lon1:literal) => {
+        concat!(
+            "12742017.6 * asin(sqrt(greatest(0.0::FLOAT8, least(1.0::FLOAT8, power(sin(radians((",
+            $lat1,
+            " + 180.0) - (",
+            $lat0,
+            " + 180.0)) / 2.0), 2.0) + sin(radians(",
+            $lat0,
+            " + 90.0)) * sin(radians(",
+            $lat1,
+            " + 90.0)) * power(sin(radians((",
+            $lon1,
+            " + 360.0) - (",
+            $lon0,
+            " + 360.0)) / 2.0), 2.0)))))"
+        )
+    };
+}
+pub(super) use distance_sql;
+
+/// For tests: the expression between the points `a` and `b`.
+pub const BETWEEN: &str = distance_sql!("a.lat", "a.lon", "b.lat", "b.lon");
