@@ -14,4 +14,5 @@ pub mod place;
 pub mod refusal;
 pub mod region;
 pub mod ride;
+pub mod stored;
 pub mod vehicle;

@@ -5,13 +5,17 @@
 use std::{borrow::Cow, future::Future, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Bytes};
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, Utc};
 use chrono_tz::Tz;
 use percent_encoding::percent_decode_str;
-use serde::de::{DeserializeOwned, value::MapDeserializer};
+use serde::{
+    Deserializer,
+    de::{DeserializeOwned, IntoDeserializer, Visitor, value},
+    forward_to_deserialize_any,
+};
 
 use super::error::PageError;
-use crate::domain::geo::Point;
+use crate::domain::{geo::Point, stored::Moment};
 
 /// A form's fields, read from the request's body.
 pub struct Form<T>(pub T);
@@ -93,9 +97,47 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, PageError> {
         }
         pairs.push((name, value));
     }
-    let fields = MapDeserializer::<_, serde::de::value::Error>::new(pairs.into_iter());
+    let fields =
+        value::MapDeserializer::<_, value::Error>::new(pairs.into_iter().map(|(name, text)| (name, Field(text))));
     T::deserialize(fields)
         .map_err(|_wrong| PageError::BadRequest("A field is missing, or is not what this page sends."))
+}
+
+/// The text of a field; an optional one that is empty is none.
+struct Field<'a>(Cow<'a, str>);
+
+impl IntoDeserializer<'_> for Field<'_> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for Field<'_> {
+    type Error = value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+        visitor.visit_str(&self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+        if self.0.is_empty() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, value::Error> {
+        IntoDeserializer::<value::Error>::into_deserializer(self.0).deserialize_enum(name, variants, visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
 }
 
 fn decode(text: &str) -> Result<Cow<'_, str>, PageError> {
@@ -141,8 +183,11 @@ pub fn moment(text: &str, zone: Tz) -> Result<Option<DateTime<Utc>>, String> {
     let read = NaiveDateTime::parse_from_str(text, MOMENT).or_else(|_| text.parse());
     let at = read.map_err(|_bad| "Please enter date and time, as in 2026-11-21T15:00.".to_owned())?;
     // An hour that clocks repeat means the first time.
-    let at = at.and_local_timezone(zone).earliest();
-    at.map(|at| Some(at.to_utc())).ok_or_else(|| "The clocks skip this time; please choose another one.".to_owned())
+    let storable = (1..9999).contains(&at.year());
+    let at = Some(at).filter(|_| storable).and_then(|at| at.and_local_timezone(zone).earliest());
+    at.and_then(|at| Moment::new(at.to_utc()))
+        .map(|at| Some(at.at()))
+        .ok_or_else(|| "The clocks skip this time; please choose another one.".to_owned())
 }
 
 #[cfg(test)]

@@ -242,6 +242,14 @@ async fn other_methods_are_refused_in_the_pages_own_words() {
             }
             let answer = scene.ann.method(method.clone(), &case.path).await;
             assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {}", case.path);
+            let may = |method: &str| match method {
+                "HEAD" => ROUTES.iter().any(|route| route.path == case.pattern && route.method == "GET"),
+                "OPTIONS" => case.pattern.starts_with("/gbfs/"),
+                other => ROUTES.iter().any(|route| route.path == case.pattern && route.method == other),
+            };
+            let allowed: Vec<_> = answer.headers["allow"].to_str().unwrap().split(", ").collect();
+            let wanted: Vec<_> = ["GET", "HEAD", "POST", "OPTIONS"].into_iter().filter(|method| may(method)).collect();
+            assert_eq!(allowed, wanted, "{method} {}", case.path);
             assert!(
                 answer.text().contains("not for that kind of request"),
                 "{method} {}: {}",
@@ -301,5 +309,157 @@ async fn a_page_at_home_waits_once() {
     assert_eq!(reserved.timing(), (1, 1), "reserve");
     assert_eq!(ann.post("/reservation/cancel", &pairs(&card)).await.timing(), (1, 1), "cancel");
     assert_eq!(ann.post("/rides", &pairs(&card)).await.timing(), (1, 1), "start");
+    scene.end().await;
+}
+
+/// Moments and versions beyond what a database stores, and what else is hard to count on from.
+fn odd_values() -> Vec<String> {
+    let id = uuid::Uuid::new_v4();
+    let mut odd: Vec<String> = [
+        "-262143-01-01T00:00:00Z",
+        "+262142-12-31T23:59:59Z",
+        "-262143-01-01T00:00",
+        "+262142-12-31T23:59",
+        "0000-01-01T00:00:00Z",
+        "9999-12-31T23:59",
+        "0001-01-01T00:00",
+        "[-9223372036854775808,9223372036854775807,{}]",
+        "[8000000000000000,9223372036854775807,{\"us-east1\":9223372036854775807}]",
+        "-1",
+        "1e308",
+        "NaN",
+    ]
+    .map(str::to_owned)
+    .into();
+    for number in [
+        "9223372036854775807",
+        "-9223372036854775808",
+        "-8000000000000000000",
+        "99999999999999999999",
+        "9007199254740992",
+    ] {
+        odd.extend([number.to_owned(), format!("{number}~{id}"), format!("{id}:{number}")]);
+        odd.extend([format!("{number}.vehicle.{id}.{number}"), format!("1.vehicle.{id}.{number}")]);
+    }
+    odd
+}
+
+#[actix_web::test]
+async fn no_value_of_any_field_is_a_mistake_of_ours() {
+    // Every parameter that an address of ours has.
+    const PARAMETERS: [&str; 18] = [
+        "before", "after", "as_of", "from", "to", "idle", "battery", "lat", "lon", "type", "sort", "status", "prefix",
+        "id", "actor", "region", "city", "drawn",
+    ];
+    let scene = scene().await;
+    for (role, city) in [("administrator", ""), ("operator", "new-york")] {
+        let db = &scene.instance.running.app.db;
+        movr::ops::accounts::grant(db, &scene.ann.name, role, city).await.unwrap();
+    }
+    scene.ann.get("/profile").await;
+    let (odd, mut tried, mut ok) = (odd_values(), 0, 0);
+    for case in &scene.cases {
+        let mut requests: Vec<(String, Vec<(&str, &str)>)> = Vec::new();
+        if case.method == Method::GET {
+            if access(case) == Access::Public && !case.pattern.starts_with("/vehicles") {
+                continue;
+            }
+            for (name, value) in PARAMETERS.iter().flat_map(|name| odd.iter().map(move |value| (name, value))) {
+                let (path, query) = case.path.split_once('?').unwrap_or((&case.path, ""));
+                let kept: String = query.split('&').filter(|pair| !pair.starts_with(&format!("{name}="))).collect();
+                requests.push((format!("{path}?{kept}&{name}={}", paths::encode(value)), Vec::new()));
+                // An order of the fleet's list decides what its cursor is.
+                if case.pattern == "/fleet" && *name == "after" {
+                    for sort in ["battery", "seen"] {
+                        requests
+                            .push((format!("{path}?{kept}&sort={sort}&after={}", paths::encode(value)), Vec::new()));
+                    }
+                }
+            }
+        } else {
+            for (changed, value) in (0..case.fields.len()).flat_map(|n| odd.iter().map(move |value| (n, value))) {
+                let fields = case.fields.iter().enumerate();
+                let field = |(n, (name, old)): (usize, &(String, String))| {
+                    (name.to_owned(), if n == changed { value.to_owned() } else { old.to_owned() })
+                };
+                let fields: Vec<_> = fields.map(field).collect();
+                let page = scene.ann.post(&case.path, &pairs(&fields)).await;
+                assert_ne!(page.status, StatusCode::INTERNAL_SERVER_ERROR, "{} {fields:?}", case.path);
+                tried += 1;
+            }
+        }
+        for (path, _) in requests {
+            let page = scene.ann.get(&path).await;
+            assert_ne!(page.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+            (tried, ok) = (tried + 1, ok + usize::from(page.status == StatusCode::OK));
+        }
+    }
+    eprintln!("{tried} requests, {ok} pages");
+    assert!(tried > 5_000 && ok > 1_000, "{tried} {ok}");
+    scene.end().await;
+}
+
+/// Pages of everything, several of each: whatever link a page prints leads somewhere.
+#[actix_web::test]
+async fn every_link_that_a_page_prints_leads_somewhere() {
+    let scene = scene().await;
+    scene.world.sample(&["new-york"], 60, 140).await;
+    let (ann, db) = (&scene.ann, &scene.instance.running.app.db);
+    for (role, city) in [("administrator", ""), ("operator", "new-york")] {
+        movr::ops::accounts::grant(db, &ann.name, role, city).await.unwrap();
+    }
+    let open = scene.cases.iter().find(|case| case.pattern == "/rides/{region}/{id}").unwrap().path.clone();
+    rides::end(ann, &open).await;
+    for _ in 0..26 {
+        let ride = rides::start(ann, "new-york").await;
+        rides::end(ann, &ride).await;
+        jobs::ask(ann, "new-york", "maintenance", &[("prefix", "none has this")]).await;
+    }
+    // A vehicle with a long history.
+    let fleet = scene.cases.iter().find(|case| case.pattern == "/fleet/vehicles/{region}/{id}").unwrap().path.clone();
+    for n in 0..34 {
+        let page = ann.get(&fleet).await;
+        let action = if n % 2 == 0 { "maintenance" } else { "back" };
+        let fields =
+            [("version", page.field("version")), ("command", page.field("command")), ("action", action.into())];
+        let fields: Vec<_> = fields.iter().map(|(name, value): &(&str, String)| (*name, value.as_str())).collect();
+        assert_eq!(ann.post(&format!("{fleet}/status"), &fields).await.location(), fleet);
+    }
+    let mut queue: std::collections::VecDeque<String> =
+        scene.cases.iter().filter(|case| case.method == Method::GET).map(|case| case.path.clone()).collect();
+    let (mut seen, mut kinds, mut pages) = (BTreeSet::new(), std::collections::BTreeMap::<String, u32>::new(), 0);
+    while let Some(link) = queue.pop_front() {
+        let link = link.split('#').next().unwrap().to_owned();
+        if !link.starts_with('/') || link.starts_with("/static/") || !seen.insert(link.clone()) {
+            continue;
+        }
+        // A few of each kind: the page, without ids, and the names of its parameters.
+        let (path, query) = link.split_once('?').unwrap_or((&link, ""));
+        let names = query.split('&').map(|pair| pair.split('=').next().unwrap());
+        let parts = path.split('/').filter(|part| part.len() < 30);
+        let kind = parts.chain(["?"]).chain(names).collect::<Vec<_>>().join("/");
+        let times = kinds.entry(kind).or_default();
+        *times += 1;
+        if *times > 4 {
+            continue;
+        }
+        let page = ann.get(&link).await;
+        assert!(page.status == StatusCode::OK, "{link}: {} {}", page.status, page.text());
+        queue.extend(page.attributes("a[href]", "href"));
+        pages += 1;
+    }
+    eprintln!("{pages} pages of {} kinds", kinds.len());
+    let followed = |path: &str, name: &str| kinds.keys().any(|kind| kind.starts_with(path) && kind.ends_with(name));
+    for (path, name) in [
+        ("/rides/?", "before"),
+        ("/riders/?", "after"),
+        ("/fleet/?", "after"),
+        ("/fleet/vehicles/us-east1/?", "before"),
+        ("/fleet/jobs/?", "before"),
+        ("/fleet/audit/?", "before"),
+        ("/fleet/overview/?", "as_of"),
+    ] {
+        assert!(followed(path, name), "{path} {name} in {:?}", kinds.keys());
+    }
     scene.end().await;
 }

@@ -10,7 +10,7 @@ use actix_web::{
     http::header::{CACHE_CONTROL, CONTENT_DISPOSITION},
     web::{Bytes, Data},
 };
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat};
 use chrono_tz::Tz;
 use futures_util::stream;
 use serde::Deserialize;
@@ -27,6 +27,7 @@ use crate::{
         csv::{neutral, write_line},
         refusal::Refusal,
         region::RegionCode,
+        stored::{Moment, Version},
     },
     web::{
         chrome::chrome,
@@ -97,7 +98,7 @@ impl Asked {
         };
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let before = match self.before.as_str() {
-            "" => Place::at(moment(&self.to, Tz::UTC)?.unwrap_or(DateTime::<Utc>::MAX_UTC)),
+            "" => Place::at(moment(&self.to, Tz::UTC)?.unwrap_or(Moment::LAST.at())),
             before => place(before).ok_or("There is no such page of the audit.")?,
         };
         Ok(Filter {
@@ -123,8 +124,9 @@ impl Asked {
 /// A place in the audit as an address carries it.
 fn place(text: &str) -> Option<Place> {
     let mut parts = text.split('.');
-    let at = DateTime::from_timestamp_micros(parts.next()?.parse().ok()?)?;
-    Some(Place(at, parts.next()?.to_owned(), parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    let at = Moment::from_micros(parts.next()?)?.at();
+    let (kind, id) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+    Some(Place(at, kind, id, parts.next()?.parse::<Version>().ok()?.get()))
 }
 
 fn place_text(Place(at, kind, id, version): &Place) -> String {

@@ -17,6 +17,7 @@ use crate::{
         catalogue::{Catalogue, City},
         fleet::{Filter, Key, STATUSES, Sort, status_text},
         refusal::Refusal,
+        stored::Moment,
     },
     ops,
     web::{
@@ -149,7 +150,7 @@ impl Filters {
         let key = match sort {
             Sort::Code => Key::Code(key.to_owned()),
             Sort::Battery => Key::Battery(key.parse().ok()?),
-            Sort::Seen => Key::Seen(DateTime::from_timestamp_micros(key.parse().ok()?)?),
+            Sort::Seen => Key::Seen(Moment::from_micros(key)?.at()),
         };
         Some((key, id.parse().ok()?))
     }

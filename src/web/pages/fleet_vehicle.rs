@@ -21,6 +21,7 @@ use crate::{
         people,
         refusal::Refusal,
         ride::RideRef,
+        stored::Version,
         vehicle::VehicleRef,
     },
     ops::{self, Done, OpError},
@@ -37,7 +38,7 @@ use crate::{
 /// Where the history goes on.
 #[derive(Debug, Default, Deserialize)]
 pub struct Before {
-    before: Option<i64>,
+    before: Option<Version>,
 }
 
 /// `GET /fleet/vehicles/{region}/{id}`.
@@ -60,12 +61,12 @@ fn vehicle_of(visit: &Visit, path: &(String, String)) -> Result<VehicleRef, Page
 async fn page(
     visit: &mut Visit,
     vehicle: &VehicleRef,
-    before: Option<i64>,
+    before: Option<Version>,
     typed: Option<EditVehicleView>,
 ) -> Result<FleetVehiclePage, PageError> {
     let (visitor, (found, history)) = visit
         .read_signed(&vehicle.region, async |conn| {
-            let history = fleet::history(conn, vehicle, before.unwrap_or(i64::MAX));
+            let history = fleet::history(conn, vehicle, before.unwrap_or(Version::LAST).get());
             let (found, history) = tokio::join!(fleet::find(conn, vehicle), history);
             Ok((found?, history?))
         })
@@ -192,9 +193,8 @@ fn happened_view(visit: &Visit, happened: &Happened, city: &City) -> HappenedVie
 }
 
 /// The vehicle as the page showed it.
-fn wanted(visit: &Visit, path: &(String, String), version: &str, command: Uuid) -> Result<Wanted, PageError> {
-    let version = version.parse().map_err(|_bad| PageError::BadRequest("That is no version."))?;
-    Ok(Wanted { vehicle: vehicle_of(visit, path)?, version, command })
+fn wanted(visit: &Visit, path: &(String, String), version: Version, command: Uuid) -> Result<Wanted, PageError> {
+    Ok(Wanted { vehicle: vehicle_of(visit, path)?, version: version.get(), command })
 }
 
 /// Back to the vehicle's page with what came of it.
@@ -218,7 +218,7 @@ fn back(
 /// A step that changes the vehicle's status.
 #[derive(Debug, Deserialize)]
 pub struct Step {
-    version: String,
+    version: Version,
     command: Uuid,
     action: Kind,
     #[serde(default)]
@@ -231,7 +231,7 @@ pub async fn set_status(
     path: Path<(String, String)>,
     Form(step): Form<Step>,
 ) -> Result<HttpResponse, PageError> {
-    let wanted = wanted(&visit, &path, &step.version, step.command)?;
+    let wanted = wanted(&visit, &path, step.version, step.command)?;
     if !STEPS.contains(&step.action) {
         return Err(PageError::BadRequest("That is done by a job."));
     }
@@ -253,7 +253,7 @@ pub async fn set_status(
 /// What an operator types about a vehicle.
 #[derive(Debug, Deserialize)]
 pub struct Edit {
-    version: String,
+    version: Version,
     command: Uuid,
     #[serde(default)]
     code: String,
@@ -319,7 +319,7 @@ pub async fn edit(
     path: Path<(String, String)>,
     Form(form): Form<Edit>,
 ) -> Result<HttpResponse, PageError> {
-    let wanted = wanted(&visit, &path, &form.version, form.command)?;
+    let wanted = wanted(&visit, &path, form.version, form.command)?;
     let mut view = match form.details() {
         Ok(details) => match ops::fleet::edit(&visit.app, &visit.signed()?, &wanted, &details).await {
             Err(OpError::Refused(refusal @ (Refusal::CodeTaken | Refusal::TooFar(_)))) => {
@@ -340,7 +340,7 @@ pub async fn edit(
 /// The other city.
 #[derive(Debug, Deserialize)]
 pub struct Move {
-    version: String,
+    version: Version,
     command: Uuid,
     city: String,
 }
@@ -351,7 +351,7 @@ pub async fn move_to(
     path: Path<(String, String)>,
     Form(form): Form<Move>,
 ) -> Result<HttpResponse, PageError> {
-    let wanted = wanted(&visit, &path, &form.version, form.command)?;
+    let wanted = wanted(&visit, &path, form.version, form.command)?;
     let outcome = ops::fleet::move_to(&visit.app, &visit.signed()?, &wanted, &form.city).await;
     back(&visit, &wanted.vehicle, outcome, "The vehicle belongs to the other city now, and is in maintenance.")
 }

@@ -3,7 +3,7 @@
 //! that page was drawn. `job` has the page of one job.
 
 use actix_web::HttpResponse;
-use chrono::{DateTime, Duration, SecondsFormat, Utc};
+use chrono::{Duration, SecondsFormat};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -20,6 +20,7 @@ use crate::{
         job::{CHOICES, JobRef, Kind},
         people,
         refusal::Refusal,
+        stored::{Moment, Version},
     },
     ops::{
         self, OpError,
@@ -53,7 +54,7 @@ pub async fn list(mut visit: Visit, Query(query): Query<Which>) -> Result<HttpRe
     let behind = match query.before.split_once('~') {
         None => (visit.now + Duration::days(1), Uuid::nil()),
         Some((at, id)) => {
-            let at = at.parse().ok().and_then(DateTime::from_timestamp_micros);
+            let at = Moment::from_micros(at).map(Moment::at);
             at.zip(id.parse().ok()).ok_or(PageError::BadRequest("There is no such page of the list."))?
         }
     };
@@ -112,8 +113,7 @@ pub struct Wish {
     note: String,
     #[serde(default)]
     all: String,
-    #[serde(default)]
-    drawn: String,
+    drawn: Option<Moment>,
     #[serde(flatten)]
     filters: Filters,
 }
@@ -161,7 +161,7 @@ fn wish(visit: &Visit, form: &Wish, city: &City, list: &[String]) -> Result<NewJ
     let selection = if form.all.is_empty() {
         Selection::List(listed(list)?)
     } else {
-        let drawn: DateTime<Utc> = form.drawn.parse().map_err(|_bad| "Please load the page again.")?;
+        let drawn = form.drawn.ok_or("Please load the page again.")?.at();
         Selection::Filter(form.filters.filter(&visit.catalogue, drawn)?, drawn)
     };
     let job = JobRef { region: city.region.clone(), id: form.id };
@@ -172,7 +172,7 @@ fn wish(visit: &Visit, form: &Wish, city: &City, list: &[String]) -> Result<NewJ
 fn listed(list: &[String]) -> Result<Vec<(Uuid, i64)>, String> {
     let read = |text: &String| {
         let (id, version) = text.split_once(':')?;
-        Some((id.parse::<Uuid>().ok()?, version.parse::<i64>().ok()?))
+        Some((id.parse::<Uuid>().ok()?, version.parse::<Version>().ok()?.get()))
     };
     let mut chosen = list.iter().map(read).collect::<Option<Vec<_>>>().ok_or("That is no list of vehicles.")?;
     chosen.sort_unstable();

@@ -16,6 +16,7 @@ use crate::{
         fleet::{STATUSES, status_text},
         money::Currency,
         refusal::Refusal,
+        stored::Moment,
     },
     ops::overview::{self, Answer},
     web::{
@@ -87,7 +88,7 @@ fn as_of(text: &str, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, String
     if text.is_empty() {
         return Ok(None);
     }
-    match text.parse::<DateTime<Utc>>() {
+    match text.parse::<Moment>().map(Moment::at) {
         Ok(at) if at <= now => Ok(Some(at)),
         Ok(_) => Err("This time has not come yet; these are the figures of now.".to_owned()),
         Err(_) => Err("Please give a time such as 2026-11-21T15:00:00Z; these are the figures of now.".to_owned()),

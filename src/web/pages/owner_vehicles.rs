@@ -11,7 +11,9 @@ use crate::{
         fleet::Listed,
         vehicles::{self, NewVehicle},
     },
-    domain::{fleet::status_text, geo, people, refusal::Refusal, region::RegionCode, vehicle::VehicleRef},
+    domain::{
+        fleet::status_text, geo, people, refusal::Refusal, region::RegionCode, stored::Version, vehicle::VehicleRef,
+    },
     ops::{self, OpError},
     web::{
         chrome::{chrome, kind_options},
@@ -190,7 +192,7 @@ pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse
 /// The version that the owner saw.
 #[derive(Debug, Deserialize)]
 pub struct Remove {
-    version: String,
+    version: Version,
 }
 
 /// `POST /my/vehicles/{region}/{id}/remove`.
@@ -200,7 +202,7 @@ pub async fn remove(
     Form(form): Form<Remove>,
 ) -> Result<HttpResponse, PageError> {
     let (region, id) = row_of_path(&visit, &path)?;
-    let version = form.version.parse().map_err(|_bad| PageError::BadRequest("That is no version."))?;
+    let version = form.version.get();
     match ops::vehicles::retire(&visit.app, &visit.signed()?, &VehicleRef { region, id }, version).await {
         Ok(_) => Ok(visit.done("/my/vehicles", "Your vehicle is off the street.")),
         Err(OpError::Refused(Refusal::NotYourVehicle)) => Err(PageError::NotFound),

@@ -19,6 +19,7 @@ use crate::{
         money::{self, Currency},
         refusal::Refusal,
         region::RegionCode,
+        stored::Moment,
     },
     ops::{self, OpError},
     web::{
@@ -280,7 +281,7 @@ pub async fn change(mut visit: Visit, path: Path<String>, Form(form): Form<Chang
     let bad = || PageError::BadRequest("A field is not as it was.");
     let (micros, limit, seen_quotas): (i64, i64, Value) = serde_json::from_str(&form.seen).map_err(|_bad| bad())?;
     let seen = PromoTerms {
-        valid_until: DateTime::from_timestamp_micros(micros).ok_or_else(bad)?,
+        valid_until: DateTime::from_timestamp_micros(micros).and_then(Moment::new).ok_or_else(bad)?.at(),
         per_rider_limit: limit,
         total_limit: promo.total_limit,
         quotas: seen_quotas.clone(),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::administrator;
 use crate::{
     db::gates::{Change, Gate},
-    domain::{catalogue::Region, refusal::Refusal, region::RegionCode},
+    domain::{catalogue::Region, refusal::Refusal, region::RegionCode, stored::Version},
     ops::{self, Done, OpError},
     web::{
         chrome::chrome,
@@ -89,7 +89,7 @@ fn time(at: DateTime<Utc>) -> TimeView {
 #[derive(Debug, Deserialize)]
 pub struct Wish {
     state: State,
-    epoch: String,
+    epoch: Version,
     #[serde(default)]
     reason: String,
     #[serde(default)]
@@ -107,7 +107,7 @@ enum State {
 pub async fn change(mut visit: Visit, path: Path<String>, Form(form): Form<Wish>) -> Result<HttpResponse, PageError> {
     let region: RegionCode = path.parse().map_err(|_bad| PageError::NotFound)?;
     let name = visit.catalogue.region(&region).ok_or(PageError::NotFound)?.name.clone();
-    let epoch = form.epoch.parse().map_err(|_bad| PageError::BadRequest("That is no epoch."))?;
+    let epoch = form.epoch.get();
     let writable = form.state == State::Writable;
     let (reason, until) = match (writable, reason(&form.reason), until(&form.until, visit.now)) {
         (true, _, _) => (None, None),

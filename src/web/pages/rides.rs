@@ -6,7 +6,7 @@ use actix_web::{
     http::header::ContentType,
     web::{Bytes, Header, Path},
 };
-use chrono::{DateTime, Datelike, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -20,6 +20,7 @@ use crate::{
         refusal::Refusal,
         region::RegionCode,
         ride::RideRef,
+        stored::Moment,
         vehicle::PublicVehicle,
     },
     ops::{
@@ -81,19 +82,13 @@ pub struct Before {
     before: String,
 }
 
-/// Whether the database's times reach that far; chrono's reach farther.
-fn storable(at: &DateTime<Utc>) -> bool {
-    (1..10_000).contains(&at.year())
-}
-
 fn behind(before: &str) -> Result<Option<(DateTime<Utc>, Uuid)>, PageError> {
     if before.is_empty() {
         return Ok(None);
     }
     let parse = || {
         let (at, id) = before.split_once('~')?;
-        let at = DateTime::from_timestamp_micros(at.parse().ok()?).filter(storable)?;
-        Some((at, id.parse().ok()?))
+        Some((Moment::from_micros(at)?.at(), id.parse().ok()?))
     };
     parse().map(Some).ok_or(PageError::BadRequest("There is no such page of the list."))
 }
@@ -352,7 +347,7 @@ struct Batch {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Position {
-    at: DateTime<Utc>,
+    at: Moment,
     lat: f64,
     lon: f64,
 }
@@ -374,7 +369,7 @@ pub async fn positions(
     let Some(batch) = batch else {
         return Err(bad);
     };
-    let read = |p: &Position| Some((Some(p.at).filter(storable)?.trunc_subsecs(0), Point::new(p.lat, p.lon).ok()?));
+    let read = |p: &Position| Some((p.at.at().trunc_subsecs(0), Point::new(p.lat, p.lon).ok()?));
     let Some(positions) = batch.positions.iter().map(read).collect::<Option<Vec<_>>>() else {
         return Err(bad);
     };

@@ -13,6 +13,7 @@ use crate::{
         catalogue::{City, Tariff, VehicleType},
         money,
         refusal::Refusal,
+        stored::Moment,
     },
     ops::{self, OpError},
     web::{
@@ -187,7 +188,7 @@ pub struct Withdraw {
 pub async fn withdraw(visit: Visit, Form(form): Form<Withdraw>) -> Result<HttpResponse, PageError> {
     let city = visit.catalogue.city(&form.city).ok_or(PageError::NotFound)?.clone();
     let number = |text: &str| text.parse().map_err(|_bad| PageError::BadRequest("A field is not as it was."));
-    let valid_from = DateTime::from_timestamp(number(&form.from)?, 0);
+    let valid_from = DateTime::from_timestamp(number(&form.from)?, 0).and_then(Moment::new);
     let tariff = Tariff {
         city: form.city,
         vehicle_type: form.kind,
@@ -195,7 +196,7 @@ pub async fn withdraw(visit: Visit, Form(form): Form<Withdraw>) -> Result<HttpRe
         per_minute_minor: number(&form.minute)?,
         out_of_area_fee_minor: number(&form.fee)?,
         max_charge_minor: if form.most.is_empty() { None } else { Some(number(&form.most)?) },
-        valid_from: valid_from.ok_or(PageError::BadRequest("A field is not as it was."))?,
+        valid_from: valid_from.ok_or(PageError::BadRequest("A field is not as it was."))?.at(),
     };
     let done = ops::catalogue::changes::withdraw_tariff(&visit.app, &visit.signed()?, &tariff).await;
     finish(&visit, &city, done, &format!("The tariff will not come. {EVERYWHERE}"))
