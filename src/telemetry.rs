@@ -4,6 +4,8 @@
 //! own lines may be more detailed than `info`, whatever `RUST_LOG` says: the driver's
 //! details are the parameters of every statement, the web server's are headers.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{
     EnvFilter,
     filter::{LevelFilter, filter_fn},
@@ -16,14 +18,22 @@ use crate::config::{Log, LogFormat};
 
 /// Installs the subscriber; a second call in one process is a no-op.
 pub fn init(log: &Log) {
-    init_to(log, std::io::stderr);
+    install(log, std::io::stderr, std::io::stderr().is_terminal());
 }
 
 /// The same, with the lines written to `writer`.
 pub fn init_to(log: &Log, writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) {
+    install(log, writer, false);
+}
+
+fn install(log: &Log, writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static, colours: bool) {
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_error| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    let ours = filter_fn(|line| *line.level() <= LevelFilter::INFO || line.target().starts_with("movr"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(writer);
+    let ours = filter_fn(|line| {
+        // What the web server calls an error is a client's mistake; our own we say ourselves.
+        let clients = line.target().starts_with("actix_http");
+        line.target().starts_with("movr") || (*line.level() <= LevelFilter::INFO && !clients)
+    });
     let installed = match log.format {
         LogFormat::Json => builder.json().finish().with(ours).try_init(),
         LogFormat::Text => builder.finish().with(ours).try_init(),

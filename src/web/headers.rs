@@ -2,7 +2,7 @@
 //! nonce for our own; images also from the tiles' origin. Forms lead here, or to the
 //! instance of another region (the way home from abroad).
 
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 
 use super::abroad;
 use crate::app::App;
@@ -19,6 +19,10 @@ const FIXED: &[(&str, &str)] = &[
 pub fn add(headers: &mut HeaderMap, app: &App, nonce: &str) {
     for (name, value) in FIXED {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    // What is not said to be for caches is for the one who asked.
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     let tiles = app.config.tiles.as_ref().map_or("", |tiles| tiles.origin());
     let homes = abroad::form_targets(&app.catalogue());

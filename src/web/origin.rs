@@ -1,5 +1,5 @@
-//! Cross-site writes are refused before any handler runs: by Fetch-Metadata where the
-//! browser sends it, by Origin otherwise. No token in forms is needed then, and no
+//! Cross-site writes are refused before any handler runs: by Fetch-Metadata and by Origin,
+//! where the browser sends them. No token in forms is needed then, and no
 //! handler can forget to check one.
 
 use actix_web::http::{
@@ -15,16 +15,15 @@ pub fn allowed(method: &Method, headers: &HeaderMap, host: &str, own_origin: &st
         return true;
     }
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    if let Some(site) = text("sec-fetch-site") {
-        return matches!(site, "same-origin" | "none");
-    }
-    match text(ORIGIN.as_str()) {
-        None => true,
-        Some(origin) => {
-            // In development the page may be reached under other names of this machine.
-            let same_host = || origin.strip_prefix("http://").is_some_and(|rest| rest == host);
-            origin == own_origin || (own_origin.starts_with("http://") && same_host())
-        }
+    // A region's own address, or another name of this machine in development.
+    let scheme = own_origin.split_inclusive("://").next().unwrap_or_default();
+    let same_host = |origin: &str| origin.strip_prefix(scheme).is_some_and(|rest| rest == host);
+    let own = text(ORIGIN.as_str()).map(|origin| origin == own_origin || same_host(origin));
+    match text("sec-fetch-site") {
+        Some("same-origin" | "none") => own != Some(false),
+        Some(_) => false,
+        None if own_origin.starts_with("https://") => text(ORIGIN.as_str()).is_none_or(|origin| origin == own_origin),
+        None => own != Some(false),
     }
 }
 
@@ -59,6 +58,16 @@ mod tests {
         let secure = |origin| allowed(&Method::POST, &with("origin", origin), "movr.example", "https://movr.example");
         assert!(secure("https://movr.example"));
         assert!(!secure("http://movr.example"), "a page without TLS may not write over it");
+        let both = |site: &'static str, origin: &'static str| {
+            let mut headers = with("sec-fetch-site", site);
+            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            [ask(&headers), allowed(&Method::POST, &headers, "us.movr.example", "https://movr.example")]
+        };
+        for site in ["same-origin", "none"] {
+            assert_eq!(both(site, "https://evil.example"), [false, false], "{site}");
+            assert_eq!(both(site, "null"), [false, false], "{site}");
+            assert_eq!(both(site, "https://us.movr.example"), [false, true], "{site}: a region's own address");
+        }
         assert!(allowed(&Method::GET, &with("sec-fetch-site", "cross-site"), "x", "y"));
     }
 }

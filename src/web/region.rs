@@ -1,9 +1,14 @@
 //! Where the client is: from the headers of a trusted proxy only, then from what the
 //! visitor chose before, then the region's first city. Nothing here asks the database.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use actix_web::HttpRequest;
+use ipnet::IpNet;
 
 use crate::{
     app::App,
@@ -23,11 +28,15 @@ pub fn client_address(request: &HttpRequest, app: &App) -> Option<IpAddr> {
     }
     // Each proxy appends the address it saw; the last one that is not ours is the client.
     // What stands before something that is no address was written by anybody.
-    let listed = request.headers().get_all(&proxy.address_header).filter_map(|value| value.to_str().ok());
+    let listed = request.headers().get_all(&proxy.address_header).map(|value| value.to_str().unwrap_or("?"));
     let listed: Vec<&str> = listed.flat_map(|value| value.split(',')).collect();
-    for part in listed.into_iter().rev() {
-        match address(part.trim()) {
-            None => return Some(peer),
+    let forwarded = proxy.address_header.eq_ignore_ascii_case("forwarded");
+    for part in listed.into_iter().rev().filter(|part| !part.trim().is_empty()) {
+        match if forwarded { forwarded_for(part).and_then(address) } else { address(part) } {
+            None => {
+                unreadable(peer, &proxy.address_header);
+                return Some(peer);
+            }
             Some(address) if !proxy.trusts(address) => return Some(address),
             Some(_) => {}
         }
@@ -35,9 +44,36 @@ pub fn client_address(request: &HttpRequest, app: &App) -> Option<IpAddr> {
     Some(peer)
 }
 
-/// An address with or without a port.
+/// What one proxy says of the client in a `Forwarded` header (RFC 7239).
+fn forwarded_for(element: &str) -> Option<&str> {
+    let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    pairs.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("for")).map(|(_, value)| value)
+}
+
+/// An address with or without quotes, brackets, and a port.
 fn address(text: &str) -> Option<IpAddr> {
-    text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
+    let text = text.trim();
+    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text).trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
+}
+
+/// Says, once a minute, that everybody behind a proxy counts as one.
+fn unreadable(proxy: IpAddr, header: &str) {
+    static SAID: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.is_none_or(|at| at.elapsed() >= Duration::from_mins(1)) {
+        *said = Some(Instant::now());
+        tracing::warn!(%proxy, header, "a trusted proxy's header names no address: its clients count as one");
+    }
+}
+
+/// The network of an address, as logs name it: /24 of IPv4, /48 of IPv6.
+#[must_use]
+pub fn network(address: IpAddr) -> String {
+    let address = address.to_canonical();
+    let length = if address.is_ipv4() { 24 } else { 48 };
+    IpNet::new(address, length).map_or_else(|_length| String::new(), |network| network.trunc().to_string())
 }
 
 /// The part of an address that one subscriber has: all of IPv4, 64 bits of IPv6.

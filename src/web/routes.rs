@@ -6,7 +6,7 @@ use actix_web::{
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     guard,
-    http::Method,
+    http::{Method, header},
     middleware::{Next, from_fn},
     web::{self, ServiceConfig},
 };
@@ -174,7 +174,17 @@ pub fn configure(config: &mut ServiceConfig) {
                 SignedIn | Operator | Staff | Administrator => resource.route(handler.wrap(from_fn(require_session))),
             };
         }
-        config.service(resource.wrap(from_fn(frame::deadline)));
+        let methods = ROUTES.iter().filter(|route| route.path == path).map(|route| route.method.as_str());
+        let mut allow: Vec<&str> = methods.flat_map(|m| if m == "GET" { vec![m, "HEAD"] } else { vec![m] }).collect();
+        if path.starts_with("/gbfs/") {
+            resource = resource.route(web::method(Method::OPTIONS).to(gbfs::preflight));
+            allow.push("OPTIONS");
+        }
+        let allow = allow.join(", ");
+        let other = web::to(move || {
+            std::future::ready(HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allow.as_str())).finish())
+        });
+        config.service(resource.default_service(other).wrap(from_fn(frame::deadline)));
     }
     config.default_service(web::to(async || HttpResponse::NotFound().finish()));
 }

@@ -2,6 +2,8 @@
 //! person by (region, id) and copies home city, regions, roles, what is being ridden or
 //! reserved, and times, so that a page can be drawn while the database is away. The row at home is the truth.
 
+use std::borrow::Cow;
+
 use actix_web::cookie::{Cookie, CookieJar, Key, SameSite, time};
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
@@ -150,11 +152,21 @@ fn open<T: for<'de> Deserialize<'de>>(site: &Site, cookies: &[Cookie<'static>], 
     let mut jar = CookieJar::new();
     jar.add_original(cookie.clone());
     let value = site.keys.iter().find_map(|key| jar.signed(key).get(&name))?;
-    serde_json::from_str(value.value()).ok()
+    let sealed: Sealed<'_, T> = serde_json::from_str(value.value()).ok()?;
+    (sealed.purpose == base).then_some(sealed.value)
+}
+
+/// What is signed says what it is for: the signature covers the value, not the cookie's name.
+#[derive(Serialize, Deserialize)]
+struct Sealed<'a, T> {
+    #[serde(rename = "for")]
+    purpose: Cow<'a, str>,
+    #[serde(flatten)]
+    value: T,
 }
 
 fn seal<T: Serialize>(site: &Site, base: &str, value: &T, age: Option<time::Duration>) -> Cookie<'static> {
-    let text = serde_json::to_string(value).unwrap_or_default();
+    let text = serde_json::to_string(&Sealed { purpose: base.into(), value }).unwrap_or_default();
     let mut cookie = plain(site, base, text);
     cookie.set_max_age(age);
     let mut jar = CookieJar::new();
@@ -259,6 +271,9 @@ mod tests {
         let sent = [Cookie::new(cookie.name().to_owned(), cookie.value().to_owned())];
         assert!(read_flash(&site(&[2, 1]), &sent).is_some(), "rotated");
         assert!(read_flash(&site(&[2]), &sent).is_none(), "another key");
+        // A value of one cookie is none of another, whatever it looks like.
+        let other = seal(&site(&[1]), SESSION, &flash, None);
+        assert!(read_flash(&site(&[1]), &[Cookie::new(cookie.name().to_owned(), other.value().to_owned())]).is_none());
         let forged = [Cookie::new(cookie.name().to_owned(), cookie.value().replace("hello", "jello"))];
         assert!(read_flash(&site(&[1]), &forged).is_none(), "forged");
     }

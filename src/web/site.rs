@@ -26,6 +26,7 @@ struct Static;
 pub struct Site {
     /// The first key signs; all verify.
     pub keys: Vec<Key>,
+    log_key: [u8; 32],
     /// Cookies are `__Host-` and `Secure`, and HSTS is sent.
     pub https: bool,
     /// The region that answers, for the footer.
@@ -39,10 +40,21 @@ impl Site {
     pub fn new(config: &Config) -> Self {
         Self {
             keys: config.secret_keys.expose().iter().map(|key| Key::from(key)).collect(),
+            log_key: Sha256::new_with_prefix(b"movr log ")
+                .chain_update(config.secret_keys.expose().first().map_or(&[][..], Vec::as_slice))
+                .finalize()
+                .into(),
             https: config.public_url.is_https(),
             region_here: config.region.as_str().into(),
             cities: RwLock::new((-1, Arc::new([]))),
         }
+    }
+
+    /// An account as logs name it: by a keyed hash of a username's key, or of a person's id.
+    #[must_use]
+    pub fn account(&self, who: &str) -> String {
+        let hash = Sha256::new_with_prefix(self.log_key).chain_update(who.as_bytes()).finalize();
+        URL_SAFE_NO_PAD.encode(hash).chars().take(12).collect()
     }
 
     /// The city switch for this version of the catalogue.

@@ -45,6 +45,9 @@ pub struct Ids {
     pub nonce: String,
 }
 
+/// The account that somebody tries to be, as logs name it.
+struct Tried(String);
+
 /// Cookies that the answer will set, also when it is an error page.
 struct Outgoing(Rc<RefCell<Vec<Cookie<'static>>>>);
 
@@ -156,6 +159,27 @@ impl Visit {
     pub fn address(&self) -> String {
         region::client_address(&self.request, &self.app)
             .map_or_else(String::new, |at| region::subscriber(at).to_string())
+    }
+
+    /// Notes that the request tries to be the account of this username's key.
+    pub fn about(&self, username_key: &str) {
+        self.request.extensions_mut().insert(Tried(self.app.site.account(username_key)));
+    }
+
+    /// The log's one line about a try that was turned away: why, with which account, and
+    /// from which network.
+    pub fn turned_away(&self, reason: &str) {
+        let tried = self.request.extensions().get::<Tried>().map(|tried| tried.0.clone());
+        let person = || self.cookie.as_ref().map(|cookie| self.app.site.account(&cookie.user.to_string()));
+        let account = tried.or_else(person);
+        let network = region::client_address(&self.request, &self.app).map(region::network);
+        tracing::warn!(
+            request = self.ids.request,
+            account = account.as_deref().unwrap_or("-"),
+            network = network.as_deref().unwrap_or("-"),
+            reason,
+            "turned away"
+        );
     }
 
     /// Browser and system by name.

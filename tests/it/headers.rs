@@ -41,6 +41,8 @@ async fn every_answer_has_security_headers_and_no_page_has_inline_code() {
         "/readyz",
         "/static/app.css",
         "/static/nothing",
+        "/status.json",
+        "/gbfs/3/manifest.json",
     ] {
         answers.push((path.to_owned(), browser.get(path).await));
     }
@@ -48,6 +50,7 @@ async fn every_answer_has_security_headers_and_no_page_has_inline_code() {
         .push(("recovery codes".to_owned(), browser.post("/profile/recovery-codes", &[("current", PASSWORD)]).await));
     answers.push(("cross-site".to_owned(), browser.post_with("/logout", &[("origin", "null")], &[]).await));
     answers.push(("see other".to_owned(), browser.post("/city", &[("city", "rome")]).await));
+    answers.push(("signed in".to_owned(), instance.browser().sign_in(&browser.name, PASSWORD).await));
     answers.push(("sign in first".to_owned(), instance.browser().get("/rides").await));
     answers.push((
         "too large".to_owned(),
@@ -80,6 +83,9 @@ async fn every_answer_has_security_headers_and_no_page_has_inline_code() {
         assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
         let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
         assert!(nonce.len() >= 16 && nonces.insert(nonce.to_owned()), "a nonce is used once");
+        // Only what is the same for everybody may be kept by caches.
+        let kept = path.starts_with("/static/app") || path.starts_with("/gbfs/");
+        assert!(kept != header("cache-control").contains("no-store"), "{path}: {}", header("cache-control"));
         if page.headers.get("content-type").is_none_or(|kind| !kind.to_str().unwrap().starts_with("text/html")) {
             continue;
         }

@@ -288,8 +288,7 @@ async fn the_status_says_what_missing_nodes_cost_and_nothing_that_is_secret() {
     }
     let all: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(all["here"], "us-east1");
-    assert_eq!(all["schemaVersion"], movr::db::migrate::newest());
-    assert!(all["catalogueVersion"].as_i64() > Some(0) && all["build"].is_string());
+    assert!(all.get("schemaVersion").is_none(), "versions are for administrators");
     for region in all["regions"].as_array().unwrap() {
         assert_eq!((&region["state"], &region["epoch"]), (&"writable".into(), &1.into()), "{region}");
         assert!(region["roundTripMs"].as_f64() > Some(0.0), "{region}");

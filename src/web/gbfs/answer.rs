@@ -2,10 +2,13 @@
 //! 304 for who has it already, and open to scripts of every site.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{
         StatusCode,
-        header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, ETAG, IF_NONE_MATCH, RETRY_AFTER},
+        header::{
+            ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+            ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, RETRY_AFTER,
+        },
     },
     web::Bytes,
 };
@@ -53,25 +56,42 @@ impl Feed {
         // A proxy that compresses marks the tag as weak; it is the same feed all the same.
         let same = |tag: &str| matches!(tag.trim().trim_start_matches("W/"), tag if tag == self.tag || tag == "*");
         let known = known.flat_map(|sent| sent.split(',')).any(same);
-        let mut response = HttpResponse::build(if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
-        response
-            .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
+        open(if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK })
             .insert_header((CACHE_CONTROL, format!("public, max-age={}", self.ttl)))
-            .insert_header((ETAG, self.tag.as_str()));
-        if known { response.finish() } else { response.content_type("application/json").body(self.body.clone()) }
+            .insert_header((ETAG, self.tag.as_str()))
+            .content_type("application/json")
+            .body(if known { Bytes::new() } else { self.body.clone() })
     }
+}
+
+/// An answer that scripts of every site may read.
+fn open(status: StatusCode) -> HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response
+        .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
+        .insert_header((ACCESS_CONTROL_EXPOSE_HEADERS, "ETag, Retry-After"));
+    response
+}
+
+/// What a browser asks before a script of another site sends more than a plain GET.
+pub async fn preflight() -> HttpResponse {
+    open(StatusCode::NO_CONTENT)
+        .insert_header((ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"))
+        .insert_header((ACCESS_CONTROL_ALLOW_HEADERS, "If-None-Match, Cache-Control, Content-Type"))
+        .insert_header((ACCESS_CONTROL_MAX_AGE, "86400"))
+        .insert_header((CACHE_CONTROL, "public, max-age=86400"))
+        .finish()
 }
 
 /// 404, for machines.
 pub(super) fn not_found(words: &str) -> HttpResponse {
-    HttpResponse::NotFound().insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*")).json(json!({ "error": words }))
+    open(StatusCode::NOT_FOUND).json(json!({ "error": words }))
 }
 
 /// 503: the city's region does not answer, and never did so that it could be kept.
 pub(super) fn silent(error: &DbError) -> HttpResponse {
     tracing::warn!(%error, "a feed could not be read");
-    HttpResponse::ServiceUnavailable()
-        .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
+    open(StatusCode::SERVICE_UNAVAILABLE)
         .insert_header((RETRY_AFTER, "5"))
         .json(json!({ "error": "The city's region does not answer just now." }))
 }

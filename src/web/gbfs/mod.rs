@@ -22,6 +22,7 @@ use crate::{
 };
 use answer::Feed;
 
+pub use answer::preflight;
 pub use vehicles::Kept;
 
 /// Seconds for which a feed out of the catalogue holds: a change may take up to a minute.

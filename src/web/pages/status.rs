@@ -9,7 +9,8 @@ use crate::{
     web::{
         chrome::chrome,
         error::PageError,
-        views::{Dot, RegionStatus, Section, Status, StatusPage},
+        session::COPY_COUNTS,
+        views::{Dot, RegionStatus, Section, Status, StatusPage, Versions},
         visit::Visit,
     },
 };
@@ -59,13 +60,18 @@ fn status(visit: &Visit) -> Status {
             region.region
         ));
     }
+    // From the cookie's copy, while that counts: this page asks no database.
+    let fresh = visit.cookie.as_ref().filter(|cookie| visit.now - cookie.checked_at < COPY_COUNTS);
+    let administrator = fresh.is_some_and(|cookie| cookie.roles.iter().any(|role| role == "administrator:"));
     Status {
         here: app.here.to_string(),
         at: visit.now,
-        build: env!("CARGO_PKG_VERSION"),
-        engine: engine.version.split(" (").next().unwrap_or_default().to_owned(),
-        schema_version: app.schema_version,
-        catalogue_version: catalogue.version,
+        versions: administrator.then(|| Versions {
+            build: env!("CARGO_PKG_VERSION"),
+            engine: engine.version.split(" (").next().unwrap_or_default().to_owned(),
+            schema_version: app.schema_version,
+            catalogue_version: catalogue.version,
+        }),
         catalogue_age_seconds: (visit.now - app.catalogue_seen()).num_seconds(),
         residency_refusals: app.residency_refusals.by_rule(),
         warnings,

@@ -17,14 +17,9 @@ pub struct Status {
     pub here: String,
     /// When this was said.
     pub at: DateTime<Utc>,
-    /// Version of the program.
-    pub build: &'static str,
-    /// The database server, as it names itself.
-    pub engine: String,
-    /// Version of the schema when the instance started.
-    pub schema_version: i32,
-    /// Version of the catalogue in memory.
-    pub catalogue_version: i64,
+    /// For administrators: what runs here.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub versions: Option<Versions>,
     /// Seconds since that was last known to be the database's.
     pub catalogue_age_seconds: i64,
     /// How often each residency rule refused something here since the start.
@@ -33,6 +28,20 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// The regions, in the order of the catalogue.
     pub regions: Vec<RegionStatus>,
+}
+
+/// Which versions run here.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Versions {
+    /// Of the program.
+    pub build: &'static str,
+    /// The database server, as it names itself.
+    pub engine: String,
+    /// Of the schema when the instance started.
+    pub schema_version: i32,
+    /// Of the catalogue in memory.
+    pub catalogue_version: i64,
 }
 
 impl Status {
