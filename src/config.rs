@@ -53,6 +53,12 @@ pub struct Config {
     pub sign_in_floor: Duration,
     /// Web worker threads.
     pub workers: usize,
+    /// Connections at the same time.
+    pub max_connections: usize,
+    /// Time for which a connection without a request stays open.
+    pub keep_alive: Duration,
+    /// Age from which a connection ends with its next answer.
+    pub connection_lifetime: Duration,
     /// Time between two readings of the catalogue.
     pub catalogue_reload: Duration,
     /// Time between two looks at a region that answers.
@@ -220,6 +226,9 @@ impl Config {
             request_timeout: r.milliseconds("MOVR_REQUEST_TIMEOUT_MS", 100),
             sign_in_floor: r.milliseconds("MOVR_SIGN_IN_FLOOR_MS", 0),
             workers: r.cores("MOVR_WORKERS"),
+            max_connections: r.number("MOVR_MAX_CONNECTIONS", 1, 100_000) as usize,
+            keep_alive: r.seconds("MOVR_KEEP_ALIVE_S"),
+            connection_lifetime: r.seconds("MOVR_CONNECTION_LIFETIME_S"),
             catalogue_reload: r.seconds("MOVR_CATALOGUE_RELOAD_S"),
             watch: r.milliseconds("MOVR_WATCH_MS", 100),
             max_body_bytes: r.number("MOVR_MAX_BODY_KIB", 1, 65_536) as usize * 1024,

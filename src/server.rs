@@ -16,11 +16,14 @@ use crate::{
     config::Config,
     ops::{rides, watch},
     web::{
+        connections::{self, Connections},
         frame,
         lobby::{self, Lobby},
         routes,
     },
 };
+
+const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// A running instance.
 pub struct Running {
@@ -28,6 +31,7 @@ pub struct Running {
     pub address: SocketAddr,
     /// What it holds.
     pub app: Arc<App>,
+    connections: Arc<Connections>,
     handle: ServerHandle,
     background: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -38,13 +42,17 @@ pub struct Open {
     pub address: SocketAddr,
     /// What answers in the application's place.
     pub lobby: Arc<Lobby>,
+    connections: Arc<Connections>,
     handle: ServerHandle,
+    sweep: tokio::task::JoinHandle<()>,
 }
 
 /// Binds; the returned future serves and ends when the server has stopped.
 pub fn open(config: &Config) -> std::io::Result<(Open, actix_web::dev::Server)> {
     let lobby = Arc::<Lobby>::default();
     let (shared, body) = (Data::from(Arc::clone(&lobby)), config.max_body_bytes);
+    let connections = Connections::new(config);
+    let connected = Arc::clone(&connections);
     let server = HttpServer::new(move || {
         Actix::new()
             .app_data(shared.clone())
@@ -52,9 +60,16 @@ pub fn open(config: &Config) -> std::io::Result<(Open, actix_web::dev::Server)> 
             .wrap(from_fn(frame::frame))
             .wrap(from_fn(lobby::enter))
             .wrap(Compress::default())
+            .wrap(from_fn(connections::bound))
             .configure(routes::configure)
     })
     .workers(config.workers)
+    .max_connections(config.max_connections.div_ceil(config.workers))
+    .on_connect(move |stream, data| connected.connected(stream, data))
+    .keep_alive(config.keep_alive)
+    .client_request_timeout(config.request_timeout)
+    // Time to read why a body was not.
+    .client_disconnect_timeout(config.request_timeout.min(LINGER))
     // A page is written at once; its last packet need not wait until the others have arrived.
     .tcp_nodelay(true)
     .shutdown_timeout(config.shutdown_timeout.as_secs())
@@ -62,7 +77,8 @@ pub fn open(config: &Config) -> std::io::Result<(Open, actix_web::dev::Server)> 
     .bind(config.listen)?;
     let address = server.addrs().first().copied().unwrap_or(config.listen);
     let server = server.run();
-    Ok((Open { address, lobby, handle: server.handle() }, server))
+    let sweep = actix_web::rt::spawn(Arc::clone(&connections).sweep());
+    Ok((Open { address, lobby, connections, handle: server.handle(), sweep }, server))
 }
 
 impl Open {
@@ -76,8 +92,9 @@ impl Open {
             actix_web::rt::spawn(forget(Arc::clone(&app))),
             actix_web::rt::spawn(watch::watch(Arc::clone(&app))),
             actix_web::rt::spawn(rides::keep_ending(Arc::clone(&app))),
+            self.sweep,
         ];
-        Running { address: self.address, app, handle: self.handle, background }
+        Running { address: self.address, app, connections: self.connections, handle: self.handle, background }
     }
 }
 
@@ -97,6 +114,12 @@ async fn forget(app: Arc<App>) {
 }
 
 impl Running {
+    /// How many clients are connected.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.connections.open()
+    }
+
     /// Not ready at once; after the drain delay, finishes the open requests and stops.
     /// Takes the drain delay and the shutdown timeout at most.
     pub async fn stop(self) {
@@ -115,6 +138,8 @@ impl Running {
         if stopped.is_err() {
             tracing::warn!("stopping before every connection has ended");
         }
+        // Before the pools: whoever still waits is not told that the database is away.
+        self.connections.shut_all();
         self.background.iter().for_each(tokio::task::JoinHandle::abort);
         self.app.db.close();
     }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep, timeout_at},
@@ -26,6 +27,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Serves until told to stop.
 pub async fn run(config: Config) -> Outcome {
     let mut stop = StopSignals::listen()?;
+    // A connection takes two files, and many systems begin with 1,024.
+    let (_, files) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
     let (open, server) = server::open(&config)?;
     tracing::info!(address = %open.address, region = config.region, "listening; warming up");
     actix_web::rt::spawn(server);

@@ -29,6 +29,7 @@ pub struct Meter {
     since: Mutex<Option<Instant>>,
     regions: Mutex<BTreeSet<RegionCode>>,
     everywhere: AtomicBool,
+    wrote: AtomicBool,
     names: Mutex<Vec<&'static str>>,
 }
 
@@ -79,6 +80,12 @@ impl Meter {
         METER.try_with(|meter| meter.figures()).ok()
     }
 
+    /// Whether what runs here has sent a write, answered or not.
+    #[must_use]
+    pub fn has_written() -> bool {
+        METER.try_with(|meter| meter.wrote.load(Ordering::Relaxed)).unwrap_or(false)
+    }
+
     /// Counts one repetition of a write or transaction.
     pub(super) fn retried() {
         let _ = METER.try_with(|meter| meter.attempts.fetch_add(1, Ordering::Relaxed));
@@ -116,6 +123,7 @@ impl Meter {
         self.waiting();
         lock(&self.names).push(statement.name);
         lock(&self.regions).extend(bound.iter().cloned());
+        self.wrote.fetch_or(statement.writes, Ordering::Relaxed);
         self.everywhere.fetch_or(statement.everywhere(), Ordering::Relaxed);
     }
 

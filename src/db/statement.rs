@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -127,8 +127,9 @@ const fn region_parameters(text: &str) -> u64 {
 /// A statement that takes longer raises a doubt whether its regions answer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A connection of a pool. When it is dropped inside a transaction, or after a
-/// deadline, it is closed instead of returned, so that nothing half done stays open.
+/// A connection of a pool. When it is dropped inside a transaction, after a deadline, or
+/// with a statement that is not answered yet, it is closed instead of returned, so that
+/// nothing half done stays open and nobody waits behind it.
 pub struct Conn {
     object: Option<Object>,
     read_deadline: Duration,
@@ -136,12 +137,14 @@ pub struct Conn {
     health: Arc<Health>,
     asks_silent: bool,
     spoiled: AtomicBool,
+    unanswered: AtomicU32,
 }
 
 impl Conn {
     pub(super) fn new(object: Object, deadlines: (Duration, Duration), health: Arc<Health>) -> Self {
         let (read_deadline, write_deadline) = deadlines;
-        Self { object: Some(object), read_deadline, write_deadline, health, asks_silent: false, spoiled: false.into() }
+        let (asks_silent, spoiled, unanswered) = (false, false.into(), 0.into());
+        Self { object: Some(object), read_deadline, write_deadline, health, asks_silent, spoiled, unanswered }
     }
 
     /// The same connection for those who want to know whether a silent region answers, or
@@ -268,6 +271,8 @@ impl Conn {
     ) -> Result<T, DbError> {
         let deadline = if writes { self.write_deadline } else { self.read_deadline };
         let mut work = std::pin::pin!(work);
+        // Not taken back when this future is dropped.
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
         let mut answer = tokio::time::timeout(PATIENCE.min(deadline), work.as_mut()).await;
         if answer.is_err() && PATIENCE < deadline {
             // The watch looks whether the regions answer at all: it alone judges, since a
@@ -277,6 +282,7 @@ impl Conn {
             }
             answer = tokio::time::timeout(deadline.saturating_sub(PATIENCE), work).await;
         }
+        self.unanswered.fetch_sub(1, Ordering::Relaxed);
         match answer {
             Ok(Ok(value)) => Ok(value),
             Ok(Err((error, wrote))) => {
@@ -298,7 +304,7 @@ impl Conn {
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        if self.spoiled.load(Ordering::Relaxed)
+        if (self.spoiled.load(Ordering::Relaxed) || self.unanswered.load(Ordering::Relaxed) > 0)
             && let Some(object) = self.object.take()
         {
             drop(Object::take(object));

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::{
     config::Passwords,
     db::error::{DbError, DbErrorKind},
+    domain::people,
 };
 
 /// Hashes and verifies passwords.
@@ -41,6 +42,12 @@ impl Hasher {
         self.blocking(move || argon.hash_password(password.as_bytes()).map(|hash| hash.to_string()).ok())
             .await?
             .ok_or_else(|| trouble("hashing failed"))
+    }
+
+    /// Whether a new password may be used, or why not. Guessing at passwords takes long, too.
+    pub async fn acceptable(&self, password: &str, username: &str) -> Result<Result<(), String>, DbError> {
+        let (password, username) = (password.to_owned(), username.to_owned());
+        self.blocking(move || people::password(&password, &username)).await
     }
 
     /// Whether the password is that of the hash. Without a hash (nobody of that name) it

@@ -38,6 +38,10 @@ pub enum PageError {
     MethodNotAllowed,
     /// The body is too large.
     TooLarge,
+    /// The body is compressed.
+    Packed,
+    /// The body's length is not given.
+    NoLength,
     /// Too many tries; come back after this.
     TooMany(Duration),
     /// The request took too long.
@@ -121,6 +125,14 @@ impl PageError {
                 let message = "What you sent is larger than this page takes. Nothing was changed.".to_owned();
                 (StatusCode::PAYLOAD_TOO_LARGE, "Too large", message, None)
             }
+            Self::Packed => {
+                let message = "Compressed requests are not taken here. Nothing was changed.".to_owned();
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "This request was refused", message, None)
+            }
+            Self::NoLength => {
+                let message = "A request has to say how long it is. Nothing was changed.".to_owned();
+                (StatusCode::LENGTH_REQUIRED, "This request was refused", message, None)
+            }
             Self::TooMany(wait) => {
                 let seconds = wait.as_secs() + 1;
                 let message = format!("Please wait {seconds} seconds and try again.");
@@ -178,15 +190,19 @@ impl PageError {
         match self {
             Self::Db(error) => tracing::error!(request, %error, "database trouble"),
             Self::Bug(detail) => tracing::error!(request, detail, "bug"),
-            Self::CrossSite => tracing::warn!(request, "cross-site write refused"),
-            Self::Refused(refusal) => tracing::info!(request, ?refusal, "refused"),
+            Self::CrossSite => visit.turned_away("a write from another site"),
+            Self::Refused(refusal) => visit.turned_away(&format!("{refusal:?}")),
+            Self::TooMany(_) => visit.turned_away("too many tries"),
+            Self::Packed => visit.turned_away("a compressed body"),
+            Self::NoLength => visit.turned_away("a body of unknown length"),
+            // Whoever is signed in follows links of ours: this one was made up, or is old.
+            Self::NotFound if visit.cookie.is_some() => visit.turned_away("nothing of theirs is there"),
             Self::SignIn(_)
             | Self::BadRequest(_)
             | Self::NotFound
             | Self::NoVehicle
             | Self::MethodNotAllowed
             | Self::TooLarge
-            | Self::TooMany(_)
             | Self::Deadline => {}
         }
     }

@@ -2,10 +2,7 @@
 //! database, the origin check, the deadline, the handler, error pages, headers, the one
 //! log line. Nothing personal is logged: the route's pattern, not the path.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use actix_web::{
     Error, HttpMessage, HttpResponse,
@@ -13,7 +10,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::{
         Method, StatusCode,
-        header::{HeaderName, HeaderValue},
+        header::{ALLOW, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING},
     },
     middleware::Next,
     web::Data,
@@ -28,7 +25,10 @@ use super::{
 };
 use crate::{
     app::App,
-    db::meter::{Figures, Meter},
+    db::{
+        error::{DbError, DbErrorKind},
+        meter::{Figures, Meter},
+    },
     domain::region::RegionCode,
 };
 
@@ -72,34 +72,70 @@ async fn answer(
     app: &Data<App>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
-    let response = if origin::allowed(request.method(), request.headers(), &host, app.config.public_url.origin()) {
+    let refused = refused_by_head(request.method(), request.path(), request.headers());
+    let response = if let Some(refused) = refused {
+        request.error_response(refused)
+    } else if origin::allowed(request.method(), request.headers(), &host, app.config.public_url.origin()) {
         next.call(request).await?.map_into_boxed_body()
     } else {
         request.error_response(PageError::CrossSite)
     };
     Ok(match page_error(&response) {
         None => response,
-        Some(rendered) => ServiceResponse::new(response.into_parts().0, rendered),
+        Some(mut rendered) => {
+            if let Some(allowed) = response.headers().get(ALLOW) {
+                rendered.headers_mut().insert(ALLOW, allowed.clone());
+            }
+            ServiceResponse::new(response.into_parts().0, rendered)
+        }
     })
 }
 
-/// How many times longer a file may take to arrive than anything else.
-const UPLOAD: u32 = 12;
+/// The one address that takes a body of unknown length: a file, read as it comes.
+const IMPORT: &str = "/fleet/import";
 
-/// Ends a request that takes too long. It stands behind the router, which needs the
+/// A body that is packed could be a thousand times larger than what arrives, and one whose
+/// length is not known need never end: both are refused before any of it is read.
+pub(super) fn refused_by_head(method: &Method, path: &str, headers: &HeaderMap) -> Option<PageError> {
+    let plain = |coding: &str| matches!(coding.trim(), "") || coding.trim().eq_ignore_ascii_case("identity");
+    let plain = |value: &HeaderValue| value.to_str().is_ok_and(|codings| codings.split(',').all(plain));
+    if !headers.get_all(CONTENT_ENCODING).all(plain) {
+        return Some(PageError::Packed);
+    }
+    let file = *method == Method::POST && path == IMPORT;
+    (headers.contains_key(TRANSFER_ENCODING) && !file).then_some(PageError::NoLength)
+}
+
+/// How many times longer a file may take, either way, than anything else.
+pub(super) const FILE_TIMES: u32 = 12;
+
+/// Ends a request that takes too long. A write is not cut off: it ends by its own deadline,
+/// so that the person is told what became of it. Behind the router, which needs the
 /// request for itself.
 pub async fn deadline(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let http = request.request().clone();
-    let mut limit = request.app_data::<Data<App>>().map_or(Duration::from_secs(10), |app| app.config.request_timeout);
-    if request.method() == Method::POST && request.match_pattern().as_deref() == Some("/fleet/import") {
+    let Some(app) = request.app_data::<Data<App>>().cloned() else {
+        return Ok(request.error_response(PageError::Bug("no app".to_owned())));
+    };
+    let mut limit = app.config.request_timeout;
+    if request.method() == Method::POST && request.match_pattern().as_deref() == Some(IMPORT) {
         // A file of 20 MB needs its time on a slow line.
-        limit *= UPLOAD;
+        limit *= FILE_TIMES;
     }
-    match tokio::time::timeout(limit, next.call(request)).await {
+    let mut answer = std::pin::pin!(next.call(request));
+    let mut answered = tokio::time::timeout(limit, answer.as_mut()).await;
+    if answered.is_err() && Meter::has_written() {
+        answered = tokio::time::timeout(app.db.longest_write(), answer).await;
+    }
+    match answered {
         Ok(response) => response.map(ServiceResponse::map_into_boxed_body),
+        Err(elapsed) if Meter::has_written() => {
+            let unclear = DbError::new(DbErrorKind::Ambiguous, "request", elapsed.to_string());
+            Ok(ServiceResponse::from_err(PageError::Db(unclear), http))
+        }
         Err(_elapsed) => Ok(ServiceResponse::from_err(PageError::Deadline, http)),
     }
 }

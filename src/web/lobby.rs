@@ -11,7 +11,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpResponse,
+    Error, HttpResponse, ResponseError,
     body::{BoxBody, MessageBody},
     dev::{Extensions, ServiceRequest, ServiceResponse},
     http::{ConnectionType, header},
@@ -19,7 +19,7 @@ use actix_web::{
     web::Data,
 };
 
-use super::pages::health;
+use super::{frame, pages::health};
 use crate::app::App;
 
 const PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -89,7 +89,10 @@ pub async fn enter(
         return Ok(request.into_response(HttpResponse::InternalServerError().finish()));
     };
     let Some(app) = lobby.app.get() else {
-        let answer = lobby.answer(request.path());
+        let answer = match frame::refused_by_head(request.method(), request.path(), request.headers()) {
+            Some(refused) => HttpResponse::new(refused.status_code()),
+            None => lobby.answer(request.path()),
+        };
         return Ok(request.into_response(answer));
     };
     let mut data = Extensions::new();

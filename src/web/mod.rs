@@ -4,6 +4,7 @@
 
 pub mod abroad;
 pub mod chrome;
+pub mod connections;
 pub mod contract;
 pub mod error;
 pub mod form;

@@ -164,13 +164,18 @@ async fn under_way(world: &World, answer_after: Duration, shutdown: &str) -> (St
         ("MOVR_DRAIN_DELAY_MS", "500"),
         ("MOVR_SHUTDOWN_TIMEOUT_MS", shutdown),
         ("MOVR_CATALOGUE_RELOAD_S", "3600"),
+        // Nothing else is asked meanwhile.
+        ("MOVR_WATCH_MS", "3600000"),
     ];
     let instance = serve(world, free_port(), &settings);
     instance.until(&client(false), "ready").await;
     proxy.delay(answer_after);
+    let carried = proxy.carried();
     let mut socket = TcpStream::connect(instance.base.strip_prefix("http://").unwrap()).await.unwrap();
-    // The instance reads it within the drain delay, in which it takes requests anyway.
     socket.write_all(b"GET /vehicles HTTP/1.1\r\nHost: movr.test\r\n\r\n").await.unwrap();
+    while proxy.carried() == carried {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let began = Instant::now();
     instance.terminate();
     let mut answer = Vec::new();

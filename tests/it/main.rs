@@ -20,6 +20,7 @@
 mod cluster;
 mod config;
 mod defects;
+mod edge;
 mod faults;
 mod gbfs;
 mod headers;

@@ -49,12 +49,15 @@ pub struct Register {
 
 /// The checked values, or the messages for each field: first and last name, e-mail,
 /// username, password, city.
-fn check(visit: &Visit, form: &Register) -> Result<Registration, Box<[Option<String>; 6]>> {
+fn check(
+    visit: &Visit,
+    form: &Register,
+    password: Result<(), String>,
+) -> Result<Registration, Box<[Option<String>; 6]>> {
     let first = people::line(&form.first_name, people::NAME_MAX, "your first name");
     let last = people::line(&form.last_name, people::NAME_MAX, "your last name");
     let email = people::email(&form.email);
     let username = people::username(&form.username);
-    let password = people::password(&form.password, &form.username);
     let city = visit.catalogue.city(&form.city).ok_or_else(|| "Please choose a city.".to_owned());
     match (first, last, email, username, password, city) {
         (Ok(first_name), Ok(last_name), Ok(email), Ok(username), Ok(()), Ok(city)) => Ok(Registration {
@@ -100,7 +103,8 @@ pub async fn register_form(visit: Visit) -> Result<HttpResponse, PageError> {
 /// `POST /register`: a person at home in the city they chose, signed in.
 pub async fn register(mut visit: Visit, Form(form): Form<Register>) -> Result<HttpResponse, PageError> {
     visit.app.limits.register(&visit.address()).map_err(|wait| PageError::TooMany(wait.0))?;
-    let wish = match check(&visit, &form) {
+    let password = visit.app.hasher.acceptable(&form.password, &form.username).await?;
+    let wish = match check(&visit, &form, password) {
         Ok(wish) => wish,
         Err(errors) => return visit.wrong(&register_page(&visit, &form, *errors, None)),
     };
@@ -166,6 +170,7 @@ pub async fn login_form(visit: Visit, Query(query): Query<Next>) -> Result<HttpR
 pub async fn login(mut visit: Visit, Form(form): Form<Login>) -> Result<HttpResponse, PageError> {
     let began = Instant::now();
     let key = people::username_key(&form.username);
+    visit.about(&key);
     visit.app.limits.sign_in(&key, &visit.address()).map_err(|wait| PageError::TooMany(wait.0))?;
     if form.password.chars().count() > people::PASSWORD_MAX {
         floor(&visit, began).await;
@@ -185,7 +190,7 @@ pub async fn login(mut visit: Visit, Form(form): Form<Login>) -> Result<HttpResp
             Ok(visit.done(paths::own_path(&form.next, &list), ""))
         }
         Err(OpError::Refused(refusal @ Refusal::NoMatch)) => {
-            tracing::info!(request = visit.ids.request, "sign-in failed");
+            visit.turned_away("sign-in failed");
             floor(&visit, began).await;
             visit.wrong(&login_page(&visit, &form.username, &form.next, Some(refusal.message())))
         }
@@ -237,8 +242,9 @@ pub async fn recover_form(visit: Visit) -> Result<HttpResponse, PageError> {
 pub async fn recover(mut visit: Visit, Form(form): Form<Recover>) -> Result<HttpResponse, PageError> {
     let began = Instant::now();
     let key = people::username_key(&form.username);
+    visit.about(&key);
     visit.app.limits.sign_in(&key, &visit.address()).map_err(|wait| PageError::TooMany(wait.0))?;
-    if let Err(error) = people::password(&form.password, &form.username) {
+    if let Err(error) = visit.app.hasher.acceptable(&form.password, &form.username).await? {
         return visit.wrong(&recovery_page(&visit, &form, Some(error), None));
     }
     match ops::accounts::recover(&visit.app, &form.username, &form.code, &form.password).await {
@@ -247,6 +253,7 @@ pub async fn recover(mut visit: Visit, Form(form): Form<Recover>) -> Result<Http
             Ok(visit.done("/login", "Your new password is set. Please sign in with it."))
         }
         Err(OpError::Refused(refusal @ (Refusal::NoMatch | Refusal::Changed))) => {
+            visit.turned_away("recovery failed");
             floor(&visit, began).await;
             visit.wrong(&recovery_page(&visit, &form, None, Some(refusal.message())))
         }

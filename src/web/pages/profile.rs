@@ -136,13 +136,14 @@ pub struct SetPassword {
 
 /// `POST /profile/password`.
 pub async fn set_password(visit: Visit, Form(form): Form<SetPassword>) -> Result<HttpResponse, PageError> {
-    if let Err(error) = people::password(&form.password, &form.username) {
+    throttled(&visit)?;
+    if let Err(error) = visit.app.hasher.acceptable(&form.password, &form.username).await? {
         return again(visit, Wrong { password: Some(error), ..Wrong::default() }).await;
     }
-    throttled(&visit)?;
     match ops::accounts::set_password(&visit.app, &visit.signed()?, &form.current, &form.password).await {
         Ok(_) => Ok(visit.done("/profile", "Your password is changed. Your other sessions have ended.")),
         Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
+            visit.turned_away("wrong password");
             again(visit, Wrong { current: Some(refusal.message()), ..Wrong::default() }).await
         }
         Err(error) => Err(error.into()),
@@ -171,6 +172,7 @@ pub async fn make_recovery_codes(visit: Visit, Form(form): Form<Confirm>) -> Res
             visit.ok(&RecoveryCodesPage { chrome, codes })
         }
         Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
+            visit.turned_away("wrong password");
             again(visit, Wrong { codes: Some(refusal.message()), ..Wrong::default() }).await
         }
         Err(error) => Err(error.into()),
@@ -231,6 +233,7 @@ pub async fn delete(mut visit: Visit, Form(form): Form<Confirm>) -> Result<HttpR
             Ok(visit.done("/", "Your account is deleted. Goodbye, and ride safely."))
         }
         Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
+            visit.turned_away("wrong password");
             visit.wrong(&delete_page(&visit, Some(refusal.message()), None))
         }
         Err(OpError::Refused(refusal @ (Refusal::StillRiding | Refusal::StillOwner | Refusal::Changed))) => {
