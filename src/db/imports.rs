@@ -203,13 +203,10 @@ const TURN: Statement = Statement::write(
                  WHEN vehicles.lat = excluded.lat AND vehicles.lon = excluded.lon THEN vehicles.seen_at
                  ELSE excluded.seen_at END
              RETURNING id, version, lat, lon),
-         x AS (UPDATE job_items SET
-               state = CASE WHEN (SELECT why FROM m WHERE m.position = job_items.position) IS NULL THEN 'done'
-                 ELSE 'refused' END,
-               reason = (SELECT why FROM m WHERE m.position = job_items.position)
-             WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
-               AND job_items.position = ANY($15::INT8[]) AND job_items.state = 'waiting'
-               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING 1 AS ok),
+         x AS (UPDATE job_items SET state = CASE WHEN m.why IS NULL THEN 'done' ELSE 'refused' END, reason = m.why
+             FROM m WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
+               AND job_items.position = ANY($15::INT8[]) AND job_items.position = m.position
+               AND job_items.state = 'waiting' RETURNING 1 AS ok),
          n AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
                AND $17::BOOL RETURNING 1 AS ok),

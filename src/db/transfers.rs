@@ -137,12 +137,12 @@ const LIST_ARRIVED: Statement = Statement::read(
            WHEN v.version = events.version THEN ",
         mark_sql!("v"),
         " = events.metadata->>'mark'
-           WHEN v.version IS NULL THEN EXISTS (SELECT 1 FROM events later
-             WHERE later.region = $1::TEXT::crdb_internal_region AND later.aggregate_type = 'vehicle'
-               AND later.aggregate_id = events.aggregate_id AND later.version > events.version
-               AND later.action = 'vehicle.sent')
-           ELSE v.version > events.version END AS there
+           ELSE coalesce(v.version, sent.version, 0) > events.version END AS there
          FROM events LEFT JOIN vehicles v ON v.region = $1::TEXT::crdb_internal_region AND v.id = events.aggregate_id
+         LEFT JOIN (SELECT aggregate_id, max(version) AS version FROM events
+             WHERE region = $1::TEXT::crdb_internal_region AND aggregate_type = 'vehicle'
+               AND aggregate_id = ANY($2::UUID[]) AND action = 'vehicle.sent' GROUP BY aggregate_id) AS sent
+           ON sent.aggregate_id = events.aggregate_id
          WHERE events.region = $1::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
            AND events.aggregate_id = ANY($2::UUID[]) AND events.action = 'vehicle.received' AND events.correlation_id = $3
          ORDER BY events.aggregate_id LIMIT 2000"

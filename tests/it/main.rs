@@ -25,6 +25,7 @@ mod faults;
 mod gbfs;
 mod headers;
 mod lifecycle;
+mod lint;
 mod locality;
 mod nodes;
 mod ops;
