@@ -193,7 +193,9 @@ const INSERT_VEHICLES: Statement = Statement::write(
                n.created_at, n.changed_at, n.changed_at
              FROM n, g WHERE NOT EXISTS (SELECT 1 FROM events WHERE region = $1::TEXT::crdb_internal_region
                AND aggregate_type = 'vehicle' AND aggregate_id = n.id AND version = 1)
-             ON CONFLICT DO NOTHING RETURNING id, type),
+               AND NOT EXISTS (SELECT 1 FROM vehicles AS other WHERE other.region = $1::TEXT::crdb_internal_region
+                 AND other.city = $3::TEXT AND other.code = n.code)
+             ON CONFLICT (region, id) DO NOTHING RETURNING id, type),
          m AS (SELECT m.id, m.vehicle_id, v.type, m.nth, m.rider, m.started_at, m.lat0, m.lon0, m.place0, m.ended_at,
                m.lat, m.lon, m.place, m.outside, m.metres, m.unlock, m.per_minute, m.out_of_area, m.minutes, m.charge,
                m.fee

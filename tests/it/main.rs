@@ -30,6 +30,7 @@ mod locality;
 mod nodes;
 mod ops;
 mod pages;
+mod plans;
 mod privacy;
 mod regions;
 mod rights;

@@ -142,6 +142,17 @@ pub fn compared(text: &str, number: usize) -> Option<(&str, &str)> {
     Some((before.get(table + 1)?, column))
 }
 
+/// Whether something must lie below parameter `number`: `< $1`, `<= $1`, `< ($1, `.
+#[must_use]
+pub fn is_upper(text: &str, number: usize) -> bool {
+    let (words, parameter) = (words(text), format!("${number}"));
+    let here = |word: &str| word.strip_prefix(&parameter).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    words.windows(3).any(|three| match three {
+        ["<", "=" | "(", word] | [_, "<", word] => here(word),
+        _ => false,
+    })
+}
+
 fn words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
@@ -207,5 +218,7 @@ mod tests {
         let text = "SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND users.id = $10 AND x > $1";
         assert_eq!(compared(text, 10), Some(("users", "id")));
         assert_eq!(compared(text, 2), None);
+        let text = "SELECT 1 WHERE a < $1 AND b <= $2::INT8 AND (c, d) < ($3, $4) AND e > $5 AND f < $60";
+        assert_eq!([1, 2, 3, 4, 5, 6].map(|number| is_upper(text, number)), [true, true, true, false, false, false]);
     }
 }

@@ -1,39 +1,171 @@
-//! CockroachDB's plans: the tree that EXPLAIN prints. Pure, and tested on recorded
-//! outputs only. What counts are the leading values of every span: `regions:` of EXPLAIN
-//! ANALYZE says where a step ran, not where the rows are. The surprise: a line that names
-//! a regional table in a way of which there is no recording makes the plan unparsed.
+//! CockroachDB's plans: the trees that EXPLAIN and EXPLAIN (VERBOSE) print. Pure, and
+//! tested on recorded outputs only. The plain form tells the values of every span; the
+//! verbose one tells which column a look-up or an inserted region comes from, and that is
+//! followed down to the constant that was bound. `regions:` of EXPLAIN ANALYZE says where a
+//! step ran, not where the rows are, and does not count. A node or a line about a regional
+//! table of which there is no recording makes the plan unparsed.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Access, How, Schema};
 
-/// Every access to a table in `plan`, which was made for rows of `region` alone.
+/// Nodes that only pass on rows of those below them.
+const PASSING: [&str; 29] = [
+    "root",
+    "subquery",
+    "constraint-check",
+    "error if rows",
+    "buffer",
+    "scan buffer",
+    "render",
+    "project",
+    "project set",
+    "filter",
+    "limit",
+    "distinct",
+    "sort",
+    "top-k",
+    "window",
+    "group",
+    "cross join",
+    "hash join",
+    "merge join",
+    "union",
+    "union all",
+    "intersect",
+    "intersect all",
+    "except",
+    "except all",
+    "values",
+    "emptyrow",
+    "norows",
+    "max1row",
+];
+
+/// Lines that reach no table, whatever they name.
+const SAYING: [&str; 13] = [
+    "original sql",
+    "columns",
+    "filter",
+    "pred",
+    "set",
+    "label",
+    "order",
+    "ordering",
+    "group by",
+    "distinct on",
+    "equality",
+    "arbiter indexes",
+    "merge ordering",
+];
+
+/// Every access to a table in a plan that was made for rows of `region` alone: `plain` is
+/// what EXPLAIN printed, `verbose` what EXPLAIN (VERBOSE) did, or nothing.
 #[must_use]
-pub fn accesses(plan: &str, region: &str, schema: &Schema) -> Vec<Access> {
-    let mut found = Vec::new();
-    let nodes = nodes(plan);
-    if nodes.is_empty() {
-        found.push(Access::unparsed(plan));
+pub fn accesses(plain: &str, verbose: &str, region: &str, schema: &Schema) -> Vec<Access> {
+    let spans: Vec<(&str, &str)> = nodes(plain).iter().filter_map(Node::spans).collect();
+    let nodes = nodes(if verbose.is_empty() { plain } else { verbose });
+    let scanned: Vec<(usize, &str)> =
+        nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.spans()?.0))).collect();
+    let same = spans.iter().map(|(table, _)| *table).eq(scanned.iter().map(|(_, table)| *table));
+    if nodes.is_empty() || !same {
+        // The verbose form that does not fit is another plan.
+        return vec![Access::unparsed(format!("{plain}\n{verbose}"))];
     }
-    for (name, lines) in nodes {
-        let value = |key: &str| lines.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
-        for line in std::iter::once(&name).chain(&lines) {
+    let scans = scanned.into_iter().map(|(at, _)| at).zip(spans.into_iter().map(|(_, spans)| spans)).collect();
+    let plan = Plan { nodes, scans, region };
+    (0..plan.nodes.len()).flat_map(|at| plan.accesses(at, schema)).collect()
+}
+
+struct Node<'a> {
+    /// What it does, without what stands in brackets behind that.
+    kind: &'a str,
+    lines: Vec<&'a str>,
+    children: Vec<usize>,
+}
+
+impl<'a> Node<'a> {
+    fn value(&self, key: &str) -> Option<&'a str> {
+        self.lines.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
+    }
+
+    /// Table and spans of a scan. A line `spans` without any is one of a condition that no
+    /// row can meet.
+    fn spans(&self) -> Option<(&'a str, &'a str)> {
+        let spans = self.value("spans").or_else(|| self.lines.contains(&"spans").then_some(""))?;
+        Some((self.value("table")?, spans))
+    }
+
+    fn columns(&self) -> Vec<&'a str> {
+        self.value("columns").map(list).unwrap_or_default()
+    }
+}
+
+/// The names in `(a, "b", c)`, without quotes.
+fn list(text: &str) -> Vec<&str> {
+    let inside = text.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).map_or("", |(inside, _)| inside);
+    inside.split(',').map(|name| name.trim().trim_matches('"')).collect()
+}
+
+/// The nodes of the tree in the order of their lines.
+fn nodes(plan: &str) -> Vec<Node<'_>> {
+    let mut nodes: Vec<Node> = Vec::new();
+    let mut above: Vec<(usize, usize)> = Vec::new();
+    for line in plan.lines().take_while(|line| !line.starts_with("index recommendations: ")) {
+        let said = line.trim_start_matches(['│', '├', '└', '─', ' ']);
+        let depth = line.chars().count() - said.chars().count();
+        if let Some(name) = said.strip_prefix("• ") {
+            let (at, kind) = (nodes.len(), name.split(" (").next().unwrap_or(name).trim_end());
+            above.retain(|(_, other)| *other < depth);
+            if let Some(parent) = above.last().and_then(|(parent, _)| nodes.get_mut(*parent)) {
+                parent.children.push(at);
+            }
+            above.push((at, depth));
+            nodes.push(Node { kind, lines: Vec::new(), children: Vec::new() });
+        } else if let Some(node) = nodes.last_mut()
+            && !said.trim_end().is_empty()
+        {
+            node.lines.push(said.trim_end());
+        }
+    }
+    nodes
+}
+
+struct Plan<'a> {
+    nodes: Vec<Node<'a>>,
+    /// Spans by node, in their readable form.
+    scans: BTreeMap<usize, &'a str>,
+    region: &'a str,
+}
+
+impl Plan<'_> {
+    fn node(&self, at: usize) -> &Node<'_> {
+        static NONE: Node<'static> = Node { kind: "", lines: Vec::new(), children: Vec::new() };
+        self.nodes.get(at).unwrap_or(&NONE)
+    }
+
+    fn accesses(&self, at: usize, schema: &Schema) -> Vec<Access> {
+        let (node, mut found) = (self.node(at), Vec::new());
+        let known = PASSING.contains(&node.kind);
+        for line in &node.lines {
             let (key, said) = line.split_once(": ").unwrap_or((line, ""));
-            let target = said.split(['@', '(']).next().unwrap_or_default();
-            match (name, key) {
-                ("scan", "table") => {
-                    found.push(scan(target, said, value("spans").unwrap_or_default(), region));
+            let table = said.split(['@', '(']).next().unwrap_or_default();
+            let access = match (node.kind, key) {
+                ("scan" | "revscan", "table") => {
+                    let (how, shown) = self.scan(at);
+                    let implied = how == How::Free && self.implied(at, said, schema);
+                    Access::new(table, if implied { How::Kept } else { how }, format!("{said} {shown}"))
                 }
-                // Rows that the nodes below it found, and that are written or looked up where they are.
-                ("index join" | "update", "table") => {
-                    found.push(Access::new(target, How::Kept, format!("{said} input")));
+                // Rows that the nodes below found, and that are read or changed where they are.
+                ("index join" | "update" | "delete", "table" | "from") => {
+                    Access::new(table, How::Kept, format!("{said} input"))
                 }
-                (join, "table") if join.starts_with("lookup join") => {
-                    found.push(lookup(target, said, value("equality").unwrap_or_default()));
+                ("lookup join", "table") => {
+                    let condition = ["equality", "lookup condition"].iter().find_map(|key| node.value(key));
+                    Access::new(table, self.lookup(at), format!("{said} {}", condition.unwrap_or_default()))
                 }
-                // The region of a new row is told by the statement's text.
-                ("insert" | "insert fast path", "into") => {
-                    let first = said.split_once('(').is_some_and(|(_, columns)| columns.starts_with("region,"));
-                    let how = if first { How::Kept } else { How::Free };
-                    found.push(Access::new(target, how, format!("{target} insert")));
+                ("insert" | "insert fast path" | "upsert", "into") => {
+                    Access::new(table, self.inserted(at), format!("{table} {}", node.kind.replace(" fast path", "")))
                 }
                 ("insert fast path", "FK check") => {
                     let index = said.split_once('@').and_then(|(_, index)| schema.indexes.get(index));
@@ -42,56 +174,183 @@ pub fn accesses(plan: &str, region: &str, schema: &Schema) -> Vec<Access> {
                         Some(_) => How::Free,
                         None => How::Unparsed,
                     };
-                    found.push(Access::new(target, how, (*line).to_owned()));
+                    Access::new(table, how, (*line).to_owned())
                 }
-                ("fk-cascade", "fk") => found.push(Access::new("", How::Cascade, (*line).to_owned())),
-                _ if names_regional(line, schema) => found.push(Access::unparsed(format!("{name}: {line}"))),
-                _ => {}
+                ("fk-cascade", "fk") => Access::new("", How::Cascade, (*line).to_owned()),
+                ("scan" | "revscan", "spans") => continue,
+                _ if is_saying(key) => continue,
+                _ if names_regional(line, schema) => Access::unparsed(format!("{}: {line}", node.kind)),
+                _ => continue,
+            };
+            found.push(access);
+        }
+        if found.is_empty() && !known {
+            found.push(Access::unparsed(format!("{}: {}", node.kind, node.lines.join(", "))));
+        }
+        found
+    }
+
+    /// Where the spans of a scan lie, and their first values.
+    fn scan(&self, at: usize) -> (How, String) {
+        let Some(spans) = self.scans.get(&at) else { return (How::Unparsed, "no spans".to_owned()) };
+        if spans.is_empty() {
+            return (How::Kept, "nothing".to_owned());
+        }
+        if spans.starts_with("FULL SCAN") {
+            return (How::Free, "FULL SCAN".to_owned());
+        }
+        let (shown, hidden) = spans.split_once(" … ").map_or((*spans, false), |(shown, _)| (shown, true));
+        // Of the many spans that are left out, the verbose form shows the encoded values.
+        let alike = || self.node(at).value("spans").and_then(encoded).is_some_and(|values| values.len() == 1);
+        match leading(shown).filter(|_| !hidden || alike()) {
+            Some(mut values) => {
+                let how = if values.iter().all(|value| *value == self.region) { How::Kept } else { How::Free };
+                values.dedup();
+                (how, values.join(" - "))
             }
+            None => (How::Unparsed, format!("spans: {spans}")),
         }
     }
-    found
+
+    /// Whether an index without a region is filtered by it: in a database with regions it
+    /// begins with the region by itself.
+    fn implied(&self, at: usize, table: &str, schema: &Schema) -> bool {
+        let index = table.split_once('@').and_then(|(_, name)| schema.indexes.get(name));
+        if index.is_none_or(|index| index.columns.iter().any(|column| column == "region")) {
+            return false;
+        }
+        let only = format!("region = '{}'", self.region);
+        let mut above = self.nodes.iter().enumerate().rev().filter(|(parent, _)| *parent < at);
+        let mut below = at;
+        above.any(|(parent, node)| {
+            let passes = node.children == [below] && ["filter", "index join", "project"].contains(&node.kind);
+            if passes {
+                below = parent;
+            }
+            passes && node.value("filter").is_some_and(|filter| filter.contains(&only) && !filter.contains(" OR "))
+        })
+    }
+
+    /// Whether the rows that are looked up lie in the region: `(a, b) = (region,id)`, or a
+    /// condition that names it.
+    fn lookup(&self, at: usize) -> How {
+        let node = self.node(at);
+        if let Some((inner, table)) = node.value("equality").and_then(|equality| equality.split_once(" = ")) {
+            let place = list(table).iter().position(|column| *column == "region");
+            return place
+                .and_then(|place| list(inner).get(place).copied())
+                .map_or(How::Free, |column| self.below(at, column));
+        }
+        let Some(condition) = node.value("lookup condition") else { return How::Unparsed };
+        if node.value("remote lookup condition").is_some() {
+            return How::Free;
+        }
+        let named = condition.split(" AND ").find_map(|part| {
+            let (left, right) = part.trim_matches(['(', ')']).split_once(" = ")?;
+            if left == "region" { Some(right) } else { (right == "region").then_some(left) }
+        });
+        named.map_or(How::Free, |value| self.constant(at, value))
+    }
+
+    /// Whether the region that is inserted is the one that was bound.
+    fn inserted(&self, at: usize) -> How {
+        let node = self.node(at);
+        let into = node.value("into").map(list).unwrap_or_default();
+        let Some(place) = into.iter().position(|column| *column == "region") else { return How::Free };
+        let source = node.children.first().map(|child| (*child, self.node(*child).columns()));
+        match source.and_then(|(child, columns)| Some((child, *columns.get(place)?))) {
+            Some((child, column)) => self.column(child, column),
+            None if node.lines.iter().any(|line| line.starts_with("row ")) => self.rows(at, &[place]),
+            // The plain form: what goes into the first column is told by the statement's text.
+            None if place == 0 => How::Kept,
+            None => How::Free,
+        }
+    }
+
+    /// What stands at these places in `row 0, expr 1: 'a'`.
+    fn rows(&self, at: usize, places: &[usize]) -> How {
+        let ends: Vec<String> = places.iter().map(|place| format!(", expr {place}: ")).collect();
+        let rows = self.node(at).lines.iter().filter(|line| line.starts_with("row "));
+        let values = rows.filter_map(|line| ends.iter().find_map(|end| Some(line.split_once(end)?.1)));
+        worst(values.map(|value| self.constant(at, value)))
+    }
+
+    /// Whether the values of `column`, as the nodes below `at` give it, are the region.
+    fn below(&self, at: usize, column: &str) -> How {
+        let children = self.node(at).children.iter();
+        let giving = children.filter(|child| self.node(**child).columns().contains(&column));
+        worst(giving.map(|child| self.column(*child, column)))
+    }
+
+    /// The same of what the node `at` itself gives.
+    fn column(&self, at: usize, column: &str) -> How {
+        let node = self.node(at);
+        let places = |columns: &[&str]| -> Vec<usize> {
+            columns.iter().enumerate().filter(|(_, name)| **name == column).map(|(place, _)| place).collect()
+        };
+        match node.kind {
+            "render" => {
+                let key = format!("render {column}");
+                let rendered = node.lines.iter().filter_map(|line| line.strip_prefix(&key)?.strip_prefix(": "));
+                worst(rendered.map(|value| self.constant(at, value)))
+            }
+            "values" => self.rows(at, &places(&node.columns())),
+            "scan buffer" => {
+                let label = node.value("label").unwrap_or_default();
+                let filled = |other: &Node| other.kind == "buffer" && other.value("label") == Some(label);
+                let Some(buffer) = self.nodes.iter().position(filled) else { return How::Unparsed };
+                let names = self.node(buffer).columns();
+                let places = places(&node.columns());
+                worst(places.iter().filter_map(|place| names.get(*place)).map(|name| self.below(buffer, name)))
+            }
+            "union" | "union all" | "intersect" | "intersect all" | "except" | "except all" => {
+                let places = places(&node.columns());
+                let each = node.children.iter().flat_map(|child| {
+                    let names = self.node(*child).columns();
+                    places
+                        .iter()
+                        .map(move |place| names.get(*place).map_or(How::Unparsed, |name| self.column(*child, name)))
+                });
+                worst(each)
+            }
+            "insert" | "insert fast path" | "upsert" if column == "region" => self.inserted(at),
+            // What a row was found by; any other region in it is data.
+            "scan" | "revscan" if column == "region" => self.scan(at).0,
+            "lookup join" if column == "region" && self.below(at, column) == How::Unparsed => self.lookup(at),
+            "scan" | "revscan" => How::Free,
+            "norows" => How::Kept,
+            _ => self.below(at, column),
+        }
+    }
+
+    /// Whether an expression of the node `at` is the region: the constant itself, a column
+    /// that is it, or one of two such, as an upsert has it.
+    fn constant(&self, at: usize, value: &str) -> How {
+        if let Some(text) = value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+            return if text == self.region { How::Kept } else { How::Free };
+        }
+        if let Some((_, rest)) = value.strip_prefix("CASE WHEN ").and_then(|rest| rest.split_once(" THEN ")) {
+            let either = rest.strip_suffix(" END").and_then(|rest| rest.split_once(" ELSE "));
+            return either.map_or(How::Unparsed, |(one, other)| {
+                worst([self.constant(at, one), self.constant(at, other)].into_iter())
+            });
+        }
+        self.below(at, value.trim_matches('"'))
+    }
 }
 
-/// Name and lines of every node of the tree, and of whatever stands behind it.
-fn nodes(plan: &str) -> Vec<(&str, Vec<&str>)> {
-    let mut nodes: Vec<(&str, Vec<&str>)> = Vec::new();
-    for line in plan.lines() {
-        if line.starts_with("index recommendations: ") {
-            break;
-        }
-        let said = line.trim_start_matches(['│', '├', '└', '─', ' ']).trim_end();
-        if let Some(name) = said.strip_prefix("• ") {
-            nodes.push((name, Vec::new()));
-        } else if let Some((_, lines)) = nodes.last_mut()
-            && !said.is_empty()
-        {
-            lines.push(said);
-        }
-    }
-    nodes
+/// Kept if all are, and there are some.
+fn worst(all: impl Iterator<Item = How>) -> How {
+    let rank = |how: &How| match how {
+        How::Kept => 0,
+        How::Free | How::Cascade => 1,
+        How::Unparsed => 2,
+    };
+    all.max_by_key(rank).unwrap_or(How::Unparsed)
 }
 
-fn scan(table: &str, at: &str, spans: &str, region: &str) -> Access {
-    if spans.starts_with("FULL SCAN") {
-        return Access::new(table, How::Free, format!("{at} FULL SCAN"));
-    }
-    match leading(spans) {
-        Some(mut values) => {
-            let how = if values.iter().all(|value| *value == region) { How::Kept } else { How::Free };
-            values.dedup();
-            Access::new(table, how, format!("{at} {}", values.join(" - ")))
-        }
-        None => Access::new(table, How::Unparsed, format!("{at} spans: {spans}")),
-    }
-}
-
-/// The first value of both ends of every span in `[/'a'/1 - /'a'/2] [/'a'/5 - /'a'/5]`.
+/// The first value of both ends of every span in `[/'a'/1 - /'a'/2] [/'a'/e'\x00' - /'a']`.
 fn leading(spans: &str) -> Option<Vec<&str>> {
-    // Escaped quotes would have to be counted.
-    if spans.is_empty() || spans.contains('\\') {
-        return None;
-    }
     let (mut values, mut rest) = (Vec::new(), spans);
     while !rest.is_empty() {
         let (first, behind) = key(rest.strip_prefix('[')?, " - ")?;
@@ -99,38 +358,61 @@ fn leading(spans: &str) -> Option<Vec<&str>> {
         values.extend([first, last]);
         rest = behind.strip_prefix(' ').unwrap_or(behind);
     }
-    Some(values)
+    (!values.is_empty()).then_some(values)
 }
 
 /// The first value of a key that ends at `end`, and what is behind.
 fn key<'a>(text: &'a str, end: &str) -> Option<(&'a str, &'a str)> {
-    let (value, mut rest) = text.strip_prefix("/'")?.split_once('\'')?;
+    let text = text.strip_prefix('/')?;
+    let (first, mut rest) = match text.strip_prefix('\'') {
+        Some(text) => quoted(text, '\'')?,
+        // A number, so no region.
+        None => text.split_at(text.find(['/', ' ', ']'])?),
+    };
     loop {
         if let Some(behind) = rest.strip_prefix(end) {
-            return Some((value, behind));
+            return Some((first, behind));
         }
         let mut chars = rest.chars();
         rest = match chars.next()? {
-            '\'' => chars.as_str().split_once('\'')?.1,
+            '\'' => quoted(chars.as_str(), '\'')?.1,
             _ => chars.as_str(),
         };
     }
 }
 
-/// `equality: (region_new, city_new) = (region,slug)`: the region is that of the input.
-fn lookup(table: &str, at: &str, equality: &str) -> Access {
-    let columns = |side: &'_ str| -> Option<Vec<String>> {
-        let inside = side.strip_prefix('(')?.strip_suffix(')')?;
-        Some(inside.split(',').map(|column| column.trim().to_owned()).collect())
-    };
-    let how = equality.split_once(" = ").and_then(|(left, right)| {
-        let (left, right) = (columns(left)?, columns(right)?);
-        let Some(place) = right.iter().position(|column| column == "region") else {
-            return Some(How::Free);
+/// What stands before the closing quote, past escaped ones, and what stands behind it.
+fn quoted(text: &str, quote: char) -> Option<(&str, &str)> {
+    let mut escaped = false;
+    let end = text.find(|c| {
+        let closes = c == quote && !escaped;
+        escaped = c == '\\' && !escaped;
+        closes
+    })?;
+    Some((text.get(..end)?, text.get(end + quote.len_utf8()..)?))
+}
+
+/// The distinct first values of `/"\xc0"/1-/"\xc0"/2 /"\xc0"/5/0`.
+fn encoded(spans: &str) -> Option<BTreeSet<&str>> {
+    let (mut values, mut rest, mut begins) = (BTreeSet::new(), spans, true);
+    while let Some(first) = rest.chars().next() {
+        let behind = rest.get(first.len_utf8()..)?;
+        rest = if begins {
+            let (value, behind) = quoted(behind.strip_prefix('"').filter(|_| first == '/')?, '"')?;
+            values.insert(value);
+            behind
+        } else if first == '"' {
+            quoted(behind, '"')?.1
+        } else {
+            behind
         };
-        left.get(place)?.starts_with("region").then_some(How::Kept)
-    });
-    Access::new(table, how.unwrap_or(How::Unparsed), format!("{at} {equality}"))
+        begins = !begins && (first == ' ' || first == '-' && rest.starts_with('/'));
+    }
+    Some(values)
+}
+
+fn is_saying(key: &str) -> bool {
+    SAYING.contains(&key) || ["render ", "row ", "aggregate ", "window "].iter().any(|begin| key.starts_with(begin))
 }
 
 fn names_regional(line: &str, schema: &Schema) -> bool {
