@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     acting::{Acting, acting_sql, gates_sql, job_event_sql, running_sql, who_sql},
-    error::DbError,
+    error::{DbError, DbErrorKind},
     statement::{Conn, Reach, Statement},
     verdict::{Verdict, event_sql, verdict},
 };
@@ -175,7 +175,9 @@ pub async fn select(
             acting.one(conn, &SELECT_LIST, &[&selecting, &owners_stay, &ITEMS_MAX, &ids, &versions]).await?
         }
         Selection::Filter(filter, drawn) => {
-            let after = selecting.parse::<Uuid>().unwrap_or_default();
+            let cursor = selecting.parse::<Uuid>();
+            let after =
+                cursor.map_err(|error| DbError::new(DbErrorKind::Bug, SELECT_FILTER.name, error.to_string()))?;
             let rest: [&(dyn ToSql + Sync); 10] = [
                 &selecting,
                 &owners_stay,

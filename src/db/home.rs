@@ -271,7 +271,7 @@ const FIND_PERSON: Statement = Statement::read(
 /// regions that keep something.
 pub async fn find_person(conn: &Conn, user: &UserRef) -> Result<Option<(Value, Vec<RegionCode>)>, DbError> {
     let row = conn.opt(&FIND_PERSON, &[&user.region, &user.id]).await?;
-    row.map(|row| Ok((row.get("item")?, super::users::regions(&row, "present_in")?))).transpose()
+    row.map(|row| Ok((row.get("item")?, row.json("present_in")?))).transpose()
 }
 
 /// Rows of one page of an export.

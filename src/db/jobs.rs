@@ -171,13 +171,16 @@ impl Job {
 fn job(row: &Row) -> Result<Job, DbError> {
     let (kind, state): (&str, &str) = (row.get("kind")?, row.get("state")?);
     let unknown = || DbError::new(DbErrorKind::Bug, "jobs", format!("unknown kind {kind}"));
+    let parameters: Value = row.get("parameters")?;
+    let target = parameters.get("to_region").and_then(Value::as_str).map(str::parse::<RegionCode>).transpose();
+    target.map_err(|error| DbError::new(DbErrorKind::Bug, "jobs", format!("to_region: {error}")))?;
     Ok(Job {
         job: JobRef { region: row.region("region")?, id: row.get("id")? },
         kind: Kind::from_code(kind).ok_or_else(unknown)?,
         city: row.get("city")?,
         running: state == "running",
         cancelled: state == "cancelled",
-        parameters: row.get("parameters")?,
+        parameters,
         created_at: row.get("created_at")?,
         confirmed_at: row.get("confirmed_at")?,
         finished_at: row.get("finished_at")?,

@@ -106,7 +106,7 @@ pub async fn version_of(client: &Client) -> Result<i32, DbError> {
         return Ok(0);
     }
     let version = text(client, "SELECT coalesce(max(version), 0)::TEXT FROM refinery_schema_history").await?;
-    Ok(version.parse().unwrap_or(0))
+    version.parse().map_err(|error| DbError::new(DbErrorKind::Bug, "migrate.version", format!("{version}: {error}")))
 }
 
 fn name_of(endpoint: &Endpoint) -> String {

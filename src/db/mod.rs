@@ -3,11 +3,7 @@
 //! gateway by the region a statement names, and the next nearest nodes when that one
 //! cannot be reached. May use `domain`; nothing here decides anything.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_postgres::types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
 
@@ -64,64 +60,46 @@ pub mod vehicles;
 pub mod verdict;
 pub mod verify;
 
+/// Every statement by file, and whether the server sends those of that file: these are
+/// prepared on a connection before a page needs them. The others are the commands'.
+const STATEMENTS: [(&[&Statement], bool); 25] = [
+    (catalogue::ALL, true),
+    (gates::ALL, true),
+    (sessions::ALL, true),
+    (users::ALL, true),
+    (vehicles::ALL, true),
+    (reservations::ALL, true),
+    (rides::ALL, true),
+    (ride_ends::ALL, true),
+    (positions::ALL, true),
+    (fleet::ALL, true),
+    (fleet_changes::ALL, true),
+    (moved::ALL, true),
+    (feeds::ALL, true),
+    (audit::ALL, true),
+    (roles::ALL, true),
+    (overview::ALL, true),
+    (home::ALL, true),
+    (jobs::ALL, true),
+    (bulk::ALL, true),
+    (transfers::ALL, true),
+    (exports::ALL, true),
+    (imports::ALL, true),
+    (sample::ALL, false),
+    (verify::SERVED, true),
+    (verify::ALL, false),
+];
+
 /// Every statement of the program, so that checks can prepare, explain and count them.
 #[must_use]
 pub fn all_statements() -> Vec<&'static Statement> {
-    [
-        catalogue::ALL,
-        gates::ALL,
-        sessions::ALL,
-        users::ALL,
-        vehicles::ALL,
-        reservations::ALL,
-        rides::ALL,
-        ride_ends::ALL,
-        positions::ALL,
-        fleet::ALL,
-        fleet_changes::ALL,
-        moved::ALL,
-        feeds::ALL,
-        audit::ALL,
-        roles::ALL,
-        overview::ALL,
-        home::ALL,
-        jobs::ALL,
-        bulk::ALL,
-        transfers::ALL,
-        exports::ALL,
-        imports::ALL,
-        sample::ALL,
-        verify::ALL,
-    ]
-    .concat()
+    STATEMENTS.iter().flat_map(|(all, _)| all.iter().copied()).collect()
 }
 
-/// Every statement that a page sends, prepared before a page needs it.
-static HOT: LazyLock<Vec<&'static Statement>> = LazyLock::new(|| {
-    [
-        catalogue::ALL,
-        sessions::ALL,
-        users::ALL,
-        vehicles::ALL,
-        rides::ALL,
-        ride_ends::ALL,
-        fleet::ALL,
-        fleet_changes::ALL,
-        reservations::ALL,
-        positions::ALL,
-        moved::ALL,
-        feeds::ALL,
-        audit::ALL,
-        gates::ALL,
-        home::ALL,
-        jobs::ALL,
-        bulk::ALL,
-        transfers::ALL,
-        roles::ALL,
-        overview::ALL,
-    ]
-    .concat()
-});
+/// The statements that the server sends.
+pub fn served_statements() -> impl Iterator<Item = &'static Statement> {
+    STATEMENTS.iter().filter(|(_, served)| *served).flat_map(|(all, _)| all.iter().copied())
+}
 
 /// Connections that are kept prepared in each pool.
 const WARM: usize = 2;

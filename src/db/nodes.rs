@@ -18,7 +18,7 @@ use deadpool_postgres::{
 use tokio_postgres::error::SqlState;
 
 use super::{
-    HOT, LOOK, WARM,
+    LOOK, WARM,
     connect::{self, Endpoint},
     engine::Engine,
     error::{DbError, DbErrorKind},
@@ -180,7 +180,7 @@ impl Nodes {
         let answer = answer.map_err(|_late| DbError::new(DbErrorKind::Timeout, "connect", "no answer"))?;
         answer.map_err(|error| DbError::from_driver(error, "connect", false))?;
         if wanted != Use::Probe {
-            let prepared = HOT.iter().map(async |statement| {
+            let prepared = super::served_statements().map(async |statement| {
                 let prepared = object.prepare_cached(statement.text).await;
                 prepared.map(drop).map_err(|error| DbError::from_driver(error, statement.name, false))
             });

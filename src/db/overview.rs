@@ -4,11 +4,9 @@
 //! that whoever shows the sums can tell whether they are whole.
 
 use chrono::{DateTime, Duration, NaiveDate, Utc};
-use serde::de::DeserializeOwned;
 
 use super::{
-    error::{DbError, DbErrorKind},
-    row::Row,
+    error::DbError,
     statement::{Conn, Reach, Statement},
 };
 use crate::domain::{catalogue::City, region::RegionCode};
@@ -85,20 +83,15 @@ pub async fn figures(
     let slugs: Vec<&str> = cities.iter().map(|city| city.slug.as_str()).collect();
     let zones: Vec<&str> = cities.iter().map(|city| city.time_zone.name()).collect();
     let row = conn.one(&FIGURES, &[region, &at, &(at - IDLE), &(at - WINDOW), &slugs, &zones]).await?;
-    let days: Vec<(String, NaiveDate, String, i64, i64)> = list(&row, "days")?;
+    let days: Vec<(String, NaiveDate, String, i64, i64)> = row.json("days")?;
     Ok(Figures {
-        vehicles: list(&row, "vehicles")?,
+        vehicles: row.json("vehicles")?,
         all_vehicles: row.get("all_vehicles")?,
-        running: list(&row, "running")?,
+        running: row.json("running")?,
         days: days
             .into_iter()
             .map(|(city, day, currency, rides, revenue)| Day { city, day, currency, rides, revenue })
             .collect(),
         all_rides: row.get("all_rides")?,
     })
-}
-
-fn list<T: DeserializeOwned>(row: &Row, column: &str) -> Result<Vec<T>, DbError> {
-    let bug = |error: serde_json::Error| DbError::new(DbErrorKind::Bug, FIGURES.name, error.to_string());
-    serde_json::from_value(row.get(column)?).map_err(bug)
 }

@@ -2,12 +2,11 @@
 //! region and the rider's home, does everything or nothing, and reads no GLOBAL row.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    error::DbError,
+    error::{DbError, DbErrorKind},
     row::Row,
     statement::{Conn, Reach, Statement},
     verdict::{Signed, Verdict, event_sql, signed_there_sql, verdict},
@@ -297,8 +296,8 @@ pub async fn find_own(conn: &Conn, wanted: &RideRef, rider: Uuid) -> Result<Opti
     let Some(row) = conn.opt(&FIND, &[&wanted.region, &wanted.id, &rider]).await? else {
         return Ok(None);
     };
-    let way: Value = row.get("way")?;
-    let pairs: Vec<[f64; 2]> = serde_json::from_value(way).unwrap_or_default();
-    let way = pairs.iter().filter_map(|[lat, lon]| Point::new(*lat, *lon).ok()).collect();
-    Ok(Some((ride(&row)?, way)))
+    let way = row.json::<Vec<[f64; 2]>>("way")?.into_iter().map(|[lat, lon]| Point::new(lat, lon));
+    let way =
+        way.collect::<Result<_, _>>().map_err(|error| DbError::new(DbErrorKind::Bug, FIND.name, error.to_string()));
+    Ok(Some((ride(&row)?, way?)))
 }

@@ -1,6 +1,7 @@
 //! Columns by name, fallibly: a mismatch reports statement and column instead of
 //! panicking, and is our bug. `Row` is what every statement returns.
 
+use serde::de::DeserializeOwned;
 use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
@@ -27,6 +28,18 @@ impl Row {
     /// A region column, read as text.
     pub fn region(&self, name: &str) -> Result<RegionCode, DbError> {
         self.get::<&str>(name)?.parse().map_err(|error| self.bug(name, &error))
+    }
+
+    /// A region column that may be empty, read as text.
+    pub fn opt_region(&self, name: &str) -> Result<Option<RegionCode>, DbError> {
+        let code = self.get::<Option<&str>>(name)?;
+        code.map(str::parse).transpose().map_err(|error| self.bug(name, &error))
+    }
+
+    /// A column of JSON that has this form. What it holds instead is not told: it may be personal.
+    pub fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T, DbError> {
+        let value = serde_json::from_value(self.get(name)?);
+        value.map_err(|error| self.bug(name, &format!("other JSON than expected ({:?})", error.classify())))
     }
 
     /// A pair of coordinate columns.

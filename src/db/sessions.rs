@@ -99,7 +99,7 @@ fn visitor(row: &Row) -> Result<Visitor, DbError> {
         city: row.get("city")?,
         first_name: row.get("first_name")?,
         roles: row.get("roles")?,
-        present_in: super::users::regions(row, "present_in")?,
+        present_in: row.json("present_in")?,
         open_ride: row.opt_ref("open_ride_region", "open_ride_id")?.map(|(region, id)| RideRef { region, id }),
         reservation,
         seen_at: row.get("seen_at")?,

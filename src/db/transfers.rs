@@ -51,7 +51,7 @@ pub async fn list(conn: &Conn, job: &JobRef, state: &str, after: i64, limit: i64
         Ok(Item {
             position: row.get("position")?,
             vehicle: row.get("vehicle_id")?,
-            owner: row.get::<Option<&str>>("owner")?.and_then(|region| region.parse().ok()),
+            owner: row.opt_region("owner")?,
             mark: row.get("mark")?,
         })
     };

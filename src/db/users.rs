@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    error::{DbError, DbErrorKind},
+    error::DbError,
     row::Row,
     sessions::NewSession,
     statement::{Conn, Reach, Statement},
@@ -26,12 +26,6 @@ pub const ALL: &[&Statement] = &[
     &SET_RECOVERY,
     &RECOVER,
 ];
-
-/// The regions in a JSON array column.
-pub(super) fn regions(row: &Row, column: &str) -> Result<Vec<RegionCode>, DbError> {
-    let value: Value = row.get(column)?;
-    serde_json::from_value(value).map_err(|error| DbError::new(DbErrorKind::Bug, "users", format!("{column}: {error}")))
-}
 
 /// What signing in needs of a person.
 #[derive(Debug, Clone)]
@@ -69,12 +63,11 @@ pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, key: &str) -> 
         None => conn.opt(&LOGIN_ANYWHERE, &[&key]).await?,
     };
     let read = |row: &Row| {
-        let hashes: Value = row.get("recovery_hashes")?;
         Ok(Login {
             user: UserRef { region: row.region("region")?, id: row.get("id")? },
             city: row.get("city")?,
             password_hash: row.get("password_hash")?,
-            recovery_hashes: serde_json::from_value(hashes).unwrap_or_default(),
+            recovery_hashes: row.json("recovery_hashes")?,
             version: row.get("version")?,
         })
     };
@@ -198,7 +191,6 @@ const PROFILE: Statement = Statement::read(
 /// The person's own data.
 pub async fn find_profile(conn: &Conn, user: &UserRef) -> Result<Option<Profile>, DbError> {
     let read = |row: &Row| {
-        let hashes: Value = row.get("recovery_hashes")?;
         Ok(Profile {
             username: row.get("username")?,
             first_name: row.get("first_name")?,
@@ -206,7 +198,7 @@ pub async fn find_profile(conn: &Conn, user: &UserRef) -> Result<Option<Profile>
             email: row.get("email")?,
             city: row.get("city")?,
             password_hash: row.get("password_hash")?,
-            recovery_codes: hashes.as_array().map_or(0, Vec::len),
+            recovery_codes: row.json::<Vec<String>>("recovery_hashes")?.len(),
             created_at: row.get("created_at")?,
             version: row.get("version")?,
         })

@@ -11,7 +11,6 @@ use super::{
     error::DbError,
     row::Row,
     statement::{Conn, Reach, Statement},
-    users::regions,
 };
 use crate::domain::{
     fare::{Discount, Fare, Rate},
@@ -20,7 +19,10 @@ use crate::domain::{
 };
 
 /// Every statement of this file.
-pub const ALL: &[&Statement] = &[&USERS, &VEHICLES, &RIDES, &POSITIONS, &EVENTS, &REDEMPTIONS, &QUOTAS];
+pub const ALL: &[&Statement] = &[&USERS, &VEHICLES, &RIDES, &POSITIONS, &EVENTS, &REDEMPTIONS];
+
+/// Those that a page sends, too.
+pub const SERVED: &[&Statement] = &[&QUOTAS];
 
 /// Rows of a full page; a shorter one is the last.
 pub(crate) const PAGE: usize = 2_000;
@@ -63,7 +65,7 @@ pub(crate) async fn list_users(conn: &Conn, region: &RegionCode, after: Uuid) ->
         Ok(User {
             id: row.get("id")?,
             city: row.get("city")?,
-            present_in: regions(row, "present_in")?,
+            present_in: row.json("present_in")?,
             open_ride: row.opt_ref("open_ride_region", "open_ride_id")?,
             reserved: row.opt_ref("reserved_region", "reserved_public_id")?,
             reserved_until: row.get("reserved_until")?,

@@ -27,12 +27,12 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// A hasher of the configured cost.
+    /// A hasher of the configured cost, whose bounds are those of argon2.
     #[must_use]
     pub fn new(config: Passwords) -> Self {
-        let params = Params::new(config.memory_kib, config.iterations, 1, None).unwrap_or_default();
+        let params = Params::new(config.memory_kib, config.iterations, 1, None).expect("a cost that argon2 takes");
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = argon.hash_password(b"nobody").map(|hash| hash.to_string()).unwrap_or_default();
+        let decoy = argon.hash_password(b"nobody").expect("a password that argon2 takes").to_string();
         Self { argon, permits: Arc::new(Semaphore::new(config.threads.max(1))), decoy }
     }
 
@@ -115,4 +115,21 @@ pub fn new_recovery_code() -> String {
 pub fn recovery_hash(code: &str) -> String {
     let folded: String = code.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
     token_hash(&folded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_costs_what_was_configured() {
+        let hasher = Hasher::new(Passwords { memory_kib: 16, iterations: 3, threads: 1 });
+        assert!(hasher.decoy.contains("m=16,t=3,p=1"), "{}", hasher.decoy);
+    }
+
+    #[test]
+    #[should_panic(expected = "a cost that argon2 takes")]
+    fn a_cost_that_argon2_refuses_is_not_another_one() {
+        drop(Hasher::new(Passwords { memory_kib: 1, iterations: 3, threads: 1 }));
+    }
 }

@@ -95,7 +95,8 @@ fn footer(visit: &Visit) -> Option<String> {
     let mut parts = vec![count(figures.statements, "statement"), count(figures.waits, "wait")];
     parts.push(format!("{:.0} ms", figures.busy.as_secs_f64() * 1000.0));
     let pattern = visit.request().match_pattern().unwrap_or_default();
-    let (_, verdict) = contract::verdict(&visit.app.here, Touches::of(&pattern), &figures, || Some(visit.clone()));
+    let touches = Touches::of(visit.request().method(), &pattern);
+    let (_, verdict) = contract::verdict(&visit.app.here, touches, &figures, || Some(visit.clone()));
     parts.extend(figures.regions.iter().map(ToString::to_string));
     Some(format!("{} · {verdict}", parts.join(", ")))
 }

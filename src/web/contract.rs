@@ -5,9 +5,12 @@
 
 use std::fmt::Write;
 
-use actix_web::HttpMessage;
+use actix_web::{HttpMessage, http::Method};
 
-use super::{routes::ROUTES, visit::Visit};
+use super::{
+    routes::{ROUTES, Route},
+    visit::Visit,
+};
 use crate::{
     db::{all_statements, meter::Figures, statement::Reach},
     domain::region::RegionCode,
@@ -27,10 +30,13 @@ pub enum Touches {
 }
 
 impl Touches {
-    /// What the route with this pattern may touch; nothing but home where there is none.
+    /// What the route with this method and pattern may touch; nothing but home where there
+    /// is none. HEAD asks for what GET does.
     #[must_use]
-    pub fn of(pattern: &str) -> Self {
-        ROUTES.iter().find(|route| route.path == pattern).map_or(Self::Named, |route| route.touches)
+    pub fn of(method: &Method, pattern: &str) -> Self {
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        let asked = |route: &&Route| route.method == *method && route.path == pattern;
+        ROUTES.iter().find(asked).map_or(Self::Named, |route| route.touches)
     }
 
     /// As the table of `movr contract` says it.

@@ -52,7 +52,7 @@ pub async fn frame(
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
     }
     let route = response.request().match_pattern().unwrap_or_else(|| "(none)".to_owned());
-    let touches = Touches::of(&route);
+    let touches = Touches::of(response.request().method(), &route);
     let (kept, verdict) = contract::verdict(&app.here, touches, &figures, || visit(&response));
     if !kept {
         tracing::error!(request = ids.request, route, verdict, "the consistency contract was broken");

@@ -1,6 +1,8 @@
 //! The route table: method, path, who may, handler. Everything a browser can ask for
 //! is here, and a test walks it. Start reading here.
 
+use std::collections::HashSet;
+
 use actix_web::{
     Error, HttpResponse, Route as ActixRoute,
     body::MessageBody,
@@ -163,11 +165,14 @@ pub const ROUTES: &[Route] = &[
 /// Registers the table; a path with several methods is one resource, so that other
 /// methods get 405.
 pub fn configure(config: &mut ServiceConfig) {
-    let mut paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
-    paths.dedup();
-    for path in paths {
+    register(config, ROUTES);
+}
+
+fn register(config: &mut ServiceConfig, routes: &[Route]) {
+    let mut seen = HashSet::new();
+    for path in routes.iter().map(|route| route.path).filter(|path| seen.insert(*path)) {
         let mut resource = web::resource(path);
-        for route in ROUTES.iter().filter(|route| route.path == path) {
+        for route in routes.iter().filter(|route| route.path == path) {
             let handler = (route.handler)();
             resource = match route.access {
                 Public => resource.route(handler),
@@ -204,5 +209,42 @@ async fn require_session(
     match refusal {
         None => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
         Some(refusal) => Ok(request.error_response(refusal)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{App, http::StatusCode, test as http};
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn methods_of_one_path_are_one_resource_wherever_they_stand_in_the_table() {
+        fn answer() -> ActixRoute {
+            web::to(async || HttpResponse::Ok().finish())
+        }
+        const APART: [Route; 3] = [
+            get("/a", Public, Here, || answer().guard(guard::Get())),
+            get("/b", Public, Here, || answer().guard(guard::Get())),
+            post("/a", Public, Here, || answer().guard(guard::Post())),
+        ];
+        let app = http::init_service(App::new().configure(|config| register(config, &APART))).await;
+        for (method, status) in [
+            (Method::GET, StatusCode::OK),
+            (Method::POST, StatusCode::OK),
+            (Method::PUT, StatusCode::METHOD_NOT_ALLOWED),
+        ] {
+            let request = http::TestRequest::with_uri("/a").method(method.clone()).to_request();
+            assert_eq!(http::call_service(&app, request).await.status(), status, "{method}");
+        }
+    }
+
+    #[test]
+    fn what_a_request_may_touch_depends_on_its_method() {
+        for route in ROUTES {
+            assert_eq!(Touches::of(&route.method, route.path), route.touches, "{} {}", route.method, route.path);
+        }
+        assert_eq!(Touches::of(&Method::HEAD, "/fleet/overview"), All);
+        assert_eq!(Touches::of(&Method::POST, "/fleet/overview"), Named);
     }
 }

@@ -1,11 +1,122 @@
 //! Every statement of the program prepares on a migrated database, once, and says which
-//! regions it may touch.
+//! regions it may touch. The registry of statements has all that the source declares.
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    path::{Path, PathBuf},
+};
 
-use movr::db::{all_statements, statement::Reach};
+use chrono::TimeDelta;
+use movr::{
+    db::{Db, all_statements, error::DbErrorKind, jobs, served_statements, statement::Reach, transfers, users},
+    domain::job::JobRef,
+};
+use uuid::Uuid;
 
-use crate::support::world;
+use crate::support::{engine, world};
+
+/// Every source file below `folder`, and what it says.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.flat_map(|path| {
+        if path.is_dir() { sources(&path) } else { vec![(path.clone(), std::fs::read_to_string(&path).unwrap())] }
+    });
+    files.collect()
+}
+
+#[test]
+fn every_statement_that_the_source_declares_is_registered_and_sent() {
+    let mut declared = BTreeSet::new();
+    // By the first file or folder below src/db: a file's parts are registered and sent there.
+    let mut families: BTreeMap<String, String> = BTreeMap::new();
+    let mut constants = Vec::new();
+    for (path, text) in sources(Path::new("src")) {
+        let Ok(inside) = path.strip_prefix("src/db") else {
+            assert!(!text.contains(": Statement ="), "a statement in {}", path.display());
+            continue;
+        };
+        let family = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+        let family = family.split('.').next().unwrap().to_owned();
+        for (at, _) in text.match_indices(": Statement =") {
+            let constant = text[..at].rsplit(' ').next().unwrap().to_owned();
+            let name = text[at..].split('"').nth(1).unwrap().to_owned();
+            let begun = &text[at..at + text[at..].find('"').unwrap()];
+            assert!(begun.contains("Statement::read(") || begun.contains("Statement::write("), "{constant}: {begun}");
+            constants.push((family.clone(), constant, name.clone()));
+            assert!(declared.insert(name.clone()), "{name} twice");
+        }
+        families.entry(family).or_default().push_str(&text);
+    }
+    let registered: BTreeSet<String> = all_statements().iter().map(|statement| statement.name.to_owned()).collect();
+    assert_eq!(declared, registered);
+    for (family, constant, name) in constants {
+        let words = families[&family].split(|c: char| !c.is_alphanumeric() && c != '_');
+        // Declared, registered, sent.
+        assert!(words.filter(|word| *word == constant).count() > 2, "{name} is never sent");
+    }
+}
+
+#[test]
+fn what_only_commands_send_is_sent_by_no_page() {
+    let served: HashSet<&str> = served_statements().map(|statement| statement.name).collect();
+    let others: Vec<&str> = all_statements().iter().map(|s| s.name).filter(|name| !served.contains(name)).collect();
+    let files: BTreeSet<&str> = others.iter().map(|name| name.split('.').next().unwrap()).collect();
+    let pages = sources(Path::new("src/web")).into_iter().chain(sources(Path::new("src/ops")));
+    for (path, text) in pages.filter(|(path, _)| !path.to_str().unwrap().starts_with("src/ops/sample")) {
+        for file in files.iter().filter(|file| !path.to_str().unwrap().starts_with(&format!("src/ops/{file}"))) {
+            // A function is named as the statement that it sends.
+            for sent in text.split(&format!("{file}::")).skip(1) {
+                let function = sent.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+                let name = format!("{file}.{function}");
+                assert!(!others.contains(&name.as_str()), "{} sends {name}", path.display());
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_column_that_cannot_be_read_is_an_error_and_not_nothing() {
+    let world = world().await;
+    world.sample(&["boston"], 1, 1).await;
+    let db = Db::open(&engine::tools(&world.database.url).database).await.unwrap();
+    let region = "us-east1".parse().unwrap();
+    let conn = db.at(&region).await.unwrap();
+    let key = "SELECT min(username_key)::TEXT FROM users WHERE region = 'us-east1'";
+    let key: String = world.sql().await.query_one(key, &[]).await.unwrap().try_get(0).unwrap();
+    let login = users::find_login(&conn, Some(&region), &key).await.unwrap().unwrap();
+    assert_eq!(login.recovery_hashes, [""; 0]);
+    for secret in [r#"{"secret": 1}"#, r#""secret""#, "null", "[1]"] {
+        world.set(&format!("UPDATE users SET recovery_hashes = '{secret}' WHERE username_key = '{key}'")).await;
+        let error = users::find_login(&conn, Some(&region), &key).await.unwrap_err();
+        assert_eq!(error.kind, DbErrorKind::Bug, "{error}");
+        let said = error.to_string();
+        assert!(said.contains("recovery_hashes") && !said.contains("secret"), "{said}");
+    }
+    let job = JobRef { region: region.clone(), id: Uuid::new_v4() };
+    world
+        .set(&format!(
+            "INSERT INTO jobs (region, id, kind, city, state, requested_region, requested_by, parameters, created_at)
+        VALUES ('us-east1', '{0}', 'transfer', 'boston', 'running', 'us-east1', '{0}', '{{\"to_region\": \"nowhere!\"}}', now())",
+            job.id
+        ))
+        .await;
+    world
+        .set(&format!(
+            "INSERT INTO job_items (region, job_id, position, input, state)
+        VALUES ('us-east1', '{}', 1, '{{\"owner\": \"nowhere!\"}}', 'waiting')",
+            job.id
+        ))
+        .await;
+    let error = jobs::list(&conn, &region, "boston", (world.clock.now() + TimeDelta::days(1), Uuid::nil()), 9)
+        .await
+        .unwrap_err();
+    assert!(error.kind == DbErrorKind::Bug && error.to_string().contains("to_region"), "{error}");
+    let error = transfers::list(&conn, &job, "waiting", 0, 9).await.unwrap_err();
+    assert_eq!(error.kind, DbErrorKind::Bug, "{error}");
+    drop(conn);
+    db.close();
+    world.end().await;
+}
 
 #[actix_web::test]
 async fn every_statement_prepares_and_its_name_is_its_own() {
