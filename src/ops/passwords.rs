@@ -27,7 +27,10 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// A hasher of the configured cost, whose bounds are those of argon2.
+    /// A hasher of the configured cost.
+    ///
+    /// # Panics
+    /// If argon2 does not take the cost; the bounds of the settings are its own.
     #[must_use]
     pub fn new(config: Passwords) -> Self {
         let params = Params::new(config.memory_kib, config.iterations, 1, None).expect("a cost that argon2 takes");

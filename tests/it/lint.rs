@@ -122,15 +122,15 @@ impl Lint<'_> {
     fn relations(&self, tables: &[TableWithJoins]) -> Vec<Relation> {
         let factors =
             tables.iter().flat_map(|t| std::iter::once(&t.relation).chain(t.joins.iter().map(|j| &j.relation)));
-        factors.filter_map(|factor| self.relation(factor)).collect()
+        factors.map(|factor| self.relation(factor)).collect()
     }
 
-    fn relation(&self, factor: &TableFactor) -> Option<Relation> {
+    fn relation(&self, factor: &TableFactor) -> Relation {
         let (alias, known) = match factor {
             TableFactor::Table { name, alias, .. } => (alias, self.columns(&name.to_string())),
             TableFactor::Derived { subquery, alias, .. } => (alias, (String::new(), outputs(&subquery.body))),
             TableFactor::Function { alias, .. } | TableFactor::UNNEST { alias, .. } => (alias, (String::new(), None)),
-            _ => return Some((String::new(), None)),
+            _ => return (String::new(), None),
         };
         let (mut name, mut columns) = known;
         if let Some(alias) = alias {
@@ -139,7 +139,7 @@ impl Lint<'_> {
                 columns = Some(alias.columns.iter().map(|column| column.name.value.clone()).collect());
             }
         }
-        Some((name, columns))
+        (name, columns)
     }
 
     fn columns(&self, table: &str) -> (String, Option<BTreeSet<String>>) {
@@ -293,14 +293,14 @@ impl Visitor for Lint<'_> {
                 {
                     scope = self.relations(tables);
                 }
-                Some((update.table.relation.to_string(), self.relation(&update.table.relation)))
+                Some((update.table.relation.to_string(), Some(self.relation(&update.table.relation))))
             }
             Statement::Delete(delete) => {
                 if delete.using.is_some() {
                     self.found.insert(RULES[2].0);
                 }
                 let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &delete.from;
-                tables.first().map(|table| (table.relation.to_string(), self.relation(&table.relation)))
+                tables.first().map(|table| (table.relation.to_string(), Some(self.relation(&table.relation))))
             }
             Statement::CreateFunction(_)
             | Statement::CreateTrigger(_)
@@ -337,14 +337,13 @@ impl Visitor for Lint<'_> {
         match expr {
             Expr::Identifier(name) => self.reference(None, &name.value),
             Expr::CompoundIdentifier(names) if names.len() == 2 => {
-                self.reference(Some(&names[0].value), &names[1].value)
+                self.reference(Some(&names[0].value), &names[1].value);
             }
             Expr::Function(function)
-                if ["concat_ws", "string_agg"].contains(&function.name.to_string().to_lowercase().as_str()) =>
+                if ["concat_ws", "string_agg"].contains(&function.name.to_string().to_lowercase().as_str())
+                    && !arguments(function).into_iter().all(|argument| self.is_text(argument)) =>
             {
-                if !arguments(function).into_iter().all(|argument| self.is_text(argument)) {
-                    self.found.insert(RULES[4].0);
-                }
+                self.found.insert(RULES[4].0);
             }
             Expr::BinaryOp { left, op: BinaryOperator::Divide, right } if !is_decimal(left) && !is_decimal(right) => {
                 self.found.insert(RULES[5].0);

@@ -63,18 +63,18 @@ const SAYING: [&str; 13] = [
 /// what EXPLAIN printed, `verbose` what EXPLAIN (VERBOSE) did, or nothing.
 #[must_use]
 pub fn accesses(plain: &str, verbose: &str, region: &str, schema: &Schema) -> Vec<Access> {
-    let spans: Vec<(&str, &str)> = nodes(plain).iter().filter_map(Node::spans).collect();
+    let readable: Vec<(&str, &str)> = nodes(plain).iter().filter_map(Node::spans).collect();
     let nodes = nodes(if verbose.is_empty() { plain } else { verbose });
     let scanned: Vec<(usize, &str)> =
         nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.spans()?.0))).collect();
-    let same = spans.iter().map(|(table, _)| *table).eq(scanned.iter().map(|(_, table)| *table));
+    let same = readable.iter().map(|(table, _)| *table).eq(scanned.iter().map(|(_, table)| *table));
     if nodes.is_empty() || !same {
         // The verbose form that does not fit is another plan.
         return vec![Access::unparsed(format!("{plain}\n{verbose}"))];
     }
-    let scans = scanned.into_iter().map(|(at, _)| at).zip(spans.into_iter().map(|(_, spans)| spans)).collect();
-    let plan = Plan { nodes, scans, region };
-    (0..plan.nodes.len()).flat_map(|at| plan.accesses(at, schema)).collect()
+    let scans = scanned.into_iter().zip(readable).map(|((at, _), (_, spans))| (at, spans)).collect();
+    let tree = Plan { nodes, scans, region };
+    (0..tree.nodes.len()).flat_map(|at| tree.accesses(at, schema)).collect()
 }
 
 struct Node<'a> {
