@@ -100,6 +100,12 @@ pub struct Database {
     pub pool_size: usize,
     /// Age at which a connection is replaced, before jitter.
     pub pool_lifetime: Duration,
+    /// A probe of a region or node fails after this time.
+    pub probe_timeout: Duration,
+    /// Failed probes in a row that open the circuit of a region, or that nodes are left for.
+    pub probe_failures: u32,
+    /// The region of this instance; none for commands.
+    pub here: Option<RegionCode>,
 }
 
 impl Database {
@@ -212,7 +218,7 @@ impl Config {
     {
         let mut r = Reader::new(vars);
         let tiles = r.tiles();
-        let config = Self {
+        let mut config = Self {
             region: r.read("MOVR_REGION", values::region).unwrap_or_default(),
             database: r.database(),
             log: r.log(),
@@ -236,11 +242,12 @@ impl Config {
             drain_delay: r.milliseconds("MOVR_DRAIN_DELAY_MS", 0),
             shutdown_timeout: r.milliseconds("MOVR_SHUTDOWN_TIMEOUT_MS", 0),
         };
-        if let Ok(own) = config.region.parse()
-            && config.database.region_urls().any(|(region, _)| region == own)
+        config.database.here = config.region.parse().ok();
+        if let Some(own) = &config.database.here
+            && config.database.region_urls().any(|(region, _)| region == *own)
         {
             r.problem(
-                &Database::region_variable(&own),
+                &Database::region_variable(own),
                 "names the instance's own region, whose nodes are in DATABASE_URL",
             );
         }
@@ -283,14 +290,22 @@ impl Reader {
     }
 
     fn database(&mut self) -> Database {
+        let statement_timeout = self.milliseconds("MOVR_STATEMENT_TIMEOUT_MS", 10);
+        let set = self.read("MOVR_PROBE_TIMEOUT_MS", |text| values::milliseconds(text, 10..=3_600_000));
+        if set.is_some_and(|set| set <= statement_timeout) {
+            self.problem("MOVR_PROBE_TIMEOUT_MS", "must be more than MOVR_STATEMENT_TIMEOUT_MS");
+        }
         Database {
             url: self.read("DATABASE_URL", values::database_url).unwrap_or_default(),
             region_urls: self.region_urls(),
-            statement_timeout: self.milliseconds("MOVR_STATEMENT_TIMEOUT_MS", 10),
+            statement_timeout,
             write_timeout: self.milliseconds("MOVR_WRITE_TIMEOUT_MS", 10),
             connect_timeout: self.milliseconds("MOVR_CONNECT_TIMEOUT_MS", 10),
             pool_size: self.number("MOVR_POOL_SIZE", 1, 10_000) as usize,
             pool_lifetime: self.seconds("MOVR_POOL_LIFETIME_S"),
+            probe_timeout: set.unwrap_or(statement_timeout * 5 / 4),
+            probe_failures: self.number("MOVR_PROBE_FAILURES", 1, 100),
+            here: None,
         }
     }
 

@@ -1,33 +1,55 @@
-//! What this instance knows of each region's rows: when they last answered, how long
-//! the way there is, since when they are silent. A statement that would touch a silent
-//! region is refused before it is sent (`statement.rs`), so nobody queues behind a
-//! region that is away; the watch (`ops::watch`) asks it once a second meanwhile. Also
+//! A circuit breaker for each region's rows. A region whose circuit is open is refused
+//! before a statement is sent (`statement.rs`), so nobody queues behind a region that is
+//! away. Probes (`ops::watch`) open it and end the refusals; answers to ordinary
+//! statements keep it closed, because a late probe says little on a busy machine. Also
 //! the faults that tests inject by region: one PostgreSQL cannot lose one region.
 
 use std::{
     collections::HashMap,
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{clock::Clock, domain::region::RegionCode};
 
-/// A region that did not answer counts as silent for this long, unless it answers.
-const SILENT_FOR: Duration = Duration::from_secs(5);
+/// Where the circuit of a region stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Circuit {
+    /// Statements are sent.
+    #[default]
+    Closed,
+    /// Statements are sent; this many probes in a row were not answered.
+    Suspected(u32),
+    /// Statements are refused at once.
+    Open,
+    /// A probe was answered: statements are sent, and the first one decides.
+    HalfOpen,
+}
 
 /// What is known of one region's rows.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// When they last answered.
+    /// When a probe of them was last answered.
     pub good_at: Option<DateTime<Utc>>,
     /// How long that answer took: the round trip from here.
     pub round_trip: Option<Duration>,
-    /// Since when they have not answered.
-    pub silent_since: Option<DateTime<Utc>>,
-    failed: Option<Instant>,
+    /// Since when the region cannot be reached: its circuit is open, or connecting fails.
+    pub unreachable_since: Option<DateTime<Utc>>,
+    pub circuit: Circuit,
+    answered: Option<Instant>,
+}
+
+/// Why a probe failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It was not answered in time.
+    Late,
+    /// Connecting was refused, or the connection was cut: who asks is told at once anyway,
+    /// and the next try may succeed, so nothing is refused for it.
+    Cut,
 }
 
 /// What a test does to statements that name a region.
@@ -37,89 +59,159 @@ pub enum Fault {
     Delay(Duration),
     /// They are never answered.
     Silent,
+    /// Only probes are sent this much later.
+    SlowProbe(Duration),
 }
 
 /// Faults by region, set by tests while the instance runs.
 pub type Faults = RwLock<HashMap<RegionCode, Fault>>;
 
 /// What is known of the regions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
     known: RwLock<HashMap<RegionCode, Known>>,
     clock: Clock,
-    doubts: watch::Sender<u64>,
-    faults: Option<std::sync::Arc<Faults>>,
+    suspicions: watch::Sender<u64>,
+    /// Failed probes in a row that open a circuit.
+    threshold: u32,
+    /// Connections of the own nodes that may wait for one other region.
+    share: usize,
+    shares: RwLock<HashMap<RegionCode, Arc<Semaphore>>>,
+    faults: Option<Arc<Faults>>,
 }
 
 impl Health {
-    pub(super) fn new(faults: Option<std::sync::Arc<Faults>>) -> Self {
-        Self { faults, ..Self::default() }
+    pub(super) fn new(threshold: u32, share: usize, faults: Option<Arc<Faults>>) -> Self {
+        Self {
+            known: RwLock::default(),
+            clock: Clock::default(),
+            suspicions: watch::Sender::default(),
+            threshold,
+            share,
+            shares: RwLock::default(),
+            faults,
+        }
     }
 
-    /// What is known of `region`.
     pub fn of(&self, region: &RegionCode) -> Known {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(region).cloned().unwrap_or_default()
     }
 
-    /// Since when `region` is silent, if it is.
-    pub fn silent(&self, region: &RegionCode) -> Option<DateTime<Utc>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        silence(known.get(region)?)
+    /// Since when statements for `region` are refused, if they are.
+    pub fn refused(&self, region: &RegionCode) -> Option<DateTime<Utc>> {
+        open(self.known.read().unwrap_or_else(PoisonError::into_inner).get(region)?)
     }
 
-    /// A silent region: one of `regions`, or any when they are none.
-    pub(super) fn silent_among(&self, regions: &[RegionCode], any: bool) -> Option<(RegionCode, DateTime<Utc>)> {
+    /// A region whose circuit is open: one of `regions`, or any.
+    pub(super) fn refused_among(&self, regions: &[RegionCode], any: bool) -> Option<(RegionCode, DateTime<Utc>)> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = known.iter().filter(|(region, _)| any || regions.contains(region));
-        found.find_map(|(region, known)| Some((region.clone(), silence(known)?)))
+        found.find_map(|(region, known)| Some((region.clone(), open(known)?)))
     }
 
-    /// `region` answered, after so long.
-    pub fn answered(&self, region: &RegionCode, round_trip: Duration) {
-        let good =
-            Known { good_at: Some(self.clock.now()), round_trip: Some(round_trip), silent_since: None, failed: None };
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.insert(region.clone(), good).is_some_and(|before| before.silent_since.is_some()) {
-            tracing::warn!(%region, "the region answers again");
-        }
-    }
-
-    /// `region` did not answer. Who asks it is refused from now on if they would wait in
-    /// vain (`in_vain`); where connections are refused or cut they are told at once anyway,
-    /// and the next try may succeed.
-    pub fn failed(&self, region: &RegionCode, in_vain: bool) {
+    /// A probe of `region` was answered after so long: a circuit that was open lets ordinary
+    /// statements through, and one more answer closes it.
+    pub fn probed(&self, region: &RegionCode, round_trip: Duration) {
         let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let known = all.entry(region.clone()).or_default();
-        known.failed = in_vain.then(Instant::now);
-        if known.silent_since.is_none() {
-            tracing::warn!(%region, "the region does not answer");
-            known.silent_since = Some(self.clock.now());
+        if known.unreachable_since.take().is_some() {
+            tracing::warn!(%region, "the region answers again");
+        }
+        known.circuit = if known.circuit == Circuit::Open { Circuit::HalfOpen } else { Circuit::Closed };
+        (known.good_at, known.round_trip) = (Some(self.clock.now()), Some(round_trip));
+        known.answered = Some(Instant::now());
+    }
+
+    /// An ordinary statement that named these regions was answered: none of them is away.
+    pub(super) fn answered(&self, regions: &[RegionCode]) {
+        let troubled = |known: &Known| matches!(known.circuit, Circuit::Suspected(_) | Circuit::HalfOpen);
+        let now = Instant::now();
+        let all = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        // Every statement comes by here: where all is well nothing is written each time.
+        let stale = |known: &Known| known.answered.is_none_or(|at| now - at > FRESH);
+        let note = regions.iter().any(|region| all.get(region).is_none_or(|known| troubled(known) || stale(known)));
+        drop(all);
+        if note {
+            let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            for region in regions {
+                let known = all.entry(region.clone()).or_default();
+                known.answered = Some(now);
+                if troubled(known) {
+                    known.circuit = Circuit::Closed;
+                }
+            }
         }
     }
 
-    /// Asks the watch to look at regions and nodes now.
-    pub(super) fn doubt(&self) {
-        self.doubts.send_modify(|doubts| *doubts += 1);
+    /// An ordinary statement that named these regions was not answered in time. It may have
+    /// many reasons, so only a circuit on trial opens.
+    pub(super) fn unanswered(&self, regions: &[RegionCode]) {
+        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for region in regions {
+            if let Some(known) = all.get_mut(region).filter(|known| known.circuit == Circuit::HalfOpen) {
+                known.circuit = Circuit::Open;
+                known.unreachable_since = Some(self.clock.now());
+            }
+        }
     }
 
-    /// Changes when somebody doubts that all regions and nodes answer.
-    pub fn doubts(&self) -> watch::Receiver<u64> {
-        self.doubts.subscribe()
+    /// A probe of `region` that began at `began` failed.
+    pub fn failed(&self, region: &RegionCode, began: Instant, failure: Failure) {
+        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(region.clone()).or_default();
+        // What was answered since proves more than one probe that came to nothing.
+        if known.answered.is_some_and(|at| at + FRESH > began) && failure == Failure::Late {
+            return;
+        }
+        known.circuit = match (known.circuit, failure) {
+            (Circuit::Open | Circuit::HalfOpen, Failure::Late) => Circuit::Open,
+            (Circuit::Suspected(failures), Failure::Late) if failures + 1 >= self.threshold => Circuit::Open,
+            (Circuit::Suspected(failures), Failure::Late) => Circuit::Suspected(failures + 1),
+            (Circuit::Closed, Failure::Late) if self.threshold > 1 => Circuit::Suspected(1),
+            (Circuit::Closed, Failure::Late) => Circuit::Open,
+            (circuit, Failure::Cut) => circuit,
+        };
+        let away = known.circuit == Circuit::Open || failure == Failure::Cut;
+        if away && known.unreachable_since.is_none() {
+            tracing::warn!(%region, ?failure, "the region cannot be reached");
+            known.unreachable_since = Some(self.clock.now());
+        }
+    }
+
+    /// Asks for probes of regions and nodes now.
+    pub(super) fn suspect(&self) {
+        self.suspicions.send_modify(|suspicions| *suspicions += 1);
+    }
+
+    /// Changes when somebody suspects that a region or node does not answer.
+    pub fn suspicions(&self) -> watch::Receiver<u64> {
+        self.suspicions.subscribe()
+    }
+
+    /// A place among the connections of the own nodes that may wait for `region`, which is
+    /// not theirs: while it is away, and its circuit not yet open, the others stay free.
+    pub(super) async fn place(&self, region: &RegionCode) -> Option<OwnedSemaphorePermit> {
+        let found = self.shares.read().unwrap_or_else(PoisonError::into_inner).get(region).cloned();
+        let share = found.unwrap_or_else(|| {
+            let mut shares = self.shares.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(shares.entry(region.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.share))))
+        });
+        share.acquire_owned().await.ok()
     }
 
     /// The fault that a test has set for one of the regions, or for any.
-    pub(super) async fn suffer(&self, regions: &[RegionCode], any: bool) {
+    pub(super) async fn suffer(&self, regions: &[RegionCode], any: bool, probe: bool) {
         let Some(faults) = &self.faults else {
             return;
         };
         let worst = |faults: &HashMap<RegionCode, Fault>| {
-            let hit: Vec<Fault> =
-                faults.iter().filter(|(region, _)| any || regions.contains(region)).map(|(_, fault)| *fault).collect();
+            let hit = faults.iter().filter(|(region, _)| any || regions.contains(region));
             let delay = |fault: &Fault| match fault {
-                Fault::Delay(delay) => *delay,
-                Fault::Silent => Duration::MAX,
+                Fault::Delay(delay) => Some(*delay),
+                Fault::SlowProbe(delay) => probe.then_some(*delay),
+                Fault::Silent => Some(Duration::MAX),
             };
-            hit.iter().map(delay).max()
+            hit.filter_map(|(_, fault)| delay(fault)).max()
         };
         let worst = worst(&faults.read().unwrap_or_else(PoisonError::into_inner));
         match worst {
@@ -130,6 +222,60 @@ impl Health {
     }
 }
 
-fn silence(known: &Known) -> Option<DateTime<Utc>> {
-    known.silent_since.filter(|_| known.failed.is_some_and(|at| at.elapsed() < SILENT_FOR))
+/// An answer is noted this often, so it is taken to hold this long.
+const FRESH: Duration = Duration::from_millis(100);
+
+fn open(known: &Known) -> Option<DateTime<Utc>> {
+    known.unreachable_since.filter(|_| known.circuit == Circuit::Open)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health(threshold: u32) -> (Health, RegionCode) {
+        (Health::new(threshold, 1, None), "us-east1".parse().unwrap())
+    }
+
+    #[test]
+    fn only_several_probes_in_a_row_open_a_circuit() {
+        let (health, region) = health(3);
+        let late = || health.failed(&region, Instant::now() + FRESH * 2, Failure::Late);
+        for expected in [Circuit::Suspected(1), Circuit::Suspected(2), Circuit::Open, Circuit::Open] {
+            late();
+            assert_eq!(health.of(&region).circuit, expected);
+            assert_eq!(health.refused(&region).is_some(), expected == Circuit::Open);
+        }
+        health.probed(&region, Duration::ZERO);
+        assert_eq!((health.of(&region).circuit, health.refused(&region)), (Circuit::HalfOpen, None));
+        health.unanswered(std::slice::from_ref(&region));
+        assert!(health.refused(&region).is_some(), "the first statement decides");
+        health.probed(&region, Duration::ZERO);
+        health.answered(std::slice::from_ref(&region));
+        assert_eq!(health.of(&region).circuit, Circuit::Closed);
+        late();
+        health.answered(std::slice::from_ref(&region));
+        late();
+        assert_eq!(health.of(&region).circuit, Circuit::Suspected(1), "not in a row");
+        health.unanswered(std::slice::from_ref(&region));
+        assert_eq!(health.of(&region).circuit, Circuit::Suspected(1), "a slow statement opens nothing");
+    }
+
+    #[test]
+    fn a_probe_is_outdone_by_an_answer_that_came_after_it_began() {
+        let (health, region) = health(1);
+        let began = Instant::now();
+        health.answered(std::slice::from_ref(&region));
+        health.failed(&region, began, Failure::Late);
+        assert_eq!(health.of(&region).circuit, Circuit::Closed);
+    }
+
+    #[test]
+    fn a_cut_connection_is_told_and_refuses_nothing() {
+        let (health, region) = health(3);
+        health.failed(&region, Instant::now(), Failure::Cut);
+        assert!(health.of(&region).unreachable_since.is_some() && health.refused(&region).is_none());
+        health.probed(&region, Duration::ZERO);
+        assert_eq!(health.of(&region).unreachable_since, None);
+    }
 }

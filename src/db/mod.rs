@@ -17,6 +17,7 @@ use error::{DbError, DbErrorKind};
 use health::{Faults, Health};
 use nodes::{NoConnection, Nodes, Use};
 use statement::{Conn, Statement};
+use tokio::sync::OwnedSemaphorePermit;
 
 pub mod acting;
 pub mod audit;
@@ -111,9 +112,6 @@ const OTHERS: Duration = Duration::from_secs(15);
 /// Longest time of tending: a cold node takes seconds to prepare its first statements.
 const TEND: Duration = Duration::from_secs(30);
 
-/// How long a look at a region or at nodes may take.
-const LOOK: Duration = Duration::from_secs(1);
-
 /// The pools of one instance.
 pub struct Db {
     /// The instance's own nodes first, then the other regions'.
@@ -122,6 +120,8 @@ pub struct Db {
     health: Arc<Health>,
     read_deadline: Duration,
     write_deadline: Duration,
+    probe_timeout: Duration,
+    here: Option<RegionCode>,
 }
 
 impl Db {
@@ -145,7 +145,9 @@ impl Db {
             nodes.push(Nodes::new(config, region, &endpoint, &engine, size)?);
         }
         let (read_deadline, write_deadline) = (config.statement_timeout, config.write_timeout);
-        Ok(Self { nodes, engine, health: Arc::new(Health::new(faults)), read_deadline, write_deadline })
+        let health = Arc::new(Health::new(config.probe_failures, (config.pool_size / 4).max(1), faults));
+        let (probe_timeout, here) = (config.probe_timeout, config.here.clone());
+        Ok(Self { nodes, engine, health, read_deadline, write_deadline, probe_timeout, here })
     }
 
     /// What the server is and can do.
@@ -188,9 +190,9 @@ impl Db {
         self.checkout(Some(region), Use::Write).await
     }
 
-    /// A connection for asking whether `region` answers, silent or not, within a second.
+    /// A connection for asking whether `region` answers, whatever is known of it.
     pub async fn probe(&self, region: &RegionCode) -> Result<Conn, DbError> {
-        let conn = self.checkout(Some(region), Use::Probe).await?.asking_silent(LOOK);
+        let conn = self.checkout(Some(region), Use::Probe).await?.asking_silent(self.probe_timeout);
         for statement in gates::ALL.iter().filter(|statement| !statement.writes) {
             conn.prepare(statement).await?;
         }
@@ -211,9 +213,9 @@ impl Db {
 
     async fn checkout(&self, region: Option<&RegionCode>, wanted: Use) -> Result<Conn, DbError> {
         if let Some(region) = region.filter(|_| wanted != Use::Probe)
-            && let Some(since) = self.health.silent(region)
+            && let Some(since) = self.health.refused(region)
         {
-            let silent = DbError::new(DbErrorKind::Unavailable, "connect", format!("{region} is silent"));
+            let silent = DbError::new(DbErrorKind::Unavailable, "connect", format!("{region} is unreachable"));
             return Err(silent.with_silent((region.clone(), since)));
         }
         let mut refused = None;
@@ -222,19 +224,41 @@ impl Db {
             route.retain(|nodes| !nodes.resting());
         }
         for nodes in route {
+            let place = self.place(nodes, region, wanted).await?;
             match nodes.take(wanted).await {
                 Ok(object) => {
                     let deadlines = (self.read_deadline, self.write_deadline);
-                    return Ok(Conn::new(object, deadlines, Arc::clone(&self.health)));
+                    return Ok(Conn::new(object, place, deadlines, Arc::clone(&self.health)));
                 }
                 Err(NoConnection::Busy(error)) => return Err(error),
                 Err(NoConnection::Nodes(error)) => {
-                    self.health.doubt();
+                    self.health.suspect();
                     refused = refused.or(Some(error));
                 }
             }
         }
         Err(refused.unwrap_or_else(|| DbError::new(DbErrorKind::Unavailable, "connect", "no nodes")))
+    }
+
+    /// The place that a statement for another region needs at this instance's own nodes, so
+    /// that what waits for that region does not take all of their connections.
+    async fn place(
+        &self,
+        nodes: &Nodes,
+        region: Option<&RegionCode>,
+        wanted: Use,
+    ) -> Result<Option<OwnedSemaphorePermit>, DbError> {
+        let (None, Some(here), Some(region)) = (&nodes.region, &self.here, region) else {
+            return Ok(None);
+        };
+        if wanted == Use::Probe || region == here {
+            return Ok(None);
+        }
+        let place = tokio::time::timeout(self.read_deadline, self.health.place(region)).await;
+        place.map_err(|_late| {
+            self.health.suspect();
+            DbError::new(DbErrorKind::Unavailable, "connect", format!("too many already wait for {region}"))
+        })
     }
 
     /// Version of the schema that the database has.
@@ -287,7 +311,7 @@ impl Db {
 
     /// Whether any node answers, whatever is known of the regions' rows.
     pub async fn answers(&self) -> Result<(), DbError> {
-        let conn = self.checkout(None, Use::Probe).await?.asking_silent(LOOK);
+        let conn = self.checkout(None, Use::Probe).await?.asking_silent(self.probe_timeout);
         conn.control("look", "SELECT 1").await
     }
 

@@ -18,7 +18,7 @@ use deadpool_postgres::{
 use tokio_postgres::error::SqlState;
 
 use super::{
-    LOOK, WARM,
+    WARM,
     connect::{self, Endpoint},
     engine::Engine,
     error::{DbError, DbErrorKind},
@@ -39,8 +39,8 @@ pub(super) enum Use {
     Probe,
 }
 
-/// Probes under way at once: one for each region that is reached through these nodes.
-const PROBES: usize = 8;
+/// Probes under way at once, of all regions that are reached through these nodes.
+const PROBES: usize = 12;
 /// The watch tries resting nodes every second; where nothing watches, they are tried again
 /// after this. Longer than any try takes, so that nobody is sent to them meanwhile.
 const REST: Duration = Duration::from_mins(1);
@@ -56,6 +56,8 @@ pub(super) struct Nodes {
     rested: Mutex<Option<Instant>>,
     /// Times in a row that a connection of theirs did not answer.
     mute: AtomicU32,
+    probe_timeout: Duration,
+    probe_failures: u32,
 }
 
 /// Why there is no connection.
@@ -89,7 +91,17 @@ impl Nodes {
         };
         let probes = pool(config, &reading, engine, PROBES)?;
         let (rested, mute) = (Mutex::default(), AtomicU32::new(0));
-        Ok(Self { region, readers, writers, probes, lifetime: config.pool_lifetime, rested, mute })
+        Ok(Self {
+            region,
+            readers,
+            writers,
+            probes,
+            lifetime: config.pool_lifetime,
+            rested,
+            mute,
+            probe_timeout: config.probe_timeout,
+            probe_failures: config.probe_failures,
+        })
     }
 
     /// For logs.
@@ -154,9 +166,9 @@ impl Nodes {
                 };
                 if let Err(error) = self.ready(&object, wanted).await {
                     drop(Object::take(object));
-                    // Once may be chance. Twice, and whoever waits on their other connections
-                    // may wait for ever.
-                    if error.unreachable() && self.mute.fetch_add(1, Ordering::Relaxed) > 0 {
+                    // Once may be chance. Several times, and whoever waits on their other
+                    // connections may wait for ever.
+                    if error.unreachable() && self.mute.fetch_add(1, Ordering::Relaxed) + 1 >= self.probe_failures {
                         self.rest(true);
                         self.forget_idle();
                     }
@@ -176,7 +188,7 @@ impl Nodes {
 
     /// The connection answers, and every statement of the pages is prepared on it.
     async fn ready(&self, object: &Object, wanted: Use) -> Result<(), DbError> {
-        let answer = tokio::time::timeout(LOOK, object.simple_query("SELECT 1")).await;
+        let answer = tokio::time::timeout(self.probe_timeout, object.simple_query("SELECT 1")).await;
         let answer = answer.map_err(|_late| DbError::new(DbErrorKind::Timeout, "connect", "no answer"))?;
         answer.map_err(|error| DbError::from_driver(error, "connect", false))?;
         if wanted != Use::Probe {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Db, LOOK,
+    Db,
     error::{DbError, DbErrorKind},
     statement::Conn,
 };
@@ -17,6 +17,9 @@ use crate::domain::region::RegionCode;
 /// Replicas elsewhere know the past up to about 4.2 s ago (`follower_read_timestamp()`),
 /// or before their region fell silent; later than that they would have to ask it.
 pub const REPLICA_LAG: TimeDelta = TimeDelta::seconds(5);
+
+/// How long replicas are waited for in place of a region that is away.
+const REPLICA_DEADLINE: Duration = Duration::from_secs(1);
 
 impl Db {
     /// Reads rows of `region` that may be a few seconds old, from the replicas nearest to
@@ -31,9 +34,9 @@ impl Db {
         if !self.engine.regions {
             return Ok((now, op(&self.at(region).await?, now).await?));
         }
-        let silent = self.health.silent(region).is_some();
+        let silent = self.health.refused(region).is_some();
         let newest = self.health.of(region).good_at.filter(|_| silent).unwrap_or(now);
-        let (at, deadline) = (newest - REPLICA_LAG, if silent { LOOK } else { self.read_deadline });
+        let (at, deadline) = (newest - REPLICA_LAG, if silent { REPLICA_DEADLINE } else { self.read_deadline });
         Ok((at, self.read_as_of_within(deadline, at, async |conn| op(conn, at).await).await?))
     }
 
@@ -44,7 +47,7 @@ impl Db {
         at: DateTime<Utc>,
         op: impl AsyncFn(&Conn) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
-        self.read_as_of_within(LOOK, at, op).await
+        self.read_as_of_within(REPLICA_DEADLINE, at, op).await
     }
 
     /// The same for what takes longer, and for regions that answer.

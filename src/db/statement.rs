@@ -14,6 +14,7 @@ use std::{
 };
 
 use deadpool_postgres::Object;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::types::{ToSql, Type, private::BytesMut};
 
 use super::{
@@ -124,7 +125,7 @@ const fn region_parameters(text: &str) -> u64 {
     found
 }
 
-/// A statement that takes longer raises a doubt whether its regions answer.
+/// A statement that takes longer has its regions probed.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A connection of a pool. When it is dropped inside a transaction, after a deadline, or
@@ -135,20 +136,34 @@ pub struct Conn {
     read_deadline: Duration,
     write_deadline: Duration,
     health: Arc<Health>,
+    /// Kept as long as the connection.
+    _place: Option<OwnedSemaphorePermit>,
     asks_silent: bool,
     spoiled: AtomicBool,
     unanswered: AtomicU32,
 }
 
 impl Conn {
-    pub(super) fn new(object: Object, deadlines: (Duration, Duration), health: Arc<Health>) -> Self {
-        let (read_deadline, write_deadline) = deadlines;
-        let (asks_silent, spoiled, unanswered) = (false, false.into(), 0.into());
-        Self { object: Some(object), read_deadline, write_deadline, health, asks_silent, spoiled, unanswered }
+    pub(super) fn new(
+        object: Object,
+        place: Option<OwnedSemaphorePermit>,
+        (read_deadline, write_deadline): (Duration, Duration),
+        health: Arc<Health>,
+    ) -> Self {
+        Self {
+            object: Some(object),
+            read_deadline,
+            write_deadline,
+            health,
+            _place: place,
+            asks_silent: false,
+            spoiled: false.into(),
+            unanswered: 0.into(),
+        }
     }
 
-    /// The same connection for those who want to know whether a silent region answers, or
-    /// have reason to think that its replicas here do; `deadline` is how long they wait.
+    /// The same connection for those who want to know whether an unreachable region answers,
+    /// or have reason to think that its replicas here do; `deadline` is how long they wait.
     pub(super) fn asking_silent(mut self, deadline: Duration) -> Self {
         (self.asks_silent, self.read_deadline) = (true, deadline);
         self
@@ -193,15 +208,16 @@ impl Conn {
     async fn send(&self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DbError> {
         let (client, bound, everywhere) = (self.client()?, statement.bound(params), statement.everywhere());
         if !self.asks_silent
-            && let Some(silent) = self.health.silent_among(&bound, everywhere)
+            && let Some(silent) = self.health.refused_among(&bound, everywhere)
         {
-            let refused = DbError::new(DbErrorKind::Unavailable, statement.name, format!("{} is silent", silent.0));
+            let refused =
+                DbError::new(DbErrorKind::Unavailable, statement.name, format!("{} is unreachable", silent.0));
             return Err(refused.with_silent(silent));
         }
         let _ = METER.try_with(|meter| meter.sent(statement, &bound));
         // Boxed: pages join several, and each layer above would hold its size again.
         let work = Box::pin(async {
-            self.health.suffer(&bound, everywhere).await;
+            self.health.suffer(&bound, everywhere, self.asks_silent).await;
             let mut prepare = std::pin::pin!(client.prepare_cached(statement.text));
             let prepared = match futures_util::poll!(prepare.as_mut()) {
                 Poll::Ready(prepared) => prepared,
@@ -216,12 +232,21 @@ impl Conn {
         let answer = self.bounded(statement.name, statement.writes, work).await;
         let _ = METER.try_with(|meter| meter.answered(answer.as_ref().map_or(0, Vec::len)));
         match answer {
-            Ok(rows) => Ok(rows.into_iter().map(|row| Row::new(statement.name, row)).collect()),
-            // The watch has looked meanwhile, so it is known whether a region is the reason.
-            Err(error) if error.no_answer() => Err(match self.health.silent_among(&bound, everywhere) {
-                Some(silent) => error.with_silent(silent),
-                None => error,
-            }),
+            Ok(rows) => {
+                // A replica near here says nothing of the region that it stands in for.
+                if !self.asks_silent {
+                    self.health.answered(&bound);
+                }
+                Ok(rows.into_iter().map(|row| Row::new(statement.name, row)).collect())
+            }
+            Err(error) if error.no_answer() => {
+                self.health.unanswered(&bound);
+                // Probes have gone out meanwhile, so it may be known that a region is the reason.
+                Err(match self.health.refused_among(&bound, everywhere) {
+                    Some(unreachable) => error.with_silent(unreachable),
+                    None => error,
+                })
+            }
             Err(error) => Err(error),
         }
     }
@@ -275,10 +300,10 @@ impl Conn {
         self.unanswered.fetch_add(1, Ordering::Relaxed);
         let mut answer = tokio::time::timeout(PATIENCE.min(deadline), work.as_mut()).await;
         if answer.is_err() && PATIENCE < deadline {
-            // The watch looks whether the regions answer at all: it alone judges, since a
-            // statement may be slow for many reasons.
+            // Probes find out whether the regions answer at all: a statement may be slow for
+            // many reasons.
             if !self.asks_silent {
-                self.health.doubt();
+                self.health.suspect();
             }
             answer = tokio::time::timeout(deadline.saturating_sub(PATIENCE), work).await;
         }

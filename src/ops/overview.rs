@@ -76,7 +76,7 @@ pub async fn ask(app: &App, catalogue: &Catalogue, region: &RegionCode, at: Date
         }
         Err(error) => {
             tracing::warn!(%error, %region, "figures were not read");
-            let silent_since = app.db.health().of(region).silent_since.or(Some(at));
+            let silent_since = app.db.health().of(region).unreachable_since.or(Some(at));
             let known = app.last_figures.known.read().unwrap_or_else(PoisonError::into_inner);
             let figures = known.get(region).filter(|_| !again).cloned();
             let source = if figures.is_some() { "memory" } else { "none" };
@@ -96,7 +96,7 @@ async fn read(
     }
     // The replicas of a silent region know nothing later than its last good time.
     let known = app.db.health().of(region);
-    let latest = known.silent_since.and(known.good_at).map_or(at, |good_at| at.min(good_at - REPLICA_LAG));
+    let latest = known.unreachable_since.and(known.good_at).map_or(at, |good_at| at.min(good_at - REPLICA_LAG));
     let figures = async |conn: &crate::db::statement::Conn| overview::figures(conn, region, cities, latest).await;
     Ok((latest, app.db.read_as_of_within(app.config.database.statement_timeout, latest, figures).await?))
 }

@@ -39,7 +39,7 @@ pub const STAY: &str = "stay";
 pub fn way_home(visit: &Visit) -> Option<String> {
     let home = home(visit)?;
     // Nobody is sent to a home that does not answer.
-    let well = visit.app.db.health().silent(&home.code).is_none();
+    let well = visit.app.db.health().refused(&home.code).is_none();
     (well && visit.chosen(session::ABROAD).as_deref() == Some(GO)).then(|| format!("{}{}", home.base_url, visit.path))
 }
 

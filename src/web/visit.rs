@@ -250,10 +250,10 @@ impl Visit {
             // The page first: the check is answered just behind it, and both are read at once.
             tokio::join!(page(&conn), sessions::check(&conn, &signed))
         } else {
-            let (home, there) = tokio::join!(self.app.db.at(&signed.user.region), self.app.db.at(region));
-            let there = there?;
-            let check = async { sessions::check(&home?, &signed).await };
-            tokio::join!(page(&there), check)
+            // Each its own: a connection that is held while another is waited for can make all wait.
+            let there = async { page(&self.app.db.at(region).await?).await };
+            let check = async { sessions::check(&self.app.db.at(&signed.user.region).await?, &signed).await };
+            tokio::join!(there, check)
         };
         after_others().await;
         if let Ok(Some(visitor)) = &visitor {

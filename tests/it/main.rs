@@ -31,6 +31,7 @@ mod nodes;
 mod ops;
 mod pages;
 mod plans;
+mod pools;
 mod privacy;
 mod regions;
 mod rights;

@@ -142,18 +142,118 @@ fn says_which(page: &Page, words: &str) {
     assert!(page.text().contains(words), "{}", page.text());
 }
 
+/// How long pages took, and how many were not 200.
+#[derive(Default)]
+struct Seen {
+    pages: usize,
+    failed: usize,
+    longest: Duration,
+}
+
+/// Asks for `path` again and again until `done`.
+async fn load(browser: &Browser, path: &str, done: &std::cell::Cell<bool>) -> Seen {
+    let mut seen = Seen::default();
+    while !done.get() {
+        let began = Instant::now();
+        let page = browser.get(path).await;
+        seen.pages += 1;
+        seen.failed += usize::from(page.status != StatusCode::OK);
+        seen.longest = seen.longest.max(began.elapsed());
+    }
+    seen
+}
+
 #[actix_web::test]
-async fn the_first_to_notice_waits_and_those_behind_do_not() {
+async fn slow_probes_beside_pages_that_are_answered_refuse_nothing() {
+    let world = world().await;
+    street(&world, &["new-york"], 5).await;
+    let probes = [("MOVR_STATEMENT_TIMEOUT_MS", "400"), ("MOVR_PROBE_TIMEOUT_MS", "500"), ("MOVR_PROBE_FAILURES", "2")];
+    let (instance, faults) = losing(&world, &probes).await;
+    let nobody = instance.browser();
+    nobody.until_status("us-east1", true).await;
+    faults.write().unwrap().insert(region("us-east1"), Fault::SlowProbe(Duration::from_secs(3600)));
+    let done = std::cell::Cell::new(false);
+    let watching = async {
+        // Long enough for six probes in a row to fail.
+        let until = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < until {
+            let status = nobody.status_of("us-east1").await;
+            assert_eq!((&status["reachable"], status["circuit"] == "open"), (&true.into(), false), "{status}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        done.set(true);
+    };
+    let load = join_all((0..8).map(|_| load(&nobody, "/vehicles?city=new-york", &done)));
+    let ((), seen) = futures_util::join!(watching, load);
+    assert!(seen.iter().all(|seen| seen.pages > 10 && seen.failed == 0), "nothing is refused");
+    // Without any traffic nothing contradicts the probes: suspected first, then unreachable.
+    let (mut suspected, began) = (false, Instant::now());
+    loop {
+        let status = nobody.status_of("us-east1").await;
+        suspected |= status["circuit"] == "suspected" && status["reachable"] == true;
+        if status["reachable"] == false {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{status}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(suspected, "it is said before");
+    faults.write().unwrap().clear();
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn a_region_that_goes_away_under_load_lets_nobody_wait_longer_than_the_deadline() {
+    let world = world().await;
+    street(&world, &["new-york", "paris"], 5).await;
+    let deadline = Duration::from_secs(1);
+    let (instance, faults) = losing(&world, &[("MOVR_STATEMENT_TIMEOUT_MS", "1000")]).await;
+    let nobody = instance.browser();
+    assert_eq!(nobody.get("/vehicles?city=paris").await.status, StatusCode::OK);
+    nobody.until_status("europe-west1", true).await;
+    let (done, back) = (std::cell::Cell::new(false), std::cell::Cell::new(Duration::MAX));
+    let drill = async {
+        faults.write().unwrap().insert(region("europe-west1"), Fault::Silent);
+        nobody.until_status("europe-west1", false).await;
+        // Long enough for probes to be under way that will never be answered.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        faults.write().unwrap().clear();
+        let began = Instant::now();
+        while nobody.get("/vehicles?city=paris").await.headers["x-movr-freshness"] != "0; source=strong" {
+            assert!(began.elapsed() < Duration::from_secs(10), "it never comes back");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        back.set(began.elapsed());
+        done.set(true);
+    };
+    let away = join_all((0..16).map(|_| load(&nobody, "/vehicles?city=paris", &done)));
+    let home = join_all((0..2).map(|_| load(&nobody, "/vehicles?city=new-york", &done)));
+    let ((), away, home) = futures_util::join!(drill, away, home);
+    let longest = |seen: &[Seen]| seen.iter().map(|seen| seen.longest).max().unwrap();
+    eprintln!("away at most {:?}, home at most {:?}, back after {:?}", longest(&away), longest(&home), back.get());
+    // A place among the connections, and an answer: each has its deadline.
+    assert!(longest(&away) < deadline * 2 + Duration::from_millis(700), "{:?}", longest(&away));
+    assert!(longest(&home) < deadline && home.iter().all(|seen| seen.failed == 0 && seen.pages > 20), "not at home");
+    assert!(back.get() <= Duration::from_secs(2), "{:?}", back.get());
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn the_first_to_notice_wait_and_those_behind_do_not() {
     let world = world().await;
     street(&world, &["paris"], 5).await;
     let (instance, faults) = losing(&world, &[("MOVR_WATCH_MS", "600000")]).await;
     let nobody = instance.browser();
     assert_eq!(nobody.get("/vehicles?city=paris").await.status, StatusCode::OK);
+    nobody.until_status("europe-west1", true).await;
     faults.write().unwrap().insert(region("europe-west1"), Fault::Silent);
     let began = Instant::now();
     let first = nobody.get("/vehicles?city=paris").await;
     assert!((Duration::from_secs(2)..Duration::from_secs(4)).contains(&began.elapsed()), "{:?}", began.elapsed());
     assert!(first.text().contains("does not answer"), "the last good list: {}", first.text());
+    nobody.until_status("europe-west1", false).await;
     let began = Instant::now();
     let pages = join_all((0..40).map(|_| nobody.get("/vehicles?city=paris"))).await;
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());

@@ -43,7 +43,6 @@ pub struct Asked {
 
 /// `GET /fleet/overview`.
 pub async fn show(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
-    let home = visit.signed()?.user.region;
     let nobody = || PageError::Refused(Refusal::NotOperator);
     // Who has no role makes nobody count; the row decides all the same.
     if visit.cookie.as_ref().is_some_and(|cookie| cookie.roles.is_empty()) {
@@ -59,14 +58,11 @@ pub async fn show(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
     // What happened within this second is not left out where the figures are strong.
     let at = past.unwrap_or_else(|| if app.db.engine().regions { overview::time_of(&app, now) } else { visit.now });
     catalogue.regions.iter().for_each(|region| visit.names(&region.code));
-    let (visitor, answers) = visit
-        .read_signed(&home, async |_| {
-            let asked = catalogue.regions.iter();
-            let asked =
-                asked.map(async |region| overview::ask(&app, &catalogue, &region.code, at, past.is_some()).await);
-            Ok(join_all(asked).await)
-        })
-        .await?;
+    let figures = catalogue.regions.iter();
+    let figures = figures.map(async |region| overview::ask(&app, &catalogue, &region.code, at, past.is_some()).await);
+    // Beside the session's check, not inside: no connection is held while others are waited for.
+    let (visitor, answers) = tokio::join!(visit.visitor(), join_all(figures));
+    let visitor = visitor?;
     if visitor.roles.is_empty() {
         return Err(nobody());
     }

@@ -36,14 +36,11 @@ async fn page(visit: &mut Visit, form: AddVehicleView) -> Result<OwnerVehiclesPa
         present_in.iter().filter(|region| **region != cookie.region && !known.contains(region)).cloned().collect()
     };
     let known = elsewhere(&cookie.present_in, &[]);
-    let (visitor, (mut own, mut others)) = visit
-        .read_signed(&cookie.region, async |conn| {
-            let home = vehicles::list_own(conn, &cookie.region, cookie.user);
-            let others = futures_util::future::join_all(known.iter().cloned().map(&ask));
-            let (home, others) = tokio::join!(home, others);
-            Ok((home?, others))
-        })
-        .await?;
+    let home =
+        visit.read_signed(&cookie.region, async |conn| vehicles::list_own(conn, &cookie.region, cookie.user).await);
+    // Beside it, not inside: no connection is held while others are waited for.
+    let (home, mut others) = tokio::join!(home, futures_util::future::join_all(known.iter().cloned().map(&ask)));
+    let (visitor, mut own) = home?;
     let missing = elsewhere(&visitor.present_in, &known);
     others.extend(futures_util::future::join_all(missing.into_iter().map(&ask)).await);
     let mut notes = Vec::new();

@@ -102,15 +102,12 @@ pub async fn list(mut visit: Visit, Query(query): Query<Before>) -> Result<HttpR
     let (app, known) = (visit.app.clone(), regions(&cookie.region, &cookie.present_in));
     let elsewhere: Vec<RegionCode> = known.iter().filter(|region| **region != cookie.region).cloned().collect();
     let behind = from.unwrap_or(far);
-    let (visitor, (home, others)) = visit
-        .read_signed(&cookie.region, async |conn| {
-            let home = rides::list_own(conn, &cookie.region, cookie.user, behind, PAGE_AND_ONE);
-            let others = ops::rides::list(&app, cookie.user, &elsewhere, behind);
-            let (home, others) = tokio::join!(home, others);
-            Ok((home?, others))
-        })
-        .await?;
-    let (mut found, mut silent) = others;
+    let home = visit.read_signed(&cookie.region, async |conn| {
+        rides::list_own(conn, &cookie.region, cookie.user, behind, PAGE_AND_ONE).await
+    });
+    // Beside it, not inside: no connection is held while others are waited for.
+    let (home, others) = tokio::join!(home, ops::rides::list(&app, cookie.user, &elsewhere, behind));
+    let ((visitor, home), (mut found, mut silent)) = (home?, others);
     found.extend(home);
     let missing: Vec<RegionCode> =
         visitor.present_in.iter().filter(|region| !known.contains(region)).cloned().collect();

@@ -5,6 +5,7 @@
 use actix_web::HttpResponse;
 
 use crate::{
+    db::health::Circuit,
     domain::{catalogue::Region, geo::Point},
     web::{
         chrome::chrome,
@@ -82,7 +83,7 @@ fn status(visit: &Visit) -> Status {
 fn of_region(visit: &Visit, region: &Region) -> RegionStatus {
     let (app, code) = (&visit.app, &region.code);
     let (known, gate) = (app.db.health().of(code), app.gates.last_seen(code));
-    let reachable = known.silent_since.is_none() && known.good_at.is_some();
+    let reachable = known.unreachable_since.is_none() && known.good_at.is_some();
     let (as_of, source) = if reachable { (Some(visit.now), "strong") } else { app.last_lists.would_show(app, code) };
     RegionStatus {
         region: code.to_string(),
@@ -95,8 +96,18 @@ fn of_region(visit: &Visit, region: &Region) -> RegionStatus {
         as_of,
         lag_seconds: as_of.map(|as_of| (visit.now - as_of).num_seconds().max(0)),
         source,
-        degraded_since: known.silent_since,
+        degraded_since: known.unreachable_since,
+        circuit: circuit(known.circuit),
         own_nodes: *code == app.here || app.db.regions_with_nodes().any(|with| with == code),
+    }
+}
+
+fn circuit(circuit: Circuit) -> &'static str {
+    match circuit {
+        Circuit::Closed => "closed",
+        Circuit::Suspected(_) => "suspected",
+        Circuit::Open => "open",
+        Circuit::HalfOpen => "half-open",
     }
 }
 

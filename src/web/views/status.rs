@@ -78,6 +78,8 @@ pub struct RegionStatus {
     pub source: &'static str,
     /// Since when its rows do not answer.
     pub degraded_since: Option<DateTime<Utc>>,
+    /// Its circuit breaker: `closed`, `suspected`, `open`, `half-open`.
+    pub circuit: &'static str,
     /// Statements for it go to its own nodes.
     pub own_nodes: bool,
 }
@@ -86,10 +88,11 @@ impl RegionStatus {
     /// In a word, and the CSS class of that word.
     #[must_use]
     pub fn word(&self) -> (&'static str, &'static str) {
-        match (self.reachable, self.state) {
-            (false, _) => ("does not answer", "bad"),
-            (true, "read_only") => ("read-only", "warn"),
-            (true, _) => ("well", "good"),
+        match (self.reachable, self.circuit, self.state) {
+            (false, ..) => ("does not answer", "bad"),
+            (true, "suspected", _) => ("suspected", "warn"),
+            (true, _, "read_only") => ("read-only", "warn"),
+            (true, ..) => ("healthy", "good"),
         }
     }
 
