@@ -164,12 +164,12 @@ impl Health {
             return;
         }
         known.circuit = match (known.circuit, failure) {
-            (Circuit::Open | Circuit::HalfOpen, Failure::Late) => Circuit::Open,
-            (Circuit::Suspected(failures), Failure::Late) if failures + 1 >= self.threshold => Circuit::Open,
-            (Circuit::Suspected(failures), Failure::Late) => Circuit::Suspected(failures + 1),
-            (Circuit::Closed, Failure::Late) if self.threshold > 1 => Circuit::Suspected(1),
-            (Circuit::Closed, Failure::Late) => Circuit::Open,
             (circuit, Failure::Cut) => circuit,
+            (Circuit::Closed, Failure::Late) if self.threshold > 1 => Circuit::Suspected(1),
+            (Circuit::Suspected(failures), Failure::Late) if failures + 1 < self.threshold => {
+                Circuit::Suspected(failures + 1)
+            }
+            (_, Failure::Late) => Circuit::Open,
         };
         let away = known.circuit == Circuit::Open || failure == Failure::Cut;
         if away && known.unreachable_since.is_none() {
