@@ -171,7 +171,7 @@ async fn slow_probes_beside_pages_that_are_answered_refuse_nothing() {
     let (instance, faults) = losing(&world, &probes).await;
     let nobody = instance.browser();
     nobody.until_status("us-east1", true).await;
-    faults.write().unwrap().insert(region("us-east1"), Fault::SlowProbe(Duration::from_secs(3600)));
+    faults.write().unwrap().insert(region("us-east1"), Fault::SlowProbe(Duration::from_hours(1)));
     let done = std::cell::Cell::new(false);
     let watching = async {
         // Long enough for six probes in a row to fail.
