@@ -13,7 +13,10 @@ use movr::{
 };
 use uuid::Uuid;
 
-use crate::support::{engine, world};
+use crate::support::{
+    crowd::{bikes, crowd, street, told},
+    engine, world,
+};
 
 /// Every source file below `folder`, and what it says.
 fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
@@ -185,4 +188,54 @@ fn every_write_records_one_event_in_its_own_statement() {
         .into_iter()
         .find(|s| s.text.contains("UPDATE events") || s.text.contains("DELETE FROM events"));
     assert!(changed.is_none(), "{changed:?} changes events");
+}
+
+/// Rows of `events` that a plan, as it was carried out, has looked at.
+fn events_read(plan: &serde_json::Value) -> f64 {
+    let number = |key: &str| plan[key].as_f64().unwrap_or(0.0);
+    let own = if plan["Relation Name"] == "events" && plan["Node Type"] != "ModifyTable" {
+        (number("Actual Rows") + number("Rows Removed by Filter")) * number("Actual Loops")
+    } else {
+        0.0
+    };
+    own + plan["Plans"].as_array().into_iter().flatten().map(events_read).sum::<f64>()
+}
+
+#[actix_web::test]
+async fn cancelling_a_reservation_reads_one_event_however_long_the_history_is() {
+    let world = world().await;
+    street(&world, &["new-york"], 3).await;
+    let instance = world.instance("us-east1").await;
+    let rider = crowd(&instance, 1).await.remove(0);
+    let sql = world.sql().await;
+    let bike = bikes(&sql, "new-york").await.remove(0);
+    let history = format!(
+        "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, command_id, correlation_id, occurred_at,
+           epoch, metadata)
+         SELECT 'us-east1', 'vehicle', '{0}', n, 'x', gen_random_uuid(), '{0}', now(), 1, '{{}}' FROM generate_series(2, 3000) n;
+         UPDATE vehicles SET version = 3000 WHERE id = '{0}'; ANALYZE events",
+        bike.id
+    );
+    world.set(&history).await;
+    assert!(told(&instance, &rider.browser.reserve(&bike).await).good);
+    let cancel = all_statements().into_iter().find(|statement| statement.name == "reservations.cancel").unwrap();
+    let (signed, any) = (&rider.signed, uuid::Uuid::new_v4());
+    sql.batch_execute(&format!("PREPARE cancel AS {}; BEGIN", cancel.text)).await.unwrap();
+    let explain = format!(
+        "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE cancel('us-east1', '{}', '{}', '{}', now(), '{}', {}, 'us-east1', '{}', {}, '{any}')",
+        signed.session,
+        signed.user.id,
+        signed.token_hash,
+        signed.idle_since,
+        signed.epoch,
+        bike.public_id,
+        signed.epoch
+    );
+    let plan: serde_json::Value = sql.query_one(&explain, &[]).await.unwrap().try_get(0).unwrap();
+    sql.batch_execute("ROLLBACK").await.unwrap();
+    let read = events_read(&plan[0]["Plan"]);
+    assert!((1.0..=2.0).contains(&read), "{read} events: {plan:#}");
+    drop(sql);
+    instance.running.stop().await;
+    world.end().await;
 }

@@ -127,7 +127,7 @@ async fn the_end_of_a_ride_reads_no_positions_and_there_are_5000_at_most() {
     let measure = movr::config::env("MOVR_MEASURE").as_deref() == Some("1");
     for positions in [0, 4_999] {
         let mut times = Vec::new();
-        for _ in 0..if measure { 21 } else { 1 } {
+        for _ in 0..if measure { 11 } else { 1 } {
             let ride = rides::start(&ann, "new-york").await;
             world.clock.advance(Duration::hours(8));
             ann.get("/").await;
@@ -151,7 +151,7 @@ async fn the_end_of_a_ride_reads_no_positions_and_there_are_5000_at_most() {
         }
         times.sort();
         if measure {
-            println!("end of a ride with {positions} positions: p50 {:?} p95 {:?}", times[10], times[19]);
+            println!("end of a ride with {positions} positions: p50 {:?}, slowest {:?}", times[5], times[10]);
         }
     }
     instance.running.stop().await;
