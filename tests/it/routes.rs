@@ -425,8 +425,10 @@ async fn every_link_that_a_page_prints_leads_somewhere() {
         let fields: Vec<_> = fields.iter().map(|(name, value): &(&str, String)| (*name, value.as_str())).collect();
         assert_eq!(ann.post(&format!("{fleet}/status"), &fields).await.location(), fleet);
     }
+    // The vehicle of the case may have been ridden: then it has another address.
+    let asked = |case: &&Case| case.method == Method::GET && case.pattern != "/vehicles/{region}/{public_id}";
     let mut queue: std::collections::VecDeque<String> =
-        scene.cases.iter().filter(|case| case.method == Method::GET).map(|case| case.path.clone()).collect();
+        scene.cases.iter().filter(asked).map(|case| case.path.clone()).collect();
     let (mut seen, mut kinds, mut pages) = (BTreeSet::new(), std::collections::BTreeMap::<String, u32>::new(), 0);
     while let Some(link) = queue.pop_front() {
         let link = link.split('#').next().unwrap().to_owned();
