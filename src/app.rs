@@ -10,6 +10,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
 
 use crate::{
     clock::Clock,
@@ -64,6 +65,8 @@ pub struct App {
     pub residency_refusals: Refusals,
     /// Version of the schema that it found.
     pub schema_version: i32,
+    /// Wakes the worker.
+    pub work: Notify,
     catalogue: RwLock<Arc<Catalogue>>,
     catalogue_seen: Mutex<DateTime<Utc>>,
     draining: AtomicBool,
@@ -122,6 +125,7 @@ impl App {
             feeds: gbfs::Kept::default(),
             last_figures: LastFigures::default(),
             residency_refusals: Refusals::default(),
+            work: Notify::new(),
             catalogue_seen: Mutex::new(clock.now()),
             catalogue: RwLock::new(Arc::new(catalogue)),
             draining: AtomicBool::new(false),

@@ -63,6 +63,8 @@ pub struct Config {
     pub catalogue_reload: Duration,
     /// Time between two looks at a region that answers.
     pub watch: Duration,
+    /// Time between two looks of the worker without work.
+    pub worker: Duration,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
     /// Time to become ready, after which the process ends.
@@ -237,6 +239,7 @@ impl Config {
             connection_lifetime: r.seconds("MOVR_CONNECTION_LIFETIME_S"),
             catalogue_reload: r.seconds("MOVR_CATALOGUE_RELOAD_S"),
             watch: r.milliseconds("MOVR_WATCH_MS", 100),
+            worker: r.milliseconds("MOVR_WORKER_MS", 0),
             max_body_bytes: r.number("MOVR_MAX_BODY_KIB", 1, 65_536) as usize * 1024,
             warm_up_timeout: r.seconds("MOVR_WARM_UP_TIMEOUT_S"),
             drain_delay: r.milliseconds("MOVR_DRAIN_DELAY_MS", 0),

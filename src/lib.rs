@@ -25,6 +25,7 @@ pub mod ops;
 pub mod server;
 pub mod telemetry;
 pub mod web;
+pub mod worker;
 
 /// A page is hundreds of small allocations; the C library's allocator took a fifth of its time.
 #[global_allocator]

@@ -21,6 +21,7 @@ use crate::{
         lobby::{self, Lobby},
         routes,
     },
+    worker,
 };
 
 const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
@@ -93,6 +94,7 @@ impl Open {
             actix_web::rt::spawn(watch::watch(Arc::clone(&app))),
             actix_web::rt::spawn(rides::keep_ending(Arc::clone(&app))),
             self.sweep,
+            actix_web::rt::spawn(worker::work(Arc::clone(&app))),
         ];
         Running { address: self.address, app, connections: self.connections, handle: self.handle, background }
     }

@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt;
 use super::Outcome;
 use crate::{
     clock::Clock,
-    db::{Db, imports::Preview, jobs},
+    db::{Db, acting::By, imports::Preview, jobs},
     domain::{
         catalogue::{Catalogue, City},
         fleet::Filter,
@@ -64,7 +64,7 @@ impl From<ImportError> for Box<dyn std::error::Error> {
 pub async fn import(db: &Db, catalogue: &Catalogue, args: &ImportArgs) -> Outcome {
     let city = city_of(catalogue, &args.city)?;
     let gates = Gates::default();
-    let hand = Hand { db, gates: &gates, catalogue, by: None, refusals: None, now: Clock::default().now() };
+    let hand = Hand { db, gates: &gates, catalogue, by: By::Shell, refusals: None, now: Clock::default().now() };
     let named = |error: std::io::Error| format!("{}: {error}", args.file.display());
     let mut file = tokio::fs::File::open(&args.file).await.map_err(named)?;
     let (mut import, mut buffer) = (Import::new(hand, city), vec![0; 64 * 1024]);
@@ -80,15 +80,15 @@ pub async fn import(db: &Db, catalogue: &Catalogue, args: &ImportArgs) -> Outcom
         return Ok(());
     }
     println!("job {} in {}", which.id, which.region);
-    let (job, _) = ops::jobs::find(db, &which).await?;
-    ops::jobs::confirm(hand, &job).await?;
-    let counts = loop {
-        let (job, counts) = ops::jobs::find(db, &which).await?;
+    ops::jobs::confirm(hand, &ops::jobs::find(db, &which).await?).await?;
+    loop {
+        let job = ops::jobs::find(db, &which).await?;
         if !job.running {
-            break counts;
+            break;
         }
         ops::jobs::turn(hand, &job).await?;
-    };
+    }
+    let counts = jobs::count_items(&db.at(&which.region).await?, &which).await?;
     println!("done: {} of {} lines, {} refused", counts.done, counts.all(), counts.refused);
     if counts.refused > refused { print_refused(db, &which).await } else { Ok(()) }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Tools,
-    db::{Db, gates::Change},
+    db::{Db, acting::By, gates::Change, jobs},
     domain::{catalogue::Catalogue, job::JobRef, refusal::Refusal, region::RegionCode},
     ops::{self, Done, OpError, gates::Gates, jobs::Hand},
 };
@@ -41,7 +41,7 @@ enum What {
     },
     /// Close a region for writes, or open it again.
     RegionState(RegionState),
-    /// Do a confirmed job to its end, with the rights of the shell.
+    /// Do a confirmed job to its end, with the rights of the shell; beside the worker that has it, if one does.
     Job {
         /// The job's region.
         region: RegionCode,
@@ -121,10 +121,11 @@ async fn region_state(db: &Db, catalogue: &Catalogue, wish: &RegionState) -> Out
 async fn job(db: &Db, catalogue: &Catalogue, which: &JobRef) -> Outcome {
     let gates = Gates::default();
     loop {
-        let (job, counts) = match ops::jobs::find(db, which).await {
+        let job = match ops::jobs::find(db, which).await {
             Err(OpError::Refused(Refusal::NoSuchJob)) => return Err(format!("there is no job {}", which.id).into()),
             found => found?,
         };
+        let counts = jobs::count_items(&db.at(&which.region).await?, which).await?;
         println!("{} done, {} refused, {} waiting", counts.done, counts.refused, counts.waiting);
         if !job.running {
             let end = if job.cancelled { "cancelled" } else { "done" };
@@ -137,7 +138,7 @@ async fn job(db: &Db, catalogue: &Catalogue, which: &JobRef) -> Outcome {
         if let Some(compared) = job.parameters.get("compared") {
             return Err(format!("what left and what arrived is not the same: {compared}").into());
         }
-        let hand = Hand { db, gates: &gates, catalogue, by: None, refusals: None, now: Clock::default().now() };
+        let hand = Hand { db, gates: &gates, catalogue, by: By::Shell, refusals: None, now: Clock::default().now() };
         ops::jobs::turn(hand, &job).await?;
     }
 }

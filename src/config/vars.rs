@@ -90,6 +90,7 @@ pub const VARS: &[Var] = &[
     value("MOVR_WATCH_MS", "5000", "Milliseconds between two probes of a region that answers; another one is probed twice a second."),
     off("MOVR_PROBE_TIMEOUT_MS", "A probe of a region fails after this many milliseconds: more than `MOVR_STATEMENT_TIMEOUT_MS`, so that a slow answer is not taken for none. Without it a quarter more than that."),
     value("MOVR_PROBE_FAILURES", "3", "Failed probes in a row, without any answer between them, after which a region counts as unreachable."),
+    value("MOVR_WORKER_MS", "1000", "Milliseconds between two looks for jobs of this region that nobody does; a job that is confirmed here is begun at once. 0: this instance does none."),
     value("MOVR_MAX_BODY_KIB", "64", "Largest request body, in KiB; a file that is imported may have 20 MB."),
     value("MOVR_WARM_UP_TIMEOUT_S", "30",
         "Longest time from the start until ready (connect, prepare, load the catalogue), in seconds; then the process ends with code 1."),

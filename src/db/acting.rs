@@ -1,6 +1,6 @@
 //! What all statements on jobs have in common: the first fourteen parameters, the conditions
-//! on session, roles and three gates, and the job's own events. The surprise: a command of
-//! the shell has no session, so those parameters are null and only the gates count.
+//! on session, roles and three gates, and the job's own events. A worker has no session, so only
+//! roles and gates count; the shell is nobody, so only the gates do.
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::types::ToSql;
@@ -12,15 +12,26 @@ use super::{
     statement::{Conn, Statement},
     verdict::Signed,
 };
-use crate::domain::{job::JobRef, region::RegionCode};
+use crate::domain::{job::JobRef, people::UserRef, region::RegionCode};
+
+/// Who acts.
+#[derive(Debug, Clone, Copy)]
+pub enum By<'a> {
+    /// A person, whose session and roles must be good.
+    Session(&'a Signed),
+    /// A worker for a person, whose roles must still be good.
+    Person(&'a UserRef),
+    /// Whoever has the shell.
+    Shell,
+}
 
 /// Who does something about which job, and under which gates.
 #[derive(Debug, Clone)]
 pub struct Acting {
     /// The person's home, or for the shell the job's region.
     pub home: RegionCode,
-    /// Session, person and secret; none for the shell.
-    pub by: Option<(Uuid, Uuid, String)>,
+    session: Option<(Uuid, String)>,
+    user: Option<Uuid>,
     /// The time now.
     pub now: DateTime<Utc>,
     /// Sessions not seen since then have ended.
@@ -35,21 +46,41 @@ pub struct Acting {
     pub epochs: [i64; 3],
 }
 
+impl<'a> By<'a> {
+    fn session(self) -> Option<&'a Signed> {
+        if let Self::Session(signed) = self { Some(signed) } else { None }
+    }
+
+    fn user(self) -> Option<&'a UserRef> {
+        match self {
+            Self::Session(signed) => Some(&signed.user),
+            Self::Person(user) => Some(user),
+            Self::Shell => None,
+        }
+    }
+
+    /// The home of the person, or `else_in`.
+    #[must_use]
+    pub fn home(self, else_in: &'a RegionCode) -> &'a RegionCode {
+        self.user().map_or(else_in, |user| &user.region)
+    }
+}
+
 impl Acting {
-    /// A person's, or the shell's, act.
     #[must_use]
     pub fn new(
-        by: Option<&Signed>,
+        by: By<'_>,
         now: DateTime<Utc>,
         job: &JobRef,
         (city, to): (&str, (&RegionCode, &str)),
         epochs: [i64; 3],
     ) -> Self {
         Self {
-            home: by.map_or_else(|| job.region.clone(), |signed| signed.user.region.clone()),
-            by: by.map(|signed| (signed.session, signed.user.id, signed.token_hash.clone())),
+            home: by.home(&job.region).clone(),
+            session: by.session().map(|signed| (signed.session, signed.token_hash.clone())),
+            user: by.user().map(|user| user.id),
             now,
-            idle_since: by.map_or(now, |signed| signed.idle_since),
+            idle_since: by.session().map_or(now, |signed| signed.idle_since),
             job: job.clone(),
             city: city.to_owned(),
             to: (to.0.clone(), to.1.to_owned()),
@@ -64,13 +95,13 @@ impl Acting {
         statement: &'static Statement,
         rest: &[&(dyn ToSql + Sync)],
     ) -> Result<Row, DbError> {
-        let (session, user) = (self.by.as_ref().map(|by| by.0), self.by.as_ref().map(|by| by.1));
-        let token = self.by.as_ref().map(|by| by.2.as_str());
+        let session = self.session.as_ref().map(|(session, _)| session);
+        let token = self.session.as_ref().map(|(_, token)| token.as_str());
         let [home, there, target] = &self.epochs;
         let mut params: Vec<&(dyn ToSql + Sync)> = vec![
             &self.home,
             &session,
-            &user,
+            &self.user,
             &token,
             &self.now,
             &self.idle_since,
@@ -108,7 +139,7 @@ pub(super) use acting_sql;
 macro_rules! who_sql {
     () => {
         "WHEN $2::UUID IS NOT NULL AND NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-         WHEN $2::UUID IS NOT NULL AND NOT (EXISTS (SELECT 1 FROM o) AND EXISTS (SELECT 1 FROM o2)) THEN 'not_operator'
+         WHEN $3::UUID IS NOT NULL AND NOT (EXISTS (SELECT 1 FROM o) AND EXISTS (SELECT 1 FROM o2)) THEN 'not_operator'
         "
     };
 }

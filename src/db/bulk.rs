@@ -10,13 +10,13 @@ use uuid::Uuid;
 use super::{
     acting::{Acting, acting_sql, gates_sql, job_event_sql, running_sql, who_sql},
     error::{DbError, DbErrorKind},
-    statement::{Conn, Reach, Statement},
+    statement::{CITY_CHECKED, Conn, Reach, Statement},
     verdict::{Verdict, event_sql, verdict},
 };
 use crate::domain::{fleet::Filter, geo, geo::Point, job::Kind};
 
 /// Every statement of this file.
-pub const ALL: &[&Statement] = &[&SELECT_LIST, &SELECT_FILTER, &TURN];
+pub const ALL: &[&Statement] = &[&SELECT_LIST, &SELECT_FILTER, &TURN, &MOVE];
 
 /// Most items of a job.
 pub const ITEMS_MAX: i64 = 50_000;
@@ -196,70 +196,87 @@ pub async fn select(
     Ok((verdict(&row)?, row.get("kept")?))
 }
 
-// The bounds on the position are for PostgreSQL: of a table without statistics it expects one
-// item a job, and would compare each of them with all of `d`.
-const TURN: Statement = Statement::write(
-    "bulk.turn",
-    Reach::Named,
-    acting_sql!(
-        "j AS (",
-        running_sql!(),
-        "),
-         verdict AS (SELECT CASE ",
-        who_sql!(),
-        "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already' ",
-        gates_sql!(),
-        "    ELSE 'ok' END AS code),
-         w AS (SELECT position, vehicle_id, vehicle_version FROM job_items
-             WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND state = 'waiting'
-               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') ORDER BY position LIMIT 201),
-         n AS (SELECT position, vehicle_id, vehicle_version FROM w ORDER BY position LIMIT 200),
-         c AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, ",
-        what_sql!(),
-        "  FROM n JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
-             AND events.aggregate_id = n.vehicle_id AND events.version > n.vehicle_version
-             ORDER BY events.aggregate_id, events.version DESC),
-         d AS (SELECT n.position, n.vehicle_id, n.vehicle_version, CASE
-               WHEN v.id IS NULL OR v.city <> $13::TEXT THEN 'gone'
-               WHEN v.version <> n.vehicle_version THEN 'changed: ' || coalesce(c.what, 'at an unknown time')
-               WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
-               WHEN NOT v.status = ANY($17::TEXT[]) THEN 'state: ' || v.status
-               WHEN t.id IS NOT NULL THEN 'code_taken'
-               END AS reason
-             FROM n LEFT JOIN vehicles v ON v.region = $8::TEXT::crdb_internal_region AND v.id = n.vehicle_id
-             LEFT JOIN c ON c.aggregate_id = n.vehicle_id
-             LEFT JOIN vehicles t ON t.region = $8::TEXT::crdb_internal_region AND t.city = $14::TEXT
-               AND t.code = v.code AND $14::TEXT <> $13::TEXT),
-         v2 AS (UPDATE vehicles SET status = $16::TEXT, city = $14::TEXT,
-               code = CASE WHEN $16::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
-               note = nullif(coalesce($18::TEXT, vehicles.note), ''),
-               lat = coalesce($19::FLOAT8, vehicles.lat), lon = coalesce($20::FLOAT8, vehicles.lon),
-               cell = coalesce($21::INT8, vehicles.cell), place = coalesce($22::TEXT, vehicles.place),
-               seen_at = CASE WHEN $23::BOOL THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END,
-               reserved_region = NULL, reserved_by = NULL, reserved_until = NULL,
-               version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ
-             FROM d WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = d.vehicle_id
-               AND vehicles.version = d.vehicle_version AND d.reason IS NULL
-             RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon),
-         i AS (UPDATE job_items SET state = CASE WHEN d.reason IS NULL THEN 'done' ELSE 'refused' END, reason = d.reason
-             FROM d WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
-               AND job_items.position = d.position AND job_items.position >= (SELECT min(position) FROM n)
-               AND job_items.position <= (SELECT max(position) FROM n) RETURNING 1 AS ok),
-         over AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
-             WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
-               AND (SELECT count(*) FROM w) < 201 RETURNING jobs.id),
-         e AS (",
-        event_sql!(
-            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, $15::TEXT,
-               CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $10::INT8,
-               v2.lat, v2.lon, '{}'::JSONB FROM v2 UNION ALL ",
-            job_event_sql!("3", "job.done", "'{}'::JSONB", "over")
-        ),
-        ") SELECT code AS verdict FROM verdict"
-    ),
-);
+/// A batch: `$taken` refuses a vehicle by its code, found by `$join`; `$set` is where it goes. The
+/// bounds on the position are for PostgreSQL: of a table without statistics it expects one item a
+/// job, and would compare each of them with all of `d`.
+macro_rules! batch_sql {
+    ($taken:literal, $join:literal, $set:literal) => {
+        acting_sql!(
+            "j AS (",
+            running_sql!(),
+            "),
+             verdict AS (SELECT CASE ",
+            who_sql!(),
+            "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already' ",
+            gates_sql!(),
+            "    ELSE 'ok' END AS code),
+             w AS (SELECT position, vehicle_id, vehicle_version FROM job_items
+                 WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND state = 'waiting'
+                   AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') ORDER BY position LIMIT 201),
+             n AS (SELECT position, vehicle_id, vehicle_version FROM w ORDER BY position LIMIT 200),
+             c AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, ",
+            what_sql!(),
+            "  FROM n JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
+                 AND events.aggregate_id = n.vehicle_id AND events.version > n.vehicle_version
+                 ORDER BY events.aggregate_id, events.version DESC),
+             d AS (SELECT n.position, n.vehicle_id, n.vehicle_version, CASE
+                   WHEN v.id IS NULL OR v.city <> $13::TEXT THEN 'gone'
+                   WHEN v.version <> n.vehicle_version THEN 'changed: ' || coalesce(c.what, 'at an unknown time')
+                   WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
+                   WHEN NOT v.status = ANY($17::TEXT[]) THEN 'state: ' || v.status
+                   ",
+            $taken,
+            "
+                   END AS reason
+                 FROM n LEFT JOIN vehicles v ON v.region = $8::TEXT::crdb_internal_region AND v.id = n.vehicle_id
+                 LEFT JOIN c ON c.aggregate_id = n.vehicle_id ",
+            $join,
+            "),
+             v2 AS (UPDATE vehicles SET status = $16::TEXT,
+                   code = CASE WHEN $16::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
+                   note = nullif(coalesce($18::TEXT, vehicles.note), ''),",
+            $set,
+            "
+                   seen_at = CASE WHEN $19::BOOL THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END,
+                   reserved_region = NULL, reserved_by = NULL, reserved_until = NULL,
+                   version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ
+                 FROM d WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = d.vehicle_id
+                   AND vehicles.version = d.vehicle_version AND d.reason IS NULL
+                 RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon),
+             i AS (UPDATE job_items SET state = CASE WHEN d.reason IS NULL THEN 'done' ELSE 'refused' END, reason = d.reason
+                 FROM d WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
+                   AND job_items.position = d.position AND job_items.position >= (SELECT min(position) FROM n)
+                   AND job_items.position <= (SELECT max(position) FROM n) RETURNING 1 AS ok),
+             over AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
+                 WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
+                   AND (SELECT count(*) FROM w) < 201 RETURNING jobs.id),
+             e AS (",
+            event_sql!(
+                "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, $15::TEXT,
+                   CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ,
+                   $10::INT8, v2.lat, v2.lon, '{}'::JSONB FROM v2 UNION ALL ",
+                job_event_sql!("3", "job.done", "'{}'::JSONB", "over")
+            ),
+            ") SELECT code AS verdict FROM verdict"
+        )
+    };
+}
 
-/// Does or refuses the next 200 items, and ends the job when none is left.
+const TURN: Statement = Statement::write("bulk.turn", Reach::Named, batch_sql!("", "", ""));
+
+const MOVE: Statement = Statement::write(
+    "bulk.move",
+    Reach::Named,
+    batch_sql!(
+        "WHEN t.id IS NOT NULL THEN 'code_taken'",
+        "LEFT JOIN vehicles t ON t.region = $8::TEXT::crdb_internal_region AND t.city = $14::TEXT AND t.code = v.code",
+        " city = $14::TEXT, lat = $20::FLOAT8, lon = $21::FLOAT8, cell = $22::INT8, place = $23::TEXT,"
+    ),
+)
+.reading_global(CITY_CHECKED);
+
+/// Does or refuses the next 200 items, and ends the job when none is left. With a depot the
+/// vehicles go there, to the job's other city.
 pub async fn turn(
     conn: &Conn,
     acting: &Acting,
@@ -268,12 +285,18 @@ pub async fn turn(
     depot: Option<Point>,
 ) -> Result<Verdict, DbError> {
     let (action, status, from) = kind.change();
-    let (lat, lon, cell) = (depot.map(Point::lat), depot.map(Point::lon), depot.map(geo::cell));
-    let place = depot.map(|_| DEPOT);
     // It has come to where it stands now.
     let seen = matches!(kind, Kind::Back | Kind::Found | Kind::Move);
-    let rest: [&(dyn ToSql + Sync); 9] = [&action, &status, &from, &note, &lat, &lon, &cell, &place, &seen];
-    verdict(&acting.one(conn, &TURN, &rest).await?)
+    let rest: [&(dyn ToSql + Sync); 5] = [&action, &status, &from, &note, &seen];
+    let row = match depot {
+        None => acting.one(conn, &TURN, &rest).await?,
+        Some(depot) => {
+            let (lat, lon, cell) = (depot.lat(), depot.lon(), geo::cell(depot));
+            let place: [&(dyn ToSql + Sync); 4] = [&lat, &lon, &cell, &DEPOT];
+            acting.one(conn, &MOVE, &[&rest[..], &place].concat()).await?
+        }
+    };
+    verdict(&row)
 }
 
 /// Where a vehicle is that has come to another city and is not on the street yet.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     error::DbError,
-    statement::{Conn, Reach, Statement},
+    statement::{CITY_CHECKED, Conn, Reach, Statement},
     verdict::{Signed, Verdict, event_sql, signed_there_sql, verdict},
 };
 use crate::domain::{geo::Point, job::Kind, vehicle::VehicleRef};
@@ -164,7 +164,8 @@ const MOVE: Statement = Statement::write(
         "'vehicle.moved'",
         "jsonb_build_object('city', n.city)"
     ),
-);
+)
+.reading_global(CITY_CHECKED);
 
 /// Puts the vehicle into another city of its region, into maintenance: it has to be set up
 /// there. The person operates both cities.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     error::DbError,
     row::Row,
-    statement::{Conn, Reach, Statement},
+    statement::{CITY_CHECKED, Conn, Reach, Statement},
     verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
 };
 use crate::domain::{people::UserRef, region::RegionCode};
@@ -79,7 +79,8 @@ const SET_HOME: Statement = Statement::write(
         ),
         ") SELECT code AS verdict FROM verdict"
     ),
-);
+)
+.reading_global(CITY_CHECKED);
 
 /// Gives the person a home in `city` of `region`, with their roles and redemptions, and
 /// ends all of their sessions.

@@ -9,13 +9,13 @@ use uuid::Uuid;
 use super::{
     acting::{Acting, acting_sql, gates_sql, job_event_sql, running_sql, who_sql},
     error::DbError,
-    statement::{Conn, Reach, Statement},
+    statement::{CITY_CHECKED, Conn, Reach, Statement},
     verdict::{Verdict, event_sql, verdict},
 };
 use crate::domain::job::JobRef;
 
 /// Every statement of this file.
-pub const ALL: &[&Statement] = &[&STAGE, &READY, &NEXT, &TURN];
+pub const ALL: &[&Statement] = &[&STAGE, &READY, &NEXT, &CHANGE, &ADD];
 
 /// A line of a file, ready to be staged.
 #[derive(Debug, Clone)]
@@ -131,103 +131,138 @@ pub async fn ready(conn: &Conn, acting: &Acting) -> Result<(Verdict, Preview), D
 }
 
 // The lines are read first, so that rows are reached by the values themselves: joined to
-// what it has no statistics of, PostgreSQL reads a whole job or city for every line.
+// what it has no statistics of, PostgreSQL reads a whole job or city for every line. Changes come
+// first: they go on while the catalogue cannot be read, against which new vehicles are checked.
 const NEXT: Statement = Statement::read(
     "imports.next",
     Reach::Named,
-    "SELECT position, input->>'code' AS code FROM job_items
-     WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2 AND state = 'waiting'
-     ORDER BY position LIMIT 200",
+    "SELECT position, code, new FROM (SELECT position, input->>'code' AS code, vehicle_version IS NULL AS new
+       FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2 AND state = 'waiting') AS w
+     ORDER BY new, position LIMIT 201",
 );
 
-/// Lines of one turn.
-const TURN_LINES: usize = 200;
+/// Lines of one batch.
+const BATCH: usize = 200;
 
 /// Lines that wait.
 #[derive(Debug, Clone)]
 pub struct Waiting {
     positions: Vec<i64>,
     codes: Vec<String>,
+    /// They are vehicles that are not there yet.
+    new: bool,
+    /// No others wait.
+    last: bool,
 }
 
-/// The next lines that wait.
+/// The next lines that wait: changes, or new vehicles.
 pub async fn list_waiting(conn: &Conn, job: &JobRef) -> Result<Waiting, DbError> {
     let rows = conn.rows(&NEXT, &[&job.region, &job.id]).await?;
-    let positions = rows.iter().map(|row| row.get("position")).collect::<Result<_, _>>()?;
-    Ok(Waiting { positions, codes: rows.iter().map(|row| row.get("code")).collect::<Result<_, _>>()? })
+    let new: Vec<bool> = rows.iter().map(|row| row.get("new")).collect::<Result<_, _>>()?;
+    let first = new.first().copied().unwrap_or(true);
+    let taken = new.iter().take(BATCH).filter(|new| **new == first).count();
+    let rows_taken = rows.get(..taken).unwrap_or_default();
+    Ok(Waiting {
+        positions: rows_taken.iter().map(|row| row.get("position")).collect::<Result<_, _>>()?,
+        codes: rows_taken.iter().map(|row| row.get("code")).collect::<Result<_, _>>()?,
+        new: first,
+        last: taken == rows.len(),
+    })
 }
 
-// One INSERT for new vehicles and known ones, because no table may be changed twice in one
-// statement. Of a known one only what a file can say is set.
-const TURN: Statement = Statement::write(
-    "imports.turn",
+/// A batch of lines, as `$write` does them: `u` gives the vehicles with their new versions.
+macro_rules! batch_sql {
+    ($write:literal, $action:literal) => {
+        acting_sql!(
+            "j AS (",
+            running_sql!(),
+            "      AND kind = 'import'),
+             verdict AS (SELECT CASE ",
+            who_sql!(),
+            gates_sql!(),
+            "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
+                 ELSE 'ok' END AS code),
+             i AS (SELECT position, vehicle_id, vehicle_version, input FROM job_items
+                 WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND position = ANY($15::INT8[])
+                   AND state = 'waiting' AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')),
+             v AS MATERIALIZED (SELECT id, version, code, status, reserved_until
+                 FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND city = $13::TEXT
+                   AND code = ANY($16::TEXT[])),
+             m AS (SELECT i.position, i.vehicle_id, i.vehicle_version, i.input, CASE
+                     WHEN i.vehicle_version IS NULL AND v.id IS NULL THEN NULL
+                     WHEN i.vehicle_version IS NULL THEN 'code: a vehicle with it was added since the file was read'
+                     WHEN v.id IS NULL OR v.id <> i.vehicle_id THEN 'gone'
+                     WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
+                     WHEN v.version <> i.vehicle_version THEN 'changed: ' || coalesce(h.action || ' at '
+                       || left((h.occurred_at AT TIME ZONE 'UTC')::TEXT, 16) || ' UTC', 'version ' || v.version::TEXT)
+                     END AS why
+                 FROM i
+                 LEFT JOIN v ON v.code = i.input->>'code'
+                 LEFT JOIN events AS h ON h.region = $8::TEXT::crdb_internal_region AND h.aggregate_type = 'vehicle'
+                   AND h.aggregate_id = v.id AND h.version = v.version),
+             u AS (",
+            $write,
+            "),
+             x AS (UPDATE job_items SET state = CASE WHEN m.why IS NULL THEN 'done' ELSE 'refused' END, reason = m.why
+                 FROM m WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
+                   AND job_items.position = ANY($15::INT8[]) AND job_items.position = m.position
+                   AND job_items.state = 'waiting' RETURNING 1 AS ok),
+             n AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
+                 WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
+                   AND $17::BOOL RETURNING 1 AS ok),
+             e AS (",
+            event_sql!(
+                "SELECT $8::TEXT::crdb_internal_region, 'vehicle', u.id, u.version, '",
+                $action,
+                "', CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ,
+                   $10::INT8, u.lat, u.lon, jsonb_build_object('line', m.position)
+                 FROM u JOIN m ON m.vehicle_id = u.id
+                 UNION ALL ",
+                job_event_sql!("3", "job.done", "'{}'::JSONB", "n")
+            ),
+            ") SELECT code AS verdict FROM verdict"
+        )
+    };
+}
+
+// Only what a file can say is set: the city stays, so nothing is checked against the catalogue.
+const CHANGE: Statement = Statement::write(
+    "imports.change",
     Reach::Named,
-    acting_sql!(
-        "j AS (",
-        running_sql!(),
-        "      AND kind = 'import'),
-         verdict AS (SELECT CASE ",
-        who_sql!(),
-        gates_sql!(),
-        "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
-             ELSE 'ok' END AS code),
-         i AS (SELECT position, vehicle_id, vehicle_version, input FROM job_items
-             WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND position = ANY($15::INT8[])
-               AND state = 'waiting' AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')),
-         v AS MATERIALIZED (SELECT id, version, code, status, reserved_until
-             FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND city = $13::TEXT
-               AND code = ANY($16::TEXT[])),
-         m AS (SELECT i.position, i.vehicle_id, i.input, CASE
-                 WHEN i.vehicle_version IS NULL AND v.id IS NULL THEN NULL
-                 WHEN i.vehicle_version IS NULL THEN 'code: a vehicle with it was added since the file was read'
-                 WHEN v.id IS NULL OR v.id <> i.vehicle_id THEN 'gone'
-                 WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
-                 WHEN v.version <> i.vehicle_version THEN 'changed: ' || coalesce(h.action || ' at '
-                   || left((h.occurred_at AT TIME ZONE 'UTC')::TEXT, 16) || ' UTC', 'version ' || v.version::TEXT)
-                 END AS why
-             FROM i
-             LEFT JOIN v ON v.code = i.input->>'code'
-             LEFT JOIN events AS h ON h.region = $8::TEXT::crdb_internal_region AND h.aggregate_type = 'vehicle'
-               AND h.aggregate_id = v.id AND h.version = v.version),
-         u AS (INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, note, battery,
+    batch_sql!(
+        "UPDATE vehicles SET type = m.input->>'type', brand = m.input->>'brand', colour = m.input->>'colour',
+               note = nullif(m.input->>'note', ''), battery = (m.input->>'battery')::INT8,
+               lat = (m.input->>'lat')::FLOAT8, lon = (m.input->>'lon')::FLOAT8, cell = (m.input->>'cell')::INT8,
+               place = m.input->>'place', version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ,
+               seen_at = CASE WHEN vehicles.lat = (m.input->>'lat')::FLOAT8 AND vehicles.lon = (m.input->>'lon')::FLOAT8
+                 THEN vehicles.seen_at ELSE $5::TIMESTAMPTZ END
+             FROM m WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = m.vehicle_id
+               AND vehicles.version = m.vehicle_version AND m.why IS NULL
+             RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon",
+        "vehicle.edited"
+    ),
+);
+
+const ADD: Statement = Statement::write(
+    "imports.add",
+    Reach::Named,
+    batch_sql!(
+        "INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, note, battery,
                lat, lon, cell, place, version, created_at, changed_at, seen_at)
              SELECT $8::TEXT::crdb_internal_region, vehicle_id, gen_random_uuid(), $13::TEXT, input->>'type', 'available',
                input->>'code', input->>'brand', input->>'colour', nullif(input->>'note', ''),
                (input->>'battery')::INT8, (input->>'lat')::FLOAT8, (input->>'lon')::FLOAT8, (input->>'cell')::INT8,
                input->>'place', 1, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ
-             FROM m WHERE why IS NULL
-             ON CONFLICT (region, id) DO UPDATE SET type = excluded.type, brand = excluded.brand,
-               colour = excluded.colour, note = excluded.note, battery = excluded.battery, lat = excluded.lat,
-               lon = excluded.lon, cell = excluded.cell, place = excluded.place, version = vehicles.version + 1,
-               changed_at = excluded.changed_at, seen_at = CASE
-                 WHEN vehicles.lat = excluded.lat AND vehicles.lon = excluded.lon THEN vehicles.seen_at
-                 ELSE excluded.seen_at END
-             RETURNING id, version, lat, lon),
-         x AS (UPDATE job_items SET state = CASE WHEN m.why IS NULL THEN 'done' ELSE 'refused' END, reason = m.why
-             FROM m WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
-               AND job_items.position = ANY($15::INT8[]) AND job_items.position = m.position
-               AND job_items.state = 'waiting' RETURNING 1 AS ok),
-         n AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
-             WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
-               AND $17::BOOL RETURNING 1 AS ok),
-         e AS (",
-        event_sql!(
-            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', u.id, u.version,
-               CASE WHEN u.version = 1 THEN 'vehicle.added' ELSE 'vehicle.edited' END,
-               CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ,
-               $10::INT8, u.lat, u.lon, jsonb_build_object('line', m.position)
-             FROM u JOIN m ON m.vehicle_id = u.id
-             UNION ALL ",
-            job_event_sql!("3", "job.done", "'{}'::JSONB", "n")
-        ),
-        ") SELECT code AS verdict FROM verdict"
+             FROM m WHERE why IS NULL AND vehicle_version IS NULL RETURNING id, version, lat, lon",
+        "vehicle.added"
     ),
-);
+)
+.reading_global(CITY_CHECKED);
 
 /// Does the lines of a confirmed job that still wait, each with its event, or refuses them
 /// with the reason; with the last of them the job is done. Nothing when it is over.
 pub async fn turn(conn: &Conn, acting: &Acting, lines: &Waiting) -> Result<Verdict, DbError> {
-    // Lines only ever cease to wait, so behind fewer than a turn takes there is none.
-    let last = lines.positions.len() < TURN_LINES;
-    verdict(&acting.one(conn, &TURN, &[&lines.positions, &lines.codes, &last]).await?)
+    let statement = if lines.new { &ADD } else { &CHANGE };
+    // Lines only ever cease to wait, so behind the last there will be none.
+    verdict(&acting.one(conn, statement, &[&lines.positions, &lines.codes, &lines.last]).await?)
 }

@@ -15,11 +15,12 @@ use super::{
 };
 use crate::domain::{
     job::{JobRef, Kind},
+    people::UserRef,
     region::RegionCode,
 };
 
 /// Every statement of this file.
-pub const ALL: &[&Statement] = &[&INSERT, &CONFIRM, &CANCEL, &FIND, &LIST, &LIST_ITEMS];
+pub const ALL: &[&Statement] = &[&INSERT, &CONFIRM, &CANCEL, &FIND, &COUNT, &NEXT, &LEASE, &PAUSE, &LIST, &LIST_ITEMS];
 
 const INSERT: Statement = Statement::write(
     "jobs.insert",
@@ -67,7 +68,8 @@ const CONFIRM: Statement = Statement::write(
         gates_sql!(),
         "    WHEN EXISTS (SELECT 1 FROM j WHERE state <> 'running' OR parameters->>'selecting' IS NOT NULL) THEN 'changed'
              ELSE 'ok' END AS code),
-         n AS (UPDATE jobs SET confirmed_at = $5::TIMESTAMPTZ FROM verdict
+         n AS (UPDATE jobs SET confirmed_at = $5::TIMESTAMPTZ, requested_region = $1::TEXT::crdb_internal_region,
+               requested_by = coalesce($3::UUID, '00000000-0000-0000-0000-000000000000'::UUID) FROM verdict
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
              RETURNING jobs.id),
          e AS (",
@@ -76,7 +78,7 @@ const CONFIRM: Statement = Statement::write(
     ),
 );
 
-/// Lets the job begin.
+/// Lets the job begin, for the person who confirms it.
 pub async fn confirm(conn: &Conn, acting: &Acting) -> Result<Verdict, DbError> {
     verdict(&acting.one(conn, &CONFIRM, &[]).await?)
 }
@@ -144,6 +146,12 @@ pub struct Job {
     pub confirmed_at: Option<DateTime<Utc>>,
     /// When it was over.
     pub finished_at: Option<DateTime<Utc>>,
+    /// Who asked for it or, later, confirmed it; nobody has the nil id.
+    pub requested_by: UserRef,
+    /// How far a worker has come, while it is running.
+    pub progress: Option<Counts>,
+    /// Why a worker does not go on: a refusal's code.
+    pub paused: Option<String>,
 }
 
 impl Job {
@@ -168,22 +176,41 @@ impl Job {
     }
 }
 
+/// The columns of a [`Job`].
+macro_rules! columns_sql {
+    () => {
+        "region::TEXT AS region, id, kind, city, state, parameters, created_at, confirmed_at, finished_at,
+         requested_region::TEXT AS requested_region, requested_by, progress"
+    };
+}
+
 fn job(row: &Row) -> Result<Job, DbError> {
     let (kind, state): (&str, &str) = (row.get("kind")?, row.get("state")?);
     let unknown = || DbError::new(DbErrorKind::Bug, "jobs", format!("unknown kind {kind}"));
     let parameters: Value = row.get("parameters")?;
     let target = parameters.get("to_region").and_then(Value::as_str).map(str::parse::<RegionCode>).transpose();
     target.map_err(|error| DbError::new(DbErrorKind::Bug, "jobs", format!("to_region: {error}")))?;
+    let progress: Option<Value> = row.get("progress")?;
+    let number = |key: &str| progress.as_ref()?.get(key)?.as_i64();
+    let running = state == "running";
     Ok(Job {
         job: JobRef { region: row.region("region")?, id: row.get("id")? },
         kind: Kind::from_code(kind).ok_or_else(unknown)?,
         city: row.get("city")?,
-        running: state == "running",
+        running,
         cancelled: state == "cancelled",
         parameters,
         created_at: row.get("created_at")?,
         confirmed_at: row.get("confirmed_at")?,
         finished_at: row.get("finished_at")?,
+        requested_by: UserRef { region: row.region("requested_region")?, id: row.get("requested_by")? },
+        progress: number("waiting").filter(|_| running).map(|waiting| Counts {
+            waiting,
+            done: number("done").unwrap_or(0),
+            refused: number("refused").unwrap_or(0),
+            cancelled: 0,
+        }),
+        paused: progress.as_ref().and_then(|progress| Some(progress.get("paused")?.as_str()?.to_owned())),
     })
 }
 
@@ -211,39 +238,125 @@ impl Counts {
 const FIND: Statement = Statement::read(
     "jobs.find",
     Reach::Named,
-    "SELECT region::TEXT AS region, id, kind, city, state, parameters, created_at, confirmed_at, finished_at,
-        (SELECT count(*) FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2::UUID
-          AND state = 'waiting') AS waiting,
-        (SELECT count(*) FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2::UUID
-          AND state = 'done') AS done,
-        (SELECT count(*) FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2::UUID
-          AND state = 'refused') AS refused,
-        (SELECT count(*) FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2::UUID
-          AND state = 'cancelled') AS cancelled
-     FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND id = $2::UUID",
+    concat!("SELECT ", columns_sql!(), " FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND id = $2::UUID"),
 );
 
-/// The job, and how far it is.
-pub async fn find(conn: &Conn, which: &JobRef) -> Result<Option<(Job, Counts)>, DbError> {
-    let read = |row: Row| {
-        let counts = Counts {
-            waiting: row.get("waiting")?,
-            done: row.get("done")?,
-            refused: row.get("refused")?,
-            cancelled: row.get("cancelled")?,
-        };
-        Ok((job(&row)?, counts))
+pub async fn find(conn: &Conn, which: &JobRef) -> Result<Option<Job>, DbError> {
+    conn.opt(&FIND, &[&which.region, &which.id]).await?.as_ref().map(job).transpose()
+}
+
+/// Counts of the items of job ($1, $id).
+macro_rules! counts_sql {
+    ($id:literal) => {
+        concat!(
+            "SELECT count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'done') AS done,
+               count(*) FILTER (WHERE state = 'refused') AS refused, count(*) FILTER (WHERE state = 'cancelled') AS cancelled
+             FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = ",
+            $id
+        )
     };
-    conn.opt(&FIND, &[&which.region, &which.id]).await?.map(read).transpose()
+}
+
+const COUNT: Statement = Statement::read("jobs.count_items", Reach::Named, counts_sql!("$2::UUID"));
+
+/// How far the job is, by its items: the truth, and a read of all of them.
+pub async fn count_items(conn: &Conn, which: &JobRef) -> Result<Counts, DbError> {
+    let row = conn.one(&COUNT, &[&which.region, &which.id]).await?;
+    Ok(Counts {
+        waiting: row.get("waiting")?,
+        done: row.get("done")?,
+        refused: row.get("refused")?,
+        cancelled: row.get("cancelled")?,
+    })
+}
+
+// A selection that was interrupted a day ago is nobody's wish any more; jobs that nobody
+// confirms would add up.
+const NEXT: Statement = Statement::read(
+    "jobs.list_next",
+    Reach::Named,
+    concat!(
+        "SELECT ",
+        columns_sql!(),
+        " FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND state = 'running' AND confirmed_at IS NOT NULL
+           AND (lease_owner IS NULL OR lease_owner = $2::UUID OR lease_until < now()) AND NOT id = ANY($3::UUID[])
+         UNION ALL
+         SELECT ",
+        columns_sql!(),
+        " FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND state = 'running' AND confirmed_at IS NULL
+           AND created_at > $4::TIMESTAMPTZ AND kind <> 'import' AND parameters->>'selecting' IS NOT NULL
+           AND (lease_owner IS NULL OR lease_owner = $2::UUID OR lease_until < now()) AND NOT id = ANY($3::UUID[])
+         ORDER BY created_at, id LIMIT 8"
+    ),
+);
+
+/// The oldest jobs of `region` with work that no other worker has, without those in `but`.
+pub async fn list_next(
+    conn: &Conn,
+    region: &RegionCode,
+    worker: Uuid,
+    but: &[Uuid],
+    selected_since: DateTime<Utc>,
+) -> Result<Vec<Job>, DbError> {
+    conn.rows(&NEXT, &[region, &worker, &but, &selected_since]).await?.iter().map(job).collect()
+}
+
+// By the server's clock: those of two instances may differ. A batch takes about a second, so a
+// worker that lives renews its lease in time, and what one has left goes on within ten.
+const LEASE: Statement = Statement::write(
+    "jobs.lease",
+    Reach::Named,
+    concat!(
+        "WITH g AS (SELECT 1 AS ok FROM region_gates
+           WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+         j AS (SELECT 1 AS ok FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
+           AND state = 'running' AND (lease_owner IS NULL OR lease_owner = $4::UUID OR lease_until < now())),
+         verdict AS (SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already' ELSE 'ok' END AS code),
+         c AS (",
+        counts_sql!("$3::UUID"),
+        "),
+         n AS (UPDATE jobs SET lease_owner = $4::UUID, lease_until = now() + '6 s'::INTERVAL,
+               progress = jsonb_build_object('waiting', c.waiting, 'done', c.done, 'refused', c.refused)
+             FROM verdict, c WHERE jobs.region = $1::TEXT::crdb_internal_region AND jobs.id = $3::UUID AND code = 'ok'
+             RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Takes or renews the lease of a running job, and writes down how far it is. `Already` when
+/// another worker has it, or there is nothing to do.
+pub async fn lease(conn: &Conn, which: &JobRef, epoch: i64, worker: Uuid) -> Result<Verdict, DbError> {
+    verdict(&conn.one(&LEASE, &[&which.region, &epoch, &which.id, &worker]).await?)
+}
+
+const PAUSE: Statement = Statement::write(
+    "jobs.pause",
+    Reach::Named,
+    "WITH g AS (SELECT 1 AS ok FROM region_gates
+       WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+     verdict AS (SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate' ELSE 'ok' END AS code),
+     n AS (UPDATE jobs SET progress = progress || jsonb_build_object('paused', $5::TEXT)
+         FROM verdict WHERE jobs.region = $1::TEXT::crdb_internal_region AND jobs.id = $3::UUID
+           AND jobs.lease_owner = $4::UUID AND code = 'ok' RETURNING 1 AS ok)
+     SELECT code AS verdict FROM verdict",
+);
+
+/// Writes down why the worker that has the job does not go on.
+pub async fn pause(conn: &Conn, which: &JobRef, epoch: i64, worker: Uuid, why: &str) -> Result<Verdict, DbError> {
+    verdict(&conn.one(&PAUSE, &[&which.region, &epoch, &which.id, &worker, &why]).await?)
 }
 
 const LIST: Statement = Statement::read(
     "jobs.list",
     Reach::Named,
-    "SELECT region::TEXT AS region, id, kind, city, state, parameters, created_at, confirmed_at, finished_at
-     FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND city = $2
-       AND created_at <= $3 AND (created_at < $3 OR id > $4)
-     ORDER BY created_at DESC, id LIMIT $5",
+    concat!(
+        "SELECT ",
+        columns_sql!(),
+        " FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND city = $2
+           AND created_at <= $3 AND (created_at < $3 OR id > $4)
+         ORDER BY created_at DESC, id LIMIT $5"
+    ),
 );
 
 /// The jobs of a city behind a place in the list, newest first.

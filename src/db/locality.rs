@@ -118,6 +118,8 @@ pub struct Cascade {
 pub struct Schema {
     /// Every table of the migrations, and whether it is REGIONAL BY ROW.
     pub regional: BTreeMap<String, bool>,
+    /// The columns of regional tables that refer to GLOBAL ones.
+    pub global_keys: Vec<(String, Vec<String>)>,
     /// The indexes, by name.
     pub indexes: BTreeMap<String, Index>,
     /// The foreign keys that act by themselves, one entry for each column.
@@ -141,7 +143,10 @@ impl Schema {
     #[must_use]
     pub fn of_migrations() -> Self {
         let regional = migrate::localities().into_iter().map(|(table, locality)| (table, locality != "GLOBAL"));
-        Self { regional: regional.collect(), indexes: BTreeMap::new(), cascades: Vec::new() }
+        let regional: BTreeMap<String, bool> = regional.collect();
+        let mut global_keys = migrate::global_keys();
+        global_keys.retain(|(table, _)| regional.get(table) == Some(&true));
+        Self { regional, global_keys, indexes: BTreeMap::new(), cascades: Vec::new() }
     }
 
     /// The schema as the database has it.
@@ -167,6 +172,15 @@ impl Schema {
             });
         }
         Ok(schema)
+    }
+
+    /// Whether a change has a foreign key to a GLOBAL table checked: CockroachDB does so wherever
+    /// one of its columns is set, also to what it is already.
+    fn checks_global(&self, Change { verb, table, columns, .. }: &Change<'_>) -> bool {
+        let sets =
+            |key: &Vec<String>| key.iter().any(|column| columns.contains(&column.as_str())) || columns.contains(&"(");
+        let checked = |key| *verb == Verb::Insert || *verb == Verb::Update && sets(key);
+        self.global_keys.iter().any(|(of, key)| of == table && checked(key))
     }
 
     /// What a change breaks by itself, whatever its plan looks like.
@@ -204,7 +218,11 @@ impl Schema {
 #[must_use]
 pub fn judge(statement: &Statement, schema: &Schema, accesses: &[Access]) -> Checked {
     let (mut broken, mut unread) = (BTreeSet::new(), BTreeSet::new());
+    let riding = statement.reach == Reach::Named && statement.reads_global.is_none();
     for access in accesses {
+        if riding && schema.regional.get(&access.table) == Some(&false) {
+            broken.insert(format!("reads GLOBAL {}", access.table));
+        }
         match (schema.regional.get(&access.table), access.how, statement.reach) {
             (Some(false), ..) => {}
             (_, How::Cascade, _) => drop(broken.insert(format!("{} over a regional table", access.shown))),
@@ -220,6 +238,9 @@ pub fn judge(statement: &Statement, schema: &Schema, accesses: &[Access]) -> Che
         broken.insert("names a region otherwise than by a parameter".to_owned());
     }
     let changes = changes(statement.text);
+    for change in changes.iter().filter(|change| riding && schema.checks_global(change)) {
+        broken.insert(format!("has {} checked against a GLOBAL table", change.table));
+    }
     broken.extend(changes.iter().flat_map(|change| schema.breaks(statement.reach, change)));
     let verdict = match (broken.is_empty(), unread.is_empty()) {
         (false, _) => Verdict::Breach,

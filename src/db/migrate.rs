@@ -99,6 +99,25 @@ pub(super) fn localities() -> Vec<(String, String)> {
     tables
 }
 
+/// The columns that refer to a GLOBAL table, for each table that has such.
+pub(super) fn global_keys() -> Vec<(String, Vec<String>)> {
+    let global: Vec<String> =
+        localities().into_iter().filter(|(_, of)| of == "GLOBAL").map(|(table, _)| table).collect();
+    let (migrations, mut table, mut keys) = (in_order(), "", Vec::new());
+    for line in migrations.iter().filter_map(Migration::sql).flat_map(str::lines) {
+        if let Some(made) = line.strip_prefix("CREATE TABLE ") {
+            table = made.trim_end_matches(" (");
+        }
+        if let Some((_, key)) = line.split_once("FOREIGN KEY (")
+            && let Some((columns, to)) = key.split_once(") REFERENCES ")
+            && global.iter().any(|table| to.strip_prefix(table.as_str()).is_some_and(|rest| rest.starts_with(' ')))
+        {
+            keys.push((table.to_owned(), columns.split(", ").map(str::to_owned).collect()));
+        }
+    }
+    keys
+}
+
 /// The schema version of the database, 0 when there is none yet.
 pub async fn version_of(client: &Client) -> Result<i32, DbError> {
     let known = "SELECT count(*)::TEXT FROM information_schema.tables WHERE table_name = 'refinery_schema_history'";

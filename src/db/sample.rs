@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     error::DbError,
-    statement::{Conn, Reach, Statement},
+    statement::{CITY_CHECKED, Conn, Reach, Statement},
     verdict::event_sql,
 };
 use crate::domain::{
@@ -232,7 +232,8 @@ const INSERT_VEHICLES: Statement = Statement::write(
         ),
         ") SELECT (SELECT count(*) FROM g) > 0 AS open, (SELECT count(*) FROM v) AS inserted"
     ),
-);
+)
+.reading_global(CITY_CHECKED);
 
 /// Puts those of `vehicles` that were never there into a city, each with its rides, their
 /// positions and all events. `currency` is the city's.

@@ -52,21 +52,33 @@ pub struct Statement {
     pub reach: Reach,
     /// It changes rows, so a lost reply leaves its outcome open.
     pub writes: bool,
+    /// Why it reads a GLOBAL row although its reach is `Named`. Those that do not, work while
+    /// the primary region is away; `locality` checks it.
+    pub reads_global: Option<&'static str>,
     regions: u64,
 }
+
+/// Why a statement reads GLOBAL rows that adds to a city or moves there.
+pub const CITY_CHECKED: &str = "a row that comes to a city is checked against the catalogue";
 
 impl Statement {
     /// A statement that only reads.
     #[must_use]
     pub const fn read(name: &'static str, reach: Reach, text: &'static str) -> Self {
-        Self { name, text, reach, writes: false, regions: region_parameters(text) }
+        Self { name, text, reach, writes: false, reads_global: None, regions: region_parameters(text) }
     }
 
     /// A statement that changes rows. It must be safe to run twice with the same
     /// parameters: it looks for its own row first.
     #[must_use]
     pub const fn write(name: &'static str, reach: Reach, text: &'static str) -> Self {
-        Self { name, text, reach, writes: true, regions: region_parameters(text) }
+        Self { name, text, reach, writes: true, reads_global: None, regions: region_parameters(text) }
+    }
+
+    /// The same, although it reads GLOBAL rows, and why.
+    #[must_use]
+    pub const fn reading_global(self, why: &'static str) -> Self {
+        Self { reads_global: Some(why), ..self }
     }
 
     /// The regions bound to its parameters, each once.

@@ -12,7 +12,7 @@ use super::{
     bulk::{DEPOT, mark_sql, what_sql},
     error::DbError,
     row::Row,
-    statement::{Conn, Reach, Statement},
+    statement::{CITY_CHECKED, Conn, Reach, Statement},
     verdict::{Verdict, event_sql, verdict},
 };
 use crate::domain::{
@@ -118,7 +118,8 @@ const MOVE: Statement = Statement::write(
         ),
         ") SELECT code AS verdict FROM verdict"
     ),
-);
+)
+.reading_global(CITY_CHECKED);
 
 /// Moves one vehicle, or refuses its item. `Already` when somebody else has done the item,
 /// or the job is over.

@@ -9,7 +9,7 @@ use super::{
     error::DbError,
     fleet::{Listed, listed},
     row::Row,
-    statement::{Conn, Reach, Statement},
+    statement::{CITY_CHECKED, Conn, Reach, Statement},
     verdict::{Signed, Verdict, event_sql, signed_sql, signed_there_sql, verdict},
 };
 use crate::domain::{
@@ -258,7 +258,8 @@ const INSERT: Statement = Statement::write(
         ),
         ") SELECT code AS verdict FROM verdict"
     ),
-);
+)
+.reading_global(CITY_CHECKED);
 
 /// Adds a vehicle in the owner's home city.
 pub async fn insert(conn: &Conn, signed: &Signed, new: &NewVehicle, public_id: Uuid) -> Result<Verdict, DbError> {

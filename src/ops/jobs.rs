@@ -1,5 +1,5 @@
-//! Jobs of operators: asked for, confirmed, done turn by turn, cancelled. A turn is at most
-//! 200 items and about a second; whoever looks at the job does the next one, and so does
+//! Jobs of operators: asked for, confirmed, done batch by batch, cancelled. A batch is at most
+//! 200 items and about a second; the worker of an instance does them (`worker`), and so does
 //! the command. Two at once do no harm. A transfer ends only when what left and what
 //! arrived have been compared.
 
@@ -19,11 +19,11 @@ use crate::{
     app::App,
     db::{
         Db,
-        acting::Acting,
+        acting::{Acting, By},
         bulk::{self, Selection},
         error::{DbError, DbErrorKind},
         imports,
-        jobs::{self, Counts, Job},
+        jobs::{self, Job},
         statement::Conn,
         transfers::{self, Item},
         verdict::{Signed, Verdict},
@@ -47,7 +47,7 @@ const COMPARED: i64 = 1_000;
 /// Where every selection begins.
 const NOTHING_YET: Uuid = Uuid::nil();
 
-/// Who acts: a person with a session, or (none) whoever has the shell.
+/// Who acts, and with what.
 #[derive(Clone, Copy)]
 pub struct Hand<'a> {
     /// The pools.
@@ -56,8 +56,8 @@ pub struct Hand<'a> {
     pub gates: &'a Gates,
     /// Cities and policies.
     pub catalogue: &'a Catalogue,
-    /// The person.
-    pub by: Option<&'a Signed>,
+    /// The person, a worker for them, or the shell.
+    pub by: By<'a>,
     /// What policies forbid is counted here; a command counts nothing.
     pub refusals: Option<&'a Refusals>,
     /// The time now.
@@ -72,9 +72,23 @@ impl<'a> Hand<'a> {
             db: &app.db,
             gates: &app.gates,
             catalogue,
-            by: Some(signed),
+            by: By::Session(signed),
             refusals: Some(&app.residency_refusals),
             now: signed.now,
+        }
+    }
+
+    /// The hand of a worker of this instance, for whoever answers for the job.
+    #[must_use]
+    pub fn for_requester(app: &'a App, catalogue: &'a Catalogue, job: &'a Job) -> Self {
+        let by = if job.requested_by.id.is_nil() { By::Shell } else { By::Person(&job.requested_by) };
+        Self {
+            db: &app.db,
+            gates: &app.gates,
+            catalogue,
+            by,
+            refusals: Some(&app.residency_refusals),
+            now: app.clock.now(),
         }
     }
 
@@ -87,7 +101,7 @@ impl<'a> Hand<'a> {
         to: (&RegionCode, &str),
         op: impl AsyncFn(&Conn, &Acting) -> Result<Verdict, DbError>,
     ) -> Result<Done, OpError> {
-        let home = self.by.map_or(&job.region, |signed| &signed.user.region);
+        let home = self.by.home(&job.region);
         gated(self.db, self.gates, &[home, &job.region, to.0], async |epochs| {
             let [home, there, target] = epochs else {
                 return Ok(Verdict::Gate);
@@ -141,11 +155,9 @@ pub async fn create(hand: Hand<'_>, new: &NewJob) -> Result<Done, OpError> {
             jobs::insert(conn, acting, new.kind, &parameters).await
         })
         .await?;
-    // What is left when this is interrupted, the job's page goes on with.
-    while let Some((job, _)) = jobs::find(&hand.db.at(&new.job.region).await?, &new.job).await? {
-        if !job.selecting() {
-            break;
-        }
+    // The first vehicles at once, so that a small job is ready when it is seen; a worker goes on.
+    let job = find(hand.db, &new.job).await?;
+    if job.selecting() {
         select(hand, &job).await?;
     }
     Ok(done)
@@ -332,7 +344,7 @@ async fn complete(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
     hand.act_on(job, async |conn, acting| transfers::finish(conn, acting, &compared, good).await).await.map(drop)
 }
 
-/// A job, and how far it is; refused when it is not there.
-pub async fn find(db: &Db, which: &JobRef) -> Result<(Job, Counts), OpError> {
+/// A job; refused when it is not there.
+pub async fn find(db: &Db, which: &JobRef) -> Result<Job, OpError> {
     Ok(jobs::find(&db.at(&which.region).await?, which).await?.ok_or(Refusal::NoSuchJob)?)
 }

@@ -8,7 +8,7 @@ use movr::{
     db::{
         self, all_statements,
         locality::{Access, Checked, Gateway, How, Index, Schema, Verdict, cockroach, judge, region_of},
-        statement::{Reach, Statement},
+        statement::{CITY_CHECKED, Reach, Statement},
     },
 };
 use serde_json::Value;
@@ -48,7 +48,8 @@ fn registered(name: &str) -> &'static Statement {
 fn rewritten(statement: &Statement, text: String) -> Statement {
     let text = text.leak();
     let make = if statement.writes { Statement::write } else { Statement::read };
-    make(statement.name, statement.reach, text)
+    let new = make(statement.name, statement.reach, text);
+    if let Some(why) = statement.reads_global { new.reading_global(why) } else { new }
 }
 
 #[actix_web::test]
@@ -316,6 +317,36 @@ fn recorded_writes_tell_checks_and_cascades() {
     let anywhere = Statement::write("sample.anywhere", Reach::AllRegions { why }, "SELECT 1");
     assert_eq!(judge(&anywhere, &schema, &found).verdict, Verdict::Breach);
     assert_eq!(judge(&anywhere, &schema, &found[..3]).verdict, Verdict::Ok);
+}
+
+#[test]
+fn what_reads_a_global_row_says_so_and_riding_and_maintenance_read_none() {
+    let schema = schema();
+    let breaks = |statement: &Statement| {
+        let said = judge(statement, &schema, &[]).findings;
+        said.iter().any(|finding| finding.ends_with("checked against a GLOBAL table"))
+    };
+    for statement in all_statements().into_iter().filter(|statement| statement.reach == Reach::Named) {
+        // Those that say so need it, and the others do without.
+        let bare = Statement::write(statement.name, statement.reach, statement.text);
+        assert_eq!(breaks(&bare), statement.reads_global == Some(CITY_CHECKED), "{}", statement.name);
+        let rides = ["rides.", "reservations.", "ride_ends.", "home.erase"];
+        assert!(!rides.iter().any(|of| statement.name.starts_with(of)) || statement.reads_global.is_none());
+    }
+    for (name, from, to) in [
+        ("bulk.turn", "SET status = ", "SET city = $13::TEXT, status = "),
+        ("imports.change", "SET type = ", "SET city = $13::TEXT, type = "),
+        ("fleet.set_status", "SET status = ", "SET city = vehicles.city, status = "),
+        ("rides.start", "UPDATE users SET ", "UPDATE users SET region = $1::TEXT::crdb_internal_region, "),
+    ] {
+        let statement = registered(name);
+        assert!(statement.reads_global.is_none() && statement.text.contains(from), "{name}");
+        assert!(breaks(&rewritten(statement, statement.text.replacen(from, to, 1))), "{name}");
+    }
+    let check = access("cities", How::Kept, "FK check: cities@cities_region_slug_key");
+    assert_eq!(judge(&NAMED, &schema, std::slice::from_ref(&check)).verdict, Verdict::Breach);
+    let says = Statement::read("sample.says", Reach::Named, "SELECT 1").reading_global("a test");
+    assert_eq!(judge(&says, &schema, &[check]).verdict, Verdict::Ok);
 }
 
 #[test]

@@ -45,7 +45,8 @@ impl Recording {
     /// The verdict on these plans, under a text that says nothing by itself.
     fn judged(&self, plain: &str, verbose: &str, reach: Reach) -> Checked {
         let schema = Schema::of_migrations();
-        let statement = Statement::read(self.name, reach, "SELECT 1");
+        // Some of them checked a city that stays, as they do no more.
+        let statement = Statement::read(self.name, reach, "SELECT 1").reading_global("recorded");
         judge(&statement, &schema, &cockroach::accesses(plain, verbose, REGION, &schema))
     }
 

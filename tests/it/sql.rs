@@ -154,7 +154,7 @@ fn riding_reads_no_global_table() {
 }
 
 /// Writes that record no event of their own, and why.
-const WITHOUT_EVENT: [(&str, &str); 16] = [
+const WITHOUT_EVENT: [(&str, &str); 18] = [
     ("catalogue.put_region", "a release brings the file, whose history is its audit"),
     ("catalogue.put_policy", "the same"),
     ("catalogue.put_city", "the same"),
@@ -168,6 +168,8 @@ const WITHOUT_EVENT: [(&str, &str); 16] = [
     ("home.erase_region", "in the transaction of home.erase, which records it"),
     ("imports.ready", "the job has read its file; nothing is changed before jobs.confirm records it"),
     ("imports.stage", "the same"),
+    ("jobs.lease", "who does the job, and how far it is; what it does has events"),
+    ("jobs.pause", "the same"),
     ("rides.add_positions", "the way of a ride, which is a record itself"),
     ("sessions.prune", "sessions that had ended"),
     ("sessions.touch", "notes that a session is used"),

@@ -72,6 +72,9 @@ macro_rules! change_sql {
     };
 }
 
+/// Why these statements read GLOBAL rows.
+const CHANGES_IT: &str = "it changes the catalogue";
+
 /// The catalogue as what events are about: the same id everywhere.
 const CATALOGUE: Uuid = Uuid::from_u128(0x6d6f_7672_0000_8000_8000_6361_7461_6c6f);
 
@@ -115,7 +118,8 @@ pub(super) const SET_TARIFF: Statement = Statement::write(
                'unlock_minor', $15::INT8, 'per_minute_minor', $16::INT8, 'out_of_area_minor', $17::INT8,
                'max_charge_minor', $18::INT8)"
     ),
-);
+)
+.reading_global(CHANGES_IT);
 
 /// What a form that sets a tariff has seen: all tariffs of a vehicle type in a city.
 #[must_use]
@@ -155,7 +159,8 @@ pub(super) const WITHDRAW_TARIFF: Statement = Statement::write(
         "tariff.withdrawn",
         "jsonb_build_object('city', $12::TEXT, 'vehicle_type', $13::TEXT, 'valid_from', $14::TIMESTAMPTZ)"
     ),
-);
+)
+.reading_global(CHANGES_IT);
 
 /// Takes back a tariff that does not hold yet.
 pub async fn withdraw_tariff(conn: &Conn, acting: &Acting<'_>, tariff: &Tariff) -> Result<Verdict, DbError> {
@@ -182,7 +187,8 @@ pub(super) const ADD_PROMO: Statement = Statement::write(
         "jsonb_build_object('code', $12::TEXT, 'total_limit', $19::INT8, 'valid_from', $20::TIMESTAMPTZ,
                'valid_until', $21::TIMESTAMPTZ)"
     ),
-);
+)
+.reading_global(CHANGES_IT);
 
 /// Adds a code; the regions' quotas are put in the same transaction.
 pub async fn add_promo_code(conn: &Conn, acting: &Acting<'_>, promo: &PromoCode) -> Result<Verdict, DbError> {
@@ -224,7 +230,8 @@ pub(super) const SET_PROMO: Statement = Statement::write(
         "jsonb_build_object('code', $12::TEXT, 'valid_until', $13::TIMESTAMPTZ, 'per_rider_limit', $14::INT8,
                'total_limit', $15::INT8)"
     ),
-);
+)
+.reading_global(CHANGES_IT);
 
 /// What of a code can change: its end, what one rider may use, and what the regions have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -288,7 +295,8 @@ pub(super) const ADD_CITY: Statement = Statement::write(
         "city.added",
         "jsonb_build_object('city', $12::TEXT, 'region', $13::TEXT)"
     ),
-);
+)
+.reading_global(CHANGES_IT);
 
 /// Adds a city; its tariffs are put in the same transaction.
 pub async fn add_city(conn: &Conn, acting: &Acting<'_>, city: &City) -> Result<Verdict, DbError> {

@@ -1,7 +1,6 @@
 //! `/fleet/jobs/{region}/{id}`: one job, for the operators of its city. What it will do
 //! before it is confirmed, how far it is, why items were refused, and all of it as a report.
-//! The surprise: looking at a running job does its next part, and the page looks again by
-//! itself; nothing works in the background.
+//! The page only looks, and looks again by itself while a worker goes on (`worker`).
 
 use actix_web::{
     HttpResponse,
@@ -19,6 +18,7 @@ use super::{
 use crate::{
     db::{
         error::DbError,
+        gates::Gate,
         jobs::{self, Counts, Item, Job},
         sessions::Visitor,
     },
@@ -27,7 +27,7 @@ use crate::{
         job::{self, JobRef, Kind},
         refusal::Refusal,
     },
-    ops::{self, OpError, jobs::Hand},
+    ops::{self, jobs::Hand},
     web::{
         chrome::{chrome, time},
         error::PageError,
@@ -41,50 +41,63 @@ use crate::{
 const SHOWN: i64 = 50;
 
 /// A job that the person may see.
-async fn theirs(visit: &mut Visit, path: &(String, String)) -> Result<(Visitor, Job, Counts), PageError> {
+async fn theirs(visit: &mut Visit, path: &(String, String)) -> Result<(Visitor, Job), PageError> {
     let (region, id) = row_of_path(visit, path)?;
     let which = JobRef { region, id };
     let (visitor, found) = visit.read_signed(&which.region, async |conn| jobs::find(conn, &which).await).await?;
-    let (job, counts) = found.ok_or(PageError::NotFound)?;
+    let job = found.ok_or(PageError::NotFound)?;
     only_operators(&visitor, &job.city)?;
     visit.names(&job.target().0);
-    Ok((visitor, job, counts))
+    Ok((visitor, job))
 }
 
-/// `GET /fleet/jobs/{region}/{id}`: does the next part of a running job.
+/// `GET /fleet/jobs/{region}/{id}`.
 pub async fn show(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (visitor, mut job, mut counts) = theirs(&mut visit, &path).await?;
-    let mut notes = Vec::new();
-    let turns = job.running && (job.selecting() || job.confirmed_at.is_some());
-    if turns {
-        let (catalogue, signed) = (visit.catalogue.clone(), visit.signed()?);
-        match ops::jobs::turn(Hand::of(&visit.app, &catalogue, &signed), &job).await {
-            Ok(()) => {}
-            Err(OpError::Refused(Refusal::SignedOut)) => return Err(visit.sign_in_first()),
-            Err(OpError::Refused(refusal)) => notes.push(NoteView { class: "error", text: refusal.message() }),
-            Err(error) => return Err(error.into()),
-        }
-        (job, counts) = ops::jobs::find(&visit.app.db, &job.job).await?;
-    }
+    let (visitor, job) = theirs(&mut visit, &path).await?;
     let conn = visit.app.db.at(&job.job.region).await?;
     let list = async |state| jobs::list_items(&conn, &job.job, 0, state, SHOWN).await;
-    let (refused, all) = tokio::try_join!(list(Some("refused")), list(None))?;
+    let counts = async {
+        match job.progress {
+            // As of the last batch: many may look every second.
+            Some(progress) => Ok(progress),
+            None => jobs::count_items(&conn, &job.job).await,
+        }
+    };
+    let (refused, all, counts) = tokio::try_join!(list(Some("refused")), list(None), counts)?;
     let rest = all.iter().filter(|item| item.state != "refused");
     let items: Vec<&Item> = refused.iter().chain(rest).take(usize::try_from(SHOWN).unwrap_or(50)).collect();
-    let page = page(&visit, &visitor, &job, &counts, (notes, &items))?;
+    let page = page(&visit, &visitor, &job, &counts, &items)?;
     visit.ok(&page)
 }
 
-fn page(
-    visit: &Visit,
-    visitor: &Visitor,
-    job: &Job,
-    counts: &Counts,
-    (mut notes, items): (Vec<NoteView>, &[&Item]),
-) -> Result<JobPage, PageError> {
+/// Why a job that could go on does not.
+fn halted(visit: &Visit, job: &Job) -> Option<String> {
+    if job.paused.as_deref() == Some("not_operator") {
+        let text =
+            "Whoever confirmed this job does not operate its cities any more. Cancel it and ask for another one.";
+        return Some(text.to_owned());
+    }
+    let app = &visit.app;
+    [job.job.region.clone(), job.target().0].into_iter().find_map(|region| {
+        let unreachable = || Some(format!("The region {region} does not answer. The job goes on when it does."));
+        match app.gates.last_seen(&region) {
+            Some(Gate { writable: false, reason, until, .. }) => {
+                let closed = Refusal::RegionReadOnly { region, reason, until }.message();
+                Some(format!("{closed} The job goes on by itself."))
+            }
+            _ => app.db.health().refused(&region).and_then(|_| unreachable()),
+        }
+    })
+}
+
+fn page(visit: &Visit, visitor: &Visitor, job: &Job, counts: &Counts, items: &[&Item]) -> Result<JobPage, PageError> {
     let city = visit.catalogue.city(&job.city).ok_or(PageError::NotFound)?;
     let (state, class) = state(job);
     let (title, compared) = (title(visit, job), compared(job));
+    let half_read = job.kind == Kind::Import && job.selecting();
+    let goes_on = job.running && !half_read && (job.selecting() || job.confirmed_at.is_some());
+    let halted = halted(visit, job).filter(|_| goes_on);
+    let mut notes: Vec<_> = halted.into_iter().map(|text| NoteView { class: "error", text }).collect();
     let unlike = compared.as_ref().is_some_and(|compared| !compared.same);
     if unlike {
         let text = "What left and what arrived is not the same. The job stays open until it is.".to_owned();
@@ -94,14 +107,12 @@ fn page(
         let text = "There were more vehicles: a job takes 50,000. Ask for another one afterwards.".to_owned();
         notes.push(NoteView { class: "warn", text });
     }
-    let half_read = job.kind == Kind::Import && job.selecting();
     if half_read && job.running {
         let text = "The file was not read to its end. Cancel this and send it again.".to_owned();
         notes.push(NoteView { class: "error", text });
     }
-    let goes_on = job.running && !half_read && (job.selecting() || job.confirmed_at.is_some());
     let to_confirm = job.running && job.confirmed_at.is_none() && !job.selecting();
-    // What is refused now may not be a second later; but not so often.
+    // What does not go on now may a second later; but not so often.
     let refresh = goes_on.then_some(if notes.is_empty() { 1 } else { 10 });
     Ok(JobPage {
         chrome: chrome(visit, Some(visitor), &title, Section::Fleet, city),
@@ -198,17 +209,20 @@ fn item_view(job: &Job, item: &Item) -> ItemView {
 
 /// `POST /fleet/jobs/{region}/{id}/confirm`.
 pub async fn confirm(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (_, job, _) = theirs(&mut visit, &path).await?;
+    let (_, job) = theirs(&mut visit, &path).await?;
     let (catalogue, signed, back) = (visit.catalogue.clone(), visit.signed()?, paths::job(&job.job));
     match ops::jobs::confirm(Hand::of(&visit.app, &catalogue, &signed), &job).await {
-        Ok(_) => Ok(visit.done(&back, "")),
+        Ok(_) => {
+            visit.app.work.notify_one();
+            Ok(visit.done(&back, ""))
+        }
         Err(error) => told(&visit, &back, error),
     }
 }
 
 /// `POST /fleet/jobs/{region}/{id}/cancel`.
 pub async fn cancel(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (_, job, _) = theirs(&mut visit, &path).await?;
+    let (_, job) = theirs(&mut visit, &path).await?;
     let (catalogue, signed, back) = (visit.catalogue.clone(), visit.signed()?, paths::job(&job.job));
     match ops::jobs::cancel(Hand::of(&visit.app, &catalogue, &signed), &job).await {
         Ok(_) => Ok(visit.done(&back, "The job is cancelled. What was done stays.")),
@@ -221,7 +235,7 @@ const CHUNK: i64 = 1_000;
 
 /// `GET /fleet/jobs/{region}/{id}/report.csv`: every item, streamed.
 pub async fn report(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (_, job, _) = theirs(&mut visit, &path).await?;
+    let (_, job) = theirs(&mut visit, &path).await?;
     let file = format!("attachment; filename=\"job-{}.csv\"", job.job.id);
     let (app, head) = (visit.app.clone(), line(["position", "vehicle", "code", "what", "state", "reason"]));
     let rows = stream::try_unfold(Some(0), move |after| {

@@ -133,7 +133,10 @@ pub async fn create(visit: Visit, ListForm(form, list): ListForm<Wish>) -> Resul
     };
     let (catalogue, signed) = (visit.catalogue.clone(), visit.signed()?);
     match ops::jobs::create(Hand::of(&visit.app, &catalogue, &signed), &new).await {
-        Ok(_) => Ok(visit.done(&paths::job(&new.job), "")),
+        Ok(_) => {
+            visit.app.work.notify_one();
+            Ok(visit.done(&paths::job(&new.job), ""))
+        }
         Err(error) => told(&visit, &back, error),
     }
 }

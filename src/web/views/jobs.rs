@@ -79,7 +79,7 @@ pub struct JobPage {
     pub href: String,
     /// The jobs of the city.
     pub back: String,
-    /// The page looks again by itself after a second, and does the next part.
+    /// The page looks again by itself after so many seconds.
     pub refresh: Option<u32>,
     /// Why it does not go on, or what else is worth knowing.
     pub notes: Vec<NoteView>,

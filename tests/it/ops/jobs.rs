@@ -2,7 +2,13 @@
 //! why, two looking at it at once, an operator who loses the role in the middle, a lost
 //! reply, cancelling, and the report.
 
-use movr::ops;
+use std::time::Duration;
+
+use movr::{
+    db::{jobs, verdict::Verdict},
+    domain::job::JobRef,
+    ops::{self, jobs::Hand},
+};
 use reqwest::StatusCode;
 use uuid::Uuid;
 
@@ -32,12 +38,13 @@ pub async fn ask(operator: &Browser, city: &str, kind: &str, more: &[(&str, &str
 /// Confirms the job and looks at it until it is over.
 pub async fn done(operator: &Browser, job: &str) -> Page {
     assert_eq!(operator.post(&format!("{job}/confirm"), &[]).await.location(), job);
-    for _ in 0..300 {
+    for _ in 0..1500 {
         let page = operator.get(job).await;
         assert_eq!(page.status, StatusCode::OK, "{}", page.text());
         if page.attributes("meta[http-equiv=\"refresh\"]", "content").is_empty() {
             return page;
         }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the job does not end: {}", operator.get(job).await.text());
 }
@@ -68,11 +75,31 @@ fn list(vehicles: &[String]) -> Vec<(&str, &str)> {
 }
 
 async fn scene(vehicles: usize) -> (World, Instance, Browser) {
+    scene_with(vehicles, &[]).await
+}
+
+/// An instance that does no jobs: the test does, or another instance.
+async fn idle_scene(vehicles: usize) -> (World, Instance, Browser) {
+    scene_with(vehicles, &IDLE).await
+}
+
+/// The setting of an instance without a worker.
+pub const IDLE: [(&str, &str); 1] = [("MOVR_WORKER_MS", "0")];
+
+async fn scene_with(vehicles: usize, settings: &[(&str, &str)]) -> (World, Instance, Browser) {
     let world = world().await;
     world.sample(&["new-york", "boston"], 0, vehicles).await;
-    let instance = world.instance("us-east1").await;
+    let instance = world.instance_with("us-east1", settings).await;
     let operator = operator(&instance, "boston", &["new-york", "boston"]).await;
     (world, instance, operator)
+}
+
+/// What a worker of the instance does with the job at `path` in one batch.
+pub async fn batch(instance: &Instance, path: &str) -> Result<(), ops::OpError> {
+    let app = &instance.running.app;
+    let which = JobRef { region: "us-east1".parse().unwrap(), id: path.rsplit_once('/').unwrap().1.parse().unwrap() };
+    let (catalogue, job) = (app.catalogue(), ops::jobs::find(&app.db, &which).await.unwrap());
+    ops::jobs::turn(Hand::for_requester(app, &catalogue, &job), &job).await
 }
 
 async fn end(world: World, instance: Instance) {
@@ -203,18 +230,14 @@ async fn what_somebody_else_changed_is_refused_with_what_changed() {
 
 #[actix_web::test]
 async fn two_who_turn_at_once_do_each_vehicle_once() {
-    let (world, instance, operator) = scene(900).await;
-    let other = world.instance("us-east1").await;
+    let (world, instance, operator) = idle_scene(900).await;
+    let other = world.instance_with("us-east1", &IDLE).await;
     let job = ask(&operator, "new-york", "maintenance", &[("status", "available")]).await;
     operator.post(&format!("{job}/confirm"), &[]).await.location();
-    let abroad = operator.at(&other);
+    // As if leases had run out: the items themselves hold.
     for _ in 0..4 {
-        let pages =
-            futures_util::future::join_all((0..8).map(|n| if n % 2 == 0 { &operator } else { &abroad }.get(&job)))
-                .await;
-        for page in pages {
-            assert_eq!(page.status, StatusCode::OK, "{}", page.text());
-        }
+        let both = (0..8).map(|n| batch(if n % 2 == 0 { &instance } else { &other }, &job));
+        futures_util::future::join_all(both).await.into_iter().for_each(Result::unwrap);
     }
     assert_eq!(world.count("SELECT count(*) FROM jobs WHERE state = 'done'").await, 1);
     let items = world.count("SELECT count(*) FROM job_items WHERE state = 'done'").await;
@@ -226,14 +249,52 @@ async fn two_who_turn_at_once_do_each_vehicle_once() {
 }
 
 #[actix_web::test]
+async fn a_page_of_a_running_job_only_looks_and_a_worker_does_it_with_one_lease() {
+    let (world, instance, operator) = idle_scene(500).await;
+    let job = ask(&operator, "new-york", "maintenance", &[("status", "available")]).await;
+    operator.post(&format!("{job}/confirm"), &[]).await.location();
+    let before = world.rows().await;
+    for _ in 0..3 {
+        let page = operator.get(&job).await;
+        assert_eq!(page.attributes("meta[http-equiv=\"refresh\"]", "content"), [format!("1; url={job}")]);
+    }
+    assert_eq!(world.rows().await, before, "looking changes nothing");
+    // One has the lease until it ends by the server's clock, and the page shows how far it is.
+    let (app, which) = (&instance.running.app, "us-east1".parse().unwrap());
+    let which = JobRef { region: which, id: job.rsplit_once('/').unwrap().1.parse().unwrap() };
+    let [one, two] = [Uuid::new_v4(), Uuid::new_v4()];
+    let lease =
+        async |worker| app.db.write(&which.region, async |conn| jobs::lease(conn, &which, 1, worker).await).await;
+    let next = async |worker: Uuid| {
+        let conn = app.db.at(&which.region).await.unwrap();
+        jobs::list_next(&conn, &which.region, worker, &[], world.clock.now()).await.unwrap().len()
+    };
+    assert_eq!((next(one).await, next(two).await), (1, 1));
+    assert_eq!(lease(one).await.unwrap(), Verdict::Done);
+    assert_eq!((lease(two).await.unwrap(), lease(one).await.unwrap()), (Verdict::Already, Verdict::Done));
+    assert_eq!((next(one).await, next(two).await), (1, 0));
+    batch(&instance, &job).await.unwrap();
+    assert!(operator.get(&job).await.text().contains("Done 0"), "as of the last lease");
+    lease(one).await.unwrap();
+    assert!(operator.get(&job).await.text().contains("Done 200"), "{}", operator.get(&job).await.text());
+    world.set("UPDATE jobs SET lease_until = now() - '1 s'::INTERVAL").await;
+    assert_eq!((lease(two).await.unwrap(), lease(one).await.unwrap()), (Verdict::Done, Verdict::Already));
+    let gate = "UPDATE region_gates SET write_state = 'read_only', epoch = 2 WHERE region = 'us-east1'";
+    world.set(gate).await;
+    assert_eq!(lease(two).await.unwrap(), Verdict::Gate);
+    world.set("UPDATE region_gates SET write_state = 'writable', epoch = 1 WHERE region = 'us-east1'").await;
+    end(world, instance).await;
+}
+
+#[actix_web::test]
 async fn an_operator_who_loses_the_role_goes_no_further() {
-    let (world, instance, operator) = scene(500).await;
+    let (world, instance, operator) = idle_scene(500).await;
     let second = self::operator(&instance, "new-york", &["new-york"]).await;
     let job = ask(&operator, "new-york", "maintenance", &[("status", "available")]).await;
     operator.post(&format!("{job}/confirm"), &[]).await.location();
-    operator.get(&job).await;
+    batch(&instance, &job).await.unwrap();
     let done_by = "SELECT count(*) FROM job_items WHERE state = 'done'";
-    assert_eq!(world.count(done_by).await, 200, "one turn");
+    assert_eq!(world.count(done_by).await, 200, "one batch");
     let taken =
         "DELETE FROM role_grants WHERE user_id = (SELECT id FROM users WHERE username = '{}') AND city = 'new-york'";
     world.set(&taken.replace("{}", &operator.name)).await;
@@ -241,38 +302,32 @@ async fn an_operator_who_loses_the_role_goes_no_further() {
         assert_eq!(operator.get(&path).await.status, StatusCode::FORBIDDEN);
     }
     assert_eq!(operator.post(&format!("{job}/cancel"), &[]).await.status, StatusCode::FORBIDDEN);
-    assert_eq!(world.count(done_by).await, 200);
-    // The statement itself says so, whatever a page has checked before.
-    let app = &instance.running.app;
-    let which = movr::domain::job::JobRef {
-        region: "us-east1".parse().unwrap(),
-        id: job.rsplit_once('/').unwrap().1.parse().unwrap(),
-    };
-    let (row, _) = ops::jobs::find(&app.db, &which).await.unwrap();
-    let cookie = operator.sign_in(&operator.name, crate::support::app::PASSWORD).await.set_cookies();
-    let cookies: Vec<_> = cookie.into_iter().map(|c| actix_web::cookie::Cookie::parse_encoded(c).unwrap()).collect();
-    let signed = movr::web::session::read(&app.site, &cookies, app.clock.now()).unwrap().signed(app.clock.now());
-    let catalogue = app.catalogue();
-    let turned = ops::jobs::turn(ops::jobs::Hand::of(app, &catalogue, &signed), &row).await;
+    // The statement itself says so, whatever the worker has checked before.
+    let turned = batch(&instance, &job).await;
     assert!(matches!(turned, Err(ops::OpError::Refused(movr::domain::refusal::Refusal::NotOperator))), "{turned:?}");
+    let working = world.instance("us-east1").await;
+    world.until("SELECT count(*) FROM jobs WHERE progress->>'paused' = 'not_operator'", 1).await;
+    let text = second.get(&job).await.text();
+    assert!(text.contains("does not operate its cities any more"), "{text}");
     assert_eq!(world.count(done_by).await, 200);
-    // Another operator of the city looks, and it goes on.
-    second.get(&job).await;
-    assert!(world.count(done_by).await > 200);
+    // With the role it goes on.
+    ops::accounts::grant(&instance.running.app.db, &operator.name, "operator", "new-york").await.unwrap();
+    world.until("SELECT count(*) FROM jobs WHERE state = 'done'", 1).await;
+    assert_eq!(world.count(done_by).await, world.count("SELECT count(*) FROM job_items").await);
+    working.running.stop().await;
     end(world, instance).await;
 }
 
 #[actix_web::test]
 async fn a_lost_reply_to_a_turn_doubles_nothing() {
-    let (world, past, operator) = scene(150).await;
+    let (world, past, operator) = idle_scene(150).await;
     let proxy = Proxy::before(&world.database.url).await;
     let instance = world.instance_with("us-east1", &[("DATABASE_URL", &proxy.url)]).await;
     let operator = operator.at(&instance);
     let job = ask(&operator, "new-york", "lost", &[("status", "available")]).await;
-    operator.post(&format!("{job}/confirm"), &[]).await.location();
-    // The turn's statement carries the action's name.
+    // The batch's statement carries the action's name.
     proxy.lose_reply_to(b"vehicle.lost", 0);
-    let page = operator.get(&job).await;
+    let page = done(&operator, &job).await;
     assert_eq!((page.status, proxy.lost()), (StatusCode::OK, 1), "{}", page.text());
     let items = world.count("SELECT count(*) FROM job_items WHERE state = 'done'").await;
     assert_eq!(items, world.count("SELECT count(*) FROM vehicles WHERE status = 'lost'").await);
@@ -284,7 +339,7 @@ async fn a_lost_reply_to_a_turn_doubles_nothing() {
 
 #[actix_web::test]
 async fn a_cancelled_job_goes_no_further_and_its_report_says_what_was_done() {
-    let (world, instance, operator) = scene(500).await;
+    let (world, instance, operator) = idle_scene(500).await;
     world.set("UPDATE vehicles SET code = '=SUM(' || substr(id::TEXT, 1, 8) || ')' WHERE city = 'new-york'").await;
     let job = ask(&operator, "new-york", "maintenance", &[("status", "available")]).await;
     let id = job.rsplit_once('/').unwrap().1.to_owned();
@@ -292,7 +347,7 @@ async fn a_cancelled_job_goes_no_further_and_its_report_says_what_was_done() {
     let early = movr(&["operator", "job", "us-east1", &id], &env).await;
     assert!(early.code == Some(1) && early.err.contains("waits to be confirmed"), "{early:?}");
     operator.post(&format!("{job}/confirm"), &[]).await.location();
-    operator.get(&job).await;
+    batch(&instance, &job).await.unwrap();
     assert_eq!(operator.post(&format!("{job}/cancel"), &[]).await.location(), job);
     let page = operator.get(&job).await;
     assert!(page.flash().contains("What was done stays.") && page.text().contains("Cancelled"), "{}", page.text());
@@ -313,7 +368,7 @@ async fn a_cancelled_job_goes_no_further_and_its_report_says_what_was_done() {
 
 #[actix_web::test]
 async fn the_command_does_a_job_to_its_end_under_the_gates() {
-    let (world, instance, operator) = scene(500).await;
+    let (world, instance, operator) = idle_scene(500).await;
     let job = ask(&operator, "new-york", "maintenance", &[("status", "available")]).await;
     operator.post(&format!("{job}/confirm"), &[]).await.location();
     let id = job.rsplit_once('/').unwrap().1.to_owned();

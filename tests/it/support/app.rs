@@ -56,6 +56,7 @@ impl World {
             ("MOVR_SHUTDOWN_TIMEOUT_MS", "1000"),
             ("MOVR_STATEMENT_TIMEOUT_MS", "8000"),
             ("MOVR_WRITE_TIMEOUT_MS", "8000"),
+            ("MOVR_WORKER_MS", "200"),
             ("MOVR_TILES_URL", ""),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -70,6 +70,11 @@ impl Serving {
         kill(self.pid, Signal::SIGTERM).unwrap();
     }
 
+    /// SIGKILL: nothing of it runs any more.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// Its exit code, and how long it took from now.
     pub async fn ended(mut self) -> (Option<i32>, Duration) {
         let began = Instant::now();
