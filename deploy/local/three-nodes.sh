@@ -5,7 +5,7 @@
 #   ./deploy/local/three-nodes.sh status           each node: its process, and whether it is ready
 #   ./deploy/local/three-nodes.sh kill REGION      ends one node at once (kill -9), as if the region were lost
 #   ./deploy/local/three-nodes.sh restart REGION   brings it back
-#   ./deploy/local/three-nodes.sh stop             ends all three; the data stays
+#   ./deploy/local/three-nodes.sh stop             ends all three, by force after MOVR_LOCAL_PATIENCE_S (15); the data stays
 # Data, logs and pids are kept in target/local-cluster, or in the folder that MOVR_LOCAL_HOME names.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -79,15 +79,32 @@ end() {
   kill "-$1" "$pid" 2>/dev/null || true
 }
 
-# gone REGION SECONDS: waits that long for its end.
+# gone SECONDS REGION...: waits so long for the end of all of them.
 gone() {
-  local tries
-  for tries in $(seq $(($2 * 10))); do
-    pid_of "$1" >/dev/null || { rm -f "$home/$1.pid"; return 0; }
-    sleep 0.1
+  local until=$((SECONDS + $1)) region
+  shift
+  for region; do
+    while pid_of "$region" >/dev/null; do
+      [ "$SECONDS" -lt "$until" ] || return 1
+      sleep 0.1
+    done
+    rm -f "$home/$region.pid"
   done
-  echo "the node of $1 still runs after $((tries / 10)) s" >&2
-  return 1
+}
+
+# finish SECONDS REGION...: ends them, and by force what still runs after that time: a node that
+# is left without a quorum may drain for ever.
+finish() {
+  local patience=$1 region pid
+  shift
+  for region; do end TERM "$region"; done
+  gone "$patience" "$@" && return
+  for region; do
+    pid=$(pid_of "$region") || continue
+    echo "$region: still runs ${patience} s after SIGTERM; SIGKILL to pid $pid"
+    end KILL "$region"
+  done
+  gone 15 "$@" || fail "a node does not end, not even by SIGKILL: $(status | grep -v ': stopped$')"
 }
 
 start() {
@@ -113,12 +130,9 @@ status() {
   done
 }
 
-# Three nodes that drain at the same time may wait for one another, so the time is limited.
 stop() {
-  for region in $regions; do end TERM "$region"; done
-  for region in $regions; do
-    gone "$region" 15 || { end KILL "$region"; gone "$region" 15; }
-  done
+  # shellcheck disable=SC2086 # one word a region
+  finish "${MOVR_LOCAL_PATIENCE_S:-15}" $regions
   status
 }
 
@@ -131,7 +145,7 @@ case "${1:-}" in
     need_region "${2:-}"
     pid_of "$2" >/dev/null || fail "the node of $2 does not run"
     end KILL "$2"
-    gone "$2" 15
+    gone 15 "$2" || fail "the node of $2 does not end"
     status
     ;;
   restart)
@@ -139,8 +153,7 @@ case "${1:-}" in
     [ -e "$home/initialised" ] || fail "there is no cluster yet: run start first"
     need_cockroach
     need_curl
-    end TERM "$2"
-    gone "$2" 60
+    finish 60 "$2"
     launch "$2"
     wait_for "$2"
     status

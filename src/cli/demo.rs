@@ -89,6 +89,14 @@ impl Server {
         }
     }
 
+    /// Waits until the database ends without having been told to.
+    async fn ended(&mut self) -> Box<dyn std::error::Error> {
+        match self {
+            Self::Postgres(postgres) => postgres.ended().await.into(),
+            Self::Cockroach(cluster) => cluster.ended().await.into(),
+        }
+    }
+
     async fn stop(self) -> Outcome {
         match self {
             Self::Postgres(postgres) => postgres.stop().await?,
@@ -108,29 +116,30 @@ pub async fn run(args: Args) -> Outcome {
         (EngineChoice::Cockroach, None) => return Err(CockroachError::Missing.into()),
     };
     let mut stop = StopSignals::listen()?;
-    let server = tokio::select! {
+    let mut server = tokio::select! {
         server = start(&args, binary, &data) => server?,
         // Dropped, what was started ends.
         () = stop.next() => return Ok(()),
     };
-    let outcome = tokio::select! {
-        outcome = demo(&args, &server, &data) => outcome,
-        () = stop.next() => Ok(Vec::new()),
-    };
-    let outcome = match outcome {
-        Ok(running) => {
-            if !running.is_empty() {
-                println!("Press Ctrl-C to stop; what is kept is found again at the next start.");
-                stop.next().await;
-            }
-            println!("stopping");
-            futures_util::future::join_all(running.into_iter().map(server::Running::stop)).await;
-            Ok(())
+    let mut running = Vec::new();
+    let console = if let Server::Cockroach(cluster) = &server { Some(cluster.console.clone()) } else { None };
+    let prepared = prepare(&args, &server, &data);
+    let work = async {
+        serve(&args, prepared?, &mut running).await?;
+        if let Some(console) = console {
+            println!("  console of the cluster: {console}");
         }
-        Err(error) => Err(error),
+        println!("Press Ctrl-C to stop; what is kept is found again at the next start.");
+        std::future::pending().await
     };
-    server.stop().await?;
-    outcome
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        () = stop.next() => Ok(()),
+        ended = server.ended() => Err(ended),
+    };
+    println!("stopping");
+    futures_util::future::join_all(running.into_iter().map(server::Running::stop)).await;
+    server.stop().await.and(outcome)
 }
 
 /// Starts the database and says what it is.
@@ -150,10 +159,25 @@ async fn start(args: &Args, binary: Option<PathBuf>, data: &Path) -> Result<Serv
     Ok(Server::Cockroach(CockroachDemo::start(&binary, data).await?))
 }
 
-async fn demo(args: &Args, server: &Server, data: &Path) -> Result<Vec<server::Running>, Box<dyn std::error::Error>> {
-    let mut file = CatalogueFile::parse(SHIPPED)?;
+/// The catalogue, and the settings of an instance for each of its regions.
+fn prepare(
+    args: &Args,
+    server: &Server,
+    data: &Path,
+) -> Result<(CatalogueFile, Vec<Config>), Box<dyn std::error::Error>> {
+    let file = CatalogueFile::parse(SHIPPED)?;
     let regions: Vec<RegionCode> = file.regions.iter().map(|region| region.code.clone()).collect();
     let configs = settings(args, server, &regions, &secret_key(data)?)?;
+    Ok((file, configs))
+}
+
+/// Schema, data and the instances, which are running when this returns.
+async fn serve(
+    args: &Args,
+    (mut file, configs): (CatalogueFile, Vec<Config>),
+    running: &mut Vec<server::Running>,
+) -> Outcome {
+    let regions: Vec<RegionCode> = file.regions.iter().map(|region| region.code.clone()).collect();
     let Some(first) = configs.first() else {
         return Err("the catalogue has no regions".into());
     };
@@ -171,15 +195,14 @@ async fn demo(args: &Args, server: &Server, data: &Path) -> Result<Vec<server::R
     let catalogue = db::catalogue::load(&database.here().await?).await?.ok_or("the catalogue was not loaded")?;
     fill(first, &database, &catalogue).await?;
     database.close();
-    let mut running = Vec::new();
     for config in configs {
         let app = App::start(config, Clock::default()).await?;
         let (instance, server) = server::start(app)?;
         actix_web::rt::spawn(server);
         running.push(instance);
     }
-    announce(&running);
-    Ok(running)
+    announce(running);
+    Ok(())
 }
 
 /// The key that signs cookies, kept with the data so that a restart signs nobody out.

@@ -20,7 +20,7 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub use explain::explain;
+pub use explain::{explain, incurable};
 
 /// A node that does not answer within this time is passed over for the next.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -263,14 +263,18 @@ impl Parts {
         if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
             return Err(ConnectError::NotAUrl);
         }
-        // A password may hold a bare `?`: the parameters begin after the `@`, if there is one.
-        let authority = url.find('@').unwrap_or_default();
-        let tail = url.get(authority..).unwrap_or_default();
-        let Some((_, query)) = tail.split_once('?') else {
-            return Ok(Self { rest: url.to_owned(), tls: TlsParameters::default(), given: Vec::new() });
+        let (base, query) = url.split_at(query_at(url));
+        // The driver takes the first `@` for the end of the password; it is the last.
+        let rest = match base.rsplit_once('@') {
+            Some((person, nodes)) => format!("{}@{nodes}", person.replace('@', "%40")),
+            None => base.to_owned(),
         };
-        let base = url.strip_suffix(query).unwrap_or(url);
-        let mut parts = Self { rest: base.to_owned(), tls: TlsParameters::default(), given: Vec::new() };
+        let mut parts = Self { rest, tls: TlsParameters::default(), given: Vec::new() };
+        let query = match query.strip_prefix('?') {
+            Some(query) => query.replace('@', "%40"),
+            None => return Ok(parts),
+        };
+        parts.rest.push('?');
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             if !parts.tls.take(key, &percent_decode(value), home)? {
@@ -282,6 +286,21 @@ impl Parts {
         }
         Ok(parts)
     }
+}
+
+/// Where the parameters begin, with their `?`. A password may hold that mark, too: they begin
+/// where no `@` comes behind it, or else a parameter that is known.
+fn query_at(url: &str) -> usize {
+    const KNOWN: &str = "user password dbname options application_name host hostaddr port connect_timeout \
+        tcp_user_timeout keepalives keepalives_idle keepalives_interval keepalives_retries target_session_attrs \
+        channel_binding load_balance_hosts sslmode sslrootcert sslcert sslkey sslnegotiation";
+    let known = |query: &str| query.split_once('=').is_some_and(|(key, _)| KNOWN.split(' ').any(|known| known == key));
+    let begins = |at: &usize| {
+        let (before, query) = url.split_at(*at);
+        let nodes_before = before.rsplit("://").next().is_some_and(|before| before.contains(['@', '/']));
+        !query.contains('@') || nodes_before && known(query.trim_start_matches('?'))
+    };
+    url.match_indices('?').map(|(at, _)| at).find(begins).unwrap_or(url.len())
 }
 
 impl TlsParameters {

@@ -24,12 +24,13 @@ impl Engine {
     pub async fn ask(client: &Client) -> Result<Self, DbError> {
         let version = text(client, "SELECT version()").await?;
         let cockroach = version.starts_with("CockroachDB");
-        let regions = cockroach && {
+        let (mut regions, mut gateway) = (false, None);
+        if cockroach {
             let of_database = "SELECT count(*)::TEXT FROM [SHOW REGIONS FROM DATABASE]";
-            text(client, of_database).await.is_ok_and(|count| count != "0")
-        };
-        let gateway = if cockroach { text(client, "SELECT gateway_region()::TEXT").await.ok() } else { None };
-        Ok(Self { version, cockroach, regions, gateway: gateway.filter(|region| !region.is_empty()) })
+            regions = text_if_any(client, of_database).await?.is_some_and(|count| count != "0");
+            gateway = text_if_any(client, "SELECT gateway_region()::TEXT").await?;
+        }
+        Ok(Self { version, cockroach, regions, gateway })
     }
 
     /// Statements that every new session runs, each by itself; those marked optional
@@ -46,6 +47,16 @@ impl Engine {
             // then, on paper, that PostgreSQL would compile it first, for a second or more.
             &["SET enable_seqscan = off", "SET jit = off"]
         }
+    }
+}
+
+/// As `text`, for what a node without a region, or a database without any, has not.
+pub(super) async fn text_if_any(client: &Client, sql: &str) -> Result<Option<String>, DbError> {
+    match text(client, sql).await {
+        // `config_file_error`: the node was started without a region. `invalid_table_definition`:
+        // the database is not multi-region.
+        Err(error) if matches!(error.sqlstate(), Some("F0000" | "42P16")) => Ok(None),
+        asked => Ok(Some(asked?).filter(|text| !text.is_empty())),
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use tokio_postgres::error::SqlState;
 
+use super::connect::{explain, incurable};
 use crate::domain::region::RegionCode;
 
 /// Why a statement or a connection failed, as far as the program can act on it.
@@ -29,10 +30,13 @@ pub enum DbErrorKind {
     Check(String),
     /// The text of a parameter is not a value of its type (such as an unknown region).
     BadValue,
-    /// A cached plan no longer fits the schema: the connection must be dropped.
+    /// A cached plan no longer fits the schema: nothing was done, and it must be prepared again.
     StalePlan,
     /// CockroachDB refuses for want of a licence: a matter of configuration.
     Licence,
+    /// What no retry can cure, such as a wrong password: what the database does, in words
+    /// that name no host and continue "the database".
+    Setup(&'static str),
     /// Our bug: anything else.
     Bug,
 }
@@ -46,8 +50,11 @@ pub struct DbError {
     /// The region that does not answer, and since when, if that is why.
     pub silent: Option<(RegionCode, DateTime<Utc>)>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
-    detail: String,
+    pub(super) detail: String,
 }
+
+/// CockroachDB lets clients connect to a database that does not exist.
+pub(super) const NO_DATABASE: DbErrorKind = DbErrorKind::Setup("does not exist: `movr migrate` creates it");
 
 impl DbError {
     /// An error of our own making, with words for the log.
@@ -63,18 +70,33 @@ impl DbError {
         let (kind, detail) = match error.as_db_error() {
             Some(db) => {
                 let name = db.constraint().unwrap_or_default();
+                let changed = db.message().contains("cached plan") || db.routine() == Some("RevalidateCachedQuery");
                 let kind = match kind_of(db.code(), name, db.message()) {
+                    _ if changed && *db.code() == SqlState::FEATURE_NOT_SUPPORTED => DbErrorKind::StalePlan,
                     // The server may have done it before it was told to stop.
-                    DbErrorKind::Timeout | DbErrorKind::Unavailable if wrote => DbErrorKind::Ambiguous,
+                    DbErrorKind::Timeout | DbErrorKind::Unavailable if wrote && !out_of_resources(db.code()) => {
+                        DbErrorKind::Ambiguous
+                    }
                     kind => kind,
                 };
-                (kind, format!("SQLSTATE {} {name}", db.code().code()))
+                let code = db.code().code();
+                let detail = match kind {
+                    DbErrorKind::Setup(words) => format!("the database {words} (SQLSTATE {code})"),
+                    _ => format!("SQLSTATE {code} {name}"),
+                };
+                (kind, detail)
             }
             None if wrote && lost(&error) => (DbErrorKind::Ambiguous, "connection lost during a write".to_owned()),
             None if lost(&error) => (DbErrorKind::Unavailable, "connection lost".to_owned()),
-            None => (DbErrorKind::Bug, super::connect::explain(&error)),
+            None => (DbErrorKind::Bug, explain(&error)),
         };
         Self { kind, statement, silent: None, cause: Some(Box::new(error)), detail }
+    }
+
+    /// A connection to `whom` that could not be made.
+    pub(super) fn connecting(error: &tokio_postgres::Error, whom: &str) -> Self {
+        let kind = incurable(error).map_or(DbErrorKind::Unavailable, DbErrorKind::Setup);
+        Self::new(kind, "connect", format!("{whom}: {}", explain(error)))
     }
 
     /// The same, because of a region that does not answer.
@@ -110,6 +132,11 @@ fn lost(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || source.is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
+/// A full disk or no memory: the server says so before it has done anything for good.
+fn out_of_resources(code: &SqlState) -> bool {
+    code.code().starts_with("53")
+}
+
 /// The one function from SQLSTATE to what the program does about it.
 fn kind_of(code: &SqlState, constraint: &str, message: &str) -> DbErrorKind {
     match code.code() {
@@ -122,20 +149,22 @@ fn kind_of(code: &SqlState, constraint: &str, message: &str) -> DbErrorKind {
         "57014" | "55P03" => DbErrorKind::Timeout,
         "22P02" | "22003" | "22021" => DbErrorKind::BadValue,
         "XXC02" => DbErrorKind::Licence,
-        "0A000" if message.contains("cached plan") => DbErrorKind::StalePlan,
-        "25P03" | "53200" | "53300" | "53400" | "57P01" | "57P02" | "57P03" | "58C00" | "58C01" => {
-            DbErrorKind::Unavailable
-        }
+        "3D000" => NO_DATABASE,
+        "25P03" => DbErrorKind::Unavailable,
         // A range that lost its quorum, which CockroachDB reports without a code of its own.
         "XXUUU" if message.contains("replica unavailable") || message.contains("lost quorum") => DbErrorKind::Timeout,
-        other if other.starts_with("08") => DbErrorKind::Unavailable,
+        // Connections; a disk, memory or connections used up; a server that shuts down; its files and its network.
+        other if ["08", "53", "57P", "58"].iter().any(|class| other.starts_with(class)) => DbErrorKind::Unavailable,
         _ => DbErrorKind::Bug,
     }
 }
 
 impl fmt::Display for DbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {:?} ({})", self.statement, self.kind, self.detail.trim_end())
+        match self.kind {
+            DbErrorKind::Setup(_) => write!(f, "{}: {}", self.statement, self.detail.trim_end()),
+            _ => write!(f, "{}: {:?} ({})", self.statement, self.kind, self.detail.trim_end()),
+        }
     }
 }
 

@@ -11,9 +11,9 @@ use tokio_postgres::{Client, error::SqlState};
 
 use super::{
     connect::Endpoint,
-    connect_once,
-    engine::{Engine, text},
-    error::{DbError, DbErrorKind},
+    connect_beside, connect_once,
+    engine::{Engine, text, text_if_any},
+    error::{DbError, DbErrorKind, NO_DATABASE},
 };
 use crate::domain::region::RegionCode;
 
@@ -37,10 +37,18 @@ pub struct Layout {
 /// Brings the schema up to this program's version. With `plan` it changes nothing and
 /// returns the SQL that it would send; otherwise it returns what it sent.
 pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec<String>, DbError> {
-    let mut done = create_database(endpoint, plan).await?;
+    let mut done = Vec::new();
     let mut client = match connect_once(endpoint).await {
-        // Only a plan gets here without a database; this one is as empty as that would be.
-        Err(_) if plan && !done.is_empty() => connect_once(&endpoint.with_database("postgres")).await?,
+        Err(error) if error.kind == NO_DATABASE => {
+            let beside = connect_beside(endpoint).await?;
+            let step = format!("CREATE DATABASE \"{}\"", name_of(endpoint).replace('"', "\"\""));
+            if !plan && let Err(error) = beside.batch_execute(&step).await {
+                tolerate(error, "migrate.database")?;
+            }
+            done.push(step);
+            // A plan goes on beside it, where it is as empty as the new one would be.
+            if plan { beside } else { connect_once(endpoint).await? }
+        }
         connected => connected?,
     };
     // The first two only where they exist: a group of files is one transaction, and a
@@ -132,26 +140,6 @@ fn name_of(endpoint: &Endpoint) -> String {
     endpoint.config.get_dbname().unwrap_or("movr").to_owned()
 }
 
-async fn create_database(endpoint: &Endpoint, plan: bool) -> Result<Vec<String>, DbError> {
-    let name = name_of(endpoint);
-    let exists = format!("SELECT count(*)::TEXT FROM pg_database WHERE datname = '{}'", name.replace('\'', "''"));
-    if let Ok(client) = connect_once(endpoint).await
-        && text(&client, &exists).await? == "1"
-    {
-        return Ok(Vec::new());
-    }
-    // Both engines have a database of this name from the start.
-    let client = connect_once(&endpoint.with_database("postgres")).await?;
-    let step = format!("CREATE DATABASE \"{}\"", name.replace('"', "\"\""));
-    if text(&client, &exists).await? == "1" {
-        return Ok(Vec::new());
-    }
-    if !plan && let Err(error) = client.batch_execute(&step).await {
-        tolerate(error, "migrate.database")?;
-    }
-    Ok(vec![step])
-}
-
 async fn has_regions(client: &Client) -> Result<bool, DbError> {
     let regions = "SELECT count(*)::TEXT FROM [SHOW REGIONS FROM CLUSTER]";
     Ok(Engine::ask(client).await?.cockroach && text(client, regions).await? != "0")
@@ -174,9 +162,8 @@ async fn region_steps(client: &Client, name: &str, layout: &Layout) -> Result<Ve
 }
 
 async fn cluster_steps(client: &Client, name: &str, layout: &Layout) -> Result<Vec<String>, DbError> {
-    let primary = text(client, "SELECT coalesce(max(region), '') FROM [SHOW REGIONS FROM DATABASE] WHERE \"primary\"")
-        .await
-        .unwrap_or_default();
+    let primary = "SELECT coalesce(max(region), '') FROM [SHOW REGIONS FROM DATABASE] WHERE \"primary\"";
+    let primary = text_if_any(client, primary).await?.unwrap_or_default();
     let mut steps = Vec::new();
     if primary.is_empty()
         && let Some(first) = layout.regions.first()

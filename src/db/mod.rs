@@ -13,7 +13,7 @@ use crate::{
 };
 use connect::Endpoint;
 use engine::Engine;
-use error::{DbError, DbErrorKind};
+use error::{DbError, DbErrorKind, NO_DATABASE};
 use health::{Faults, Health};
 use nodes::{NoConnection, Nodes, Use};
 use statement::{Conn, Statement};
@@ -268,7 +268,7 @@ impl Db {
 
     /// Opens two connections to each pool and prepares every statement of the pages on
     /// them: the first statement on a cold node costs seconds. Nodes that cannot be
-    /// reached rest; fails when none can.
+    /// reached rest; fails when none can, or when our own refuse us for good.
     pub async fn warm(&self) -> Result<(), DbError> {
         let late = || DbError::new(DbErrorKind::Timeout, "connect", "not ready in time; the watch goes on");
         let warm = async |nodes: &Nodes| match &nodes.region {
@@ -279,6 +279,9 @@ impl Db {
         let mut failures = Vec::new();
         for (nodes, warmed) in self.nodes.iter().zip(warmed) {
             if let Err(error) = warmed {
+                if nodes.region.is_none() && matches!(error.kind, DbErrorKind::Setup(_)) {
+                    return Err(error);
+                }
                 tracing::warn!(%error, region = nodes.name(), "nodes could not be made ready");
                 failures.push(error);
             }
@@ -338,6 +341,8 @@ async fn ask(endpoints: &[(Option<RegionCode>, Endpoint)], patience: Duration) -
         let late = || DbError::new(DbErrorKind::Unavailable, "connect", "the server does not answer");
         let asked = tokio::time::timeout(patience * (hosts + 1), asked).await;
         match asked.unwrap_or_else(|_late| Err(late())) {
+            // Other nodes may do where ours do not answer, not where their URL is wrong.
+            Err(error) if region.is_none() && matches!(error.kind, DbErrorKind::Setup(_)) => return Err(error),
             // Where another region's node stands says nothing of ours.
             Ok(engine) => return Ok(Engine { gateway: engine.gateway.filter(|_| region.is_none()), ..engine }),
             Err(error) => first = first.or(Some(error)),
@@ -350,7 +355,8 @@ async fn ask(endpoints: &[(Option<RegionCode>, Endpoint)], patience: Duration) -
 pub fn endpoint(config: &Database, url: &str) -> Result<Endpoint, DbError> {
     // libpq's place for certificates is below the home folder.
     let home = config::env("HOME").map(PathBuf::from);
-    let bad = |error: connect::ConnectError| DbError::new(DbErrorKind::Unavailable, "connect", error.to_string());
+    let wrong = DbErrorKind::Setup("cannot be reached: its URL, or a file that the URL names, is not right");
+    let bad = |error: connect::ConnectError| DbError::new(wrong, "connect", error.to_string());
     let mut endpoint = Endpoint::parse(url, home.as_deref()).map_err(bad)?;
     endpoint.with_connect_timeout(config.connect_timeout);
     let timeout = config.write_timeout.as_millis().to_string();
@@ -360,10 +366,23 @@ pub fn endpoint(config: &Database, url: &str) -> Result<Endpoint, DbError> {
 
 /// One connection outside the pools, for migrations and questions about the server.
 pub async fn connect_once(endpoint: &Endpoint) -> Result<tokio_postgres::Client, DbError> {
-    endpoint.connect().await.map_err(|error| {
-        let detail = format!("{}: {}", endpoint.describe(), connect::explain(&error));
-        DbError::new(DbErrorKind::Unavailable, "connect", detail)
-    })
+    let client = endpoint.connect().await.map_err(|error| DbError::connecting(&error, &endpoint.describe()))?;
+    // On CockroachDB a missing database shows at the first statement that looks something up.
+    match engine::text(&client, "SELECT count(*)::TEXT FROM pg_database").await {
+        Err(error) if error.kind == NO_DATABASE => {
+            Err(DbError::new(NO_DATABASE, "connect", format!("{}: {}", endpoint.describe(), error.detail)))
+        }
+        asked => asked.map(|_| client),
+    }
+}
+
+/// The same to a database that is there from the start: `postgres` on both engines, unless
+/// somebody dropped it; on CockroachDB and at some providers also `defaultdb`.
+async fn connect_beside(endpoint: &Endpoint) -> Result<tokio_postgres::Client, DbError> {
+    match connect_once(&endpoint.with_database("postgres")).await {
+        Err(error) if error.kind == NO_DATABASE => connect_once(&endpoint.with_database("defaultdb")).await,
+        connected => connected,
+    }
 }
 
 impl ToSql for RegionCode {

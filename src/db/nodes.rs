@@ -15,7 +15,7 @@ use std::{
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
 };
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
 use super::{
     WARM,
@@ -58,7 +58,22 @@ pub(super) struct Nodes {
     mute: AtomicU32,
     probe_timeout: Duration,
     probe_failures: u32,
+    refused: Mutex<Option<Refused>>,
 }
+
+/// The nodes refuse us for a reason that no retry cures. Many tries would get our address
+/// locked out, so new connections are tried ever more seldom.
+struct Refused {
+    words: &'static str,
+    tries: u32,
+    next: Instant,
+}
+
+/// Before the first further try, doubled each time, and the longest.
+const REFUSED: Duration = Duration::from_secs(10);
+const REFUSED_LONG: Duration = Duration::from_mins(1);
+/// A pooler that ignores startup parameters, as can be configured, or a server that overrules them.
+const NOT_KEPT: &str = "does not keep the session settings that we ask for when we connect";
 
 /// Why there is no connection.
 pub(super) enum NoConnection {
@@ -79,28 +94,32 @@ impl Nodes {
     ) -> Result<Self, DbError> {
         let mut reading = endpoint.clone();
         let (readers, writers) = if engine.cockroach {
-            let both = pool(config, endpoint, engine, size)?;
+            let both = pool(config, endpoint, engine, size, WRITERS)?;
             (both.clone(), both)
         } else {
             let half = (size / 2).max(2);
+            let [isolation, read_only] = READERS;
             reading.with_session(&[
-                ("default_transaction_read_only", "on"),
-                ("default_transaction_isolation", "repeatable read"),
+                ("default_transaction_isolation", isolation),
+                ("default_transaction_read_only", read_only),
             ]);
-            (pool(config, &reading, engine, size.saturating_sub(half).max(2))?, pool(config, endpoint, engine, half)?)
+            (
+                pool(config, &reading, engine, size.saturating_sub(half).max(2), READERS)?,
+                pool(config, endpoint, engine, half, WRITERS)?,
+            )
         };
-        let probes = pool(config, &reading, engine, PROBES)?;
-        let (rested, mute) = (Mutex::default(), AtomicU32::new(0));
+        let probes = pool(config, &reading, engine, PROBES, if engine.cockroach { WRITERS } else { READERS })?;
         Ok(Self {
             region,
             readers,
             writers,
             probes,
             lifetime: config.pool_lifetime,
-            rested,
-            mute,
+            rested: Mutex::default(),
+            mute: AtomicU32::new(0),
             probe_timeout: config.probe_timeout,
             probe_failures: config.probe_failures,
+            refused: Mutex::default(),
         })
     }
 
@@ -128,23 +147,67 @@ impl Nodes {
 
     /// A connection. Nodes that cannot be reached rest from then on.
     pub(super) async fn take(&self, wanted: Use) -> Result<Object, NoConnection> {
-        let error = match self.pool(wanted).get().await {
-            Ok(object) => return Ok(object),
+        let (pool, held_back) = (self.pool(wanted), self.held_back());
+        if let Some(words) = held_back {
+            // What still works may be used; nothing new is tried.
+            drop(pool.retain(|client, metrics| !client.is_closed() && metrics.age() < self.lifetime));
+            if pool.status().available == 0 {
+                self.rest(true);
+                return Err(NoConnection::Nodes(DbError::new(DbErrorKind::Setup(words), "connect", words)));
+            }
+        }
+        let error = match pool.get().await {
+            Ok(object) => {
+                if Object::metrics(&object).recycle_count == 0 {
+                    *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                }
+                return Ok(object);
+            }
             Err(error) => error,
         };
+        let error = match error {
+            PoolError::PostCreateHook(HookError::Message(words)) if words == NOT_KEPT => {
+                DbError::new(DbErrorKind::Setup(NOT_KEPT), "connect", words)
+            }
+            PoolError::Backend(error) if connect::incurable(&error).is_some() => {
+                DbError::connecting(&error, self.name())
+            }
+            error => return Err(self.without(error)),
+        };
+        self.rest(true);
+        if let DbErrorKind::Setup(words) = error.kind {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.get_or_insert(Refused { words, tries: 0, next: Instant::now() + REFUSED }).words = words;
+        }
+        Err(NoConnection::Nodes(error))
+    }
+
+    /// Why no new connection is tried just now. Whoever comes when it is time is the one who tries.
+    fn held_back(&self) -> Option<&'static str> {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = refused.as_mut()?;
+        if Instant::now() < refused.next {
+            return Some(refused.words);
+        }
+        refused.tries += 1;
+        refused.next = Instant::now() + (REFUSED * (1 << refused.tries.min(5))).min(REFUSED_LONG);
+        None
+    }
+
+    fn without(&self, error: PoolError) -> NoConnection {
         let unavailable = |detail: String| DbError::new(DbErrorKind::Unavailable, "connect", detail);
         match error {
             PoolError::Timeout(TimeoutType::Wait) => {
-                Err(NoConnection::Busy(unavailable("no free connection in time".to_owned())))
+                NoConnection::Busy(unavailable("no free connection in time".to_owned()))
             }
             PoolError::Backend(error) => {
                 // One more than the server takes says nothing of those that it took before.
                 self.rest(error.code() != Some(&SqlState::TOO_MANY_CONNECTIONS));
-                Err(NoConnection::Nodes(unavailable(connect::explain(&error))))
+                NoConnection::Nodes(DbError::connecting(&error, self.name()))
             }
             other => {
                 self.rest(true);
-                Err(NoConnection::Nodes(unavailable(other.to_string())))
+                NoConnection::Nodes(unavailable(other.to_string()))
             }
         }
     }
@@ -222,11 +285,58 @@ impl Nodes {
     }
 }
 
-fn pool(config: &Database, endpoint: &Endpoint, engine: &Engine, size: usize) -> Result<Pool, DbError> {
+/// `default_transaction_isolation` and `default_transaction_read_only`.
+type Transactions = [&'static str; 2];
+const READERS: Transactions = ["repeatable read", "on"];
+const WRITERS: Transactions = ["serializable", "off"];
+
+/// Whether a new session is as it was asked for.
+async fn kept(
+    client: &tokio_postgres::Client,
+    [isolation, read_only]: Transactions,
+    timeout: u128,
+) -> Result<bool, tokio_postgres::Error> {
+    let timeout = timeout.to_string();
+    let wanted = [
+        ("default_transaction_isolation", isolation),
+        ("default_transaction_read_only", read_only),
+        ("statement_timeout", &timeout),
+        ("idle_in_transaction_session_timeout", &timeout),
+    ];
+    let columns = wanted.map(|(name, _)| format!("current_setting('{name}')")).join(", ");
+    let mut all = true;
+    for message in client.simple_query(&format!("SELECT {columns}")).await? {
+        let SimpleQueryMessage::Row(row) = message else { continue };
+        for (column, (name, wanted)) in wanted.into_iter().enumerate() {
+            let found = row.get(column).unwrap_or_default().to_ascii_lowercase();
+            if found != wanted && milliseconds(&found).is_none_or(|found| found.to_string() != wanted) {
+                tracing::error!(name, wanted, found, "the database does not keep a session setting");
+                all = false;
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// CockroachDB says `4000`, PostgreSQL `4s`.
+fn milliseconds(text: &str) -> Option<u128> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let factor = [("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    let (_, factor) = factor.into_iter().find(|(name, _)| *name == unit)?;
+    Some(text.strip_suffix(unit)?.parse::<u128>().ok()? * factor)
+}
+
+fn pool(
+    config: &Database,
+    endpoint: &Endpoint,
+    engine: &Engine,
+    size: usize,
+    transactions: Transactions,
+) -> Result<Pool, DbError> {
     let mut endpoint = endpoint.clone();
     // The server itself ends what we have lost: a fence counts on it (`Db::longest_write`).
-    let idle = config.write_timeout.as_millis().to_string();
-    endpoint.with_session(&[("idle_in_transaction_session_timeout", &idle)]);
+    let idle = config.write_timeout.as_millis();
+    endpoint.with_session(&[("idle_in_transaction_session_timeout", &idle.to_string())]);
     let manager = Manager::from_config(
         endpoint.config.clone(),
         endpoint.tls.clone(),
@@ -243,7 +353,8 @@ fn pool(config: &Database, endpoint: &Endpoint, engine: &Engine, size: usize) ->
                         _ => {}
                     }
                 }
-                Ok(())
+                let kept = kept(client, transactions, idle).await.map_err(HookError::Backend)?;
+                if kept { Ok(()) } else { Err(HookError::message(NOT_KEPT)) }
             };
             let late = |_late| HookError::message("a new connection did not answer");
             tokio::time::timeout(patience, set).await.map_err(late)?

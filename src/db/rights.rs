@@ -10,9 +10,9 @@ use tokio_postgres::error::SqlState;
 use super::{
     all_statements,
     connect::Endpoint,
-    connect_once,
+    connect_beside, connect_once,
     engine::text,
-    error::{DbError, DbErrorKind},
+    error::{DbError, DbErrorKind, NO_DATABASE},
     locality::changes::{Verb, changes},
     migrate,
 };
@@ -31,7 +31,7 @@ pub async fn grant(endpoint: &Endpoint, role: &str, plan: bool) -> Result<Vec<St
     let mut done = Vec::new();
     let client = match connect_once(endpoint).await {
         // Only a plan gets here without a database.
-        Err(_) if plan => connect_once(&endpoint.with_database("postgres")).await?,
+        Err(error) if plan && error.kind == NO_DATABASE => connect_beside(endpoint).await?,
         connected => connected?,
     };
     let known = text(&client, &format!("SELECT count(*)::TEXT FROM pg_roles WHERE rolname = '{role}'")).await?;

@@ -60,14 +60,20 @@ impl Db {
         if !self.engine.regions {
             return Err(DbError::new(DbErrorKind::Unavailable, "as of", "this engine has no replicas of the past"));
         }
-        let conn = self.here().await?.asking_silent(deadline);
-        conn.spoil(true); // closed, and so rolled back, if this future is dropped
-        // The text is a time of our own making.
-        let begin = format!("BEGIN AS OF SYSTEM TIME '{}'", at.format("%Y-%m-%d %H:%M:%S%.6f"));
-        conn.control("begin", &begin).await?;
-        let value = op(&conn).await?;
-        conn.control("rollback", "ROLLBACK").await?;
-        conn.spoil(false);
-        Ok(value)
+        let read = async || {
+            let conn = self.here().await?.asking_silent(deadline);
+            conn.spoil(true); // closed, and so rolled back, if this future is dropped
+            // The text is a time of our own making.
+            let begin = format!("BEGIN AS OF SYSTEM TIME '{}'", at.format("%Y-%m-%d %H:%M:%S%.6f"));
+            conn.control("begin", &begin).await?;
+            let value = op(&conn).await?;
+            conn.control("rollback", "ROLLBACK").await?;
+            conn.spoil(false);
+            Ok(value)
+        };
+        match read().await {
+            Err(DbError { kind: DbErrorKind::StalePlan, .. }) => read().await,
+            read => read,
+        }
     }
 }

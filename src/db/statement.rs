@@ -192,17 +192,24 @@ impl Conn {
     }
 
     /// Sends a statement and waits for all of its rows. A read that lost a race between
-    /// writers (PostgreSQL cancels such ones) is sent again; inside a transaction, all of
-    /// that is.
+    /// writers (PostgreSQL cancels such ones) is sent again, and once anything whose plan does
+    /// not fit a changed schema, which was not begun; inside a transaction, all of that is.
     pub async fn rows(
         &self,
         statement: &'static Statement,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, DbError> {
-        let mut attempt = 1;
+        let (mut attempt, mut prepared_again) = (1, false);
         loop {
             let answer = self.send(statement, params).await;
             match &answer {
+                Err(error) if error.kind == DbErrorKind::StalePlan && !prepared_again => {
+                    self.prepare_all_again();
+                    if self.spoiled.load(Ordering::Relaxed) {
+                        return answer;
+                    }
+                    prepared_again = true;
+                }
                 Err(error)
                     if error.kind == DbErrorKind::Contention
                         && !statement.writes
@@ -214,6 +221,13 @@ impl Conn {
                 }
                 _ => return answer,
             }
+        }
+    }
+
+    /// A change of the schema meets the other connections of the pool, too.
+    fn prepare_all_again(&self) {
+        if let Some(pool) = self.object.as_ref().and_then(Object::pool) {
+            pool.manager().statement_caches.clear();
         }
     }
 
@@ -324,8 +338,13 @@ impl Conn {
             Ok(Ok(value)) => Ok(value),
             Ok(Err((error, wrote))) => {
                 let error = DbError::from_driver(error, name, wrote);
-                if !matches!(error.kind, DbErrorKind::Unique(_) | DbErrorKind::ForeignKey(_) | DbErrorKind::Contention)
-                {
+                if !matches!(
+                    error.kind,
+                    DbErrorKind::Unique(_)
+                        | DbErrorKind::ForeignKey(_)
+                        | DbErrorKind::Contention
+                        | DbErrorKind::StalePlan
+                ) {
                     self.spoil(true);
                 }
                 Err(error)

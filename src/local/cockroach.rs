@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     env::consts::{ARCH, OS},
+    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -23,6 +24,10 @@ use tokio::{
 
 /// Nodes that `--global` demands.
 const NODES: u16 = 9;
+/// Ports from which nine free ones in a row are looked for. The consoles would take 8080 and
+/// what follows, where the demo itself serves, and end the cluster where something listens.
+const SQL_PORT: u16 = 26257;
+const HTTP_PORT: u16 = 8180;
 /// It was up in six seconds on a small machine; this leaves room for a busy one.
 const START: Duration = Duration::from_mins(2);
 /// For asking all nodes once; one that hangs is asked again.
@@ -78,9 +83,11 @@ pub enum CockroachError {
     /// The process could not be started.
     #[error("cockroach could not be started")]
     Start(#[source] std::io::Error),
-    /// It ended before it was ready.
-    #[error("cockroach demo ended at once ({status}); it said:\n{said}")]
+    /// It ended before it was ready, or later by itself.
+    #[error("cockroach demo ended {when} ({status}); it said:\n{said}")]
     Ended {
+        /// `at once`, or what it was used for.
+        when: &'static str,
         /// How it ended.
         status: std::process::ExitStatus,
         /// The last lines of what it printed.
@@ -102,6 +109,18 @@ pub struct CockroachDemo {
     child: Child,
     /// Hosts with ports, by region.
     nodes: BTreeMap<String, Vec<String>>,
+    /// Where the first node shows its web console.
+    pub console: String,
+    log: PathBuf,
+}
+
+/// The first of as many free ports in a row as there are nodes.
+fn free_ports(from: u16) -> u16 {
+    let every = [Ipv4Addr::UNSPECIFIED, Ipv4Addr::LOCALHOST];
+    let free = |port: u16| every.iter().all(|host| TcpListener::bind((*host, port)).is_ok());
+    let mut runs = (from..).step_by(NODES.into()).take(100);
+    // Where all are taken the cluster itself says so.
+    runs.find(|first| (*first..first + NODES).all(free)).unwrap_or(from)
 }
 
 /// The binary, if it is on the PATH.
@@ -118,7 +137,8 @@ pub fn address(url: &str) -> Result<(String, u16), CockroachError> {
         let (host, port) = authority.rsplit('@').next()?.rsplit_once(':')?;
         Some((host.to_owned(), port.parse().ok()?))
     };
-    parse().ok_or_else(|| CockroachError::Url(url.trim().to_owned()))
+    // What stands before the host is nobody's business.
+    parse().ok_or_else(|| CockroachError::Url(url.trim().rsplit('@').next().unwrap_or_default().to_owned()))
 }
 
 impl CockroachDemo {
@@ -135,14 +155,11 @@ impl CockroachDemo {
         let file = folder.join("listening-url");
         let log = folder.join("cockroach.log");
         let output = std::fs::File::create(&log).map_err(CockroachError::Start)?;
-        let said = || {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            lines.get(lines.len().saturating_sub(10)..).unwrap_or_default().join("\n")
-        };
+        let (sql, http) = (free_ports(SQL_PORT), free_ports(HTTP_PORT));
         let _ = std::fs::remove_file(&file); // of an earlier start
         let child = Command::new(binary)
             .args(["demo", "--global", "--nodes", "9", "--no-example-database", "--insecure"])
+            .args(["--sql-port", &sql.to_string(), "--http-port", &http.to_string()])
             .arg("--listening-url-file")
             .arg(&file)
             .stdin(Stdio::piped())
@@ -152,7 +169,8 @@ impl CockroachDemo {
             .kill_on_drop(true)
             .spawn()
             .map_err(CockroachError::Start)?;
-        let mut demo = Self { child, nodes: BTreeMap::new() };
+        let console = format!("http://127.0.0.1:{http}");
+        let mut demo = Self { child, nodes: BTreeMap::new(), console, log };
         let started = Instant::now();
         loop {
             if let Ok(url) = tokio::fs::read_to_string(&file).await
@@ -162,10 +180,28 @@ impl CockroachDemo {
                 return Ok(demo);
             }
             if let Some(status) = demo.child.try_wait().map_err(CockroachError::Start)? {
-                return Err(CockroachError::Ended { status, said: said() });
+                return Err(CockroachError::Ended { when: "at once", status, said: demo.said() });
             }
             if started.elapsed() > START {
-                return Err(CockroachError::Slow { said: said() });
+                return Err(CockroachError::Slow { said: demo.said() });
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// The last lines of what it printed.
+    fn said(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines.get(lines.len().saturating_sub(10)..).unwrap_or_default().join("\n")
+    }
+
+    /// Waits until it ends without having been told to.
+    pub async fn ended(&mut self) -> CockroachError {
+        loop {
+            // `wait` would close its stdin, which ends it.
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return CockroachError::Ended { when: "while the demo ran on it", status, said: self.said() };
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

@@ -73,6 +73,12 @@ pub enum LocalError {
         /// The last lines of its output.
         log: String,
     },
+    /// The server ended without having been told to.
+    #[error("PostgreSQL ended while it was in use; its log ends:\n{log}")]
+    Ended {
+        /// The last lines of the server's log.
+        log: String,
+    },
     /// The server did not answer, or did not stop, in time.
     #[error("PostgreSQL did not {what} within {seconds} s; its log ends:\n{log}")]
     Late {

@@ -224,6 +224,14 @@ pub(super) async fn halt(folder: &Folder, pid: Pid, mut child: Option<Child>) ->
     Err(late(folder, "stop", STOP_PATIENCE + QUIT_PATIENCE))
 }
 
+/// Waits until the server ends without having been told to.
+pub(super) async fn ended(folder: &Folder, pid: Pid, mut child: Option<&mut Child>) -> LocalError {
+    while is_running(folder, pid, child.as_deref_mut()) {
+        sleep(Duration::from_millis(200)).await;
+    }
+    LocalError::Ended { log: folder.log_tail() }
+}
+
 fn is_running(folder: &Folder, pid: Pid, child: Option<&mut Child>) -> bool {
     match child {
         Some(child) => matches!(child.try_wait(), Ok(None)),

@@ -14,8 +14,9 @@ use tokio::process::Child;
 
 use super::error::LocalError;
 use super::folder::Folder;
-use super::launch::{START_PATIENCE, USER, halt, launch, survivor};
+use super::launch::{self, START_PATIENCE, USER, halt, launch, survivor};
 use super::orphan::{self, Postmaster};
+use crate::config::Secret;
 
 /// How a private server is to be run; make it with [`Options::new`] and change what differs.
 #[derive(Clone, Debug)]
@@ -64,7 +65,7 @@ pub struct PrivatePostgres {
     server: Postmaster,
     /// Our child; `None` when an earlier process of ours started the server.
     child: Option<Child>,
-    password: String,
+    password: Secret<String>,
     shared: bool,
     /// The lock that says that we use the server; `None` once it has been given up.
     in_use: Option<File>,
@@ -96,13 +97,14 @@ impl PrivatePostgres {
             let (server, child) = launch(&folder, &options, &password).await?;
             (server, Some(child))
         };
+        let password = Secret::new(password);
         Ok(Self { folder, server, child, password, shared: options.shared, in_use: Some(in_use) })
     }
 
     /// The URL of a database of this server, for the superuser `movr`, without TLS.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        let (password, port) = (&self.password, self.server.port);
+        let (password, port) = (self.password.expose(), self.server.port);
         format!("postgresql://{USER}:{password}@127.0.0.1:{port}/{database}?sslmode=disable")
     }
 
@@ -116,6 +118,11 @@ impl PrivatePostgres {
     #[must_use]
     pub fn is_reused(&self) -> bool {
         self.child.is_none()
+    }
+
+    /// Waits until the server ends without having been told to.
+    pub async fn ended(&mut self) -> LocalError {
+        launch::ended(&self.folder, self.server.pid, self.child.as_mut()).await
     }
 
     /// Ends all sessions and stops the server; a shared server goes on while others use it.

@@ -217,3 +217,23 @@ fn state_home_prefers_xdg_and_ignores_relative_paths() {
     };
     assert_eq!(state_home(relative), PathBuf::from("/home/ada/.local/state"));
 }
+
+#[tokio::test]
+async fn an_end_that_nobody_asked_for_is_told_with_the_log() {
+    let scratch = Scratch::new();
+    for abandoned in [false, true] {
+        let mut server = PrivatePostgres::start(scratch.options()).await.unwrap();
+        if abandoned {
+            server.abandon();
+            server = PrivatePostgres::start(scratch.options()).await.unwrap();
+        }
+        let early = tokio::time::timeout(std::time::Duration::from_millis(500), server.ended()).await;
+        assert!(early.is_err(), "it runs");
+        let file = fs::read_to_string(scratch.0.join("postgres/cluster/postmaster.pid")).unwrap();
+        let pid = nix::unistd::Pid::from_raw(file.lines().next().unwrap().parse().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGQUIT).unwrap();
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(10), server.ended()).await.unwrap();
+        assert!(ended.to_string().contains("received immediate shutdown request"), "{ended}");
+        server.stop().await.unwrap();
+    }
+}

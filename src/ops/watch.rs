@@ -73,7 +73,9 @@ async fn probe(app: &App, region: &RegionCode) {
         Ok(Ok(round_trip)) => health.probed(region, round_trip),
         // No gate yet, or a mistake of ours: it says nothing of the region.
         Ok(Err(error)) if error.kind == DbErrorKind::Bug => tracing::warn!(%region, %error, "not probed"),
-        Ok(Err(error)) if error.kind == DbErrorKind::Unavailable && began.elapsed() < TROUBLED => {
+        Ok(Err(error))
+            if matches!(error.kind, DbErrorKind::Unavailable | DbErrorKind::Setup(_)) && began.elapsed() < TROUBLED =>
+        {
             health.failed(region, began, Failure::Cut);
         }
         Ok(Err(_)) | Err(_) => health.failed(region, began, Failure::Late),

@@ -227,8 +227,8 @@ fn database(error: &DbError) -> Told {
                            sending the same form again is safe.";
             (StatusCode::SERVICE_UNAVAILABLE, "Please look again", message, Some(5))
         }
-        DbErrorKind::Licence => {
-            let message = "The database refuses to work for want of a licence. The operators have to mend this.";
+        DbErrorKind::Licence | DbErrorKind::Setup(_) => {
+            let message = "The database does not let us work, which only its operators can mend. Nothing was changed.";
             (StatusCode::SERVICE_UNAVAILABLE, "Out of order", message, Some(300))
         }
         DbErrorKind::Unique(_)

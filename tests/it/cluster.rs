@@ -1,39 +1,46 @@
 //! The local clusters: what `movr demo --engine cockroach` asks of the binary and says when
 //! it cannot, on recorded outputs and with a binary that is a shell script; the scripts of
-//! deploy/local, with the same; and the whole demo where there is a real `cockroach`.
-//! The surprise: without that binary nothing here shows that a cluster comes up.
+//! deploy/local, with the same; migrations and the demo on a stand-in for CockroachDB, as far
+//! as that goes; and the whole demo where there is a real `cockroach`.
 
 use std::{
     collections::BTreeMap,
     fs,
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use movr::{
     cli::migrate,
     config::Config,
-    db::error::{DbError, DbErrorKind},
+    db::{
+        engine::Engine,
+        error::{DbError, DbErrorKind},
+        migrate::Layout,
+    },
     domain::catalogue::CatalogueFile,
     local::{
+        PrivatePostgres,
         cockroach::{VERSION, address, download, too_old},
         find_cockroach,
     },
 };
-use nix::{sys::signal::kill, unistd::Pid};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use reqwest::StatusCode;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use uuid::Uuid;
 
-use crate::support::{process::movr, world};
-
-/// An output of a real server, as it was recorded.
-fn sample(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/crdb-samples");
-    fs::read_to_string(folder.join(name)).unwrap()
-}
+use crate::support::{
+    engine,
+    process::{Ended, movr},
+    standin::{Answer, StandIn, sample},
+};
 
 /// A folder that is also a PATH; it goes with the test.
 struct Folder(PathBuf);
@@ -101,23 +108,263 @@ fn the_download_is_the_one_of_the_script() {
     assert!(download("plan9", "mips").contains("no archive"));
 }
 
-/// The server's own refusal, with its code and words, sent by the server of the test.
+/// CockroachDB for one test: a stand-in before the tests' own PostgreSQL.
+struct Cluster {
+    server: PrivatePostgres,
+    stand_in: StandIn,
+    database: String,
+}
+
+impl Cluster {
+    async fn new(regions: &[&str]) -> Self {
+        let server = engine::private_server().await;
+        let stand_in = StandIn::cockroach(&server.url("postgres"), regions).await;
+        Self { server, stand_in, database: format!("t{}", Uuid::new_v4().simple()) }
+    }
+
+    /// `movr` with `arguments` on its database.
+    async fn movr(&self, arguments: &[&str]) -> Ended {
+        movr(arguments, &[("DATABASE_URL", &self.stand_in.url(&self.database))]).await
+    }
+
+    /// Whether PostgreSQL has the database.
+    async fn exists(&self) -> bool {
+        let sql = engine::client(&self.server.url("postgres")).await;
+        let known = "SELECT 1 FROM pg_database WHERE datname = $1";
+        !sql.query(known, &[&self.database]).await.unwrap().is_empty()
+    }
+
+    async fn drop_database(&self) {
+        let sql = engine::client(&self.server.url("postgres")).await;
+        sql.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database)).await.unwrap();
+    }
+
+    async fn end(self) {
+        self.drop_database().await;
+        drop(self.stand_in);
+        let _ = self.server.stop().await;
+    }
+}
+
 #[actix_web::test]
-async fn a_cluster_without_a_licence_is_told_with_the_way_on() {
-    let world = world().await;
+async fn a_database_that_is_missing_is_planned_told_and_made() {
+    let cluster = Cluster::new(&["us-east1"]).await;
+    let create = format!("CREATE DATABASE \"{}\"", cluster.database);
+
+    let plan = cluster.movr(&["migrate", "--plan"]).await;
+    assert_eq!(plan.code, Some(0), "{plan:?}");
+    let primary = format!("ALTER DATABASE \"{}\" PRIMARY REGION \"us-east1\"", cluster.database);
+    for step in [&create, &primary, "LOCALITY REGIONAL BY ROW AS region;"] {
+        assert!(plan.out.contains(step), "{step}: {}", plan.out);
+    }
+    let roles = cluster.movr(&["migrate", "--plan", "--roles", "--locality", "off"]).await;
+    assert!(roles.out.contains("CREATE TYPE crdb_internal_region") && roles.out.contains("GRANT "), "{roles:?}");
+    assert!(!cluster.exists().await, "a plan makes nothing");
+
+    let url = cluster.stand_in.url(&cluster.database);
+    let key = "AAAA".repeat(22);
+    let serving = [
+        ("DATABASE_URL", url.as_str()),
+        ("MOVR_REGION", "us-east1"),
+        ("MOVR_LISTEN", "127.0.0.1:0"),
+        ("MOVR_PUBLIC_URL", "http://movr.test"),
+        ("MOVR_SECRET_KEYS", &key),
+    ];
+    let began = Instant::now();
+    let served = movr(&["serve"], &serving).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "it is not waited for what waiting does not cure");
+    let mut told = vec![served];
+    for command in [
+        &["operator", "grant", "ada", "administrator"][..],
+        &["load"],
+        &["verify-data"],
+        &["verify-locality"],
+        &["migrate", "--roles", "no;name"],
+    ] {
+        told.push(cluster.movr(command).await);
+    }
+    for ended in &told[..5] {
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.err.contains("does not exist: `movr migrate` creates it"), "{ended:?}");
+    }
+
+    // The server's own refusal, with its code and words, as it was recorded.
     let recorded = sample("error-licence.txt");
     let (_, words) = recorded.lines().nth(1).unwrap().split_once("XXC02: ").unwrap();
-    let raise = format!("DO $$ BEGIN RAISE EXCEPTION USING MESSAGE = '{words}', ERRCODE = 'XXC02'; END $$");
-    let refused = world.sql().await.batch_execute(&raise).await.unwrap_err();
-    let error = DbError::from_driver(refused, "migrate.regions", false);
-    assert_eq!(error.kind, DbErrorKind::Licence);
-    let told = migrate::explain(error).to_string();
+    cluster.stand_in.answer("PRIMARY REGION", Answer::Error("XXC02", words.to_owned()));
+    let refused = cluster.movr(&["migrate"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
     for words in ["for want of a licence (SQLSTATE XXC02)", "enterprise.license", "--locality off", migrate::LOST] {
-        assert!(told.contains(words), "{words}: {told}");
+        assert!(refused.err.contains(words), "{words}: {}", refused.err);
     }
     let other = DbError::new(DbErrorKind::Unavailable, "connect", "nobody");
     assert!(!migrate::explain(other).to_string().contains("licence"));
-    world.end().await;
+
+    cluster.drop_database().await;
+    for made in [true, false] {
+        let before = cluster.stand_in.executed().len();
+        let migrated = cluster.movr(&["migrate", "--locality", "off"]).await;
+        assert_eq!(migrated.code, Some(0), "{migrated:?}");
+        assert!(migrated.out.contains("(CockroachDB "), "{}", migrated.out);
+        assert!(cluster.exists().await);
+        assert_eq!(cluster.stand_in.executed()[before..].contains(&create), made, "once");
+    }
+    cluster.end().await;
+}
+
+#[actix_web::test]
+async fn only_a_server_that_says_so_has_no_regions() {
+    let cluster = Cluster::new(&["us-east1"]).await;
+    let url = cluster.stand_in.url("postgres");
+    let ask = async |statement: &str, code: &'static str| {
+        cluster.stand_in.answer_times(statement, Answer::Error(code, "no".to_owned()), 1);
+        Engine::ask(&engine::client(&url).await).await
+    };
+    let whole = Engine::ask(&engine::client(&url).await).await.unwrap();
+    assert_eq!((whole.regions, whole.gateway.as_deref()), (false, Some("us-east1")));
+    assert_eq!(ask("gateway_region()", "F0000").await.unwrap().gateway, None);
+    assert!(!ask("[SHOW REGIONS FROM DATABASE]", "42P16").await.unwrap().regions);
+    for (code, kind) in
+        [("57014", DbErrorKind::Timeout), ("58C00", DbErrorKind::Unavailable), ("XX000", DbErrorKind::Bug)]
+    {
+        for statement in ["gateway_region()", "[SHOW REGIONS FROM DATABASE]", "SELECT version()"] {
+            let error = ask(statement, code).await.unwrap_err();
+            assert_eq!((&error.kind, error.sqlstate()), (&kind, Some(code)), "{statement}");
+        }
+    }
+    let tools = engine::tools(&url);
+    cluster.stand_in.answer("gateway_region()", Answer::Error("58C00", "no".to_owned()));
+    assert!(movr::db::Db::open(&tools.database).await.is_err(), "an instance does not start on what it did not learn");
+    let endpoint = movr::db::endpoint(&tools.database, &url).unwrap();
+    let layout = Layout {
+        regions: vec!["us-east1".parse().unwrap()],
+        survive_region: false,
+        placement_restricted: false,
+        locality: true,
+    };
+    cluster.stand_in.answer("gateway_region()", Answer::Rows(vec!["us-east1".to_owned()]));
+    for statement in ["max(region), '') FROM [SHOW REGIONS FROM DATABASE]", "[SHOW REGIONS FROM CLUSTER]"] {
+        cluster.stand_in.answer_times(statement, Answer::Error("58C00", "no".to_owned()), 1);
+        let planned = movr::db::migrate::run(&endpoint, &layout, true).await;
+        assert_eq!(planned.unwrap_err().kind, DbErrorKind::Unavailable, "{statement}");
+    }
+    cluster.end().await;
+}
+
+/// `movr demo` as a process, and what it has printed.
+struct Demo {
+    child: tokio::process::Child,
+    lines: Vec<String>,
+}
+
+impl Demo {
+    /// Waits until it serves.
+    async fn start(folder: &Folder, path: &str, more: &[&str], patience: Duration) -> Self {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_movr"));
+        command
+            .args(["demo", "--engine", "cockroach", "--data", &format!("{}/data", folder.path())])
+            .args(more)
+            .env("PATH", path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut lines = Vec::new();
+        let serves = async {
+            while let Some(line) = out.next_line().await.unwrap() {
+                lines.push(line);
+                if lines.last().unwrap().starts_with("Press Ctrl-C") {
+                    return true;
+                }
+            }
+            false
+        };
+        let serves = tokio::time::timeout(patience, serves).await.expect("it does not come up");
+        assert!(serves, "it ended: {lines:?} {:?}", child.wait_with_output().await.unwrap());
+        // Nobody reads on, but nobody closes it either.
+        tokio::spawn(async move { while let Ok(Some(_)) = out.next_line().await {} });
+        Self { child, lines }
+    }
+
+    /// The addresses of its instances.
+    fn urls(&self) -> Vec<String> {
+        let urls = self.lines.iter().filter(|line| !line.contains("console"));
+        let urls = urls.filter_map(|line| Some(line.split_once(" http://")?.1.split_whitespace().next()?.to_owned()));
+        urls.map(|url| format!("http://{url}")).collect()
+    }
+
+    /// Every instance answers.
+    async fn serves(&self) {
+        assert_eq!(self.urls().len(), 3, "{:?}", self.lines);
+        for url in self.urls() {
+            for path in ["/readyz", "/vehicles", "/login"] {
+                let answer = reqwest::get(format!("{url}{path}")).await.unwrap();
+                assert_eq!(answer.status(), StatusCode::OK, "{url}{path}");
+            }
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap())
+    }
+
+    /// How it ended and what it said.
+    async fn ended(self) -> (Option<i32>, String) {
+        let output = tokio::time::timeout(Duration::from_mins(1), self.child.wait_with_output()).await;
+        let output = output.expect("it does not end").unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+/// The whole demo, but for the cluster: `cockroach` is a script, and where it says it listens
+/// a stand-in does. Without regions of the database: PostgreSQL knows no LOCALITY.
+#[actix_web::test]
+async fn the_demo_serves_on_a_cluster_and_notices_its_end() {
+    const REGIONS: [&str; 3] = ["us-east1", "us-west1", "europe-west1"];
+    let nodes: Vec<&str> = REGIONS.iter().flat_map(|region| [*region; 3]).collect();
+    let mut cluster = Cluster::new(&nodes).await;
+    cluster.database = "movr_demo".to_owned();
+    cluster.drop_database().await;
+    // Others may listen there already, which is as good.
+    let _taken = [8080, 8180, 8185, 26257].map(|port| TcpListener::bind(("127.0.0.1", port)));
+    let folder = Folder::new();
+    let url = sample("listening-url-file.txt")
+        .replace("127.146.60.113:26257", &format!("127.0.0.1:{}", cluster.stand_in.port));
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = version ] && {{ echo {VERSION}; exit; }}\necho \"$*\" >{0}/arguments\necho $$ >{0}/pid\n\
+         echo '{1}' >{0}/data/listening-url\nread -r line\necho stdin closed >{0}/end\n",
+        folder.path(),
+        url.lines().last().unwrap(),
+    );
+    folder.program("cockroach", &script);
+    let patience = Duration::from_mins(2);
+    let demo = Demo::start(&folder, folder.path(), &["--locality", "off"], patience).await;
+    demo.serves().await;
+
+    let arguments = folder.read("arguments");
+    let port = |option: &str| -> u16 {
+        let mut words = arguments.split_whitespace().skip_while(|word| *word != option);
+        words.nth(1).unwrap_or_else(|| panic!("no {option}: {arguments}")).parse().unwrap()
+    };
+    let (sql, console) = (port("--sql-port"), port("--http-port"));
+    for taken in (sql..sql + 9).chain(console..console + 9) {
+        assert!(![8080, 8180, 8185, 26257].contains(&taken), "{arguments}");
+        assert!(!demo.urls().iter().any(|url| url.ends_with(&format!(":{taken}"))), "{arguments}: {:?}", demo.lines);
+    }
+    assert!(demo.lines.iter().any(|line| line.ends_with(&format!("http://127.0.0.1:{console}"))), "{:?}", demo.lines);
+
+    kill(demo.pid(), Signal::SIGTERM).unwrap();
+    let (code, err) = demo.ended().await;
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(folder.read("end"), "stdin closed\n", "the cluster ends with it");
+
+    let demo = Demo::start(&folder, folder.path(), &["--locality", "off"], patience).await;
+    kill(Pid::from_raw(folder.read("pid").trim().parse().unwrap()), Signal::SIGKILL).unwrap();
+    let (code, err) = demo.ended().await;
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("movr: cockroach demo ended while the demo ran on it (signal: 9"), "{err}");
+    cluster.end().await;
 }
 
 /// `movr demo --engine cockroach` with nothing but `folder` on the PATH: what it prints
@@ -160,8 +407,10 @@ async fn the_cluster_is_asked_for_with_these_arguments_and_an_open_stdin() {
     folder.program("cockroach", &script);
     let (out, err) = demo(&folder, &[]).await;
     assert!(err.contains("listening URL") && err.contains("nonsense"), "{err}");
-    let wanted = "demo --global --nodes 9 --no-example-database --insecure --listening-url-file";
-    assert_eq!(folder.read("arguments").trim(), format!("{wanted} {}/data/listening-url", folder.path()));
+    let arguments = folder.read("arguments");
+    let (before, ports) = arguments.trim().split_once(" --sql-port ").unwrap();
+    assert_eq!(before, "demo --global --nodes 9 --no-example-database --insecure");
+    assert!(ports.ends_with(&format!(" --listening-url-file {}/data/listening-url", folder.path())), "{arguments}");
     assert!(out.lines().next().unwrap().contains("nine nodes in three regions"), "{out}");
     assert!(!out.contains(migrate::LOST), "{out}");
     let (out, _) = demo(&folder, &["--locality", "off"]).await;
@@ -178,7 +427,7 @@ impl Nodes {
             "cockroach",
             "#!/bin/bash\necho \"$*\" >>\"$(dirname \"$0\")/calls\"\ncase \"$1\" in\n\
              init) [ -e \"$(dirname \"$0\")/asked\" ] || { touch \"$(dirname \"$0\")/asked\"; echo not yet >&2; exit 1; } ;;\n\
-             start) trap 'exit 0' TERM; while :; do sleep 0.05; done ;;\nesac\n",
+             start) trap '[ -e \"$(dirname \"$0\")/stubborn\" ] || exit 0' TERM; while :; do sleep 0.05; done ;;\nesac\n",
         );
         folder.program("curl", "#!/bin/sh\nexit 0\n");
         Self(folder)
@@ -188,7 +437,7 @@ impl Nodes {
         let mut command = Command::new(format!("deploy/local/{name}.sh"));
         command.args(arguments).stdin(Stdio::null()).env_clear();
         command.env("PATH", format!("{}:/usr/bin:/bin", self.0.path()));
-        command.env("MOVR_LOCAL_HOME", format!("{}/home", self.0.path()));
+        command.env("MOVR_LOCAL_HOME", format!("{}/home", self.0.path())).env("MOVR_LOCAL_PATIENCE_S", "2");
         command.env("CARGO_TARGET_DIR", self.0.path()).output().unwrap()
     }
 
@@ -284,6 +533,18 @@ fn three_nodes_start_are_killed_come_back_and_stop_and_nothing_else_is_touched()
     assert_eq!(stopped.matches(": stopped").count(), 3, "{stopped}");
     assert_eq!(pids.map(lives), [false; 3]);
     assert!(lives(other_pid), "somebody else's node was ended");
+
+    // Nodes that drain for ever, as those without a quorum do.
+    nodes.run(&["start"]);
+    let pids = REGIONS.map(|region| nodes.pid(region));
+    fs::write(nodes.0.0.join("stubborn"), "").unwrap();
+    let stopped = nodes.run(&["stop"]);
+    assert_eq!((pids.map(lives), stopped.matches(": stopped").count()), ([false; 3], 3), "{stopped}");
+    for (region, pid) in REGIONS.iter().zip(pids) {
+        let said = format!("{region}: still runs 2 s after SIGTERM; SIGKILL to pid {pid}");
+        assert!(stopped.contains(&said), "{stopped}");
+    }
+    assert!(lives(other_pid), "somebody else's node was ended");
 }
 
 #[test]
@@ -326,37 +587,11 @@ async fn the_nine_node_demo_serves_three_regions() {
     };
     eprintln!("with {}", binary.display());
     let folder = Folder::new();
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_movr"));
-    command
-        .args(["demo", "--engine", "cockroach", "--data", folder.path()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    let mut child = command.kill_on_drop(true).spawn().unwrap();
-    let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap());
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut urls = Vec::new();
-    let announced = async {
-        while let Some(line) = lines.next_line().await.unwrap() {
-            if let Some((_, url)) = line.split_once(" http://") {
-                urls.push(format!("http://{}", url.split_whitespace().next().unwrap()));
-            }
-            if line.contains("password: ") {
-                return;
-            }
-        }
-        panic!("it ended");
-    };
-    tokio::time::timeout(Duration::from_mins(8), announced).await.expect("it does not come up");
-    assert_eq!(urls.len(), 3);
-    for url in &urls {
-        for path in ["/readyz", "/vehicles", "/login"] {
-            let answer = reqwest::get(format!("{url}{path}")).await.unwrap();
-            assert_eq!(answer.status(), StatusCode::OK, "{url}{path}");
-        }
-    }
-    kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    let status = tokio::time::timeout(Duration::from_mins(1), child.wait()).await.expect("it does not end").unwrap();
-    assert!(status.success(), "{status}");
-    let (host, port) = address(&folder.read("listening-url")).unwrap();
+    let demo = Demo::start(&folder, &path.unwrap(), &[], Duration::from_mins(8)).await;
+    demo.serves().await;
+    kill(demo.pid(), Signal::SIGTERM).unwrap();
+    let (code, err) = demo.ended().await;
+    assert_eq!(code, Some(0), "{err}");
+    let (host, port) = address(&folder.read("data/listening-url")).unwrap();
     assert!(std::net::TcpStream::connect((host, port)).is_err(), "the cluster outlives the demo");
 }

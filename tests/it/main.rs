@@ -19,6 +19,7 @@
 
 mod cluster;
 mod config;
+mod connecting;
 mod defects;
 mod edge;
 mod faults;

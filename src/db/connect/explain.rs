@@ -9,6 +9,9 @@ use chrono::DateTime;
 use rustls::{AlertDescription, CertificateError, Error as Tls, pki_types::UnixTime};
 use tokio_postgres::error::{DbError, SqlState};
 
+/// How the driver begins its refusal of a password that is hashed too often.
+const ITERATIONS: &str = "SCRAM iteration count exceeds";
+
 /// Says what went wrong with a connection and where to look; without user name and password.
 #[must_use]
 pub fn explain(error: &tokio_postgres::Error) -> String {
@@ -19,6 +22,12 @@ pub fn explain(error: &tokio_postgres::Error) -> String {
         let socket = || cause.downcast_ref::<io::Error>().and_then(explain_socket);
         tls.or_else(refused).or_else(socket)
     });
+    if causes.iter().any(|cause| cause.to_string().contains(ITERATIONS)) {
+        return "the database server keeps this user's password with more than 100,000 SCRAM iterations, as CockroachDB did \
+                before v22.2: lower the cluster setting server.user_login.password_hashes.default_cost.scram_sha_256 to 10610 \
+                and set the password again, or log in with a client certificate"
+            .to_owned();
+    }
     if let Some(known) = known {
         return known;
     }
@@ -32,6 +41,40 @@ pub fn explain(error: &tokio_postgres::Error) -> String {
         }
         _ => words,
     }
+}
+
+/// Why no retry can help, if none can: what the database does, in words that name no host and
+/// continue "the database".
+#[must_use]
+pub fn incurable(error: &tokio_postgres::Error) -> Option<&'static str> {
+    const LOG_IN: &str = "refuses the log-in: user, password or client certificate";
+    const TLS: &str = "and this side do not accept each other's TLS or certificates";
+    const OPTIONS: &str = "refuses an option of its URL";
+    let causes = causes(error);
+    let known = causes.iter().rev().find_map(|cause| match cause.downcast_ref::<DbError>() {
+        Some(refusal) => match refusal.code().code() {
+            "3D000" => Some("does not exist: `movr migrate` creates it"),
+            "08P01" if refusal.message().contains("startup parameter") => Some(OPTIONS),
+            code if code.starts_with("28") || code == "42501" => Some(LOG_IN),
+            code if ["0A", "22", "42"].iter().any(|class| code.starts_with(class)) => Some(OPTIONS),
+            _ => None,
+        },
+        None => match cause.downcast_ref::<Tls>()? {
+            Tls::InvalidCertificate(_) => Some(TLS),
+            Tls::AlertReceived(alert) if explain_alert(*alert).contains("certificate") => Some(TLS),
+            _ => None,
+        },
+    });
+    let words = causes.iter().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    known.or_else(|| match words.as_str() {
+        words if words.contains(ITERATIONS) => {
+            Some("keeps this user's password with more SCRAM iterations than are accepted")
+        }
+        words if words.starts_with("authentication error") || words.contains("password missing") => Some(LOG_IN),
+        words if words.starts_with("invalid configuration") => Some(OPTIONS),
+        words if words.contains("does not support TLS") => Some(TLS),
+        _ => None,
+    })
 }
 
 /// The error and its causes, outermost first.

@@ -105,6 +105,37 @@ fn a_password_may_hold_marks_of_urls_and_is_never_shown() {
     let endpoint = plain("ada:s%40cret?x@h:1/movr");
     assert_eq!(endpoint.config.get_password(), Some(&b"s@cret?x"[..]));
     assert!(!format!("{endpoint:?}").contains("cret"), "{endpoint:?}");
+    // As people write them: nothing is encoded.
+    for password in [
+        "s@cret",
+        "a@b@c",
+        "s/cret@x",
+        "s?cret@x",
+        "s#cret@x",
+        "50%@x",
+        "a:b@c",
+        "s?x=y@z&w",
+        "@",
+        "?sslmode=disable@x",
+    ] {
+        for rest in ["h:1/movr", "h:1/movr?application_name=a@b", "h:1/movr?connect_timeout=3&options=-c%20a=b@c"] {
+            let gap = if rest.contains('?') { '&' } else { '?' };
+            let url = format!("postgresql://ada:{password}@{rest}{gap}sslmode=disable");
+            let endpoint = Endpoint::parse(&url, None).unwrap();
+            let config = &endpoint.config;
+            assert_eq!((config.get_user(), config.get_password()), (Some("ada"), Some(password.as_bytes())), "{rest}");
+            assert_eq!(endpoint.describe(), "h:1/movr", "{password}");
+            assert_eq!(format!("{endpoint:?}"), "Endpoint(\"h:1/movr\")");
+        }
+        for rest in ["h:x/movr", "h/movr?sslmode=on", "h/movr?colour=red", "/movr", "h/movr?sslrootcert=/nowhere"] {
+            let said = refusal(&format!("postgresql://ada:{password}@{rest}"));
+            let parts = password.split(['@', '/', '?', '#', ':', '%']).filter(|part| part.len() > 2);
+            for secret in parts.filter(|part| !part.contains("sslmode")).chain(["ada"]) {
+                assert!(!said.contains(secret), "{password}@{rest}: {said}");
+            }
+        }
+    }
+    assert_eq!(plain("h:1/movr?application_name=a@b").config.get_application_name(), Some("a@b"));
     for bad in ["postgresql://ada:secret@h/movr?sslmode=on", "postgresql://ada:secret@h:x/movr", "ada:secret@h"] {
         assert!(!refusal(bad).contains("secret"), "{}", refusal(bad));
     }

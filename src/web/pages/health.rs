@@ -37,6 +37,7 @@ pub fn trouble(kind: &DbErrorKind) -> &'static str {
         DbErrorKind::Contention => "is too busy",
         DbErrorKind::Ambiguous => "lost the connection",
         DbErrorKind::Licence => "refuses for want of a licence",
+        DbErrorKind::Setup(words) => words,
         DbErrorKind::Unique(_)
         | DbErrorKind::ForeignKey(_)
         | DbErrorKind::Check(_)

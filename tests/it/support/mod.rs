@@ -8,5 +8,6 @@ pub mod faults;
 pub mod html;
 pub mod process;
 pub mod rows;
+pub mod standin;
 
 pub use app::{Browser, World, world};
