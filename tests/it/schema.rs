@@ -106,14 +106,14 @@ async fn schema(url: &str) -> Vec<String> {
     let client = engine::client(url).await;
     let mut lines = Vec::new();
     for sql in [
-        "SELECT concat_ws(' ', table_name, column_name, udt_name, is_nullable, column_default)
+        "SELECT concat_ws(' ', table_name::TEXT, column_name::TEXT, udt_name::TEXT, is_nullable::TEXT, column_default::TEXT)
          FROM information_schema.columns WHERE table_schema = 'public' ORDER BY table_name, ordinal_position",
-        "SELECT concat_ws(' ', c.relname, k.conname, pg_get_constraintdef(k.oid)) FROM pg_constraint k
+        "SELECT concat_ws(' ', c.relname::TEXT, k.conname::TEXT, pg_get_constraintdef(k.oid)) FROM pg_constraint k
          JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = 'public' ORDER BY 1",
         "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
         "SELECT enumlabel::TEXT FROM pg_enum ORDER BY enumsortorder",
-        "SELECT concat_ws(' ', version, name, checksum) FROM refinery_schema_history ORDER BY version",
+        "SELECT concat_ws(' ', version::TEXT, name::TEXT, checksum::TEXT) FROM refinery_schema_history ORDER BY version",
     ] {
         lines.extend(column(&client, sql).await);
     }
@@ -168,7 +168,8 @@ async fn migrations_one_by_one_over_rows_and_in_one_group_give_the_same_schema()
     }
     // Again does nothing: no step, and the history says the same.
     let client = engine::client(&whole).await;
-    let applied = "SELECT concat_ws(' ', version, applied_on) FROM refinery_schema_history ORDER BY version";
+    let applied =
+        "SELECT concat_ws(' ', version::TEXT, applied_on::TEXT) FROM refinery_schema_history ORDER BY version";
     let before = column(&client, applied).await;
     assert_eq!(run(&whole, false).await, [""; 0]);
     assert_eq!(column(&client, applied).await, before);

@@ -147,6 +147,12 @@ async fn brief() -> (World, Instance) {
 #[actix_web::test]
 async fn a_write_held_on_a_lock_does_not_appear_after_the_fence() {
     let (world, instance) = brief().await;
+    let locks = "SELECT count(*) FROM information_schema.tables WHERE table_name = 'cluster_locks'";
+    if instance.running.app.db.engine().cockroach && world.count(locks).await == 0 {
+        eprintln!("SKIPPED a_write_held_on_a_lock_does_not_appear_after_the_fence: needs v22.2 (cluster_locks)");
+        instance.running.stop().await;
+        return world.end().await;
+    }
     let (rider, app) = (crowd(&instance, 1).await.remove(0), &instance.running.app);
     let (holder, sql) = (world.sql().await, world.sql().await);
     let bike = bikes(&sql, NEW_YORK).await.remove(0);

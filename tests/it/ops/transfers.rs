@@ -88,7 +88,7 @@ async fn vehicles_arrive_as_they_left_and_rides_stay_where_they_happened() {
     let end_of_ride = [("city", "boston"), ("place", "Corner"), ("lat", "42.36"), ("lon", "-71.06")];
     rider.browser.post(&format!("{ride}/end"), &end_of_ride).await.location();
     let before =
-        "SELECT string_agg(concat_ws('|', id, type, brand, colour, code, battery, created_at), ',' ORDER BY id)
+        "SELECT string_agg(concat_ws('|', id::TEXT, type, brand, colour, code, battery::TEXT, created_at::TEXT), ',' ORDER BY id)
         FROM vehicles";
     let before = async || -> String { sql.query_one(before, &[]).await.unwrap().try_get(0).unwrap() };
     let were = before().await;

@@ -134,7 +134,7 @@ async fn the_first_administrator_is_made_on_the_command_line() {
     let again = grant(&["renée", "operator", "--city", "paris"]).await;
     assert!(again.code == Some(0) && again.out.contains("operator of paris already"), "{again:?}");
     assert_eq!(grants().await, (2, 2));
-    let held = "SELECT concat_ws(' ', region, role, city) FROM role_grants ORDER BY 1";
+    let held = "SELECT concat_ws(' ', region::TEXT, role, city) FROM role_grants ORDER BY 1";
     assert_eq!(super::column(&client, held).await, ["europe-west1 administrator ", "europe-west1 operator paris"]);
     app.db.close();
     drop(client);

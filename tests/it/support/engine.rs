@@ -70,6 +70,11 @@ pub async fn client(url: &str) -> tokio_postgres::Client {
 
 /// Schema and catalogue, as `movr migrate` makes them.
 pub async fn migrate(url: &str) {
+    schema(url).await;
+    catalogue(url).await;
+}
+
+async fn schema(url: &str) {
     let tools = tools(url);
     let file = CatalogueFile::parse(movr::cli::migrate::SHIPPED).unwrap();
     let layout = Layout {
@@ -80,6 +85,11 @@ pub async fn migrate(url: &str) {
     };
     let endpoint = db::endpoint(&tools.database, url).unwrap();
     db::migrate::run(&endpoint, &layout, false).await.unwrap();
+}
+
+async fn catalogue(url: &str) {
+    let tools = tools(url);
+    let file = CatalogueFile::parse(movr::cli::migrate::SHIPPED).unwrap();
     let database = Db::open(&tools.database).await.unwrap();
     ops::catalogue::load(&database, &file, &Clock::default()).await.unwrap();
     database.close();
@@ -100,7 +110,8 @@ pub async fn database() -> Database {
         let server = private_server().await;
         (server.url("postgres"), Some(server))
     };
-    let admin = client(&url).await;
+    // The database of the URL need not be there.
+    let admin = client(&with_database(&url, "postgres")).await;
     let version: String = admin.query_one("SELECT version()", &[]).await.unwrap().try_get(0).unwrap();
     if version.starts_with("CockroachDB") {
         return borrowed(&url).await;
@@ -145,31 +156,27 @@ async fn borrowed(url: &str) -> Database {
         number = (number + 1) % 4;
     };
     let url = with_database(url, &format!("movr_test_{number}"));
-    migrate(&url).await;
+    // Whatever the last test has left, such as a region that is closed, goes before the catalogue is loaded.
+    schema(&url).await;
     let client = client(&url).await;
-    for table in [
-        "job_items",
-        "jobs",
-        "events",
-        "ride_positions",
-        "rides",
-        "vehicles",
-        "promo_redemptions",
-        "promo_quotas",
-        "role_grants",
-        "sessions",
-        "users",
-        "region_gates",
-        "promo_codes",
-        "tariffs",
-        "cities",
-        "catalogue_edits",
-        "catalogue",
-    ] {
-        client.batch_execute(&format!("DELETE FROM {table} WHERE true")).await.unwrap();
+    let tables = "SELECT table_name::TEXT FROM information_schema.tables WHERE table_schema = 'public'
+        AND table_type = 'BASE TABLE' AND table_name <> 'refinery_schema_history'";
+    let tables = client.query(tables, &[]).await.unwrap();
+    let mut left: Vec<String> = tables.iter().map(|table| table.try_get(0).unwrap()).collect();
+    // A table can be emptied when those are empty that refer to it.
+    while !left.is_empty() {
+        let (before, mut refused) = (left.len(), Vec::new());
+        for table in left {
+            match client.batch_execute(&format!("DELETE FROM {table} WHERE true")).await {
+                Err(error) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION) => refused.push(table),
+                emptied => emptied.unwrap(),
+            }
+        }
+        assert!(refused.len() < before, "cannot be emptied: {refused:?}");
+        left = refused;
     }
     drop(client);
-    migrate(&url).await;
+    catalogue(&url).await;
     Database { url, server: None, _borrowed: Some(guard) }
 }
 
