@@ -25,6 +25,7 @@ use crate::{
     ops::{
         fleet::LastCounts,
         gates::Gates,
+        ids::Ids,
         overview::LastFigures,
         passwords::Hasher,
         residency::Refusals,
@@ -45,6 +46,8 @@ pub struct App {
     pub gates: Gates,
     /// Hashes passwords, a bounded number at once.
     pub hasher: Hasher,
+    /// Ids of the rows that forms make.
+    pub ids: Ids,
     /// The time.
     pub clock: Clock,
     /// Throttles.
@@ -118,6 +121,7 @@ impl App {
             hasher: Hasher::new(config.passwords),
             gates: Gates::default(),
             limits: Limits::default(),
+            ids: Ids::new(config.secret_keys.expose()),
             site: Site::new(&config),
             levels: Levels::default(),
             last_lists: LastLists::default(),

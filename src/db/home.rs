@@ -103,19 +103,24 @@ const SET_OWNER_REGION: Statement = Statement::write(
          WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
      v AS (UPDATE vehicles SET owner_region = $4::TEXT::crdb_internal_region FROM g
          WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.owner_id = $3::UUID
+           AND vehicles.owner_region::TEXT = $5::TEXT
+         RETURNING 1 AS ok),
+     r AS (UPDATE rides SET rider_region = $4::TEXT::crdb_internal_region FROM g
+         WHERE rides.region = $1::TEXT::crdb_internal_region AND rides.rider_id = $3::UUID
+           AND rides.rider_region::TEXT = $5::TEXT
          RETURNING 1 AS ok)
      SELECT CASE WHEN EXISTS (SELECT 1 FROM g) THEN 'ok' ELSE 'gate' END AS verdict",
 );
 
-/// Makes the vehicles that `owner` has in `region` point at the owner's new home.
+/// Makes the vehicles and rides that a person has in `region` point at their new home.
 pub async fn set_owner_region(
     conn: &Conn,
     region: &RegionCode,
     epoch: i64,
-    owner: Uuid,
+    person: &UserRef,
     home: &RegionCode,
 ) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&SET_OWNER_REGION, &[region, &epoch, &owner, home]).await?)
+    verdict(&conn.one(&SET_OWNER_REGION, &[region, &epoch, &person.id, home, &person.region.as_str()]).await?)
 }
 
 const NOTE_REFUSAL: Statement = Statement::write(
@@ -162,26 +167,28 @@ const ERASE_REGION: Statement = Statement::write(
      verdict AS (SELECT CASE
          WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
          WHEN EXISTS (SELECT 1 FROM vehicles WHERE region = $1::TEXT::crdb_internal_region
-             AND owner_id = $3::UUID AND status <> 'retired') THEN 'still_owner'
+             AND owner_region::TEXT = $5::TEXT AND owner_id = $3::UUID AND status <> 'retired') THEN 'still_owner'
          ELSE 'ok' END AS code),
      r AS (SELECT id FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $3::UUID
-           AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')
+           AND rider_region::TEXT = $5::TEXT AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')
          ORDER BY started_at DESC, id LIMIT $4::INT8),
      p AS (DELETE FROM ride_positions WHERE ride_positions.region = $1::TEXT::crdb_internal_region
            AND ride_positions.ride_id IN (SELECT id FROM r) RETURNING 1 AS ok),
      r2 AS (UPDATE rides SET rider_region = NULL, rider_id = NULL FROM r
          WHERE rides.region = $1::TEXT::crdb_internal_region AND rides.id = r.id RETURNING 1 AS ok),
      v AS (UPDATE vehicles SET owner_region = NULL, owner_id = NULL FROM verdict
-         WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.owner_id = $3::UUID AND verdict.code = 'ok'
+         WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.owner_id = $3::UUID
+           AND vehicles.owner_region::TEXT = $5::TEXT AND verdict.code = 'ok'
          RETURNING 1 AS ok)
      SELECT verdict.code AS verdict, (SELECT count(*) FROM r) AS rides FROM verdict",
 );
 
 /// Takes the person out of everything that `region` keeps: their rides become anonymous
 /// and lose their positions, their retired vehicles have no owner.
-pub async fn erase_region(conn: &Conn, region: &RegionCode, epoch: i64, person: Uuid) -> Result<Verdict, DbError> {
+pub async fn erase_region(conn: &Conn, region: &RegionCode, epoch: i64, person: &UserRef) -> Result<Verdict, DbError> {
     loop {
-        let row = conn.one(&ERASE_REGION, &[region, &epoch, &person, &RIDES_AT_ONCE]).await?;
+        let row =
+            conn.one(&ERASE_REGION, &[region, &epoch, &person.id, &RIDES_AT_ONCE, &person.region.as_str()]).await?;
         let verdict = verdict(&row)?;
         if verdict != Verdict::Done || row.get::<i64>("rides")? < RIDES_AT_ONCE {
             return Ok(verdict);
@@ -297,7 +304,7 @@ const LIST_RIDES: Statement = Statement::read(
         'minutes', minutes, 'charge_minor', charge_minor, 'discount_minor', discount_minor, 'fee_minor', fee_minor,
         'total_minor', total_minor) AS item
      FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2
-       AND started_at <= $3 AND (started_at < $3 OR id > $4)
+       AND rider_region::TEXT = $5::TEXT AND started_at <= $3 AND (started_at < $3 OR id > $4)
      ORDER BY started_at DESC, id LIMIT 1000",
 );
 
@@ -305,10 +312,10 @@ const LIST_RIDES: Statement = Statement::read(
 pub async fn list_rides(
     conn: &Conn,
     region: &RegionCode,
-    person: Uuid,
+    person: &UserRef,
     behind: (DateTime<Utc>, Uuid),
 ) -> Page<(DateTime<Utc>, Uuid)> {
-    let rows = conn.rows(&LIST_RIDES, &[region, &person, &behind.0, &behind.1]).await?;
+    let rows = conn.rows(&LIST_RIDES, &[region, &person.id, &behind.0, &behind.1, &person.region.as_str()]).await?;
     page(&rows, |row| Ok((row.get("started_at")?, row.get("id")?)))
 }
 
@@ -339,13 +346,14 @@ const LIST_VEHICLES: Statement = Statement::read(
         'code', code, 'brand', brand, 'colour', colour, 'note', note, 'battery', battery, 'lat', lat, 'lon', lon,
         'place', place, 'version', version, 'created_at', created_at, 'changed_at', changed_at,
         'seen_at', seen_at) AS item
-     FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2 AND id > $3
+     FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2
+       AND owner_region::TEXT = $4::TEXT AND id > $3
      ORDER BY id LIMIT 1000",
 );
 
 /// A page of the vehicles that the person has in `region`, retired ones too.
-pub async fn list_vehicles(conn: &Conn, region: &RegionCode, person: Uuid, behind: Uuid) -> Page<Uuid> {
-    let rows = conn.rows(&LIST_VEHICLES, &[region, &person, &behind]).await?;
+pub async fn list_vehicles(conn: &Conn, region: &RegionCode, person: &UserRef, behind: Uuid) -> Page<Uuid> {
+    let rows = conn.rows(&LIST_VEHICLES, &[region, &person.id, &behind, &person.region.as_str()]).await?;
     page(&rows, |row| row.get("id"))
 }
 

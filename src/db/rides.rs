@@ -11,7 +11,9 @@ use super::{
     statement::{Conn, Reach, Statement},
     verdict::{Signed, Verdict, event_sql, signed_there_sql, verdict},
 };
-use crate::domain::{fare::Rate, geo::Point, region::RegionCode, ride::RideRef, vehicle::PublicVehicle};
+use crate::domain::{
+    fare::Rate, geo::Point, people::UserRef, region::RegionCode, ride::RideRef, vehicle::PublicVehicle,
+};
 
 /// Every statement of this file.
 pub const ALL: &[&Statement] = &[&START, &LIST, &FIND];
@@ -69,10 +71,11 @@ const START: Statement = Statement::write(
              WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          v AS (SELECT status, city, type, reserved_by, reserved_until FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID),
-         old AS (SELECT 1 AS ok, rider_id FROM rides WHERE region = $8::TEXT::crdb_internal_region AND id = $13::UUID),
+         old AS (SELECT 1 AS ok, rider_region, rider_id FROM rides
+             WHERE region = $8::TEXT::crdb_internal_region AND id = $13::UUID),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN old.rider_id = $3::UUID THEN 'already'
+             WHEN old.rider_region = $1::TEXT::crdb_internal_region AND old.rider_id = $3::UUID THEN 'already'
              WHEN old.ok IS NOT NULL THEN 'form_used'
              WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
              WHEN u.open_ride_id IS NOT NULL THEN 'already_riding'
@@ -262,7 +265,7 @@ const LIST: Statement = Statement::read(
         ended_at, end_lat, end_lon, end_place, outside_area, distance_m, minutes, charge_minor, discount_minor,
         fee_minor, total_minor, forced, automatic, max_charge_minor
      FROM rides
-     WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2
+     WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2 AND rider_region::TEXT = $6::TEXT
        AND started_at <= $3 AND (started_at < $3 OR id > $4)
      ORDER BY started_at DESC, id LIMIT $5",
 );
@@ -271,11 +274,11 @@ const LIST: Statement = Statement::read(
 pub async fn list_own(
     conn: &Conn,
     region: &RegionCode,
-    rider: Uuid,
+    rider: &UserRef,
     behind: (DateTime<Utc>, Uuid),
     limit: i64,
 ) -> Result<Vec<Ride>, DbError> {
-    let params: [&(dyn ToSql + Sync); 5] = [region, &rider, &behind.0, &behind.1, &limit];
+    let params: [&(dyn ToSql + Sync); 6] = [region, &rider.id, &behind.0, &behind.1, &limit, &rider.region.as_str()];
     conn.rows(&LIST, &params).await?.iter().map(ride).collect()
 }
 
@@ -288,12 +291,13 @@ const FIND: Statement = Statement::read(
         fee_minor, total_minor, forced, automatic, max_charge_minor,
         (SELECT coalesce(jsonb_agg(jsonb_build_array(lat, lon) ORDER BY at), '[]'::JSONB) FROM ride_positions
           WHERE region = $1::TEXT::crdb_internal_region AND ride_id = $2) AS way
-     FROM rides WHERE region = $1::TEXT::crdb_internal_region AND id = $2 AND rider_id = $3",
+     FROM rides WHERE region = $1::TEXT::crdb_internal_region AND id = $2 AND rider_id = $3
+       AND rider_region::TEXT = $4::TEXT",
 );
 
 /// One ride of a person, with the positions noted on the way.
-pub async fn find_own(conn: &Conn, wanted: &RideRef, rider: Uuid) -> Result<Option<(Ride, Vec<Point>)>, DbError> {
-    let Some(row) = conn.opt(&FIND, &[&wanted.region, &wanted.id, &rider]).await? else {
+pub async fn find_own(conn: &Conn, wanted: &RideRef, rider: &UserRef) -> Result<Option<(Ride, Vec<Point>)>, DbError> {
+    let Some(row) = conn.opt(&FIND, &[&wanted.region, &wanted.id, &rider.id, &rider.region.as_str()]).await? else {
         return Ok(None);
     };
     let way = row.json::<Vec<[f64; 2]>>("way")?.into_iter().map(|[lat, lon]| Point::new(lat, lon));

@@ -86,9 +86,11 @@ const MOVE: Statement = Statement::write(
                WHEN v.status NOT IN ('available', 'maintenance') THEN 'state: ' || v.status
                WHEN v.owner_region <> $22::TEXT THEN 'owner_elsewhere'
                WHEN t.id IS NOT NULL THEN 'code_taken'
+               WHEN x.id IS NOT NULL THEN 'id_taken'
                END AS reason
              FROM verdict CROSS JOIN i LEFT JOIN v ON TRUE LEFT JOIN c ON TRUE
              LEFT JOIN vehicles t ON t.region = $11::TEXT::crdb_internal_region AND t.city = $14::TEXT AND t.code = v.code
+             LEFT JOIN vehicles x ON x.region = $11::TEXT::crdb_internal_region AND x.id = $16::UUID
              WHERE verdict.code = 'ok'),
          v2 AS (UPDATE vehicles SET region = $11::TEXT::crdb_internal_region, city = $14::TEXT, status = 'maintenance',
                note = $21::TEXT, lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT,

@@ -284,7 +284,7 @@ const SET_PASSWORD: Statement = Statement::write(
              RETURNING users.id, users.version),
          d AS (DELETE FROM sessions
              WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
-               AND sessions.id <> $2::UUID AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id),
+               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id),
          e AS (",
         event_sql!(
             "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.password_changed', $1::TEXT, u.id,
@@ -294,7 +294,7 @@ const SET_PASSWORD: Statement = Statement::write(
     ),
 );
 
-/// Replaces the password hash `old` by `new` and ends the person's other sessions.
+/// Replaces the password hash `old` by `new` and ends all of the person's sessions.
 pub async fn set_password(
     conn: &Conn,
     signed: &Signed,
@@ -318,6 +318,9 @@ const SET_RECOVERY: Statement = Statement::write(
          u AS (UPDATE users SET recovery_hashes = $8::JSONB, version = version + 1 FROM verdict
              WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
              RETURNING users.id, users.version),
+         d AS (DELETE FROM sessions
+             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
+               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id),
          e AS (",
         event_sql!(
             "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.recovery_codes_made', $1::TEXT, u.id,
@@ -327,7 +330,7 @@ const SET_RECOVERY: Statement = Statement::write(
     ),
 );
 
-/// Replaces the person's recovery codes by new ones, given as hashes.
+/// Replaces the person's recovery codes by new ones, given as hashes, and ends all of their sessions.
 pub async fn set_recovery(conn: &Conn, signed: &Signed, hashes: &Value, command: Uuid) -> Result<Verdict, DbError> {
     verdict(&conn.one(&SET_RECOVERY, &signed.params(&[hashes, &command])).await?)
 }

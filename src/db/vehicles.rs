@@ -14,6 +14,7 @@ use super::{
 };
 use crate::domain::{
     geo::{Point, Ranges},
+    people::UserRef,
     refusal::Refusal,
     region::RegionCode,
     vehicle::{PublicVehicle, VehicleRef},
@@ -193,13 +194,14 @@ const LIST_OWN: Statement = Statement::read(
     "vehicles.list_own",
     Reach::Named,
     "SELECT city, id, type, status, reserved_until, code, brand, colour, battery, lat, lon, place, seen_at, note, version
-     FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2 AND status <> 'retired'
+     FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2
+       AND owner_region::TEXT = $3::TEXT AND status <> 'retired'
      ORDER BY id LIMIT 200",
 );
 
 /// The vehicles that a person has in `region`, with their cities, at most 200.
-pub async fn list_own(conn: &Conn, region: &RegionCode, owner: Uuid) -> Result<Vec<(String, Listed)>, DbError> {
-    let rows = conn.rows(&LIST_OWN, &[region, &owner]).await?;
+pub async fn list_own(conn: &Conn, region: &RegionCode, owner: &UserRef) -> Result<Vec<(String, Listed)>, DbError> {
+    let rows = conn.rows(&LIST_OWN, &[region, &owner.id, &owner.region.as_str()]).await?;
     rows.iter().map(|row| Ok((row.get("city")?, listed(region, row)?))).collect()
 }
 
@@ -230,14 +232,14 @@ const INSERT: Statement = Statement::write(
     "vehicles.insert",
     Reach::Named,
     signed_sql!(
-        "old AS (SELECT owner_id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND id = $8::UUID),
+        "old AS (SELECT owner_region, owner_id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND id = $8::UUID),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN EXISTS (SELECT 1 FROM old WHERE owner_id = $3::UUID) THEN 'already'
+             WHEN EXISTS (SELECT 1 FROM old WHERE owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID) THEN 'already'
              WHEN EXISTS (SELECT 1 FROM old) THEN 'form_used'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              WHEN (SELECT count(*) FROM vehicles WHERE region = $1::TEXT::crdb_internal_region
-                     AND owner_id = $3::UUID AND status <> 'retired') >= 50 THEN 'too_many_vehicles'
+                     AND owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID AND status <> 'retired') >= 50 THEN 'too_many_vehicles'
              ELSE 'ok' END AS code),
          u AS (UPDATE users SET present_in = CASE
                  WHEN present_in @> jsonb_build_array($1::TEXT) THEN present_in
@@ -285,7 +287,8 @@ const RETIRE: Statement = Statement::write(
     Reach::Named,
     signed_there_sql!(
         "v AS (SELECT status, version, reserved_until FROM vehicles
-             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND owner_id = $3::UUID),
+             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
+               AND owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'not_your_vehicle'

@@ -109,6 +109,7 @@ pub fn reason(code: &str) -> String {
         "vehicle_in_use" => "It is reserved or being ridden.".to_owned(),
         "state" => format!("Its state does not allow this: {}.", detail.replace('_', " ")),
         "code_taken" => "Another vehicle of that city has its code.".to_owned(),
+        "id_taken" => "Another vehicle of that region has its id.".to_owned(),
         "residency" => {
             format!("It belongs to a person, and the data residency policy does not allow this (rule {detail}).")
         }

@@ -6,15 +6,18 @@ use chrono::{DateTime, Duration, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Done, OpError, gated_in, gates::Gates, passwords, signed_write};
+use super::{Done, OpError, all_or_nothing, gated_in, gates::Gates, passwords, signed_write};
 use crate::{
     app::App,
     clock::Clock,
     db::{
-        Db, roles,
+        Db,
+        error::DbError,
+        home, roles,
         sessions::{self, NewSession},
-        users::{self, Login, NewUser},
-        verdict::Signed,
+        statement::Conn,
+        users::{self, Login, NewUser, Profile},
+        verdict::{Signed, Verdict},
     },
     domain::{
         people::{UserRef, username_key},
@@ -80,7 +83,7 @@ pub struct Registration {
 /// Registers a person at home in the city they chose, and signs them in.
 pub async fn register(app: &App, wish: Registration, device: &str) -> Result<Started, OpError> {
     let new = NewUser {
-        user: UserRef { region: wish.region, id: wish.id },
+        user: UserRef { id: app.ids.row("user", &wish.region, None, wish.id), region: wish.region },
         city: wish.city,
         username_key: username_key(&wish.username),
         username: wish.username,
@@ -151,7 +154,8 @@ pub async fn sign_in_as(
     password: &str,
     device: &str,
 ) -> Result<Started, OpError> {
-    let login = find_login(app, username).await?.filter(|login| login.user.id == passwords::user_id(form));
+    let login = find_login(app, username).await?;
+    let login = login.filter(|login| login.user.id == app.ids.row("user", &login.user.region, None, form));
     begin(app, login, password, device).await
 }
 
@@ -182,6 +186,10 @@ pub async fn set_profile(app: &App, signed: &Signed, names: [&str; 3]) -> Result
 
 /// The hash that `current` was checked against, or a refusal.
 pub async fn confirm_password(app: &App, signed: &Signed, current: &str) -> Result<String, OpError> {
+    Ok(confirmed(app, signed, current).await?.password_hash)
+}
+
+async fn confirmed(app: &App, signed: &Signed, current: &str) -> Result<Profile, OpError> {
     let conn = app.db.at(&signed.user.region).await?;
     let (visitor, profile) = tokio::join!(sessions::check(&conn, signed), users::find_profile(&conn, &signed.user));
     let (Some(_), Some(profile)) = (visitor?, profile?) else {
@@ -191,24 +199,63 @@ pub async fn confirm_password(app: &App, signed: &Signed, current: &str) -> Resu
     if !app.hasher.verify(current, Some(&profile.password_hash)).await? {
         return Err(Refusal::WrongPassword.into());
     }
-    Ok(profile.password_hash)
+    Ok(profile)
 }
 
-/// Changes the password and ends the other sessions.
-pub async fn set_password(app: &App, signed: &Signed, current: &str, new: &str) -> Result<Done, OpError> {
-    let old = confirm_password(app, signed, current).await?;
-    let (new, command) = (app.hasher.hash(new).await?, Uuid::new_v4());
-    home_write(app, signed, async |conn, signed| users::set_password(conn, signed, &old, &new, command).await).await
+/// Makes a change that ends all of the person's sessions, and begins a new one, which the
+/// browser in front of them goes on with: a cookie that was copied before is worth nothing.
+async fn change_and_begin(
+    app: &App,
+    signed: &Signed,
+    device: &str,
+    profile: Profile,
+    change: impl AsyncFn(&Conn, &Signed, Uuid) -> Result<Verdict, DbError>,
+) -> Result<Started, OpError> {
+    let ((token, session), command) = (new_session(app, device), Uuid::new_v4());
+    let user = &signed.user;
+    gated_in(&app.db, &app.gates, &user.region, async |epoch| {
+        let signed = Signed { epoch, ..signed.clone() };
+        let both = async |conn: &Conn| match change(conn, &signed, command).await? {
+            Verdict::Done => sessions::start(conn, user, epoch, &session, &profile.password_hash, signed.now).await,
+            verdict => Ok(verdict),
+        };
+        all_or_nothing(app, &user.region, both, async |conn| home::find_command(conn, user, command).await).await
+    })
+    .await?;
+    let (user, city) = (user.clone(), profile.city);
+    Ok(Started { user, session: session.id, token, city, expires_at: session.expires_at })
+}
+
+/// Changes the password; of the person's sessions only the returned one is left.
+pub async fn set_password(
+    app: &App,
+    signed: &Signed,
+    current: &str,
+    new: &str,
+    device: &str,
+) -> Result<Started, OpError> {
+    let mut profile = confirmed(app, signed, current).await?;
+    let new = app.hasher.hash(new).await?;
+    let old = std::mem::replace(&mut profile.password_hash, new.clone());
+    let change =
+        async |conn: &Conn, signed: &Signed, command| users::set_password(conn, signed, &old, &new, command).await;
+    change_and_begin(app, signed, device, profile, change).await
 }
 
 /// Makes new recovery codes; the old ones are void. They are shown once, stored as hashes.
-pub async fn make_recovery_codes(app: &App, signed: &Signed, current: &str) -> Result<Vec<String>, OpError> {
-    confirm_password(app, signed, current).await?;
+/// Of the person's sessions only the returned one is left.
+pub async fn make_recovery_codes(
+    app: &App,
+    signed: &Signed,
+    current: &str,
+    device: &str,
+) -> Result<(Vec<String>, Started), OpError> {
+    let profile = confirmed(app, signed, current).await?;
     let codes: Vec<String> = std::iter::repeat_with(passwords::new_recovery_code).take(RECOVERY_CODES).collect();
     let hashes = json!(codes.iter().map(|code| passwords::recovery_hash(code)).collect::<Vec<_>>());
-    let command = Uuid::new_v4();
-    home_write(app, signed, async |conn, signed| users::set_recovery(conn, signed, &hashes, command).await).await?;
-    Ok(codes)
+    let change =
+        async |conn: &Conn, signed: &Signed, command| users::set_recovery(conn, signed, &hashes, command).await;
+    Ok((codes, change_and_begin(app, signed, device, profile, change).await?))
 }
 
 /// Sets a new password with a recovery code, which is used up; all sessions end.
@@ -244,7 +291,7 @@ pub async fn grant(db: &Db, username: &str, role: &str, city: &str) -> Result<Do
 async fn home_write(
     app: &App,
     signed: &Signed,
-    op: impl AsyncFn(&crate::db::statement::Conn, &Signed) -> Result<crate::db::verdict::Verdict, crate::db::error::DbError>,
+    op: impl AsyncFn(&Conn, &Signed) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
     signed_write(app, signed, &signed.user.region, async |signed, _| {
         app.db.write(&signed.user.region, async |conn| op(conn, signed).await).await

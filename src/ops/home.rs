@@ -54,7 +54,7 @@ pub async fn move_home(
     let user = UserRef { region: target.clone(), id: signed.user.id };
     let kept = json!(present_in);
     let leaving = Leaving { password_hash, present_in: &kept, command: Uuid::new_v4() };
-    // Inside one region the vehicles point at the right home already.
+    // Inside one region they point at the right home already.
     let owned_in = if target == old { &[] } else { present_in.as_slice() };
     let regions: Vec<_> = [old, target].into_iter().chain(owned_in).collect();
     gated(&app.db, &app.gates, &regions, async |epochs| {
@@ -64,7 +64,7 @@ pub async fn move_home(
         let signed = Signed { epoch: *epoch, ..signed.clone() };
         let moved = async |conn: &Conn| {
             let vehicles = owned_in.iter().zip(of_owned);
-            let vehicles = vehicles.map(|(r, epoch)| home::set_owner_region(conn, r, *epoch, user.id, target));
+            let vehicles = vehicles.map(|(r, epoch)| home::set_owner_region(conn, r, *epoch, &signed.user, target));
             let moved = home::set_home(conn, &signed, &leaving, (target, &city.slug), *epoch_there);
             let done = together(vehicles, moved).await?;
             if done != Verdict::Done {
@@ -93,7 +93,7 @@ pub async fn erase(app: &App, signed: &Signed, password_hash: &str) -> Result<()
         let signed = Signed { epoch: *epoch, ..signed.clone() };
         let erased = async |conn: &Conn| {
             let regions = present_in.iter().zip(of_regions);
-            let regions = regions.map(|(region, epoch)| home::erase_region(conn, region, *epoch, user.id));
+            let regions = regions.map(|(region, epoch)| home::erase_region(conn, region, *epoch, user));
             together(regions, home::erase(conn, &signed, &leaving)).await
         };
         all_or_nothing(app, &user.region, erased, async |conn| home::find_command(conn, user, leaving.command).await)
@@ -186,7 +186,7 @@ async fn held_in(conn: &Conn, region: &RegionCode, signed: &Signed) -> Result<Va
     let id = signed.user.id;
     let (rides, vehicles, about, by) = tokio::join!(
         rides(conn, region, signed),
-        all_pages(Uuid::nil(), async |behind| home::list_vehicles(conn, region, id, behind).await),
+        all_pages(Uuid::nil(), async |behind| home::list_vehicles(conn, region, &signed.user, behind).await),
         all_pages(0, async |behind| home::list_events_about(conn, region, id, behind).await),
         all_pages((String::new(), Uuid::nil(), 0), async |behind| {
             home::list_events_by(conn, region, id, behind).await
@@ -203,7 +203,7 @@ async fn rides(conn: &Conn, region: &RegionCode, signed: &Signed) -> Result<Vec<
     let mut behind = (signed.now + Duration::days(1), Uuid::nil());
     let mut found = Vec::new();
     loop {
-        let rides = home::list_rides(conn, region, signed.user.id, behind).await?;
+        let rides = home::list_rides(conn, region, &signed.user, behind).await?;
         let ids: Vec<Uuid> = rides.iter().map(|((_, id), _)| *id).collect();
         let Some(last) = rides.last().map(|(key, _)| *key) else {
             return Ok(found);

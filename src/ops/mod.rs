@@ -23,6 +23,7 @@ pub mod exports;
 pub mod fleet;
 pub mod gates;
 pub mod home;
+pub mod ids;
 pub mod imports;
 pub mod jobs;
 pub mod overview;

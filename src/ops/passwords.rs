@@ -11,7 +11,6 @@ use argon2::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 use crate::{
     config::Passwords,
@@ -87,16 +86,6 @@ pub fn new_token() -> String {
 #[must_use]
 pub fn token_hash(token: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(token.as_bytes()))
-}
-
-/// A person's id, made from the one that the registration form carried: the same form
-/// always makes the same person, and nobody can choose the id of somebody else.
-#[must_use]
-pub fn user_id(form: Uuid) -> Uuid {
-    let digest = Sha256::new_with_prefix(b"movr user ").chain_update(form.as_bytes()).finalize();
-    let mut id = [0; 16];
-    id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-    uuid::Builder::from_random_bytes(id).into_uuid()
 }
 
 /// Letters of recovery codes: none that looks like another.

@@ -20,6 +20,7 @@ use crate::{
     domain::{
         catalogue::PromoKind,
         geo::{Point, cell},
+        people::UserRef,
         place::place,
         refusal::Refusal,
         region::RegionCode,
@@ -200,7 +201,7 @@ pub async fn add_positions(
 /// more than a page; and the regions that did not answer.
 pub async fn list(
     app: &App,
-    rider: Uuid,
+    rider: &UserRef,
     regions: &[RegionCode],
     from: (DateTime<Utc>, Uuid),
 ) -> (Vec<Ride>, Vec<(RegionCode, DbError)>) {

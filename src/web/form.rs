@@ -9,10 +9,11 @@ use chrono::{DateTime, Datelike, NaiveDateTime, Utc};
 use chrono_tz::Tz;
 use percent_encoding::percent_decode_str;
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{DeserializeOwned, IntoDeserializer, Visitor, value},
     forward_to_deserialize_any,
 };
+use uuid::Uuid;
 
 use super::error::PageError;
 use crate::domain::{geo::Point, stored::Moment};
@@ -53,6 +54,25 @@ impl<T: DeserializeOwned + 'static> FromRequest for ListForm<T> {
             Ok(Self(parse(&rest.join("&"))?, list.iter().map(value).collect::<Result<_, _>>()?))
         })
     }
+}
+
+/// An id that a browser sent: never the nil id, behind which every list begins.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Uuid")]
+pub struct Id(pub Uuid);
+
+impl TryFrom<Uuid> for Id {
+    type Error = &'static str;
+
+    fn try_from(id: Uuid) -> Result<Self, Self::Error> {
+        if id.is_nil() { Err("the nil id") } else { Ok(Self(id)) }
+    }
+}
+
+/// An id in a path, a list or a cursor.
+#[must_use]
+pub fn id(text: &str) -> Option<Uuid> {
+    text.trim().parse().ok().filter(|id: &Uuid| !id.is_nil())
 }
 
 /// The body of a form.
@@ -192,8 +212,6 @@ pub fn moment(text: &str, zone: Tz) -> Result<Option<DateTime<Utc>>, String> {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, Deserialize, PartialEq)]

@@ -1,20 +1,34 @@
-//! Throttles, in this instance's memory: sign-in, recovery and registration, per
-//! account and per address; and questions to all regions, per address. Two quotas each, a short and a long one, so that the delay
-//! grows with the number of tries and nobody is locked out for ever by somebody else.
+//! Throttles, in this instance's memory: sign-in and recovery, registration, questions to
+//! all regions, promo codes. Two quotas each, a short and a long one, so that the delay grows
+//! with the number of tries. Somebody else's guesses cost a person only the budget of the
+//! address that they share; a browser that has signed in before has one of its own.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    hash::{BuildHasher, Hash, RandomState},
+    num::NonZeroU32,
+    time::Duration,
+};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
-use sha2::{Digest, Sha256};
 
-type Limiter = DefaultKeyedRateLimiter<[u8; 16]>;
+/// Neither usernames nor addresses are kept, but places in a table of fixed size: memory is
+/// bounded whatever is sent, and two that share a place share its budget.
+type Limiter = DefaultKeyedRateLimiter<u32>;
+
+/// Places of a table: about 5 MB when all are in use.
+const PLACES: u32 = 1 << 16;
 
 /// The throttles of an instance.
 pub struct Limits {
     account: [Limiter; 2],
+    account_here: [Limiter; 2],
+    device: [Limiter; 2],
     address: [Limiter; 2],
     register: [Limiter; 2],
     everywhere: [Limiter; 2],
+    promo: [Limiter; 2],
+    /// Who shares a place with whom differs in each process, so nobody can choose it.
+    places: RandomState,
 }
 
 const fn at_most(burst: u32) -> NonZeroU32 {
@@ -32,14 +46,22 @@ fn limiter(burst: u32, seconds: u64) -> Limiter {
 
 impl Default for Limits {
     fn default() -> Self {
+        // A person mistypes five times in a row; after twenty an hour it is no person.
+        let person = || [limiter(5, 10), limiter(20, 180)];
+        // Many people share the address of an office or a mobile carrier.
+        let office = || [limiter(30, 2), limiter(300, 12)];
         Self {
-            // A person mistypes five times in a row; after twenty an hour it is no person.
-            account: [limiter(5, 10), limiter(20, 180)],
-            // Many people share the address of an office or a mobile carrier.
-            address: [limiter(30, 2), limiter(300, 12)],
+            // Guesses from everywhere together: a day's are too few for any password that is accepted.
+            account: [limiter(100, 10), limiter(300, 120)],
+            account_here: person(),
+            device: person(),
+            address: office(),
             register: [limiter(20, 10), limiter(100, 36)],
             // A page of old links, opened one after another by several people.
-            everywhere: [limiter(30, 2), limiter(300, 12)],
+            everywhere: office(),
+            // A code that is read off a poster needs a few tries.
+            promo: [limiter(10, 10), limiter(30, 120)],
+            places: RandomState::new(),
         }
     }
 }
@@ -49,40 +71,49 @@ impl Default for Limits {
 pub struct TooMany(pub Duration);
 
 impl Limits {
-    /// Counts a try to sign in or to recover an account.
-    pub fn sign_in(&self, username_key: &str, address: &str) -> Result<(), TooMany> {
-        check(&self.address, address)?;
-        check(&self.account, username_key)
+    /// Counts a try to sign in or to recover an account. `device` is what the browser proved
+    /// of an earlier good sign-in to this account.
+    pub fn sign_in(&self, account: &str, address: &str, device: Option<&str>) -> Result<(), TooMany> {
+        if let Some(device) = device {
+            return self.check(&self.device, (account, device));
+        }
+        self.check(&self.address, address)?;
+        self.check(&self.account_here, (account, address))?;
+        self.check(&self.account, account)
     }
 
     /// Counts a registration.
     pub fn register(&self, address: &str) -> Result<(), TooMany> {
-        check(&self.register, address)
+        self.check(&self.register, address)
     }
 
     /// Counts a question to all regions, which is what a wrong link costs.
     pub fn look_everywhere(&self, address: &str) -> Result<(), TooMany> {
-        check(&self.everywhere, address)
+        self.check(&self.everywhere, address)
+    }
+
+    /// Counts a promo code that somebody tries, for the person and for the address.
+    pub fn promo_code(&self, person: &str, address: &str) -> Result<(), TooMany> {
+        self.check(&self.promo, person)?;
+        self.check(&self.address, ("promo", address))
     }
 
     /// Forgets those who have not tried for long enough; called now and then.
     pub fn forget(&self) {
-        for limiter in [&self.account, &self.address, &self.register, &self.everywhere].into_iter().flatten() {
-            limiter.retain_recent();
-        }
+        let tables = [&self.account, &self.account_here, &self.device, &self.address, &self.register];
+        let more = [&self.everywhere, &self.promo];
+        tables.into_iter().chain(more).flatten().for_each(RateLimiter::retain_recent);
     }
-}
 
-/// Usernames and addresses are not kept, only a part of their hash.
-fn check(limiters: &[Limiter; 2], who: &str) -> Result<(), TooMany> {
-    let mut key = [0; 16];
-    key.copy_from_slice(Sha256::digest(who.as_bytes()).get(..16).unwrap_or(&[0; 16]));
-    for limiter in limiters {
-        if let Err(not_until) = limiter.check_key(&key) {
-            return Err(TooMany(not_until.wait_time_from(limiter.clock().now())));
+    fn check(&self, limiters: &[Limiter; 2], who: impl Hash) -> Result<(), TooMany> {
+        let place = u32::try_from(self.places.hash_one(who) % u64::from(PLACES)).unwrap_or_default();
+        for limiter in limiters {
+            if let Err(not_until) = limiter.check_key(&place) {
+                return Err(TooMany(not_until.wait_time_from(limiter.clock().now())));
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -90,12 +121,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_is_slowed_down_and_others_are_not() {
+    fn guesses_slow_down_their_address_and_nobody_else() {
         let limits = Limits::default();
         for _ in 0..5 {
-            assert_eq!(limits.sign_in("ann", "192.0.2.1"), Ok(()));
+            assert_eq!(limits.sign_in("ann", "192.0.2.1", None), Ok(()));
         }
-        assert!(limits.sign_in("ann", "192.0.2.2").is_err());
-        assert_eq!(limits.sign_in("bob", "192.0.2.1"), Ok(()));
+        assert!(limits.sign_in("ann", "192.0.2.1", None).is_err());
+        assert_eq!(limits.sign_in("ann", "192.0.2.2", None), Ok(()), "another address");
+        assert_eq!(limits.sign_in("bob", "192.0.2.1", None), Ok(()), "another account");
+        assert_eq!(limits.sign_in("ann", "192.0.2.1", Some("a")), Ok(()), "a known browser");
+        let everywhere = (0..200).find(|n| limits.sign_in("ann", &format!("198.51.100.{n}"), None).is_err());
+        assert!(everywhere.is_some_and(|n| (80..=100).contains(&n)), "all together: {everywhere:?}");
+        for _ in 0..4 {
+            assert_eq!(limits.sign_in("ann", "192.0.2.1", Some("a")), Ok(()));
+        }
+        assert!(limits.sign_in("ann", "192.0.2.1", Some("a")).is_err(), "its own budget ends as well");
+        assert_eq!(limits.sign_in("ann", "192.0.2.1", Some("b")), Ok(()));
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_is_sent() {
+        let limits = Limits::default();
+        for n in 0..200_000 {
+            let _ = limits.sign_in(&format!("name{n}"), &format!("{n}"), None);
+        }
+        assert!(limits.account_here.iter().all(|limiter| limiter.len() <= PLACES as usize));
     }
 }

@@ -132,6 +132,7 @@ fn name(site: &Site, base: &str) -> String {
 
 const SESSION: &str = "movr_session";
 const FLASH: &str = "movr_flash";
+const DEVICE: &str = "movr_device";
 /// The choice of a city.
 pub const CITY: &str = "movr_city";
 /// The choice of going home or staying abroad.
@@ -225,6 +226,47 @@ pub fn write_flash(site: &Site, flash: &Flash) -> Cookie<'static> {
 #[must_use]
 pub fn forget_flash(site: &Site) -> Cookie<'static> {
     removal(site, FLASH)
+}
+
+/// A browser that has signed in to an account: a random id, and a hash of it with the account,
+/// so that the cookie names nobody.
+#[derive(Serialize, Deserialize)]
+struct Device(String, String);
+
+/// As many accounts as a household's browser serves.
+const DEVICES: usize = 4;
+
+impl Device {
+    fn new(account: &str) -> Self {
+        let id = passwords::new_token();
+        Self(id.clone(), passwords::token_hash(&(id + account)))
+    }
+
+    fn knows(&self, account: &str) -> bool {
+        passwords::token_hash(&format!("{}{account}", self.0)) == self.1
+    }
+}
+
+fn devices(site: &Site, cookies: &[Cookie<'static>]) -> Vec<Device> {
+    open(site, cookies, DEVICE).unwrap_or_default()
+}
+
+/// The id of this browser for an account that it has signed in to before.
+#[must_use]
+pub fn read_device(site: &Site, cookies: &[Cookie<'static>], account: &str) -> Option<String> {
+    devices(site, cookies).into_iter().find(|device| device.knows(account)).map(|Device(id, _)| id)
+}
+
+/// Remembers for a year that this browser has signed in to an account; none if it does already.
+#[must_use]
+pub fn write_device(site: &Site, cookies: &[Cookie<'static>], account: &str) -> Option<Cookie<'static>> {
+    let mut devices = devices(site, cookies);
+    if devices.iter().any(|device| device.knows(account)) {
+        return None;
+    }
+    devices.insert(0, Device::new(account));
+    devices.truncate(DEVICES);
+    Some(seal(site, DEVICE, &devices, Some(time::Duration::days(365))))
 }
 
 /// What the visitor chose, unchecked.

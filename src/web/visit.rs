@@ -13,9 +13,11 @@ use actix_web::{
 };
 use askama::Template;
 use chrono::{DateTime, Duration, Utc};
+use uuid::Uuid;
 
 use super::{
     error::PageError,
+    form::Id,
     paths, region,
     session::{self, COPY_COUNTS, Flash, SessionCookie},
 };
@@ -31,6 +33,7 @@ use crate::{
         catalogue::{Catalogue, City},
         region::RegionCode,
     },
+    ops::accounts::Started,
 };
 
 /// A session in use is noted as such this often.
@@ -162,7 +165,7 @@ impl Visit {
     }
 
     /// Notes that the request tries to be the account of this username's key.
-    pub fn about(&self, username_key: &str) {
+    fn about(&self, username_key: &str) {
         self.request.extensions_mut().insert(Tried(self.app.site.account(username_key)));
     }
 
@@ -180,6 +183,21 @@ impl Visit {
             reason,
             "turned away"
         );
+    }
+
+    /// Counts a try to sign in to an account, or to recover it.
+    pub fn try_account(&self, account: &str) -> Result<(), PageError> {
+        self.about(account);
+        let cookies = self.request.cookies().map(|cookies| cookies.clone()).unwrap_or_default();
+        let device = session::read_device(&self.app.site, &cookies, account);
+        let counted = self.app.limits.sign_in(account, &self.address(), device.as_deref());
+        counted.map_err(|wait| PageError::TooMany(wait.0))
+    }
+
+    /// Remembers that this browser has signed in to an account.
+    pub fn know_account(&self, account: &str) {
+        let cookies = self.request.cookies().map(|cookies| cookies.clone()).unwrap_or_default();
+        self.outgoing.borrow_mut().extend(session::write_device(&self.app.site, &cookies, account));
     }
 
     /// Browser and system by name.
@@ -308,6 +326,11 @@ impl Visit {
         self.cookie.as_ref().map(|cookie| cookie.signed(self.now)).ok_or_else(|| self.sign_in_first())
     }
 
+    /// The id of the `purpose` that this person's form makes in `region`.
+    pub fn made_by(&self, form: Id, purpose: &str, region: &RegionCode) -> Result<Uuid, PageError> {
+        Ok(self.app.ids.row(purpose, region, Some(&self.signed()?.user), form.0))
+    }
+
     /// The way to sign in and come back.
     #[must_use]
     pub fn sign_in_first(&self) -> PageError {
@@ -324,6 +347,14 @@ impl Visit {
     pub fn set_session(&mut self, cookie: SessionCookie) {
         self.outgoing.borrow_mut().push(session::write(&self.app.site, &cookie));
         self.cookie = Some(cookie);
+    }
+
+    /// The person goes on under another session.
+    pub fn go_on_as(&mut self, started: Started) {
+        if let Some(cookie) = self.cookie.clone() {
+            let Started { session, token, expires_at, .. } = started;
+            self.set_session(SessionCookie { session, token, expires_at, checked_at: self.now, ..cookie });
+        }
     }
 
     /// Ends the session of this browser.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use movr::{domain::refusal::Refusal, ops::passwords};
+use movr::domain::refusal::Refusal;
 use reqwest::StatusCode;
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -133,11 +133,12 @@ async fn a_database_that_answers_too_late_is_not_waited_for() {
         ("MOVR_POOL_SIZE", "2"),
     ];
     let scene = Scene::new(1, &short).await;
-    let (ann, bike, ride) = (&scene.riders[0].browser, &scene.bikes().await[0], Uuid::new_v4());
+    let (ann, bike, form) = (&scene.riders[0].browser, &scene.bikes().await[0], Uuid::new_v4());
+    let ride = scene.riders[0].ride(form);
     scene.proxy.delay(Duration::from_mins(1));
     let began = Instant::now();
     // It reaches the database, and nobody hears of it.
-    let page = ann.start(bike, ride, "").await;
+    let page = ann.start(bike, form, "").await;
     come_back(&page);
     assert!(page.text().contains("look whether it was done"), "not that nothing was changed: {}", page.text());
     come_back(&ann.get("/rides").await);
@@ -146,7 +147,7 @@ async fn a_database_that_answers_too_late_is_not_waited_for() {
     scene.proxy.pass();
     scene.recovers(ann, "/rides").await;
     assert_eq!(scene.count("SELECT count(*) FROM rides").await, 1);
-    let again = told(&scene.instance, &ann.start(bike, ride, "").await);
+    let again = told(&scene.instance, &ann.start(bike, form, "").await);
     assert_eq!((again.text.as_str(), again.location), ("", format!("/rides/us-east1/{ride}")));
     assert_eq!(scene.count("SELECT count(*) FROM rides").await, 1);
     scene.end().await;
@@ -155,9 +156,10 @@ async fn a_database_that_answers_too_late_is_not_waited_for() {
 #[actix_web::test]
 async fn a_start_and_an_end_whose_replies_are_lost_are_one_ride_and_one_fare() {
     let scene = Scene::quiet(1).await;
-    let (ann, bike, ride) = (&scene.riders[0].browser, &scene.bikes().await[0], Uuid::new_v4());
+    let (ann, bike, form) = (&scene.riders[0].browser, &scene.bikes().await[0], Uuid::new_v4());
+    let ride = scene.riders[0].ride(form);
     scene.proxy.lose_reply_to(ride.as_bytes(), 0);
-    let page = ann.start(bike, ride, "").await;
+    let page = ann.start(bike, form, "").await;
     assert_eq!(scene.proxy.lost(), 1);
     let started = told(&scene.instance, &page);
     // No message: the second try found the ride of the first.
@@ -184,15 +186,16 @@ async fn a_start_and_an_end_whose_replies_are_lost_are_one_ride_and_one_fare() {
 #[actix_web::test]
 async fn a_write_that_nobody_can_look_for_is_not_called_undone() {
     let scene = Scene::quiet(1).await;
-    let (ann, bike, ride) = (&scene.riders[0].browser, &scene.bikes().await[0], Uuid::new_v4());
+    let (ann, bike, form) = (&scene.riders[0].browser, &scene.bikes().await[0], Uuid::new_v4());
+    let ride = scene.riders[0].ride(form);
     scene.proxy.lose_all_after(ride.as_bytes());
-    let page = ann.start(bike, ride, "").await;
+    let page = ann.start(bike, form, "").await;
     come_back(&page);
     assert_eq!(scene.count("SELECT count(*) FROM rides").await, 1, "it happened");
     assert!(page.text().contains("look whether it was done"), "{}", page.text());
     scene.proxy.pass();
     scene.recovers(ann, "/rides").await;
-    let again = told(&scene.instance, &ann.start(bike, ride, "").await);
+    let again = told(&scene.instance, &ann.start(bike, form, "").await);
     assert_eq!((again.text.as_str(), again.location), ("", format!("/rides/us-east1/{ride}")));
     assert_eq!(scene.count("SELECT count(*) FROM rides").await, 1);
     scene.end().await;
@@ -203,7 +206,8 @@ async fn a_registration_whose_reply_is_lost_is_one_person_signed_in() {
     let scene = Scene::quiet(0).await;
     let newcomer = scene.instance.browser();
     let id = Uuid::parse_str(&newcomer.get("/register").await.field("id")).unwrap();
-    scene.proxy.lose_reply_to(passwords::user_id(id).as_bytes(), 0);
+    let user = scene.instance.running.app.ids.row("user", &"us-east1".parse().unwrap(), None, id);
+    scene.proxy.lose_reply_to(user.as_bytes(), 0);
     let text = id.to_string();
     let fields = [
         ("id", &*text),
@@ -260,8 +264,8 @@ async fn a_move_that_loses_any_reply_is_made_or_not_as_the_person_is_told() {
 #[actix_web::test]
 async fn a_read_that_loses_a_race_is_read_again() {
     let scene = Scene::new(1, &[]).await;
-    let (ann, ride) = (&scene.riders[0].browser, Uuid::new_v4());
-    assert!(told(&scene.instance, &ann.start(&scene.bikes().await[0], ride, "").await).good);
+    let ann = &scene.riders[0].browser;
+    let ride = told(&scene.instance, &ann.start(&scene.bikes().await[0], Uuid::new_v4(), "").await).location;
     let stand_in = StandIn::postgres(&scene.world.database.url).await;
     let (_, path) = scene.world.database.url.rsplit_once('/').unwrap();
     let url = stand_in.url(path.split('?').next().unwrap());
@@ -269,7 +273,7 @@ async fn a_read_that_loses_a_race_is_read_again() {
     let ann = ann.at(&instance);
     let read = "FROM rides WHERE region = $1::TEXT::crdb_internal_region AND id = $2 AND rider_id = $3";
     stand_in.answer_times(read, Answer::Error("40001", "restart transaction".to_owned()), 2);
-    let page = ann.get(&format!("/rides/us-east1/{ride}")).await;
+    let page = ann.get(&ride).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text());
     assert_eq!(page.timing().0, 4, "the session once, the ride three times");
     instance.running.stop().await;
@@ -302,8 +306,9 @@ async fn what_was_acknowledged_while_connections_are_cut_is_what_is_there() {
             turn += 1;
             // Neighbours want the same vehicle now and then.
             let bike = &scene.bikes().await[(n + turn * (n % 3)) % 8];
-            let ride = Uuid::new_v4();
-            let started = told(&scene.instance, &insist(async || browser.start(bike, ride, "").await).await);
+            let form = Uuid::new_v4();
+            let ride = scene.riders[n].ride(form);
+            let started = told(&scene.instance, &insist(async || browser.start(bike, form, "").await).await);
             if started.location != format!("/rides/us-east1/{ride}") {
                 let expected = [Refusal::VehicleTaken.message(), Refusal::VehicleGone.message()];
                 assert!(expected.contains(&started.text), "{started:?}");

@@ -47,9 +47,9 @@ async fn journey_at_home(rider: &Browser, nobody: &Browser, bike: &Bike) -> Vec<
     let (reserve, fields) = bike.reserve();
     tell("reserve", &rider.post(&reserve, &fields).await);
     tell("cancel the reservation", &rider.post("/reservation/cancel", &bike.cancel()).await);
-    let ride = Uuid::new_v4();
-    tell("start a ride", &rider.start(bike, ride, "").await);
-    let page = format!("/rides/us-east1/{ride}");
+    let started = rider.start(bike, Uuid::new_v4(), "").await;
+    let page = started.location();
+    tell("start a ride", &started);
     tell("a ride's page", &rider.get(&page).await);
     let positions = rider.post_raw(&format!("{page}/positions"), "application/json", r#"{"positions":[]}"#).await;
     tell("positions", &positions);
@@ -152,8 +152,9 @@ async fn when_the_own_nodes_fail_the_next_ones_serve_and_work_returns_home() {
             turn += 1;
             // A vehicle has a new public id after each ride.
             let bike = bikes(&sql, "new-york").await.remove((n + turn * (n % 3)) % RIDERS);
-            let ride = Uuid::new_v4();
-            let started = told(&instance, &insist(async || browser.start(&bike, ride, "").await, &failed).await);
+            let form = Uuid::new_v4();
+            let ride = riders[n].ride(form);
+            let started = told(&instance, &insist(async || browser.start(&bike, form, "").await, &failed).await);
             if started.location != format!("/rides/us-east1/{ride}") {
                 assert!([Refusal::VehicleTaken.message(), Refusal::VehicleGone.message()].contains(&started.text));
                 refused.borrow_mut().insert(ride);

@@ -262,6 +262,45 @@ async fn other_methods_are_refused_in_the_pages_own_words() {
     scene.end().await;
 }
 
+/// The nil id is where every list begins, so a row of that id would be in none.
+#[actix_web::test]
+async fn the_nil_id_is_refused_wherever_a_browser_gives_an_id() {
+    let scene = scene().await;
+    let is_id = |text: &str| uuid::Uuid::parse_str(text).is_ok();
+    let nil = uuid::Uuid::nil().to_string();
+    let before = scene.world.rows().await;
+    let mut tried = 0;
+    for case in &scene.cases {
+        let path: Vec<_> = case.path.split('/').map(|part| if is_id(part) { nil.as_str() } else { part }).collect();
+        let in_path = Case { path: path.join("/"), ..case.clone() };
+        // A card has one form for what three addresses take.
+        let taken = |name: &str| match case.pattern {
+            "/vehicles/{region}/{public_id}/reserve" => false,
+            "/reservation/cancel" => name != "ride",
+            _ => true,
+        };
+        let fields: Vec<usize> =
+            (0..case.fields.len()).filter(|n| is_id(&case.fields[*n].1) && taken(&case.fields[*n].0)).collect();
+        let in_field = fields.into_iter().map(|n| {
+            let mut fields = case.fields.clone();
+            fields[n].1.clone_from(&nil);
+            Case { fields, ..case.clone() }
+        });
+        for wrong in in_field.chain(Some(in_path).filter(|wrong| wrong.path != case.path)) {
+            let page = wrong.ask(&scene.ann, &[]).await;
+            let refused = [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND].contains(&page.status);
+            assert!(refused, "{} {} {:?}: {}", wrong.method, wrong.path, wrong.fields, page.status);
+            tried += 1;
+        }
+    }
+    for path in ["/riders?after=", "/rides?before=1~", "/fleet/jobs?city=new-york&before=1~"] {
+        assert_eq!(scene.ann.get(&format!("{path}{nil}")).await.status, StatusCode::BAD_REQUEST, "{path}");
+    }
+    assert!(tried >= 25, "{tried} ids");
+    assert_eq!(scene.world.rows().await, before);
+    scene.end().await;
+}
+
 /// Statements and waits of each page, for a person at home (issue 2, show 4). One page
 /// needs at most two statements in one wait; the two that take three say why.
 #[actix_web::test]

@@ -6,19 +6,17 @@ use std::time::Instant;
 
 use actix_web::{HttpResponse, http::header};
 use serde::Deserialize;
-use uuid::Uuid;
 
 use crate::{
     domain::{people, refusal::Refusal},
     ops::{
         self, OpError,
         accounts::{Registration, Started},
-        passwords,
     },
     web::{
         chrome::{chrome, city_options},
         error::PageError,
-        form::{Form, Query},
+        form::{Form, Id, Query},
         paths,
         session::SessionCookie,
         views::{FieldView, LoginPage, RecoveryPage, RegisterPage, Section},
@@ -26,7 +24,15 @@ use crate::{
     },
 };
 
-fn begin(visit: &mut Visit, started: Started) {
+/// Begins the session in this browser; the one that it had before ends.
+async fn begin(visit: &mut Visit, started: Started, account: &str) {
+    if let Ok(old) = visit.signed()
+        && let Err(error) = ops::accounts::sign_out(&visit.app, &old).await
+    {
+        tracing::warn!(?error, "the session before was not ended");
+    }
+    visit.know_account(account);
+    visit.set_city(&started.city);
     visit.set_session(SessionCookie::new(started, visit.now));
 }
 
@@ -38,7 +44,7 @@ async fn floor(visit: &Visit, began: Instant) {
 /// What a person types to register.
 #[derive(Debug, Default, Deserialize)]
 pub struct Register {
-    id: Uuid,
+    id: Id,
     city: String,
     first_name: String,
     last_name: String,
@@ -61,7 +67,7 @@ fn check(
     let city = visit.catalogue.city(&form.city).ok_or_else(|| "Please choose a city.".to_owned());
     match (first, last, email, username, password, city) {
         (Ok(first_name), Ok(last_name), Ok(email), Ok(username), Ok(()), Ok(city)) => Ok(Registration {
-            id: passwords::user_id(form.id),
+            id: form.id.0,
             city: city.slug.clone(),
             region: city.region.clone(),
             username,
@@ -83,7 +89,7 @@ fn register_page(visit: &Visit, form: &Register, errors: [Option<String>; 6], er
     RegisterPage {
         chrome: chrome(visit, None, "Sign up", Section::Register, visit.city()),
         // A new id whenever the form is drawn: the old one may have been used.
-        id: Uuid::new_v4(),
+        id: visit.app.ids.form(),
         cities: city_options(&visit.catalogue, chosen),
         city_error,
         first_name: field(&form.first_name, first),
@@ -113,7 +119,7 @@ pub async fn register(mut visit: Visit, Form(form): Form<Register>) -> Result<Ht
         // The second click of a double click: this person exists, and knows the password.
         Err(OpError::Refused(Refusal::FormUsed | Refusal::UsernameTaken)) if !form.username.is_empty() => {
             let taken = OpError::Refused(Refusal::UsernameTaken);
-            ops::accounts::sign_in_as(&visit.app, form.id, &form.username, &form.password, &device)
+            ops::accounts::sign_in_as(&visit.app, form.id.0, &form.username, &form.password, &device)
                 .await
                 .map_err(|_no_match| taken)
         }
@@ -121,9 +127,8 @@ pub async fn register(mut visit: Visit, Form(form): Form<Register>) -> Result<Ht
     };
     match registered {
         Ok(started) => {
-            visit.set_city(&started.city);
             let next = paths::vehicles(&started.city);
-            begin(&mut visit, started);
+            begin(&mut visit, started, &people::username_key(&form.username)).await;
             Ok(visit.done(&next, "Welcome to MovR. Choose a vehicle and ride."))
         }
         Err(OpError::Refused(Refusal::UsernameTaken)) => {
@@ -170,8 +175,7 @@ pub async fn login_form(visit: Visit, Query(query): Query<Next>) -> Result<HttpR
 pub async fn login(mut visit: Visit, Form(form): Form<Login>) -> Result<HttpResponse, PageError> {
     let began = Instant::now();
     let key = people::username_key(&form.username);
-    visit.about(&key);
-    visit.app.limits.sign_in(&key, &visit.address()).map_err(|wait| PageError::TooMany(wait.0))?;
+    visit.try_account(&key)?;
     if form.password.chars().count() > people::PASSWORD_MAX {
         floor(&visit, began).await;
         return visit.wrong(&login_page(&visit, &form.username, &form.next, Some(Refusal::NoMatch.message())));
@@ -179,14 +183,8 @@ pub async fn login(mut visit: Visit, Form(form): Form<Login>) -> Result<HttpResp
     let device = visit.device();
     match ops::accounts::sign_in(&visit.app, &form.username, &form.password, &device).await {
         Ok(started) => {
-            if let Ok(old) = visit.signed()
-                && let Err(error) = ops::accounts::sign_out(&visit.app, &old).await
-            {
-                tracing::warn!(?error, "the session before was not ended");
-            }
             let list = paths::vehicles(&started.city);
-            visit.set_city(&started.city);
-            begin(&mut visit, started);
+            begin(&mut visit, started, &key).await;
             Ok(visit.done(paths::own_path(&form.next, &list), ""))
         }
         Err(OpError::Refused(refusal @ Refusal::NoMatch)) => {
@@ -241,9 +239,7 @@ pub async fn recover_form(visit: Visit) -> Result<HttpResponse, PageError> {
 /// `POST /recover`: a recovery code sets a new password and ends all sessions.
 pub async fn recover(mut visit: Visit, Form(form): Form<Recover>) -> Result<HttpResponse, PageError> {
     let began = Instant::now();
-    let key = people::username_key(&form.username);
-    visit.about(&key);
-    visit.app.limits.sign_in(&key, &visit.address()).map_err(|wait| PageError::TooMany(wait.0))?;
+    visit.try_account(&people::username_key(&form.username))?;
     if let Err(error) = visit.app.hasher.acceptable(&form.password, &form.username).await? {
         return visit.wrong(&recovery_page(&visit, &form, Some(error), None));
     }

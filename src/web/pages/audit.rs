@@ -14,7 +14,6 @@ use chrono::{DateTime, SecondsFormat};
 use chrono_tz::Tz;
 use futures_util::stream;
 use serde::Deserialize;
-use uuid::Uuid;
 
 use crate::{
     app::App,
@@ -32,7 +31,7 @@ use crate::{
     web::{
         chrome::chrome,
         error::PageError,
-        form::{Query, moment},
+        form::{self, Query, moment},
         paths,
         views::{AuditFilterView, AuditPage, EventView, OptionView, Section, TimeView},
         visit::Visit,
@@ -94,7 +93,7 @@ impl Asked {
         let id = |text: &str, what: &str| match text.trim() {
             "" => Ok(None),
             "me" if what == "actor" => Ok(visit.cookie.as_ref().map(|cookie| cookie.user)),
-            text => text.parse::<Uuid>().map(Some).map_err(|_bad| format!("That is not the id of an {what}.")),
+            text => form::id(text).map(Some).ok_or_else(|| format!("That is not the id of an {what}.")),
         };
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let before = match self.before.as_str() {
@@ -125,7 +124,7 @@ impl Asked {
 fn place(text: &str) -> Option<Place> {
     let mut parts = text.split('.');
     let at = Moment::from_micros(parts.next()?)?.at();
-    let (kind, id) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+    let (kind, id) = (parts.next()?.to_owned(), form::id(parts.next()?)?);
     Some(Place(at, kind, id, parts.next()?.parse::<Version>().ok()?.get()))
 }
 

@@ -23,7 +23,7 @@ use crate::{
     web::{
         chrome::{ago, chrome, kind_options},
         error::PageError,
-        form::Query,
+        form::{self, Query},
         paths,
         views::{CityView, CountView, FieldView, FleetFiltersView, FleetPage, FleetRow, LinkView, OptionView, Section},
         visit::Visit,
@@ -152,7 +152,7 @@ impl Filters {
             Sort::Battery => Key::Battery(key.parse().ok()?),
             Sort::Seen => Key::Seen(Moment::from_micros(key)?.at()),
         };
-        Some((key, id.parse().ok()?))
+        Some((key, form::id(id)?))
     }
 }
 

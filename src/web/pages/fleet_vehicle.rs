@@ -4,7 +4,6 @@
 
 use actix_web::{HttpResponse, web::Path};
 use serde::Deserialize;
-use uuid::Uuid;
 
 use super::{fleet as list, map, row_of_path};
 use crate::{
@@ -28,7 +27,7 @@ use crate::{
     web::{
         chrome::{chrome, distance, time},
         error::PageError,
-        form::{self, Form, Query},
+        form::{self, Form, Id, Query},
         paths,
         views::{CityView, EditVehicleView, FieldView, FleetVehiclePage, HappenedView, OptionView, Section},
         visit::Visit,
@@ -93,7 +92,7 @@ async fn page(
         id: vehicle.id,
         action: paths::fleet_vehicle(vehicle),
         version: found.listed.version,
-        command: Uuid::new_v4(),
+        command: visit.app.ids.form(),
         facts: facts(&found, &city),
         steps: steps.map(|kind| (kind.code(), kind.title())).collect(),
         ride: found.ride.as_ref().map(|(ride, since)| (time(*since, city.time_zone), paths::fleet_end_ride(ride))),
@@ -193,8 +192,10 @@ fn happened_view(visit: &Visit, happened: &Happened, city: &City) -> HappenedVie
 }
 
 /// The vehicle as the page showed it.
-fn wanted(visit: &Visit, path: &(String, String), version: Version, command: Uuid) -> Result<Wanted, PageError> {
-    Ok(Wanted { vehicle: vehicle_of(visit, path)?, version: version.get(), command })
+fn wanted(visit: &Visit, path: &(String, String), version: Version, command: Id) -> Result<Wanted, PageError> {
+    let vehicle = vehicle_of(visit, path)?;
+    let command = visit.made_by(command, "command", &vehicle.region)?;
+    Ok(Wanted { vehicle, version: version.get(), command })
 }
 
 /// Back to the vehicle's page with what came of it.
@@ -219,7 +220,7 @@ fn back(
 #[derive(Debug, Deserialize)]
 pub struct Step {
     version: Version,
-    command: Uuid,
+    command: Id,
     action: Kind,
     #[serde(default)]
     note: String,
@@ -254,7 +255,7 @@ pub async fn set_status(
 #[derive(Debug, Deserialize)]
 pub struct Edit {
     version: Version,
-    command: Uuid,
+    command: Id,
     #[serde(default)]
     code: String,
     brand: String,
@@ -341,7 +342,7 @@ pub async fn edit(
 #[derive(Debug, Deserialize)]
 pub struct Move {
     version: Version,
-    command: Uuid,
+    command: Id,
     city: String,
 }
 
@@ -359,7 +360,7 @@ pub async fn move_to(
 /// Where the vehicle stands whose ride is ended, and the vehicle's page to come back to.
 #[derive(Debug, Deserialize)]
 pub struct EndRide {
-    vehicle: Uuid,
+    vehicle: Id,
     place: String,
     lat: String,
     lon: String,
@@ -372,7 +373,7 @@ pub async fn end_ride(
     Form(form): Form<EndRide>,
 ) -> Result<HttpResponse, PageError> {
     let (region, id) = row_of_path(&visit, &path)?;
-    let vehicle = VehicleRef { region: region.clone(), id: form.vehicle };
+    let vehicle = VehicleRef { region: region.clone(), id: form.vehicle.0 };
     let place = people::line(&form.place, 120, "a place");
     let at = form::required_point(&form.lat, &form.lon);
     let (place, at) = match (place, at) {

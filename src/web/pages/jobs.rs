@@ -29,7 +29,7 @@ use crate::{
     web::{
         chrome::{chrome, kind_options, time},
         error::PageError,
-        form::{ListForm, Query},
+        form::{self, Id, ListForm, Query},
         paths,
         views::{JobRow, JobsPage, NewJobView, OptionView, PaginationView, Section},
         visit::Visit,
@@ -55,7 +55,7 @@ pub async fn list(mut visit: Visit, Query(query): Query<Which>) -> Result<HttpRe
         None => (visit.now + Duration::days(1), Uuid::nil()),
         Some((at, id)) => {
             let at = Moment::from_micros(at).map(Moment::at);
-            at.zip(id.parse().ok()).ok_or(PageError::BadRequest("There is no such page of the list."))?
+            at.zip(form::id(id)).ok_or(PageError::BadRequest("There is no such page of the list."))?
         }
     };
     visit.names(&city.region);
@@ -90,7 +90,7 @@ pub(super) fn empty_form(visit: &Visit, visitor: &Visitor, city: &City) -> NewJo
     let targets =
         visit.catalogue.cities.iter().filter(|other| other.slug != city.slug && visitor.operates(&other.slug));
     NewJobView {
-        id: Uuid::new_v4().to_string(),
+        id: visit.app.ids.form().to_string(),
         city: city.slug.clone(),
         drawn: visit.now.to_rfc3339_opts(SecondsFormat::Micros, true),
         kinds: CHOICES.iter().map(|kind| option(kind.code(), kind.title())).collect(),
@@ -104,7 +104,7 @@ pub(super) fn empty_form(visit: &Visit, visitor: &Visitor, city: &City) -> NewJo
 /// What a form asks for: the vehicles of its list, or with `all` those that its filter finds.
 #[derive(Debug, Deserialize)]
 pub struct Wish {
-    id: Uuid,
+    id: Id,
     kind: Kind,
     city: String,
     #[serde(default)]
@@ -123,7 +123,8 @@ pub async fn create(visit: Visit, ListForm(form, list): ListForm<Wish>) -> Resul
     let city = visit.catalogue.city(&form.city).ok_or(PageError::BadRequest("There is no such city."))?.clone();
     visit.names(&city.region);
     let back = visit.came_from("/fleet").unwrap_or_else(|| paths::jobs(&city.slug));
-    let new = match wish(&visit, &form, &city, &list) {
+    let job = JobRef { id: visit.made_by(form.id, "job", &city.region)?, region: city.region.clone() };
+    let new = match wish(&visit, &form, &city, &list, job) {
         Ok(new) => new,
         Err(wrong) => {
             // Who may not is told that, whatever the form says.
@@ -142,7 +143,7 @@ pub async fn create(visit: Visit, ListForm(form, list): ListForm<Wish>) -> Resul
 }
 
 /// The job that the form describes, or what is wrong with it.
-fn wish(visit: &Visit, form: &Wish, city: &City, list: &[String]) -> Result<NewJob, String> {
+fn wish(visit: &Visit, form: &Wish, city: &City, list: &[String], job: JobRef) -> Result<NewJob, String> {
     let to_city = match form.kind {
         Kind::Move | Kind::Transfer => {
             let to = visit.catalogue.city(&form.to_city).ok_or("Please choose the city to which they go.")?;
@@ -167,7 +168,6 @@ fn wish(visit: &Visit, form: &Wish, city: &City, list: &[String]) -> Result<NewJ
         let drawn = form.drawn.ok_or("Please load the page again.")?.at();
         Selection::Filter(form.filters.filter(&visit.catalogue, drawn)?, drawn)
     };
-    let job = JobRef { region: city.region.clone(), id: form.id };
     Ok(NewJob { job, kind: form.kind, city: city.slug.clone(), to_city, note, selection })
 }
 
@@ -175,7 +175,7 @@ fn wish(visit: &Visit, form: &Wish, city: &City, list: &[String]) -> Result<NewJ
 fn listed(list: &[String]) -> Result<Vec<(Uuid, i64)>, String> {
     let read = |text: &String| {
         let (id, version) = text.split_once(':')?;
-        Some((id.parse::<Uuid>().ok()?, version.parse::<Version>().ok()?.get()))
+        Some((form::id(id)?, version.parse::<Version>().ok()?.get()))
     };
     let mut chosen = list.iter().map(read).collect::<Option<Vec<_>>>().ok_or("That is no list of vehicles.")?;
     chosen.sort_unstable();

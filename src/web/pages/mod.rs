@@ -32,7 +32,7 @@ pub mod vehicles;
 
 use uuid::Uuid;
 
-use super::{error::PageError, views::FieldView, visit::Visit};
+use super::{error::PageError, form, views::FieldView, visit::Visit};
 use crate::{
     db::sessions::Visitor,
     domain::{refusal::Refusal, region::RegionCode},
@@ -62,7 +62,7 @@ pub fn number(text: &str, least: i64) -> Result<i64, String> {
 pub fn row_of_path(visit: &Visit, path: &(String, String)) -> Result<(RegionCode, Uuid), PageError> {
     let (region, id) = path;
     let region: RegionCode = region.parse().map_err(|_bad| PageError::NotFound)?;
-    let id = id.parse().map_err(|_bad| PageError::NotFound)?;
+    let id = form::id(id).ok_or(PageError::NotFound)?;
     visit.catalogue.region(&region).ok_or(PageError::NotFound)?;
     Ok((region, id))
 }

@@ -18,7 +18,7 @@ use crate::{
     web::{
         chrome::{chrome, kind_options},
         error::PageError,
-        form::{self, Form},
+        form::{self, Form, Id},
         paths,
         views::{AddVehicleView, FieldView, OwnVehicleView, OwnerVehiclesPage, Section},
         visit::Visit,
@@ -27,17 +27,16 @@ use crate::{
 
 async fn page(visit: &mut Visit, form: AddVehicleView) -> Result<OwnerVehiclesPage, PageError> {
     let cookie = visit.cookie.clone().ok_or_else(|| visit.sign_in_first())?;
-    let app = visit.app.clone();
+    let (app, me) = (visit.app.clone(), visit.signed()?.user);
     let ask = async |region: RegionCode| {
-        let rows = async { vehicles::list_own(&app.db.at(&region).await?, &region, cookie.user).await };
+        let rows = async { vehicles::list_own(&app.db.at(&region).await?, &region, &me).await };
         (rows.await, region)
     };
     let elsewhere = |present_in: &[RegionCode], known: &[RegionCode]| -> Vec<RegionCode> {
         present_in.iter().filter(|region| **region != cookie.region && !known.contains(region)).cloned().collect()
     };
     let known = elsewhere(&cookie.present_in, &[]);
-    let home =
-        visit.read_signed(&cookie.region, async |conn| vehicles::list_own(conn, &cookie.region, cookie.user).await);
+    let home = visit.read_signed(&cookie.region, async |conn| vehicles::list_own(conn, &cookie.region, &me).await);
     // Beside it, not inside: no connection is held while others are waited for.
     let (home, mut others) = tokio::join!(home, futures_util::future::join_all(known.iter().cloned().map(&ask)));
     let (visitor, mut own) = home?;
@@ -78,7 +77,7 @@ fn view(visit: &Visit, city: &str, own: &Listed) -> OwnVehicleView {
 }
 
 fn empty_form(visit: &Visit) -> AddVehicleView {
-    AddVehicleView { id: Uuid::new_v4(), kinds: kind_options(&visit.catalogue, ""), ..AddVehicleView::default() }
+    AddVehicleView { id: visit.app.ids.form(), kinds: kind_options(&visit.catalogue, ""), ..AddVehicleView::default() }
 }
 
 /// `GET /my/vehicles`.
@@ -91,7 +90,7 @@ pub async fn list(mut visit: Visit) -> Result<HttpResponse, PageError> {
 /// What an owner types.
 #[derive(Debug, Deserialize)]
 pub struct Add {
-    id: Uuid,
+    id: Id,
     #[serde(rename = "type")]
     kind: String,
     brand: String,
@@ -110,7 +109,7 @@ pub struct Add {
 fn typed(visit: &Visit, form: &Add) -> AddVehicleView {
     let field = |value: &str| FieldView { value: value.to_owned(), error: None };
     AddVehicleView {
-        id: Uuid::new_v4(),
+        id: visit.app.ids.form(),
         kinds: kind_options(&visit.catalogue, &form.kind),
         brand: field(&form.brand),
         colour: field(&form.colour),
@@ -123,7 +122,7 @@ fn typed(visit: &Visit, form: &Add) -> AddVehicleView {
 }
 
 /// The vehicle that the form describes, or the form with what is wrong in it.
-fn check(visit: &Visit, form: &Add) -> Result<NewVehicle, Box<AddVehicleView>> {
+fn check(visit: &Visit, form: &Add, id: Uuid) -> Result<NewVehicle, Box<AddVehicleView>> {
     let home = visit.cookie.as_ref().and_then(|cookie| visit.catalogue.city(&cookie.city));
     let kind = visit.catalogue.vehicle_type(&form.kind).ok_or_else(|| "Please choose a type.".to_owned());
     let brand = people::line(&form.brand, 60, "a brand");
@@ -137,17 +136,9 @@ fn check(visit: &Visit, form: &Add) -> Result<NewVehicle, Box<AddVehicleView>> {
         Ok((home.slug.clone(), home.check(at.unwrap_or(home.centre))?))
     });
     match (kind, brand, colour, code, place, at) {
-        (Ok(kind), Ok(brand), Ok(colour), Ok(code), Ok(place), Ok((city, at))) => Ok(NewVehicle {
-            id: form.id,
-            city,
-            kind: kind.slug.clone(),
-            code,
-            brand,
-            colour,
-            at,
-            cell: geo::cell(at),
-            place,
-        }),
+        (Ok(kind), Ok(brand), Ok(colour), Ok(code), Ok(place), Ok((city, at))) => {
+            Ok(NewVehicle { id, city, kind: kind.slug.clone(), code, brand, colour, at, cell: geo::cell(at), place })
+        }
         (kind, brand, colour, code, place, at) => {
             let mut view = typed(visit, form);
             view.kind_error = kind.err();
@@ -163,14 +154,16 @@ fn check(visit: &Visit, form: &Add) -> Result<NewVehicle, Box<AddVehicleView>> {
 
 /// `POST /my/vehicles`.
 pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse, PageError> {
-    let new = match check(&visit, &form) {
+    let signed = visit.signed()?;
+    let id = visit.made_by(form.id, "vehicle", &signed.user.region)?;
+    let new = match check(&visit, &form, id) {
         Ok(new) => new,
         Err(view) => {
             let page = page(&mut visit, *view).await?;
             return visit.wrong(&page);
         }
     };
-    match ops::vehicles::add(&visit.app, &visit.signed()?, &new).await {
+    match ops::vehicles::add(&visit.app, &signed, &new).await {
         Ok(_) => Ok(visit.done("/my/vehicles", "Your vehicle is on the street.")),
         Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
         Err(OpError::Refused(refusal @ (Refusal::CodeTaken | Refusal::FormUsed | Refusal::TooManyVehicles))) => {

@@ -15,7 +15,7 @@ use crate::{
     web::{
         chrome::{chrome, time},
         error::PageError,
-        form::Form,
+        form::{Form, Id},
         views::{DeleteAccountPage, FieldView, ProfilePage, RecoveryCodesPage, Section, SessionView},
         visit::Visit,
     },
@@ -135,13 +135,17 @@ pub struct SetPassword {
 }
 
 /// `POST /profile/password`.
-pub async fn set_password(visit: Visit, Form(form): Form<SetPassword>) -> Result<HttpResponse, PageError> {
+pub async fn set_password(mut visit: Visit, Form(form): Form<SetPassword>) -> Result<HttpResponse, PageError> {
     throttled(&visit)?;
     if let Err(error) = visit.app.hasher.acceptable(&form.password, &form.username).await? {
         return again(visit, Wrong { password: Some(error), ..Wrong::default() }).await;
     }
-    match ops::accounts::set_password(&visit.app, &visit.signed()?, &form.current, &form.password).await {
-        Ok(_) => Ok(visit.done("/profile", "Your password is changed. Your other sessions have ended.")),
+    let (signed, device) = (visit.signed()?, visit.device());
+    match ops::accounts::set_password(&visit.app, &signed, &form.current, &form.password, &device).await {
+        Ok(started) => {
+            visit.go_on_as(started);
+            Ok(visit.done("/profile", "Your password is changed. Your other sessions have ended."))
+        }
         Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
             visit.turned_away("wrong password");
             again(visit, Wrong { current: Some(refusal.message()), ..Wrong::default() }).await
@@ -152,8 +156,7 @@ pub async fn set_password(visit: Visit, Form(form): Form<SetPassword>) -> Result
 
 /// Guesses of the current password count like sign-ins of this person.
 pub fn throttled(visit: &Visit) -> Result<(), PageError> {
-    let who = visit.signed()?.user.id.to_string();
-    visit.app.limits.sign_in(&who, &visit.address()).map_err(|wait| PageError::TooMany(wait.0))
+    visit.try_account(&visit.signed()?.user.id.to_string())
 }
 
 /// The current password, to confirm.
@@ -164,10 +167,12 @@ pub struct Confirm {
 }
 
 /// `POST /profile/recovery-codes`: shows them, this once.
-pub async fn make_recovery_codes(visit: Visit, Form(form): Form<Confirm>) -> Result<HttpResponse, PageError> {
+pub async fn make_recovery_codes(mut visit: Visit, Form(form): Form<Confirm>) -> Result<HttpResponse, PageError> {
     throttled(&visit)?;
-    match ops::accounts::make_recovery_codes(&visit.app, &visit.signed()?, &form.current).await {
-        Ok(codes) => {
+    let (signed, device) = (visit.signed()?, visit.device());
+    match ops::accounts::make_recovery_codes(&visit.app, &signed, &form.current, &device).await {
+        Ok((codes, started)) => {
+            visit.go_on_as(started);
             let chrome = chrome(&visit, None, "Your recovery codes", Section::Profile, visit.city());
             visit.ok(&RecoveryCodesPage { chrome, codes })
         }
@@ -182,12 +187,12 @@ pub async fn make_recovery_codes(visit: Visit, Form(form): Form<Confirm>) -> Res
 /// The session to end.
 #[derive(Debug, Deserialize)]
 pub struct EndSession {
-    session: Uuid,
+    session: Id,
 }
 
 /// `POST /profile/sessions/end`.
 pub async fn end_session(visit: Visit, Form(form): Form<EndSession>) -> Result<HttpResponse, PageError> {
-    ops::accounts::end_session(&visit.app, &visit.signed()?, form.session).await?;
+    ops::accounts::end_session(&visit.app, &visit.signed()?, form.session.0).await?;
     Ok(visit.done("/profile", "That session has ended."))
 }
 

@@ -11,7 +11,7 @@ use crate::{
     web::{
         chrome::chrome,
         error::PageError,
-        form::Query,
+        form::{Id, Query},
         views::{PaginationView, RiderView, RidersPage, Section},
         visit::Visit,
     },
@@ -23,8 +23,7 @@ const PAGE: usize = 50;
 /// Where the list goes on.
 #[derive(Debug, Deserialize)]
 pub struct After {
-    #[serde(default)]
-    after: Uuid,
+    after: Option<Id>,
 }
 
 /// `GET /riders`.
@@ -32,7 +31,7 @@ pub async fn list(mut visit: Visit, Query(query): Query<After>) -> Result<HttpRe
     let cookie = visit.cookie.clone().ok_or_else(|| visit.sign_in_first())?;
     let (visitor, mut found) = visit
         .read_signed(&cookie.region, async |conn| {
-            users::list_city(conn, &cookie.region, &cookie.city, query.after).await
+            users::list_city(conn, &cookie.region, &cookie.city, query.after.map_or(Uuid::nil(), |id| id.0)).await
         })
         .await?;
     let city = visit.catalogue.city(&cookie.city).ok_or(PageError::NotFound)?.clone();
@@ -48,7 +47,7 @@ pub async fn list(mut visit: Visit, Query(query): Query<After>) -> Result<HttpRe
         city: city.name.clone(),
         riders: found.iter().map(rider).collect(),
         pagination: PaginationView {
-            newest: (!query.after.is_nil()).then(|| "/riders".to_owned()),
+            newest: query.after.map(|_| "/riders".to_owned()),
             older: found.last().filter(|_| more).map(|last| format!("/riders?after={}", last.id)),
         },
     };

@@ -30,7 +30,7 @@ use crate::{
     web::{
         chrome::{chrome, distance, time},
         error::PageError,
-        form::{self, Form, Query},
+        form::{self, Form, Id, Query},
         paths,
         views::{
             OpenRideView, PaginationView, ReceiptLine, ReceiptView, RidePage, RideRow, RideUnderway, RidesPage, Section,
@@ -43,11 +43,11 @@ use crate::{
 #[derive(Debug, Deserialize)]
 pub struct StartRide {
     region: RegionCode,
-    vehicle: Uuid,
+    vehicle: Id,
     city: String,
     #[serde(rename = "type")]
     kind: String,
-    ride: Uuid,
+    ride: Id,
     #[serde(default)]
     promo: String,
 }
@@ -55,10 +55,10 @@ pub struct StartRide {
 /// `POST /rides`: starts a ride.
 pub async fn start(mut visit: Visit, Form(form): Form<StartRide>) -> Result<HttpResponse, PageError> {
     region_of_form(&visit, &form.region)?;
-    let ride = RideRef { region: form.region.clone(), id: form.ride };
+    let ride = RideRef { id: visit.made_by(form.ride, "ride", &form.region)?, region: form.region.clone() };
     let wish = ops::rides::Start {
         ride: ride.clone(),
-        vehicle: PublicVehicle { region: form.region, public_id: form.vehicle },
+        vehicle: PublicVehicle { region: form.region, public_id: form.vehicle.0 },
         city: form.city.clone(),
         kind: form.kind,
         promo: form.promo,
@@ -88,7 +88,7 @@ fn behind(before: &str) -> Result<Option<(DateTime<Utc>, Uuid)>, PageError> {
     }
     let parse = || {
         let (at, id) = before.split_once('~')?;
-        Some((Moment::from_micros(at)?.at(), id.parse().ok()?))
+        Some((Moment::from_micros(at)?.at(), form::id(id)?))
     };
     parse().map(Some).ok_or(PageError::BadRequest("There is no such page of the list."))
 }
@@ -99,20 +99,21 @@ pub async fn list(mut visit: Visit, Query(query): Query<Before>) -> Result<HttpR
     let from = behind(&query.before)?;
     let far = (visit.now + chrono::Duration::days(1), Uuid::nil());
     let cookie = visit.cookie.clone().ok_or_else(|| visit.sign_in_first())?;
+    let me = visit.signed()?.user;
     let (app, known) = (visit.app.clone(), regions(&cookie.region, &cookie.present_in));
     let elsewhere: Vec<RegionCode> = known.iter().filter(|region| **region != cookie.region).cloned().collect();
     let behind = from.unwrap_or(far);
     let home = visit.read_signed(&cookie.region, async |conn| {
-        rides::list_own(conn, &cookie.region, cookie.user, behind, PAGE_AND_ONE).await
+        rides::list_own(conn, &cookie.region, &me, behind, PAGE_AND_ONE).await
     });
     // Beside it, not inside: no connection is held while others are waited for.
-    let (home, others) = tokio::join!(home, ops::rides::list(&app, cookie.user, &elsewhere, behind));
+    let (home, others) = tokio::join!(home, ops::rides::list(&app, &me, &elsewhere, behind));
     let ((visitor, home), (mut found, mut silent)) = (home?, others);
     found.extend(home);
     let missing: Vec<RegionCode> =
         visitor.present_in.iter().filter(|region| !known.contains(region)).cloned().collect();
     if !missing.is_empty() {
-        let (more, failed) = ops::rides::list(&app, cookie.user, &missing, behind).await;
+        let (more, failed) = ops::rides::list(&app, &me, &missing, behind).await;
         found.extend(more);
         silent.extend(failed);
     }
@@ -212,8 +213,9 @@ async fn page(
 ) -> Result<RidePage, PageError> {
     let (region, id) = row_of_path(visit, path)?;
     let wanted = RideRef { region: region.clone(), id };
-    let rider = visit.signed()?.user.id;
-    let (visitor, found) = visit.read_signed(&region, async |conn| rides::find_own(conn, &wanted, rider).await).await?;
+    let rider = visit.signed()?.user;
+    let (visitor, found) =
+        visit.read_signed(&region, async |conn| rides::find_own(conn, &wanted, &rider).await).await?;
     let (ride, way) = found.ok_or(PageError::NotFound)?;
     let city = city(visit, &ride).ok_or(PageError::NotFound)?.clone();
     let number = ride.ride.number(ride.started_at);

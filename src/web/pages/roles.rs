@@ -6,7 +6,6 @@ use actix_web::HttpResponse;
 use chrono_tz::Tz;
 use futures_util::future::join_all;
 use serde::Deserialize;
-use uuid::Uuid;
 
 use super::{administrator, region_of_form};
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
     web::{
         chrome::{chrome, city_options, time},
         error::PageError,
-        form::Form,
+        form::{Form, Id},
         limits::TooMany,
         views::{FieldView, GrantedView, RolesPage, Section},
         visit::Visit,
@@ -111,7 +110,7 @@ pub async fn grant(mut visit: Visit, Form(form): Form<Grant>) -> Result<HttpResp
 #[derive(Debug, Deserialize)]
 pub struct Revoke {
     region: RegionCode,
-    id: Uuid,
+    id: Id,
     city: String,
 }
 
@@ -121,7 +120,7 @@ pub async fn revoke(visit: Visit, Form(form): Form<Revoke>) -> Result<HttpRespon
     // Not `role`: what is taken away need not be in the catalogue any more.
     let role = if form.city.is_empty() { "administrator" } else { "operator" };
     let role = Role { role: role.to_owned(), city: form.city };
-    let person = UserRef { region: form.region, id: form.id };
+    let person = UserRef { region: form.region, id: form.id.0 };
     match ops::roles::set(&visit.app, &visit.signed()?, &person, &role, false).await {
         Ok(_) => Ok(visit.done(PATH, "The role is taken away. It holds for the person's very next change.")),
         Err(OpError::Refused(refusal @ Refusal::OwnRole)) => Ok(visit.refused(PATH, &refusal.message())),

@@ -28,7 +28,7 @@ pub async fn show(mut visit: Visit, path: Path<(String, String)>) -> Result<Http
     };
     let city = visit.catalogue.city(&city).ok_or(PageError::NoVehicle)?.clone();
     vehicle.distance_m = vehicle.at.distance_m(city.centre);
-    let mut card = list::card(&list::prices(&visit, &city), &city, &vehicle, 1).ok_or(PageError::NoVehicle)?;
+    let mut card = list::card(&visit, &list::prices(&visit, &city), &city, &vehicle, 1).ok_or(PageError::NoVehicle)?;
     card.distance += " from the city centre";
     let shown = map::Shown {
         label: format!("Map of {} with the vehicle", city.name),

@@ -4,7 +4,6 @@
 use actix_web::{HttpResponse, http::header::HeaderName, web::Path};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use uuid::Uuid;
 
 use super::{map, region_of_form, row_of_path};
 use crate::{
@@ -23,7 +22,7 @@ use crate::{
     web::{
         chrome::{self, chrome, distance, kind_options},
         error::PageError,
-        form::{self, Form, Query},
+        form::{self, Form, Id, Query},
         paths,
         views::{CityView, FiltersView, OptionView, Section, VehicleCard, VehiclesPage},
         visit::Visit,
@@ -165,7 +164,7 @@ fn page(
         region: city.region.to_string(),
         filters: filters_view(visit, filters, wrong),
         measured_to: if me.is_some() { "you" } else { "the city centre" }.to_owned(),
-        cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(&prices, city, vehicle, n)).collect(),
+        cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(visit, &prices, city, vehicle, n)).collect(),
         blocked: blocked(visit),
         stale: None,
         next: paths::encode(&visit.path),
@@ -211,7 +210,13 @@ pub(super) fn prices<'a>(visit: &'a Visit, city: &City) -> Vec<Price<'a>> {
 }
 
 /// The card of a vehicle; none without a price for its type.
-pub(super) fn card(prices: &[Price<'_>], city: &City, vehicle: &Nearby, number: usize) -> Option<VehicleCard> {
+pub(super) fn card(
+    visit: &Visit,
+    prices: &[Price<'_>],
+    city: &City,
+    vehicle: &Nearby,
+    number: usize,
+) -> Option<VehicleCard> {
     let price = prices.iter().find(|price| price.kind == vehicle.kind)?;
     Some(VehicleCard {
         number,
@@ -226,7 +231,7 @@ pub(super) fn card(prices: &[Price<'_>], city: &City, vehicle: &Nearby, number: 
         reserved_until: vehicle
             .reserved_until
             .map(|until| until.with_timezone(&city.time_zone).format("%H:%M").to_string()),
-        ride: Uuid::new_v4().to_string(),
+        ride: visit.app.ids.form().to_string(),
     })
 }
 
@@ -255,7 +260,7 @@ pub async fn reserve(
 #[derive(Debug, Deserialize)]
 pub struct Held {
     region: RegionCode,
-    vehicle: Uuid,
+    vehicle: Id,
     #[serde(default)]
     city: String,
 }
@@ -263,7 +268,7 @@ pub struct Held {
 /// Gives up the reservation.
 pub async fn cancel_reservation(mut visit: Visit, Form(held): Form<Held>) -> Result<HttpResponse, PageError> {
     region_of_form(&visit, &held.region)?;
-    let vehicle = PublicVehicle { region: held.region, public_id: held.vehicle };
+    let vehicle = PublicVehicle { region: held.region, public_id: held.vehicle.0 };
     let outcome = ops::vehicles::cancel_reservation(&visit.app, &visit.signed()?, &vehicle).await;
     visit.changed();
     back(&visit, &held.city, outcome, "The reservation is cancelled.")

@@ -80,7 +80,7 @@ async fn ride_on(arena: &Arena, n: usize) -> Vec<Try> {
             let page = if start {
                 arena.browser(n).start(bike, ride, "").await
             } else {
-                arena.browser(n).end(&format!("/rides/us-east1/{ride}")).await
+                arena.browser(n).end(&format!("/rides/us-east1/{}", arena.riders[n].ride(ride))).await
             };
             let done = done(arena, &page);
             tries.push(Try { start, sent, answered: Instant::now(), done });

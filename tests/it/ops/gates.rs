@@ -36,11 +36,17 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let bikes = arena.bikes().await;
     let ride = arena.told(&ann.start(&bikes[0], Uuid::new_v4(), "").await).location;
     assert!(arena.told(&bob.reserve(&bikes[1]).await).good);
-    let own = Uuid::new_v4().to_string();
+    let own = Uuid::new_v4();
+    let form = own.to_string();
     let add = |id| vec![("id", id), ("type", "bike"), ("brand", "Own"), ("colour", "red")];
-    assert!(arena.told(&cat.post("/my/vehicles", &add(&own)).await).good);
+    assert!(arena.told(&cat.post("/my/vehicles", &add(&form)).await).good);
+    let own = crowd::made("vehicle", &arena.riders[2].signed.user, own).to_string();
     let app = &arena.instances[0].running.app;
-    let codes = movr::ops::accounts::make_recovery_codes(app, &arena.riders[2].signed, PASSWORD).await.unwrap();
+    let signed = &arena.riders[2].signed;
+    let (codes, started) = movr::ops::accounts::make_recovery_codes(app, signed, PASSWORD, "Test").await.unwrap();
+    assert!(!cat.signed_in().await, "a new session, and the old one is over");
+    let rider = crowd::Rider::signed_in(&arena.instances[0], started, cat.name.clone());
+    let cat = rider.browser;
 
     for city in [NEW_YORK, "boston"] {
         movr::ops::accounts::grant(&app.db, &cat.name, "operator", city).await.unwrap();
@@ -60,7 +66,7 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     gate(&arena.sql, "us-east1", "read_only").await;
     let before = arena.world.rows().await;
     let [id, ride_id, session] =
-        [Uuid::new_v4().to_string(), Uuid::new_v4().to_string(), arena.riders[2].signed.session.to_string()];
+        [Uuid::new_v4().to_string(), Uuid::new_v4().to_string(), rider.signed.session.to_string()];
     let nobody = arena.instances[0].browser();
     let (reserve, reserve_fields) = bikes[2].reserve();
     let (end, positions) = (format!("{ride}/end"), format!("{ride}/positions"));

@@ -3,6 +3,7 @@
 mod fence;
 mod gates;
 mod home;
+mod ids;
 pub mod jobs;
 mod nearest;
 mod overdue;

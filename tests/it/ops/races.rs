@@ -98,7 +98,8 @@ async fn start_races(riders: usize, vehicles: usize, refusal: Refusal) {
         let try_it = async |n: usize| arena.browser(n).start(&bikes[n % vehicles], forms[n], "").await;
         let told = arena.race((0..32).map(try_it)).await;
         let winner = one_winner(&told, &refusal);
-        let (ride, rider) = (forms[winner], arena.riders[winner % riders].signed.user.id);
+        let rider = &arena.riders[winner % riders];
+        let (ride, rider) = (rider.ride(forms[winner]), rider.signed.user.id);
         assert_eq!(told[winner].location, format!("/rides/us-east1/{ride}"));
         let open = "SELECT r.id, r.rider_id, v.id FROM rides r
             JOIN vehicles v ON v.open_ride_id = r.id AND v.id = r.vehicle_id AND v.status = 'in_use'
@@ -283,27 +284,28 @@ async fn nobody_uses_a_promo_code_more_often_than_it_allows() {
 #[actix_web::test]
 async fn a_form_of_one_rider_starts_nothing_for_another() {
     let arena = Arena::new(2, 2).await;
-    for round in 0..ROUNDS {
-        let (bikes, ride) = (arena.bikes().await, Uuid::new_v4());
-        let try_it = async |n: usize| arena.browser(n).start(&bikes[n], ride, "").await;
-        // At the same time, and every fifth time one after the other.
-        let told = if round % 5 == 0 {
-            vec![arena.told(&try_it(0).await), arena.told(&try_it(1).await)]
-        } else {
-            arena.race((0..2).map(try_it)).await
-        };
-        let winner = one_winner(&told, &Refusal::FormUsed);
-        assert_eq!(arena.count("SELECT count(*) FROM users WHERE open_ride_id IS NOT NULL").await, 1);
-        let page = told[winner].location.clone();
-        // Not each time: looking for a ride in all regions is throttled.
-        if round % 5 == 0 {
-            assert_eq!(arena.browser(1 - winner).get(&page).await.status, StatusCode::NOT_FOUND, "not theirs");
+    for _ in 0..10 {
+        let (bikes, form) = (arena.bikes().await, Uuid::new_v4());
+        let try_it = async |n: usize| arena.browser(n).start(&bikes[n % 2], form, "").await;
+        // Both click twice.
+        let told = arena.race((0..4).map(try_it)).await;
+        for (rider, clicks) in [(0, [0, 2]), (1, [1, 3])] {
+            let [first, second] = clicks.map(|n| &told[n]);
+            assert_eq!(first.location, format!("/rides/us-east1/{}", arena.riders[rider].ride(form)));
+            assert_eq!((second.location.as_str(), first.good), (first.location.as_str(), !second.good));
         }
-        assert!(arena.told(&arena.browser(winner).end(&page).await).good);
-        let again = arena.told(&arena.browser(winner).start(&arena.bikes().await[0], ride, "").await);
-        assert_eq!((again.text.as_str(), again.location), ("", page), "the old form leads to the old ride");
+        assert_eq!(arena.count("SELECT count(*) FROM rides WHERE ended_at IS NULL").await, 2);
+        let none = format!("SELECT count(*) FROM rides WHERE id = '{form}'");
+        assert_eq!(arena.count(&none).await, 0, "nobody chooses an id");
+        assert_eq!(arena.browser(1).get(&told[0].location).await.status, StatusCode::NOT_FOUND, "not theirs");
+        assert_eq!(arena.browser(1).end(&told[0].location).await.status, StatusCode::NOT_FOUND, "nor to end");
+        for (n, ride) in told.iter().enumerate().take(2) {
+            assert!(arena.told(&arena.browser(n).end(&ride.location).await).good);
+            let again = arena.told(&arena.browser(n).start(&arena.bikes().await[0], form, "").await);
+            assert_eq!(again.location, ride.location, "the old form leads to the old ride");
+        }
     }
-    assert_eq!(arena.count("SELECT count(*) FROM rides").await, i64::try_from(ROUNDS).unwrap());
+    assert_eq!(arena.count("SELECT count(*) FROM rides").await, 20);
     arena.end().await;
 }
 

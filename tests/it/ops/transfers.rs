@@ -139,6 +139,16 @@ async fn each_vehicle_is_refused_for_its_own_reason() {
     world.set("UPDATE vehicles SET code = 'TWICE' WHERE city = 'amsterdam'").await;
     world.set(&format!("UPDATE vehicles SET code = 'TWICE' WHERE id = '{}'", bikes[3].id)).await;
     let job = ask(&operator, "boston", "transfer", &TO).await;
+    // Its id is taken there: not by what any page of ours makes.
+    let twin = format!(
+        "INSERT INTO vehicles (region, id, public_id, city, type, status, brand, colour, battery, lat, lon, cell, place,
+           version, created_at, changed_at, seen_at)
+         SELECT 'europe-west1', id, gen_random_uuid(), 'paris', type, 'retired', brand, colour, battery, lat, lon, cell,
+           place, 1, created_at, changed_at, seen_at
+         FROM vehicles WHERE id = '{}'",
+        bikes[5].id
+    );
+    world.set(&twin).await;
     // Quicker than the operator.
     riders[2].browser.start(&bikes[4], Uuid::new_v4(), "").await.location();
     let text = done(&operator, &job).await.text();
@@ -146,11 +156,13 @@ async fn each_vehicle_is_refused_for_its_own_reason() {
         ("It is reserved or being ridden.", 2),
         ("Its state does not allow this: lost.", 1),
         ("Another vehicle of that city has its code.", 1),
+        ("Another vehicle of that region has its id.", 1),
         ("Changed since the page was drawn: ride.started at 20", 1),
     ] {
         assert_eq!(text.matches(words).count(), times, "{words}: {text}");
     }
-    assert_eq!(world.count("SELECT count(*) FROM vehicles WHERE city = 'amsterdam'").await, 1 + 35);
+    assert_eq!(world.count("SELECT count(*) FROM vehicles WHERE city = 'amsterdam'").await, 1 + 34);
+    world.set("DELETE FROM vehicles WHERE city = 'paris'").await;
     drop(sql);
     end(world, instance).await;
 }

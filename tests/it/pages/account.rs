@@ -177,6 +177,52 @@ async fn who_guesses_is_slowed_down_and_others_are_not() {
     world.end().await;
 }
 
+/// Guesses from many addresses do not keep a person from their account: not from an address of
+/// their own while the guesses are few, and never in a browser that they have signed in with.
+#[actix_web::test]
+async fn others_guesses_keep_nobody_out() {
+    let world = world().await;
+    let behind = [("MOVR_SIGN_IN_FLOOR_MS", "0"), ("MOVR_TRUSTED_PROXIES", "127.0.0.1")];
+    let instance = world.instance_with("us-east1", &behind).await;
+    let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
+    let codes = ann.post("/profile/recovery-codes", &[("current", PASSWORD)]).await.texts(".codes code");
+    let sign_in = async |browser: &Browser, password: &str, address: &str| {
+        let form = [("username", ann.name.as_str()), ("password", password)];
+        browser.post_with("/login", &[("x-forwarded-for", address)], &form).await.status.as_u16()
+    };
+    let nobody = instance.browser();
+    for n in 0..4 {
+        let address = format!("203.0.113.{n}");
+        while sign_in(&nobody, "wrong password here", &address).await != 429 {}
+    }
+    assert_eq!(sign_in(&instance.browser(), PASSWORD, "192.0.2.1").await, 303, "from an address of their own");
+    // As many as it takes.
+    let mut n = 0;
+    while sign_in(&nobody, "wrong password here", &format!("198.51.100.{n}")).await != 429 {
+        n += 1;
+    }
+    assert!((50..100).contains(&n), "after {n} more guesses");
+    assert_eq!(sign_in(&instance.browser(), PASSWORD, "192.0.2.2").await, 429, "a new browser waits");
+    assert_eq!(sign_in(&bob, PASSWORD, "192.0.2.3").await, 429, "so does one that knows another account");
+    ann.post("/logout", &[]).await;
+    assert_eq!(sign_in(&ann, PASSWORD, "198.51.100.1").await, 303, "the browser that signed in before does not");
+    let form = [("username", ann.name.as_str()), ("code", codes[0].as_str()), ("password", NEW_PASSWORD)];
+    assert_eq!(ann.post("/recover", &form).await.location(), "/login", "nor does it for recovering");
+    // What it was told is signed, names nobody, and has a budget too.
+    let told = instance.browser().sign_in(&bob.name, PASSWORD).await.set_cookies();
+    let device = told.iter().find(|cookie| cookie.starts_with("movr_device=")).unwrap();
+    assert!(!device.contains(&bob.name) && device.contains("HttpOnly"), "{device}");
+    let forged = instance.replaying(&device.split(';').next().unwrap().replace("%22%5D", "x%22%5D"));
+    assert_eq!(sign_in(&forged, NEW_PASSWORD, "192.0.2.4").await, 429);
+    let mut tries = 0;
+    while sign_in(&ann, "wrong password here", "192.0.2.5").await != 429 {
+        tries += 1;
+    }
+    assert!(tries <= 5, "{tries} guesses from a browser that was stolen");
+    instance.running.stop().await;
+    world.end().await;
+}
+
 #[actix_web::test]
 async fn an_address_is_slowed_down_as_its_trusted_proxy_tells_it() {
     let world = world().await;
@@ -266,6 +312,41 @@ async fn signing_in_makes_a_new_session_and_ends_the_browsers_old_one() {
     world.end().await;
 }
 
+/// Whoever proves again who they are goes on alone: a copied cookie is worth nothing any more.
+#[actix_web::test]
+async fn a_copied_cookie_ends_with_the_next_proof_of_who_one_is() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let ann = instance.person("new-york").await;
+    let (old, new) = (PASSWORD, NEW_PASSWORD);
+    let ways: [(&str, &[(&str, &str)]); 4] = [
+        ("/profile/password", &[("current", old), ("password", new)]),
+        ("/profile/recovery-codes", &[("current", new)]),
+        ("/profile/home", &[("city", "boston"), ("password", new)]),
+        ("/profile/home", &[("city", "paris"), ("password", new)]),
+    ];
+    let elsewhere = instance.browser().sign_in(&ann.name, old).await.session_cookie();
+    let browser = instance.browser();
+    let mut current = browser.sign_in(&ann.name, old).await.session_cookie();
+    for (path, form) in ways {
+        let answer = browser.post(path, form).await;
+        for cookie in [&elsewhere, &current] {
+            let thief = instance.replaying(cookie);
+            assert!(!thief.signed_in().await, "{path}");
+            let fields = [("first_name", "Eve"), ("last_name", "Evil"), ("email", "e@v.example")];
+            assert!(thief.post("/profile", &fields).await.location().starts_with("/login"), "{path}");
+        }
+        current = answer.session_cookie();
+        assert!(browser.signed_in().await && instance.replaying(&current).signed_in().await, "{path}");
+        assert_eq!(world.count("SELECT count(*) FROM sessions").await, 1, "{path}");
+    }
+    // Another person in the same browser: the session before is over.
+    assert_eq!(register(&browser, &registration("another.person")).await.status, StatusCode::SEE_OTHER);
+    assert!(!instance.replaying(&current).signed_in().await);
+    instance.running.stop().await;
+    world.end().await;
+}
+
 #[actix_web::test]
 async fn signing_out_ends_the_session_on_the_server() {
     let world = world().await;
@@ -331,7 +412,7 @@ async fn cookies_are_bound_to_the_host_over_tls_and_never_readable_by_scripts() 
     for (instance, secure) in [(&plain, false), (&tls, true)] {
         let page = register(&instance.browser(), &registration(&format!("cookie{secure}"))).await;
         let cookies = page.set_cookies();
-        assert_eq!(cookies.len(), 3, "session, city, message: {cookies:?}");
+        assert_eq!(cookies.len(), 4, "session, browser, city, message: {cookies:?}");
         for cookie in &cookies {
             assert_eq!(cookie.starts_with("__Host-movr_"), secure, "{cookie}");
             assert_eq!(cookie.contains("; Secure"), secure, "{cookie}");

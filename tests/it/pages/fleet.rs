@@ -222,8 +222,7 @@ async fn a_ride_that_an_operator_ends_is_ended_for_its_rider_who_is_told() {
     let scene = Scene::new(3).await;
     let rider = scene.instance.person("new-york").await;
     let bike = bikes(&scene.sql, "new-york").await.remove(0);
-    let ride = Uuid::new_v4();
-    assert!(told(&scene.instance, &rider.start(&bike, ride, "").await).good);
+    let ride = rider.start(&bike, Uuid::new_v4(), "").await.location();
     rider.get("/vehicles").await;
     scene.world.clock.advance(chrono::Duration::minutes(5));
     let path = format!("/fleet/vehicles/us-east1/{}", bike.id);
@@ -233,13 +232,13 @@ async fn a_ride_that_an_operator_ends_is_ended_for_its_rider_who_is_told() {
     let end = [("vehicle", &*id), ("place", "Depot"), ("lat", "40.73"), ("lon", "-73.99")];
     let refused = step(&scene.operator, &path, "status", &[("action", "maintenance")]).await;
     assert!(told(&scene.instance, &refused).text.contains("reserved or being ridden"));
-    let action = format!("/fleet/rides/us-east1/{ride}/end");
+    let action = format!("/fleet{ride}/end");
     assert!(told(&scene.instance, &scene.operator.post(&action, &end).await).good);
     assert_eq!(told(&scene.instance, &scene.operator.post(&action, &end).await).text, "That was done already.");
     let next = rider.get("/vehicles").await;
     assert!(next.flash().contains("an operator of the city did"), "{}", next.flash());
     assert!(!rider.get("/vehicles").await.flash().contains("operator"), "told once");
-    let receipt = rider.get(&format!("/rides/us-east1/{ride}")).await;
+    let receipt = rider.get(&ride).await;
     assert!(receipt.text().contains("An operator of the city ended this ride for you"), "{}", receipt.text());
     assert!(receipt.text().contains("You owe"));
     // Free again, under another public id.
@@ -257,12 +256,13 @@ async fn operator_and_rider_at_once_end_a_ride_once() {
     let riders = crowd(&scene.instance, 6).await;
     let all = bikes(&scene.sql, "new-york").await;
     let race = async |n: usize| {
-        let (bike, ride, rider) = (&all[n], Uuid::new_v4(), &riders[n].browser);
-        let started = told(&scene.instance, &rider.start(bike, ride, "").await);
+        let (bike, rider) = (&all[n], &riders[n].browser);
+        let started = told(&scene.instance, &rider.start(bike, Uuid::new_v4(), "").await);
         assert!(started.good, "{started:?}");
+        let ride = &started.location;
         let id = bike.id.to_string();
         let end = [("vehicle", &*id), ("place", "Depot"), ("lat", "40.73"), ("lon", "-73.99")];
-        let action = format!("/fleet/rides/us-east1/{ride}/end");
+        let action = format!("/fleet{ride}/end");
         let (theirs, ours) = futures_util::join!(rider.end(&started.location), scene.operator.post(&action, &end));
         for page in [theirs, ours] {
             assert!(told(&scene.instance, &page).good, "{}", page.text());

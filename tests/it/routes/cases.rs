@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::support::{Browser, app::PASSWORD, html::Page, rows::pairs};
 
 /// A request that would do something if it were allowed to.
+#[derive(Clone)]
 pub struct Case {
     pub method: Method,
     pub pattern: &'static str,

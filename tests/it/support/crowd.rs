@@ -4,7 +4,11 @@
 
 use movr::{
     db::verdict::Signed,
-    ops::accounts::{self, Registration},
+    domain::people::UserRef,
+    ops::{
+        accounts::{self, Registration, Started},
+        ids::Ids,
+    },
     web::session::{self, SessionCookie},
 };
 use reqwest::{StatusCode, header};
@@ -22,6 +26,27 @@ pub struct Rider {
     pub browser: Browser,
     /// What a write of theirs carries.
     pub signed: Signed,
+}
+
+/// What the form `form` of a person makes in New York's region, such as a `ride`.
+pub fn made(purpose: &str, person: &UserRef, form: Uuid) -> Uuid {
+    Ids::new(&[vec![7; 64]]).row(purpose, &"us-east1".parse().unwrap(), Some(person), form)
+}
+
+impl Rider {
+    /// The person of a session that was just begun.
+    pub fn signed_in(instance: &Instance, started: Started, name: String) -> Self {
+        let app = &instance.running.app;
+        let cookie = SessionCookie::new(started, app.clock.now());
+        let header = session::write(&app.site, &cookie).stripped().encoded().to_string();
+        let browser = Browser { name, ..instance.replaying(&header) };
+        Self { browser, signed: cookie.signed(app.clock.now()) }
+    }
+
+    /// The ride that the form `form` of this rider starts in New York.
+    pub fn ride(&self, form: Uuid) -> Uuid {
+        made("ride", &self.signed.user, form)
+    }
 }
 
 /// `n` people at home in New York, signed in at `instance`.
@@ -42,10 +67,7 @@ pub async fn crowd(instance: &Instance, n: usize) -> Vec<Rider> {
             password: PASSWORD.to_owned(),
         };
         let started = accounts::register(app, wish, "Test").await.unwrap();
-        let cookie = SessionCookie::new(started, app.clock.now());
-        let header = session::write(&app.site, &cookie).stripped().encoded().to_string();
-        let browser = Browser { name: username, ..instance.replaying(&header) };
-        riders.push(Rider { browser, signed: cookie.signed(app.clock.now()) });
+        riders.push(Rider::signed_in(instance, started, username));
     }
     riders
 }
