@@ -234,7 +234,7 @@ macro_rules! batch_sql {
             "),
              v2 AS (UPDATE vehicles SET status = $16::TEXT,
                    code = CASE WHEN $16::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
-                   note = nullif(coalesce($18::TEXT, vehicles.note), ''),",
+                   note = nullif(coalesce($18::TEXT, nullif(vehicles.note, 'Waits for approval')), ''),",
             $set,
             "
                    seen_at = CASE WHEN $19::BOOL THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END,

@@ -18,7 +18,7 @@ use crate::domain::{
     geo::Point,
     region::RegionCode,
     ride::RideRef,
-    vehicle::VehicleRef,
+    vehicle::{AWAITS_APPROVAL, VehicleRef},
 };
 
 /// Every statement of this file.
@@ -56,11 +56,19 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// The status as people see it: `reserved` while somebody holds a reservation.
+    /// The status as people see it: `reserved` while somebody holds a reservation, `waiting`
+    /// while a person's new vehicle has not been approved.
     #[must_use]
     pub fn shown_status(&self, now: DateTime<Utc>) -> &str {
         let reserved = self.status == "available" && self.reserved_until.is_some_and(|until| until > now);
-        if reserved { "reserved" } else { &self.status }
+        let waits = self.status == "maintenance" && self.note.as_deref() == Some(AWAITS_APPROVAL);
+        if reserved {
+            "reserved"
+        } else if waits {
+            "waiting"
+        } else {
+            &self.status
+        }
     }
 }
 

@@ -80,7 +80,7 @@ const SET_STATUS: Statement = Statement::write(
     change_sql!(
         "",
         "WHEN NOT EXISTS (SELECT 1 FROM v WHERE status = ANY ($13::TEXT[])) THEN 'changed'",
-        "status = $14::TEXT, note = coalesce($16::TEXT, vehicles.note),
+        "status = $14::TEXT, note = coalesce($16::TEXT, nullif(vehicles.note, 'Waits for approval')),
              code = CASE WHEN $14::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
              seen_at = CASE WHEN vehicles.status = 'lost' THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END",
         "$15::TEXT",

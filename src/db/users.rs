@@ -12,20 +12,14 @@ use super::{
     statement::{Conn, Reach, Statement},
     verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
 };
-use crate::domain::{people::UserRef, region::RegionCode};
+use crate::domain::{
+    people::{UserRef, folded, username_key},
+    region::RegionCode,
+};
 
 /// Every statement of this file.
-pub const ALL: &[&Statement] = &[
-    &LOGIN_HERE,
-    &LOGIN_ANYWHERE,
-    &INSERT,
-    &PROFILE,
-    &LIST_CITY,
-    &SET_PROFILE,
-    &SET_PASSWORD,
-    &SET_RECOVERY,
-    &RECOVER,
-];
+pub const ALL: &[&Statement] =
+    &[&LOGIN, &LOGIN_ANYWHERE, &INSERT, &PROFILE, &LIST_CITY, &SET_PROFILE, &SET_PASSWORD, &SET_RECOVERY, &RECOVER];
 
 /// What signing in needs of a person.
 #[derive(Debug, Clone)]
@@ -42,36 +36,43 @@ pub struct Login {
     pub version: i64,
 }
 
-const LOGIN_HERE: Statement = Statement::read(
+const LOGIN: Statement = Statement::read(
     "users.find_login",
     Reach::Named,
-    "SELECT region::TEXT AS region, id, city, password_hash, recovery_hashes, version
-     FROM users WHERE region = $1::TEXT::crdb_internal_region AND username_key = $2",
+    "SELECT region::TEXT AS region, id, city, username, password_hash, recovery_hashes, version
+     FROM users WHERE region = $1::TEXT::crdb_internal_region AND username_key IN ($2, $3)",
 );
 
 const LOGIN_ANYWHERE: Statement = Statement::read(
     "users.find_login_anywhere",
-    Reach::AllRegions { why: "a person abroad signs in by username alone" },
-    "SELECT region::TEXT AS region, id, city, password_hash, recovery_hashes, version
-     FROM users WHERE username_key = $1",
+    Reach::AllRegions { why: "a command names a person by username alone" },
+    "SELECT region::TEXT AS region, id, city, username, password_hash, recovery_hashes, version
+     FROM users WHERE username_key IN ($1, $2)",
 );
 
-/// The person with this folded username: in `region`, or anywhere.
-pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, key: &str) -> Result<Option<Login>, DbError> {
-    let row = match region {
-        Some(region) => conn.opt(&LOGIN_HERE, &[region, &key]).await?,
-        None => conn.opt(&LOGIN_ANYWHERE, &[&key]).await?,
+/// The person with this username: in `region`, or anywhere.
+pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, username: &str) -> Result<Option<Login>, DbError> {
+    // Before look-alikes had one key, lower case was enough.
+    let (key, old) = (username_key(username), username.trim().to_lowercase());
+    let rows = match region {
+        Some(region) => conn.rows(&LOGIN, &[region, &key, &old]).await?,
+        None => conn.rows(&LOGIN_ANYWHERE, &[&key, &old]).await?,
     };
-    let read = |row: &Row| {
-        Ok(Login {
+    let wanted = folded(username);
+    for row in &rows {
+        // A look-alike is another person's.
+        if folded(row.get("username")?) != wanted {
+            continue;
+        }
+        return Ok(Some(Login {
             user: UserRef { region: row.region("region")?, id: row.get("id")? },
             city: row.get("city")?,
             password_hash: row.get("password_hash")?,
             recovery_hashes: row.json("recovery_hashes")?,
             version: row.get("version")?,
-        })
-    };
-    row.as_ref().map(read).transpose()
+        }));
+    }
+    Ok(None)
 }
 
 /// What a person types when registering, checked and hashed.

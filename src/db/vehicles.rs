@@ -1,7 +1,7 @@
 //! Vehicles: the nearest ones for riders, one's own for owners. Public
 //! statements know a vehicle by its rotating public id only.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
 use super::{
@@ -17,7 +17,7 @@ use crate::domain::{
     people::UserRef,
     refusal::Refusal,
     region::RegionCode,
-    vehicle::{PublicVehicle, VehicleRef},
+    vehicle::{AWAITS_APPROVAL, PublicVehicle, VehicleRef},
 };
 
 /// Every statement of this file.
@@ -205,7 +205,7 @@ pub async fn list_own(conn: &Conn, region: &RegionCode, owner: &UserRef) -> Resu
     rows.iter().map(|row| Ok((row.get("city")?, listed(region, row)?))).collect()
 }
 
-/// A vehicle that a person puts on the street in their home city.
+/// A vehicle that a person offers to their home city.
 #[derive(Debug, Clone)]
 pub struct NewVehicle {
     /// The id that the form carried.
@@ -240,6 +240,9 @@ const INSERT: Statement = Statement::write(
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              WHEN (SELECT count(*) FROM vehicles WHERE region = $1::TEXT::crdb_internal_region
                      AND owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID AND status <> 'retired') >= 50 THEN 'too_many_vehicles'
+             WHEN (SELECT count(*) FROM vehicles WHERE region = $1::TEXT::crdb_internal_region
+                     AND owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID
+                     AND created_at > $20::TIMESTAMPTZ) >= 10 THEN 'too_many_today'
              ELSE 'ok' END AS code),
          u AS (UPDATE users SET present_in = CASE
                  WHEN present_in @> jsonb_build_array($1::TEXT) THEN present_in
@@ -247,9 +250,9 @@ const INSERT: Statement = Statement::write(
              FROM verdict
              WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
              RETURNING users.id),
-         v AS (INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, battery, lat, lon,
+         v AS (INSERT INTO vehicles (region, id, public_id, city, type, status, note, code, brand, colour, battery, lat, lon,
                cell, place, owner_region, owner_id, version, created_at, changed_at, seen_at)
-             SELECT $1::TEXT::crdb_internal_region, $8::UUID, $9::UUID, $10::TEXT, $11::TEXT, 'available', $12::TEXT,
+             SELECT $1::TEXT::crdb_internal_region, $8::UUID, $9::UUID, $10::TEXT, $11::TEXT, 'maintenance', $19::TEXT, $12::TEXT,
                $13::TEXT, $14::TEXT, 100, $15::FLOAT8, $16::FLOAT8, $17::INT8, $18::TEXT,
                $1::TEXT::crdb_internal_region, u.id, 1, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ FROM u
              RETURNING id),
@@ -263,9 +266,9 @@ const INSERT: Statement = Statement::write(
 )
 .reading_global(CITY_CHECKED);
 
-/// Adds a vehicle in the owner's home city.
+/// Adds a vehicle in the owner's home city, where it waits for approval.
 pub async fn insert(conn: &Conn, signed: &Signed, new: &NewVehicle, public_id: Uuid) -> Result<Verdict, DbError> {
-    let (lat, lon) = (new.at.lat(), new.at.lon());
+    let (lat, lon, day_ago) = (new.at.lat(), new.at.lon(), signed.now - Duration::days(1));
     let params = signed.params(&[
         &new.id,
         &public_id,
@@ -278,6 +281,8 @@ pub async fn insert(conn: &Conn, signed: &Signed, new: &NewVehicle, public_id: U
         &lon,
         &new.cell,
         &new.place,
+        &AWAITS_APPROVAL,
+        &day_ago,
     ]);
     verdict(&conn.one(&INSERT, &params).await?)
 }

@@ -13,6 +13,7 @@ pub fn status_text(status: &str) -> &'static str {
         "reserved" => "Reserved",
         "in_use" => "Being ridden",
         "maintenance" => "In maintenance",
+        "waiting" => "Waits for approval",
         "lost" => "Lost",
         _ => "Retired",
     }

@@ -15,4 +15,5 @@ pub mod refusal;
 pub mod region;
 pub mod ride;
 pub mod stored;
+pub mod text;
 pub mod vehicle;

@@ -2,9 +2,15 @@
 //! `(region, id)`. Pure; messages are for the person who typed. The password rule
 //! follows ASVS 6.2: long enough, no composition rules, common ones refused.
 
+use unicode_normalization::UnicodeNormalization;
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
+use unicode_security::{
+    GeneralSecurityProfile, RestrictionLevel, RestrictionLevelDetection, confusable_detection::skeleton,
+};
 use uuid::Uuid;
 
-use super::region::RegionCode;
+pub use super::text::{line, optional_line};
+use super::{region::RegionCode, text::marks_are_carried};
 
 /// A person, wherever they live: the key of their users row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,47 +33,70 @@ pub fn operates(roles: &[String], city: &str) -> bool {
 }
 
 /// Longest first or last name, in characters.
-pub const NAME_MAX: usize = 60;
+const NAME_MAX: usize = 60;
 /// Longest password, in characters; argon2 takes more, a flood of megabytes it should not.
 pub const PASSWORD_MAX: usize = 128;
 const PASSWORD_MIN: usize = 8;
 /// Characters of a password at which guesses are tried.
 const GUESSED: usize = 40;
 
-/// A trimmed single line of at most `max` characters without control characters.
-pub fn line(text: &str, max: usize, what: &str) -> Result<String, String> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Err(format!("Please enter {what}."));
-    }
-    if text.chars().any(char::is_control) {
-        return Err("Control characters and line breaks are not allowed.".to_owned());
-    }
-    if text.chars().count() > max {
-        return Err(format!("At most {max} characters, please."));
-    }
-    Ok(text.to_owned())
+/// A first or last name: a line with a letter in it.
+pub fn name(text: &str, what: &str) -> Result<String, String> {
+    let name = line(text, NAME_MAX, what)?;
+    let letter = |c: char| c.general_category_group() == GeneralCategoryGroup::Letter;
+    if name.chars().any(letter) { Ok(name) } else { Err(format!("Please enter {what} in letters.")) }
 }
 
-/// The same; none when it is empty.
-pub fn optional_line(text: &str, max: usize, what: &str) -> Result<Option<String>, String> {
-    if text.trim().is_empty() { Ok(None) } else { line(text, max, what).map(Some) }
+/// A last name, or none: not everybody has one.
+pub fn last_name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Ok(String::new()) } else { name(text, "your last name") }
 }
 
-/// A username as chosen: 3 to 30 letters, digits, dots, dashes and underscores.
+/// A username as chosen, after RFC 8265 and UTS 39: 3 to 30 letters, digits, dots, dashes and
+/// underscores in their ordinary width and shape, of one script or of scripts that are
+/// written together.
 pub fn username(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    let good = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if !(3..=30).contains(&text.chars().count()) || !text.chars().all(good) {
+    let name: String = text.trim().chars().take(TYPED_MAX).nfkc().collect();
+    let good = |c: char| match c.general_category_group() {
+        GeneralCategoryGroup::Letter | GeneralCategoryGroup::Mark => c.identifier_allowed(),
+        _ => c.general_category() == GeneralCategory::DecimalNumber || matches!(c, '.' | '-' | '_'),
+    };
+    if !(3..=30).contains(&name.chars().count()) || !name.chars().all(good) || !marks_are_carried(&name) {
         return Err("3 to 30 letters, digits, dots, dashes or underscores, please.".to_owned());
     }
-    Ok(text.to_owned())
+    if !name.check_restriction_level(RestrictionLevel::HighlyRestrictive) {
+        return Err("Please use the letters of one alphabet.".to_owned());
+    }
+    Ok(name)
 }
 
-/// What makes a username unique: `Ann` and `ann` are one.
+/// Nobody types a longer username, and more of it is not worth folding.
+const TYPED_MAX: usize = 200;
+
+/// A username as two people would say it is the same: case, width and composition do not
+/// count, nor which of the four letters i it has.
+#[must_use]
+pub fn folded(username: &str) -> String {
+    let name: String = username.trim().chars().take(TYPED_MAX).nfkc().collect();
+    let name: String = caseless::default_case_fold_str(&name).nfkc().collect();
+    name.replace("i\u{307}", "i").replace('ı', "i")
+}
+
+/// What makes a username unique: what it folds to, each letter of another script replaced by
+/// the Latin one that it looks like. Latin letters without accents stand for themselves, as
+/// every earlier version stored them.
 #[must_use]
 pub fn username_key(username: &str) -> String {
-    username.trim().to_lowercase()
+    let alike = |c: char| {
+        let letters: String = if c.is_ascii() { c.to_string() } else { skeleton(c.encode_utf8(&mut [0; 4])).collect() };
+        match letters.as_str() {
+            // That is how the table of confusables spells these two.
+            "rn" => "m".to_owned(),
+            "vv" => "w".to_owned(),
+            _ => folded(&letters),
+        }
+    };
+    folded(username).nfd().map(alike).collect::<String>().nfc().collect()
 }
 
 /// An e-mail address that could exist: one `@`, something on each side, a dot behind it.
@@ -134,10 +163,48 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_single_and_bounded() {
-        assert!(line("a\nb", 9, "it").is_err());
-        assert!(line("  ", 9, "it").is_err());
-        assert!(line("0123456789", 9, "it").is_err());
-        assert_eq!(line(" ok ", 9, "it").as_deref(), Ok("ok"));
+    fn usernames_are_of_one_script_and_in_their_ordinary_shape() {
+        for good in
+            ["ann", "Zoë.Q", "हिन्दी", "ไทยนี้", "தமிழ்", "Иван-2", "東京タワー", "ユーザーab", "한국어abc", "Straße"]
+        {
+            assert_eq!(username(good).as_deref(), Ok(good));
+        }
+        assert_eq!(username("Ａｎｎ").as_deref(), Ok("Ann"), "full width");
+        assert_eq!(username("𝐚𝐝𝐦𝐢𝐧").as_deref(), Ok("admin"), "bold");
+        for bad in [
+            "ab",
+            "аdmin",
+            "аdministrator",
+            "αnna",
+            "pat doe",
+            "a\u{200d}nn",
+            "\u{301}ann",
+            "a\u{202e}nn",
+            "ann\u{3164}",
+            "♥♥♥",
+        ] {
+            assert!(username(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_looks_or_sounds_the_same_has_one_key() {
+        for (one, other) in [
+            ("Ann", "ａｎｎ"),
+            ("zo\u{eb}", "Zoe\u{308}"),
+            ("straße", "STRASSE"),
+            ("ΟΔΟΣ", "οδος"),
+            ("İstanbul", "istanbul"),
+            ("ISTANBUL", "ıstanbul"),
+            ("coco", "сосо"),
+            ("pope", "роре"),
+            ("ann", "𝗔𝗡𝗡"),
+        ] {
+            assert_eq!(username_key(one), username_key(other), "{one} {other}");
+        }
+        for name in ["rider-one", "m_w.rn0l1", "zoë", "josé"] {
+            assert_eq!(username_key(name), name, "as earlier versions stored it");
+        }
+        assert_ne!(username_key("anna"), username_key("anne"));
     }
 }

@@ -57,6 +57,8 @@ pub enum Refusal {
     TooManyVehicles,
     /// A place that is none of the city, in words.
     TooFar(String),
+    /// Nobody may add more vehicles in one day.
+    TooManyToday,
     /// It is being ridden.
     VehicleInUse,
     /// First end the open ride or the reservation.
@@ -123,6 +125,7 @@ impl Refusal {
             "changed" => Self::Changed,
             "not_your_vehicle" => Self::NotYourVehicle,
             "too_many_vehicles" => Self::TooManyVehicles,
+            "too_many_today" => Self::TooManyToday,
             "vehicle_in_use" => Self::VehicleInUse,
             "still_riding" => Self::StillRiding,
             "still_owner" => Self::StillOwner,
@@ -164,13 +167,16 @@ impl Refusal {
                 "You have used this promo code as often as it allows. The ride was not started; try without it."
             }
             Self::PromoExhausted => "This promo code is used up. The ride was not started; try without it.",
-            Self::UsernameTaken => "This username is taken. Please choose another one.",
+            Self::UsernameTaken => "This username is taken, or looks like one that is. Please choose another one.",
             Self::WrongPassword => "That is not your current password. Nothing was changed.",
             Self::NoMatch => "These do not belong together. Check both and try again.",
             Self::Changed => "This was changed since the page was loaded. Please look at it again.",
             Self::NotYourVehicle => "There is no such vehicle of yours.",
             Self::CodeTaken => "Another vehicle of the city has this code. Please choose another one.",
             Self::TooManyVehicles => "You have 50 vehicles, which is as many as one person may have. Remove one first.",
+            Self::TooManyToday => {
+                "You have added 10 vehicles within a day, which is as many as one person may. Go on tomorrow."
+            }
             Self::VehicleInUse => "This vehicle is reserved or being ridden. Try again when it is back.",
             Self::StillRiding => "End your ride or cancel your reservation first.",
             Self::StillOwner => "Remove your vehicles first; they need an owner.",

@@ -3,6 +3,7 @@
 //! computed against has not changed.
 
 use chrono::{DateTime, Duration, Utc};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -101,14 +102,27 @@ pub async fn register(app: &App, wish: Registration, device: &str) -> Result<Sta
     Ok(Started { user: new.user, session: session.id, token, city: new.city, expires_at: session.expires_at })
 }
 
-/// Finds a person by username: here first, then everywhere (one crossing).
+/// Finds a person by username: here first, then in the other regions side by side, each at its
+/// own gateway. Whoever is found needs no other region; that nobody is needs all of them.
 pub async fn find_login(app: &App, username: &str) -> Result<Option<Login>, OpError> {
-    let key = username_key(username);
-    let conn = app.db.here().await?;
-    if let Some(login) = users::find_login(&conn, Some(&app.here), &key).await? {
-        return Ok(Some(login));
+    let ask = async |region: &RegionCode| users::find_login(&app.db.at(region).await?, Some(region), username).await;
+    let mut unknown = None;
+    match ask(&app.here).await {
+        Ok(None) => {}
+        Ok(found) => return Ok(found),
+        Err(error) => unknown = Some(error),
     }
-    Ok(users::find_login(&conn, None, &key).await?)
+    let catalogue = app.catalogue();
+    let others = catalogue.regions.iter().map(|region| &region.code).filter(|region| **region != app.here);
+    let mut answers: FuturesUnordered<_> = others.map(&ask).collect();
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(None) => {}
+            Ok(found) => return Ok(found),
+            Err(error) => unknown = Some(error),
+        }
+    }
+    unknown.map_or(Ok(None), |error| Err(error.into()))
 }
 
 /// Signs a person in: a new session. The caller makes failures take the same time,
@@ -280,8 +294,8 @@ pub async fn recover(app: &App, username: &str, code: &str, password: &str) -> R
 
 /// Gives a role to the person of that username (the administrator's command line).
 pub async fn grant(db: &Db, username: &str, role: &str, city: &str) -> Result<Done, OpError> {
-    let (key, now) = (username_key(username), Clock::default().now());
-    let login = users::find_login(&db.here().await?, None, &key).await?.ok_or(Refusal::NoMatch)?;
+    let now = Clock::default().now();
+    let login = users::find_login(&db.here().await?, None, username).await?.ok_or(Refusal::NoMatch)?;
     gated_in(db, &Gates::default(), &login.user.region, async |epoch| {
         db.write(&login.user.region, async |conn| roles::grant(conn, &login.user, epoch, role, city, now).await).await
     })

@@ -11,6 +11,7 @@ use argon2::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
+use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     config::Passwords,
@@ -40,7 +41,7 @@ impl Hasher {
 
     /// The PHC string of a new password.
     pub async fn hash(&self, password: &str) -> Result<String, DbError> {
-        let (argon, password) = (self.argon.clone(), password.to_owned());
+        let (argon, password) = (self.argon.clone(), composed(password));
         self.blocking(move || argon.hash_password(password.as_bytes()).map(|hash| hash.to_string()).ok())
             .await?
             .ok_or_else(|| trouble("hashing failed"))
@@ -53,11 +54,17 @@ impl Hasher {
     }
 
     /// Whether the password is that of the hash. Without a hash (nobody of that name) it
-    /// takes as long and is false.
+    /// takes as long and is false. Earlier versions hashed a password as it was typed, so one
+    /// that is not composed is tried that way too, whoever it is for.
     pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, DbError> {
-        let (argon, password) = (self.argon.clone(), password.to_owned());
+        let (argon, typed) = (self.argon.clone(), password.to_owned());
         let (known, hash) = (hash.is_some(), hash.unwrap_or(&self.decoy).to_owned());
-        let matches = self.blocking(move || argon.verify_password(password.as_bytes(), hash.as_str()).is_ok()).await?;
+        let matches = move || {
+            let is = |password: &str| argon.verify_password(password.as_bytes(), hash.as_str()).is_ok();
+            let password = composed(&typed);
+            is(&password) || password != typed && is(&typed)
+        };
+        let matches = self.blocking(matches).await?;
         Ok(known && matches)
     }
 
@@ -70,6 +77,11 @@ impl Hasher {
         });
         outcome.await.map_err(|error| trouble(&error.to_string()))
     }
+}
+
+/// The same password, whichever keyboard composed its accents.
+fn composed(password: &str) -> String {
+    password.nfc().collect()
 }
 
 fn trouble(detail: &str) -> DbError {

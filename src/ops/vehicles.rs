@@ -192,7 +192,7 @@ pub async fn cancel_reservation(app: &App, signed: &Signed, vehicle: &PublicVehi
     .await
 }
 
-/// Puts a vehicle of the person's own on the street of their home city.
+/// Adds a vehicle of the person's own in their home city, where an operator has to approve it.
 pub async fn add(app: &App, signed: &Signed, new: &NewVehicle) -> Result<Done, OpError> {
     let public_id = Uuid::new_v4();
     signed_write(app, signed, &signed.user.region, async |signed, _| {

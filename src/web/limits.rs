@@ -27,6 +27,7 @@ pub struct Limits {
     register: [Limiter; 2],
     everywhere: [Limiter; 2],
     promo: [Limiter; 2],
+    promo_address: [Limiter; 2],
     /// Who shares a place with whom differs in each process, so nobody can choose it.
     places: RandomState,
 }
@@ -61,6 +62,8 @@ impl Default for Limits {
             everywhere: office(),
             // A code that is read off a poster needs a few tries.
             promo: [limiter(10, 10), limiter(30, 120)],
+            // Everybody at a concert has the same one, behind the address of one carrier.
+            promo_address: [limiter(100, 1), limiter(1_000, 4)],
             places: RandomState::new(),
         }
     }
@@ -95,13 +98,13 @@ impl Limits {
     /// Counts a promo code that somebody tries, for the person and for the address.
     pub fn promo_code(&self, person: &str, address: &str) -> Result<(), TooMany> {
         self.check(&self.promo, person)?;
-        self.check(&self.address, ("promo", address))
+        self.check(&self.promo_address, address)
     }
 
     /// Forgets those who have not tried for long enough; called now and then.
     pub fn forget(&self) {
         let tables = [&self.account, &self.account_here, &self.device, &self.address, &self.register];
-        let more = [&self.everywhere, &self.promo];
+        let more = [&self.everywhere, &self.promo, &self.promo_address];
         tables.into_iter().chain(more).flatten().for_each(RateLimiter::retain_recent);
     }
 

@@ -233,6 +233,11 @@ pub fn forget_flash(site: &Site) -> Cookie<'static> {
 #[derive(Serialize, Deserialize)]
 struct Device(String, String);
 
+#[derive(Default, Serialize, Deserialize)]
+struct Devices {
+    known: Vec<Device>,
+}
+
 /// As many accounts as a household's browser serves.
 const DEVICES: usize = 4;
 
@@ -248,7 +253,7 @@ impl Device {
 }
 
 fn devices(site: &Site, cookies: &[Cookie<'static>]) -> Vec<Device> {
-    open(site, cookies, DEVICE).unwrap_or_default()
+    open::<Devices>(site, cookies, DEVICE).unwrap_or_default().known
 }
 
 /// The id of this browser for an account that it has signed in to before.
@@ -266,7 +271,7 @@ pub fn write_device(site: &Site, cookies: &[Cookie<'static>], account: &str) -> 
     }
     devices.insert(0, Device::new(account));
     devices.truncate(DEVICES);
-    Some(seal(site, DEVICE, &devices, Some(time::Duration::days(365))))
+    Some(seal(site, DEVICE, &Devices { known: devices }, Some(time::Duration::days(365))))
 }
 
 /// What the visitor chose, unchecked.

@@ -163,6 +163,32 @@ async fn load(browser: &Browser, path: &str, done: &std::cell::Cell<bool>) -> Se
     seen
 }
 
+/// Whoever is found needs no region that is away; that nobody of a name is there, nobody can say
+/// without it.
+#[actix_web::test]
+async fn signing_in_and_recovering_abroad_need_only_the_home_of_the_person() {
+    let world = world().await;
+    let (instance, faults) = losing(&world, &[]).await;
+    let (seattle, paris) = (instance.person("seattle").await, instance.person("paris").await);
+    let codes = seattle.post("/profile/recovery-codes", &[("current", PASSWORD)]).await.texts(".codes code");
+    faults.write().unwrap().insert(region("europe-west1"), Fault::Silent);
+    instance.browser().until_status("europe-west1", false).await;
+    assert_eq!(instance.browser().sign_in(&seattle.name, PASSWORD).await.status, StatusCode::SEE_OTHER);
+    let form = [("username", &*seattle.name), ("code", &*codes[0]), ("password", "another road to the sea")];
+    assert_eq!(instance.browser().post("/recover", &form).await.location(), "/login");
+    for name in [&*paris.name, "nobody.knows.me"] {
+        let page = instance.browser().sign_in(name, PASSWORD).await;
+        assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{name}: {}", page.text());
+        assert!(page.text().contains("The region europe-west1 has not answered since"), "{}", page.text());
+    }
+    faults.write().unwrap().clear();
+    instance.browser().until_status("europe-west1", true).await;
+    let nobody = instance.browser().sign_in("nobody.knows.me", PASSWORD).await;
+    assert_eq!(nobody.status, StatusCode::UNPROCESSABLE_ENTITY, "now it is known");
+    instance.running.stop().await;
+    world.end().await;
+}
+
 #[actix_web::test]
 async fn slow_probes_beside_pages_that_are_answered_refuse_nothing() {
     let world = world().await;

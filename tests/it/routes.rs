@@ -49,6 +49,7 @@ async fn scene() -> Scene {
         ("lon", ""),
     ];
     assert_eq!(ann.post("/my/vehicles", &own).await.location(), "/my/vehicles");
+    world.approve().await;
     let remove = ann.get("/my/vehicles").await.attributes("form[action$=\"/remove\"]", "action").remove(0);
     let ride = rides::start(&ann, "new-york").await;
     let card = ann.get("/vehicles?city=new-york").await.card(2);

@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, de};
 
 use super::{City, Policy, PromoCode, PromoKind, Region, Tariff, VehicleType};
-use crate::domain::region::RegionCode;
+use crate::domain::{region::RegionCode, text::line};
 
 /// The `form_factor` values of GBFS 3.
 const FORM_FACTORS: [&str; 8] =
@@ -117,10 +117,9 @@ fn is_slug(slug: &str) -> bool {
     (1..=64).contains(&slug.len()) && slug.bytes().all(good)
 }
 
-/// Whether `name` can be shown: not blank, not long, no control characters.
+/// Whether `name` can be shown as it stands.
 fn is_name(name: &str) -> bool {
-    let length = name.chars().count();
-    (1..=64).contains(&length) && name.trim() == name && !name.chars().any(char::is_control)
+    line(name, 64, "a name").as_deref() == Ok(name)
 }
 
 /// Reads an IANA time zone name.

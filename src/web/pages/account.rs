@@ -60,8 +60,8 @@ fn check(
     form: &Register,
     password: Result<(), String>,
 ) -> Result<Registration, Box<[Option<String>; 6]>> {
-    let first = people::line(&form.first_name, people::NAME_MAX, "your first name");
-    let last = people::line(&form.last_name, people::NAME_MAX, "your last name");
+    let first = people::name(&form.first_name, "your first name");
+    let last = people::last_name(&form.last_name);
     let email = people::email(&form.email);
     let username = people::username(&form.username);
     let city = visit.catalogue.city(&form.city).ok_or_else(|| "Please choose a city.".to_owned());

@@ -160,7 +160,7 @@ pub async fn list(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
         Ok(filter) => (filter, None),
         // Nothing fits, but whoever may not see the page is refused.
         Err(error) => {
-            let nothing = Asked { before: "0.0.00000000-0000-0000-0000-000000000000.0".to_owned(), ..Asked::default() };
+            let nothing = Asked { before: "0.0.00000000-0000-0000-0000-000000000001.0".to_owned(), ..Asked::default() };
             (nothing.filter(&visit).map_err(PageError::Bug)?, Some(error))
         }
     };

@@ -164,9 +164,14 @@ pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse
         }
     };
     match ops::vehicles::add(&visit.app, &signed, &new).await {
-        Ok(_) => Ok(visit.done("/my/vehicles", "Your vehicle is on the street.")),
+        Ok(_) => Ok(visit.done(
+            "/my/vehicles",
+            "Your vehicle is added. It is on the street as soon as an operator has approved it.",
+        )),
         Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
-        Err(OpError::Refused(refusal @ (Refusal::CodeTaken | Refusal::FormUsed | Refusal::TooManyVehicles))) => {
+        Err(OpError::Refused(
+            refusal @ (Refusal::CodeTaken | Refusal::FormUsed | Refusal::TooManyVehicles | Refusal::TooManyToday),
+        )) => {
             let mut again = typed(&visit, &form);
             match refusal {
                 Refusal::CodeTaken => again.code.error = Some(refusal.message()),

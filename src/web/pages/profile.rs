@@ -110,8 +110,8 @@ pub struct Details {
 
 /// `POST /profile`.
 pub async fn save(visit: Visit, Form(form): Form<Details>) -> Result<HttpResponse, PageError> {
-    let first = people::line(&form.first_name, people::NAME_MAX, "your first name");
-    let last = people::line(&form.last_name, people::NAME_MAX, "your last name");
+    let first = people::name(&form.first_name, "your first name");
+    let last = people::last_name(&form.last_name);
     let email = people::email(&form.email);
     match (first, last, email) {
         (Ok(first), Ok(last), Ok(email)) => {

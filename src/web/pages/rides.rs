@@ -31,6 +31,7 @@ use crate::{
         chrome::{chrome, distance, time},
         error::PageError,
         form::{self, Form, Id, Query},
+        limits::TooMany,
         paths,
         views::{
             OpenRideView, PaginationView, ReceiptLine, ReceiptView, RidePage, RideRow, RideUnderway, RidesPage, Section,
@@ -64,6 +65,13 @@ pub async fn start(mut visit: Visit, Form(form): Form<StartRide>) -> Result<Http
         promo: form.promo,
     };
     let list = list_again(&visit, &form.city);
+    if !wish.promo.trim().is_empty()
+        && let Err(TooMany(wait)) = visit.app.limits.promo_code(&visit.signed()?.user.id.to_string(), &visit.address())
+    {
+        let words =
+            format!("That were many promo codes. Please wait {} seconds, or start without one.", wait.as_secs() + 1);
+        return Ok(visit.refused(&list, &words));
+    }
     let outcome = ops::rides::start(&visit.app, &visit.signed()?, wish).await;
     visit.changed();
     match outcome {

@@ -125,7 +125,7 @@ async fn behind_one_shared_host_nothing_is_offered() {
 }
 
 #[actix_web::test]
-async fn signing_in_abroad_asks_all_regions_once_and_home_for_the_rest() {
+async fn signing_in_abroad_asks_each_region_at_its_own_gateway_and_home_for_the_rest() {
     let (world, east, europe) = two().await;
     let ann = east.person("new-york").await;
     let app = &europe.running.app;
@@ -135,14 +135,13 @@ async fn signing_in_abroad_asks_all_regions_once_and_home_for_the_rest() {
     let meter = Arc::new(Meter::default());
     Box::pin(meter.measure(movr::ops::accounts::sign_in(app, &ann.name, PASSWORD, "Test"))).await.unwrap();
     let figures = meter.figures();
-    assert_eq!(figures.names, ["users.find_login", "users.find_login_anywhere", "sessions.start", "sessions.prune"]);
+    let asked = figures.names.iter().filter(|name| **name == "users.find_login").count();
+    assert!((2..=3).contains(&asked), "here first, then the others until one of them knows: {:?}", figures.names);
+    assert_eq!(figures.names[asked..], ["sessions.start", "sessions.prune"]);
     let everywhere = figures.names.iter().filter(|name| matches!(reach[**name], Reach::AllRegions { .. })).count();
-    assert_eq!(everywhere, 1);
-    assert_eq!(
-        figures.regions.iter().map(movr::domain::region::RegionCode::as_str).collect::<Vec<_>>(),
-        ["europe-west1", "us-east1"],
-        "what names a region names here or home"
-    );
+    assert_eq!(everywhere, 0);
+    let regions: Vec<_> = figures.regions.iter().map(movr::domain::region::RegionCode::as_str).collect();
+    assert!(regions.starts_with(&["europe-west1", "us-east1"]), "{regions:?}");
     stop(world, [east, europe]).await;
 }
 

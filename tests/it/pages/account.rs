@@ -42,7 +42,12 @@ async fn what_is_wrong_with_a_registration_is_said_and_the_rest_is_kept() {
     for (field, value, words) in [
         ("first_name", String::new(), "Please enter your first name."),
         ("first_name", long(61), "At most 60 characters"),
-        ("last_name", "  ".to_owned(), "Please enter your last name."),
+        ("first_name", "a\u{202e}nn".to_owned(), "Invisible characters"),
+        ("first_name", "\u{3164}".to_owned(), "Invisible characters"),
+        ("first_name", "...".to_owned(), "in letters"),
+        ("last_name", "\u{301}doe".to_owned(), "An accent needs a letter"),
+        ("username", "\u{430}dministrator".to_owned(), "the letters of one alphabet"),
+        ("username", "ann\u{200d}doe".to_owned(), "3 to 30 letters"),
         ("email", "pat.example.com".to_owned(), "does not look like an e-mail address"),
         ("email", format!("{}@b.example", long(250)), "At most 254 characters"),
         ("username", "ab".to_owned(), "3 to 30 letters"),
@@ -73,12 +78,28 @@ async fn what_is_wrong_with_a_registration_is_said_and_the_rest_is_kept() {
 }
 
 #[actix_web::test]
-async fn a_username_is_taken_once_over_all_regions_and_in_any_case() {
+async fn a_username_is_taken_once_over_all_regions_however_it_is_written() {
     let world = world().await;
     let instance = world.instance("us-east1").await;
-    assert_eq!(register(&instance.browser(), &registration("Zoë.Q")).await.status, StatusCode::SEE_OTHER);
+    for name in ["Zoë.Q", "administrator", "coco", "Straße", "İstanbul", "οδός"] {
+        let mut form = registration(name);
+        // Not everybody has one.
+        form[3].1.clear();
+        assert_eq!(register(&instance.browser(), &form).await.status, StatusCode::SEE_OTHER, "{name}");
+    }
     let before = world.rows().await;
-    for (username, city) in [("Zoë.Q", "boston"), ("zOË.q", "boston"), ("zoë.q", "paris"), (" zoë.q ", "seattle")] {
+    for (username, city) in [
+        ("zOË.q", "boston"),
+        ("zoë.q", "paris"),
+        (" zoë.q ", "seattle"),
+        ("zoe\u{308}.q", "boston"),
+        ("ａｄｍｉｎｉｓｔｒａｔｏｒ", "paris"),
+        ("𝐚𝐝𝐦𝐢𝐧𝐢𝐬𝐭𝐫𝐚𝐭𝐨𝐫", "boston"),
+        ("\u{441}\u{43e}\u{441}\u{43e}", "paris"),
+        ("STRASSE", "boston"),
+        ("ISTANBUL", "seattle"),
+        ("ΟΔΌΣ", "boston"),
+    ] {
         let mut form = registration(username);
         city.clone_into(&mut form[1].1);
         let page = register(&instance.browser(), &form).await;
@@ -87,6 +108,45 @@ async fn a_username_is_taken_once_over_all_regions_and_in_any_case() {
         assert_ne!(page.field("id"), form[0].1, "the form has a new id");
     }
     assert_eq!(world.rows().await, before);
+    for name in ["zoe\u{308}.q", "STRASSE", "ａｄｍｉｎｉｓｔｒａｔｏｒ", "istanbul", "ΟΔΌΣ"] {
+        assert_eq!(instance.browser().sign_in(name, PASSWORD).await.status, StatusCode::SEE_OTHER, "{name}");
+    }
+    let alike = instance.browser().sign_in("\u{441}\u{43e}\u{441}\u{43e}", PASSWORD).await;
+    assert_eq!(alike.status, StatusCode::UNPROCESSABLE_ENTITY, "who looks like somebody is not them");
+    // Earlier versions knew lower case only.
+    let (name, key) = ("\u{421}\u{43e}\u{441}\u{43e}", "\u{441}\u{43e}\u{441}\u{43e}");
+    world.set(&format!("UPDATE users SET username = '{name}', username_key = '{key}' WHERE username = 'coco'")).await;
+    assert_eq!(instance.browser().sign_in(name, PASSWORD).await.status, StatusCode::SEE_OTHER);
+    for name in ["हिन्दी", "ไทยนี้", "தமிழ்"] {
+        assert_eq!(register(&instance.browser(), &registration(name)).await.status, StatusCode::SEE_OTHER, "{name}");
+    }
+    instance.running.stop().await;
+    world.end().await;
+}
+
+fn argon2_of(password: &str) -> String {
+    use argon2::password_hash::PasswordHasher;
+    argon2::Argon2::default().hash_password(password.as_bytes()).unwrap().to_string()
+}
+
+#[actix_web::test]
+async fn a_password_is_the_same_however_a_keyboard_composes_it() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let (composed, decomposed) = ("caf\u{e9} au lait demain", "cafe\u{301} au lait demain");
+    for (name, set) in [("one", composed), ("two", decomposed)] {
+        let mut form = registration(name);
+        set.clone_into(&mut form.last_mut().unwrap().1);
+        register(&instance.browser(), &form).await.location();
+        for typed in [composed, decomposed] {
+            let page = instance.browser().sign_in(name, typed).await;
+            assert_eq!(page.status, StatusCode::SEE_OTHER, "{name} {typed:?}");
+        }
+    }
+    // A hash of the decomposed form, as earlier versions made it.
+    let raw = argon2_of(decomposed);
+    world.set(&format!("UPDATE users SET password_hash = '{raw}' WHERE username = 'two'")).await;
+    assert_eq!(instance.browser().sign_in("two", decomposed).await.status, StatusCode::SEE_OTHER);
     instance.running.stop().await;
     world.end().await;
 }

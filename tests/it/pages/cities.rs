@@ -55,6 +55,7 @@ async fn a_city_that_is_added_is_ridden_in_everywhere_without_a_restart() {
     let id = ines.get("/my/vehicles").await.field("id");
     let own = [("id", &*id), ("type", "bike"), ("brand", "Own"), ("colour", "red")];
     assert_eq!(ines.post("/my/vehicles", &own).await.location(), "/my/vehicles");
+    world.approve().await;
     let ride = rides::start(&ines, "lisboa").await;
     assert!(ride.starts_with("/rides/europe-west1/"), "{ride}");
     let end = [("city", "lisboa"), ("place", "Rossio"), ("lat", "38.7139"), ("lon", "-9.1394")];

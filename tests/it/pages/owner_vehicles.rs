@@ -4,7 +4,10 @@
 use reqwest::StatusCode;
 
 use super::rides;
-use crate::support::{Browser, html::Page, rows::pairs, world};
+use crate::{
+    ops::jobs,
+    support::{Browser, app::PASSWORD, html::Page, rows::pairs, world},
+};
 
 const FORM: [(&str, &str); 7] = [
     ("type", "scooter"),
@@ -40,12 +43,26 @@ async fn an_owner_adds_sees_and_removes_a_vehicle() {
     assert!(ann.get("/my/vehicles").await.text().contains("No vehicles yet."));
     assert_eq!(add(&ann, &[]).await.location(), "/my/vehicles");
     let page = ann.get("/my/vehicles").await;
-    assert_eq!(page.flash(), "Your vehicle is on the street.");
+    assert!(page.flash().contains("as soon as an operator has approved it"), "{}", page.flash());
+    assert!(page.texts("ul.rows li").join("").contains("Waits for approval"), "{}", page.text());
+    let street = async || bob.get("/vehicles?city=new-york&lat=40.7130&lon=-74.0050").await.texts("#v1").join("");
+    assert_eq!(street().await, "", "nobody sees it yet");
+    // Its operators find it in their list, and bring it to the street by the usual step.
+    let operator = jobs::operator(&instance, "new-york", &["new-york"]).await;
+    let fleet = operator.get("/fleet?city=new-york&status=maintenance").await;
+    assert!(fleet.texts("tbody tr").join("").contains("Waits for approval"), "{}", fleet.text());
+    let vehicle = operator.get(&fleet.attributes("tbody th a", "href").remove(0)).await;
+    let action = vehicle.attributes("form[action$=\"/status\"]", "action").remove(0);
+    let step = [("version", vehicle.field("version")), ("command", vehicle.field("command"))];
+    let step = step.each_ref().map(|(name, value)| (*name, value.as_str()));
+    operator.post(&action, &[&step[..], &[("action", "back")]].concat()).await.location();
+    let page = ann.get("/my/vehicles").await;
     let line = page.texts("ul.rows li").join("");
+    assert!(!line.contains("Waits") && !operator.get("/fleet?city=new-york").await.text().contains("Waits"));
     for word in ["Niu, red scooter", "Available", "New York", "Main St", "100 % battery", "S-1"] {
         assert!(line.contains(word), "{word} in {line}");
     }
-    assert!(bob.get("/vehicles?city=new-york&lat=40.7130&lon=-74.0050").await.texts("#v1").join("").contains("0 m"));
+    assert!(street().await.contains("0 m"));
     assert!(!bob.get("/my/vehicles").await.text().contains("Niu"), "others see their own only");
     let [remove] = removals(&page).try_into().unwrap();
     let done = ann.post(&remove, &[("version", &page.field("version"))]).await;
@@ -67,6 +84,9 @@ async fn what_is_wrong_with_a_new_vehicle_is_said_and_nothing_is_added() {
     let long = "x".repeat(121);
     for (field, value, wrong) in [
         ("type", "rocket", "type"),
+        ("brand", "a\u{202e}b", "brand"),
+        ("colour", "\u{3164}", "colour"),
+        ("place", "a\u{200b}b", "place"),
         ("brand", "", "brand"),
         ("brand", &long, "brand"),
         ("colour", " ", "colour"),
@@ -90,7 +110,7 @@ async fn what_is_wrong_with_a_new_vehicle_is_said_and_nothing_is_added() {
     let more =
         [("owner_id", "x"), ("status", "in_use"), ("battery", "1"), ("city", "paris"), ("region", "europe-west1")];
     assert_eq!(add(&ann, &more).await.location(), "/my/vehicles");
-    let good = "SELECT count(*) FROM vehicles WHERE region = 'us-east1' AND city = 'new-york' AND status = 'available' AND battery = 100";
+    let good = "SELECT count(*) FROM vehicles WHERE region = 'us-east1' AND city = 'new-york' AND status = 'maintenance' AND battery = 100";
     assert_eq!(world.count(good).await, 1);
     instance.running.stop().await;
     world.end().await;
@@ -122,11 +142,37 @@ async fn a_code_is_used_once_in_a_city_and_a_form_once() {
 }
 
 #[actix_web::test]
+async fn nobody_adds_more_than_ten_vehicles_a_day_and_a_job_approves_them() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let ann = instance.person("new-york").await;
+    for n in 0..10 {
+        assert_eq!(add(&ann, &[("code", &format!("S-{n}"))]).await.location(), "/my/vehicles");
+    }
+    // Removing one makes no room.
+    let page = ann.get("/my/vehicles").await;
+    ann.post(&removals(&page)[0], &[("version", "1")]).await.location();
+    let refused = add(&ann, &[("code", "")]).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(refused.text().contains("You have added 10 vehicles within a day"), "{}", refused.text());
+    assert_eq!(world.count("SELECT count(*) FROM vehicles").await, 10);
+    let operator = jobs::operator(&instance, "new-york", &["new-york"]).await;
+    jobs::done(&operator, &jobs::ask(&operator, "new-york", "back", &[]).await).await;
+    assert_eq!(world.count("SELECT count(*) FROM vehicles WHERE status = 'available' AND note IS NULL").await, 9);
+    world.clock.advance(chrono::Duration::hours(25));
+    ann.sign_in(&ann.name, PASSWORD).await;
+    assert_eq!(add(&ann, &[("code", "")]).await.location(), "/my/vehicles", "the next day");
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
 async fn a_vehicle_is_removed_only_as_it_was_seen_and_never_under_its_rider() {
     let world = world().await;
     let instance = world.instance("us-east1").await;
     let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
     add(&ann, &[]).await;
+    world.approve().await;
     let seen = ann.get("/my/vehicles").await;
     let [remove] = removals(&seen).try_into().unwrap();
     let shown = seen.field("version");

@@ -140,3 +140,29 @@ async fn a_code_is_added_changed_and_ended_and_mistakes_come_back() {
     instance.running.stop().await;
     world.end().await;
 }
+
+/// Whoever tries one code after the other is told to wait; riding goes on without one.
+#[actix_web::test]
+async fn codes_are_not_found_by_trying() {
+    let arena = Arena::new(2, 2).await;
+    let (guesser, other) = (arena.browser(0), arena.browser(1));
+    let mut unknown = 0;
+    let told = loop {
+        let code = format!("GUESS{unknown}");
+        let told = arena.told(&guesser.start(&arena.bikes().await[0], Uuid::new_v4(), &code).await);
+        if told.text != Refusal::PromoUnknown.message() || unknown > 50 {
+            break told;
+        }
+        unknown += 1;
+    };
+    assert!(told.text.starts_with("That were many promo codes. Please wait "), "{told:?}");
+    assert!((10..=12).contains(&unknown), "after {unknown} codes");
+    let unlucky = arena.told(&guesser.start(&arena.bikes().await[0], Uuid::new_v4(), "WELCOME").await);
+    assert_eq!(unlucky.text, told.text, "a good code does not show either");
+    assert!(arena.told(&guesser.start(&arena.bikes().await[0], Uuid::new_v4(), "").await).good);
+    assert!(
+        arena.told(&other.start(&arena.bikes().await[1], Uuid::new_v4(), "WELCOME").await).good,
+        "nobody else waits"
+    );
+    arena.end().await;
+}

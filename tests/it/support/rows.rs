@@ -42,6 +42,11 @@ impl World {
         self.sql().await.batch_execute(text).await.unwrap();
     }
 
+    /// Brings the vehicles that wait for approval to the street, as an operator would.
+    pub async fn approve(&self) {
+        self.set("UPDATE vehicles SET status = 'available', note = NULL WHERE note = 'Waits for approval'").await;
+    }
+
     /// Waits until the query counts `wanted`, ten seconds at most.
     pub async fn until(&self, query: &str, wanted: i64) {
         for _ in 0..200 {

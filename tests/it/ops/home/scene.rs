@@ -133,6 +133,7 @@ impl Scene {
             place: "Main St".to_owned(),
         };
         vehicles::add(&self.app, &self.signed(&owner.start), &new).await.unwrap();
+        self.world.approve().await;
         id
     }
 
