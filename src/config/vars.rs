@@ -78,7 +78,7 @@ pub const VARS: &[Var] = &[
     value("MOVR_POOL_SIZE", "16", "Database connections of this instance to its own region, and a quarter of that to each other one; besides, up to twelve that only probe whether it answers. What waits for another region gets at most a quarter of them."),
     value("MOVR_POOL_LIFETIME_S", "300", "Age at which a connection is replaced, in seconds, give or take 10 %."),
     value("MOVR_WORKERS", "cores", "Web worker threads; `cores` is one for each processor."),
-    value("MOVR_MAX_CONNECTIONS", "1024", "Connections of clients at the same time; others wait until one ends."),
+    value("MOVR_MAX_CONNECTIONS", "512", "Connections of clients at the same time; others wait until one ends."),
     value("MOVR_KEEP_ALIVE_S", "75",
         "How long an idle connection stays open, in seconds. Longer than the balancer in front keeps one, or it sends requests into connections that are just being closed and answers 502."),
     value("MOVR_CONNECTION_LIFETIME_S", "600", "Age from which a connection is closed behind its next answer, in seconds."),

@@ -371,13 +371,7 @@ fn odd_values() -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    for number in [
-        "9223372036854775807",
-        "-9223372036854775808",
-        "-8000000000000000000",
-        "99999999999999999999",
-        "9007199254740992",
-    ] {
+    for number in ["9223372036854775807", "-8000000000000000000", "9007199254740992"] {
         odd.extend([number.to_owned(), format!("{number}~{id}"), format!("{id}:{number}")]);
         odd.extend([format!("{number}.vehicle.{id}.{number}"), format!("1.vehicle.{id}.{number}")]);
     }
