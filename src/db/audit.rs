@@ -1,5 +1,8 @@
-//! The audit: events of one region, newest first, page by page through the index over
-//! their time. Ids only: no names, and no places, since a ride's places are its rider's.
+//! The audit: events of one region, newest first, page by page. Whatever is asked for, a
+//! statement looks at 1,000 events at most: those of the object or the actor by their own
+//! indexes, otherwise the newest ones. Their index begins with a digit of the id, so that
+//! what is written at one time goes to sixteen places; read in the order of their time, the
+//! sixteen are merged. Ids only: no names, and no places, since a ride's places are its rider's.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -11,23 +14,17 @@ use super::{
 };
 use crate::domain::{people, region::RegionCode};
 
-/// Every statement of this file.
-pub const ALL: &[&Statement] = &[&LIST];
+pub const ALL: &[&Statement] = &[&LIST, &LIST_OF, &LIST_BY];
 
 /// Which events are asked for; what is None does not matter.
 #[derive(Debug, Clone)]
 pub struct Filter {
-    /// Where they were recorded.
     pub region: RegionCode,
-    /// Who did it.
     pub actor: Option<Uuid>,
     /// How the action begins, as in `vehicle.`.
     pub action: Option<String>,
-    /// What kind of thing it was done to.
     pub kind: Option<String>,
-    /// The thing's id.
     pub id: Option<Uuid>,
-    /// Not before this.
     pub from: DateTime<Utc>,
     /// Only what stands behind this place.
     pub before: Place,
@@ -48,7 +45,6 @@ impl Place {
 /// Which events somebody may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sees {
-    /// All.
     All,
     /// Those of vehicles of these cities, and of their jobs, in the order of their names. A
     /// vehicle that has left by a transfer is not there any more; its leaving is the job's.
@@ -74,16 +70,13 @@ impl Sees {
     }
 }
 
-/// One event.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// When, what and which version of it.
     pub place: Place,
-    /// What was done.
     pub action: String,
     /// Home of whoever did it, at that time; none for commands.
     pub actor_region: Option<String>,
-    /// Who did it.
     pub actor: Option<Uuid>,
     /// What was done together.
     pub correlation: Uuid,
@@ -93,26 +86,88 @@ pub struct Event {
     pub metadata: String,
 }
 
+macro_rules! newest_sql {
+    ($condition:expr) => {
+        concat!(
+            "(SELECT occurred_at, aggregate_type, aggregate_id, version FROM events
+             WHERE region = $1::TEXT::crdb_internal_region AND ",
+            $condition,
+            " AND occurred_at >= $2 AND (occurred_at, aggregate_type, aggregate_id, version) < ($3, $4, $5, $6)
+             ORDER BY occurred_at DESC, aggregate_type DESC, aggregate_id DESC, version DESC LIMIT $13)"
+        )
+    };
+}
+
+macro_rules! any_digit_sql {
+    ($first:literal $($digit:literal)*) => {
+        concat!(
+            newest_sql!(concat!("left(aggregate_id::TEXT, 1) = '", $first, "'")),
+            $(" UNION ALL ", newest_sql!(concat!("left(aggregate_id::TEXT, 1) = '", $digit, "'"))),*
+        )
+    };
+}
+
+// The last of the events that were looked at comes along even if it does not fit: from
+// there the search goes on.
+macro_rules! list_sql {
+    ($among:expr) => {
+        concat!(
+            "WITH seen AS (SELECT occurred_at, aggregate_type, aggregate_id, version,
+                 row_number() OVER (ORDER BY occurred_at DESC, aggregate_type DESC, aggregate_id DESC, version DESC) = $13
+                   AS ends
+               FROM (SELECT occurred_at, aggregate_type, aggregate_id, version FROM (",
+            $among,
+            ") AS each_digit
+                 ORDER BY occurred_at DESC, aggregate_type DESC, aggregate_id DESC, version DESC LIMIT $13) AS newest),
+             judged AS (SELECT e.occurred_at, e.aggregate_type, e.aggregate_id, e.version, e.action, e.actor_region,
+                 e.actor_id, e.correlation_id, e.epoch, e.metadata, seen.ends,
+                 ($7::UUID IS NULL OR e.actor_id = $7) AND ($8::TEXT IS NULL OR left(e.action, length($8)) = $8)
+                   AND ($9::TEXT IS NULL OR e.aggregate_type = $9) AND ($10::UUID IS NULL OR e.aggregate_id = $10)
+                   AND ($11::TEXT[] IS NULL OR v.city = ANY ($11) OR j.city = ANY ($11)) AS fits
+               FROM seen JOIN events e ON e.region = $1::TEXT::crdb_internal_region
+                 AND e.aggregate_type = seen.aggregate_type AND e.aggregate_id = seen.aggregate_id
+                 AND e.version = seen.version
+               LEFT JOIN vehicles v ON v.region = $1::TEXT::crdb_internal_region AND v.id = e.aggregate_id
+                 AND e.aggregate_type = 'vehicle'
+               LEFT JOIN jobs j ON j.region = $1::TEXT::crdb_internal_region AND j.id = e.correlation_id
+                 AND e.aggregate_type IN ('job', 'vehicle'))
+             SELECT occurred_at, aggregate_type, aggregate_id, version, action, actor_region, actor_id, correlation_id,
+               epoch, metadata::TEXT AS metadata, ends, coalesce(fits, FALSE) AS fits
+             FROM judged WHERE fits OR ends
+             ORDER BY occurred_at DESC, aggregate_type DESC, aggregate_id DESC, version DESC LIMIT $12"
+        )
+    };
+}
+
 const LIST: Statement = Statement::read(
     "audit.list",
     Reach::Named,
-    "SELECT e.occurred_at, e.aggregate_type, e.aggregate_id, e.version, e.action, e.actor_region, e.actor_id,
-        e.correlation_id, e.epoch, e.metadata::TEXT AS metadata
-     FROM events e
-     WHERE e.region = $1::TEXT::crdb_internal_region AND e.occurred_at >= $2
-       AND (e.occurred_at, e.aggregate_type, e.aggregate_id, e.version) < ($3, $4, $5, $6)
-       AND ($7::UUID IS NULL OR e.actor_id = $7) AND ($8::TEXT IS NULL OR left(e.action, length($8)) = $8)
-       AND ($9::TEXT IS NULL OR e.aggregate_type = $9) AND ($10::UUID IS NULL OR e.aggregate_id = $10)
-       AND ($11::TEXT[] IS NULL
-         OR (e.aggregate_type = 'vehicle' AND EXISTS (SELECT 1 FROM vehicles v
-               WHERE v.region = $1::TEXT::crdb_internal_region AND v.id = e.aggregate_id AND v.city = ANY ($11)))
-         OR (e.aggregate_type IN ('job', 'vehicle') AND EXISTS (SELECT 1 FROM jobs j
-               WHERE j.region = $1::TEXT::crdb_internal_region AND j.id = e.correlation_id AND j.city = ANY ($11))))
-     ORDER BY e.occurred_at DESC, e.aggregate_type DESC, e.aggregate_id DESC, e.version DESC LIMIT $12",
+    list_sql!(any_digit_sql!("0" "1" "2" "3" "4" "5" "6" "7" "8" "9" "a" "b" "c" "d" "e" "f")),
 );
 
+const LIST_OF: Statement = Statement::read(
+    "audit.list_of",
+    Reach::Named,
+    list_sql!(newest_sql!("aggregate_type = $9::TEXT AND aggregate_id = $10::UUID")),
+);
+
+const LIST_BY: Statement =
+    Statement::read("audit.list_by", Reach::Named, list_sql!(newest_sql!("actor_id = $7::UUID")));
+
+/// Events that one search looks at.
+pub const SEARCHED: i64 = 1_000;
+
+/// What a search found.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// The newest events that fit.
+    pub events: Vec<Event>,
+    /// Where it stopped looking, if there was more to look at.
+    pub searched_to: Option<Place>,
+}
+
 /// The newest events that fit, at most `limit`.
-pub async fn list(conn: &Conn, filter: &Filter, sees: &Sees, limit: i64) -> Result<Vec<Event>, DbError> {
+pub async fn list(conn: &Conn, filter: &Filter, sees: &Sees, limit: i64) -> Result<Found, DbError> {
     let read = |row: &Row| {
         let kind = row.get("aggregate_type")?;
         Ok(Event {
@@ -130,7 +185,9 @@ pub async fn list(conn: &Conn, filter: &Filter, sees: &Sees, limit: i64) -> Resu
         Sees::Cities(cities) => Some(cities),
     };
     let Place(at, kind, id, version) = &filter.before;
-    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 12] = [
+    let filters = [filter.actor.is_some(), filter.action.is_some(), filter.kind.is_some(), filter.id.is_some()];
+    let anything = cities.is_none() && filters == [false; 4];
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 13] = [
         &filter.region,
         &filter.from,
         at,
@@ -143,6 +200,21 @@ pub async fn list(conn: &Conn, filter: &Filter, sees: &Sees, limit: i64) -> Resu
         &filter.id,
         &cities,
         &limit,
+        // Where everything fits, no more than is shown.
+        &if anything { limit } else { SEARCHED.max(limit) },
     ];
-    conn.rows(&LIST, &params).await?.iter().map(read).collect()
+    let statement = match (&filter.kind, filter.id, filter.actor) {
+        (Some(_), Some(_), _) => &LIST_OF,
+        (.., Some(_)) => &LIST_BY,
+        _ => &LIST,
+    };
+    let mut found = Found::default();
+    for row in conn.rows(statement, &params).await? {
+        let event = read(&row)?;
+        found.searched_to = row.get::<bool>("ends")?.then(|| event.place.clone());
+        if row.get("fits")? {
+            found.events.push(event);
+        }
+    }
+    Ok(found)
 }

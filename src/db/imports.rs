@@ -63,7 +63,7 @@ const STAGE: Statement = Statement::write(
                CASE WHEN why IS NULL THEN coalesce(was, $19::JSONB) || input ELSE input END,
                CASE WHEN why IS NOT NULL THEN 'refused' WHEN was @> input THEN 'done' ELSE 'waiting' END, why
              FROM w, verdict WHERE verdict.code = 'ok'
-             ON CONFLICT DO NOTHING RETURNING 1 AS ok)
+             ON CONFLICT (region, job_id, position) DO NOTHING RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
     ),
 );

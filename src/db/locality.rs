@@ -25,16 +25,14 @@ pub use gateway::{Gateway, Placement, region_of};
 /// One access to a table, as a plan tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// The table; empty where it is not known.
     pub table: String,
-    /// Whether it stays in the regions that were bound.
     pub how: How,
     /// The access in short, for people.
     pub shown: String,
 }
 
-/// Whether an access stays in the regions that were bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether an access stays in the regions that were bound; the later, the worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum How {
     /// It does, or it reaches rows that another access found.
     Kept,
@@ -56,30 +54,22 @@ impl Access {
     }
 }
 
-/// What a check of one statement ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// The plan keeps the declared reach.
     Ok,
-    /// It does not.
     Breach,
     /// The plan says something that cannot be read.
     Unknown,
 }
 
-/// One statement, checked.
 #[derive(Debug, Clone, Serialize)]
 pub struct Checked {
-    /// Its name.
     pub statement: &'static str,
-    /// Its declared reach.
     pub reach: &'static str,
-    /// Why it reaches all regions.
     pub why: Option<&'static str>,
     /// Spans (CockroachDB) or index conditions (PostgreSQL), in short.
     pub plan: BTreeSet<String>,
-    /// What follows from them.
     pub verdict: Verdict,
     /// What breaks the reach, and what could not be read.
     pub findings: Vec<String>,
@@ -87,12 +77,9 @@ pub struct Checked {
     pub home_region: Option<String>,
 }
 
-/// An index of a table.
 #[derive(Debug, Clone)]
 pub struct Index {
-    /// The table.
     pub table: String,
-    /// It forbids equal entries.
     pub unique: bool,
     /// Its columns; the first one leads.
     pub columns: Vec<String>,
@@ -101,15 +88,12 @@ pub struct Index {
 /// A foreign key that changes the referencing rows by itself.
 #[derive(Debug, Clone)]
 pub struct Cascade {
-    /// The table that it refers to.
     pub table: String,
     /// The columns there that it refers to.
     pub column: String,
-    /// It acts when a row is deleted.
     pub on_delete: bool,
     /// It acts when one of the columns changes.
     pub on_update: bool,
-    /// Its name.
     pub name: String,
 }
 
@@ -120,7 +104,6 @@ pub struct Schema {
     pub regional: BTreeMap<String, bool>,
     /// The columns of regional tables that refer to GLOBAL ones.
     pub global_keys: Vec<(String, Vec<String>)>,
-    /// The indexes, by name.
     pub indexes: BTreeMap<String, Index>,
     /// The foreign keys that act by themselves, one entry for each column.
     pub cascades: Vec<Cascade>,

@@ -62,7 +62,9 @@ pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec
         }
         done.push(step);
     }
-    let localities = Engine::ask(&client).await?.regions || (plan && layout.locality && has_regions(&client).await?);
+    let engine = Engine::ask(&client).await?;
+    let cockroach = engine.cockroach;
+    let localities = engine.regions || (plan && layout.locality && has_regions(&client).await?);
     if !plan && layout.locality && !localities && has_regions(&client).await? {
         let detail = "the cluster has regions, but the database did not get them";
         return Err(DbError::new(DbErrorKind::Bug, "migrate.regions", detail));
@@ -70,9 +72,9 @@ pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec
     let before = version_of(&client).await?;
     let migrations = in_order();
     let pending = migrations.iter().filter(|m| m.version() > before);
-    done.extend(pending.map(|m| sent(m.sql(), localities)));
+    done.extend(pending.map(|m| sent(m.sql(), localities, cockroach)));
     if !plan {
-        apply(&mut Localised { client: &mut client, localities }).await?;
+        apply(&mut Localised { client: &mut client, localities, cockroach }).await?;
     }
     Ok(done)
 }
@@ -249,11 +251,19 @@ pub(super) fn tolerate(error: tokio_postgres::Error, step: &'static str) -> Resu
     if error.code().is_some_and(is_race) { Ok(()) } else { Err(DbError::from_driver(error, step, false)) }
 }
 
-/// The text of a migration as it is sent: LOCALITY lines become `;` without regions.
-fn sent(sql: Option<&str>, localities: bool) -> String {
-    let line = |line: &str| match line.strip_prefix("LOCALITY ") {
-        Some(_) if !localities => ";".to_owned(),
-        _ => line.to_owned(),
+/// The text of a migration as it is sent: LOCALITY lines become `;` without regions, and on
+/// CockroachDB a UNIQUE constraint is dropped as the index that it is.
+fn sent(sql: Option<&str>, localities: bool, cockroach: bool) -> String {
+    let unique = |line: &str| {
+        let (table, name) = line.strip_prefix("ALTER TABLE ")?.split_once(" DROP CONSTRAINT IF EXISTS ")?;
+        let name = name.strip_suffix(';').filter(|name| name.ends_with("_key"))?;
+        Some(format!("DROP INDEX IF EXISTS {table}@{name} CASCADE;"))
+    };
+    let line = |line: &str| {
+        if line.starts_with("LOCALITY ") && !localities {
+            return ";".to_owned();
+        }
+        unique(line).filter(|_| cockroach).unwrap_or_else(|| line.to_owned())
     };
     sql.unwrap_or_default().lines().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -261,6 +271,7 @@ fn sent(sql: Option<&str>, localities: bool) -> String {
 struct Localised<'a> {
     client: &'a mut Client,
     localities: bool,
+    cockroach: bool,
 }
 
 impl AsyncTransaction for Localised<'_> {
@@ -270,7 +281,7 @@ impl AsyncTransaction for Localised<'_> {
         &'a mut self,
         queries: T,
     ) -> Result<usize, Self::Error> {
-        let queries: Vec<String> = queries.map(|q| sent(Some(q), self.localities)).collect();
+        let queries: Vec<String> = queries.map(|q| sent(Some(q), self.localities, self.cockroach)).collect();
         AsyncTransaction::execute(self.client, queries.iter().map(String::as_str)).await
     }
 }
@@ -292,11 +303,16 @@ mod tests {
         for migration in embedded::migrations::runner().get_migrations() {
             let sql = migration.sql().unwrap();
             let tables = sql.lines().filter(|l| l.starts_with("CREATE TABLE")).count();
-            let here = sent(Some(sql), false);
+            let here = sent(Some(sql), false, false);
             assert_eq!(sql.lines().filter(|l| l.starts_with("LOCALITY ")).count(), tables, "{migration}");
             assert_eq!(here.lines().filter(|l| *l == ";").count(), tables, "{migration}");
-            assert_eq!(sent(Some(sql), true), sql.trim_end_matches('\n'), "{migration}");
+            assert_eq!(sent(Some(sql), true, false), sql.trim_end_matches('\n'), "{migration}");
         }
+        let dropped =
+            "ALTER TABLE users DROP CONSTRAINT IF EXISTS users_a_key;\nALTER TABLE users DROP CONSTRAINT users_a_fkey;";
+        let as_index =
+            "DROP INDEX IF EXISTS users@users_a_key CASCADE;\nALTER TABLE users DROP CONSTRAINT users_a_fkey;";
+        assert_eq!([false, true].map(|cockroach| sent(Some(dropped), true, cockroach)), [dropped, as_index]);
         let known = |(table, locality): &(String, String)| {
             !table.contains(' ') && ["GLOBAL", "REGIONAL BY ROW AS region"].contains(&locality.as_str())
         };

@@ -21,15 +21,11 @@ use crate::domain::{
     region::RegionCode,
 };
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&LIST, &MOVE, &LIST_ARRIVED, &FINISH];
 
-/// An item of a transfer.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// Its number in the job.
     pub position: i64,
-    /// The vehicle.
     pub vehicle: Uuid,
     /// The home of the person who owns it.
     pub owner: Option<RegionCode>,

@@ -49,9 +49,7 @@ impl From<DbError> for OpError {
     fn from(error: DbError) -> Self {
         // The one constraint that a person can run into by choosing a name.
         match error.kind {
-            DbErrorKind::Unique(ref name) if name == "users_username_key" || name == "users_home_username_key" => {
-                Self::Refused(Refusal::UsernameTaken)
-            }
+            DbErrorKind::Unique(ref name) if name == "users_username_key" => Self::Refused(Refusal::UsernameTaken),
             DbErrorKind::Unique(ref name) if name == "vehicles_code_key" => Self::Refused(Refusal::CodeTaken),
             _ => Self::Db(error),
         }

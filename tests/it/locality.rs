@@ -357,7 +357,7 @@ fn what_was_never_recorded_is_unknown() {
         ("table: vehicles", "left table: vehicles"),
         ("limit: 25", "from: vehicles"),
         // Spans in another form.
-        ("spans: [/", "spans: (/"),
+        ("spans: [/", "spans: {/"),
         ("spans: [/'us-east1'/'new-york'/'available' - ", "spans: [ - "),
         ("'available']", "'available'"),
         ("'available' - ", "'avail\\' - "),
@@ -371,6 +371,9 @@ fn what_was_never_recorded_is_unknown() {
     }
     assert_eq!(verdict(&HOME.replace("spans: ", "spans: FULL SCAN "), "us-east1"), Verdict::Breach);
     assert_eq!(verdict(&HOME.replace("[/'us-east1'/", "[/1/"), "us-east1"), Verdict::Breach);
+    // Without one of its ends.
+    let open = HOME.replace("spans: [", "spans: (").replace("'available']", "'available')");
+    assert_eq!([verdict(&open, "us-east1"), verdict(&open, "us-west1")], [Verdict::Ok, Verdict::Breach]);
     // A second span elsewhere, and ends of spans inside of a value.
     let spans = "'available'] [/'us-west1'/1 - /'us-west1'/2]";
     assert_eq!(verdict(&HOME.replace("'available']", spans), "us-east1"), Verdict::Breach);

@@ -3,23 +3,16 @@
 //! capitals). The surprise: whatever this reader does not understand comes out as a value
 //! that is no region parameter, so it is reported and never passed over.
 
-/// How a table is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Rows are added.
     Insert,
-    /// Columns are set.
     Update,
-    /// Rows are removed.
     Delete,
 }
 
-/// One change of one table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Change<'a> {
-    /// What is done.
     pub verb: Verb,
-    /// To which table.
     pub table: &'a str,
     /// The columns inserted or set, in their order.
     pub columns: Vec<&'a str>,

@@ -10,53 +10,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Access, How, Schema};
 
 /// Nodes that only pass on rows of those below them.
+#[rustfmt::skip]
 const PASSING: [&str; 29] = [
-    "root",
-    "subquery",
-    "constraint-check",
-    "error if rows",
-    "buffer",
-    "scan buffer",
-    "render",
-    "project",
-    "project set",
-    "filter",
-    "limit",
-    "distinct",
-    "sort",
-    "top-k",
-    "window",
-    "group",
-    "cross join",
-    "hash join",
-    "merge join",
-    "union",
-    "union all",
-    "intersect",
-    "intersect all",
-    "except",
-    "except all",
-    "values",
-    "emptyrow",
-    "norows",
-    "max1row",
+    "root", "subquery", "constraint-check", "error if rows", "buffer", "scan buffer", "render", "project", "project set",
+    "filter", "limit", "distinct", "sort", "top-k", "window", "group", "cross join", "hash join", "merge join", "union",
+    "union all", "intersect", "intersect all", "except", "except all", "values", "emptyrow", "norows", "max1row",
 ];
 
 /// Lines that reach no table, whatever they name.
+#[rustfmt::skip]
 const SAYING: [&str; 13] = [
-    "original sql",
-    "columns",
-    "filter",
-    "pred",
-    "set",
-    "label",
-    "order",
-    "ordering",
-    "group by",
-    "distinct on",
-    "equality",
-    "arbiter indexes",
-    "merge ordering",
+    "original sql", "columns", "filter", "pred", "set", "label", "order", "ordering", "group by", "distinct on",
+    "equality", "arbiter indexes", "merge ordering",
 ];
 
 /// Every access to a table in a plan that was made for rows of `region` alone: `plain` is
@@ -146,7 +111,6 @@ impl Plan<'_> {
 
     fn accesses(&self, at: usize, schema: &Schema) -> Vec<Access> {
         let (node, mut found) = (self.node(at), Vec::new());
-        let known = PASSING.contains(&node.kind);
         for line in &node.lines {
             let (key, said) = line.split_once(": ").unwrap_or((line, ""));
             let table = said.split(['@', '(']).next().unwrap_or_default();
@@ -184,7 +148,7 @@ impl Plan<'_> {
             };
             found.push(access);
         }
-        if found.is_empty() && !known {
+        if found.is_empty() && !PASSING.contains(&node.kind) {
             found.push(Access::unparsed(format!("{}: {}", node.kind, node.lines.join(", "))));
         }
         found
@@ -215,7 +179,7 @@ impl Plan<'_> {
     /// Whether an index without a region is filtered by it: in a database with regions it
     /// begins with the region by itself.
     fn implied(&self, at: usize, table: &str, schema: &Schema) -> bool {
-        let index = table.split_once('@').and_then(|(_, name)| schema.indexes.get(name));
+        let index = table.split_once('@').and_then(|(_, name)| schema.indexes.get(name.split(' ').next()?));
         if index.is_none_or(|index| index.columns.iter().any(|column| column == "region")) {
             return false;
         }
@@ -341,36 +305,31 @@ impl Plan<'_> {
 
 /// Kept if all are, and there are some.
 fn worst(all: impl Iterator<Item = How>) -> How {
-    let rank = |how: &How| match how {
-        How::Kept => 0,
-        How::Free | How::Cascade => 1,
-        How::Unparsed => 2,
-    };
-    all.max_by_key(rank).unwrap_or(How::Unparsed)
+    all.max().unwrap_or(How::Unparsed)
 }
 
-/// The first value of both ends of every span in `[/'a'/1 - /'a'/2] [/'a'/e'\x00' - /'a']`.
+/// The first value of both ends of every span in `[/'a'/1 - /'a'/2] (/'a'/e'\x00' - /'a']`.
 fn leading(spans: &str) -> Option<Vec<&str>> {
     let (mut values, mut rest) = (Vec::new(), spans);
     while !rest.is_empty() {
-        let (first, behind) = key(rest.strip_prefix('[')?, " - ")?;
-        let (last, behind) = key(behind, "]")?;
+        let (first, behind) = key(rest.strip_prefix(['[', '('])?, &[" - "])?;
+        let (last, behind) = key(behind, &["]", ")"])?;
         values.extend([first, last]);
         rest = behind.strip_prefix(' ').unwrap_or(behind);
     }
     (!values.is_empty()).then_some(values)
 }
 
-/// The first value of a key that ends at `end`, and what is behind.
-fn key<'a>(text: &'a str, end: &str) -> Option<(&'a str, &'a str)> {
+/// The first value of a key that ends at one of `ends`, and what is behind.
+fn key<'a>(text: &'a str, ends: &[&str]) -> Option<(&'a str, &'a str)> {
     let text = text.strip_prefix('/')?;
     let (first, mut rest) = match text.strip_prefix('\'') {
         Some(text) => quoted(text, '\'')?,
         // A number, so no region.
-        None => text.split_at(text.find(['/', ' ', ']'])?),
+        None => text.split_at(text.find(['/', ' ', ']', ')'])?),
     };
     loop {
-        if let Some(behind) = rest.strip_prefix(end) {
+        if let Some(behind) = ends.iter().find_map(|end| rest.strip_prefix(end)) {
             return Some((first, behind));
         }
         let mut chars = rest.chars();

@@ -21,11 +21,9 @@ use crate::db::{
     statement::{Reach, Statement},
 };
 
-/// A connection to one gateway, ready to check statements.
 pub struct Gateway {
     client: Client,
     schema: Schema,
-    /// What the server is.
     pub engine: Engine,
     /// The gateway's region, which statements are checked with; on PostgreSQL no single one.
     pub region: String,
@@ -38,9 +36,7 @@ type Told = Result<(Vec<Access>, Option<String>), tokio_postgres::Error>;
 /// Where a table lives, as the server tells it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Placement {
-    /// The table.
     pub table: String,
-    /// Its locality.
     pub locality: String,
     /// How many of its ranges have their leaseholder in a region, or why that is not known.
     pub leaseholders: Result<BTreeMap<String, u32>, String>,

@@ -10,7 +10,7 @@ use actix_web::{
     http::header::{CACHE_CONTROL, CONTENT_DISPOSITION},
     web::{Bytes, Data},
 };
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 use futures_util::stream;
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use serde::Deserialize;
 use crate::{
     app::App,
     db::{
-        audit::{self, Event, Filter, Place, Sees},
+        audit::{self, Event, Filter, Found, Place, Sees},
         error::DbError,
         sessions::Visitor,
     },
@@ -133,14 +133,14 @@ fn place_text(Place(at, kind, id, version): &Place) -> String {
 }
 
 /// The events that fit and that the person may see.
-async fn read(visit: &mut Visit, filter: &Filter, limit: usize) -> Result<(Visitor, Sees, Vec<Event>), PageError> {
+async fn read(visit: &mut Visit, filter: &Filter, limit: usize) -> Result<(Visitor, Sees, Found), PageError> {
     visit.names(&filter.region);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut sees = Sees::of(visit.cookie.as_ref().map_or(&[], |cookie| &cookie.roles));
     loop {
-        let (visitor, events) = visit
+        let (visitor, found) = visit
             .read_signed(&filter.region, async |conn| {
-                if sees.is_nothing() { Ok(Vec::new()) } else { audit::list(conn, filter, &sees, limit).await }
+                if sees.is_nothing() { Ok(Found::default()) } else { audit::list(conn, filter, &sees, limit).await }
             })
             .await?;
         let now = Sees::of(&visitor.roles);
@@ -148,7 +148,7 @@ async fn read(visit: &mut Visit, filter: &Filter, limit: usize) -> Result<(Visit
             return Err(PageError::Refused(Refusal::NotOperator));
         }
         if now == sees {
-            return Ok((visitor, sees, events));
+            return Ok((visitor, sees, found));
         }
         sees = now;
     }
@@ -164,10 +164,11 @@ pub async fn list(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
             (nothing.filter(&visit).map_err(PageError::Bug)?, Some(error))
         }
     };
-    let (visitor, sees, mut events) = read(&mut visit, &filter, PAGE + 1).await?;
+    let (visitor, sees, Found { mut events, searched_to }) = read(&mut visit, &filter, PAGE + 1).await?;
     let more = events.len() > PAGE;
     events.truncate(PAGE);
-    let last = events.last().filter(|_| more).map(|last| place_text(&last.place));
+    let searched_to = searched_to.filter(|_| !more);
+    let last = searched_to.as_ref().or_else(|| events.last().filter(|_| more).map(|last| &last.place)).map(place_text);
     let option = |(value, text): (&str, &str), chosen: &str| OptionView {
         value: value.to_owned(),
         text: text.to_owned(),
@@ -195,10 +196,18 @@ pub async fn list(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
         events: events.iter().map(|event| view(&filter.region, event)).collect(),
         export: first.address("/fleet/audit.csv"),
         newest: (!asked.before.is_empty()).then(|| first.address("/fleet/audit")),
+        searched_to: searched_to.map(|place| time(place.0)),
         older: last.map(|before| Asked { before, ..asked }.address("/fleet/audit")),
         error,
     };
     if page.error.is_some() { visit.wrong(&page) } else { visit.ok(&page) }
+}
+
+fn time(at: DateTime<Utc>) -> TimeView {
+    TimeView {
+        iso: at.to_rfc3339_opts(SecondsFormat::Micros, true),
+        text: at.format("%-d %b %Y, %H:%M:%S").to_string(),
+    }
 }
 
 fn view(region: &RegionCode, event: &Event) -> EventView {
@@ -206,10 +215,7 @@ fn view(region: &RegionCode, event: &Event) -> EventView {
     let here = Asked { region: region.to_string(), ..Asked::default() };
     let actor = event.actor.map(|actor| actor.to_string()).unwrap_or_default();
     EventView {
-        at: TimeView {
-            iso: at.to_rfc3339_opts(SecondsFormat::Micros, true),
-            text: at.format("%-d %b %Y, %H:%M:%S").to_string(),
-        },
+        at: time(*at),
         action: event.action.clone(),
         of_it: Asked { kind: kind.clone(), id: id.to_string(), ..here.clone() }.address("/fleet/audit"),
         kind: kind.clone(),
@@ -227,7 +233,7 @@ struct Left {
     app: Data<App>,
     filter: Filter,
     sees: Sees,
-    events: Vec<Event>,
+    found: Found,
     begun: bool,
 }
 
@@ -236,22 +242,24 @@ struct Left {
 pub async fn export(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
     let asked = Asked { before: String::new(), ..asked };
     let filter = asked.filter(&visit).map_err(|_wrong| PageError::BadRequest("There is no such audit."))?;
-    let (_, sees, events) = read(&mut visit, &filter, CHUNK).await?;
-    let left = Left { app: visit.app.clone(), filter, sees, events, begun: false };
+    let (_, sees, found) = read(&mut visit, &filter, CHUNK).await?;
+    let left = Left { app: visit.app.clone(), filter, sees, found, begun: false };
     let body = stream::try_unfold(left, |mut left| async move {
-        if left.events.is_empty() && left.begun {
+        let Found { events, searched_to } = &left.found;
+        if events.is_empty() && searched_to.is_none() && left.begun {
             return Ok(None);
         }
         let part = part(&left);
-        left.begun = true;
-        left.events = match left.events.last().filter(|_| left.events.len() == CHUNK) {
+        let full = events.last().filter(|_| events.len() == CHUNK).map(|last| &last.place);
+        left.found = match searched_to.as_ref().or(full).cloned() {
             Some(last) => {
-                left.filter.before = last.place.clone();
+                left.filter.before = last;
                 let conn = left.app.db.at(&left.filter.region).await?;
                 audit::list(&conn, &left.filter, &left.sees, i64::try_from(CHUNK).unwrap_or(i64::MAX)).await?
             }
-            None => Vec::new(),
+            None => Found::default(),
         };
+        left.begun = true;
         Ok::<_, DbError>(Some((part, left)))
     });
     let response = HttpResponse::Ok()
@@ -282,7 +290,7 @@ fn part(left: &Left) -> Bytes {
     if !left.begun {
         write_line(&mut lines, HEAD.map(Cow::from));
     }
-    for event in &left.events {
+    for event in &left.found.events {
         let Place(at, kind, id, version) = &event.place;
         let line = [
             at.to_rfc3339_opts(SecondsFormat::Micros, true).into(),

@@ -9,44 +9,33 @@ use super::{Chrome, OptionView, Section, TimeView};
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/audit.html")]
 pub struct AuditPage {
-    /// The frame.
     pub chrome: Chrome,
-    /// The filter as it was asked for.
     pub filter: AuditFilterView,
-    /// What is wrong with it.
     pub error: Option<String>,
     /// The person sees only vehicles and jobs of these cities.
     pub cities: Option<String>,
-    /// The events, newest first.
     pub events: Vec<EventView>,
     /// Where all that fit can be downloaded.
     pub export: String,
-    /// The first page, on others.
     pub newest: Option<String>,
-    /// The next page.
+    /// Until when was looked for what fits, where there is more to look at.
+    pub searched_to: Option<TimeView>,
     pub older: Option<String>,
 }
 
 /// The form above the events.
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilterView {
-    /// Regions.
     pub regions: Vec<OptionView>,
-    /// Kinds of things.
     pub kinds: Vec<OptionView>,
     /// Id of a person, or `me`.
     pub actor: String,
-    /// How the action begins.
     pub action: String,
-    /// Id of a thing.
     pub id: String,
-    /// First time, as the field has it.
     pub from: String,
-    /// Last time.
     pub to: String,
 }
 
-/// One event.
 #[derive(Debug, Clone, Default)]
 pub struct EventView {
     /// When.

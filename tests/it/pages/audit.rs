@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use movr::db::health::{Fault, Faults};
 use reqwest::StatusCode;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::support::{
@@ -189,4 +190,60 @@ async fn a_silent_region_says_so_and_the_others_show_theirs() {
     assert!(!lines(&admin.get(PATH).await).is_empty());
     instance.running.stop().await;
     world.end().await;
+}
+
+#[actix_web::test]
+async fn a_rare_filter_looks_at_a_bounded_number_of_events_and_says_how_far_it_looked() {
+    let world = world().await;
+    world.sample(&["new-york"], 1, 5000).await;
+    let instance = world.instance("us-east1").await;
+    let admin = person(&instance, "administrator", "").await;
+    let oldest = "(SELECT min(occurred_at) FROM events WHERE region = 'us-east1')";
+    world
+        .set(&format!("UPDATE events SET action = 'rare.one' WHERE region = 'us-east1' AND occurred_at = {oldest}"))
+        .await;
+    let rare = format!("{PATH}?action=rare.");
+    let first = admin.get(&rare).await;
+    assert_eq!((lines(&first), first.timing()), (Vec::new(), (2, 1)));
+    assert!(
+        first.text().contains("Searched back to") && first.text().contains("Search further back"),
+        "{}",
+        first.text()
+    );
+    assert!(!first.text().contains("Nothing here fits"));
+    assert_eq!(all(&admin, &rare).await.len(), count(&world, "action = 'rare.one'").await);
+    assert_eq!(admin.get(&rare.replace("audit?", "audit.csv?")).await.body.lines().count(), 2);
+    // Whoever asks for the object itself finds all of it at once.
+    let id = "SELECT aggregate_id FROM events WHERE action = 'rare.one'";
+    let id: Uuid = world.sql().await.query_one(id, &[]).await.unwrap().try_get(0).unwrap();
+    let of_it = lines(&admin.get(&format!("{PATH}?type=vehicle&id={id}")).await);
+    assert!(of_it.iter().any(|(_, action, _)| action == "rare.one"), "{of_it:?}");
+    if !instance.running.app.db.engine().cockroach {
+        let statement =
+            movr::db::all_statements().into_iter().find(|statement| statement.name == "audit.list").unwrap();
+        let values =
+            ["'us-east1'", "'2000-01-01'", "'2999-01-01'", "''", "'00000000-0000-0000-0000-000000000000'", "1", "NULL"];
+        let values = [&values[..], &["'rare.'", "NULL", "NULL", "NULL", "51", "1000"]].concat().join(", ");
+        let sql = world.sql().await;
+        // So few events would rather be read all at once than joined by their key.
+        let settings = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; ANALYZE";
+        sql.batch_execute(&format!("{settings}; PREPARE rare AS {}", statement.text)).await.unwrap();
+        let explained = format!("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE rare ({values})");
+        let plan: Value = sql.query_one(&explained, &[]).await.unwrap().try_get(0).unwrap();
+        let read = rows_read(&plan[0]["Plan"]);
+        assert!((1000.0..2200.0).contains(&read), "{read} events read\n{plan:#}");
+    }
+    instance.running.stop().await;
+    world.end().await;
+}
+
+/// Rows that a plan took from events.
+fn rows_read(node: &Value) -> f64 {
+    let number = |name: &str| node[name].as_f64().unwrap_or_default();
+    let own = if node["Relation Name"] == "events" {
+        (number("Actual Rows") + number("Rows Removed by Filter")) * number("Actual Loops")
+    } else {
+        0.0
+    };
+    own + node["Plans"].as_array().into_iter().flatten().map(rows_read).sum::<f64>()
 }

@@ -2,6 +2,9 @@
 //! here is refused with the SQLSTATE of its guard, and by that guard's name where the
 //! migrations give it one (CHECKs on one column are named by the engine).
 
+use std::collections::BTreeMap;
+
+use movr::db::locality::Schema;
 use tokio_postgres::Client;
 
 use super::{STEPS, ids, run};
@@ -219,5 +222,36 @@ async fn the_database_refuses_what_must_never_be() {
     }
     drop(client);
     world.database.drop_another(&url).await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn no_index_sends_all_writes_of_a_moment_to_one_place_and_none_says_the_same_twice() {
+    let world = world().await;
+    let sql = world.sql().await;
+    let columns = "SELECT i.relname::TEXT, t.relname::TEXT, x.indisunique, a.attname::TEXT, y.typname::TEXT
+         FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_class AS t ON t.oid = x.indrelid
+         JOIN pg_namespace AS n ON n.oid = t.relnamespace AND n.nspname = 'public'
+         JOIN pg_attribute AS a ON a.attrelid = i.oid AND a.attnum <= x.indnkeyatts
+         JOIN pg_type AS y ON y.oid = a.atttypid WHERE t.relkind = 'r' ORDER BY i.relname, a.attnum";
+    let mut indexes: BTreeMap<String, (String, bool, Vec<(String, String)>)> = BTreeMap::new();
+    for row in sql.query(columns, &[]).await.unwrap() {
+        let text = |column| row.try_get::<_, String>(column).unwrap();
+        let new = (text(1), row.try_get(2).unwrap(), Vec::new());
+        indexes.entry(text(0)).or_insert(new).2.push((text(3), text(4)));
+    }
+    assert!(indexes.len() > 30, "{indexes:?}");
+    let regional = Schema::of_migrations().regional;
+    for (name, (table, unique, columns)) in indexes.iter().filter(|(_, index)| regional.get(&index.0) == Some(&true)) {
+        let behind_region = columns.iter().find(|(column, _)| column != "region");
+        let by_time = behind_region.is_some_and(|(_, kind)| kind == "timestamptz");
+        assert!(columns[0].0 != "region" || !by_time, "{name}: {columns:?}");
+        let without_region: Vec<_> = columns.iter().filter(|(column, _)| column != "region").collect();
+        for (other, (of, also, named)) in indexes.iter().filter(|(other, _)| *other != name) {
+            let same = named.iter().collect::<Vec<_>>() == without_region && columns.len() > named.len();
+            assert!(!(of == table && *unique && *also && same), "{name} says what {other} says: {columns:?}");
+        }
+    }
+    drop(sql);
     world.end().await;
 }

@@ -1,0 +1,2 @@
+-- Replaced by events_digit_idx.
+DROP INDEX IF EXISTS events_occurred_idx;
