@@ -1,11 +1,12 @@
 //! A whole person at once: moving home, erasing, and everything about them as JSON.
 //! Moving changes the region of the rows where they lie, so personal data does not pass
 //! through the application, and `username_key`, which stays, is not checked abroad.
-//! The surprise: `erase_region` and `set_owner_region` carry no session. They run in one
-//! transaction with `erase` or `set_home`, which do, and are rolled back with them.
+//! An erasure closes the account at once (`erase`); a worker then takes the person out of each
+//! region, without a session, as the job's row at home says (`erase_region`).
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
@@ -14,15 +15,19 @@ use super::{
     statement::{CITY_CHECKED, Conn, Reach, Statement},
     verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
 };
-use crate::domain::{people::UserRef, region::RegionCode};
+use crate::domain::{job::JobRef, people::UserRef, region::RegionCode};
 
 /// Every statement of this file.
 pub const ALL: &[&Statement] = &[
     &SET_HOME,
     &SET_OWNER_REGION,
     &NOTE_REFUSAL,
-    &ERASE_REGION,
     &ERASE,
+    &LIST_ERASABLE,
+    &FIND_BOUND,
+    &ERASE_REGION,
+    &NOTE_ERASED,
+    &FIND_ERASURE,
     &FIND_COMMAND,
     &FIND_PERSON,
     &LIST_RIDES,
@@ -155,58 +160,22 @@ pub async fn note_refusal(
     verdict(&conn.one(&NOTE_REFUSAL, &signed.params(&[&refusal, target, &action, &rule])).await?)
 }
 
-/// Rides that one `home.erase_region` takes: with their positions some ten thousand
-/// rows, which stays within the write deadline.
-const RIDES_AT_ONCE: i64 = 100;
-
-const ERASE_REGION: Statement = Statement::write(
-    "home.erase_region",
-    Reach::Named,
-    "WITH g AS (SELECT 1 AS ok FROM region_gates
-         WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
-     verdict AS (SELECT CASE
-         WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
-         WHEN EXISTS (SELECT 1 FROM vehicles WHERE region = $1::TEXT::crdb_internal_region
-             AND owner_region::TEXT = $5::TEXT AND owner_id = $3::UUID AND status <> 'retired') THEN 'still_owner'
-         ELSE 'ok' END AS code),
-     r AS (SELECT id FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $3::UUID
-           AND rider_region::TEXT = $5::TEXT AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')
-         ORDER BY started_at DESC, id LIMIT $4::INT8),
-     p AS (DELETE FROM ride_positions WHERE ride_positions.region = $1::TEXT::crdb_internal_region
-           AND ride_positions.ride_id IN (SELECT id FROM r) RETURNING 1 AS ok),
-     r2 AS (UPDATE rides SET rider_region = NULL, rider_id = NULL FROM r
-         WHERE rides.region = $1::TEXT::crdb_internal_region AND rides.id = r.id RETURNING 1 AS ok),
-     v AS (UPDATE vehicles SET owner_region = NULL, owner_id = NULL FROM verdict
-         WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.owner_id = $3::UUID
-           AND vehicles.owner_region::TEXT = $5::TEXT AND verdict.code = 'ok'
-         RETURNING 1 AS ok)
-     SELECT verdict.code AS verdict, (SELECT count(*) FROM r) AS rides FROM verdict",
-);
-
-/// Takes the person out of everything that `region` keeps: their rides become anonymous
-/// and lose their positions, their retired vehicles have no owner.
-pub async fn erase_region(conn: &Conn, region: &RegionCode, epoch: i64, person: &UserRef) -> Result<Verdict, DbError> {
-    loop {
-        let row =
-            conn.one(&ERASE_REGION, &[region, &epoch, &person.id, &RIDES_AT_ONCE, &person.region.as_str()]).await?;
-        let verdict = verdict(&row)?;
-        if verdict != Verdict::Done || row.get::<i64>("rides")? < RIDES_AT_ONCE {
-            return Ok(verdict);
-        }
-    }
-}
-
 const ERASE: Statement = Statement::write(
     "home.erase",
     Reach::Named,
     signed_sql!(
         "me AS (SELECT password_hash, present_in, open_ride_id, reserved_until FROM users
              WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
+         old AS (SELECT 1 AS ok FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND id = $10::UUID),
+         own AS (SELECT 1 AS ok FROM vehicles WHERE region = $1::TEXT::crdb_internal_region
+             AND owner_id = $3::UUID AND owner_region::TEXT = $1::TEXT AND status <> 'retired' LIMIT 1),
          verdict AS (SELECT CASE
+             WHEN EXISTS (SELECT 1 FROM old) THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              WHEN EXISTS (SELECT 1 FROM me WHERE open_ride_id IS NOT NULL OR reserved_until > $5::TIMESTAMPTZ)
                THEN 'still_riding'
+             WHEN EXISTS (SELECT 1 FROM own) THEN 'still_owner'
              WHEN NOT EXISTS (SELECT 1 FROM me WHERE password_hash = $8::TEXT AND present_in = $9::JSONB) THEN 'changed'
              ELSE 'ok' END AS code),
          d AS (DELETE FROM sessions
@@ -221,6 +190,10 @@ const ERASE: Statement = Statement::write(
          u AS (DELETE FROM users
              WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID
                AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING users.id, users.version),
+         j AS (INSERT INTO jobs (region, id, kind, city, state, requested_region, requested_by, parameters, created_at,
+               confirmed_at)
+             SELECT $1::TEXT::crdb_internal_region, $10::UUID, 'erasure', '', 'running', $1::TEXT::crdb_internal_region,
+               u.id, $11::JSONB, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ FROM u RETURNING 1 AS ok),
          e AS (",
         event_sql!(
             "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version + 1, 'user.erased', $1::TEXT, u.id,
@@ -230,11 +203,180 @@ const ERASE: Statement = Statement::write(
     ),
 );
 
-/// Deletes what the person's home knows of them. The quota that their promo codes used
-/// stays used: rides keep their promo code.
-pub async fn erase(conn: &Conn, signed: &Signed, leaving: &Leaving<'_>) -> Result<Verdict, DbError> {
-    let params = signed.params(&[&leaving.password_hash, leaving.present_in, &leaving.command]);
+/// Closes the account: deletes what the person's home knows of them, and leaves the job
+/// `leaving.command` that erases the rest in the regions of `parameters`. The quota that their
+/// promo codes used stays used: rides keep their promo code.
+pub async fn erase(
+    conn: &Conn,
+    signed: &Signed,
+    leaving: &Leaving<'_>,
+    parameters: &Value,
+) -> Result<Verdict, DbError> {
+    let params = signed.params(&[&leaving.password_hash, leaving.present_in, &leaving.command, parameters]);
     verdict(&conn.one(&ERASE, &params).await?)
+}
+
+const LIST_ERASABLE: Statement = Statement::read(
+    "home.list_erasable",
+    Reach::Named,
+    "(SELECT TRUE AS ride, id FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2::UUID
+        AND rider_region::TEXT = $3::TEXT ORDER BY started_at DESC, id LIMIT 100)
+     UNION ALL (SELECT FALSE AS ride, id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2::UUID
+        AND owner_region::TEXT = $3::TEXT ORDER BY id LIMIT 100)
+     UNION ALL (SELECT FALSE AS ride, id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region
+        AND reserved_by = $2::UUID AND (reserved_region::TEXT = $3::TEXT OR reserved_until < $4::TIMESTAMPTZ) LIMIT 100)",
+);
+
+// Beyond this many positions a statement would not keep its deadline.
+const FIND_BOUND: Statement = Statement::read(
+    "home.find_erasure_bound",
+    Reach::Named,
+    "SELECT ride_id, at FROM ride_positions WHERE region = $1::TEXT::crdb_internal_region
+       AND ride_id = ANY($2::UUID[]) ORDER BY ride_id, at LIMIT 1 OFFSET 5000",
+);
+
+// A vehicle that came back to the street meanwhile is retired; one that is being ridden stays
+// with the fleet.
+const ERASE_REGION: Statement = Statement::write(
+    "home.erase_region",
+    Reach::Named,
+    concat!(
+        "WITH verdict AS (SELECT CASE WHEN EXISTS (SELECT 1 FROM region_gates
+             WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8)
+           THEN 'ok' ELSE 'gate' END AS code),
+         p AS (DELETE FROM ride_positions WHERE ride_positions.region = $1::TEXT::crdb_internal_region
+             AND ride_positions.ride_id = ANY($5::UUID[]) AND (ride_positions.ride_id <> $7::UUID OR ride_positions.at < $8::TIMESTAMPTZ)
+             AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING 1 AS ok),
+         r AS (UPDATE rides SET rider_region = NULL, rider_id = NULL, start_place = '',
+               end_place = CASE WHEN rides.end_place IS NOT NULL THEN '' END
+             FROM verdict WHERE rides.region = $1::TEXT::crdb_internal_region AND rides.id = ANY($5::UUID[])
+               AND rides.id <> $7::UUID AND rides.rider_id = $3::UUID AND rides.rider_region::TEXT = $10::TEXT
+               AND verdict.code = 'ok' RETURNING 1 AS ok),
+         f AS (SELECT id, status, coalesce(owner_id = $3::UUID AND owner_region::TEXT = $10::TEXT, FALSE) AS own,
+               coalesce(reserved_by = $3::UUID AND (reserved_region::TEXT = $10::TEXT OR reserved_until < $9::TIMESTAMPTZ), FALSE)
+                 AS reserved
+             FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND id = ANY($6::UUID[])),
+         w AS (SELECT id, own, reserved, own AND status NOT IN ('in_use', 'retired') AS retires FROM f),
+         v AS (UPDATE vehicles SET owner_region = CASE WHEN w.own THEN NULL ELSE vehicles.owner_region END,
+               owner_id = CASE WHEN w.own THEN NULL ELSE vehicles.owner_id END,
+               reserved_region = CASE WHEN w.reserved THEN NULL ELSE vehicles.reserved_region END,
+               reserved_by = CASE WHEN w.reserved THEN NULL ELSE vehicles.reserved_by END,
+               reserved_until = CASE WHEN w.reserved THEN NULL ELSE vehicles.reserved_until END,
+               status = CASE WHEN w.retires THEN 'retired' ELSE vehicles.status END,
+               code = CASE WHEN w.retires THEN NULL ELSE vehicles.code END,
+               version = vehicles.version + CASE WHEN w.retires THEN 1 ELSE 0 END,
+               changed_at = CASE WHEN w.retires THEN $9::TIMESTAMPTZ ELSE vehicles.changed_at END
+             FROM w, verdict WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.id = w.id
+               AND (w.own OR w.reserved) AND verdict.code = 'ok' RETURNING vehicles.id, vehicles.version, w.retires),
+         e AS (",
+        event_sql!(
+            "SELECT $1::TEXT::crdb_internal_region, 'vehicle', v.id, v.version, 'vehicle.retired', NULL::TEXT, NULL::UUID,
+               $4::UUID, $4::UUID, $9::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM v WHERE v.retires"
+        ),
+        ") SELECT verdict.code AS verdict, (SELECT count(*) FROM r) AS rides FROM verdict"
+    ),
+);
+
+/// What one batch of an erasure takes out of a region.
+#[derive(Debug, Clone, Default)]
+pub struct Erasable {
+    rides: Vec<Uuid>,
+    vehicles: Vec<Uuid>,
+    /// This ride has more positions than one statement deletes: those before then.
+    bound: Option<(Uuid, DateTime<Utc>)>,
+}
+
+impl Erasable {
+    /// Nothing of the person is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rides.is_empty() && self.vehicles.is_empty()
+    }
+}
+
+/// The next of what `region` keeps of the person.
+pub async fn list_erasable(
+    conn: &Conn,
+    region: &RegionCode,
+    person: &UserRef,
+    now: DateTime<Utc>,
+) -> Result<Erasable, DbError> {
+    let mut found = Erasable::default();
+    for row in conn.rows(&LIST_ERASABLE, &[region, &person.id, &person.region.as_str(), &now]).await? {
+        let list = if row.get("ride")? { &mut found.rides } else { &mut found.vehicles };
+        list.push(row.get("id")?);
+    }
+    if let Some(row) = conn.opt(&FIND_BOUND, &[region, &found.rides]).await? {
+        let bound: (Uuid, DateTime<Utc>) = (row.get("ride_id")?, row.get("at")?);
+        found.rides.retain(|ride| *ride <= bound.0);
+        found.bound = Some(bound);
+    }
+    Ok(found)
+}
+
+/// Takes the person out of these rides and vehicles: rides become anonymous and lose their
+/// positions and places, vehicles lose their owner. How many rides that were.
+pub async fn erase_region(
+    conn: &Conn,
+    (region, epoch): (&RegionCode, i64),
+    (person, job): (&UserRef, Uuid),
+    Erasable { rides, vehicles, bound }: &Erasable,
+    now: DateTime<Utc>,
+) -> Result<(Verdict, i64), DbError> {
+    let (ride, before) = bound.unwrap_or((Uuid::nil(), now));
+    let of = person.region.as_str();
+    let params: [&(dyn ToSql + Sync); 10] =
+        [region, &epoch, &person.id, &job, rides, vehicles, &ride, &before, &now, &of];
+    let row = conn.one(&ERASE_REGION, &params).await?;
+    Ok((verdict(&row)?, row.get("rides")?))
+}
+
+// With the last region nothing in the job's row names the person any more.
+const NOTE_ERASED: Statement = Statement::write(
+    "home.note_erased",
+    Reach::Named,
+    concat!(
+        "WITH verdict AS (SELECT CASE WHEN EXISTS (SELECT 1 FROM region_gates
+             WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8)
+           THEN 'ok' ELSE 'gate' END AS code),
+         n AS (UPDATE jobs SET parameters = $5::JSONB, state = CASE WHEN $6::BOOL THEN 'done' ELSE 'running' END,
+               finished_at = CASE WHEN $6::BOOL THEN $7::TIMESTAMPTZ END,
+               requested_by = CASE WHEN $6::BOOL THEN '00000000-0000-0000-0000-000000000000'::UUID ELSE jobs.requested_by END
+             FROM verdict WHERE jobs.region = $1::TEXT::crdb_internal_region AND jobs.id = $3::UUID
+               AND jobs.kind = 'erasure' AND jobs.state = 'running' AND jobs.parameters = $4::JSONB AND verdict.code = 'ok'
+             RETURNING jobs.id, jobs.state),
+         e AS (",
+        event_sql!(
+            "SELECT $1::TEXT::crdb_internal_region, 'job', n.id, 3, 'job.done', NULL::TEXT, NULL::UUID, n.id, n.id,
+               $7::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM n WHERE n.state = 'done'"
+        ),
+        ") SELECT verdict.code AS verdict FROM verdict"
+    ),
+);
+
+/// Writes down how far an erasure is, unless somebody else has; with `over` it has ended.
+pub async fn note_erased(
+    conn: &Conn,
+    job: &JobRef,
+    epoch: i64,
+    (was, is): (&Value, &Value),
+    over: bool,
+    now: DateTime<Utc>,
+) -> Result<Verdict, DbError> {
+    verdict(&conn.one(&NOTE_ERASED, &[&job.region, &epoch, &job.id, was, is, &over, &now]).await?)
+}
+
+const FIND_ERASURE: Statement = Statement::read(
+    "home.find_erasure",
+    Reach::Named,
+    "SELECT parameters, finished_at FROM jobs
+     WHERE region = $1::TEXT::crdb_internal_region AND id = $2 AND kind = 'erasure'",
+);
+
+/// How far an erasure is, and since when it is over.
+pub async fn find_erasure(conn: &Conn, job: &JobRef) -> Result<Option<(Value, Option<DateTime<Utc>>)>, DbError> {
+    let row = conn.opt(&FIND_ERASURE, &[&job.region, &job.id]).await?;
+    row.map(|row| Ok((row.get("parameters")?, row.get("finished_at")?))).transpose()
 }
 
 const FIND_COMMAND: Statement = Statement::read(
@@ -284,6 +426,8 @@ pub async fn find_person(conn: &Conn, user: &UserRef) -> Result<Option<(Value, V
 
 /// Rows of one page of an export.
 pub const PAGE: usize = 1_000;
+/// Rides of one page, which each have positions.
+pub const RIDES: usize = 100;
 
 /// A page's rows as JSON, each with the key that the next page begins behind.
 pub type Page<K> = Result<Vec<(K, Value)>, DbError>;
@@ -305,7 +449,7 @@ const LIST_RIDES: Statement = Statement::read(
         'total_minor', total_minor) AS item
      FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2
        AND rider_region::TEXT = $5::TEXT AND started_at <= $3 AND (started_at < $3 OR id > $4)
-     ORDER BY started_at DESC, id LIMIT 1000",
+     ORDER BY started_at DESC, id LIMIT 100",
 );
 
 /// A page of the person's rides in `region`, newest first.

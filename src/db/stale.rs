@@ -10,7 +10,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     Db,
     error::{DbError, DbErrorKind},
+    gates,
     statement::Conn,
+    txn::CLOCKS,
 };
 use crate::domain::region::RegionCode;
 
@@ -60,20 +62,44 @@ impl Db {
         if !self.engine.regions {
             return Err(DbError::new(DbErrorKind::Unavailable, "as of", "this engine has no replicas of the past"));
         }
-        let read = async || {
-            let conn = self.here().await?.asking_silent(deadline);
-            conn.spoil(true); // closed, and so rolled back, if this future is dropped
-            // The text is a time of our own making.
-            let begin = format!("BEGIN AS OF SYSTEM TIME '{}'", at.format("%Y-%m-%d %H:%M:%S%.6f"));
-            conn.control("begin", &begin).await?;
-            let value = op(&conn).await?;
-            conn.control("rollback", "ROLLBACK").await?;
-            conn.spoil(false);
-            Ok(value)
-        };
+        let read = async || as_of(self.here().await?.asking_silent(deadline), at, &op).await;
         match read().await {
             Err(DbError { kind: DbErrorKind::StalePlan, .. }) => read().await,
             read => read,
         }
     }
+
+    /// The server's time at a gateway of `region`, for [`Self::read_at`].
+    pub async fn time_at(&self, region: &RegionCode) -> Result<DateTime<Utc>, DbError> {
+        let missing = || DbError::new(DbErrorKind::Bug, "time", format!("region {region} has no gate"));
+        let at = gates::find(&self.at(region).await?, region).await?.ok_or_else(missing)?.read_at;
+        if self.engine.cockroach {
+            // Another node's clock may be behind, and a node refuses to read its future.
+            tokio::time::sleep(CLOCKS).await;
+        }
+        Ok(at)
+    }
+
+    /// Reads rows of `region` as they were at `at`, so that several reads see one state. On
+    /// PostgreSQL, where that would hold a transaction open, each read sees the newest rows.
+    pub async fn read_at<T>(
+        &self,
+        region: &RegionCode,
+        at: DateTime<Utc>,
+        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        let conn = self.at(region).await?;
+        if self.engine.cockroach { as_of(conn, at, &op).await } else { op(&conn).await }
+    }
+}
+
+async fn as_of<T>(conn: Conn, at: DateTime<Utc>, op: &impl AsyncFn(&Conn) -> Result<T, DbError>) -> Result<T, DbError> {
+    conn.spoil(true); // closed, and so rolled back, if this future is dropped
+    // The text is a time of our own making.
+    let begin = format!("BEGIN AS OF SYSTEM TIME '{}'", at.format("%Y-%m-%d %H:%M:%S%.6f"));
+    conn.control("begin", &begin).await?;
+    let value = op(&conn).await?;
+    conn.control("rollback", "ROLLBACK").await?;
+    conn.spoil(false);
+    Ok(value)
 }

@@ -18,7 +18,7 @@ use crate::domain::region::RegionCode;
 
 pub(super) const ATTEMPTS: u32 = 10;
 /// CockroachDB's nodes stop when their clocks differ by more; PostgreSQL has one clock.
-const CLOCKS: Duration = Duration::from_millis(500);
+pub(super) const CLOCKS: Duration = Duration::from_millis(500);
 
 impl Db {
     /// The longest time from the moment in which a write looks at a gate until it is visible

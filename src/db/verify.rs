@@ -19,7 +19,7 @@ use crate::domain::{
 };
 
 /// Every statement of this file.
-pub const ALL: &[&Statement] = &[&USERS, &VEHICLES, &RIDES, &POSITIONS, &EVENTS, &REDEMPTIONS];
+pub const ALL: &[&Statement] = &[&USERS, &VEHICLES, &RIDES, &POSITIONS, &EVENTS, &REDEMPTIONS, &LIST_ERASED];
 
 /// Those that a page sends, too.
 pub const SERVED: &[&Statement] = &[&QUOTAS];
@@ -275,4 +275,16 @@ pub(crate) async fn list_quotas(
 ) -> Result<Vec<(String, i64)>, DbError> {
     let read = |row: &Row| Ok((row.get("code")?, row.get("used")?));
     page(conn, &QUOTAS, &[region, &after, &LIMIT], read).await
+}
+
+const LIST_ERASED: Statement = Statement::read(
+    "verify.list_erased",
+    Reach::Named,
+    "SELECT requested_by FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND state = 'running'
+       AND confirmed_at IS NOT NULL AND kind = 'erasure' ORDER BY confirmed_at, created_at, id LIMIT 10000",
+);
+
+/// The people at home in `region` whose rides and vehicles are still being separated from them.
+pub async fn list_erased(conn: &Conn, region: &RegionCode) -> Result<Vec<Uuid>, DbError> {
+    conn.rows(&LIST_ERASED, &[region]).await?.iter().map(|row| row.get("requested_by")).collect()
 }

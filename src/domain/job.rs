@@ -36,6 +36,9 @@ pub enum Kind {
     Transfer,
     /// Lines of a file, each a vehicle.
     Import,
+    /// What is left of a person whose account is closed.
+    #[serde(skip)]
+    Erasure,
 }
 
 /// The kinds that an operator chooses from, in the order of the form.
@@ -58,13 +61,14 @@ impl Kind {
             Self::Move => "move",
             Self::Transfer => "transfer",
             Self::Import => "import",
+            Self::Erasure => "erasure",
         }
     }
 
     /// The kind that a row names.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
-        CHOICES.into_iter().chain([Self::Import]).find(|kind| kind.code() == code)
+        CHOICES.into_iter().chain([Self::Import, Self::Erasure]).find(|kind| kind.code() == code)
     }
 
     /// As a person reads it.
@@ -79,6 +83,7 @@ impl Kind {
             Self::Move => "Move to another city of the region",
             Self::Transfer => "Transfer to another region",
             Self::Import => "Import",
+            Self::Erasure => "Erasure",
         }
     }
 
@@ -94,7 +99,7 @@ impl Kind {
             Self::Retire => ("vehicle.retired", "retired", &["available", "maintenance", "lost"]),
             Self::Move => ("vehicle.moved", "maintenance", &["available", "maintenance"]),
             Self::Transfer => ("vehicle.received", "maintenance", &["available", "maintenance"]),
-            Self::Import => ("vehicle.edited", "available", &[]),
+            Self::Import | Self::Erasure => ("vehicle.edited", "available", &[]),
         }
     }
 }

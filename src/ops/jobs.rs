@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Done, OpError, gated, gates::Gates, residency::Refusals};
+use super::{Done, OpError, erasure, gated, gates::Gates, residency::Refusals};
 use crate::{
     app::App,
     db::{
@@ -231,6 +231,7 @@ pub async fn turn(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
         _ if job.selecting() => select(hand, job).await,
         _ if job.confirmed_at.is_none() => Ok(()),
         Kind::Import => import(hand, job).await,
+        Kind::Erasure => erasure::batch(hand, job).await,
         Kind::Transfer => transfer(hand, job).await,
         Kind::Maintenance | Kind::Back | Kind::Lost | Kind::Found | Kind::Retire | Kind::Move => {
             change(hand, job).await
@@ -279,7 +280,7 @@ fn note(hand: Hand<'_>, job: &Job) -> Option<String> {
         Kind::Back => Some(String::new()),
         Kind::Move => Some(format!("Moved from {from}")),
         Kind::Transfer => Some(format!("Transferred from {from}")),
-        Kind::Lost | Kind::Found | Kind::Retire | Kind::Import => None,
+        Kind::Lost | Kind::Found | Kind::Retire | Kind::Import | Kind::Erasure => None,
     }
 }
 

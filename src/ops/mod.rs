@@ -19,6 +19,7 @@ use gates::Gates;
 
 pub mod accounts;
 pub mod catalogue;
+pub mod erasure;
 pub mod exports;
 pub mod fleet;
 pub mod gates;
@@ -27,6 +28,7 @@ pub mod ids;
 pub mod imports;
 pub mod jobs;
 pub mod overview;
+pub mod own_data;
 pub mod passwords;
 pub mod residency;
 pub mod rides;

@@ -106,6 +106,9 @@ pub async fn run(
 async fn look(db: &Db, regions: &[RegionCode], catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Report, DbError> {
     let (mut seen, mut report) = (Seen::default(), Report::default());
     for region in regions {
+        seen.erased.extend(verify::list_erased(&db.at(region).await?, region).await?);
+    }
+    for region in regions {
         let conn = db.at(region).await?;
         let list = async |after| verify::list_users(&conn, region, after).await;
         pages(Uuid::nil(), list, |u| u.id, |u| seen.user(&mut report, catalogue, region, u)).await?;

@@ -119,6 +119,12 @@ pub fn job(job: &JobRef) -> String {
     format!("/fleet/jobs/{}/{}", job.region, job.id)
 }
 
+/// How far an erasure is: its id is known to nobody else, and names nobody.
+#[must_use]
+pub fn erasure(job: &JobRef) -> String {
+    format!("/erasure/{}/{}", job.region, job.id)
+}
+
 /// Signing in, and coming back afterwards.
 #[must_use]
 pub fn login(next: &str) -> String {

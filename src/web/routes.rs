@@ -18,7 +18,7 @@ use super::{
     error::PageError,
     frame, gbfs,
     pages::{
-        abroad, account, audit, cities, city, exports, fleet, fleet_vehicle, health, home, imports, job, jobs,
+        abroad, account, audit, cities, city, erasure, exports, fleet, fleet_vehicle, health, home, imports, job, jobs,
         move_home, overview, owner_vehicles, profile, promo_codes, region_states, riders, rides, roles, status,
         tariffs, vehicle, vehicles,
     },
@@ -125,6 +125,7 @@ pub const ROUTES: &[Route] = &[
     post("/profile/home", SignedIn, Present, || web::post().to(move_home::submit)),
     get("/profile/delete", SignedIn, Present, || read().to(profile::delete_form)),
     post("/profile/delete", SignedIn, Present, || web::post().to(profile::delete)),
+    get("/erasure/{region}/{id}", Public, Named, || read().to(erasure::show)),
     get("/my/vehicles", SignedIn, Present, || read().to(owner_vehicles::list)),
     post("/my/vehicles", SignedIn, Present, || web::post().to(owner_vehicles::add)),
     post("/my/vehicles/{region}/{id}/remove", SignedIn, Named, || web::post().to(owner_vehicles::remove)),

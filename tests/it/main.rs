@@ -22,6 +22,7 @@ mod config;
 mod connecting;
 mod defects;
 mod edge;
+mod erasure;
 mod faults;
 mod gbfs;
 mod headers;

@@ -302,6 +302,84 @@ async fn the_nil_id_is_refused_wherever_a_browser_gives_an_id() {
     scene.end().await;
 }
 
+/// What a page says, without what is made anew each time: ids, times and measured numbers.
+fn said(page: &crate::support::html::Page) -> (StatusCode, Option<String>, String) {
+    let header = |name: &str| page.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    let html = header("content-type").is_some_and(|of| of.starts_with("text/html"));
+    let text = if html { page.text() } else { page.body.clone() };
+    // Error pages name the request.
+    let text = text.replace(&header("x-request-id").unwrap_or_default(), "");
+    let text = text.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() > 2).collect::<Vec<_>>().join(" ");
+    (page.status, header("location"), text)
+}
+
+/// An instance whose role may only read answers every GET as one whose role may write does: to
+/// riders, operators, administrators and strangers, also about a job that is under way, and when a
+/// session would be noted as used.
+#[actix_web::test]
+async fn no_get_needs_a_role_that_can_write() {
+    let scene = scene().await;
+    let owner = scene.world.sql().await;
+    let version: String = owner.query_one("SELECT version()", &[]).await.unwrap().try_get(0).unwrap();
+    if version.starts_with("CockroachDB") {
+        eprintln!("SKIPPED no_get_needs_a_role_that_can_write: needs PostgreSQL, which prepares what may not be run");
+        return scene.end().await;
+    }
+    let role = format!("reader_{}", uuid::Uuid::new_v4().simple());
+    let make = format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'a walk'; GRANT USAGE ON SCHEMA public TO {role};
+         GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
+    );
+    owner.batch_execute(&make).await.unwrap();
+    let (head, tail) = scene.world.database.url.split_once('@').unwrap();
+    let url = format!("{}://{role}:a%20walk@{tail}", head.split_once("://").unwrap().0);
+    let reading = scene.world.instance_with("us-east1", &[("DATABASE_URL", &url)]).await;
+    let writing = scene.world.instance_with("us-east1", &jobs::IDLE).await;
+    let refused = crate::support::engine::client(&url).await.batch_execute("UPDATE jobs SET kind = kind").await;
+    assert_eq!(refused.unwrap_err().code().map(tokio_postgres::error::SqlState::code), Some("42501"));
+
+    let db = &scene.instance.running.app.db;
+    let (operator, admin) = (writing.person("new-york").await, writing.person("new-york").await);
+    movr::ops::accounts::grant(db, &operator.name, "operator", "new-york").await.unwrap();
+    movr::ops::accounts::grant(db, &admin.name, "administrator", "").await.unwrap();
+    // A job under way that nobody can do, and an erasure.
+    scene
+        .world
+        .set("UPDATE jobs SET confirmed_at = now(), lease_owner = id, lease_until = now() + '1 h'::INTERVAL")
+        .await;
+    let gone = writing.person("boston").await;
+    let erasure = gone.post("/profile/delete", &[("password", PASSWORD)]).await.location();
+    scene.world.until("SELECT count(*) FROM jobs WHERE kind = 'erasure' AND state = 'done'", 1).await;
+    let mut asked = 0;
+    for browser in [writing.browser(), scene.ann.at(&writing), operator, admin] {
+        // So that the next page notes the session as used.
+        scene.world.clock.advance(chrono::Duration::minutes(2));
+        let own = scene.cases.iter().filter(|case| case.method == Method::GET).map(|case| case.path.as_str());
+        let rows = async || {
+            let mut rows = scene.world.rows().await;
+            rows.remove("sessions");
+            rows
+        };
+        let before = rows().await;
+        for path in own.chain([erasure.as_str()]) {
+            let read = browser.at(&reading).get(path).await;
+            let wrote = browser.get(path).await;
+            assert!(read.status.as_u16() < 500, "{path}: {}", read.text());
+            assert_eq!(said(&read), said(&wrote), "{path} as {:?}", browser.name);
+            asked += 1;
+        }
+        assert_eq!(rows().await, before, "looking changes nothing");
+    }
+    assert!(asked > 100, "{asked}");
+    for instance in [reading, writing] {
+        instance.running.stop().await;
+    }
+    let gone = format!("GRANT {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}");
+    owner.batch_execute(&gone).await.unwrap();
+    drop(owner);
+    scene.end().await;
+}
+
 /// Statements and waits of each page, for a person at home (issue 2, show 4). One page
 /// needs at most two statements in one wait; the two that take three say why.
 #[actix_web::test]

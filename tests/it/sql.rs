@@ -154,7 +154,7 @@ fn riding_reads_no_global_table() {
 }
 
 /// Writes that record no event of their own, and why.
-const WITHOUT_EVENT: [(&str, &str); 18] = [
+const WITHOUT_EVENT: [(&str, &str); 17] = [
     ("catalogue.put_region", "a release brings the file, whose history is its audit"),
     ("catalogue.put_policy", "the same"),
     ("catalogue.put_city", "the same"),
@@ -164,8 +164,7 @@ const WITHOUT_EVENT: [(&str, &str); 18] = [
     ("catalogue.put_quota", "the same"),
     ("catalogue.bump", "the same"),
     ("gates.open", "a region that the file brings"),
-    ("home.set_owner_region", "in the transaction of home.set_home or home.erase, which record it"),
-    ("home.erase_region", "in the transaction of home.erase, which records it"),
+    ("home.set_owner_region", "in the transaction of home.set_home, which records it"),
     ("imports.ready", "the job has read its file; nothing is changed before jobs.confirm records it"),
     ("imports.stage", "the same"),
     ("jobs.lease", "who does the job, and how far it is; what it does has events"),

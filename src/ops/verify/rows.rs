@@ -34,6 +34,8 @@ pub(super) struct Seen {
     riding: HashSet<Uuid>,
     /// Code and rider of each ride with a promo code.
     pub(super) promo: HashMap<RideRef, (String, Option<Uuid>)>,
+    /// People who are being erased: their rides and vehicles may have been reached or not.
+    pub(super) erased: HashSet<Uuid>,
     /// Who has a ride or vehicle where.
     present: BTreeSet<(Uuid, RegionCode)>,
 }
@@ -58,7 +60,9 @@ impl Seen {
         let home = catalogue.city(&vehicle.city).is_some_and(|city| city.region == *region);
         report.check(REGIONS, region, home, || named("vehicle", id, &vehicle.city));
         report.check(CELLS, region, vehicle.cell == geo::cell(vehicle.at), || named("vehicle", id, vehicle.cell));
-        if let Some((_, owner)) = vehicle.owner {
+        if let Some((_, owner)) = vehicle.owner
+            && !self.erased.contains(&owner)
+        {
             self.present.insert((owner, region.clone()));
         }
         let other = self.vehicles.insert(id, (region.clone(), vehicle));
@@ -66,7 +70,7 @@ impl Seen {
     }
 
     pub(super) fn ride(&mut self, report: &mut Report, catalogue: &Catalogue, region: &RegionCode, ride: Ride) {
-        let Ride { id, rider, .. } = ride;
+        let (id, rider) = (ride.id, ride.rider.filter(|rider| !self.erased.contains(rider)));
         let home = catalogue.city(&ride.city).is_some_and(|city| city.region == *region);
         report.check(REGIONS, region, home, || named("ride", id, &ride.city));
         let there = self.vehicles.contains_key(&ride.vehicle);

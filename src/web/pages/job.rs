@@ -159,6 +159,8 @@ fn will(visit: &Visit, job: &Job, counts: &Counts) -> String {
             "Transfers {vehicles} to {to}. They arrive at its depot in maintenance, not on the street. \
              Their rides stay where they happened."
         ),
+        // It has no page here.
+        Kind::Erasure => String::new(),
         Kind::Import => {
             let count = |key: &str| job.parameters.get(key).and_then(Value::as_i64).unwrap_or(0);
             format!(

@@ -155,7 +155,7 @@ fn wish(visit: &Visit, form: &Wish, city: &City, list: &[String], job: JobRef) -
                 _ => Some(to.slug.clone()),
             }
         }
-        Kind::Import => return Err("A file is imported on its own page.".to_owned()),
+        Kind::Import | Kind::Erasure => return Err("That is asked for on its own page.".to_owned()),
         _ => None,
     };
     let note = match form.kind {

@@ -6,6 +6,7 @@ pub mod account;
 pub mod audit;
 pub mod cities;
 pub mod city;
+pub mod erasure;
 pub mod exports;
 pub mod fleet;
 pub mod fleet_vehicle;

@@ -1,8 +1,10 @@
 //! `/profile`: one's own data, password, recovery codes, sessions, export, and deleting
 //! the account. Everything is read and written at the person's home.
 
-use actix_web::{HttpResponse, http::header};
+use actix_web::{HttpResponse, http::header, web::Bytes};
+use futures_util::stream;
 use serde::Deserialize;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::{
@@ -11,11 +13,12 @@ use crate::{
         users::{self, Profile},
     },
     domain::{people, refusal::Refusal},
-    ops::{self, OpError, accounts::IDLE},
+    ops::{self, OpError, accounts::IDLE, own_data},
     web::{
         chrome::{chrome, time},
         error::PageError,
         form::{Form, Id},
+        paths,
         views::{DeleteAccountPage, FieldView, ProfilePage, RecoveryCodesPage, Section, SessionView},
         visit::Visit,
     },
@@ -204,13 +207,20 @@ pub async fn end_other_sessions(visit: Visit) -> Result<HttpResponse, PageError>
 
 /// `GET /profile/export`: everything about the person, as a JSON file.
 pub async fn export(visit: Visit) -> Result<HttpResponse, PageError> {
-    let data = ops::home::export(&visit.app, &visit.signed()?).await?;
-    let body = serde_json::to_string_pretty(&data).map_err(|error| PageError::Bug(error.to_string()))?;
+    let export = own_data::begin(&visit.app, &visit.signed()?).await?;
+    // Few: a slow receiver makes the reader wait.
+    let (sender, receiver) = mpsc::channel(2);
+    let app = visit.app.clone();
+    actix_web::rt::spawn(async move { export.write(&app, &sender).await });
+    let body = stream::unfold(receiver, |mut receiver| async move {
+        let text: String = receiver.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), receiver))
+    });
     Ok(HttpResponse::Ok()
         .content_type("application/json")
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"movr-export.json\""))
-        .body(body))
+        .streaming(body))
 }
 
 fn delete_page(visit: &Visit, password: Option<String>, error: Option<String>) -> DeleteAccountPage {
@@ -224,18 +234,18 @@ pub async fn delete_form(mut visit: Visit) -> Result<HttpResponse, PageError> {
     visit.ok(&delete_page(&visit, None, None))
 }
 
-/// `POST /profile/delete`: erases the person; their rides stay, without them.
+/// `POST /profile/delete`: closes the account; the rest is erased behind it.
 pub async fn delete(mut visit: Visit, Form(form): Form<Confirm>) -> Result<HttpResponse, PageError> {
     throttled(&visit)?;
     let signed = visit.signed()?;
     let erased = async {
         let hash = ops::accounts::confirm_password(&visit.app, &signed, &form.current).await?;
-        ops::home::erase(&visit.app, &signed, &hash).await
+        ops::erasure::close_account(&visit.app, &signed, &hash).await
     };
     match erased.await {
-        Ok(()) => {
+        Ok(job) => {
             visit.forget_session();
-            Ok(visit.done("/", "Your account is deleted. Goodbye, and ride safely."))
+            Ok(visit.done(&paths::erasure(&job), "Your account is deleted. Goodbye, and ride safely."))
         }
         Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
             visit.turned_away("wrong password");

@@ -152,3 +152,19 @@ pub struct DeleteAccountPage {
     /// Why it cannot be done now, or what is wrong with the form.
     pub error: Option<String>,
 }
+
+/// `/erasure/{region}/{id}`.
+#[derive(Debug, Clone, Template)]
+#[template(path = "pages/erasure.html")]
+pub struct ErasurePage {
+    /// The frame.
+    pub chrome: Chrome,
+    /// This page.
+    pub href: String,
+    /// Regions that still keep something.
+    pub regions: Vec<String>,
+    /// Rides that do not point to the person any more.
+    pub rides: i64,
+    /// Since when nothing is left.
+    pub over: Option<TimeView>,
+}

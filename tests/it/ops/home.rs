@@ -15,7 +15,7 @@ use movr::{
         refusal::Refusal,
         vehicle::VehicleRef,
     },
-    ops::{OpError, accounts, catalogue, passwords, vehicles},
+    ops::{OpError, accounts, catalogue, erasure, passwords, vehicles},
 };
 
 use crate::support::engine;
@@ -123,22 +123,31 @@ async fn what_stands_in_the_way_refuses_a_move_and_an_erasure_whole() {
         WHERE aggregate_type = 'residency_refusal'";
     assert_eq!(scene.one(noted).await, "us-west1|residency.move_refused|move_to|europe-west1");
 
-    // A closed gate of any region with something of the person refuses all of it.
+    // A closed gate of any region with something of the person refuses a move.
     let version = scene.one(&format!("SELECT version FROM vehicles WHERE id = '{vehicle}'")).await.parse().unwrap();
     let theirs = VehicleRef { region: city.region.clone(), id: vehicle };
     vehicles::retire(app, &scene.signed(&seattle.start), &theirs, version).await.unwrap();
     let gate = "UPDATE region_gates SET epoch = epoch + 1, write_state = ";
     scene.world.set(&format!("{gate} 'read_only' WHERE region = 'us-east1'")).await;
     let before = scene.personal().await;
-    assert!(
-        matches!(refused(scene.erase(&seattle).await), Refusal::RegionReadOnly { region, .. } if region == city.region)
-    );
     assert!(matches!(refused(scene.move_to(&seattle, "boston").await), Refusal::RegionReadOnly { .. }));
     assert_eq!(scene.personal().await, before);
     let angeles = scene.move_to(&seattle, "los-angeles").await.unwrap_or_else(|error| panic!("{error:?}"));
+    // An erasure closes the account, and waits for that region.
+    let erasure = erasure::close_account(app, &scene.signed(&angeles.start), &angeles.hash).await.unwrap();
+    assert!(
+        matches!(refused(scene.go_on(&erasure).await), Refusal::RegionReadOnly { region, .. } if region == city.region)
+    );
+    assert_eq!(scene.one("SELECT count(*) FROM users").await, "0");
+    let linked = "SELECT (SELECT count(rider_id) FROM rides), (SELECT count(owner_id) FROM vehicles)";
+    assert_eq!(scene.one(linked).await, "1|1");
+    let report = "SELECT parameters->>'regions', requested_by <> '00000000-0000-0000-0000-000000000000' FROM jobs";
+    assert_eq!(scene.one(report).await, "[\"us-east1\", \"us-west1\"]|t");
     scene.world.set(&format!("{gate} 'writable' WHERE region = 'us-east1'")).await;
     // The instance holds the old epoch: it reads the gate again, once.
-    scene.erase(&angeles).await.unwrap();
+    scene.go_on(&erasure).await.unwrap();
+    assert_eq!(scene.one(linked).await, "0|0");
+    assert_eq!(scene.one(report).await, "[]|f", "nothing in the job's row names the person");
     scene.end().await;
 }
 
@@ -193,6 +202,8 @@ async fn an_export_and_an_erasure_of_thousands_of_rides_are_complete() {
          FROM (SELECT '2026-01-01'::TIMESTAMPTZ - (n - n % 3) * '1 h'::INTERVAL AS at FROM generate_series(1, 2350) AS n) AS s;
          INSERT INTO ride_positions SELECT region, id, started_at + n * '1 s'::INTERVAL, 48, 2
          FROM rides, generate_series(1, 7) AS n;
+         INSERT INTO ride_positions SELECT region, id, started_at + '1 s'::INTERVAL * n, 48, 2
+         FROM (SELECT region, id, started_at FROM rides ORDER BY started_at DESC, id LIMIT 1) AS r, generate_series(8, 12000) AS n;
          UPDATE users SET present_in = '[\"europe-west1\"]' WHERE id = '{id}'",
         cell(Point::new(48.0, 2.0).unwrap()),
     );
@@ -201,7 +212,12 @@ async fn an_export_and_an_erasure_of_thousands_of_rides_are_complete() {
     let rides = all["regions"]["europe-west1"]["rides"].as_array().unwrap();
     let ids: HashSet<_> = rides.iter().map(|ride| ride["id"].to_string()).collect();
     assert_eq!((rides.len(), ids.len()), (2350, 2350));
-    assert!(rides.iter().all(|ride| ride["positions"].as_array().unwrap().len() == 7));
+    let mut lengths: Vec<_> = rides.iter().map(|ride| ride["positions"].as_array().unwrap().len()).collect();
+    lengths.sort_unstable();
+    // One of them has more than a batch of the erasure takes.
+    assert_eq!(lengths.pop(), Some(12_000));
+    assert!(lengths.iter().all(|length| *length == 7));
+    assert_eq!(all["missing"], serde_json::json!([]));
     scene.erase(&ann).await.unwrap();
     let left = "SELECT (SELECT count(*) FROM ride_positions), (SELECT count(rider_id) FROM rides), count(*) FROM rides";
     assert_eq!(scene.one(left).await, "0|0|2350");

@@ -270,8 +270,13 @@ async fn deleting_erases_the_person_and_keeps_anonymous_rides() {
     assert_eq!(world.rows().await, before);
     ann.post(&remove, &[("version", "1")]).await;
 
-    assert_eq!(delete().await.location(), "/");
+    let erasure = delete().await.location();
+    assert!(erasure.starts_with("/erasure/us-east1/"), "{erasure}");
     assert!(!ann.signed_in().await && !other.signed_in().await && bob.signed_in().await);
+    world.until("SELECT count(*) FROM jobs WHERE state = 'running'", 0).await;
+    let page = instance.browser().get(&erasure).await;
+    assert!(page.text().contains("Nothing here points to you any more"), "{}", page.text());
+    assert!(page.text().contains("Rides made anonymous so far: 1"), "{}", page.text());
     let counts = [
         ("SELECT count(*) FROM users", 1),
         ("SELECT count(*) FROM sessions", 1),

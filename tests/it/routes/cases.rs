@@ -83,6 +83,7 @@ pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, car
         post("/profile/home", "/profile/home", &[("city", "paris"), ("password", password)]),
         get("/profile/delete", "/profile/delete"),
         post("/profile/delete", "/profile/delete", &[("password", password)]),
+        get("/erasure/{region}/{id}", &format!("/erasure/us-east1/{id}")),
         get("/my/vehicles", "/my/vehicles"),
         post("/my/vehicles", "/my/vehicles", &[("id", &id), ("type", "bike"), ("brand", "B"), ("colour", "red"),
             ("code", ""), ("lat", ""), ("lon", "")]),

@@ -10,6 +10,7 @@ use movr::{
     domain::{
         catalogue::City,
         geo::{Point, cell},
+        job::JobRef,
         refusal::Refusal,
         ride::RideRef,
         vehicle::PublicVehicle,
@@ -17,7 +18,9 @@ use movr::{
     ops::{
         OpError,
         accounts::{self, Registration, Started},
-        home, passwords, rides, vehicles,
+        erasure, home,
+        jobs::{self, Hand},
+        own_data, passwords, rides, vehicles,
     },
 };
 use serde_json::Value;
@@ -112,11 +115,35 @@ impl Scene {
     }
 
     pub async fn erase(&self, person: &Person) -> Result<(), OpError> {
-        home::erase(&self.app, &self.signed(&person.start), &person.hash).await
+        let erasure = erasure::close_account(&self.app, &self.signed(&person.start), &person.hash).await?;
+        self.go_on(&erasure).await
+    }
+
+    /// Does what a worker does for an erasure, until it is over.
+    pub async fn go_on(&self, erasure: &JobRef) -> Result<(), OpError> {
+        let catalogue = self.app.catalogue();
+        loop {
+            let job = jobs::find(&self.app.db, erasure).await?;
+            if !job.running {
+                return Ok(());
+            }
+            jobs::turn(Hand::for_requester(&self.app, &catalogue, &job), &job).await?;
+        }
     }
 
     pub async fn export(&self, person: &Person) -> Result<Value, OpError> {
-        home::export(&self.app, &self.signed(&person.start)).await
+        let export = own_data::begin(&self.app, &self.signed(&person.start)).await?;
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+        let write = async move { export.write(&self.app, &sender).await };
+        let read = async {
+            let mut text = String::new();
+            while let Some(more) = receiver.recv().await {
+                text += &more;
+            }
+            text
+        };
+        let ((), text) = tokio::join!(write, read);
+        Ok(serde_json::from_str(&text).unwrap())
     }
 
     pub async fn add_vehicle(&self, owner: &Person) -> Uuid {

@@ -1,0 +1,118 @@
+//! Erasing a person. The request that asks for it closes the account and ends its sessions, at
+//! home and at once; what the regions keep goes batch by batch, done by the worker of the home
+//! region, whose own rows come last. Each batch may be done twice. A region that does not answer
+//! waits for its turn, and then nothing in the job's row names the person any more.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{OpError, gated_in, home::present_in, jobs::Hand};
+use crate::{
+    app::App,
+    db::{
+        error::{DbError, DbErrorKind},
+        home::{self, Leaving},
+        jobs::Job,
+        verdict::Signed,
+    },
+    domain::{job::JobRef, refusal::Refusal, region::RegionCode},
+};
+
+/// Closes the account; the returned job erases the rest. Refused while the person rides, holds a
+/// reservation, or owns vehicles that are not retired, as far as their regions can be asked.
+pub async fn close_account(app: &App, signed: &Signed, password_hash: &str) -> Result<JobRef, OpError> {
+    let home = &signed.user.region;
+    let visitor = present_in(app, signed).await?;
+    let present_in = json!(visitor.present_in);
+    let mut regions: Vec<&RegionCode> = visitor.present_in.iter().filter(|region| *region != home).collect();
+    let owned = regions.iter().map(async |region| {
+        let conn = app.db.at(region).await?;
+        home::list_vehicles(&conn, region, &signed.user, Uuid::nil()).await
+    });
+    for owned in futures_util::future::join_all(owned).await {
+        match owned {
+            Ok(owned) if owned.iter().any(|(_, vehicle)| vehicle.get("status") != Some(&json!("retired"))) => {
+                return Err(Refusal::StillOwner.into());
+            }
+            // The worker takes the person out of what is there when the region is back.
+            Err(error) => tracing::warn!(%error, "a region was not asked before an erasure"),
+            Ok(_) => {}
+        }
+    }
+    let reserved = visitor.reservation.as_ref().map(|reservation| &reservation.region);
+    regions.extend(reserved.filter(|region| *region != home && !visitor.present_in.contains(region)));
+    regions.push(home);
+    let leaving = Leaving { password_hash, present_in: &present_in, command: Uuid::new_v4() };
+    let parameters = json!({ "regions": regions, "rides": 0 });
+    gated_in(&app.db, &app.gates, home, async |epoch| {
+        let signed = Signed { epoch, ..signed.clone() };
+        app.db.write(home, async |conn| home::erase(conn, &signed, &leaving, &parameters).await).await
+    })
+    .await?;
+    app.work.notify_one();
+    Ok(JobRef { region: home.clone(), id: leaving.command })
+}
+
+/// The regions that an erasure has still to do, home last, and the rides that it has unlinked.
+#[must_use]
+pub fn progress(parameters: &Value) -> (Vec<RegionCode>, i64) {
+    let regions = parameters.get("regions").and_then(Value::as_array).into_iter().flatten();
+    let regions = regions.filter_map(|region| region.as_str()?.parse().ok()).collect();
+    (regions, parameters.get("rides").and_then(Value::as_i64).unwrap_or(0))
+}
+
+/// The next batch: of the first region that answers, home only when it is the last.
+pub async fn batch(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
+    let (regions, rides) = progress(&job.parameters);
+    let mut failed = None;
+    for region in &regions {
+        if *region == job.job.region && failed.is_some() {
+            break;
+        }
+        match erase(hand, job, region).await {
+            Ok(unlinked) => {
+                let left: Vec<_> = regions.iter().filter(|other| unlinked.is_some() || *other != region).collect();
+                let is = json!({ "regions": left, "rides": rides + unlinked.unwrap_or(0) });
+                return note(hand, job, &is, left.is_empty()).await;
+            }
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => note(hand, job, &json!({ "regions": [], "rides": rides }), true).await,
+    }
+}
+
+/// Takes the next rides and vehicles; how many rides, or none when nothing is left.
+async fn erase(hand: Hand<'_>, job: &Job, region: &RegionCode) -> Result<Option<i64>, OpError> {
+    let person = &job.requested_by;
+    if person.id.is_nil() {
+        return Err(DbError::new(DbErrorKind::Bug, "erasure", "of nobody").into());
+    }
+    let next = home::list_erasable(&hand.db.at(region).await?, region, person, hand.now).await?;
+    if next.is_empty() {
+        return Ok(None);
+    }
+    let rides = std::sync::atomic::AtomicI64::new(0);
+    gated_in(hand.db, hand.gates, region, async |epoch| {
+        let erase =
+            async |conn: &_| home::erase_region(conn, (region, epoch), (person, job.job.id), &next, hand.now).await;
+        let (verdict, unlinked) = hand.db.write(region, erase).await?;
+        rides.store(unlinked, std::sync::atomic::Ordering::Relaxed);
+        Ok(verdict)
+    })
+    .await?;
+    Ok(Some(rides.into_inner()))
+}
+
+async fn note(hand: Hand<'_>, job: &Job, is: &Value, over: bool) -> Result<(), OpError> {
+    let home = &job.job.region;
+    gated_in(hand.db, hand.gates, home, async |epoch| {
+        let note =
+            async |conn: &_| home::note_erased(conn, &job.job, epoch, (&job.parameters, is), over, hand.now).await;
+        hand.db.write(home, note).await
+    })
+    .await
+    .map(drop)
+}

@@ -1,0 +1,257 @@
+//! Everything about a person, as JSON, written piece by piece as it is read: no more is held than a
+//! page of rows, and no connection while the receiver is slow. Each region is read as of one time
+//! (`Db::read_at`), home first. A region that does not answer is named in the file.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+use tokio::sync::mpsc::Sender;
+use uuid::Uuid;
+
+use super::OpError;
+use crate::{
+    app::App,
+    db::{
+        error::DbError,
+        home::{self, PAGE, Page, RIDES},
+        sessions,
+        statement::Conn,
+        verdict::Signed,
+    },
+    domain::{refusal::Refusal, region::RegionCode},
+};
+
+/// What is written at once.
+const CHUNK: usize = 64 * 1024;
+
+/// An export whose person is known to be signed in.
+pub struct Export {
+    signed: Signed,
+    person: Value,
+    regions: Vec<RegionCode>,
+}
+
+/// Checks the session, and reads what home says of the person.
+pub async fn begin(app: &App, signed: &Signed) -> Result<Export, OpError> {
+    let conn = app.db.at(&signed.user.region).await?;
+    sessions::check(&conn, signed).await?.ok_or(Refusal::SignedOut)?;
+    let (person, present_in) = home::find_person(&conn, &signed.user).await?.ok_or(Refusal::SignedOut)?;
+    let mut regions = vec![signed.user.region.clone()];
+    regions.extend(present_in.into_iter().filter(|region| *region != signed.user.region));
+    Ok(Export { signed: signed.clone(), person, regions })
+}
+
+struct Writer<'a> {
+    text: String,
+    to: &'a Sender<String>,
+}
+
+impl Writer<'_> {
+    /// Adds to what is sent; an error when nobody receives it any more.
+    async fn write(&mut self, text: &str) -> Result<(), Stop> {
+        self.text.push_str(text);
+        if self.text.len() < CHUNK { Ok(()) } else { self.flush().await }
+    }
+
+    async fn flush(&mut self) -> Result<(), Stop> {
+        self.to.send(std::mem::take(&mut self.text)).await.map_err(|_gone| Stop::Gone)
+    }
+}
+
+/// Why nothing more is written.
+enum Stop {
+    /// Nobody receives it.
+    Gone,
+    Db(DbError),
+}
+
+impl From<DbError> for Stop {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+/// A region as it was at one time.
+struct Reader<'a> {
+    app: &'a App,
+    signed: &'a Signed,
+    region: &'a RegionCode,
+    at: DateTime<Utc>,
+}
+
+impl Reader<'_> {
+    async fn read<T>(&self, page: impl AsyncFn(&Conn) -> Result<T, DbError>) -> Result<T, DbError> {
+        self.app.db.read_at(self.region, self.at, page).await
+    }
+}
+
+impl Export {
+    /// Writes all of it; ends early when nobody receives it.
+    pub async fn write(mut self, app: &App, to: &Sender<String>) {
+        let mut out = Writer { text: String::new(), to };
+        if self.document(app, &mut out).await.is_err() {
+            tracing::info!("an export was not received to its end");
+        }
+    }
+
+    async fn document(&mut self, app: &App, out: &mut Writer<'_>) -> Result<(), Stop> {
+        let now = app.clock.now().to_rfc3339_opts(SecondsFormat::Micros, true);
+        out.write(&format!("{{\"exported_at\":\"{now}\",\n\"person\":{},\n\"regions\":{{", self.person)).await?;
+        let (mut missing, mut next) = (Vec::new(), 0);
+        while let Some(region) = self.regions.get(next).cloned() {
+            let comma = if next == 0 { "" } else { "," };
+            out.write(&format!("{comma}\n\"{region}\":{{")).await?;
+            let failed = self.region(app, &region, out).await?;
+            if let Some(error) = failed {
+                tracing::warn!(%region, %error, "a region is missing in an export");
+                let why = "This region does not answer just now: please export again later.";
+                out.write(&format!(",\n\"incomplete\":{}", json!(why))).await?;
+                missing.push(region);
+            }
+            out.write("}").await?;
+            next += 1;
+        }
+        out.write(&format!("}},\n\"missing\":{}}}\n", json!(missing))).await?;
+        out.flush().await
+    }
+
+    /// What a region keeps, with all that was opened closed again; and why it is not complete.
+    async fn region(&mut self, app: &App, region: &RegionCode, out: &mut Writer<'_>) -> Result<Option<DbError>, Stop> {
+        let at = match app.db.time_at(region).await {
+            Ok(at) => at,
+            Err(error) => {
+                out.write("\"as_of\":null").await?;
+                return Ok(Some(error));
+            }
+        };
+        let (signed, id) = (self.signed.clone(), self.signed.user.id);
+        let reader = Reader { app, signed: &signed, region, at };
+        out.write(&format!("\"as_of\":{},\n\"rides\":[", json!(at))).await?;
+        let mut failed = kept(rides(&reader, out).await)?;
+        out.write("]").await?;
+        let vehicles = async |conn: &Conn, after| home::list_vehicles(conn, region, &signed.user, after).await;
+        failed = failed.or(kept(list(&reader, out, "vehicles", Uuid::nil(), vehicles, |_| ()).await)?);
+        let about = async |conn: &Conn, after| home::list_events_about(conn, region, id, after).await;
+        let former = |event: &Value| {
+            // Former homes keep the events of that time.
+            let from =
+                event.pointer("/metadata/from").filter(|_| event.get("action") == Some(&json!("user.home_moved")));
+            if let Some(from) = from.and_then(|from| from.as_str()?.parse().ok())
+                && !self.regions.contains(&from)
+            {
+                self.regions.push(from);
+            }
+        };
+        failed = failed.or(kept(list(&reader, out, "events_about_you", 0, about, former).await)?);
+        let by = async |conn: &Conn, after| home::list_events_by(conn, region, id, after).await;
+        let nothing = (String::new(), Uuid::nil(), 0);
+        failed = failed.or(kept(list(&reader, out, "events_by_you", nothing, by, |_| ()).await)?);
+        Ok(failed)
+    }
+}
+
+/// A failure of the database is noted in the file; that of the receiver ends it.
+fn kept(outcome: Result<(), Stop>) -> Result<Option<DbError>, Stop> {
+    match outcome {
+        Ok(()) => Ok(None),
+        Err(Stop::Db(error)) => Ok(Some(error)),
+        Err(Stop::Gone) => Err(Stop::Gone),
+    }
+}
+
+/// A list of its own in the region's object.
+async fn list<K: Clone>(
+    reader: &Reader<'_>,
+    out: &mut Writer<'_>,
+    name: &str,
+    mut after: K,
+    page: impl AsyncFn(&Conn, K) -> Page<K>,
+    mut each: impl FnMut(&Value),
+) -> Result<(), Stop> {
+    out.write(&format!(",\n\"{name}\":[")).await?;
+    let mut first = true;
+    let written = loop {
+        let rows = match reader.read(async |conn| page(conn, after.clone()).await).await {
+            Ok(rows) => rows,
+            Err(error) => break Err(Stop::Db(error)),
+        };
+        let full = rows.len() == PAGE;
+        for (key, item) in rows {
+            out.write(&format!("{}\n{item}", if first { "" } else { "," })).await?;
+            each(&item);
+            (after, first) = (key, false);
+        }
+        if !full {
+            break Ok(());
+        }
+    };
+    out.write("]").await?;
+    written
+}
+
+/// The rides of the region, newest pages first, each with its positions.
+async fn rides(reader: &Reader<'_>, out: &mut Writer<'_>) -> Result<(), Stop> {
+    let (region, person) = (reader.region, &reader.signed.user);
+    // A day of tolerance for rides begun by an instance whose clock is ahead.
+    let mut after = (reader.signed.now + chrono::Duration::days(1), Uuid::nil());
+    let mut first = true;
+    loop {
+        let mut rides = reader.read(async |conn| home::list_rides(conn, region, person, after).await).await?;
+        let Some((last, _)) = rides.last() else { return Ok(()) };
+        after = *last;
+        let full = rides.len() == RIDES;
+        // Positions come ride by ride in this order.
+        rides.sort_by_key(|((_, id), _)| *id);
+        let ids: Vec<Uuid> = rides.iter().map(|((_, id), _)| *id).collect();
+        let mut positions =
+            Positions { reader, ids, after: (Uuid::nil(), DateTime::UNIX_EPOCH), page: Vec::new(), more: true };
+        for ((_, id), ride) in rides {
+            let open = ride.to_string();
+            out.write(&format!(
+                "{}\n{},\"positions\":[",
+                if first { "" } else { "," },
+                open.strip_suffix('}').unwrap_or(&open)
+            ))
+            .await?;
+            first = false;
+            let written = positions.write_of(id, out).await;
+            out.write("]}").await?;
+            written?;
+        }
+        if !full {
+            return Ok(());
+        }
+    }
+}
+
+/// The positions of a page of rides, read as they are written.
+struct Positions<'a> {
+    reader: &'a Reader<'a>,
+    ids: Vec<Uuid>,
+    after: (Uuid, DateTime<Utc>),
+    /// Read and not written, last first.
+    page: Vec<((Uuid, DateTime<Utc>), Value)>,
+    more: bool,
+}
+
+impl Positions<'_> {
+    async fn write_of(&mut self, ride: Uuid, out: &mut Writer<'_>) -> Result<(), Stop> {
+        let mut comma = "";
+        loop {
+            if self.page.is_empty() && self.more {
+                let (region, ids, after) = (self.reader.region, &self.ids, self.after);
+                let rows = async |conn: &Conn| home::list_positions(conn, region, ids, after).await;
+                self.page = self.reader.read(rows).await?;
+                self.more = self.page.len() == PAGE;
+                self.page.reverse();
+            }
+            match self.page.pop_if(|((of, _), _)| *of == ride) {
+                None => return Ok(()),
+                Some((key, position)) => {
+                    self.after = key;
+                    out.write(&format!("{comma}{position}")).await?;
+                    comma = ",";
+                }
+            }
+        }
+    }
+}
