@@ -109,7 +109,9 @@ pub struct CockroachDemo {
     child: Child,
     /// Hosts with ports, by region.
     nodes: BTreeMap<String, Vec<String>>,
-    /// Where the first node shows its web console.
+    /// The first node's console, on the host of its SQL.
+    http_port: u16,
+    /// Where that is.
     pub console: String,
     log: PathBuf,
 }
@@ -169,8 +171,7 @@ impl CockroachDemo {
             .kill_on_drop(true)
             .spawn()
             .map_err(CockroachError::Start)?;
-        let console = format!("http://127.0.0.1:{http}");
-        let mut demo = Self { child, nodes: BTreeMap::new(), console, log };
+        let mut demo = Self { child, nodes: BTreeMap::new(), http_port: http, console: String::new(), log };
         let started = Instant::now();
         loop {
             if let Ok(url) = tokio::fs::read_to_string(&file).await
@@ -224,6 +225,7 @@ impl CockroachDemo {
             nodes.entry(region).or_default().push(format!("{host}:{port}"));
         }
         self.nodes = nodes;
+        self.console = format!("http://{host}:{}", self.http_port);
         Ok(true)
     }
 

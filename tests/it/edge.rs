@@ -346,7 +346,9 @@ async fn judging_passwords_holds_up_nobody() {
     world.end().await;
 }
 
-static PID: Statement = Statement::read("test.pid", Reach::Global, "SELECT pg_backend_pid()::INT8");
+static PID: Statement = Statement::read("test.pid", Reach::Global, "SELECT pg_backend_pid()::TEXT AS session");
+static SESSION: Statement =
+    Statement::read("test.session", Reach::Global, "SELECT session_id AS session FROM [SHOW session_id]");
 static SLEEP: Statement = Statement::read("test.sleep", Reach::Global, "SELECT pg_sleep(2)::TEXT");
 
 #[actix_web::test]
@@ -355,7 +357,8 @@ async fn a_connection_with_an_unanswered_statement_is_not_used_again() {
     let mut tools = engine::tools(&world.database.url).database;
     tools.pool_size = 4;
     let db = Db::open(&tools).await.unwrap();
-    let pid = async |conn: &Conn| conn.one(&PID, &[]).await.unwrap().get::<i64>("pg_backend_pid").unwrap();
+    let session = if db.engine().cockroach { &SESSION } else { &PID };
+    let pid = async |conn: &Conn| conn.one(session, &[]).await.unwrap().get::<String>("session").unwrap();
     let conn = db.here().await.unwrap();
     let left = pid(&conn).await;
     drop(conn);
