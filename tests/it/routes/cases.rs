@@ -28,9 +28,9 @@ impl Case {
 }
 
 /// Of a person with a ride, an own vehicle that can be removed, a vehicle on the street with
-/// its card, and a job.
+/// its card, a job, and an erasure.
 #[rustfmt::skip]
-pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, card: &[(String, String)]) -> Vec<Case> {
+pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, card: &[(String, String)], erasure: &str) -> Vec<Case> {
     let case = |method, pattern, path: &str, fields: &[(&str, &str)]| {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Case { method, pattern, path: path.to_owned(), fields }
@@ -83,7 +83,7 @@ pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, car
         post("/profile/home", "/profile/home", &[("city", "paris"), ("password", password)]),
         get("/profile/delete", "/profile/delete"),
         post("/profile/delete", "/profile/delete", &[("password", password)]),
-        get("/erasure/{region}/{id}", &format!("/erasure/us-east1/{id}")),
+        get("/erasure/{region}/{id}", erasure),
         get("/my/vehicles", "/my/vehicles"),
         post("/my/vehicles", "/my/vehicles", &[("id", &id), ("type", "bike"), ("brand", "B"), ("colour", "red"),
             ("code", ""), ("lat", ""), ("lon", "")]),
