@@ -71,6 +71,7 @@ pub async fn submit(mut visit: Visit, Form(form): Form<Move>) -> Result<HttpResp
             Ok(visit.done("/profile", &format!("You are at home in {name} now.")))
         }
         Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
+            visit.turned_away("wrong password");
             visit.wrong(&page(&visit, &form.city, [None, Some(refusal.message()), None])?)
         }
         Err(OpError::Refused(refusal @ (Refusal::StillRiding | Refusal::Residency(_) | Refusal::Changed))) => {
