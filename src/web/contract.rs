@@ -139,9 +139,8 @@ pub fn verdict(
     }
     let named = match touches {
         Touches::Here => Vec::new(),
-        Touches::Named | Touches::Present | Touches::All => {
-            visit().map(|visit| visit.named(touches)).unwrap_or_default()
-        }
+        Touches::Named | Touches::Present => visit().map(|visit| visit.named(touches)).unwrap_or_default(),
+        Touches::All => figures.regions.clone(),
     };
     let unnamed: Vec<&str> =
         away.iter().filter(|region| !named.iter().any(|named| named.as_str() == **region)).copied().collect();
