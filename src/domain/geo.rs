@@ -5,6 +5,9 @@
 //! ranges of it. The surprise: there is no `Level` 1, since the three by three cells
 //! around a point would cover the Earth; it is `Level::WHOLE`.
 
+mod outline;
+
+pub use outline::Flaw;
 use serde::{Deserialize, Serialize};
 
 /// The mean radius of the Earth in metres (IUGG), the one used for every distance.
@@ -132,7 +135,7 @@ impl Bounds {
     }
 }
 
-/// A simple polygon of at least three points, not closed; written as `[[lon, lat], ...]` like `GeoJSON`.
+/// A polygon of at least three points, not closed, simple where `flaw` has none; written as `[[lon, lat], ...]` like `GeoJSON`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<[f64; 2]>", into = "Vec<[f64; 2]>")]
 pub struct Polygon(Vec<Point>);

@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, de};
 
 use super::{City, Policy, PromoCode, PromoKind, Region, Tariff, VehicleType};
-use crate::domain::{region::RegionCode, text::line};
+use crate::domain::{geo::Flaw, region::RegionCode, text::line};
 
 /// The `form_factor` values of GBFS 3.
 const FORM_FACTORS: [&str; 8] =
@@ -70,6 +70,9 @@ pub enum CatalogueError {
         /// What is missing.
         what: String,
     },
+    /// A service area that is none.
+    #[error("the city {city}: service_area: {flaw}")]
+    Area { city: String, flaw: Flaw },
     /// A value breaks a rule.
     #[error("{owner}: {rule}")]
     Invalid {
@@ -209,6 +212,9 @@ impl CatalogueFile {
             require(is_slug(&city.slug), owner, "slug is lower-case letters, digits and dashes")?;
             require(is_name(&city.name), owner, "name has 1 to 64 printable characters")?;
             known(regions.contains(&city.region), &owner(), "region", &city.region)?;
+            if let Some(flaw) = city.service_area.flaw() {
+                return Err(CatalogueError::Area { city: city.slug.clone(), flaw });
+            }
             let covered = city.service_area.contains(city.centre);
             require(covered, owner, "service_area does not contain the centre")?;
             let near = city.service_area.points().iter().all(|corner| city.allows(*corner));

@@ -114,13 +114,14 @@ fn refuses_a_city_without_its_region() {
 }
 
 /// What is broken, how, and a part of the message that must come.
-const REFUSALS: [(&str, &str, &str); 26] = [
+const REFUSALS: [(&str, &str, &str); 27] = [
     ("slug = \"boston\"", "slug = \"new-york\"", "the city \"new-york\" stands"),
     ("name = \"Boston\"", "name = \"NEW YORK\"", "the city name \"NEW YORK\" stands"),
     ("slug = \"boston\"", "slug = \"Boston\"", "slug is lower-case"),
     ("Europe/Rome", "Europe/Roma", "unknown time zone \"Europe/Roma\""),
     ("currency = \"EUR\"", "currency = \"XXX\"", "unknown variant `XXX`"),
     ("lat = 48.8566", "lat = 49.8566", "the city paris: service_area does not contain"),
+    ("[-74.0165, 40.7125]", "[-73.95, 40.7125]", "the city new-york: service_area: the outline crosses itself"),
     ("lat = 48.8566", "lat = 148.8566", "latitude 148.8566"),
     (
         "city = \"rome\", vehicle_type = \"bike\"",

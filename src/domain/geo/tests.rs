@@ -79,6 +79,73 @@ fn level_follows_the_radius() {
     assert!((500.0..4_000.0).contains(&safe_radius_m(paris, level)), "{level:?}");
 }
 
+fn ring(corners: &[(i32, i32)]) -> Polygon {
+    let corner = |(x, y): &(i32, i32)| at(52.0 + f64::from(*y) / 100.0, 4.0 + f64::from(*x) / 100.0);
+    Polygon::new(corners.iter().map(corner).collect()).unwrap()
+}
+
+#[test]
+fn an_outline_that_is_none_is_told_with_the_place() {
+    let told = |corners: &[(i32, i32)]| ring(corners).flaw().map(|flaw| flaw.to_string()).unwrap_or_default();
+    assert_eq!(told(&[(0, 0), (4, 0), (4, 4), (0, 4), (0, 0)]), "", "closed as GeoJSON is");
+    assert_eq!(told(&[(0, 0), (2, 0), (4, 0), (4, 4)]), "", "a corner may be on a straight side");
+    let bow = told(&[(0, 0), (4, 4), (4, 0), (0, 4)]);
+    assert_eq!(
+        bow,
+        "the outline crosses itself: its sides from corner 1 to 2 and from corner 3 to 4 meet \
+         at latitude 52.02000, longitude 4.02000"
+    );
+    let touching = told(&[(0, 0), (4, 0), (4, 4), (2, 0), (0, 4)]);
+    assert!(touching.starts_with("the outline touches itself: its sides from corner 1 to 2"), "{touching}");
+    assert!(touching.ends_with("at latitude 52.00000, longitude 4.02000"), "{touching}");
+    assert_eq!(told(&[(0, 0), (4, 0), (4, 0), (0, 4)]), "corner 3 of the outline repeats corner 2");
+    for spike in [&[(0, 0), (4, 0), (2, 0), (2, 4)][..], &[(0, 0), (1, 1), (2, 2)], &[(0, 0), (4, 4), (0, 0), (4, 4)]] {
+        assert!(told(spike).ends_with("the outline goes back the way it came"), "{}", told(spike));
+    }
+}
+
+/// Whether two sides have more in common than a corner that they share, by solving for the
+/// place on each of them instead of looking on which side corners lie.
+fn share_more((a, b): ((i32, i32), (i32, i32)), (c, d): ((i32, i32), (i32, i32)), neighbours: bool) -> bool {
+    let (side, other, gap) = ((b.0 - a.0, b.1 - a.1), (d.0 - c.0, d.1 - c.1), (c.0 - a.0, c.1 - a.1));
+    let cross = |p: (i32, i32), q: (i32, i32)| p.0 * q.1 - p.1 * q.0;
+    let det = cross(side, other);
+    if det != 0 {
+        let inside = |numerator: i32| (0..=det.abs()).contains(&(numerator * det.signum()));
+        return !neighbours && inside(cross(gap, other)) && inside(cross(gap, side));
+    }
+    if cross(side, gap) != 0 {
+        return false;
+    }
+    let along = |p: (i32, i32)| if side.0 == 0 { p.1 } else { p.0 };
+    let (low, high) =
+        (along(a).min(along(b)).max(along(c).min(along(d))), along(a).max(along(b)).min(along(c).max(along(d))));
+    if neighbours { high > low } else { high >= low }
+}
+
+proptest! {
+    #[test]
+    fn an_outline_is_simple_when_no_two_sides_share_more_than_a_corner(
+        corners in prop::collection::vec((0..7_i32, 0..7_i32), 3..9),
+    ) {
+        prop_assume!(corners.first() != corners.last());
+        let n = corners.len();
+        let side = |i: usize| (corners[i], corners[(i + 1) % n]);
+        let repeated = (0..n).any(|i| side(i).0 == side(i).1);
+        let share = |i: usize, j: usize| share_more(side(i), side(j), j == i + 1 || j + 1 == i + n);
+        let simple = !repeated && (0..n).all(|i| (i + 1..n).all(|j| !share(i, j)));
+        let polygon = ring(&corners);
+        prop_assert_eq!(polygon.flaw().is_none(), simple, "{:?}", polygon.flaw());
+        if let Some(Flaw::Meet { sides: (one, two), at: place, .. }) = polygon.flaw() {
+            for (from, to) in [one, two] {
+                let [from, to] = [from, to].map(|n| polygon.points()[n - 1]);
+                let detour = from.distance_m(place) + place.distance_m(to) - from.distance_m(to);
+                prop_assert!(detour < 0.5, "{} m off the side", detour);
+            }
+        }
+    }
+}
+
 fn anywhere() -> impl Strategy<Value = Point> {
     (-90.0..=90.0_f64, -180.0..=180.0_f64).prop_map(|(lat, lon)| at(lat, lon))
 }

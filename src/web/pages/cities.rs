@@ -134,6 +134,9 @@ fn area(centre: Point, ring: &str, radius: &str) -> Result<Polygon, String> {
         let ring = ring.ok().filter(|ring| ring.len() <= 500).and_then(|ring| Polygon::try_from(ring).ok());
         ring.ok_or("Please enter points as [[longitude, latitude], ...], at least three of them.")?
     };
+    if let Some(flaw) = area.flaw() {
+        return Err(format!("This is no area: {flaw}."));
+    }
     if !area.contains(centre) {
         return Err("The area must contain the centre.".to_owned());
     }

@@ -89,6 +89,7 @@ async fn mistakes_come_back_with_what_was_typed() {
         ("area", "[[0,0],[1,1]]", "area"),
         ("area", "[[0,0],[1,1],[0,1]]", "area"),
         ("area", "here", "area"),
+        ("area", "[[-9.2,38.7],[-9.1,38.8],[-9.1,38.7],[-9.2,38.8]]", "area"),
         ("unlock-bike", "", "unlock-bike"),
         ("fee-scooter", "-3", "fee-scooter"),
     ] {
@@ -105,6 +106,11 @@ async fn mistakes_come_back_with_what_was_typed() {
     assert_eq!(add(&admin, &[("region", "mars-north1")]).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(add(&admin, &[("currency", "XXX")]).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(world.rows().await, before);
+    let bow = "[[-9.2,38.7],[-9.1,38.75],[-9.1,38.7],[-9.2,38.75],[-9.15,38.8]]";
+    let told = add(&admin, &[("area", bow)]).await.texts("#area-error").concat();
+    let wanted = "This is no area: the outline crosses itself: its sides from corner 1 to 2 and from corner 3 to 4 \
+        meet at latitude 38.72500, longitude -9.15000.";
+    assert_eq!(told, wanted);
     let ring = "[[-9.2,38.7],[-9.1,38.7],[-9.1,38.8],[-9.2,38.8]]";
     assert_eq!(add(&admin, &[("area", ring)]).await.location(), PATH);
     let stored = format!("SELECT count(*) FROM cities WHERE slug = 'lisboa' AND service_area = '{ring}'");
