@@ -23,7 +23,7 @@ use crate::{
     },
     domain::{catalogue::Catalogue, region::RegionCode},
     ops::{
-        fleet::LastCounts,
+        fleet::CountCache,
         gates::Gates,
         ids::Ids,
         overview::LastFigures,
@@ -59,7 +59,9 @@ pub struct App {
     /// The last good lists, for regions that are silent.
     pub last_lists: LastLists,
     /// The last numbers of each city's fleet.
-    pub last_counts: LastCounts,
+    pub last_counts: CountCache<Vec<(String, i64)>>,
+    /// How many vehicles could be taken in each city.
+    pub last_available: CountCache<i64>,
     /// The last good GBFS feeds.
     pub feeds: gbfs::Kept,
     /// The last good figures, for the same.
@@ -125,7 +127,8 @@ impl App {
             site: Site::new(&config),
             levels: Levels::default(),
             last_lists: LastLists::default(),
-            last_counts: LastCounts::default(),
+            last_counts: CountCache::default(),
+            last_available: CountCache::default(),
             feeds: gbfs::Kept::default(),
             last_figures: LastFigures::default(),
             residency_refusals: Refusals::default(),

@@ -33,6 +33,7 @@ pub const ALL: &[&Statement] = &[
     &BUMP,
     &QUOTA,
     &changes::EDITS,
+    &changes::USED,
     &changes::SET_TARIFF,
     &changes::WITHDRAW_TARIFF,
     &changes::ADD_PROMO,

@@ -155,12 +155,18 @@ const LIST: Statement = Statement::read(
     "SELECT user_id, role, city, granted_at, (SELECT username FROM users
         WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = role_grants.user_id) AS username
      FROM role_grants WHERE role_grants.region = $1::TEXT::crdb_internal_region
-     ORDER BY user_id, role, city LIMIT 500",
+       AND user_id >= $2::UUID AND (user_id > $2::UUID OR role > $3::TEXT OR (role = $3::TEXT AND city > $4::TEXT))
+     ORDER BY user_id, role, city LIMIT $5",
 );
 
-/// The roles of people at home in `region`, at most 500.
-pub async fn list(conn: &Conn, region: &RegionCode) -> Result<Vec<Granted>, DbError> {
-    let rows = conn.rows(&LIST, &[region]).await?;
+/// The roles of people at home in `region` behind that of a person, by their ids.
+pub async fn list(
+    conn: &Conn,
+    region: &RegionCode,
+    (person, Role { role, city }): &(Uuid, Role),
+    limit: i64,
+) -> Result<Vec<Granted>, DbError> {
+    let rows = conn.rows(&LIST, &[region, person, role, city, &limit]).await?;
     let read = |row: &super::row::Row| {
         Ok(Granted {
             person: UserRef { region: region.clone(), id: row.get("user_id")? },

@@ -124,10 +124,10 @@ const LIST: Statement = Statement::read(
     Reach::Named,
     "SELECT id, device, created_at, seen_at FROM sessions
      WHERE region = $1::TEXT::crdb_internal_region AND user_id = $2 AND expires_at > $3 AND seen_at > $4
-     ORDER BY seen_at DESC, id LIMIT 50",
+     ORDER BY seen_at DESC, id LIMIT 51",
 );
 
-/// The person's good sessions, last used first, at most 50.
+/// The person's good sessions, last used first, one more than the 50 of a page.
 pub async fn list(
     conn: &Conn,
     user: &UserRef,

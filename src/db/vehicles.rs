@@ -199,7 +199,10 @@ const LIST_OWN: Statement = Statement::read(
      ORDER BY id LIMIT 200",
 );
 
-/// The vehicles that a person has in `region`, with their cities, at most 200.
+/// Most vehicles that [`list_own`] gives.
+pub const OWN_MAX: usize = 200;
+
+/// The vehicles that a person has in `region`, with their cities, at most [`OWN_MAX`].
 pub async fn list_own(conn: &Conn, region: &RegionCode, owner: &UserRef) -> Result<Vec<(String, Listed)>, DbError> {
     let rows = conn.rows(&LIST_OWN, &[region, &owner.id, &owner.region.as_str()]).await?;
     rows.iter().map(|row| Ok((row.get("city")?, listed(region, row)?))).collect()

@@ -19,6 +19,7 @@ use crate::{
         fleet_changes::{self, Details, Wanted},
         ride_ends::{self, RideEnd},
         statement::Conn,
+        vehicles,
         verdict::{Signed, Verdict},
     },
     domain::{
@@ -26,6 +27,7 @@ use crate::{
         geo::{Point, cell},
         job::Kind,
         refusal::Refusal,
+        region::RegionCode,
         ride::RideRef,
     },
 };
@@ -33,25 +35,58 @@ use crate::{
 /// How many vehicles of a city have each status, and as of when.
 pub type Counts = (DateTime<Utc>, Vec<(String, i64)>);
 
-/// The last counts of each city.
-#[derive(Debug, Default)]
-pub struct LastCounts {
-    known: RwLock<HashMap<String, Counts>>,
+/// What was counted in each city. A count serves for ten seconds, or for one where this
+/// instance has changed something in the region since: people see what they did.
+#[derive(Debug)]
+pub struct CountCache<T> {
+    counted: RwLock<HashMap<String, (DateTime<Utc>, T)>>,
+    changed: RwLock<HashMap<RegionCode, DateTime<Utc>>>,
 }
 
-/// Counts are shown until they are this old.
-const COUNTS_LAST: Duration = Duration::seconds(10);
+impl<T> Default for CountCache<T> {
+    fn default() -> Self {
+        Self { counted: RwLock::default(), changed: RwLock::default() }
+    }
+}
+
+impl<T: Clone> CountCache<T> {
+    /// The count as of then, by `count` where none serves any more.
+    async fn get(
+        &self,
+        city: &City,
+        now: DateTime<Utc>,
+        count: impl Future<Output = Result<T, DbError>>,
+    ) -> Result<(DateTime<Utc>, T), DbError> {
+        let known = self.counted.read().unwrap_or_else(PoisonError::into_inner).get(&city.slug).cloned();
+        let changed = self.changed.read().unwrap_or_else(PoisonError::into_inner).get(&city.region).copied();
+        let serves = |at: DateTime<Utc>| {
+            let age = if changed.is_some_and(|changed| changed >= at) { 1 } else { 10 };
+            now - at < Duration::seconds(age)
+        };
+        if let Some(known) = known.filter(|(at, _)| serves(*at)) {
+            return Ok(known);
+        }
+        let counts = (now, count.await?);
+        let mut counted = self.counted.write().unwrap_or_else(PoisonError::into_inner);
+        counted.insert(city.slug.clone(), counts.clone());
+        Ok(counts)
+    }
+
+    /// Something was changed in `region` now.
+    pub fn changed(&self, region: &RegionCode, now: DateTime<Utc>) {
+        self.changed.write().unwrap_or_else(PoisonError::into_inner).insert(region.clone(), now);
+    }
+}
 
 /// How many vehicles of `city` have each status, at most ten seconds ago.
 pub async fn counts(app: &App, conn: &Conn, city: &City, now: DateTime<Utc>) -> Result<Counts, DbError> {
-    let known = app.last_counts.known.read().unwrap_or_else(PoisonError::into_inner).get(&city.slug).cloned();
-    if let Some(counts) = known.filter(|(at, _)| now - *at < COUNTS_LAST) {
-        return Ok(counts);
-    }
-    let counts = (now, fleet::count(conn, &city.region, &city.slug).await?);
-    let mut known = app.last_counts.known.write().unwrap_or_else(PoisonError::into_inner);
-    known.insert(city.slug.clone(), counts.clone());
-    Ok(counts)
+    app.last_counts.get(city, now, fleet::count(conn, &city.region, &city.slug)).await
+}
+
+/// How many vehicles of `city` could be taken, at most ten seconds ago.
+pub async fn count_available(app: &App, conn: &Conn, city: &City, now: DateTime<Utc>) -> Result<i64, DbError> {
+    let count = vehicles::count_available(conn, &city.region, &city.slug, now);
+    Ok(app.last_available.get(city, now, count).await?.1)
 }
 
 /// Does `kind` of change with a vehicle.

@@ -122,13 +122,19 @@ pub async fn signed_write(
     there: &RegionCode,
     op: impl AsyncFn(&Signed, i64) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
-    gated(&app.db, &app.gates, &[&signed.user.region, there], async |epochs| {
+    let done = gated(&app.db, &app.gates, &[&signed.user.region, there], async |epochs| {
         let [home, there] = epochs else {
             return Ok(Verdict::Gate);
         };
         op(&Signed { epoch: *home, ..signed.clone() }, *there).await
     })
-    .await
+    .await?;
+    if done == Done::Now {
+        let now = app.clock.now();
+        app.last_counts.changed(there, now);
+        app.last_available.changed(there, now);
+    }
+    Ok(done)
 }
 
 /// A transaction that is rolled back unless `op` ends with `Done`; the verdict is returned

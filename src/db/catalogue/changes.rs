@@ -17,7 +17,10 @@ use crate::{
         statement::{Conn, Reach, Statement},
         verdict::{Acting, Verdict, acting_sql, event_sql, verdict},
     },
-    domain::catalogue::{City, PromoCode, PromoKind, Tariff},
+    domain::{
+        catalogue::{City, PromoCode, PromoKind, Tariff},
+        region::RegionCode,
+    },
 };
 
 pub(super) const EDITS: Statement =
@@ -26,6 +29,18 @@ pub(super) const EDITS: Statement =
 /// Kind and key of every entry that was changed in the browser.
 pub(super) async fn list_edits(conn: &Conn) -> Result<HashSet<(String, String)>, DbError> {
     conn.rows(&EDITS, &[]).await?.iter().map(|row| Ok((row.get("kind")?, row.get("key")?))).collect()
+}
+
+pub(super) const USED: Statement = Statement::read(
+    "catalogue.list_used",
+    Reach::Named,
+    "SELECT code, granted - remaining AS used FROM promo_quotas
+     WHERE region = $1::TEXT::crdb_internal_region AND code = ANY($2::TEXT[])",
+);
+
+/// How often each of these promo codes was used in `region`.
+pub async fn list_used(conn: &Conn, region: &RegionCode, codes: &[&str]) -> Result<Vec<(String, i64)>, DbError> {
+    conn.rows(&USED, &[region, &codes]).await?.iter().map(|row| Ok((row.get("code")?, row.get("used")?))).collect()
 }
 
 /// The key of a tariff among the edits.

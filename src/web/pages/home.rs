@@ -8,7 +8,7 @@ use super::{
     vehicles::{stale_text, with_freshness},
 };
 use crate::{
-    db::vehicles::{self, Search},
+    db::vehicles::Search,
     domain::catalogue::{Catalogue, City},
     ops,
     web::{
@@ -40,7 +40,7 @@ pub async fn show(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
         Search { region: &city.region, city: &city.slug, point: city.centre, kind: None, battery: 0, rider: None, now };
     let asked = visit
         .read(&city.region, async |conn| {
-            let count = vehicles::count_available(conn, &city.region, &city.slug, now);
+            let count = ops::fleet::count_available(&app, conn, &city, now);
             let near = ops::vehicles::nearest(&app, conn, &search);
             let (count, near) = tokio::join!(count, near);
             Ok((count?, near?))

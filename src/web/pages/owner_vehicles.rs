@@ -9,7 +9,7 @@ use super::row_of_path;
 use crate::{
     db::{
         fleet::Listed,
-        vehicles::{self, NewVehicle},
+        vehicles::{self, NewVehicle, OWN_MAX},
     },
     domain::{
         fleet::status_text, geo, people, refusal::Refusal, region::RegionCode, stored::Version, vehicle::VehicleRef,
@@ -43,9 +43,17 @@ async fn page(visit: &mut Visit, form: AddVehicleView) -> Result<OwnerVehiclesPa
     let missing = elsewhere(&visitor.present_in, &known);
     others.extend(futures_util::future::join_all(missing.into_iter().map(&ask)).await);
     let mut notes = Vec::new();
+    let cut = |rows: &[_], region: &RegionCode| {
+        let full = rows.len() == OWN_MAX;
+        full.then(|| format!("Of your vehicles in {region} only {OWN_MAX} are shown; the list of the fleet has all."))
+    };
+    notes.extend(cut(&own, &cookie.region));
     for (rows, region) in others {
         match rows {
-            Ok(rows) => own.extend(rows),
+            Ok(rows) => {
+                notes.extend(cut(&rows, &region));
+                own.extend(rows);
+            }
             Err(_) => notes.push(format!("The region {region} does not answer; your vehicles there are missing.")),
         }
     }

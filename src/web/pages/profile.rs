@@ -24,6 +24,9 @@ use crate::{
     },
 };
 
+/// Sessions on the page.
+const SESSIONS: usize = 50;
+
 /// What went wrong with one of the forms of the page.
 #[derive(Default)]
 struct Wrong {
@@ -66,6 +69,7 @@ fn view(
     let [first, last, email] = errors;
     let mut views: Vec<SessionView> = sessions
         .iter()
+        .take(SESSIONS)
         .map(|session| SessionView {
             id: session.id.to_string(),
             device: session.device.clone(),
@@ -88,6 +92,7 @@ fn view(
         password_error: wrong.password,
         codes_left: u32::try_from(profile.recovery_codes).unwrap_or(0),
         codes_error: wrong.codes,
+        more_sessions: sessions.len() > SESSIONS,
         sessions: views,
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{EVERYWHERE, administrator, number, typed};
 use crate::{
-    db::{catalogue::changes::PromoTerms, verify},
+    db::catalogue::changes::{self, PromoTerms},
     domain::{
         catalogue::{PromoCode, PromoKind},
         money::{self, Currency},
@@ -25,32 +25,58 @@ use crate::{
     web::{
         chrome::{chrome, time},
         error::PageError,
-        form::{self, Form},
+        form::{self, Form, Query},
         paths,
-        views::{AddPromoView, FieldView, OptionView, PromoCodeView, PromoCodesPage, QuotaView, Section, TimeView},
+        views::{
+            AddPromoView, FieldView, OptionView, PaginationView, PromoCodeView, PromoCodesPage, QuotaView, Section,
+            TimeView,
+        },
         visit::Visit,
     },
 };
 
 const PATH: &str = "/admin/promo-codes";
 
+/// Codes on one page.
+const PAGE: usize = 50;
+
+/// Where the list goes on: the last code before.
+#[derive(Debug, Deserialize)]
+pub struct After {
+    #[serde(default)]
+    after: String,
+}
+
 /// `GET /admin/promo-codes`.
-pub async fn list(mut visit: Visit) -> Result<HttpResponse, PageError> {
-    let page = page(&mut visit, None, None).await?;
+pub async fn list(mut visit: Visit, Query(query): Query<After>) -> Result<HttpResponse, PageError> {
+    let page = page(&mut visit, &query.after, None, None).await?;
     visit.ok(&page)
 }
 
-/// The page, with the form that adds a code, or the fields of one code, as they were typed.
+/// The page behind the code `after`, with the form that adds a code, or beginning with one
+/// code and its fields, as they were typed.
 async fn page(
     visit: &mut Visit,
+    after: &str,
     add: Option<AddPromoView>,
     wrong: Option<(&str, [FieldView; 2], Vec<FieldView>)>,
 ) -> Result<PromoCodesPage, PageError> {
     let visitor = administrator(visit).await?;
     let (app, catalogue) = (visit.app.clone(), visit.catalogue.clone());
+    let mut codes: Vec<&PromoCode> = catalogue.promo_codes.iter().collect();
+    codes.sort_by_key(|promo| (promo.valid_until <= visit.now, std::cmp::Reverse(promo.valid_from), &promo.code));
+    let place = |code: &str| codes.iter().position(|promo| promo.code == code);
+    let begin = match &wrong {
+        Some((code, ..)) => place(code).unwrap_or(0),
+        None => place(after).map_or(0, |at| at + 1),
+    };
+    let older = codes.get(begin + PAGE).and_then(|_| codes.get(begin + PAGE - 1));
+    let older = older.map(|last| format!("{PATH}?after={}", last.code));
+    let codes: Vec<&PromoCode> = codes.into_iter().skip(begin).take(PAGE).collect();
+    let names: Vec<&str> = codes.iter().map(|promo| promo.code.as_str()).collect();
     let asked = catalogue.regions.iter().map(async |region| {
         visit.names(&region.code);
-        verify::list_quotas(&app.db.at(&region.code).await?, &region.code, String::new()).await
+        changes::list_used(&app.db.at(&region.code).await?, &region.code, &names).await
     });
     let (mut used, mut notes) = (HashMap::new(), Vec::new());
     for (answer, region) in join_all(asked).await.into_iter().zip(&catalogue.regions) {
@@ -64,8 +90,6 @@ async fn page(
             }
         }
     }
-    let mut codes: Vec<&PromoCode> = catalogue.promo_codes.iter().collect();
-    codes.sort_by_key(|promo| (promo.valid_until <= visit.now, std::cmp::Reverse(promo.valid_from), &promo.code));
     let mut views: Vec<PromoCodeView> = codes.iter().map(|promo| view(visit, promo, &used)).collect();
     if let Some((code, [until, per_rider], quotas)) = wrong
         && let Some(view) = views.iter_mut().find(|view| view.code == code)
@@ -76,6 +100,7 @@ async fn page(
     let form = add.unwrap_or_else(|| empty_form(visit));
     Ok(PromoCodesPage {
         codes: views,
+        pagination: PaginationView { newest: (begin > 0).then(|| PATH.to_owned()), older },
         notes,
         form,
         chrome: chrome(visit, Some(&visitor), "Promo codes", Section::Fleet, visit.city()),
@@ -254,7 +279,7 @@ pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse
             .collect(),
         open: true,
     };
-    let page = page(&mut visit, Some(form), None).await?;
+    let page = page(&mut visit, "", Some(form), None).await?;
     visit.wrong(&page)
 }
 
@@ -310,7 +335,7 @@ pub async fn change(mut visit: Visit, path: Path<String>, Form(form): Form<Chang
         let (Ok(valid_until), Ok(limit), Some((total, parts))) = (&until, &per_rider, sum(&quotas)) else {
             let fields = quotas.iter().map(|(_, text, part)| typed(text, part)).collect();
             let own = [typed(&form.until, &until), typed(&form.per_rider, &per_rider)];
-            let page = page(&mut visit, None, Some((&promo.code, own, fields))).await?;
+            let page = page(&mut visit, "", None, Some((&promo.code, own, fields))).await?;
             return visit.wrong(&page);
         };
         (new.valid_until, new.per_rider_limit, new.total_limit) = (*valid_until, *limit, total);

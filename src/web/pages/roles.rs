@@ -15,30 +15,44 @@ use crate::{
     web::{
         chrome::{chrome, city_options, time},
         error::PageError,
-        form::{Form, Id},
+        form::{Form, Id, Query},
         limits::TooMany,
-        views::{FieldView, GrantedView, RolesPage, Section},
+        views::{FieldView, GrantedView, PaginationView, RolesPage, Section},
         visit::Visit,
     },
 };
 
 const PATH: &str = "/admin/roles";
+/// Roles on one page.
+const PAGE: usize = 100;
+
+/// Where the list goes on: the id of the person of the last role before, and its city.
+#[derive(Debug, Default, Deserialize)]
+pub struct After {
+    #[serde(default)]
+    after: Uuid,
+    #[serde(default)]
+    city: String,
+}
 
 /// `GET /admin/roles`.
-pub async fn list(mut visit: Visit) -> Result<HttpResponse, PageError> {
+pub async fn list(mut visit: Visit, Query(query): Query<After>) -> Result<HttpResponse, PageError> {
     let city = visit.city().slug.clone();
-    let page = page(&mut visit, FieldView::default(), &city).await?;
+    let page = page(&mut visit, FieldView::default(), &city, query).await?;
     visit.ok(&page)
 }
 
 /// The page, with the form as it was typed.
-async fn page(visit: &mut Visit, username: FieldView, city: &str) -> Result<RolesPage, PageError> {
+async fn page(visit: &mut Visit, username: FieldView, city: &str, query: After) -> Result<RolesPage, PageError> {
     let visitor = administrator(visit).await?;
     let me = visit.signed()?.user;
     let (app, catalogue) = (visit.app.clone(), visit.catalogue.clone());
+    let newest = (!query.after.is_nil()).then(|| PATH.to_owned());
+    let after = (query.after, role_of(query.city));
+    let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
     let asked = catalogue.regions.iter().map(async |region| {
         visit.names(&region.code);
-        roles::list(&app.db.at(&region.code).await?, &region.code).await
+        roles::list(&app.db.at(&region.code).await?, &region.code, &after, limit).await
     });
     let (mut granted, mut notes) = (Vec::new(), Vec::new());
     for (answer, region) in join_all(asked).await.into_iter().zip(&catalogue.regions) {
@@ -50,6 +64,12 @@ async fn page(visit: &mut Visit, username: FieldView, city: &str) -> Result<Role
             }
         }
     }
+    // The regions are one list by the ids of people, of which this page is the next part.
+    granted.sort_by(|a, b| (a.person.id, &a.role.role, &a.role.city).cmp(&(b.person.id, &b.role.role, &b.role.city)));
+    let more = granted.len() > PAGE;
+    granted.truncate(PAGE);
+    let older =
+        granted.last().filter(|_| more).map(|it| format!("{PATH}?after={}&city={}", it.person.id, it.role.city));
     granted.sort_by(|a, b| (&a.username, &a.role.city).cmp(&(&b.username, &b.role.city)));
     let view = |it: &Granted| {
         let name = catalogue.city_name(&it.role.city);
@@ -67,6 +87,7 @@ async fn page(visit: &mut Visit, username: FieldView, city: &str) -> Result<Role
     Ok(RolesPage {
         granted: granted.iter().map(view).collect(),
         notes,
+        pagination: PaginationView { newest, older },
         cities: city_options(&catalogue, city),
         administrator: city.is_empty(),
         username,
@@ -82,12 +103,15 @@ pub struct Grant {
     city: String,
 }
 
+/// An operator's role in a city, or without one an administrator's.
+fn role_of(city: String) -> Role {
+    Role { role: if city.is_empty() { "administrator" } else { "operator" }.to_owned(), city }
+}
+
 /// The role that a form names: a city of the catalogue, or none for administrators.
 fn role(visit: &Visit, city: &str) -> Result<Role, PageError> {
     let known = city.is_empty() || visit.catalogue.city(city).is_some();
-    let role = if city.is_empty() { "administrator" } else { "operator" };
-    let role = known.then(|| Role { role: role.to_owned(), city: city.to_owned() });
-    role.ok_or(PageError::BadRequest("There is no such city."))
+    known.then(|| role_of(city.to_owned())).ok_or(PageError::BadRequest("There is no such city."))
 }
 
 /// `POST /admin/roles`.
@@ -98,7 +122,7 @@ pub async fn grant(mut visit: Visit, Form(form): Form<Grant>) -> Result<HttpResp
     visit.app.limits.look_everywhere(&visit.address()).map_err(|TooMany(wait)| PageError::TooMany(wait))?;
     let Some(found) = accounts::find_login(&visit.app, &form.username).await? else {
         let field = FieldView { value: form.username, error: Some("Nobody has this username.".to_owned()) };
-        let page = page(&mut visit, field, &form.city).await?;
+        let page = page(&mut visit, field, &form.city, After::default()).await?;
         return visit.wrong(&page);
     };
     visit.names(&found.user.region);
@@ -118,8 +142,7 @@ pub struct Revoke {
 pub async fn revoke(visit: Visit, Form(form): Form<Revoke>) -> Result<HttpResponse, PageError> {
     region_of_form(&visit, &form.region)?;
     // Not `role`: what is taken away need not be in the catalogue any more.
-    let role = if form.city.is_empty() { "administrator" } else { "operator" };
-    let role = Role { role: role.to_owned(), city: form.city };
+    let role = role_of(form.city);
     let person = UserRef { region: form.region, id: form.id.0 };
     match ops::roles::set(&visit.app, &visit.signed()?, &person, &role, false).await {
         Ok(_) => Ok(visit.done(PATH, "The role is taken away. It holds for the person's very next change.")),

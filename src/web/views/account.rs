@@ -104,6 +104,8 @@ pub struct ProfilePage {
     pub codes_error: Option<String>,
     /// Where the person is signed in, this session first.
     pub sessions: Vec<SessionView>,
+    /// There are more than are shown.
+    pub more_sessions: bool,
 }
 
 /// One session of the person.

@@ -4,7 +4,7 @@
 
 use askama::Template;
 
-use super::{Chrome, FieldView, OptionGroupView, OptionView, Section, TimeView};
+use super::{Chrome, FieldView, OptionGroupView, OptionView, PaginationView, Section, TimeView};
 
 /// `/fleet/tariffs`.
 #[derive(Debug, Clone, Template)]
@@ -82,8 +82,10 @@ pub struct TariffView {
 pub struct PromoCodesPage {
     /// The frame.
     pub chrome: Chrome,
-    /// The codes, those that hold first.
+    /// The codes of this page, those that hold first.
     pub codes: Vec<PromoCodeView>,
+    /// Where the list goes on.
+    pub pagination: PaginationView,
     /// Regions that did not answer, in words.
     pub notes: Vec<String>,
     /// The form that adds one.
@@ -232,6 +234,8 @@ pub struct RolesPage {
     pub granted: Vec<GrantedView>,
     /// Regions that did not answer, in words.
     pub notes: Vec<String>,
+    /// Where the list goes on.
+    pub pagination: PaginationView,
     /// The person to whom a role is given.
     pub username: FieldView,
     /// The role of an operator, by city.

@@ -113,6 +113,32 @@ async fn every_filter_and_order_finds_each_vehicle_once() {
 }
 
 #[actix_web::test]
+async fn the_start_page_counts_now_and_then_and_soon_after_what_the_visitor_did() {
+    let scene = Scene::new(5).await;
+    let (path, street) = ("/?city=new-york", bikes(&scene.sql, "new-york").await);
+    let (rider, nobody) = (&scene.operator, scene.instance.browser());
+    let ready = |page: &Page| page.texts("b.big").concat().parse::<usize>().unwrap();
+    let now = |seconds: i64| scene.world.clock.advance(chrono::Duration::seconds(seconds));
+    let first = nobody.get(path).await;
+    assert_eq!((ready(&first), first.timing()), (street.len(), (2, 1)));
+    now(5);
+    assert_eq!(nobody.get(path).await.timing(), (1, 1), "not counted again");
+    let mut left = street.len();
+    // What this instance does is seen within a second; what happens elsewhere within ten.
+    let ride = rider.start(&street[0], Uuid::new_v4(), "").await.location();
+    left -= 1;
+    assert_eq!(ready(&rider.get(path).await), left);
+    scene.world.set("UPDATE vehicles SET status = 'lost' WHERE status = 'available'").await;
+    assert_eq!((ready(&rider.get(path).await), rider.get(path).await.timing()), (left, (2, 1)));
+    now(10);
+    assert_eq!(ready(&nobody.get(path).await), 0);
+    now(2);
+    rider.end(&ride).await.location();
+    assert_eq!((ready(&rider.get(path).await), ready(&nobody.get(path).await)), (1, 1));
+    scene.end().await;
+}
+
+#[actix_web::test]
 async fn numbers_are_counted_at_most_every_ten_seconds() {
     let scene = Scene::new(5).await;
     let first = scene.operator.get("/fleet?city=new-york").await;

@@ -166,3 +166,64 @@ async fn codes_are_not_found_by_trying() {
     );
     arena.end().await;
 }
+
+#[actix_web::test]
+async fn codes_and_roles_beyond_a_page_are_behind_a_link() {
+    let world = world().await;
+    world.sample(&["boston", "paris"], 160, 1).await;
+    world
+        .set(
+            "INSERT INTO promo_codes (code, percent, valid_from, valid_until, per_rider_limit, total_limit, cities, quotas)
+             SELECT 'PAGE' || lpad(n::TEXT, 4, '0'), 10, '2024-01-01', '2999-01-01', 1, 9, '[]', '{\"us-east1\": 9}'
+             FROM generate_series(1, 2100) AS n;
+             INSERT INTO promo_quotas (region, code, granted, remaining)
+             SELECT 'us-east1', 'PAGE' || lpad(n::TEXT, 4, '0'), 9, 9 FROM generate_series(1, 2100) AS n;
+             INSERT INTO role_grants (region, user_id, role, city, granted_at)
+             SELECT region, id, 'operator', slug, now() FROM users
+             CROSS JOIN (VALUES ('boston'), ('paris')) AS cities (slug);
+             UPDATE catalogue SET version = version + 1",
+        )
+        .await;
+    let instance = world.instance("us-east1").await;
+    let admin = with_role(&instance, "boston", "administrator", "").await;
+    let walk = async |first: &str, item: &str| -> Vec<Page> {
+        let (mut path, mut pages) = (first.to_owned(), Vec::new());
+        loop {
+            let page = admin.get(&path).await;
+            assert!((1..=100).contains(&page.texts(item).len()), "{path} leads nowhere: {}", page.text());
+            let next = page.attributes("nav.pages a[rel=next]", "href").pop();
+            pages.push(page);
+            match next {
+                Some(next) => path = next,
+                None => return pages,
+            }
+        }
+    };
+    let pages = walk(PATH, "section h2").await;
+    let panels = pages.iter().flat_map(|page| page.texts("section.panel[aria-labelledby]"));
+    let mut mine: Vec<String> = panels.filter(|text| text.starts_with("PAGE")).collect();
+    mine.sort();
+    assert_eq!(mine.len(), 2_100);
+    for (n, text) in (1..).zip(&mine) {
+        assert!(text.starts_with(&format!("PAGE{n:04}")) && text.contains("0 of 9 used"), "{text}");
+    }
+    // A mistake in a code far behind comes back on a page that has it.
+    let form = [("seen", pages[40].field("seen")), ("until", String::new()), ("per_rider", "x".to_owned())];
+    let code = pages[40].texts("section h2").remove(0).split(' ').next().unwrap().to_owned();
+    let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let wrong = admin.post(&format!("{PATH}/{code}"), &form).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(wrong.texts(&format!("#per_rider-{code}-error")).len(), 1, "{code}");
+
+    let roles = walk("/admin/roles", "ul.rows li").await;
+    let buttons = "[action$=revoke] button";
+    let mut all: Vec<String> = roles.iter().flat_map(|page| page.attributes(buttons, "aria-label")).collect();
+    let count = world.count("SELECT count(*) FROM role_grants").await;
+    assert!(count > 600, "{count}");
+    all.sort();
+    all.dedup();
+    // All but the administrator's own, which nobody takes.
+    assert_eq!(i64::try_from(all.len()).unwrap(), count - 1);
+    instance.running.stop().await;
+    world.end().await;
+}
