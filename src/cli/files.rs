@@ -74,13 +74,15 @@ pub async fn import(db: &Db, catalogue: &Catalogue, args: &ImportArgs) -> Outcom
     let (which, preview) = import.end().await?;
     let Preview { new, changed, same, refused } = preview;
     println!("{}: {new} new, {changed} changed, {same} unchanged, {refused} refused", city.name);
+    let job = ops::jobs::find(db, &which).await?;
+    println!("read as: {}", job.text("read_as").unwrap_or_default());
     print_refused(db, &which).await?;
     if !args.yes {
         println!("nothing was changed; confirm job {} at {}", which.id, crate::web::paths::job(&which));
         return Ok(());
     }
     println!("job {} in {}", which.id, which.region);
-    ops::jobs::confirm(hand, &ops::jobs::find(db, &which).await?).await?;
+    ops::jobs::confirm(hand, &job).await?;
     loop {
         let job = ops::jobs::find(db, &which).await?;
         if !job.running {

@@ -1,7 +1,7 @@
 //! Imported files of vehicles, as jobs: lines are staged as items that say all that their
 //! vehicle will be, counted, and done 200 at a time. Which of them are new is told by the
-//! operator's own code. The surprise: what a line does not say is filled in when it is
-//! staged, from the vehicle as it is then; its version tells later whether that still holds.
+//! id, or without one by the operator's own code. What a line does not say is filled in when
+//! it is staged, from the vehicle as it is then; its version tells later whether that holds.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -22,10 +22,12 @@ pub const ALL: &[&Statement] = &[&STAGE, &READY, &NEXT, &CHANGE, &ADD];
 pub struct Staged {
     /// Its number in the file.
     pub line: i64,
-    /// What it says, as an object; at least the code.
+    /// What it says, as an object.
     pub input: Value,
     /// The vehicle that it makes if there is none with that code.
     pub new_id: Uuid,
+    /// The vehicle that it names.
+    pub known_id: Option<Uuid>,
     /// What is wrong with it.
     pub reason: Option<String>,
 }
@@ -41,18 +43,30 @@ const STAGE: Statement = Statement::write(
         gates_sql!(),
         "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'changed'
              ELSE 'ok' END AS code),
-         n AS (SELECT position, input::JSONB AS input, id, reason
-             FROM unnest($15::INT8[], $16::TEXT[], $17::UUID[], $18::TEXT[]) AS n (position, input, id, reason)),
-         v AS MATERIALIZED (SELECT id, version, code, type, brand, colour, battery, lat, lon, cell, place, note
+         n AS (SELECT position, input::JSONB AS input, id, reason, known
+             FROM unnest($15::INT8[], $16::TEXT[], $17::UUID[], $18::TEXT[], $21::UUID[])
+               AS n (position, input, id, reason, known)),
+         v AS MATERIALIZED (
+             SELECT id, version, code, type, brand, colour, battery, lat, lon, cell, place, note
              FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND city = $13::TEXT
-               AND code = ANY($20::TEXT[])),
-         f AS (SELECT n.position, n.input, coalesce(v.id, n.id) AS id, v.version, n.reason,
+               AND code = ANY($20::TEXT[])
+             UNION
+             SELECT id, version, code, type, brand, colour, battery, lat, lon, cell, place, note
+             FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND id = ANY($21::UUID[])
+               AND city = $13::TEXT),
+         k AS (SELECT n.position, n.input, n.id, n.reason, n.known, coalesce(n.known, v.id) AS vehicle
+             FROM n LEFT JOIN v ON n.known IS NULL AND v.code = n.input->>'code'),
+         f AS (SELECT k.position, k.input, coalesce(v.id, k.id) AS id, v.version, k.reason, k.known,
                CASE WHEN v.id IS NOT NULL THEN jsonb_build_object('code', v.code, 'type', v.type, 'brand', v.brand,
-                 'colour', v.colour, 'battery', v.battery, 'lat', v.lat, 'lon', v.lon, 'cell', v.cell,
-                 'place', v.place, 'note', coalesce(v.note, '')) END AS was
-             FROM n LEFT JOIN v ON v.code = n.input->>'code' AND n.reason IS NULL),
+                 'colour', v.colour, 'battery', v.battery, 'lat', round(v.lat::DECIMAL, 7)::FLOAT8,
+                 'lon', round(v.lon::DECIMAL, 7)::FLOAT8, 'cell', v.cell, 'place', v.place,
+                 'note', coalesce(v.note, '')) END AS was
+             FROM k LEFT JOIN v ON v.id = k.vehicle AND k.reason IS NULL),
          w AS (SELECT f.position, f.input, f.id, f.version, f.was, CASE
                  WHEN f.reason IS NOT NULL THEN f.reason
+                 WHEN f.known IS NOT NULL AND f.was IS NULL THEN 'gone'
+                 WHEN f.known IS NOT NULL AND f.input ? 'code' AND (f.was->>'code') IS DISTINCT FROM (f.input->>'code')
+                   THEN 'code: it is not that of the vehicle with this id'
                  WHEN f.was IS NULL AND NOT (f.input ? 'type' AND f.input ? 'brand' AND f.input ? 'colour')
                    THEN 'a new vehicle needs type, brand and colour'
                  END AS why
@@ -61,7 +75,8 @@ const STAGE: Statement = Statement::write(
              SELECT $8::TEXT::crdb_internal_region, $9::UUID, position, CASE WHEN why IS NULL THEN id END,
                CASE WHEN why IS NULL THEN version END,
                CASE WHEN why IS NULL THEN coalesce(was, $19::JSONB) || input ELSE input END,
-               CASE WHEN why IS NOT NULL THEN 'refused' WHEN was @> input THEN 'done' ELSE 'waiting' END, why
+               CASE WHEN why IS NOT NULL THEN 'refused' WHEN was @> (input - 'cell'::TEXT) THEN 'done'
+                 ELSE 'waiting' END, why
              FROM w, verdict WHERE verdict.code = 'ok'
              ON CONFLICT (region, job_id, position) DO NOTHING RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
@@ -76,7 +91,8 @@ pub async fn stage(conn: &Conn, acting: &Acting, lines: &[Staged], defaults: &Va
     let ids: Vec<Uuid> = lines.iter().map(|line| line.new_id).collect();
     let reasons: Vec<Option<&str>> = lines.iter().map(|line| line.reason.as_deref()).collect();
     let codes: Vec<&str> = lines.iter().filter_map(|line| line.input.get("code")?.as_str()).collect();
-    verdict(&acting.one(conn, &STAGE, &[&positions, &inputs, &ids, &reasons, defaults, &codes]).await?)
+    let known: Vec<Option<Uuid>> = lines.iter().map(|line| line.known_id).collect();
+    verdict(&acting.one(conn, &STAGE, &[&positions, &inputs, &ids, &reasons, defaults, &codes, &known]).await?)
 }
 
 const READY: Statement = Statement::write(
@@ -86,18 +102,19 @@ const READY: Statement = Statement::write(
         "j AS (SELECT parameters->>'selecting' IS NOT NULL AS selecting FROM jobs
              WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT
                AND kind = 'import' AND state = 'running'),
+         c AS (SELECT count(*) AS items, count(*) FILTER (WHERE state = 'waiting' AND vehicle_version IS NULL) AS new,
+               count(*) FILTER (WHERE state = 'waiting' AND vehicle_version IS NOT NULL) AS changed,
+               count(*) FILTER (WHERE state = 'done') AS same, count(*) FILTER (WHERE state = 'refused') AS refused
+             FROM job_items WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID),
          verdict AS (SELECT CASE ",
         who_sql!(),
         "    WHEN EXISTS (SELECT 1 FROM j WHERE NOT selecting) THEN 'already' ",
         gates_sql!(),
         "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'changed'
+             WHEN EXISTS (SELECT 1 FROM c WHERE items <> $15::INT8) THEN 'incomplete'
              ELSE 'ok' END AS code),
-         c AS (SELECT count(*) FILTER (WHERE state = 'waiting' AND vehicle_version IS NULL) AS new,
-               count(*) FILTER (WHERE state = 'waiting' AND vehicle_version IS NOT NULL) AS changed,
-               count(*) FILTER (WHERE state = 'done') AS same, count(*) FILTER (WHERE state = 'refused') AS refused
-             FROM job_items WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID),
          n AS (UPDATE jobs SET parameters = (jobs.parameters - 'selecting'::TEXT) || jsonb_build_object(
-                 'new', c.new, 'changed', c.changed, 'same', c.same, 'refused', c.refused)
+                 'new', c.new, 'changed', c.changed, 'same', c.same, 'refused', c.refused, 'read_as', $16::TEXT)
              FROM c, verdict
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND verdict.code = 'ok'
              RETURNING 1 AS ok)
@@ -118,9 +135,10 @@ pub struct Preview {
     pub refused: i64,
 }
 
-/// The file has been read to its end: the job can be confirmed, and keeps these counts.
-pub async fn ready(conn: &Conn, acting: &Acting) -> Result<(Verdict, Preview), DbError> {
-    let row = acting.one(conn, &READY, &[]).await?;
+/// The file of so many `lines` has been read to its end: the job can be confirmed, and keeps
+/// these counts. Fails when not every line has become an item.
+pub async fn ready(conn: &Conn, acting: &Acting, lines: i64, read_as: &str) -> Result<(Verdict, Preview), DbError> {
+    let row = acting.one(conn, &READY, &[&lines, &read_as]).await?;
     let counts = Preview {
         new: row.get("new")?,
         changed: row.get("changed")?,
@@ -136,7 +154,8 @@ pub async fn ready(conn: &Conn, acting: &Acting) -> Result<(Verdict, Preview), D
 const NEXT: Statement = Statement::read(
     "imports.next",
     Reach::Named,
-    "SELECT position, code, new FROM (SELECT position, input->>'code' AS code, vehicle_version IS NULL AS new
+    "SELECT position, code, vehicle_id, new FROM (
+       SELECT position, input->>'code' AS code, vehicle_id, vehicle_version IS NULL AS new
        FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2 AND state = 'waiting') AS w
      ORDER BY new, position LIMIT 201",
 );
@@ -148,7 +167,8 @@ const BATCH: usize = 200;
 #[derive(Debug, Clone)]
 pub struct Waiting {
     positions: Vec<i64>,
-    codes: Vec<String>,
+    codes: Vec<Option<String>>,
+    vehicles: Vec<Uuid>,
     /// They are vehicles that are not there yet.
     new: bool,
     /// No others wait.
@@ -165,6 +185,7 @@ pub async fn list_waiting(conn: &Conn, job: &JobRef) -> Result<Waiting, DbError>
     Ok(Waiting {
         positions: rows_taken.iter().map(|row| row.get("position")).collect::<Result<_, _>>()?,
         codes: rows_taken.iter().map(|row| row.get("code")).collect::<Result<_, _>>()?,
+        vehicles: rows_taken.iter().map(|row| row.get("vehicle_id")).collect::<Result<_, _>>()?,
         new: first,
         last: taken == rows.len(),
     })
@@ -185,19 +206,23 @@ macro_rules! batch_sql {
              i AS (SELECT position, vehicle_id, vehicle_version, input FROM job_items
                  WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND position = ANY($15::INT8[])
                    AND state = 'waiting' AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')),
-             v AS MATERIALIZED (SELECT id, version, code, status, reserved_until
-                 FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND city = $13::TEXT
-                   AND code = ANY($16::TEXT[])),
+             v AS MATERIALIZED (SELECT id, city, version, code, status, reserved_until
+                 FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND id = ANY($18::UUID[])),
+             taken AS MATERIALIZED (SELECT code FROM vehicles
+                 WHERE region = $8::TEXT::crdb_internal_region AND city = $13::TEXT AND code = ANY($16::TEXT[])),
              m AS (SELECT i.position, i.vehicle_id, i.vehicle_version, i.input, CASE
-                     WHEN i.vehicle_version IS NULL AND v.id IS NULL THEN NULL
-                     WHEN i.vehicle_version IS NULL THEN 'code: a vehicle with it was added since the file was read'
-                     WHEN v.id IS NULL OR v.id <> i.vehicle_id THEN 'gone'
+                     WHEN i.vehicle_version IS NULL AND taken.code IS NOT NULL
+                       THEN 'code: a vehicle with it was added since the file was read'
+                     WHEN i.vehicle_version IS NULL THEN NULL
+                     WHEN v.id IS NULL OR v.city <> $13::TEXT OR v.code IS DISTINCT FROM (i.input->>'code') THEN 'gone'
+                     WHEN v.status = 'retired' THEN 'state: retired'
                      WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
                      WHEN v.version <> i.vehicle_version THEN 'changed: ' || coalesce(h.action || ' at '
                        || left((h.occurred_at AT TIME ZONE 'UTC')::TEXT, 16) || ' UTC', 'version ' || v.version::TEXT)
                      END AS why
                  FROM i
-                 LEFT JOIN v ON v.code = i.input->>'code'
+                 LEFT JOIN v ON v.id = i.vehicle_id
+                 LEFT JOIN taken ON taken.code = i.input->>'code'
                  LEFT JOIN events AS h ON h.region = $8::TEXT::crdb_internal_region AND h.aggregate_type = 'vehicle'
                    AND h.aggregate_id = v.id AND h.version = v.version),
              u AS (",
@@ -264,5 +289,5 @@ const ADD: Statement = Statement::write(
 pub async fn turn(conn: &Conn, acting: &Acting, lines: &Waiting) -> Result<Verdict, DbError> {
     let statement = if lines.new { &ADD } else { &CHANGE };
     // Lines only ever cease to wait, so behind the last there will be none.
-    verdict(&acting.one(conn, statement, &[&lines.positions, &lines.codes, &lines.last]).await?)
+    verdict(&acting.one(conn, statement, &[&lines.positions, &lines.codes, &lines.last, &lines.vehicles]).await?)
 }

@@ -1,39 +1,75 @@
 //! Vehicles as a CSV file: how a cell is written so that no spreadsheet runs it, which
-//! columns there are, and what a line must hold. Pure; `read` cuts a stream of bytes into
-//! lines. The surprise: a column that is missing leaves what it would say as it is, so a
-//! file of codes and batteries is a good file.
+//! columns there are, and what a row must hold; `read` cuts a stream of bytes into rows.
+//! A column that is missing leaves what it would say as it is, so a file of codes and
+//! batteries is a good file.
 
 mod read;
 
 use std::{borrow::Cow, fmt::Write};
 
 pub use read::{Reader, Record};
+use uuid::Uuid;
 
 use super::{
-    catalogue::{CITY_RADIUS_M, Catalogue, City},
+    catalogue::{CITY_RADIUS_M, Catalogue, City, VehicleType},
     fleet::NOTE_MAX,
     geo::Point,
     people::line,
 };
 
-/// What a spreadsheet takes for a formula when a cell begins with it.
-const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
-
-/// A text so that spreadsheets show it and do not run it: with `'` in front, also of a
-/// text that begins with `'`, so that [`meant`] gives back every text as it was.
-#[must_use]
-pub fn neutral(text: &str) -> Cow<'_, str> {
-    if text.starts_with(FORMULA) || text.starts_with('\'') { format!("'{text}").into() } else { text.into() }
+/// Whether a spreadsheet takes what begins with `c` for a formula.
+fn formula(c: char) -> bool {
+    matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\0' | '＝' | '＋' | '－' | '＠')
 }
 
-/// What a cell means: without the `'` that [`neutral`] put there.
+/// Whether behind `c` a cell may begin, given whether one might begin at `c`: a spreadsheet
+/// with another separator, or none that knows the quotes, divides a cell there.
+fn begins(begun: bool, c: char) -> bool {
+    matches!(c, ',' | ';' | '|' | '\t' | '\r' | '\n') || (begun && matches!(c, '"' | ' '))
+}
+
+/// A text so that spreadsheets show it and do not run it, whatever they divide it by: with
+/// `'` before what would be a formula at the beginning of a cell. A `'` that stands there
+/// already gets one too, so that [`unescape_formula`] gives back every text as it was.
 #[must_use]
-pub fn meant(cell: &str) -> &str {
-    cell.strip_prefix('\'').filter(|rest| rest.starts_with(FORMULA) || rest.starts_with('\'')).unwrap_or(cell)
+pub fn escape_formula(text: &str) -> Cow<'_, str> {
+    let mut escaped = String::new();
+    let (mut chars, mut begun) = (text.chars().peekable(), true);
+    while let Some(c) = chars.next() {
+        let quoted = c == '\'' && chars.peek().is_some_and(|next| formula(*next) || *next == '\'');
+        if begun && (formula(c) || quoted) {
+            escaped.push('\'');
+        }
+        escaped.push(c);
+        begun = begins(begun, c);
+    }
+    if escaped.len() == text.len() { text.into() } else { escaped.into() }
+}
+
+/// What a cell means: without each `'` that [`escape_formula`] put there.
+#[must_use]
+pub fn unescape_formula(cell: &str) -> Cow<'_, str> {
+    let mut text = String::new();
+    let (mut chars, mut begun) = (cell.chars().peekable(), true);
+    while let Some(c) = chars.next() {
+        let escaped = |next: &char| begun && c == '\'' && (formula(*next) || *next == '\'');
+        let c = chars.next_if(escaped).unwrap_or(c);
+        text.push(c);
+        begun = begins(begun, c);
+    }
+    if text.len() == cell.len() { cell.into() } else { text.into() }
+}
+
+/// How a file begins: the mark by which spreadsheets know UTF-8, and the columns.
+#[must_use]
+pub fn head(columns: &[&'static str]) -> String {
+    let mut text = "\u{feff}".to_owned();
+    write_line(&mut text, columns.iter().map(|column| Cow::Borrowed(*column)));
+    text
 }
 
 /// Adds a line of cells to `text`. Quotes what has to be quoted; texts of people come
-/// through [`neutral`] first.
+/// through [`escape_formula`] first.
 pub fn write_line<'a>(text: &mut String, cells: impl IntoIterator<Item = Cow<'a, str>>) {
     for (at, cell) in cells.into_iter().enumerate() {
         let comma = if at == 0 { "" } else { "," };
@@ -48,13 +84,34 @@ pub fn write_line<'a>(text: &mut String, cells: impl IntoIterator<Item = Cow<'a,
 }
 
 /// The columns of a file of vehicles, in the order in which they are exported.
-pub const COLUMNS: [&str; 9] = ["code", "type", "brand", "colour", "battery", "lat", "lon", "place", "note"];
+/// A file that is cut in the middle of a row has an id that is none.
+pub const COLUMNS: [&str; 10] = ["code", "type", "brand", "colour", "battery", "lat", "lon", "place", "note", "id"];
+
+/// The column that a header's cell means, as people and their programs write it.
+fn column(name: &str) -> Option<&'static str> {
+    let plain: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    Some(match plain.as_str() {
+        "code" | "vehiclecode" => "code",
+        "type" | "vehicletype" | "kind" => "type",
+        "brand" | "make" | "manufacturer" => "brand",
+        "colour" | "color" => "colour",
+        "battery" | "batterylevel" | "batterypercent" | "batterypercentage" | "charge" => "battery",
+        "lat" | "latitude" => "lat",
+        "lon" | "lng" | "long" | "longitude" => "lon",
+        "place" | "location" | "address" | "street" => "place",
+        "note" | "notes" | "comment" | "comments" | "remark" | "remarks" => "note",
+        "id" | "vehicleid" | "uuid" => "id",
+        _ => return None,
+    })
+}
 
 /// A line of an imported file. What is None stays as it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// The operator's own code: the key.
-    pub code: String,
+    /// The vehicle; without it the code tells which.
+    pub id: Option<Uuid>,
+    /// The operator's own code; empty says that the vehicle has none.
+    pub code: Option<String>,
     /// Code of the type.
     pub kind: Option<String>,
     /// Make.
@@ -69,6 +126,15 @@ pub struct Line {
     pub place: Option<String>,
     /// A note for operators; empty takes it away.
     pub note: Option<String>,
+    /// The decimal marks in its numbers.
+    pub decimals: Decimals,
+}
+
+/// Which decimal marks there were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Decimals {
+    pub commas: bool,
+    pub points: bool,
 }
 
 /// Which cell of a line is which column.
@@ -80,52 +146,52 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads the first line: columns by name, in any order, in any case. Unknown ones are
+    /// Reads the first row: columns by name, in any order, in any case. Unknown ones are
     /// refused with their names, since a misspelt one would be ignored in silence.
-    pub fn read(cells: &[&str]) -> Result<Self, String> {
-        let names: Vec<String> =
-            cells.iter().map(|cell| meant(cell.trim_start_matches('\u{feff}')).trim().to_lowercase()).collect();
-        if let [only] = names.as_slice()
-            && only.contains([';', '\t'])
-        {
-            return Err("The columns must be separated by commas.".to_owned());
-        }
-        let unknown: Vec<&str> = names.iter().map(String::as_str).filter(|name| !COLUMNS.contains(name)).collect();
+    pub fn read(cells: &[impl AsRef<str>]) -> Result<Self, String> {
+        let names: Vec<Cow<'_, str>> =
+            trimmed(cells).iter().map(|cell| unescape_formula(cell.as_ref().trim())).collect();
+        let unknown: Vec<String> =
+            names.iter().filter(|name| column(name).is_none()).map(|name| name.to_lowercase()).collect();
         if !unknown.is_empty() {
             let unknown = unknown.join("”, “");
             return Err(format!("Unknown columns: “{unknown}”. Known ones are: {}.", COLUMNS.join(", ")));
         }
         let mut places = [None; COLUMNS.len()];
-        for (place, column) in places.iter_mut().zip(COLUMNS) {
-            let mut at = (0..).zip(&names).filter(|(_, name)| *name == column).map(|(at, _)| at);
+        for (place, wanted) in places.iter_mut().zip(COLUMNS) {
+            let mut at = (0..).zip(&names).filter(|(_, name)| column(name) == Some(wanted)).map(|(at, _)| at);
             *place = at.next();
             if at.next().is_some() {
-                return Err(format!("The column “{column}” is there twice."));
+                return Err(format!("The column “{wanted}” is there twice."));
             }
         }
-        let header = Self { places, cells: cells.len() };
         match places {
-            [None, ..] => Err("The column “code” is missing; it says which vehicle a line is about.".to_owned()),
-            [.., Some(_), None, _, _] | [.., None, Some(_), _, _] => {
+            [None, .., None] => Err("The column “code” is missing; it says which vehicle a line is about.".to_owned()),
+            [.., Some(_), None, _, _, _] | [.., None, Some(_), _, _, _] => {
                 Err("The columns “lat” and “lon” only go together.".to_owned())
             }
-            _ => Ok(header),
+            _ => Ok(Self { places, cells: names.len() }),
         }
     }
 
-    /// The cells of a line by column, without what [`neutral`] added. None where the column
-    /// is missing.
-    fn sorted<'a>(&self, cells: &[&'a str]) -> [Option<&'a str>; COLUMNS.len()] {
-        self.places.map(|place| Some(meant(cells.get(place?)?).trim()))
+    /// The cells of a row by column, without what [`escape_formula`] added. None where the
+    /// column is missing.
+    fn sorted<'a>(&self, cells: &'a [impl AsRef<str>]) -> [Option<Cow<'a, str>>; COLUMNS.len()] {
+        self.places.map(|place| Some(unescape_formula(cells.get(place?)?.as_ref())))
     }
 
-    /// The vehicle that a line describes, or everything that is wrong with it.
-    pub fn line(&self, cells: &[&str], city: &City, catalogue: &Catalogue) -> Result<Line, String> {
-        if cells.len() != self.cells {
-            return Err(format!("There are {} cells where the header has {}.", cells.len(), self.cells));
+    /// The vehicle that a row describes, or everything that is wrong with it.
+    pub fn line(&self, cells: &[impl AsRef<str>], city: &City, catalogue: &Catalogue) -> Result<Line, String> {
+        let filled = trimmed(cells).len();
+        if cells.len() < self.cells || filled > self.cells {
+            let found = filled.max(self.cells.min(cells.len()));
+            return Err(format!("There are {found} cells where the header has {}.", self.cells));
         }
-        let [code, kind, brand, colour, battery, lat, lon, place, note] = self.sorted(cells);
+        let sorted = self.sorted(cells);
+        let [code, kind, brand, colour, battery, lat, lon, place, note, id] =
+            sorted.each_ref().map(|cell| cell.as_deref().map(str::trim));
         let mut wrong = Vec::new();
+        let id = id.filter(|id| !id.is_empty()).map(str::parse::<Uuid>);
         let mut text = |column: &str, cell: Option<&str>, max| match cell.map(|cell| line(cell, max, "a value")) {
             Some(Err(_)) if cell == Some("") => {
                 wrong.push(format!("{column}: is empty"));
@@ -137,7 +203,10 @@ impl Header {
             }
             good => good.and_then(Result::ok),
         };
-        let code = text("code", code, 60);
+        let code = match (code, &id) {
+            (None | Some(""), Some(_)) => code.map(str::to_owned),
+            (code, _) => text("code", code.or(Some("")), 60),
+        };
         let brand = text("brand", brand, 60);
         let colour = text("colour", colour, 40);
         let place = text("place", place.filter(|place| !place.is_empty()), 120);
@@ -145,33 +214,61 @@ impl Header {
             Some("") => Some(String::new()),
             note => text("note", note, NOTE_MAX),
         };
-        let kind = kind.map(|kind| catalogue.vehicle_type(kind).map(|kind| kind.slug.clone()).ok_or(kind));
+        let named = |kind: &str| {
+            let known = |known: &&VehicleType| {
+                [&known.slug, &known.name].iter().any(|name| name.to_lowercase() == kind.to_lowercase())
+            };
+            catalogue.vehicle_types.iter().find(known).map(|known| known.slug.clone())
+        };
+        let kind = kind.map(|kind| named(kind).ok_or(kind));
         if let Some(Err(unknown)) = kind {
             let shown: String = unknown.chars().take(40).collect();
             wrong.push(format!("type: there is no type “{shown}”"));
         }
-        let battery = battery.filter(|cell| !cell.is_empty()).map(str::parse::<i64>);
-        if battery.as_ref().is_some_and(|battery| !matches!(battery, Ok(0..=100))) {
+        let numbers = [battery, lat, lon];
+        let battery = battery.filter(|cell| !cell.is_empty()).map(percent);
+        if battery == Some(None) {
             wrong.push("battery: must be a whole number from 0 to 100".to_owned());
         }
         let at = point(lat.unwrap_or_default(), lon.unwrap_or_default(), city).unwrap_or_else(|why| {
             wrong.push(why);
             None
         });
-        let kind = kind.and_then(Result::ok);
-        let battery = battery.and_then(Result::ok);
-        match (code, wrong.is_empty()) {
-            (Some(code), true) => Ok(Line { code, kind, brand, colour, battery, at, place, note }),
-            _ => Err(wrong.join("; ")),
+        if let Some(Err(_)) = id {
+            wrong.push("id: is none; leave it empty for a new vehicle".to_owned());
         }
+        if !wrong.is_empty() {
+            return Err(wrong.join("; "));
+        }
+        let mark = |mark| numbers.iter().flatten().any(|cell| cell.contains(mark));
+        let decimals = Decimals { commas: mark(','), points: mark('.') };
+        let (id, kind, battery) = (id.and_then(Result::ok), kind.and_then(Result::ok), battery.flatten());
+        Ok(Line { id, code, kind, brand, colour, battery, at, place, note, decimals })
     }
 
     /// The code of a line, as far as there is one, to name a line that is refused.
     #[must_use]
-    pub fn code<'a>(&self, cells: &[&'a str]) -> &'a str {
+    pub fn code<'a>(&self, cells: &'a [impl AsRef<str>]) -> Cow<'a, str> {
         let [code, ..] = self.sorted(cells);
         code.unwrap_or_default()
     }
+}
+
+/// The cells up to the last one that is not empty.
+fn trimmed<S: AsRef<str>>(cells: &[S]) -> &[S] {
+    let last = cells.iter().rposition(|cell| !cell.as_ref().trim().is_empty());
+    cells.get(..last.map_or(0, |last| last + 1)).unwrap_or_default()
+}
+
+/// A number with a decimal point or comma.
+fn number(cell: &str) -> Option<f64> {
+    if cell.contains('.') { cell.parse().ok() } else { cell.replacen(',', ".", 1).parse().ok() }
+}
+
+/// As in `88`, `88 %` and `88,0`.
+fn percent(cell: &str) -> Option<i64> {
+    let number = number(cell.strip_suffix('%').unwrap_or(cell).trim_end())?;
+    (0..=100).find(|percent| (f64::from(*percent) - number).abs() < 1e-9).map(i64::from)
 }
 
 /// Where a vehicle stands; both cells empty leave it where it is.
@@ -179,7 +276,7 @@ fn point(lat: &str, lon: &str, city: &City) -> Result<Option<Point>, String> {
     if lat.is_empty() && lon.is_empty() {
         return Ok(None);
     }
-    let at = lat.parse().ok().zip(lon.parse().ok()).and_then(|(lat, lon)| Point::new(lat, lon).ok());
+    let at = number(lat).zip(number(lon)).and_then(|(lat, lon)| Point::new(lat, lon).ok());
     let at = at.ok_or("lat, lon: latitude goes from -90 to 90, longitude from -180 to 180")?;
     if !city.allows(at) {
         return Err(format!("lat, lon: more than {} km from the centre of {}", CITY_RADIUS_M / 1000.0, city.name));

@@ -1,8 +1,6 @@
 //! Files for operators, chunk by chunk: each function gives the next lines and where the
-//! ones behind them begin. Texts that people typed are neutral to spreadsheets; numbers
+//! ones behind them begin. Texts that people typed are escaped for spreadsheets; numbers
 //! are written as they are. A file of vehicles can be imported again and changes nothing.
-
-use std::borrow::Cow;
 
 use chrono::SecondsFormat;
 use uuid::Uuid;
@@ -14,7 +12,7 @@ use crate::{
         statement::Conn,
     },
     domain::{
-        csv::{COLUMNS, neutral, write_line},
+        csv::{COLUMNS, escape_formula, head, write_line},
         fleet::Filter,
         region::RegionCode,
     },
@@ -30,22 +28,20 @@ pub async fn vehicles(
     filter: &Filter,
     after: Option<After>,
 ) -> Result<Chunk<After>, DbError> {
-    let mut text = String::new();
-    if after.is_none() {
-        write_line(&mut text, COLUMNS.map(Cow::Borrowed));
-    }
+    let mut text = if after.is_none() { head(&COLUMNS) } else { String::new() };
     let found = exports::list_vehicles(conn, place, filter, &after.unwrap_or_default()).await?;
     for vehicle in &found {
         let cells = [
-            neutral(&vehicle.code),
-            neutral(&vehicle.kind),
-            neutral(&vehicle.brand),
-            neutral(&vehicle.colour),
+            escape_formula(&vehicle.code),
+            escape_formula(&vehicle.kind),
+            escape_formula(&vehicle.brand),
+            escape_formula(&vehicle.colour),
             vehicle.battery.to_string().into(),
             vehicle.at.lat().to_string().into(),
             vehicle.at.lon().to_string().into(),
-            neutral(&vehicle.place),
-            neutral(vehicle.note.as_deref().unwrap_or_default()),
+            escape_formula(&vehicle.place),
+            escape_formula(vehicle.note.as_deref().unwrap_or_default()),
+            vehicle.id.to_string().into(),
         ];
         write_line(&mut text, cells);
     }
@@ -59,14 +55,12 @@ pub async fn riders(
     (region, city): (&RegionCode, &str),
     after: Option<Uuid>,
 ) -> Result<Chunk<Uuid>, DbError> {
-    let mut text = String::new();
-    if after.is_none() {
-        write_line(&mut text, ["username", "first_name", "last_name", "since"].map(Cow::Borrowed));
-    }
+    let columns = ["username", "first_name", "last_name", "since"];
+    let mut text = if after.is_none() { head(&columns) } else { String::new() };
     let found = exports::list_riders(conn, region, city, after.unwrap_or_default()).await?;
     for rider in &found {
         let since = rider.created_at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let names = [&rider.username, &rider.first_name, &rider.last_name].map(|name| neutral(name));
+        let names = [&rider.username, &rider.first_name, &rider.last_name].map(|name| escape_formula(name));
         write_line(&mut text, names.into_iter().chain([since.into()]));
     }
     Ok((text, found.get(CHUNK - 1).map(|last| last.id)))

@@ -1,7 +1,7 @@
 //! Importing a file of vehicles: bytes come in, lines are checked and staged as items of a
 //! job, five hundred a statement, so that no more of a file is held than that. Nothing is
-//! done until the job is confirmed. The surprise: a file that ends in the middle leaves a
-//! job that cannot be confirmed, because only `end` makes it ready.
+//! done until the job is confirmed. A file that ends in the middle leaves a job that cannot
+//! be confirmed, because only `end` makes it ready.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use crate::{
     },
     domain::{
         catalogue::City,
-        csv::{Header, Line, Reader, Record},
+        csv::{Decimals, Header, Line, Reader, Record},
         geo::{self, Point},
         job::{JobRef, Kind},
     },
@@ -56,9 +56,10 @@ pub struct Import<'a> {
     header: Option<Header>,
     lines: i64,
     batch: Vec<Staged>,
-    /// The line of each vehicle, by what `new_id` makes of its code: the only thing that grows
-    /// with the file.
+    /// The line of each vehicle, by its id and by what `new_id` makes of its code: the only
+    /// thing that grows with the file.
     seen: HashMap<Uuid, i64>,
+    decimals: Decimals,
 }
 
 impl<'a> Import<'a> {
@@ -67,29 +68,35 @@ impl<'a> Import<'a> {
     pub fn new(hand: Hand<'a>, city: &'a City) -> Self {
         let job = JobRef { region: city.region.clone(), id: Uuid::new_v4() };
         let (reader, batch) = (Reader::default(), Vec::with_capacity(BATCH));
-        Self { hand, city, job, reader, header: None, lines: 0, batch, seen: HashMap::new() }
+        let (seen, decimals) = (HashMap::new(), Decimals::default());
+        Self { hand, city, job, reader, header: None, lines: 0, batch, seen, decimals }
     }
 
     /// The next bytes of the file.
-    pub async fn feed(&mut self, mut bytes: &[u8]) -> Result<(), ImportError> {
-        while let Some(record) = self.reader.next(&mut bytes).map_err(ImportError::File)? {
-            self.record(&record).await?;
+    pub async fn feed(&mut self, bytes: &[u8]) -> Result<(), ImportError> {
+        self.reader.feed(bytes).map_err(ImportError::File)?;
+        self.records().await
+    }
+
+    async fn records(&mut self) -> Result<(), ImportError> {
+        while let Some(record) = self.reader.read().map_err(ImportError::File)? {
+            self.record(record).await?;
         }
         Ok(())
     }
 
     /// The file has ended: the job, which can be confirmed now, and what it would do.
     pub async fn end(mut self) -> Result<(JobRef, Preview), ImportError> {
-        if let Some(record) = self.reader.end().map_err(ImportError::File)? {
-            self.record(&record).await?;
-        }
+        self.reader.end().map_err(ImportError::File)?;
+        self.records().await?;
         if self.lines == 0 {
             return Err(ImportError::File("There is no line below a header.".to_owned()));
         }
         self.stage().await?;
+        let read_as = self.read_as();
         let counted = std::sync::Mutex::new(Preview::default());
         let ready = async |conn: &Conn, acting: &Acting| {
-            let (verdict, preview) = imports::ready(conn, acting).await?;
+            let (verdict, preview) = imports::ready(conn, acting, self.lines, &read_as).await?;
             *counted.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = preview;
             Ok(verdict)
         };
@@ -98,9 +105,27 @@ impl<'a> Import<'a> {
         Ok((self.job, preview))
     }
 
-    async fn record(&mut self, record: &Record) -> Result<(), ImportError> {
+    /// What was recognised in the file, in words.
+    fn read_as(&self) -> String {
+        let Decimals { commas, points } = self.decimals;
+        let decimals = match (commas, points) {
+            (true, true) => ", decimal commas and points",
+            (true, false) => ", decimal commas",
+            (false, true) => ", decimal points",
+            (false, false) => "",
+        };
+        let [separator, encoding] = self.reader.recognised();
+        let cut = if self.reader.unfinished() {
+            " The last line ends without a line break: please check that the file is whole."
+        } else {
+            ""
+        };
+        format!("{separator}, {encoding}{decimals}.{cut}")
+    }
+
+    async fn record(&mut self, record: Record) -> Result<(), ImportError> {
         let Some(header) = &self.header else {
-            let cells = record.cells().filter(|cells| cells.iter().all(|cell| !cell.contains('\0')));
+            let cells = record.cells.filter(|cells| cells.iter().all(|cell| !cell.contains('\0')));
             let cells = cells.ok_or_else(|| ImportError::File("The file is not UTF-8.".to_owned()))?;
             self.header = Some(Header::read(&cells).map_err(ImportError::File)?);
             return Ok(());
@@ -114,19 +139,23 @@ impl<'a> Import<'a> {
         if self.lines == LINES_MAX {
             return Err(ImportError::File(format!("At most {LINES_MAX} lines, please: divide the file.")));
         }
-        let cells = record.cells();
-        let line = match &cells {
+        let cells = &record.cells;
+        let line = match cells {
             Some(cells) => header.line(cells, self.city, self.hand.catalogue),
             None => Err("it is not UTF-8".to_owned()),
         };
         let staged = match line {
             Ok(line) => self.staged(record.line, &line),
             Err(why) => {
+                let why = match record.breaks {
+                    0 => why,
+                    breaks => format!("{why}; its quotes (\") hold {breaks} line breaks, is one not closed?"),
+                };
                 // Something to know it by; what is no text that can be stored is left out.
-                let code =
-                    cells.map(|cells| header.code(&cells)).filter(|code| !code.contains('\0')).unwrap_or_default();
-                let input = json!({ "code": code.chars().take(60).collect::<String>() });
-                Staged { line: record.line, input, new_id: Uuid::nil(), reason: Some(why.replace('\0', "")) }
+                let code = cells.as_ref().map(|cells| header.code(cells)).filter(|code| !code.contains('\0'));
+                let input = json!({ "code": code.unwrap_or_default().chars().take(60).collect::<String>() });
+                let reason = Some(why.replace('\0', ""));
+                Staged { line: record.line, input, new_id: Uuid::nil(), known_id: None, reason }
             }
         };
         self.batch.push(staged);
@@ -135,10 +164,19 @@ impl<'a> Import<'a> {
     }
 
     fn staged(&mut self, number: i64, line: &Line) -> Staged {
-        let new_id = new_id(&self.job, &line.code);
-        let first = *self.seen.entry(new_id).or_insert(number);
-        let reason = (first != number).then(|| format!("code: the same as in line {first}"));
-        Staged { line: number, input: input(line), new_id, reason }
+        self.decimals.commas |= line.decimals.commas;
+        self.decimals.points |= line.decimals.points;
+        let code = line.code.as_ref().filter(|code| !code.is_empty());
+        let new_id = code.map(|code| new_id(&self.job, code));
+        let mut first = |key: Uuid| *self.seen.entry(key).or_insert(number);
+        let of_code = new_id.map_or(number, &mut first);
+        let of_id = line.id.map_or(number, first);
+        let reason = match (of_code == number, of_id == number) {
+            (false, _) => Some(format!("code: the same as in line {of_code}")),
+            (true, false) => Some(format!("id: the same as in line {of_id}")),
+            _ => None,
+        };
+        Staged { line: number, input: input(line), new_id: new_id.unwrap_or_default(), known_id: line.id, reason }
     }
 
     async fn act(&self, op: impl AsyncFn(&Conn, &Acting) -> Result<Verdict, DbError>) -> Result<Done, OpError> {
@@ -164,7 +202,7 @@ fn input(line: &Line) -> Value {
         }
     };
     let text = |text: &Option<String>| text.clone().map(Value::from);
-    says("code", Some(line.code.clone().into()));
+    says("code", line.code.as_ref().map(|code| if code.is_empty() { Value::Null } else { code.clone().into() }));
     says("type", text(&line.kind));
     says("brand", text(&line.brand));
     says("colour", text(&line.colour));

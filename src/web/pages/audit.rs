@@ -3,8 +3,6 @@
 //! in the address. Which statement is sent depends on the roles: those of the cookie are
 //! tried, and when the row at home says otherwise the page is read once more.
 
-use std::borrow::Cow;
-
 use actix_web::{
     HttpResponse,
     http::header::{CACHE_CONTROL, CONTENT_DISPOSITION},
@@ -23,7 +21,7 @@ use crate::{
         sessions::Visitor,
     },
     domain::{
-        csv::{neutral, write_line},
+        csv::{escape_formula, head, write_line},
         refusal::Refusal,
         region::RegionCode,
         stored::{Moment, Version},
@@ -286,24 +284,21 @@ const HEAD: [&str; 11] = [
 
 /// The lines of the events that were read last, and the head before the first.
 fn part(left: &Left) -> Bytes {
-    let mut lines = String::new();
-    if !left.begun {
-        write_line(&mut lines, HEAD.map(Cow::from));
-    }
+    let mut lines = if left.begun { String::new() } else { head(&HEAD) };
     for event in &left.found.events {
         let Place(at, kind, id, version) = &event.place;
         let line = [
             at.to_rfc3339_opts(SecondsFormat::Micros, true).into(),
             left.filter.region.as_str().into(),
-            neutral(&event.action),
-            neutral(kind),
+            escape_formula(&event.action),
+            escape_formula(kind),
             id.to_string().into(),
             version.to_string().into(),
             event.actor_region.as_deref().unwrap_or_default().into(),
             event.actor.map(|actor| actor.to_string()).unwrap_or_default().into(),
             event.correlation.to_string().into(),
             event.epoch.to_string().into(),
-            neutral(&event.metadata),
+            escape_formula(&event.metadata),
         ];
         write_line(&mut lines, line);
     }

@@ -23,7 +23,7 @@ use crate::{
         sessions::Visitor,
     },
     domain::{
-        csv::{neutral, write_line},
+        csv::{escape_formula, head, write_line},
         job::{self, JobRef, Kind},
         refusal::Refusal,
     },
@@ -164,12 +164,13 @@ fn will(visit: &Visit, job: &Job, counts: &Counts) -> String {
         Kind::Import => {
             let count = |key: &str| job.parameters.get(key).and_then(Value::as_i64).unwrap_or(0);
             format!(
-                "Vehicles of {}: adds {}, changes {}; {} are like that already. Lines that are refused: {}.",
+                "Vehicles of {}: adds {}, changes {}; {} are like that already. Lines that are refused: {}. Read as: {}",
                 from,
                 count("new"),
                 count("changed"),
                 count("same"),
                 count("refused"),
+                job.text("read_as").unwrap_or_default(),
             )
         }
     }
@@ -239,7 +240,7 @@ const CHUNK: i64 = 1_000;
 pub async fn report(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
     let (_, job) = theirs(&mut visit, &path).await?;
     let file = format!("attachment; filename=\"job-{}.csv\"", job.job.id);
-    let (app, head) = (visit.app.clone(), line(["position", "vehicle", "code", "what", "state", "reason"]));
+    let (app, head) = (visit.app.clone(), head(&["position", "vehicle", "code", "what", "state", "reason"]));
     let rows = stream::try_unfold(Some(0), move |after| {
         let (app, job) = (app.clone(), job.clone());
         async move {
@@ -270,6 +271,6 @@ pub async fn report(mut visit: Visit, path: Path<(String, String)>) -> Result<Ht
 /// One line of the report.
 fn line(cells: [&str; 6]) -> String {
     let mut text = String::new();
-    write_line(&mut text, cells.map(neutral));
+    write_line(&mut text, cells.map(escape_formula));
     text
 }

@@ -6,6 +6,7 @@ use actix_web::HttpResponse;
 use chrono_tz::Tz;
 use futures_util::future::join_all;
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::{administrator, region_of_form};
 use crate::{

@@ -360,7 +360,7 @@ async fn a_cancelled_job_goes_no_further_and_its_report_says_what_was_done() {
     let report = operator.get(&format!("{job}/report.csv")).await;
     let lines: Vec<&str> = report.body.lines().collect();
     assert_eq!(i64::try_from(lines.len()).unwrap(), items + 1);
-    assert_eq!(lines[0], "position,vehicle,code,what,state,reason");
+    assert_eq!(lines[0], "\u{feff}position,vehicle,code,what,state,reason");
     assert!(lines[1].contains(",'=SUM(") && lines[1].ends_with(",Done,"), "{}", lines[1]);
     assert!(lines[201].contains(",Cancelled,"), "{}", lines[201]);
     end(world, instance).await;

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use encoding_rs::WINDOWS_1252;
 use movr::{
     app::App,
     db::jobs::{Counts, Job},
@@ -105,6 +106,13 @@ fn job_of(page: &Page) -> JobRef {
     JobRef { region: region.parse().unwrap(), id: id.parse().unwrap() }
 }
 
+/// An exported file as it was imported: without the mark in front and the ids.
+fn without_ids(export: &str) -> String {
+    let rest = export.strip_prefix('\u{feff}').expect("a byte order mark");
+    let line = |line: &str| line.rsplit_once(',').unwrap().0.to_owned() + "\r\n";
+    rest.split_terminator("\r\n").map(line).collect()
+}
+
 /// A file of `n` vehicles, `with` in the last column.
 fn file(n: usize, with: &str) -> String {
     let mut text = format!("{HEADER}\r\n");
@@ -139,7 +147,7 @@ async fn ten_thousand_lines_are_imported_once_and_come_back_unchanged() {
     let before = (scene.world.rows().await["vehicles"].clone(), scene.world.count("SELECT count(*) FROM events").await);
     assert_eq!(scene.carry_out(&again).await.0.done, 10_000);
     let export = scene.rider.browser.get("/fleet/export.csv?city=new-york").await;
-    assert_eq!(export.body, file(10_000, ""));
+    assert_eq!(without_ids(&export.body), file(10_000, ""));
     let third = scene.import(&export.body).await;
     assert_eq!(scene.preview(&third).await, [0, 0, 10_000, 0]);
     let after = (scene.world.rows().await["vehicles"].clone(), scene.world.count("SELECT count(*) FROM events").await);
@@ -155,7 +163,7 @@ async fn each_line_says_what_is_wrong_with_it_and_the_others_are_done() {
     scene.carry_out(&kept).await;
     let mut text = b"note,code,battery,type,brand,colour\n".to_vec();
     text.extend(
-        b",GOOD,50,scooter,\"two, words\",blue\n,,5,bike,B,red\n\n,LATE,101,tr\0am,,red\n,BAD,1,bike,caf\xe9,red\n",
+        b",GOOD,50,scooter,\"two, words\",bl\xc3\xbce\n,,5,bike,B,red\n\n,LATE,101,tr\0am,,red\n,BAD,1,bike,caf\xe9,red\n",
     );
     text.extend(b",GOOD,51,bike,B,red\n'=1+1,OLD,20,bike,Trek,red\n,SAME,100,bike,Trek,red\n");
     for number in 0..600 {
@@ -219,9 +227,11 @@ async fn a_file_that_is_none_is_refused_as_a_whole() {
         (b"code,type\n", "There is no line below a header."),
         (b"type,brand\nbike,B\n", "The column “code” is missing"),
         (b"code,owner\nA,B\n", "Unknown columns: “owner”."),
-        (b"code;type\nA;bike\n", "The columns must be separated by commas."),
+        (b"PK\x03\x04 sheet.xml", "This is a workbook."),
+        (b"\xff\xfec\0o\0d\0e", "The file is broken"),
+        (b"\"code\ntype\n", "The quote (\") that opens in line 1 is not closed."),
         (&utf16, "The file is not UTF-8."),
-        (b"c\xf6de\nA\n", "The file is not UTF-8."),
+        (b"c\xf6de\nA\n", "Unknown columns: “cöde”."),
         (&[b"code\n\"".as_slice(), &vec![b'x'; 30_000]].concat(), "Line 2 is too long"),
     ] {
         let page = browser.upload(PATH, file).await;
@@ -244,10 +254,124 @@ async fn a_file_that_is_none_is_refused_as_a_whole() {
     let catalogue = scene.app().catalogue();
     let hand = Hand::of(scene.app(), &catalogue, &scene.rider.signed);
     assert!(jobs::confirm(hand, &found).await.is_err());
+    // Fewer items than lines were sent is an error, not a smaller number.
+    let ready = async |lines| {
+        let to = (&job.region, "new-york");
+        hand.act(&job, "new-york", to, async |conn, acting| {
+            Ok(movr::db::imports::ready(conn, acting, lines, "").await?.0)
+        })
+        .await
+    };
+    assert!(format!("{:?}", ready(700).await).contains("unknown verdict incomplete"));
+    assert!(scene.find(&job).await.0.selecting());
     let page = browser.get(&paths::job(&job)).await;
     assert!(page.text().contains("The file was not read to its end."), "{}", page.text());
     assert_eq!(page.attributes("form[action$=\"/confirm\"]", "action"), [""; 0]);
+    let open = file(1, "") + "X,bike,\"Trek,red\r\nY,bike,Trek,red\r\n";
+    let told = browser.upload(PATH, open.as_bytes()).await.texts("[role=alert]").concat();
+    assert!(told.starts_with("The quote (\") that opens in line 3 is not closed."), "{told}");
     assert_eq!(scene.world.count("SELECT count(*) FROM vehicles").await, 0);
+    scene.end().await;
+}
+
+/// The rows of an export as a spreadsheet of another country saves them.
+fn resaved(export: &str, separator: u8) -> String {
+    let mut rows = csv::ReaderBuilder::new().has_headers(false).from_reader(export.as_bytes());
+    let mut out = csv::WriterBuilder::new().delimiter(separator).from_writer(Vec::new());
+    for (number, row) in rows.records().enumerate() {
+        let cell = |(at, cell): (usize, &str)| match (number, at) {
+            (0, _) => cell.replace("battery", "Battery (%)").replace("lat", "Latitude").replace("colour", "Color"),
+            (_, 1) => cell.to_uppercase(),
+            (_, 4) => format!("{cell} %"),
+            (_, 5 | 6) => cell.replace('.', ","),
+            _ => cell.to_owned(),
+        };
+        let cells: Vec<String> = row.unwrap().iter().enumerate().map(cell).collect();
+        // Two columns in which there once was something.
+        out.write_record(cells.iter().map(String::as_str).chain(["", ""])).unwrap();
+    }
+    let empty = vec![separator; 11];
+    String::from_utf8(["\u{feff}".into(), out.into_inner().unwrap(), empty, b"\n".to_vec()].concat()).unwrap()
+}
+
+#[actix_web::test]
+async fn an_export_changes_nothing_also_after_a_spreadsheet_has_saved_it() {
+    let scene = Scene::new().await;
+    scene.world.sample(&["new-york"], 2, 60).await;
+    // Without codes, and with all that a spreadsheet would run, divide or drop.
+    scene.world.set("UPDATE vehicles SET code = NULL WHERE id IN (SELECT id FROM vehicles ORDER BY id LIMIT 20)").await;
+    let odd = "UPDATE vehicles SET brand = '+x', colour = '-1;=2', place = '5 Ave, \"N\"; @1', note = '''s; é, =1',
+        lat = lat + 0.000000001 WHERE id IN (SELECT id FROM vehicles ORDER BY id LIMIT 7)";
+    scene.world.set(odd).await;
+    let export = scene.rider.browser.get("/fleet/export.csv?city=new-york").await.body;
+    let count = scene.world.count("SELECT count(*) FROM vehicles WHERE status <> 'retired'").await;
+    let marked = resaved(&export, b';');
+    let plain = marked.trim_start_matches('\u{feff}');
+    let before = scene.world.rows().await["vehicles"].clone();
+    let files: [(Vec<u8>, &str); 5] = [
+        (export.clone().into_bytes(), "commas, UTF-8, decimal points."),
+        (marked.clone().into_bytes(), "semicolons, UTF-8, decimal commas."),
+        (WINDOWS_1252.encode(plain).0.into_owned(), "semicolons, Windows-1252, decimal commas."),
+        (
+            resaved(&export, b'\t').encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            "tabs, UTF-16LE, decimal commas.",
+        ),
+        (plain.replace('\n', "\r").into_bytes(), "semicolons, UTF-8, decimal commas."),
+    ];
+    for (file, read_as) in files {
+        let job = job_of(&scene.rider.browser.upload(PATH, &file).await);
+        assert_eq!(scene.preview(&job).await, [0, 0, count, 0], "{read_as} {:?}", scene.refused(&job).await);
+        let page = scene.rider.browser.get(&paths::job(&job)).await.text();
+        assert!(page.contains(&format!("Read as: {read_as}")), "{page}");
+        assert_eq!(scene.carry_out(&job).await.0.done, count);
+    }
+    assert_eq!(scene.world.rows().await["vehicles"], before);
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn every_row_is_an_item_and_an_id_is_the_vehicle_itself() {
+    let scene = Scene::new().await;
+    // Three rows, whatever ends them; the last one has no end.
+    for (number, ends) in ["\r", "\n", "\r\n"].into_iter().enumerate() {
+        let text = format!("code;type;brand;colour\nA{number};bike;T;red\nB{number};tram;T;red\nC{number};bike;T;red");
+        let job = scene.import(&text.replace('\n', ends)).await;
+        assert_eq!(scene.preview(&job).await, [2, 0, 0, 1], "{ends:?}");
+        assert_eq!(scene.refused(&job).await, [(3, "type: there is no type “tram”".to_owned())]);
+        let page = scene.rider.browser.get(&paths::job(&job)).await.text();
+        assert!(page.contains("semicolons, UTF-8. The last line ends without a line break"), "{page}");
+        scene.carry_out(&job).await;
+    }
+    // A quote that takes two rows with it is told with the row where it stands.
+    let swallowed = scene.import("code,type,brand,colour\nD,bike,\"T,red\nE,bike,T,red\nF,bike,T\",red\n").await;
+    let told = "brand: Control characters and line breaks are not allowed; \
+        its quotes (\") hold 2 line breaks, is one not closed?";
+    assert_eq!(scene.refused(&swallowed).await, [(2, told.to_owned())]);
+
+    scene.world.set("UPDATE vehicles SET code = NULL WHERE code = 'A1'").await;
+    scene.world.set("UPDATE vehicles SET code = NULL, status = 'retired' WHERE code = 'A2'").await;
+    let id = async |condition: &str| -> String {
+        let text = format!("SELECT id::TEXT FROM vehicles WHERE {condition}");
+        scene.world.sql().await.query_one(&text, &[]).await.unwrap().try_get(0).unwrap()
+    };
+    let (plain, retired) = (id("code IS NULL AND status <> 'retired'").await, id("status = 'retired'").await);
+    let (a0, c0, c1) = (id("code = 'A0'").await, id("code = 'C0'").await, id("code = 'C1'").await);
+    let file = format!(
+        "id,code,battery\n{plain},,11\n{a0},A0,12\n{a0},C2,13\n{},,14\n{c0},X,15\n,C1,16\n{retired},,17\n{c1},,18\n",
+        Uuid::new_v4(),
+    );
+    let job = scene.import(&file).await;
+    let mut refused = vec![
+        (4, "id: the same as in line 3".to_owned()),
+        (5, "It is not in this city any more.".to_owned()),
+        (6, "code: it is not that of the vehicle with this id".to_owned()),
+        (9, "code: it is not that of the vehicle with this id".to_owned()),
+    ];
+    assert_eq!((scene.preview(&job).await, scene.refused(&job).await), ([0, 4, 0, 4], refused.clone()));
+    assert_eq!(scene.carry_out(&job).await.0.done, 3);
+    refused.insert(3, (8, "Its state does not allow this: retired.".to_owned()));
+    assert_eq!(scene.refused(&job).await, refused);
+    assert_eq!(scene.world.count("SELECT sum(battery)::INT8 FROM vehicles WHERE battery < 20").await, 11 + 12 + 16);
     scene.end().await;
 }
 
@@ -327,7 +451,10 @@ async fn the_command_previews_imports_and_exports_and_goes_on_after_a_kill() {
     let said = process::movr(&import, &env).await;
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(
-        said.out.starts_with("New York: 3000 new, 0 changed, 0 unchanged, 1 refused\nline 3002: type: there is"),
+        said.out.starts_with(
+            "New York: 3000 new, 0 changed, 0 unchanged, 1 refused\nread as: commas, UTF-8, decimal points.\n\
+             line 3002: type: there is"
+        ),
         "{}",
         said.out
     );
@@ -357,7 +484,7 @@ async fn the_command_previews_imports_and_exports_and_goes_on_after_a_kill() {
     let end = "0 new, 0 changed, 3000 unchanged, 1 refused";
     assert!(said.out.contains(end) && said.out.contains("done: 3000 of 3001 lines, 1 refused"), "{}", said.out);
     let export = process::movr(&["operator", "export", "--city", "new-york"], &env).await;
-    assert_eq!(export.out, file(3_000, ""));
+    assert_eq!(without_ids(&export.out), file(3_000, ""));
     let unknown = process::movr(&["operator", "export", "--city", "atlantis"], &env).await;
     assert_eq!((unknown.code, unknown.err.contains("there is no city atlantis")), (Some(1), true));
     std::fs::remove_file(&path).unwrap();

@@ -184,7 +184,9 @@ impl Browser {
         // Whatever a test asks for, the contract is kept.
         let timing = headers.get("server-timing").map_or("", |timing| timing.to_str().unwrap());
         assert!(!timing.contains("broken"), "{}: {timing}", response.url());
-        Page { status, headers, body: response.text().await.unwrap() }
+        // Not `text`, which would take a byte order mark away.
+        let body = String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned();
+        Page { status, headers, body }
     }
 
     /// What `/status.json` says of a region.
