@@ -278,6 +278,9 @@ impl Node {
                     client.write_all(&refusal).await?;
                 }
                 cut => {
+                    if self.region.is_some() {
+                        batch.iter_mut().filter(|(kind, _)| *kind == b'Q').for_each(|(_, body)| in_other_words(body));
+                    }
                     let bytes: Vec<u8> = batch.iter().flat_map(|(kind, body)| wire(*kind, body)).collect();
                     server.write_all(&bytes).await?;
                     loop {
@@ -382,6 +385,21 @@ async fn startup(client: &mut TcpStream) -> io::Result<Option<HashMap<String, St
             _ => return Ok(None),
         }
     }
+}
+
+/// A UNIQUE constraint is dropped on CockroachDB as the index that it is, `DROP INDEX table@name`.
+fn in_other_words(body: &mut Vec<u8>) {
+    let sql = String::from_utf8_lossy(body).into_owned();
+    let lines = sql.split('\n').map(|line| {
+        let dropped = line.strip_prefix("DROP INDEX IF EXISTS ").and_then(|rest| rest.split_once('@'));
+        match dropped {
+            Some((table, rest)) => {
+                format!("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {}", rest.replace(" CASCADE", ""))
+            }
+            None => line.to_owned(),
+        }
+    });
+    *body = lines.collect::<Vec<_>>().join("\n").into_bytes();
 }
 
 /// Answers to a batch of messages about one statement with these rows.
