@@ -225,6 +225,9 @@ async fn the_database_refuses_what_must_never_be() {
     world.end().await;
 }
 
+/// The table, whether it is unique, and its columns with their types.
+type Index = (String, bool, Vec<(String, String)>);
+
 #[actix_web::test]
 async fn no_index_sends_all_writes_of_a_moment_to_one_place_and_none_says_the_same_twice() {
     let world = world().await;
@@ -235,7 +238,7 @@ async fn no_index_sends_all_writes_of_a_moment_to_one_place_and_none_says_the_sa
          JOIN pg_namespace AS n ON n.oid = t.relnamespace AND n.nspname = 'public'
          JOIN pg_attribute AS a ON a.attrelid = i.oid AND a.attnum <= x.indnkeyatts
          JOIN pg_type AS y ON y.oid = a.atttypid WHERE t.relkind = 'r' AND x.indpred IS NULL ORDER BY i.relname, a.attnum";
-    let mut indexes: BTreeMap<String, (String, bool, Vec<(String, String)>)> = BTreeMap::new();
+    let mut indexes: BTreeMap<String, Index> = BTreeMap::new();
     for row in sql.query(columns, &[]).await.unwrap() {
         let text = |column| row.try_get::<_, String>(column).unwrap();
         let new = (text(1), row.try_get(2).unwrap(), Vec::new());
