@@ -36,41 +36,25 @@ use crate::{
 
 /// One instance of the application, in one region.
 pub struct App {
-    /// The settings it was started with.
     pub config: Config,
-    /// The region in which it runs.
     pub here: RegionCode,
-    /// Its pools.
     pub db: Db,
-    /// The state of the regions' gates, as last seen.
     pub gates: Gates,
     /// Hashes passwords, a bounded number at once.
     pub hasher: Hasher,
-    /// Ids of the rows that forms make.
     pub ids: Ids,
-    /// The time.
     pub clock: Clock,
-    /// Throttles.
     pub limits: Limits,
-    /// Keys and what every page shares.
     pub site: Site,
-    /// How dense the vehicles stand, as last seen.
     pub levels: Levels,
-    /// The last good lists, for regions that are silent.
     pub last_lists: LastLists,
-    /// The last numbers of each city's fleet.
     pub last_counts: CountCache<Vec<(String, i64)>>,
-    /// How many vehicles could be taken in each city.
     pub last_available: CountCache<i64>,
-    /// The last good GBFS feeds.
     pub feeds: gbfs::Kept,
     /// The last good figures, for the same.
     pub last_figures: LastFigures,
-    /// What residency rules refused here.
     pub residency_refusals: Refusals,
-    /// Version of the schema that it found.
     pub schema_version: i32,
-    /// Wakes the worker.
     pub work: Notify,
     catalogue: RwLock<Arc<Catalogue>>,
     catalogue_seen: Mutex<DateTime<Utc>>,

@@ -18,7 +18,6 @@ pub struct Clock {
 
 impl Clock {
     /// The time now, in UTC, cut to microseconds.
-    #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         #[allow(clippy::disallowed_methods, reason = "this is the one caller")]
         let now = Utc::now();

@@ -27,39 +27,29 @@ pub use vars::{Default, REGION_URL_PREFIX, VARS, Var, markdown_table};
 /// What `movr serve` needs; [`Tools`] is enough for the other commands.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Code of the region in which this instance runs: "here".
     pub region: String,
-    /// Where the database is, and how long it is waited for.
     pub database: Database,
-    /// What is logged, and how.
     pub log: Log,
     /// What hashing a password costs.
     pub passwords: Passwords,
     /// Address and port to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// What browsers see.
     pub public_url: PublicUrl,
     /// One to three keys of at least 64 bytes: the first signs, all verify.
     pub secret_keys: Secret<Vec<Vec<u8>>>,
-    /// Whom to believe about the client.
     pub proxy: Proxy,
     /// Map tiles, or none.
     pub tiles: Option<Tiles>,
-    /// Whom users of the GBFS feeds may write to.
     pub feed_contact: String,
-    /// Longest time of a whole request.
     pub request_timeout: Duration,
     /// A failed sign-in answers after this time, whatever the reason.
     pub sign_in_floor: Duration,
-    /// Web worker threads.
     pub workers: usize,
     /// Connections at the same time.
     pub max_connections: usize,
     /// Time for which a connection without a request stays open.
     pub keep_alive: Duration,
-    /// Age from which a connection ends with its next answer.
     pub connection_lifetime: Duration,
-    /// Time between two readings of the catalogue.
     pub catalogue_reload: Duration,
     /// Time between two looks at a region that answers.
     pub watch: Duration,
@@ -78,9 +68,7 @@ pub struct Config {
 /// What the commands beside `movr serve` need.
 #[derive(Debug, Clone)]
 pub struct Tools {
-    /// Where the database is, and how long it is waited for.
     pub database: Database,
-    /// What is logged, and how.
     pub log: Log,
     /// What hashing a password costs.
     pub passwords: Passwords,
@@ -89,16 +77,12 @@ pub struct Tools {
 /// Where the database is, and how long it is waited for.
 #[derive(Debug, Clone)]
 pub struct Database {
-    /// This region's nodes.
     pub url: Secret<String>,
     region_urls: BTreeMap<String, Secret<String>>,
-    /// Longest time of a statement that reads.
     pub statement_timeout: Duration,
     /// Longest time of one try of a write; after it no new try begins.
     pub write_timeout: Duration,
-    /// Longest time to reach one node.
     pub connect_timeout: Duration,
-    /// Connections to this region.
     pub pool_size: usize,
     /// Age at which a connection is replaced, before jitter.
     pub pool_lifetime: Duration,
@@ -112,7 +96,6 @@ pub struct Database {
 
 impl Database {
     /// The variable that names the nodes of `region`.
-    #[must_use]
     pub fn region_variable(region: &RegionCode) -> String {
         format!("{}{}", REGION_URL_PREFIX, region.as_str().to_ascii_uppercase().replace('-', "_"))
     }
@@ -129,7 +112,6 @@ impl Database {
 /// What is logged, and how.
 #[derive(Debug, Clone)]
 pub struct Log {
-    /// Text or JSON.
     pub format: LogFormat,
     /// A filter that `tracing` accepts.
     pub filter: String,
@@ -149,11 +131,8 @@ pub struct Passwords {
 /// Whom to believe about the client.
 #[derive(Debug, Clone)]
 pub struct Proxy {
-    /// Networks of the proxies whose headers are believed.
     pub trusted: Vec<IpNet>,
-    /// Header in which they append the client's address.
     pub address_header: String,
-    /// Header in which they name the client's city.
     pub city_header: Option<String>,
     /// Header in which they give the client's `latitude,longitude`.
     pub coordinates_header: Option<String>,
@@ -161,7 +140,6 @@ pub struct Proxy {
 
 impl Proxy {
     /// Whether headers of a peer at `address` are believed; `::ffff:10.0.0.1` is `10.0.0.1`.
-    #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted.iter().any(|network| network.contains(&address))
@@ -186,14 +164,12 @@ impl std::error::Error for ConfigError {}
 
 /// The value of one environment variable; the only reader of the process's environment beside
 /// [`environment`], for the few that are not settings (`HOME`, `MOVR_PG_BIN`).
-#[must_use]
 #[allow(clippy::disallowed_methods, reason = "this module is where the environment is read")]
 pub fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The whole environment; bytes that are not UTF-8 become U+FFFD, which no setting accepts.
-#[must_use]
 #[allow(clippy::disallowed_methods, reason = "this module is where the environment is read")]
 pub fn environment() -> BTreeMap<String, String> {
     let text = |bytes: std::ffi::OsString| bytes.to_string_lossy().into_owned();

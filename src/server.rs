@@ -28,9 +28,7 @@ const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// A running instance.
 pub struct Running {
-    /// Where it listens.
     pub address: SocketAddr,
-    /// What it holds.
     pub app: Arc<App>,
     connections: Arc<Connections>,
     handle: ServerHandle,
@@ -39,9 +37,7 @@ pub struct Running {
 
 /// A server that listens and has no application yet.
 pub struct Open {
-    /// Where it listens.
     pub address: SocketAddr,
-    /// What answers in the application's place.
     pub lobby: Arc<Lobby>,
     connections: Arc<Connections>,
     handle: ServerHandle,
@@ -84,7 +80,6 @@ pub fn open(config: &Config) -> std::io::Result<(Open, actix_web::dev::Server)> 
 
 impl Open {
     /// From now on `app` answers.
-    #[must_use]
     pub fn ready(self, app: App) -> Running {
         let app = Arc::new(app);
         self.lobby.open(Data::from(Arc::clone(&app)));
@@ -117,7 +112,6 @@ async fn forget(app: Arc<App>) {
 
 impl Running {
     /// How many clients are connected.
-    #[must_use]
     pub fn open_connections(&self) -> usize {
         self.connections.open()
     }

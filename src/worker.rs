@@ -44,7 +44,6 @@ pub async fn work(app: Arc<App>) {
 
 struct Worker {
     app: Arc<App>,
-    /// Owner of the leases.
     id: Uuid,
     /// Jobs that are not to be tried before then.
     paused: HashMap<Uuid, Instant>,

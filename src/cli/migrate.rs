@@ -73,7 +73,6 @@ pub enum Locality {
 }
 
 /// A failed migration in words; for want of a licence, those that say how to go on.
-#[must_use]
 pub fn explain(error: DbError) -> Box<dyn std::error::Error> {
     if error.kind != DbErrorKind::Licence {
         return error.into();

@@ -51,7 +51,6 @@ enum Command {
 pub type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// Runs the command that was asked for.
-#[must_use]
 pub fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve => Config::from_env().map_err(Into::into).and_then(|config| {

@@ -35,13 +35,11 @@ pub struct PublicUrl(String);
 
 impl PublicUrl {
     /// The origin as browsers write it in `Origin`: `https://movr.example`, lower case.
-    #[must_use]
     pub fn origin(&self) -> &str {
         &self.0
     }
 
     /// Whether browsers come over TLS: decides `__Host-` cookies and HSTS.
-    #[must_use]
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https://")
     }
@@ -52,13 +50,11 @@ impl PublicUrl {
 pub struct Tiles {
     /// URL with `{z}`, `{x}` and `{y}`.
     pub url: String,
-    /// Plain text that the map shows in its corner.
     pub attribution: String,
 }
 
 impl Tiles {
     /// Scheme and host of the tiles, for the content security policy.
-    #[must_use]
     pub fn origin(&self) -> &str {
         origin_of(&self.url).unwrap_or_default()
     }

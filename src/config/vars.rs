@@ -100,7 +100,6 @@ pub const VARS: &[Var] = &[
 ];
 
 /// Renders [`VARS`] as the Markdown table of the README.
-#[must_use]
 pub fn markdown_table() -> String {
     let mut table = String::from("| variable | default | meaning |\n|---|---|---|\n");
     for var in VARS {

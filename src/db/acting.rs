@@ -28,17 +28,13 @@ pub enum By<'a> {
 /// Who does something about which job, and under which gates.
 #[derive(Debug, Clone)]
 pub struct Acting {
-    /// The person's home, or for the shell the job's region.
     pub home: RegionCode,
     session: Option<(Uuid, String)>,
     user: Option<Uuid>,
-    /// The time now.
     pub now: DateTime<Utc>,
     /// Sessions not seen since then have ended.
     pub idle_since: DateTime<Utc>,
-    /// The job.
     pub job: JobRef,
-    /// Its city.
     pub city: String,
     /// Where its vehicles go; the same place for jobs that move nothing.
     pub to: (RegionCode, String),
@@ -60,14 +56,12 @@ impl<'a> By<'a> {
     }
 
     /// The home of the person, or `else_in`.
-    #[must_use]
     pub fn home(self, else_in: &'a RegionCode) -> &'a RegionCode {
         self.user().map_or(else_in, |user| &user.region)
     }
 }
 
 impl Acting {
-    #[must_use]
     pub fn new(
         by: By<'_>,
         now: DateTime<Utc>,

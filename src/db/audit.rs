@@ -36,7 +36,6 @@ pub struct Place(pub DateTime<Utc>, pub String, pub Uuid, pub i64);
 
 impl Place {
     /// Before everything that happened at `at`.
-    #[must_use]
     pub fn at(at: DateTime<Utc>) -> Self {
         Self(at, String::new(), Uuid::nil(), 0)
     }
@@ -53,7 +52,6 @@ pub enum Sees {
 
 impl Sees {
     /// What these roles, written as `role:city`, let a person see.
-    #[must_use]
     pub fn of(roles: &[String]) -> Self {
         if roles.iter().any(|role| role == "administrator:") {
             return Self::All;
@@ -64,7 +62,6 @@ impl Sees {
     }
 
     /// Whether it is nothing at all.
-    #[must_use]
     pub fn is_nothing(&self) -> bool {
         matches!(self, Self::Cities(cities) if cities.is_empty())
     }
@@ -72,15 +69,12 @@ impl Sees {
 
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// When, what and which version of it.
     pub place: Place,
     pub action: String,
     /// Home of whoever did it, at that time; none for commands.
     pub actor_region: Option<String>,
     pub actor: Option<Uuid>,
-    /// What was done together.
     pub correlation: Uuid,
-    /// The epoch of the region's gate.
     pub epoch: i64,
     /// Details as JSON; never personal data.
     pub metadata: String,
@@ -162,7 +156,6 @@ pub const SEARCHED: i64 = 1_000;
 pub struct Found {
     /// The newest events that fit.
     pub events: Vec<Event>,
-    /// Where it stopped looking, if there was more to look at.
     pub searched_to: Option<Place>,
 }
 

@@ -15,7 +15,6 @@ use super::{
 };
 use crate::domain::{fleet::Filter, geo, geo::Point, job::Kind};
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&SELECT_LIST, &SELECT_FILTER, &TURN, &MOVE];
 
 /// Most items of a job.

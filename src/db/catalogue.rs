@@ -20,7 +20,6 @@ use crate::domain::{
     region::RegionCode,
 };
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[
     &VERSION,
     &LOAD,
@@ -221,7 +220,6 @@ pub async fn put(conn: &Conn, file: &CatalogueFile, now: DateTime<Utc>) -> Resul
 /// What a file changed.
 #[derive(Debug)]
 pub struct Put {
-    /// How many entries.
     pub changed: usize,
     /// The codes that are as the file says, whose quotas are therefore those of the file.
     pub promo_codes: Vec<PromoCode>,

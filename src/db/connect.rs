@@ -40,26 +40,16 @@ pub enum ConnectError {
     Url {
         /// The driver's words, which name the parameter and not its value.
         reason: String,
-        /// The driver's error.
         #[source]
         source: tokio_postgres::Error,
     },
     /// A parameter has a value that is not one of its values.
     #[error("{name}={value} in the database URL: {problem}")]
-    Parameter {
-        /// The parameter's name.
-        name: &'static str,
-        /// Its value.
-        value: String,
-        /// What is wrong and what may stand there.
-        problem: &'static str,
-    },
+    Parameter { name: &'static str, value: String, problem: &'static str },
     /// A file that the URL names, or the default root file, cannot be used.
     #[error("{name} {path}: {reason}")]
     File {
-        /// The parameter that names the file.
         name: &'static str,
-        /// The file.
         path: PathBuf,
         /// Why it cannot be used.
         reason: String,
@@ -160,7 +150,6 @@ impl Endpoint {
     }
 
     /// The same nodes, another database (to create the one that is missing).
-    #[must_use]
     pub fn with_database(&self, name: &str) -> Self {
         let mut other = self.clone();
         other.config.dbname(name);
@@ -189,13 +178,11 @@ impl Endpoint {
     }
 
     /// How many nodes there are to try.
-    #[must_use]
     pub fn hosts(&self) -> usize {
         self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1)
     }
 
     /// The nodes and the database, without user and password, for logs and messages.
-    #[must_use]
     pub fn describe(&self) -> String {
         let ports = self.config.get_ports();
         let port = |i: usize| ports.get(i).or(ports.first()).copied().unwrap_or(5432);

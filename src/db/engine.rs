@@ -11,9 +11,7 @@ use super::error::DbError;
 pub struct Engine {
     /// `PostgreSQL 15.18 ...` or `CockroachDB CCL v25.4.11 ...`, as the server says.
     pub version: String,
-    /// CockroachDB, of any version.
     pub cockroach: bool,
-    /// The database has regions, so tables have localities.
     pub regions: bool,
     /// Region of the node that answered, where nodes have one.
     pub gateway: Option<String>,
@@ -35,7 +33,6 @@ impl Engine {
 
     /// Statements that every new session runs, each by itself; those marked optional
     /// may fail on versions that do not know the setting.
-    #[must_use]
     pub fn session_settings(&self) -> &'static [&'static str] {
         if self.cockroach {
             // A generic plan has no constant region, and may read a whole city where nine

@@ -43,7 +43,6 @@ pub enum DbErrorKind {
 
 /// A failed statement: which one, why, and the driver's own error.
 pub struct DbError {
-    /// What to do about it.
     pub kind: DbErrorKind,
     /// Name of the statement, or of the step (`connect`, `begin`, `commit`).
     pub statement: &'static str,
@@ -58,14 +57,12 @@ pub(super) const NO_DATABASE: DbErrorKind = DbErrorKind::Setup("does not exist: 
 
 impl DbError {
     /// An error of our own making, with words for the log.
-    #[must_use]
     pub fn new(kind: DbErrorKind, statement: &'static str, detail: impl Into<String>) -> Self {
         Self { kind, statement, silent: None, cause: None, detail: detail.into() }
     }
 
     /// Translates the driver's error; `wrote` says that a write was under way, so that
     /// a lost connection leaves its outcome open.
-    #[must_use]
     pub fn from_driver(error: tokio_postgres::Error, statement: &'static str, wrote: bool) -> Self {
         let (kind, detail) = match error.as_db_error() {
             Some(db) => {
@@ -100,13 +97,11 @@ impl DbError {
     }
 
     /// The same, because of a region that does not answer.
-    #[must_use]
     pub(super) fn with_silent(self, silent: (RegionCode, DateTime<Utc>)) -> Self {
         Self { silent: Some(silent), ..self }
     }
 
     /// Whether the rows could not be had just now, by nobody's fault of asking.
-    #[must_use]
     pub fn unreachable(&self) -> bool {
         matches!(self.kind, DbErrorKind::Unavailable | DbErrorKind::Timeout)
     }
@@ -119,7 +114,6 @@ impl DbError {
     }
 
     /// The SQLSTATE, if the server gave one.
-    #[must_use]
     pub fn sqlstate(&self) -> Option<&str> {
         let driver = self.cause.as_deref()?.downcast_ref::<tokio_postgres::Error>()?;
         driver.code().map(SqlState::code)

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::domain::{fleet::Filter, geo::Point, region::RegionCode};
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&VEHICLES, &RIDERS];
 
 /// Rows of one chunk.
@@ -24,23 +23,17 @@ pub type After = (String, Uuid);
 /// A vehicle as a file shows it.
 #[derive(Debug, Clone)]
 pub struct Vehicle {
-    /// Id.
     pub id: Uuid,
     /// The operator's code; empty if it has none.
     pub code: String,
-    /// Code of its type.
     pub kind: String,
-    /// Make.
     pub brand: String,
-    /// Colour, in words.
     pub colour: String,
     /// Charge, in percent.
     pub battery: i64,
-    /// Where it stands.
     pub at: Point,
     /// The same in words.
     pub place: String,
-    /// A note for operators.
     pub note: Option<String>,
 }
 
@@ -91,13 +84,9 @@ pub async fn list_vehicles(
 /// A rider as a file shows them.
 #[derive(Debug, Clone)]
 pub struct Rider {
-    /// Id.
     pub id: Uuid,
-    /// Username.
     pub username: String,
-    /// First name.
     pub first_name: String,
-    /// Last name.
     pub last_name: String,
     /// Since when.
     pub created_at: DateTime<Utc>,

@@ -12,25 +12,19 @@ use super::{
 };
 use crate::domain::{geo::Point, region::RegionCode};
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&LIST];
 
 /// A vehicle that stands on the street.
 #[derive(Debug)]
 pub struct Standing {
-    /// The rotating id.
     pub public_id: Uuid,
-    /// Code of its type.
     pub kind: String,
     /// Charge, in percent.
     pub battery: i64,
-    /// Where it stands.
     pub at: Point,
     /// Since when.
     pub seen_at: DateTime<Utc>,
-    /// It is being repaired.
     pub in_maintenance: bool,
-    /// Somebody has reserved it.
     pub reserved: bool,
 }
 

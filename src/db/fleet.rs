@@ -21,44 +21,34 @@ use crate::domain::{
     vehicle::{AWAITS_APPROVAL, VehicleRef},
 };
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&BY_CODE, &BY_BATTERY, &BY_SEEN, &COUNT, &FIND, &HISTORY];
 
 /// A vehicle as whoever has it sees it: its operators, its owner.
 #[derive(Debug, Clone)]
 pub struct Listed {
-    /// Its inner key.
     pub vehicle: VehicleRef,
-    /// Code of its type.
     pub kind: String,
     /// available, `in_use`, maintenance, lost, retired.
     pub status: String,
     /// Until when somebody has reserved it; may have lapsed.
     pub reserved_until: Option<DateTime<Utc>>,
-    /// The operator's own code.
     pub code: Option<String>,
-    /// Make.
     pub brand: String,
-    /// Colour, in words.
     pub colour: String,
     /// Charge, in percent.
     pub battery: i64,
-    /// Where it stands, or last stood.
     pub at: Point,
     /// The same in words.
     pub place: String,
     /// Since when it stands there.
     pub seen_at: DateTime<Utc>,
-    /// What its operators note.
     pub note: Option<String>,
-    /// Version of the row.
     pub version: i64,
 }
 
 impl Listed {
     /// The status as people see it: `reserved` while somebody holds a reservation, `waiting`
     /// while a person's new vehicle has not been approved.
-    #[must_use]
     pub fn shown_status(&self, now: DateTime<Utc>) -> &str {
         let reserved = self.status == "available" && self.reserved_until.is_some_and(|until| until > now);
         let waits = self.status == "maintenance" && self.note.as_deref() == Some(AWAITS_APPROVAL);
@@ -237,11 +227,9 @@ pub async fn count(conn: &Conn, region: &RegionCode, city: &str) -> Result<Vec<(
 /// A vehicle as its operators see it.
 #[derive(Debug, Clone)]
 pub struct Detailed {
-    /// What the list shows.
     pub listed: Listed,
     /// Slug of the city where it stands.
     pub city: String,
-    /// The rotating id.
     pub public_id: Uuid,
     /// Somebody's own, and not the operator's.
     pub owned: bool,
@@ -249,7 +237,6 @@ pub struct Detailed {
     pub ride: Option<(RideRef, DateTime<Utc>)>,
     /// Since when it is in the fleet.
     pub created_at: DateTime<Utc>,
-    /// When the row was last changed.
     pub changed_at: DateTime<Utc>,
 }
 
@@ -284,13 +271,10 @@ pub async fn find(conn: &Conn, vehicle: &VehicleRef) -> Result<Option<Detailed>,
 /// Something that happened to a vehicle.
 #[derive(Debug, Clone)]
 pub struct Happened {
-    /// Version of the vehicle that it made.
     pub version: i64,
     /// What, as in `ride.ended`.
     pub action: String,
-    /// When.
     pub at: DateTime<Utc>,
-    /// Where, if that was noted.
     pub point: Option<Point>,
     /// Whatever else was noted; no personal data.
     pub metadata: Value,

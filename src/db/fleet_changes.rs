@@ -13,15 +13,12 @@ use super::{
 };
 use crate::domain::{geo::Point, job::Kind, vehicle::VehicleRef};
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&SET_STATUS, &EDIT, &MOVE];
 
 /// Which vehicle, as the page showed it, and the form that asks.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// The vehicle.
     pub vehicle: VehicleRef,
-    /// The version that the page showed.
     pub version: i64,
     /// The id that the form carried.
     pub command: Uuid,
@@ -104,21 +101,16 @@ pub async fn set_status(
 /// What can be said of a vehicle.
 #[derive(Debug, Clone)]
 pub struct Details {
-    /// The operator's own code.
     pub code: Option<String>,
-    /// Make.
     pub brand: String,
-    /// Colour, in words.
     pub colour: String,
     /// Charge, in percent.
     pub battery: i64,
-    /// Where it stands.
     pub at: Point,
     /// The same as a cell.
     pub cell: i64,
     /// The same in words.
     pub place: String,
-    /// What its operators note.
     pub note: Option<String>,
 }
 

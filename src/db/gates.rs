@@ -19,26 +19,20 @@ use crate::domain::region::RegionCode;
 /// The state of a region's gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
-    /// The region.
     pub region: RegionCode,
-    /// It takes writes of this epoch.
     pub writable: bool,
-    /// Raised at each change.
     pub epoch: i64,
-    /// Why it is closed.
     pub reason: Option<String>,
     /// When it is expected to open.
     pub until: Option<DateTime<Utc>>,
     /// Since when it is like this, by the server's clock.
     pub changed_at: DateTime<Utc>,
-    /// When this was read, by the server's clock.
     pub read_at: DateTime<Utc>,
 }
 
 impl Gate {
     /// From when on no write of an older epoch becomes visible, as a whole second; none while
     /// the region is open. `fence` is that of the [`Db`](super::Db).
-    #[must_use]
     pub fn fenced_at(&self, fence: Duration) -> Option<DateTime<Utc>> {
         if self.writable {
             return None;
@@ -48,7 +42,6 @@ impl Gate {
     }
 }
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&FIND, &OPEN, &CHANGE, &CHANGE_SIGNED];
 
 const FIND: Statement = Statement::read(
@@ -90,13 +83,9 @@ pub async fn open(conn: &Conn, region: &RegionCode, now: DateTime<Utc>) -> Resul
 /// What a region's gate shall be.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// The region.
     pub region: RegionCode,
-    /// It shall take writes.
     pub writable: bool,
-    /// The epoch that was seen, if it matters which.
     pub epoch: Option<i64>,
-    /// Why it is closed.
     pub reason: Option<String>,
     /// When it is expected to open.
     pub until: Option<DateTime<Utc>>,

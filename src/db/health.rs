@@ -32,9 +32,7 @@ pub enum Circuit {
 /// What is known of one region's rows.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// When a probe of them was last answered.
     pub good_at: Option<DateTime<Utc>>,
-    /// How long that answer took: the round trip from here.
     pub round_trip: Option<Duration>,
     /// Since when the region cannot be reached: its circuit is open, or connecting fails.
     pub unreachable_since: Option<DateTime<Utc>>,
@@ -72,7 +70,6 @@ pub struct Health {
     known: RwLock<HashMap<RegionCode, Known>>,
     clock: Clock,
     suspicions: watch::Sender<u64>,
-    /// Failed probes in a row that open a circuit.
     threshold: u32,
     /// Connections of the own nodes that may wait for one other region.
     share: usize,

@@ -17,7 +17,6 @@ use super::{
 };
 use crate::domain::{job::JobRef, people::UserRef, region::RegionCode};
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[
     &SET_HOME,
     &SET_OWNER_REGION,
@@ -44,7 +43,6 @@ pub struct Leaving<'a> {
     pub password_hash: &'a str,
     /// The regions that hold rides or vehicles, as they were read for the other statements.
     pub present_in: &'a Value,
-    /// Names the command in its event.
     pub command: Uuid,
 }
 
@@ -288,7 +286,6 @@ pub struct Erasable {
 
 impl Erasable {
     /// Nothing of the person is left.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rides.is_empty() && self.vehicles.is_empty()
     }

@@ -14,21 +14,16 @@ use super::{
 };
 use crate::domain::job::JobRef;
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&STAGE, &READY, &NEXT, &CHANGE, &ADD];
 
 /// A line of a file, ready to be staged.
 #[derive(Debug, Clone)]
 pub struct Staged {
-    /// Its number in the file.
     pub line: i64,
-    /// What it says, as an object.
     pub input: Value,
     /// The vehicle that it makes if there is none with that code.
     pub new_id: Uuid,
-    /// The vehicle that it names.
     pub known_id: Option<Uuid>,
-    /// What is wrong with it.
     pub reason: Option<String>,
 }
 
@@ -125,13 +120,9 @@ const READY: Statement = Statement::write(
 /// What a file would do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Preview {
-    /// Vehicles that it adds.
     pub new: i64,
-    /// Vehicles that it changes.
     pub changed: i64,
-    /// Vehicles that are like that already.
     pub same: i64,
-    /// Lines that are refused.
     pub refused: i64,
 }
 
@@ -171,7 +162,6 @@ pub struct Waiting {
     vehicles: Vec<Uuid>,
     /// They are vehicles that are not there yet.
     new: bool,
-    /// No others wait.
     last: bool,
 }
 

@@ -19,7 +19,6 @@ use crate::domain::{
     region::RegionCode,
 };
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&INSERT, &CONFIRM, &CANCEL, &FIND, &COUNT, &NEXT, &LEASE, &PAUSE, &LIST, &LIST_ITEMS];
 
 const INSERT: Statement = Statement::write(
@@ -128,15 +127,11 @@ pub async fn cancel(conn: &Conn, acting: &Acting) -> Result<Verdict, DbError> {
 /// A job with how far it is.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Which.
     pub job: JobRef,
-    /// What it does.
     pub kind: Kind,
     /// Slug of its city.
     pub city: String,
-    /// It is neither done nor cancelled.
     pub running: bool,
-    /// It was cancelled.
     pub cancelled: bool,
     /// What it was asked with; see `ops::jobs`.
     pub parameters: Value,
@@ -156,19 +151,16 @@ pub struct Job {
 
 impl Job {
     /// A text among the parameters.
-    #[must_use]
     pub fn text(&self, key: &str) -> Option<&str> {
         self.parameters.get(key)?.as_str()
     }
 
     /// Its items are still being looked for.
-    #[must_use]
     pub fn selecting(&self) -> bool {
         self.text("selecting").is_some()
     }
 
     /// Region and city to which its vehicles go; its own where they stay.
-    #[must_use]
     pub fn target(&self) -> (RegionCode, String) {
         let region = self.text("to_region").and_then(|region| region.parse().ok());
         let city = self.text("to_city").unwrap_or(&self.city);
@@ -217,11 +209,8 @@ fn job(row: &Row) -> Result<Job, DbError> {
 /// How many items wait, are done, refused, cancelled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// To be done.
     pub waiting: i64,
-    /// Done.
     pub done: i64,
-    /// Refused, each with its reason.
     pub refused: i64,
     /// Not done because the job was cancelled.
     pub cancelled: i64,
@@ -229,7 +218,6 @@ pub struct Counts {
 
 impl Counts {
     /// All of them.
-    #[must_use]
     pub fn all(&self) -> i64 {
         self.waiting + self.done + self.refused + self.cancelled
     }
@@ -373,15 +361,11 @@ pub async fn list(
 /// An item as pages and reports show it.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// Its number in the job, or the line of a file.
     pub position: i64,
-    /// The vehicle, if it is about one that is known.
     pub vehicle: Option<Uuid>,
     /// What is known of it since the job was asked for.
     pub input: Value,
-    /// waiting, done, refused, cancelled.
     pub state: String,
-    /// Why it was refused, as stored.
     pub reason: Option<String>,
 }
 

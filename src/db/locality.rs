@@ -27,7 +27,6 @@ pub use gateway::{Gateway, Placement, region_of};
 pub struct Access {
     pub table: String,
     pub how: How,
-    /// The access in short, for people.
     pub shown: String,
 }
 
@@ -81,7 +80,6 @@ pub struct Checked {
 pub struct Index {
     pub table: String,
     pub unique: bool,
-    /// Its columns; the first one leads.
     pub columns: Vec<String>,
 }
 
@@ -89,10 +87,8 @@ pub struct Index {
 #[derive(Debug, Clone)]
 pub struct Cascade {
     pub table: String,
-    /// The columns there that it refers to.
     pub column: String,
     pub on_delete: bool,
-    /// It acts when one of the columns changes.
     pub on_update: bool,
     pub name: String,
 }
@@ -100,9 +96,7 @@ pub struct Cascade {
 /// What plans and texts are compared with.
 #[derive(Debug, Clone)]
 pub struct Schema {
-    /// Every table of the migrations, and whether it is REGIONAL BY ROW.
     pub regional: BTreeMap<String, bool>,
-    /// The columns of regional tables that refer to GLOBAL ones.
     pub global_keys: Vec<(String, Vec<String>)>,
     pub indexes: BTreeMap<String, Index>,
     /// The foreign keys that act by themselves, one entry for each column.
@@ -123,7 +117,6 @@ const CASCADES: &str = "SELECT c.conname::TEXT, r.relname::TEXT, t.relname::TEXT
 
 impl Schema {
     /// What the migrations say, without the indexes and foreign keys of a database.
-    #[must_use]
     pub fn of_migrations() -> Self {
         let regional = migrate::localities().into_iter().map(|(table, locality)| (table, locality != "GLOBAL"));
         let regional: BTreeMap<String, bool> = regional.collect();
@@ -198,7 +191,6 @@ impl Schema {
 }
 
 /// Compares the accesses of a plan, and the changes that the text makes, with the reach.
-#[must_use]
 pub fn judge(statement: &Statement, schema: &Schema, accesses: &[Access]) -> Checked {
     let (mut broken, mut unread) = (BTreeSet::new(), BTreeSet::new());
     let riding = statement.reach == Reach::Named && statement.reads_global.is_none();

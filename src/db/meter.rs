@@ -36,19 +36,15 @@ pub struct Meter {
 /// The figures of a meter at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
-    /// Statements sent.
     pub statements: u32,
     /// Round trips waited for: statements under way together are one wait.
     pub waits: u32,
     /// Repetitions after contention or an unclear outcome.
     pub retries: u32,
-    /// Rows received.
     pub rows: u64,
     /// Time with at least one statement under way.
     pub busy: Duration,
-    /// Regions bound to the parameters that were sent.
     pub regions: Vec<RegionCode>,
-    /// A statement was sent that asks all regions.
     pub everywhere: bool,
     /// Names of the statements, in the order sent.
     pub names: Vec<&'static str>,
@@ -60,7 +56,6 @@ tokio::task_local! {
 
 impl Meter {
     /// What was counted so far.
-    #[must_use]
     pub fn figures(&self) -> Figures {
         Figures {
             statements: self.statements.load(Ordering::Relaxed),
@@ -75,13 +70,11 @@ impl Meter {
     }
 
     /// What the request (or command) under way has cost so far, if it is counted.
-    #[must_use]
     pub fn here() -> Option<Figures> {
         METER.try_with(|meter| meter.figures()).ok()
     }
 
     /// Whether what runs here has sent a write, answered or not.
-    #[must_use]
     pub fn has_written() -> bool {
         METER.try_with(|meter| meter.wrote.load(Ordering::Relaxed)).unwrap_or(false)
     }

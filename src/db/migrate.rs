@@ -24,13 +24,10 @@ mod embedded {
 /// How the database is to be laid out.
 #[derive(Debug, Clone)]
 pub struct Layout {
-    /// Regions of the catalogue; the first one is the primary region.
     pub regions: Vec<RegionCode>,
-    /// Survive the loss of a region (slower writes) instead of a zone.
     pub survive_region: bool,
     /// Keep no replicas outside the home region (no stale reads elsewhere).
     pub placement_restricted: bool,
-    /// Use the regions of the cluster, if it has any.
     pub locality: bool,
 }
 
@@ -87,7 +84,6 @@ fn in_order() -> Vec<Migration> {
 }
 
 /// The newest migration this program carries.
-#[must_use]
 pub fn newest() -> i32 {
     in_order().last().map_or(0, Migration::version)
 }

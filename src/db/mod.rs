@@ -92,7 +92,6 @@ const STATEMENTS: [(&[&Statement], bool); 25] = [
 ];
 
 /// Every statement of the program, so that checks can prepare, explain and count them.
-#[must_use]
 pub fn all_statements() -> Vec<&'static Statement> {
     STATEMENTS.iter().flat_map(|(all, _)| all.iter().copied()).collect()
 }
@@ -114,7 +113,6 @@ const TEND: Duration = Duration::from_secs(30);
 
 /// The pools of one instance.
 pub struct Db {
-    /// The instance's own nodes first, then the other regions'.
     nodes: Vec<Nodes>,
     engine: Engine,
     health: Arc<Health>,
@@ -151,19 +149,16 @@ impl Db {
     }
 
     /// What the server is and can do.
-    #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
     /// Where the own nodes say that they are, if that is not `here`: every statement crosses.
-    #[must_use]
     pub fn foreign_gateway(&self, here: &RegionCode) -> Option<&str> {
         self.engine.gateway.as_deref().filter(|gateway| *gateway != here.as_str())
     }
 
     /// What is known of the regions.
-    #[must_use]
     pub fn health(&self) -> &Health {
         &self.health
     }
@@ -319,7 +314,6 @@ impl Db {
     }
 
     /// Whether statements for both regions go through the same nodes just now.
-    #[must_use]
     pub fn same_way(&self, one: &RegionCode, other: &RegionCode) -> bool {
         let way = |region| self.route(Some(region)).into_iter().find(|nodes| !nodes.resting()).map(Nodes::name);
         way(one) == way(other)

@@ -10,7 +10,6 @@ use super::{
 };
 use crate::domain::region::RegionCode;
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&VEHICLE];
 
 const VEHICLE: Statement = Statement::read(

@@ -61,7 +61,6 @@ const WINDOW: Duration = Duration::days(32);
 #[derive(Debug, Clone)]
 pub struct Day {
     pub city: String,
-    /// The day on which they ended, in the city's zone.
     pub day: NaiveDate,
     pub currency: String,
     pub rides: i64,
@@ -77,7 +76,6 @@ pub struct Figures {
     pub all_vehicles: i64,
     /// City, and how many rides were under way.
     pub running: Vec<(String, i64)>,
-    /// The last 30 days and a little more.
     pub days: Vec<Day>,
     /// All rides of the same time.
     pub all_rides: i64,

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::domain::ride::{RideRef, Step};
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&ADD_POSITIONS];
 
 // The first position may lie anywhere in the city, because where a vehicle stood is what people

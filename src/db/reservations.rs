@@ -11,7 +11,6 @@ use super::{
 };
 use crate::domain::vehicle::{PublicVehicle, RESERVATIONS_IN, RESERVATIONS_MAX};
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&RESERVE, &CANCEL];
 
 const RESERVE: Statement = Statement::write(

@@ -15,17 +15,14 @@ use super::{
 };
 use crate::domain::{geo::Point, people::UserRef, region::RegionCode, ride::RideRef};
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&END, &FORCE, &RIDER, &OVERDUE, &EXPIRE];
 
 /// Where and how a ride ends.
 #[derive(Debug, Clone)]
 pub struct RideEnd {
-    /// The ride.
     pub ride: RideRef,
     /// City that the page said: its service area decided about the fee.
     pub city: String,
-    /// Where the vehicle is left.
     pub at: Point,
     /// The same as a cell.
     pub cell: i64,
@@ -33,7 +30,6 @@ pub struct RideEnd {
     pub place: String,
     /// Outside the city's service area, so the stated fee is due.
     pub outside_area: bool,
-    /// The vehicle's new public id.
     pub public_id: Uuid,
 }
 
@@ -220,15 +216,12 @@ pub async fn find_rider(conn: &Conn, ride: &RideRef) -> Result<Option<(UserRef, 
 /// A ride that has been open for longer than a ride may be, and its last known place.
 #[derive(Debug)]
 pub struct Overdue {
-    /// The ride.
     pub ride: RideRef,
-    /// Whose it is.
     pub rider: UserRef,
     /// Slug of its city.
     pub city: String,
     /// When it began.
     pub started_at: DateTime<Utc>,
-    /// Where it was last known to be.
     pub last: Point,
 }
 

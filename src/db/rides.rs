@@ -15,7 +15,6 @@ use crate::domain::{
     fare::Rate, geo::Point, people::UserRef, region::RegionCode, ride::RideRef, vehicle::PublicVehicle,
 };
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&START, &LIST, &FIND];
 
 /// The price terms that a ride copies when it starts.
@@ -31,20 +30,17 @@ pub struct Terms {
     pub out_of_area_minor: i64,
     /// The most that unlocking and minutes cost, in minor units.
     pub max_charge_minor: Option<i64>,
-    /// The promo code, if one was given.
     pub promo: Option<Promo>,
 }
 
 /// A promo code as a ride copies it.
 #[derive(Debug, Clone)]
 pub struct Promo {
-    /// The code.
     pub code: String,
     /// Percent off the charge, or
     pub percent: Option<i64>,
     /// an amount off the charge, in minor units.
     pub amount_minor: Option<i64>,
-    /// How often one rider may use it.
     pub per_rider_limit: i64,
 }
 
@@ -53,13 +49,9 @@ pub struct Promo {
 pub struct NewRide {
     /// The id that the form carried, in the vehicle's region.
     pub ride: RideRef,
-    /// The vehicle as the page showed it.
     pub vehicle: PublicVehicle,
-    /// City that the page said.
     pub city: String,
-    /// Type that the page said.
     pub kind: String,
-    /// The price terms.
     pub terms: Terms,
 }
 
@@ -160,17 +152,12 @@ pub async fn start(conn: &Conn, signed: &Signed, new: &NewRide, epoch: i64) -> R
 /// How a ride ended, and what is owed.
 #[derive(Debug, Clone)]
 pub struct Ended {
-    /// When.
     pub at: DateTime<Utc>,
-    /// Where.
     pub point: Point,
-    /// Where, in words.
     pub place: String,
-    /// Outside the service area.
     pub outside_area: bool,
     /// Way, in metres.
     pub distance_m: i64,
-    /// Started minutes.
     pub minutes: i64,
     /// Unlocking and minutes, in minor units.
     pub charge_minor: i64,
@@ -180,7 +167,6 @@ pub struct Ended {
     pub fee_minor: i64,
     /// Owed, in minor units.
     pub total_minor: i64,
-    /// An operator ended it.
     pub forced: bool,
     /// The system ended it: it had been open too long.
     pub automatic: bool,
@@ -189,15 +175,12 @@ pub struct Ended {
 /// A ride as its rider sees it.
 #[derive(Debug, Clone)]
 pub struct Ride {
-    /// The ride.
     pub ride: RideRef,
     /// Slug of its city.
     pub city: String,
-    /// Code of the vehicle's type.
     pub kind: String,
     /// When it began.
     pub started_at: DateTime<Utc>,
-    /// Where it began.
     pub start: Point,
     /// The same in words.
     pub start_place: String,
@@ -207,7 +190,6 @@ pub struct Ride {
     pub rate: Rate,
     /// The fee for leaving it outside the area, in minor units.
     pub out_of_area_minor: i64,
-    /// The promo code it was started with.
     pub promo_code: Option<String>,
     /// Percent off.
     pub promo_percent: Option<i64>,

@@ -10,7 +10,6 @@ use super::{
 };
 use crate::domain::{people::UserRef, region::RegionCode};
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&GRANT, &GRANT_SIGNED, &REVOKE_SIGNED, &LIST];
 
 const GRANT: Statement = Statement::write(
@@ -139,11 +138,8 @@ pub async fn set(
 /// Who has a role.
 #[derive(Debug, Clone)]
 pub struct Granted {
-    /// The person.
     pub person: UserRef,
-    /// As chosen.
     pub username: String,
-    /// What they may.
     pub role: Role,
     /// Since when.
     pub granted_at: DateTime<Utc>,

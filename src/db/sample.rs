@@ -17,7 +17,6 @@ use crate::domain::{
     region::RegionCode,
 };
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&INSERT_USERS, &INSERT_VEHICLES];
 
 /// What a batch did.
@@ -25,24 +24,18 @@ pub const ALL: &[&Statement] = &[&INSERT_USERS, &INSERT_VEHICLES];
 pub struct Inserted {
     /// The gate was writable at the epoch given; otherwise nothing was done.
     pub open: bool,
-    /// How many of the rows are new.
     pub new: i64,
 }
 
 /// A sample person, registered with one event, and one more with a role.
 #[derive(Debug, Clone)]
 pub struct User {
-    /// Id.
     pub id: Uuid,
-    /// Home city.
     pub city: String,
     /// Username, already folded; the e-mail address is made of it.
     pub username: String,
-    /// First name.
     pub first_name: &'static str,
-    /// Last name.
     pub last_name: &'static str,
-    /// When they registered.
     pub created_at: DateTime<Utc>,
     /// A role and the city it is for (none for administrators).
     pub role: Option<(&'static str, String)>,
@@ -117,29 +110,19 @@ pub async fn insert_users(
 /// A sample vehicle as it stands after its rides.
 #[derive(Debug, Clone)]
 pub struct Vehicle {
-    /// Id.
     pub id: Uuid,
-    /// Public id.
     pub public_id: Uuid,
-    /// Code of its type.
     pub kind: String,
-    /// available or maintenance.
     pub status: &'static str,
-    /// The operator's code.
     pub code: Option<String>,
-    /// Make.
     pub brand: &'static str,
-    /// Colour, in words.
     pub colour: &'static str,
     /// Charge, in percent.
     pub battery: i64,
-    /// Where it was put on the street.
     pub first: Point,
-    /// Where it stands.
     pub at: Point,
     /// The same in words.
     pub place: String,
-    /// Its owner, at home in the vehicle's region.
     pub owner: Option<Uuid>,
     /// When it was put on the street.
     pub created_at: DateTime<Utc>,
@@ -150,25 +133,18 @@ pub struct Vehicle {
 /// A sample ride, ended.
 #[derive(Debug, Clone)]
 pub struct Ride {
-    /// Id.
     pub id: Uuid,
     /// Its rider, at home in the vehicle's region; none if they have left.
     pub rider: Option<Uuid>,
-    /// When, where and where in words it began.
     pub start: (DateTime<Utc>, Point, String),
-    /// When, where and where in words it ended.
     pub end: (DateTime<Utc>, Point, String),
-    /// It ended outside the service area.
     pub outside_area: bool,
     /// Way in metres.
     pub distance_m: i64,
-    /// The copied tariff.
     pub rate: Rate,
     /// The copied fee for leaving it outside the area, in minor units.
     pub out_of_area_minor: i64,
-    /// What was owed.
     pub fare: Fare,
-    /// Positions noted on the way.
     pub way: Vec<(DateTime<Utc>, Point)>,
 }
 

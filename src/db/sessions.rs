@@ -18,15 +18,12 @@ use crate::domain::{
     ride::RideRef,
 };
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&CHECK, &LIST, &START, &PRUNE, &TOUCH, &END, &END_OTHERS];
 
 /// A reservation as the rider's own row remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
-    /// Region of the vehicle.
     pub region: RegionCode,
-    /// Its public id.
     pub public_id: Uuid,
     /// When it lapses.
     pub until: DateTime<Utc>,
@@ -35,31 +32,23 @@ pub struct Reservation {
 /// The person behind a good session, as the home region knows them now.
 #[derive(Debug, Clone)]
 pub struct Visitor {
-    /// Home city.
     pub city: String,
-    /// First name, for the person's own pages.
     pub first_name: String,
     /// Roles as `role:city`.
     pub roles: Vec<String>,
-    /// Regions that hold rides or vehicles of the person.
     pub present_in: Vec<RegionCode>,
-    /// The open ride.
     pub open_ride: Option<RideRef>,
-    /// The reservation, lapsed or not.
     pub reservation: Option<Reservation>,
-    /// When the session was last noted as used.
     pub seen_at: DateTime<Utc>,
 }
 
 impl Visitor {
     /// Is an administrator.
-    #[must_use]
     pub fn administers(&self) -> bool {
         self.roles.iter().any(|role| role == "administrator:")
     }
 
     /// Operates the fleet of `city`.
-    #[must_use]
     pub fn operates(&self, city: &str) -> bool {
         people::operates(&self.roles, city)
     }
@@ -109,9 +98,7 @@ fn visitor(row: &Row) -> Result<Visitor, DbError> {
 /// One session in a person's list.
 #[derive(Debug, Clone)]
 pub struct SessionRow {
-    /// Id, which is no secret.
     pub id: Uuid,
-    /// Browser and system as it named itself.
     pub device: String,
     /// When it began.
     pub created_at: DateTime<Utc>,
@@ -149,13 +136,10 @@ pub async fn list(
 /// What a new session is made of.
 #[derive(Debug, Clone)]
 pub struct NewSession {
-    /// Id, which is no secret.
     pub id: Uuid,
     /// Hash of the secret.
     pub token_hash: String,
-    /// Browser and system as it named itself.
     pub device: String,
-    /// Absolute end.
     pub expires_at: DateTime<Utc>,
 }
 

@@ -35,10 +35,7 @@ pub enum Reach {
     /// The nearest replica, of whatever region.
     Stale,
     /// Deliberately every region, and why.
-    AllRegions {
-        /// The reason, as the contract states it.
-        why: &'static str,
-    },
+    AllRegions { why: &'static str },
 }
 
 /// One SQL statement of the program.
@@ -48,7 +45,6 @@ pub struct Statement {
     pub name: &'static str,
     /// The SQL, the same on both engines.
     pub text: &'static str,
-    /// The regions it may touch.
     pub reach: Reach,
     /// It changes rows, so a lost reply leaves its outcome open.
     pub writes: bool,
@@ -63,20 +59,17 @@ pub const CITY_CHECKED: &str = "a row that comes to a city is checked against th
 
 impl Statement {
     /// A statement that only reads.
-    #[must_use]
     pub const fn read(name: &'static str, reach: Reach, text: &'static str) -> Self {
         Self { name, text, reach, writes: false, reads_global: None, regions: region_parameters(text) }
     }
 
     /// A statement that changes rows. It must be safe to run twice with the same
     /// parameters: it looks for its own row first.
-    #[must_use]
     pub const fn write(name: &'static str, reach: Reach, text: &'static str) -> Self {
         Self { name, text, reach, writes: true, reads_global: None, regions: region_parameters(text) }
     }
 
     /// The same, although it reads GLOBAL rows, and why.
-    #[must_use]
     pub const fn reading_global(self, why: &'static str) -> Self {
         Self { reads_global: Some(why), ..self }
     }
@@ -104,7 +97,6 @@ impl Statement {
     }
 
     /// Whether the parameter at `index`, counted from 0, is a region.
-    #[must_use]
     pub const fn binds_region(&self, index: usize) -> bool {
         index < 64 && self.regions & (1 << index) != 0
     }
@@ -148,7 +140,6 @@ pub struct Conn {
     read_deadline: Duration,
     write_deadline: Duration,
     health: Arc<Health>,
-    /// Kept as long as the connection.
     _place: Option<OwnedSemaphorePermit>,
     asks_silent: bool,
     spoiled: AtomicBool,

@@ -27,9 +27,7 @@ pub const ALL: &[&Statement] = &[&LIST, &MOVE, &LIST_ARRIVED, &FINISH];
 pub struct Item {
     pub position: i64,
     pub vehicle: Uuid,
-    /// The home of the person who owns it.
     pub owner: Option<RegionCode>,
-    /// The checksum of what must arrive as it was.
     pub mark: String,
 }
 

@@ -26,7 +26,6 @@ impl Db {
     /// transaction, which is the longest: one until COMMIT is sent, held here (`attempt`); one
     /// for COMMIT to arrive, after which the server ends a transaction that it hears nothing
     /// of (`idle_in_transaction_session_timeout`); one for COMMIT itself.
-    #[must_use]
     pub fn longest_write(&self) -> Duration {
         self.write_deadline * 3
     }
@@ -34,7 +33,6 @@ impl Db {
     /// A region closed at the server's time T is fenced at T plus this. T is taken when the
     /// closing statement begins, and that one may last as long as any other; from its end
     /// the longest write is waited for.
-    #[must_use]
     pub fn fence(&self) -> Duration {
         self.write_deadline + self.longest_write() + CLOCKS
     }

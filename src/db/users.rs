@@ -17,22 +17,18 @@ use crate::domain::{
     region::RegionCode,
 };
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] =
     &[&LOGIN, &LOGIN_ANYWHERE, &INSERT, &PROFILE, &LIST_CITY, &SET_PROFILE, &SET_PASSWORD, &SET_RECOVERY, &RECOVER];
 
 /// What signing in needs of a person.
 #[derive(Debug, Clone)]
 pub struct Login {
-    /// Who it is, and where home is.
     pub user: UserRef,
-    /// Home city.
     pub city: String,
     /// argon2id, PHC string.
     pub password_hash: String,
     /// Hashes of the unused recovery codes.
     pub recovery_hashes: Vec<String>,
-    /// Version of the row.
     pub version: i64,
 }
 
@@ -80,17 +76,11 @@ pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, username: &str
 pub struct NewUser {
     /// Home region and the id that the form carried.
     pub user: UserRef,
-    /// Home city.
     pub city: String,
-    /// As chosen.
     pub username: String,
-    /// Folded.
     pub username_key: String,
-    /// First name.
     pub first_name: String,
-    /// Last name.
     pub last_name: String,
-    /// E-mail address.
     pub email: String,
     /// argon2id, PHC string.
     pub password_hash: String,
@@ -162,23 +152,16 @@ pub async fn insert(
 /// What a person sees of themselves.
 #[derive(Debug, Clone)]
 pub struct Profile {
-    /// As chosen.
     pub username: String,
-    /// First name.
     pub first_name: String,
-    /// Last name.
     pub last_name: String,
-    /// E-mail address.
     pub email: String,
-    /// Home city.
     pub city: String,
     /// argon2id, PHC string.
     pub password_hash: String,
-    /// How many recovery codes are unused.
     pub recovery_codes: usize,
     /// Since when.
     pub created_at: DateTime<Utc>,
-    /// Version of the row.
     pub version: i64,
 }
 
@@ -219,9 +202,7 @@ const LIST_CITY: Statement = Statement::read(
 pub struct Neighbour {
     /// For the next page only.
     pub id: Uuid,
-    /// First name.
     pub first_name: String,
-    /// First letter of the last name.
     pub initial: String,
     /// Since when.
     pub created_at: DateTime<Utc>,

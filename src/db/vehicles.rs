@@ -20,25 +20,18 @@ use crate::domain::{
     vehicle::{AWAITS_APPROVAL, PublicVehicle, VehicleRef},
 };
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&NEAREST, &COUNT, &FIND, &LIST_OWN, &INSERT, &RETIRE];
 
 /// An available vehicle as the list shows it.
 #[derive(Debug, Clone)]
 pub struct Nearby {
-    /// The rotating id.
     pub public_id: Uuid,
-    /// Code of its type.
     pub kind: String,
-    /// Make.
     pub brand: String,
-    /// Colour, in words.
     pub colour: String,
     /// Charge, in percent.
     pub battery: i64,
-    /// Where it stands.
     pub at: Point,
-    /// Where it stands, in words.
     pub place: String,
     /// Until when the asking person has reserved it.
     pub reserved_until: Option<DateTime<Utc>>,
@@ -49,17 +42,14 @@ pub struct Nearby {
 /// What a rider looks for.
 #[derive(Debug, Clone)]
 pub struct Search<'a> {
-    /// Region of the city.
     pub region: &'a RegionCode,
     /// Slug of the city.
     pub city: &'a str,
-    /// Nearest to here.
     pub point: Point,
     /// Only this type.
     pub kind: Option<&'a str>,
     /// At least this charge, in percent.
     pub battery: i64,
-    /// Vehicles that this person has reserved are listed too.
     pub rider: Option<Uuid>,
     /// The time now: reservations that ended before have lapsed.
     pub now: DateTime<Utc>,
@@ -213,17 +203,11 @@ pub async fn list_own(conn: &Conn, region: &RegionCode, owner: &UserRef) -> Resu
 pub struct NewVehicle {
     /// The id that the form carried.
     pub id: Uuid,
-    /// Home city of the owner.
     pub city: String,
-    /// Code of its type.
     pub kind: String,
-    /// The owner's code.
     pub code: Option<String>,
-    /// Make.
     pub brand: String,
-    /// Colour, in words.
     pub colour: String,
-    /// Where it stands.
     pub at: Point,
     /// The same as a cell.
     pub cell: i64,

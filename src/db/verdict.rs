@@ -16,23 +16,18 @@ use crate::domain::{people::UserRef, refusal::Refusal, region::RegionCode};
 /// Who writes: a session of a person, the times that bound it, and the home region's epoch.
 #[derive(Debug, Clone)]
 pub struct Signed {
-    /// The person.
     pub user: UserRef,
-    /// The session's id.
     pub session: Uuid,
     /// Hash of the session's secret.
     pub token_hash: String,
-    /// The time now.
     pub now: DateTime<Utc>,
     /// Sessions not seen since then have ended.
     pub idle_since: DateTime<Utc>,
-    /// Epoch of the home region's gate that this instance holds.
     pub epoch: i64,
 }
 
 impl Signed {
     /// Parameters $1 to $7, then `rest` from $8.
-    #[must_use]
     pub fn params<'a>(&'a self, rest: &[&'a (dyn ToSql + Sync)]) -> Vec<&'a (dyn ToSql + Sync)> {
         let mut params: Vec<&(dyn ToSql + Sync)> = vec![
             &self.user.region,
@@ -95,19 +90,14 @@ pub(super) use signed_sql;
 /// ($7) with the epoch held of its gate ($8), and the command's name ($9).
 #[derive(Debug, Clone)]
 pub struct Acting<'a> {
-    /// The session of the person who acts.
     pub signed: &'a Signed,
-    /// The region that is written: no other gate matters.
     pub region: &'a RegionCode,
-    /// Its epoch that this instance holds.
     pub epoch: i64,
-    /// Names the command in its event.
     pub command: Uuid,
 }
 
 impl Acting<'_> {
     /// Parameters $1 to $9, then `rest` from $10.
-    #[must_use]
     pub fn params<'a>(&'a self, rest: &[&'a (dyn ToSql + Sync)]) -> Vec<&'a (dyn ToSql + Sync)> {
         let mut params = self.signed.params(&[]);
         params.truncate(6);

@@ -18,7 +18,6 @@ use crate::domain::{
     region::RegionCode,
 };
 
-/// Every statement of this file.
 pub const ALL: &[&Statement] = &[&USERS, &VEHICLES, &RIDES, &POSITIONS, &EVENTS, &REDEMPTIONS, &LIST_ERASED];
 
 /// Those that a page sends, too.

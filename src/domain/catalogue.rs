@@ -28,11 +28,9 @@ use super::region::RegionCode;
 pub struct Region {
     /// Its code, the same as in the database.
     pub code: RegionCode,
-    /// What people call it.
     pub name: String,
     /// Where its instance answers, without a slash at the end.
     pub base_url: String,
-    /// Where the data centre is, to find the nearest region.
     pub centre: Point,
     /// The law that holds there, as short capitals (`US`, `EU`).
     pub jurisdiction: String,
@@ -42,13 +40,10 @@ pub struct Region {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// The region whose people it protects.
     pub region: RegionCode,
-    /// Regions to which its people may move home.
     pub move_to: Vec<RegionCode>,
     /// Whether operators may export personal data of its riders.
     pub operator_export: bool,
-    /// Regions in which its backups may lie.
     pub backup_regions: Vec<RegionCode>,
     /// Whether its rows may be counted for dashboards of other regions.
     pub analytics: bool,
@@ -56,7 +51,6 @@ pub struct Policy {
 
 impl Policy {
     /// Whether a person may move home from this region to `target`; inside it, always.
-    #[must_use]
     pub fn allows_move_to(&self, target: &RegionCode) -> bool {
         *target == self.region || self.move_to.contains(target)
     }
@@ -68,16 +62,11 @@ impl Policy {
 pub struct City {
     /// Its name in URLs and rows (`new-york`).
     pub slug: String,
-    /// Its name for people.
     pub name: String,
-    /// The region where its vehicles, its rides and its residents are at home.
     pub region: RegionCode,
-    /// Where the map begins.
     pub centre: Point,
-    /// The zone in which its times are shown.
     #[serde(deserialize_with = "file::time_zone")]
     pub time_zone: Tz,
-    /// What is paid there.
     pub currency: Currency,
     /// Where a ride may end without a fee; contains the centre.
     pub service_area: Polygon,
@@ -89,7 +78,6 @@ pub const CITY_RADIUS_M: f64 = 50_000.0;
 
 impl City {
     /// Whether a vehicle or ride of the city can be there: the one rule, whoever says so.
-    #[must_use]
     pub fn allows(&self, point: Point) -> bool {
         point.distance_m(self.centre) <= CITY_RADIUS_M
     }
@@ -109,7 +97,6 @@ impl City {
 pub struct VehicleType {
     /// Its name in URLs and rows (`bike`).
     pub slug: String,
-    /// Its name for people.
     pub name: String,
     /// The `form_factor` of GBFS 3.
     pub form_factor: String,
@@ -127,9 +114,7 @@ pub struct Tariff {
     pub city: String,
     /// The vehicle type's slug.
     pub vehicle_type: String,
-    /// Charged once a ride.
     pub unlock_minor: i64,
-    /// Charged for every started minute.
     pub per_minute_minor: i64,
     /// Added when a ride ends outside the service area.
     pub out_of_area_fee_minor: i64,
@@ -142,7 +127,6 @@ pub struct Tariff {
 
 impl Tariff {
     /// The part that a ride copies when it starts.
-    #[must_use]
     pub const fn rate(&self) -> Rate {
         Rate {
             unlock_minor: self.unlock_minor,
@@ -152,7 +136,6 @@ impl Tariff {
     }
 
     /// The charge for `minutes` started minutes, in minor units, before discount and fee.
-    #[must_use]
     pub fn fare(&self, minutes: i64) -> i64 {
         self.rate().charge(minutes)
     }
@@ -165,21 +148,17 @@ pub struct Catalogue {
     pub version: i64,
     /// The regions, in the file's order.
     pub regions: Vec<Region>,
-    /// One residency policy for each region.
     pub policies: Vec<Policy>,
     /// The cities, in the file's order.
     pub cities: Vec<City>,
     /// The vehicle types, in the file's order.
     pub vehicle_types: Vec<VehicleType>,
-    /// All tariffs, also those of the past.
     pub tariffs: Vec<Tariff>,
-    /// All promo codes, also those that have expired.
     pub promo_codes: Vec<PromoCode>,
 }
 
 impl Catalogue {
     /// The catalogue with the contents of `file` as `version`.
-    #[must_use]
     pub fn new(version: i64, file: CatalogueFile) -> Self {
         Self {
             version,
@@ -193,19 +172,16 @@ impl Catalogue {
     }
 
     /// The region of that code.
-    #[must_use]
     pub fn region(&self, code: &RegionCode) -> Option<&Region> {
         self.regions.iter().find(|region| region.code == *code)
     }
 
     /// The residency policy of a region.
-    #[must_use]
     pub fn policy(&self, region: &RegionCode) -> Option<&Policy> {
         self.policies.iter().find(|policy| policy.region == *region)
     }
 
     /// Whether both regions are known and stand under the same law.
-    #[must_use]
     pub fn same_law(&self, one: &RegionCode, other: &RegionCode) -> bool {
         let law = |code| self.region(code).map(|region| &region.jurisdiction);
         law(one).is_some() && law(one) == law(other)
@@ -213,7 +189,6 @@ impl Catalogue {
 
     /// The residency rule that keeps an instance in `here` from showing operators a file of
     /// the people at home in `region`; none when it may.
-    #[must_use]
     pub fn forbids_export(&self, here: &RegionCode, region: &RegionCode) -> Option<&'static str> {
         if !self.same_law(here, region) {
             return Some("jurisdiction");
@@ -223,13 +198,11 @@ impl Catalogue {
     }
 
     /// The city of that slug.
-    #[must_use]
     pub fn city(&self, slug: &str) -> Option<&City> {
         self.cities.iter().find(|city| city.slug == slug)
     }
 
     /// The name of the city of that slug; the slug itself where there is none any more.
-    #[must_use]
     pub fn city_name<'a>(&'a self, slug: &'a str) -> &'a str {
         self.city(slug).map_or(slug, |city| &city.name)
     }
@@ -240,14 +213,12 @@ impl Catalogue {
     }
 
     /// The city that a proxy's header names, whatever its case, accents and punctuation.
-    #[must_use]
     pub fn city_by_name(&self, name: &str) -> Option<&City> {
         let name = fold(name);
         self.cities.iter().find(|city| fold(&city.name) == name)
     }
 
     /// The city whose centre is nearest to `point`; None only when there are no cities.
-    #[must_use]
     pub fn nearest_city(&self, point: Point) -> Option<&City> {
         self.cities.iter().min_by(|a, b| {
             let distance = |city: &City| city.centre.distance_m(point);
@@ -256,13 +227,11 @@ impl Catalogue {
     }
 
     /// The vehicle type of that slug.
-    #[must_use]
     pub fn vehicle_type(&self, slug: &str) -> Option<&VehicleType> {
         self.vehicle_types.iter().find(|kind| kind.slug == slug)
     }
 
     /// The tariff of a vehicle type in a city that holds at a time.
-    #[must_use]
     pub fn tariff(&self, city: &str, vehicle_type: &str, at: DateTime<Utc>) -> Option<&Tariff> {
         self.tariffs
             .iter()
@@ -272,7 +241,6 @@ impl Catalogue {
     }
 
     /// The promo code as a person typed it: blanks around it and its case do not matter.
-    #[must_use]
     pub fn promo_code(&self, typed: &str) -> Option<&PromoCode> {
         let code = typed.trim().to_uppercase();
         self.promo_codes.iter().find(|promo| promo.code == code)

@@ -31,7 +31,6 @@ fn begins(begun: bool, c: char) -> bool {
 /// A text so that spreadsheets show it and do not run it, whatever they divide it by: with
 /// `'` before what would be a formula at the beginning of a cell. A `'` that stands there
 /// already gets one too, so that [`unescape_formula`] gives back every text as it was.
-#[must_use]
 pub fn escape_formula(text: &str) -> Cow<'_, str> {
     let mut escaped = String::new();
     let (mut chars, mut begun) = (text.chars().peekable(), true);
@@ -47,7 +46,6 @@ pub fn escape_formula(text: &str) -> Cow<'_, str> {
 }
 
 /// What a cell means: without each `'` that [`escape_formula`] put there.
-#[must_use]
 pub fn unescape_formula(cell: &str) -> Cow<'_, str> {
     let mut text = String::new();
     let (mut chars, mut begun) = (cell.chars().peekable(), true);
@@ -61,7 +59,6 @@ pub fn unescape_formula(cell: &str) -> Cow<'_, str> {
 }
 
 /// How a file begins: the mark by which spreadsheets know UTF-8, and the columns.
-#[must_use]
 pub fn head(columns: &[&'static str]) -> String {
     let mut text = "\u{feff}".to_owned();
     write_line(&mut text, columns.iter().map(|column| Cow::Borrowed(*column)));
@@ -112,21 +109,16 @@ pub struct Line {
     pub id: Option<Uuid>,
     /// The operator's own code; empty says that the vehicle has none.
     pub code: Option<String>,
-    /// Code of the type.
     pub kind: Option<String>,
-    /// Make.
     pub brand: Option<String>,
-    /// Colour, in words.
     pub colour: Option<String>,
     /// Charge, in percent.
     pub battery: Option<i64>,
-    /// Where it stands.
     pub at: Option<Point>,
     /// The same in words.
     pub place: Option<String>,
     /// A note for operators; empty takes it away.
     pub note: Option<String>,
-    /// The decimal marks in its numbers.
     pub decimals: Decimals,
 }
 
@@ -247,7 +239,6 @@ impl Header {
     }
 
     /// The code of a line, as far as there is one, to name a line that is refused.
-    #[must_use]
     pub fn code<'a>(&self, cells: &'a [impl AsRef<str>]) -> Cow<'a, str> {
         let [code, ..] = self.sorted(cells);
         code.unwrap_or_default()

@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The price part of a tariff that a ride copies when it starts, in minor units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
-    /// Charged once.
     pub unlock_minor: i64,
-    /// Charged for every started minute.
     pub per_minute_minor: i64,
     /// The most that unlocking and minutes cost together, if the tariff has such a limit.
     pub max_charge_minor: Option<i64>,
@@ -20,7 +18,6 @@ pub struct Rate {
 
 impl Rate {
     /// The charge for `minutes` started minutes, before discount and fee.
-    #[must_use]
     pub fn charge(self, minutes: i64) -> i64 {
         let charge = self.unlock_minor.saturating_add(self.per_minute_minor.saturating_mul(minutes));
         self.max_charge_minor.map_or(charge, |most| most.min(charge))
@@ -38,7 +35,6 @@ pub enum Discount {
 
 impl Discount {
     /// The minor units taken off `charge_minor`: never negative, never more than the charge.
-    #[must_use]
     pub fn off(self, charge_minor: i64) -> i64 {
         let discount = match self {
             Self::Percent(percent) => charge_minor.saturating_mul(percent) / 100,
@@ -53,19 +49,14 @@ impl Discount {
 pub struct Fare {
     /// Started minutes, at least one.
     pub minutes: i64,
-    /// Unlock and minutes.
     pub charge_minor: i64,
-    /// What the promo code took off the charge.
     pub discount_minor: i64,
-    /// For ending outside the service area.
     pub fee_minor: i64,
-    /// What the rider owes.
     pub total_minor: i64,
 }
 
 impl Fare {
     /// The fare of a ride of `minutes` started minutes; `fee_minor` is 0 inside the service area.
-    #[must_use]
     pub fn new(rate: Rate, minutes: i64, discount: Option<Discount>, fee_minor: i64) -> Self {
         let charge_minor = rate.charge(minutes);
         let discount_minor = discount.map_or(0, |discount| discount.off(charge_minor));
@@ -78,7 +69,6 @@ impl Fare {
 ///
 /// Counts microseconds, the database's resolution, so that a recomputation from stored
 /// times always agrees.
-#[must_use]
 pub fn minutes_started(duration: TimeDelta) -> i64 {
     const MINUTE_US: i64 = 60_000_000;
     let us = duration.num_microseconds().unwrap_or(i64::MAX);

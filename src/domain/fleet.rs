@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// A status as people read it.
-#[must_use]
 pub fn status_text(status: &str) -> &'static str {
     match status {
         "available" => "Available",
@@ -60,19 +59,16 @@ pub struct Filter {
     pub battery_below: Option<i64>,
     /// Standing where they stand since before.
     pub idle_since: Option<DateTime<Utc>>,
-    /// Codes that begin like this.
     pub prefix: Option<String>,
 }
 
 impl Filter {
     /// The statuses that it lets pass.
-    #[must_use]
     pub fn statuses(&self) -> Vec<&str> {
         self.status.as_deref().map_or_else(|| STATUSES.to_vec(), |status| vec![status])
     }
 
     /// Whether behind a vehicle with this key nothing can match any more.
-    #[must_use]
     pub fn ends_at(&self, key: &Key) -> bool {
         match key {
             Key::Code(code) => {
@@ -84,7 +80,6 @@ impl Filter {
     }
 
     /// Whether the order alone finds what matches: at most a page has to be looked at.
-    #[must_use]
     pub fn follows(&self, sort: Sort) -> bool {
         self.kind.is_none()
             && (self.battery_below.is_none() || sort == Sort::Battery)

@@ -84,19 +84,16 @@ impl Point {
     }
 
     /// Degrees north.
-    #[must_use]
     pub const fn lat(self) -> f64 {
         self.lat
     }
 
     /// Degrees east.
-    #[must_use]
     pub const fn lon(self) -> f64 {
         self.lon
     }
 
     /// The great-circle distance to `other` in metres (haversine).
-    #[must_use]
     pub fn distance_m(self, other: Self) -> f64 {
         let half_lat = (other.lat - self.lat).to_radians() / 2.0;
         let half_lon = (other.lon - self.lon).to_radians() / 2.0;
@@ -109,19 +106,14 @@ impl Point {
 /// The smallest box of degrees around some points; does not know the antimeridian.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
-    /// Lowest latitude.
     pub south: f64,
-    /// Lowest longitude.
     pub west: f64,
-    /// Highest latitude.
     pub north: f64,
-    /// Highest longitude.
     pub east: f64,
 }
 
 impl Bounds {
     /// The box around `points`; None when there are none.
-    #[must_use]
     pub fn of(points: impl IntoIterator<Item = Point>) -> Option<Self> {
         points.into_iter().fold(None, |bounds: Option<Self>, Point { lat, lon }| {
             let old = bounds.unwrap_or(Self { south: lat, west: lon, north: lat, east: lon });
@@ -171,13 +163,11 @@ impl Polygon {
     }
 
     /// The corners in order.
-    #[must_use]
     pub fn points(&self) -> &[Point] {
         &self.0
     }
 
     /// Whether `point` lies inside (even-odd rule on plain degrees, right for a city's size).
-    #[must_use]
     pub fn contains(&self, point: Point) -> bool {
         let ends = self.0.iter().cycle().skip(1);
         let crossings = self.0.iter().zip(ends).filter(|(a, b)| {
@@ -188,7 +178,6 @@ impl Polygon {
     }
 
     /// The box of degrees around the polygon.
-    #[must_use]
     pub fn bounds(&self) -> Bounds {
         let nothing = Bounds { south: 0.0, west: 0.0, north: 0.0, east: 0.0 };
         Bounds::of(self.0.iter().copied()).unwrap_or(nothing)
@@ -226,7 +215,6 @@ fn interleave(column: u32, row: u32) -> i64 {
 }
 
 /// The finest cell of `point`, 0 to `MAX_CELL`: what a vehicle's row stores.
-#[must_use]
 pub fn cell(point: Point) -> i64 {
     interleave(slice(point.lon + 180.0, 360.0, BITS), slice(point.lat + 90.0, 180.0, BITS))
 }
@@ -245,13 +233,11 @@ impl Level {
     pub const FINEST: Self = Self(BITS);
 
     /// The level of so many bits per axis: at most the finest, below 2 the whole.
-    #[must_use]
     pub fn new(bits: u8) -> Self {
         if bits < 2 { Self::WHOLE } else { Self(bits.min(BITS)) }
     }
 
     /// Whether the block around any point covers the Earth.
-    #[must_use]
     pub const fn is_whole(self) -> bool {
         self.0 == 0
     }
@@ -265,7 +251,6 @@ impl Level {
 /// The cells of the three by three block around `point` at `level`, as sorted, merged ranges.
 ///
 /// Columns wrap at the antimeridian; rows beyond a pole do not exist.
-#[must_use]
 pub fn block_ranges(point: Point, level: Level) -> Ranges {
     const NOTHING: (i64, i64) = (1, 0);
     let mut ranges = [NOTHING; 9];
@@ -297,7 +282,6 @@ pub fn block_ranges(point: Point, level: Level) -> Ranges {
 /// Metres around `point` that surely lie inside its block at `level`; infinite when the block is everything.
 ///
 /// A list of the nearest found through `block_ranges` is exact as far as this distance.
-#[must_use]
 pub fn safe_radius_m(point: Point, level: Level) -> f64 {
     if level.is_whole() {
         return f64::INFINITY;
@@ -327,7 +311,6 @@ fn meridian_distance(lat: f64, degrees: f64) -> f64 {
 }
 
 /// The finest level whose block around `point` holds everything within `metres`.
-#[must_use]
 pub fn level_for_radius(point: Point, metres: f64) -> Level {
     let fits = |level: &Level| safe_radius_m(point, *level) >= metres;
     (0..=BITS).rev().map(Level).find(fits).unwrap_or(Level::WHOLE)
@@ -337,7 +320,6 @@ pub fn level_for_radius(point: Point, metres: f64) -> Level {
 ///
 /// `farthest_m` is the distance of the last of the wanted number, None when fewer were found.
 /// The second answer is always exact.
-#[must_use]
 pub fn retry_level(point: Point, level: Level, farthest_m: Option<f64>) -> Option<Level> {
     if level.is_whole() {
         return None;

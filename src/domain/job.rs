@@ -10,9 +10,7 @@ use super::region::RegionCode;
 /// A job, in the region of the city that it began with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JobRef {
-    /// Region of the job's city.
     pub region: RegionCode,
-    /// Id inside it, made by the page that asked for the job.
     pub id: Uuid,
 }
 
@@ -50,7 +48,6 @@ pub const STEPS: [Kind; 5] = [Kind::Back, Kind::Maintenance, Kind::Found, Kind::
 
 impl Kind {
     /// As rows and forms write it.
-    #[must_use]
     pub fn code(self) -> &'static str {
         match self {
             Self::Maintenance => "maintenance",
@@ -66,13 +63,11 @@ impl Kind {
     }
 
     /// The kind that a row names.
-    #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
         CHOICES.into_iter().chain([Self::Import, Self::Erasure]).find(|kind| kind.code() == code)
     }
 
     /// As a person reads it.
-    #[must_use]
     pub fn title(self) -> &'static str {
         match self {
             Self::Maintenance => "Set to maintenance",
@@ -89,7 +84,6 @@ impl Kind {
 
     /// The event of each vehicle, the status that it gets, and those from which it may come.
     /// What arrives in another city is not on the street yet.
-    #[must_use]
     pub fn change(self) -> (&'static str, &'static str, &'static [&'static str]) {
         match self {
             Self::Maintenance => ("vehicle.maintenance", "maintenance", &["available", "maintenance", "lost"]),
@@ -105,7 +99,6 @@ impl Kind {
 }
 
 /// Why an item was refused, in words.
-#[must_use]
 pub fn reason(code: &str) -> String {
     let (head, detail) = code.split_once(": ").unwrap_or((code, ""));
     match head {

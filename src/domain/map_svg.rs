@@ -22,17 +22,12 @@ const PADDING: f64 = 0.06;
 /// What is to be drawn, in degrees, on so many pixels.
 #[derive(Debug, Clone, Copy)]
 pub struct Scene<'a> {
-    /// The city's service area.
     pub area: &'a Polygon,
-    /// Vehicles, or the ends of a ride.
     pub pins: &'a [Point],
     /// The way of a ride, in order of time.
     pub route: &'a [Point],
-    /// Where the person is, when known.
     pub me: Option<Point>,
-    /// Pixels from left to right.
     pub width: u16,
-    /// Pixels from top to bottom.
     pub height: u16,
 }
 
@@ -71,13 +66,11 @@ pub struct MapSvg {
     pub pins: Vec<Xy>,
     /// The person, when not too far away.
     pub me: Option<Xy>,
-    /// The scale bar; the squares of the grid are as long.
     pub scale: ScaleBar,
 }
 
 impl MapSvg {
     /// Projects a scene so that its points are visible.
-    #[must_use]
     pub fn of(scene: &Scene<'_>) -> Self {
         let points = scene.pins.iter().chain(scene.route).copied();
         let area = scene.area.points().iter().copied();

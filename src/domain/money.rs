@@ -30,7 +30,6 @@ impl Currency {
     pub const ALL: [Self; 5] = [Self::Usd, Self::Eur, Self::Gbp, Self::Cad, Self::Chf];
 
     /// The ISO 4217 code, which is also what the database stores.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Usd => "USD",
@@ -52,7 +51,6 @@ impl Currency {
     }
 
     /// The amount in `minor` units as a person reads it: `$3.40`, `-€0.05`.
-    #[must_use]
     pub fn format(self, minor: i64) -> String {
         let sign = if minor < 0 { "-" } else { "" };
         let amount = minor.unsigned_abs();
@@ -77,7 +75,6 @@ pub fn minor(text: &str) -> Result<i64, String> {
 }
 
 /// An amount in minor units as a field shows it: `3.40`.
-#[must_use]
 pub fn plain(minor: i64) -> String {
     format!("{}.{:02}", minor / 100, minor % 100)
 }

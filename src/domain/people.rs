@@ -15,9 +15,7 @@ use super::{region::RegionCode, text::marks_are_carried};
 /// A person, wherever they live: the key of their users row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UserRef {
-    /// Home region.
     pub region: RegionCode,
-    /// Id inside it.
     pub id: Uuid,
 }
 
@@ -27,7 +25,6 @@ pub fn operated(roles: &[String]) -> impl Iterator<Item = &str> {
 }
 
 /// Whether somebody with these roles operates the fleet of `city`.
-#[must_use]
 pub fn operates(roles: &[String], city: &str) -> bool {
     operated(roles).any(|operated| operated == city)
 }
@@ -75,7 +72,6 @@ const TYPED_MAX: usize = 200;
 
 /// A username as two people would say it is the same: case, width and composition do not
 /// count, nor which of the four letters i it has.
-#[must_use]
 pub fn folded(username: &str) -> String {
     let name: String = username.trim().chars().take(TYPED_MAX).nfkc().collect();
     let name: String = caseless::default_case_fold_str(&name).nfkc().collect();
@@ -85,7 +81,6 @@ pub fn folded(username: &str) -> String {
 /// What makes a username unique: what it folds to, each letter of another script replaced by
 /// the Latin one that it looks like. Latin letters without accents stand for themselves, as
 /// every earlier version stored them.
-#[must_use]
 pub fn username_key(username: &str) -> String {
     let alike = |c: char| {
         let letters: String = if c.is_ascii() { c.to_string() } else { skeleton(c.encode_utf8(&mut [0; 4])).collect() };
@@ -133,7 +128,6 @@ pub fn password(text: &str, username: &str) -> Result<(), String> {
 }
 
 /// First name and initial: all that other riders of the city see.
-#[must_use]
 pub fn public_name(first: &str, last: &str) -> String {
     match last.chars().next() {
         Some(initial) => format!("{first} {initial}."),

@@ -6,7 +6,6 @@ use super::geo::Point;
 const METRES_PER_DEGREE: f64 = 111_195.0;
 
 /// `point` moved by metres; to about ten centimetres.
-#[must_use]
 pub fn moved(point: Point, north: f64, east: f64) -> Point {
     let round = |degrees: f64| (degrees * 1e6).round() / 1e6;
     let lat = round(point.lat() + north / METRES_PER_DEGREE);
@@ -15,14 +14,12 @@ pub fn moved(point: Point, north: f64, east: f64) -> Point {
 }
 
 /// Metres north and east from one point to another nearby.
-#[must_use]
 pub fn offset(from: Point, to: Point) -> (f64, f64) {
     let east = (to.lon() - from.lon()) * from.lat().to_radians().cos();
     ((to.lat() - from.lat()) * METRES_PER_DEGREE, east * METRES_PER_DEGREE)
 }
 
 /// Where `point` is, in words that are true of any city: `1.2 km north-east of the centre`.
-#[must_use]
 pub fn place(centre: Point, point: Point) -> String {
     let ((north, east), metres) = (offset(centre, point), centre.distance_m(point));
     // Within an eighth of a circle of an axis, the other one is not named (tan 67.5°).

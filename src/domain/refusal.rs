@@ -80,30 +80,15 @@ pub enum Refusal {
     /// The GLOBAL tables cannot be read or written.
     CatalogueAway,
     /// The region's gate is not as the person last saw it.
-    GateChanged {
-        /// The region.
-        region: RegionCode,
-        /// It takes writes now.
-        writable: bool,
-        /// Its epoch now.
-        epoch: i64,
-    },
+    GateChanged { region: RegionCode, writable: bool, epoch: i64 },
     /// A residency rule forbids it.
     Residency(&'static str),
     /// The region takes no changes now.
-    RegionReadOnly {
-        /// The closed region.
-        region: RegionCode,
-        /// As the administrator gave it.
-        reason: Option<String>,
-        /// Expected end.
-        until: Option<DateTime<Utc>>,
-    },
+    RegionReadOnly { region: RegionCode, reason: Option<String>, until: Option<DateTime<Utc>> },
 }
 
 impl Refusal {
     /// The refusal that a statement's verdict column names.
-    #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
         Some(match code {
             "signed_out" => Self::SignedOut,
@@ -139,7 +124,6 @@ impl Refusal {
     }
 
     /// What happened and what to do, for the person who asked.
-    #[must_use]
     pub fn message(&self) -> String {
         match self {
             Self::SignedOut => "Your session has ended. Please sign in again; nothing was changed.",

@@ -21,13 +21,11 @@ pub struct BadRegionCode;
 
 impl RegionCode {
     /// The code as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The region as what an event is about: the same id at every instance.
-    #[must_use]
     pub fn id(&self) -> Uuid {
         let mut bytes: uuid::Bytes = [0; 16];
         bytes.iter_mut().zip(Sha256::digest(self.0.as_bytes())).for_each(|(byte, digest)| *byte = digest);
@@ -35,7 +33,6 @@ impl RegionCode {
     }
 
     /// The first part of the ride numbers of this region: `us-east1` gives `USE1`.
-    #[must_use]
     pub fn short(&self) -> String {
         let mut parts = self.0.split('-');
         let area: String = parts.next().unwrap_or_default().chars().take(2).collect();

@@ -11,9 +11,7 @@ use super::{catalogue::City, geo::Point, region::RegionCode};
 /// A ride, for ever in the region where it happened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RideRef {
-    /// Region of the ride's city.
     pub region: RegionCode,
-    /// Id inside it, made by the page that offered the ride.
     pub id: Uuid,
 }
 
@@ -23,7 +21,6 @@ const LETTERS: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
 impl RideRef {
     /// The number on the receipt, such as `EUW1-261120-7F3K9`: region, day (UTC), and
     /// five letters from the id. For display only: it is not unique.
-    #[must_use]
     pub fn number(&self, started_at: DateTime<Utc>) -> String {
         let mut bits = self.id.as_u128();
         let letters: String = std::iter::repeat_with(|| {
@@ -47,13 +44,9 @@ pub const SPEED_MAX: f64 = 120.0 / 3.6;
 /// A position in one of the ways in which a batch can go on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// Which way: the number of the position that comes first in it.
     pub chain: i64,
-    /// Its place in it, from 0.
     pub nth: i64,
-    /// When.
     pub at: DateTime<Utc>,
-    /// Where.
     pub point: Point,
     /// From the one before, in metres; 0 for the first.
     pub metres: f64,
@@ -63,7 +56,6 @@ pub struct Step {
 /// first after those that are stored, which only the database knows: it and what can be true
 /// after it. What lies in the future, too far from the city, too soon after the one before or
 /// too fast from there is left out; so is what comes later than that, if it is no better.
-#[must_use]
 pub fn chains(city: &City, now: DateTime<Utc>, mut noted: Vec<(DateTime<Utc>, Point)>) -> Vec<Step> {
     noted.retain(|(at, point)| *at <= now && city.allows(*point));
     noted.sort_by_key(|(at, _)| *at);

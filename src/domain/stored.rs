@@ -15,18 +15,15 @@ impl Moment {
     /// Before it is nothing that anybody stored.
     pub const LAST: Self = Self(DateTime::from_timestamp_secs(253_370_764_800).expect("the year 9999"));
 
-    #[must_use]
     pub fn new(at: DateTime<Utc>) -> Option<Self> {
         (1..10_000).contains(&at.year()).then_some(Self(at))
     }
 
     /// The moment that a cursor names by its microseconds since 1970.
-    #[must_use]
     pub fn from_micros(text: &str) -> Option<Self> {
         Self::new(DateTime::from_timestamp_micros(text.parse().ok()?)?)
     }
 
-    #[must_use]
     pub fn at(self) -> DateTime<Utc> {
         self.0
     }
@@ -57,7 +54,6 @@ impl Version {
     /// Far beyond what counting by one reaches.
     pub const LAST: Self = Self(1 << 53);
 
-    #[must_use]
     pub fn get(self) -> i64 {
         self.0
     }

@@ -9,24 +9,19 @@ use super::region::RegionCode;
 /// A vehicle by its inner key: for owners and operators, never for public pages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct VehicleRef {
-    /// Region of the city where it stands.
     pub region: RegionCode,
-    /// Id inside it.
     pub id: Uuid,
 }
 
 /// A vehicle as the public sees it, until the end of its next ride.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PublicVehicle {
-    /// Region of the city where it stands.
     pub region: RegionCode,
-    /// The rotating id.
     pub public_id: Uuid,
 }
 
 /// The charge that the public is told, in steps of ten: an exact one is recognised again
 /// under the next public id.
-#[must_use]
 pub const fn charge(battery: i64) -> i64 {
     battery / 10 * 10
 }

@@ -40,7 +40,6 @@ pub const VERSION: &str = "v25.4.11";
 const OLDEST: (u32, u32) = (22, 1);
 
 /// How to get the binary, by the platform as Rust names it; the archives' names follow `uname`.
-#[must_use]
 pub fn download(os: &str, machine: &str) -> String {
     let platform = match (os, machine) {
         ("linux", "x86_64") => "linux-amd64",
@@ -55,7 +54,6 @@ pub fn download(os: &str, machine: &str) -> String {
 
 /// Whether a build tag (`v25.4.11`, `v22.1.0-dev`) is of a version that is too old. A tag
 /// that says no version is somebody's own build, and is given a try.
-#[must_use]
 pub fn too_old(tag: &str) -> bool {
     let numbers = || {
         let mut parts = tag.trim().strip_prefix('v')?.split('.');
@@ -76,10 +74,7 @@ pub enum CockroachError {
     Missing,
     /// An old binary; its version.
     #[error("cockroach is {found}, and v{}.{} or newer is needed:\n  {}", OLDEST.0, OLDEST.1, download(OS, ARCH))]
-    TooOld {
-        /// Its build tag.
-        found: String,
-    },
+    TooOld { found: String },
     /// The process could not be started.
     #[error("cockroach could not be started")]
     Start(#[source] std::io::Error),
@@ -88,17 +83,12 @@ pub enum CockroachError {
     Ended {
         /// `at once`, or what it was used for.
         when: &'static str,
-        /// How it ended.
         status: std::process::ExitStatus,
-        /// The last lines of what it printed.
         said: String,
     },
     /// It did not become ready in time.
     #[error("the cluster did not answer within {} s; it said:\n{said}", START.as_secs())]
-    Slow {
-        /// The last lines of what it printed.
-        said: String,
-    },
+    Slow { said: String },
     /// The file with its address holds something else.
     #[error("the listening URL of the cluster cannot be understood: {0}")]
     Url(String),
@@ -107,11 +97,8 @@ pub enum CockroachError {
 /// A running demo cluster.
 pub struct CockroachDemo {
     child: Child,
-    /// Hosts with ports, by region.
     nodes: BTreeMap<String, Vec<String>>,
-    /// The first node's console, on the host of its SQL.
     http_port: u16,
-    /// Where that is.
     pub console: String,
     log: PathBuf,
 }
@@ -126,7 +113,6 @@ fn free_ports(from: u16) -> u16 {
 }
 
 /// The binary, if it is on the PATH.
-#[must_use]
 pub fn find(path: Option<&str>) -> Option<PathBuf> {
     std::env::split_paths(path?).map(|folder| folder.join("cockroach")).find(|file| file.is_file())
 }
@@ -235,7 +221,6 @@ impl CockroachDemo {
     }
 
     /// The URL of `database` at the nodes of `region`; none if it has no nodes.
-    #[must_use]
     pub fn url(&self, region: &str, database: &str) -> Option<String> {
         let hosts = self.nodes.get(region)?.join(",");
         Some(format!("postgresql://root@{hosts}/{database}?sslmode=disable"))

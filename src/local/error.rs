@@ -27,12 +27,7 @@ pub enum LocalError {
          macOS: brew install postgresql@{cluster}), or start with --fresh to begin anew",
         folder.display()
     )]
-    OtherVersion {
-        /// The cluster's folder.
-        folder: PathBuf,
-        /// The major version that wrote it.
-        cluster: String,
-    },
+    OtherVersion { folder: PathBuf, cluster: String },
     /// Root runs this, and there is no unprivileged user to run the server.
     #[error(
         "PostgreSQL refuses to run as root, and this machine has neither a user `postgres` \
@@ -48,7 +43,6 @@ pub enum LocalError {
     Closed {
         /// The first folder that cannot be entered.
         folder: PathBuf,
-        /// The user that runs the server.
         user: String,
     },
     /// Another process of ours uses this data now.
@@ -65,38 +59,23 @@ pub enum LocalError {
     WrongPassword(PathBuf),
     /// A database program ended with an error.
     #[error("{program} ended with {status}; it said:\n{log}")]
-    Failed {
-        /// The program's name.
-        program: &'static str,
-        /// How it ended.
-        status: String,
-        /// The last lines of its output.
-        log: String,
-    },
+    Failed { program: &'static str, status: String, log: String },
     /// The server ended without having been told to.
     #[error("PostgreSQL ended while it was in use; its log ends:\n{log}")]
-    Ended {
-        /// The last lines of the server's log.
-        log: String,
-    },
+    Ended { log: String },
     /// The server did not answer, or did not stop, in time.
     #[error("PostgreSQL did not {what} within {seconds} s; its log ends:\n{log}")]
     Late {
-        /// What was waited for.
         what: &'static str,
         /// How long it was waited for, in seconds.
         seconds: u64,
-        /// The last lines of the server's log.
         log: String,
     },
     /// The machine refused a file, folder or process.
     #[error("cannot {doing} {}", path.display())]
     Io {
-        /// The verb.
         doing: &'static str,
-        /// The file, folder or program.
         path: PathBuf,
-        /// What the machine said.
         #[source]
         source: io::Error,
     },

@@ -102,20 +102,17 @@ impl PrivatePostgres {
     }
 
     /// The URL of a database of this server, for the superuser `movr`, without TLS.
-    #[must_use]
     pub fn url(&self, database: &str) -> String {
         let (password, port) = (self.password.expose(), self.server.port);
         format!("postgresql://{USER}:{password}@127.0.0.1:{port}/{database}?sslmode=disable")
     }
 
     /// The TCP port on 127.0.0.1.
-    #[must_use]
     pub fn port(&self) -> u16 {
         self.server.port
     }
 
     /// Whether an earlier process had started this server.
-    #[must_use]
     pub fn is_reused(&self) -> bool {
         self.child.is_none()
     }

@@ -37,15 +37,11 @@ const RECOVERY_CODES: usize = 8;
 /// A session that was just begun: what the cookie will carry.
 #[derive(Debug, Clone)]
 pub struct Started {
-    /// Whose it is.
     pub user: UserRef,
-    /// Its id.
     pub session: Uuid,
     /// Its secret, never stored.
     pub token: String,
-    /// Home city of the person.
     pub city: String,
-    /// Absolute end.
     pub expires_at: DateTime<Utc>,
 }
 
@@ -67,15 +63,10 @@ pub struct Registration {
     pub id: Uuid,
     /// Slug of the home city.
     pub city: String,
-    /// Region of that city.
     pub region: RegionCode,
-    /// As chosen.
     pub username: String,
-    /// First name.
     pub first_name: String,
-    /// Last name.
     pub last_name: String,
-    /// E-mail address.
     pub email: String,
     /// In clear, only here.
     pub password: String,

@@ -54,7 +54,6 @@ pub async fn close_account(app: &App, signed: &Signed, password_hash: &str) -> R
 }
 
 /// The regions that an erasure has still to do, home last, and the rides that it has unlinked.
-#[must_use]
 pub fn progress(parameters: &Value) -> (Vec<RegionCode>, i64) {
     let regions = parameters.get("regions").and_then(Value::as_array).into_iter().flatten();
     let regions = regions.filter_map(|region| region.as_str()?.parse().ok()).collect();

@@ -55,7 +55,6 @@ impl Gates {
     }
 
     /// The gate of `region` as last seen, without asking.
-    #[must_use]
     pub fn last_seen(&self, region: &RegionCode) -> Option<Gate> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(region).cloned()
     }

@@ -16,7 +16,6 @@ pub struct Ids(Vec<([u8; 2], Key)>);
 impl Ids {
     /// The first key serves new forms. A form's id names its key, so that a double click
     /// during a rotation finds its row as long as its key is among `secrets`.
-    #[must_use]
     pub fn new(secrets: &[Vec<u8>]) -> Self {
         let key = |secret: &Vec<u8>| {
             let purpose = |text: &[u8]| key_of(secret).chain_update(text).finalize().into_bytes();
@@ -28,7 +27,6 @@ impl Ids {
     }
 
     /// What a new form carries.
-    #[must_use]
     pub fn form(&self) -> Uuid {
         let mut bytes: uuid::Bytes = rand::random();
         if let Some((name, _)) = self.0.first() {
@@ -42,7 +40,6 @@ impl Ids {
     ///
     /// # Panics
     /// Without a secret key; nothing starts without one.
-    #[must_use]
     pub fn row(&self, purpose: &str, region: &RegionCode, owner: Option<&UserRef>, form: Uuid) -> Uuid {
         let named = |(name, _): &&([u8; 2], Key)| form.as_bytes().starts_with(name);
         let (_, key) = self.0.iter().find(named).or(self.0.first()).expect("there is no start without a secret key");

@@ -64,7 +64,6 @@ pub struct Import<'a> {
 
 impl<'a> Import<'a> {
     /// Nothing has been read, and there is no job yet.
-    #[must_use]
     pub fn new(hand: Hand<'a>, city: &'a City) -> Self {
         let job = JobRef { region: city.region.clone(), id: Uuid::new_v4() };
         let (reader, batch) = (Reader::default(), Vec::with_capacity(BATCH));

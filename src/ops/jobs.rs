@@ -50,23 +50,17 @@ const NOTHING_YET: Uuid = Uuid::nil();
 /// Who acts, and with what.
 #[derive(Clone, Copy)]
 pub struct Hand<'a> {
-    /// The pools.
     pub db: &'a Db,
-    /// The gates as last seen.
     pub gates: &'a Gates,
-    /// Cities and policies.
     pub catalogue: &'a Catalogue,
-    /// The person, a worker for them, or the shell.
     pub by: By<'a>,
     /// What policies forbid is counted here; a command counts nothing.
     pub refusals: Option<&'a Refusals>,
-    /// The time now.
     pub now: DateTime<Utc>,
 }
 
 impl<'a> Hand<'a> {
     /// A person's hand.
-    #[must_use]
     pub fn of(app: &'a App, catalogue: &'a Catalogue, signed: &'a Signed) -> Self {
         Self {
             db: &app.db,
@@ -79,7 +73,6 @@ impl<'a> Hand<'a> {
     }
 
     /// The hand of a worker of this instance, for whoever answers for the job.
-    #[must_use]
     pub fn for_requester(app: &'a App, catalogue: &'a Catalogue, job: &'a Job) -> Self {
         let by = if job.requested_by.id.is_nil() { By::Shell } else { By::Person(&job.requested_by) };
         Self {
@@ -127,15 +120,12 @@ impl<'a> Hand<'a> {
 pub struct NewJob {
     /// The id that the form carried, in the region of `city`.
     pub job: JobRef,
-    /// What it does.
     pub kind: Kind,
     /// Slug of the city whose vehicles it is about.
     pub city: String,
     /// Where they go, for those that go somewhere.
     pub to_city: Option<String>,
-    /// The note of maintenance.
     pub note: Option<String>,
-    /// Which vehicles.
     pub selection: Selection,
 }
 

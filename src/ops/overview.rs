@@ -46,13 +46,11 @@ pub struct Answer {
 }
 
 /// When figures asked for `now` are read: one time for all regions.
-#[must_use]
 pub fn time_of(app: &App, now: DateTime<Utc>) -> DateTime<Utc> {
     if app.db.engine().regions { now - REPLICA_LAG } else { now }
 }
 
 /// Whether the policy of `region` lets an instance here count its rows.
-#[must_use]
 pub fn may_count(catalogue: &Catalogue, region: &RegionCode, here: &RegionCode) -> bool {
     catalogue.same_law(region, here) || catalogue.policy(region).is_some_and(|policy| policy.analytics)
 }

@@ -31,7 +31,6 @@ impl Hasher {
     ///
     /// # Panics
     /// If argon2 does not take the cost; the bounds of the settings are its own.
-    #[must_use]
     pub fn new(config: Passwords) -> Self {
         let params = Params::new(config.memory_kib, config.iterations, 1, None).expect("a cost that argon2 takes");
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
@@ -89,13 +88,11 @@ fn trouble(detail: &str) -> DbError {
 }
 
 /// A secret of 256 random bits, as text for a cookie.
-#[must_use]
 pub fn new_token() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }
 
 /// What is stored of a random secret.
-#[must_use]
 pub fn token_hash(token: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(token.as_bytes()))
 }
@@ -104,7 +101,6 @@ pub fn token_hash(token: &str) -> String {
 const CODE_LETTERS: &[u8; 32] = b"23456789abcdefghjkmnpqrstuvwxyz-";
 
 /// A recovery code of twenty random letters, about 99 bits, in groups that can be read aloud.
-#[must_use]
 pub fn new_recovery_code() -> String {
     let letters: Vec<char> = rand::random::<[u8; 20]>()
         .iter()
@@ -115,7 +111,6 @@ pub fn new_recovery_code() -> String {
 }
 
 /// A recovery code as typed, folded to how it was made.
-#[must_use]
 pub fn recovery_hash(code: &str) -> String {
     let folded: String = code.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
     token_hash(&folded)

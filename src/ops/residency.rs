@@ -26,7 +26,6 @@ impl Refusals {
     }
 
     /// The counts by rule.
-    #[must_use]
     pub fn by_rule(&self) -> BTreeMap<&'static str, u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

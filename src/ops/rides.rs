@@ -39,11 +39,8 @@ pub const PAGE_AND_ONE: i64 = 26;
 pub struct Start {
     /// The id that the form carried, in the vehicle's region.
     pub ride: RideRef,
-    /// The vehicle as the page showed it.
     pub vehicle: PublicVehicle,
-    /// City that the page said.
     pub city: String,
-    /// Type that the page said.
     pub kind: String,
     /// As typed; empty for none.
     pub promo: String,

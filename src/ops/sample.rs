@@ -42,11 +42,8 @@ const ACCOUNTS: [(&str, &str, &str, Option<&str>); 4] = [
 pub struct SamplePlan {
     /// Slugs; none means every city of the catalogue.
     pub cities: Vec<String>,
-    /// People in each city.
     pub users: usize,
-    /// Vehicles in each city.
     pub vehicles: usize,
-    /// Rides in each city, given to its vehicles at random.
     pub rides: usize,
     /// The same seed gives the same ids, names and places.
     pub seed: u64,
@@ -55,9 +52,7 @@ pub struct SamplePlan {
 /// How many rows are new.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// People.
     pub users: i64,
-    /// Vehicles, each with its rides.
     pub vehicles: i64,
 }
 

@@ -97,7 +97,6 @@ pub struct StaleList {
     pub as_of: DateTime<Utc>,
     /// Where it comes from: `replica` or `memory`.
     pub source: &'static str,
-    /// The vehicles, nearest first.
     pub near: Vec<Nearby>,
 }
 
@@ -122,7 +121,6 @@ impl LastLists {
     }
 
     /// How old a list of a silent region would be, and where it would come from.
-    #[must_use]
     pub fn would_show(&self, app: &App, region: &RegionCode) -> (Option<DateTime<Utc>>, &'static str) {
         if app.db.engine().regions
             && let Some(good_at) = app.db.health().of(region).good_at

@@ -60,9 +60,7 @@ pub const CHECKS: [(&str, &str); 14] = [
 /// Something that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// Name of the check.
     pub check: &'static str,
-    /// Region of the row.
     pub region: Option<RegionCode>,
     /// Which row and what about it, by ids only.
     pub what: String,
@@ -71,7 +69,6 @@ pub struct Finding {
 /// What `run` looked at and found.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Rows looked at, by name of the check.
     pub looked_at: BTreeMap<&'static str, u64>,
     /// What does not hold, by check and region.
     pub findings: Vec<Finding>,

@@ -8,7 +8,6 @@ use super::{session, views::AbroadView, visit::Visit};
 use crate::domain::catalogue::{Catalogue, Region};
 
 /// The home region, if it is another one and its address is not that of this page.
-#[must_use]
 pub fn home(visit: &Visit) -> Option<&Region> {
     let region = &visit.cookie.as_ref()?.region;
     let home = visit.catalogue.region(region).filter(|home| home.code != visit.app.here)?;
@@ -19,7 +18,6 @@ pub fn home(visit: &Visit) -> Option<&Region> {
 }
 
 /// The note above every page, until the visitor wants to stay.
-#[must_use]
 pub fn offer(visit: &Visit) -> Option<AbroadView> {
     let home = home(visit)?;
     (visit.chosen(session::ABROAD).as_deref() != Some(STAY)).then(|| AbroadView {
@@ -35,7 +33,6 @@ pub const GO: &str = "go";
 pub const STAY: &str = "stay";
 
 /// This page at home, for who said that they want to go there.
-#[must_use]
 pub fn way_home(visit: &Visit) -> Option<String> {
     let home = home(visit)?;
     // Nobody is sent to a home that does not answer.
@@ -45,7 +42,6 @@ pub fn way_home(visit: &Visit) -> Option<String> {
 
 /// Where a form may lead besides here, for the Content-Security-Policy: browsers check
 /// the redirect behind a form as well.
-#[must_use]
 pub fn form_targets(catalogue: &Catalogue) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || ".-:[]/".contains(c);
     let origins = catalogue.regions.iter().map(|region| origin(&region.base_url));

@@ -52,7 +52,6 @@ fn fleet_nav(visit: &Visit, section: Section) -> Vec<NavView> {
 }
 
 /// The frame of a page about `city`.
-#[must_use]
 pub fn chrome(visit: &Visit, visitor: Option<&Visitor>, title: &str, section: Section, city: &City) -> Chrome {
     let initial = |visitor: &Visitor| visitor.first_name.chars().next().map(String::from);
     let signed_in = visit.cookie.as_ref().map(|cookie| SignedInView {
@@ -112,7 +111,6 @@ fn held(visit: &Visit, city: &City) -> Option<HeldView> {
 
 /// A moment in the city's zone, as in "Sat 21 Nov 2026, 10:42 EST": in autumn an hour comes
 /// twice, and only the zone tells which it was.
-#[must_use]
 pub fn time(at: DateTime<Utc>, zone: Tz) -> TimeView {
     TimeView {
         iso: at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
@@ -121,7 +119,6 @@ pub fn time(at: DateTime<Utc>, zone: Tz) -> TimeView {
 }
 
 /// A length of time gone by, as in "12 s ago", "3 min ago", "2 h ago" or "9 days ago".
-#[must_use]
 pub fn ago(gone: chrono::Duration) -> String {
     match gone.num_seconds().max(0) {
         seconds @ 0..120 => format!("{seconds} s ago"),
@@ -132,13 +129,11 @@ pub fn ago(gone: chrono::Duration) -> String {
 }
 
 /// A distance as in "120 m" or "2.1 km".
-#[must_use]
 pub fn distance(metres: f64) -> String {
     if metres < 995.0 { format!("{} m", (metres / 10.0).round() * 10.0) } else { format!("{:.1} km", metres / 1000.0) }
 }
 
 /// Cities by region for a `<select>`, `chosen` selected.
-#[must_use]
 pub fn city_options(catalogue: &Catalogue, chosen: &str) -> Vec<OptionGroupView> {
     let option =
         |city: &City| OptionView { value: city.slug.clone(), text: city.name.clone(), selected: city.slug == chosen };
@@ -150,7 +145,6 @@ pub fn city_options(catalogue: &Catalogue, chosen: &str) -> Vec<OptionGroupView>
 }
 
 /// Vehicle types for a `<select>`, `chosen` selected.
-#[must_use]
 pub fn kind_options(catalogue: &Catalogue, chosen: &str) -> Vec<OptionView> {
     let option = |kind: &crate::domain::catalogue::VehicleType| OptionView {
         value: kind.slug.clone(),

@@ -53,7 +53,6 @@ pub struct Connection {
 }
 
 impl Connections {
-    #[must_use]
     pub fn new(config: &Config) -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),

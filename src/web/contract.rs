@@ -32,7 +32,6 @@ pub enum Touches {
 impl Touches {
     /// What the route with this method and pattern may touch; nothing but home where there
     /// is none. HEAD asks for what GET does.
-    #[must_use]
     pub fn of(method: &Method, pattern: &str) -> Self {
         let method = if *method == Method::HEAD { &Method::GET } else { method };
         let asked = |route: &&Route| route.method == *method && route.path == pattern;
@@ -40,7 +39,6 @@ impl Touches {
     }
 
     /// As the table of `movr contract` says it.
-    #[must_use]
     pub fn words(self) -> &'static str {
         match self {
             Self::Here => "none, or here",
@@ -52,7 +50,6 @@ impl Touches {
 }
 
 /// What `movr contract` prints: what each route may touch, and what each statement does.
-#[must_use]
 pub fn markdown() -> String {
     let mut text = String::from("| route | who | regions it may touch |\n|---|---|---|\n");
     for route in ROUTES {
@@ -122,7 +119,6 @@ impl Visit {
 
 /// The verdict in a few words, and whether the contract was kept. `visit` is made only
 /// when something beyond here was touched.
-#[must_use]
 pub fn verdict(
     here: &RegionCode,
     touches: Touches,

@@ -78,7 +78,6 @@ struct Told {
 
 impl PageError {
     /// What reading a body failed of.
-    #[must_use]
     pub fn from_body(error: &actix_web::Error) -> Self {
         if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE {
             return Self::TooLarge;
@@ -153,7 +152,6 @@ impl PageError {
     }
 
     /// The page for it, in place of an empty answer.
-    #[must_use]
     pub fn render(&self, visit: &Visit) -> HttpResponse {
         if let Self::SignIn(location) = self {
             let mut visit = visit.clone();

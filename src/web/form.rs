@@ -70,7 +70,6 @@ impl TryFrom<Uuid> for Id {
 }
 
 /// An id in a path, a list or a cursor.
-#[must_use]
 pub fn id(text: &str) -> Option<Uuid> {
     text.trim().parse().ok().filter(|id: &Uuid| !id.is_nil())
 }

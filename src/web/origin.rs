@@ -9,7 +9,6 @@ use actix_web::http::{
 
 /// Whether the request may go on: safe methods always, others from our own pages only.
 /// A client that is no browser (neither header) has no cookies to abuse.
-#[must_use]
 pub fn allowed(method: &Method, headers: &HeaderMap, host: &str, own_origin: &str) -> bool {
     if method.is_safe() {
         return true;

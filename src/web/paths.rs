@@ -9,13 +9,11 @@ use crate::domain::{
 };
 
 /// The list of vehicles of a city.
-#[must_use]
 pub fn vehicles(city: &str) -> String {
     format!("/vehicles?city={city}")
 }
 
 /// A vehicle's page, until the end of its next ride.
-#[must_use]
 pub fn vehicle(vehicle: &PublicVehicle) -> String {
     format!("/vehicles/{}/{}", vehicle.region, vehicle.public_id)
 }
@@ -24,121 +22,101 @@ pub fn vehicle(vehicle: &PublicVehicle) -> String {
 pub const GBFS_MANIFEST: &str = "/gbfs/3/manifest.json";
 
 /// A GBFS feed of a city.
-#[must_use]
 pub fn gbfs(city: &str, feed: &str) -> String {
     format!("/gbfs/3/{city}/{feed}.json")
 }
 
 /// A ride's page.
-#[must_use]
 pub fn ride(ride: &RideRef) -> String {
     format!("/rides/{}/{}", ride.region, ride.id)
 }
 
 /// Where the end of a ride is posted to.
-#[must_use]
 pub fn end_ride(ride: &RideRef) -> String {
     format!("/rides/{}/{}/end", ride.region, ride.id)
 }
 
 /// Where positions on the way are posted to.
-#[must_use]
 pub fn positions(ride: &RideRef) -> String {
     format!("/rides/{}/{}/positions", ride.region, ride.id)
 }
 
 /// Where removing an own vehicle is posted to.
-#[must_use]
 pub fn remove_vehicle(vehicle: &VehicleRef) -> String {
     format!("/my/vehicles/{}/{}/remove", vehicle.region, vehicle.id)
 }
 
 /// The fleet of a city.
-#[must_use]
 pub fn fleet(city: &str) -> String {
     format!("/fleet?city={city}")
 }
 
 /// A vehicle's page for its operators.
-#[must_use]
 pub fn fleet_vehicle(vehicle: &VehicleRef) -> String {
     format!("/fleet/vehicles/{}/{}", vehicle.region, vehicle.id)
 }
 
 /// Where an operator's end of a ride is posted to.
-#[must_use]
 pub fn fleet_end_ride(ride: &RideRef) -> String {
     format!("/fleet/rides/{}/{}/end", ride.region, ride.id)
 }
 
 /// Where a change of a region's state is posted to.
-#[must_use]
 pub fn region_state(region: &RegionCode) -> String {
     format!("/admin/regions/{region}")
 }
 
 /// The tariffs of a city.
-#[must_use]
 pub fn tariffs(city: &str) -> String {
     format!("/fleet/tariffs?city={city}")
 }
 
 /// Where a change of a promo code is posted to.
-#[must_use]
 pub fn promo_code(code: &str) -> String {
     format!("/admin/promo-codes/{code}")
 }
 
 /// Importing into a city's fleet.
-#[must_use]
 pub fn import(city: &str) -> String {
     format!("/fleet/import?city={city}")
 }
 
 /// A city's vehicles as a file.
-#[must_use]
 pub fn export_vehicles(city: &str) -> String {
     format!("/fleet/export.csv?city={city}")
 }
 
 /// A city's riders as a file.
-#[must_use]
 pub fn export_riders(city: &str) -> String {
     format!("/fleet/riders.csv?city={city}")
 }
 
 /// The jobs of a city.
-#[must_use]
 pub fn jobs(city: &str) -> String {
     format!("/fleet/jobs?city={city}")
 }
 
 /// A job's page; `/confirm`, `/cancel` and `/report.csv` lie below it.
-#[must_use]
 pub fn job(job: &JobRef) -> String {
     format!("/fleet/jobs/{}/{}", job.region, job.id)
 }
 
 /// How far an erasure is: its id is known to nobody else, and names nobody.
-#[must_use]
 pub fn erasure(job: &JobRef) -> String {
     format!("/erasure/{}/{}", job.region, job.id)
 }
 
 /// Signing in, and coming back afterwards.
-#[must_use]
 pub fn login(next: &str) -> String {
     format!("/login?next={}", encode(next))
 }
 
 /// A text as a query value.
-#[must_use]
 pub fn encode(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 /// `next` if it is a path of our own, otherwise `fallback`: never `//host` or `/\host`.
-#[must_use]
 pub fn own_path<'a>(next: &'a str, fallback: &'a str) -> &'a str {
     let own = next.starts_with('/')
         && !next.starts_with("//")

@@ -19,7 +19,6 @@ use crate::{
 };
 
 /// The address of the client: the peer's, or what trusted proxies say of it.
-#[must_use]
 pub fn client_address(request: &HttpRequest, app: &App) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
     let proxy = &app.config.proxy;
@@ -69,7 +68,6 @@ fn unreadable(proxy: IpAddr, header: &str) {
 }
 
 /// The network of an address, as logs name it: /24 of IPv4, /48 of IPv6.
-#[must_use]
 pub fn network(address: IpAddr) -> String {
     let address = address.to_canonical();
     let length = if address.is_ipv4() { 24 } else { 48 };
@@ -77,7 +75,6 @@ pub fn network(address: IpAddr) -> String {
 }
 
 /// The part of an address that one subscriber has: all of IPv4, 64 bits of IPv6.
-#[must_use]
 pub fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
@@ -86,7 +83,6 @@ pub fn subscriber(address: IpAddr) -> IpAddr {
 }
 
 /// The city that a trusted proxy's headers name, if any.
-#[must_use]
 pub fn city_of_headers<'a>(request: &HttpRequest, app: &App, catalogue: &'a Catalogue) -> Option<&'a City> {
     let proxy = &app.config.proxy;
     if !proxy.trusts(request.peer_addr()?.ip()) {
@@ -106,7 +102,6 @@ pub fn city_of_headers<'a>(request: &HttpRequest, app: &App, catalogue: &'a Cata
 }
 
 /// A browser and system by name, for the list of sessions: no version, no fingerprint.
-#[must_use]
 pub fn device(request: &HttpRequest) -> String {
     let agent = request.headers().get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or("");
     let first =

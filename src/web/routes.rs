@@ -43,7 +43,6 @@ pub enum Access {
 
 impl Access {
     /// As the table of `movr contract` says it.
-    #[must_use]
     pub fn words(self) -> &'static str {
         match self {
             Self::Public => "everybody",
@@ -57,13 +56,9 @@ impl Access {
 
 /// One line of the table.
 pub struct Route {
-    /// GET or POST.
     pub method: Method,
-    /// The pattern.
     pub path: &'static str,
-    /// Who may.
     pub access: Access,
-    /// Which regions it may touch.
     pub touches: Touches,
     handler: fn() -> ActixRoute,
 }

@@ -32,35 +32,24 @@ pub const COPY_COUNTS: Duration = Duration::minutes(5);
 /// What the session cookie says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionCookie {
-    /// Home region.
     pub region: RegionCode,
-    /// The person.
     pub user: Uuid,
-    /// The session.
     pub session: Uuid,
-    /// Its secret.
     pub token: String,
-    /// Home city.
     pub city: String,
-    /// Regions that hold something of the person.
     pub present_in: Vec<RegionCode>,
     /// Roles as `role:city`.
     pub roles: Vec<String>,
-    /// The open ride.
     #[serde(default)]
     pub open_ride: Option<RideRef>,
-    /// The reservation, lapsed or not.
     #[serde(default)]
     pub reservation: Option<Reservation>,
-    /// When the row at home was last checked.
     pub checked_at: DateTime<Utc>,
-    /// Absolute end.
     pub expires_at: DateTime<Utc>,
 }
 
 impl SessionCookie {
     /// The cookie of a session that was just begun; what it copies is not known yet.
-    #[must_use]
     pub fn new(started: Started, now: DateTime<Utc>) -> Self {
         Self {
             region: started.user.region,
@@ -78,13 +67,11 @@ impl SessionCookie {
     }
 
     /// Whether the copy says that the person operates the fleet of `city`; the row decides.
-    #[must_use]
     pub fn operates(&self, city: &str) -> bool {
         people::operates(&self.roles, city)
     }
 
     /// What a write of this person carries.
-    #[must_use]
     pub fn signed(&self, now: DateTime<Utc>) -> Signed {
         Signed {
             user: UserRef { region: self.region.clone(), id: self.user },
@@ -97,13 +84,11 @@ impl SessionCookie {
     }
 
     /// The cookie when ride or reservation may just have changed: the next page asks home.
-    #[must_use]
     pub fn outdated(self, now: DateTime<Utc>) -> Self {
         Self { open_ride: None, reservation: None, checked_at: now - COPY_COUNTS, ..self }
     }
 
     /// The cookie renewed from the row, if it differs or is a minute old.
-    #[must_use]
     pub fn renewed(&self, visitor: &Visitor, now: DateTime<Utc>) -> Option<Self> {
         let same = self.city == visitor.city
             && self.roles == visitor.roles
@@ -141,9 +126,7 @@ pub const ABROAD: &str = "movr_abroad";
 /// A message carried to the next page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Flash {
-    /// It is good news.
     pub good: bool,
-    /// What it says.
     pub text: String,
 }
 
@@ -192,38 +175,32 @@ fn removal(site: &Site, base: &str) -> Cookie<'static> {
 }
 
 /// The session that the browser sent, if it is ours and has not ended by time.
-#[must_use]
 pub fn read(site: &Site, cookies: &[Cookie<'static>], now: DateTime<Utc>) -> Option<SessionCookie> {
     open::<SessionCookie>(site, cookies, SESSION).filter(|cookie| cookie.expires_at > now)
 }
 
 /// Sets the session cookie.
-#[must_use]
 pub fn write(site: &Site, cookie: &SessionCookie) -> Cookie<'static> {
     let days = (cookie.expires_at - cookie.checked_at).num_seconds();
     seal(site, SESSION, cookie, Some(time::Duration::seconds(days)))
 }
 
 /// Removes the session cookie.
-#[must_use]
 pub fn forget(site: &Site) -> Cookie<'static> {
     removal(site, SESSION)
 }
 
 /// The message that the last form left, if any.
-#[must_use]
 pub fn read_flash(site: &Site, cookies: &[Cookie<'static>]) -> Option<Flash> {
     open(site, cookies, FLASH)
 }
 
 /// Leaves a message for the next page.
-#[must_use]
 pub fn write_flash(site: &Site, flash: &Flash) -> Cookie<'static> {
     seal(site, FLASH, flash, Some(time::Duration::minutes(5)))
 }
 
 /// Removes the message.
-#[must_use]
 pub fn forget_flash(site: &Site) -> Cookie<'static> {
     removal(site, FLASH)
 }
@@ -257,13 +234,11 @@ fn devices(site: &Site, cookies: &[Cookie<'static>]) -> Vec<Device> {
 }
 
 /// The id of this browser for an account that it has signed in to before.
-#[must_use]
 pub fn read_device(site: &Site, cookies: &[Cookie<'static>], account: &str) -> Option<String> {
     devices(site, cookies).into_iter().find(|device| device.knows(account)).map(|Device(id, _)| id)
 }
 
 /// Remembers for a year that this browser has signed in to an account; none if it does already.
-#[must_use]
 pub fn write_device(site: &Site, cookies: &[Cookie<'static>], account: &str) -> Option<Cookie<'static>> {
     let mut devices = devices(site, cookies);
     if devices.iter().any(|device| device.knows(account)) {
@@ -275,14 +250,12 @@ pub fn write_device(site: &Site, cookies: &[Cookie<'static>], account: &str) -> 
 }
 
 /// What the visitor chose, unchecked.
-#[must_use]
 pub fn read_choice(site: &Site, cookies: &[Cookie<'static>], base: &str) -> Option<String> {
     let name = name(site, base);
     cookies.iter().find(|cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned())
 }
 
 /// Remembers a choice for a year.
-#[must_use]
 pub fn write_choice(site: &Site, base: &str, choice: &str) -> Cookie<'static> {
     let mut cookie = plain(site, base, choice.to_owned());
     cookie.set_max_age(time::Duration::days(365));

@@ -28,19 +28,16 @@ struct Static;
 
 /// Keys, cities and names shared by all pages.
 pub struct Site {
-    /// The first key signs; all verify.
     pub keys: Vec<Key>,
     log_key: [u8; 32],
     /// Cookies are `__Host-` and `Secure`, and HSTS is sent.
     pub https: bool,
-    /// The region that answers, for the footer.
     pub region_here: Arc<str>,
     cities: RwLock<(i64, Arc<[RegionView]>)>,
 }
 
 impl Site {
     /// What the settings say of it.
-    #[must_use]
     pub fn new(config: &Config) -> Self {
         Self {
             keys: config.secret_keys.expose().iter().map(|key| Key::from(key)).collect(),
@@ -55,7 +52,6 @@ impl Site {
     }
 
     /// An account as logs name it: by a keyed hash of a username's key, or of a person's id.
-    #[must_use]
     pub fn account(&self, who: &str) -> String {
         let hash = Sha256::new_with_prefix(self.log_key).chain_update(who.as_bytes()).finalize();
         URL_SAFE_NO_PAD.encode(hash).chars().take(12).collect()

@@ -42,9 +42,7 @@ const TOUCH_EVERY: Duration = Duration::seconds(60);
 /// What the frame found out before any handler ran.
 #[derive(Debug, Clone)]
 pub struct Ids {
-    /// Named in logs and on error pages.
     pub request: String,
-    /// Of this answer's Content-Security-Policy.
     pub nonce: String,
 }
 
@@ -67,19 +65,12 @@ fn outgoing(request: &HttpRequest) -> Rc<RefCell<Vec<Cookie<'static>>>> {
 /// One request as pages see it. Cheap to clone.
 #[derive(Clone)]
 pub struct Visit {
-    /// The instance.
     pub app: Data<App>,
-    /// The catalogue that this page uses from beginning to end.
     pub catalogue: Arc<Catalogue>,
-    /// The session that the browser claims.
     pub cookie: Option<SessionCookie>,
-    /// Request id and nonce.
     pub ids: Ids,
-    /// The time at which this page is made.
     pub now: DateTime<Utc>,
-    /// Path and query of this page.
     pub path: String,
-    /// A message from the last form.
     pub flash: Option<Flash>,
     request: HttpRequest,
     outgoing: Rc<RefCell<Vec<Cookie<'static>>>>,
@@ -87,7 +78,6 @@ pub struct Visit {
 
 impl Visit {
     /// Reads what can be known without the database.
-    #[must_use]
     pub fn new(request: &HttpRequest, app: Data<App>) -> Self {
         let now = app.clock.now();
         let cookies = request.cookies().map(|cookies| cookies.clone()).unwrap_or_default();
@@ -106,13 +96,11 @@ impl Visit {
     }
 
     /// The request itself.
-    #[must_use]
     pub fn request(&self) -> &HttpRequest {
         &self.request
     }
 
     /// The city in use: what the visitor chose, the proxy's, home, the region's first.
-    #[must_use]
     pub fn city(&self) -> &City {
         let chosen = || self.catalogue.city(&self.chosen(session::CITY)?);
         let home = || self.catalogue.city(&self.cookie.as_ref()?.city);
@@ -120,20 +108,17 @@ impl Visit {
     }
 
     /// The city nearest to the visitor, for the landing page: the proxy knows best.
-    #[must_use]
     pub fn nearest_city(&self) -> &City {
         self.city_of_headers().unwrap_or_else(|| self.city())
     }
 
     /// What the visitor chose before, unchecked.
-    #[must_use]
     pub fn chosen(&self, what: &str) -> Option<String> {
         let cookies = self.request.cookies().ok()?;
         session::read_choice(&self.app.site, &cookies, what)
     }
 
     /// The host that the browser asked for.
-    #[must_use]
     pub fn host(&self) -> Option<&str> {
         self.request.headers().get(header::HOST)?.to_str().ok()
     }
@@ -148,7 +133,6 @@ impl Visit {
     }
 
     /// The page of ours that the browser comes from, if it is under `path`.
-    #[must_use]
     pub fn came_from(&self, path: &str) -> Option<String> {
         let referrer = self.request.headers().get(header::REFERER)?.to_str().ok()?;
         let (_, rest) = referrer.split_once("://")?;
@@ -158,7 +142,6 @@ impl Visit {
     }
 
     /// The client's address as text, for throttles only.
-    #[must_use]
     pub fn address(&self) -> String {
         region::client_address(&self.request, &self.app)
             .map_or_else(String::new, |at| region::subscriber(at).to_string())
@@ -201,7 +184,6 @@ impl Visit {
     }
 
     /// Browser and system by name.
-    #[must_use]
     pub fn device(&self) -> String {
         region::device(&self.request)
     }
@@ -332,13 +314,11 @@ impl Visit {
     }
 
     /// The way to sign in and come back.
-    #[must_use]
     pub fn sign_in_first(&self) -> PageError {
         PageError::SignIn(paths::login(self.next()))
     }
 
     /// Where to come back to: this page, unless it answers a form.
-    #[must_use]
     pub fn next(&self) -> &str {
         if self.request.method().is_safe() { &self.path } else { "/vehicles" }
     }
@@ -381,13 +361,11 @@ impl Visit {
     }
 
     /// 303 to `location` with good news.
-    #[must_use]
     pub fn done(&self, location: &str, text: &str) -> HttpResponse {
         self.see_other(location, true, text)
     }
 
     /// 303 to `location` with the reason why not.
-    #[must_use]
     pub fn refused(&self, location: &str, text: &str) -> HttpResponse {
         self.see_other(location, false, text)
     }
@@ -426,7 +404,6 @@ impl Visit {
     }
 
     /// The response with the cookies that this visit sets.
-    #[must_use]
     pub fn finish(&self, mut response: HttpResponse) -> HttpResponse {
         for cookie in self.outgoing.borrow_mut().drain(..) {
             if let Ok(value) = header::HeaderValue::from_str(&cookie.encoded().to_string()) {

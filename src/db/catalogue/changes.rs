@@ -137,7 +137,6 @@ pub(super) const SET_TARIFF: Statement = Statement::write(
 .reading_global(CHANGES_IT);
 
 /// What a form that sets a tariff has seen: all tariffs of a vehicle type in a city.
-#[must_use]
 pub fn seen<'a>(tariffs: impl Iterator<Item = &'a Tariff>) -> Value {
     let mut rows: Vec<(i64, i64, i64, i64, Option<i64>)> = tariffs
         .map(|t| {
@@ -251,19 +250,14 @@ pub(super) const SET_PROMO: Statement = Statement::write(
 /// What of a code can change: its end, what one rider may use, and what the regions have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromoTerms {
-    /// The first moment at which it has expired.
     pub valid_until: DateTime<Utc>,
-    /// Rides that one rider may take with it.
     pub per_rider_limit: i64,
-    /// Rides that all riders together may take with it.
     pub total_limit: i64,
-    /// The total split by regions.
     pub quotas: Value,
 }
 
 impl PromoTerms {
     /// Those of a code.
-    #[must_use]
     pub fn of(promo: &PromoCode) -> Self {
         Self {
             valid_until: promo.valid_until,

@@ -13,7 +13,6 @@ use tokio_postgres::error::{DbError, SqlState};
 const ITERATIONS: &str = "SCRAM iteration count exceeds";
 
 /// Says what went wrong with a connection and where to look; without user name and password.
-#[must_use]
 pub fn explain(error: &tokio_postgres::Error) -> String {
     let causes = causes(error);
     let known = causes.iter().rev().find_map(|cause| {
@@ -45,7 +44,6 @@ pub fn explain(error: &tokio_postgres::Error) -> String {
 
 /// Why no retry can help, if none can: what the database does, in words that name no host and
 /// continue "the database".
-#[must_use]
 pub fn incurable(error: &tokio_postgres::Error) -> Option<&'static str> {
     const LOG_IN: &str = "refuses the log-in: user, password or client certificate";
     const TLS: &str = "and this side do not accept each other's TLS or certificates";

@@ -22,7 +22,6 @@ pub struct Change<'a> {
 }
 
 /// Every change in `text`, in its order.
-#[must_use]
 pub fn changes(text: &str) -> Vec<Change<'_>> {
     let words = words(text);
     let word = |at: usize| words.get(at).copied().unwrap_or_default();
@@ -107,7 +106,6 @@ fn alone<'a>(words: &[&'a str], at: usize) -> &'a str {
 }
 
 /// Whether `word` is a parameter as a region, the only way in which one is named.
-#[must_use]
 pub fn is_region(word: &str) -> bool {
     let number = word.strip_prefix('$').and_then(|rest| rest.strip_suffix("::TEXT::crdb_internal_region"));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
@@ -115,13 +113,11 @@ pub fn is_region(word: &str) -> bool {
 
 /// Whether regions come from parameters alone, so that `($1)::crdb_internal_region` in a
 /// plan is one and not the result of a part of the statement.
-#[must_use]
 pub fn only_parameters(text: &str) -> bool {
     words(text).iter().filter(|word| word.ends_with("crdb_internal_region")).all(|word| is_region(word))
 }
 
 /// The table and column that parameter `number` is compared with, where that is plain.
-#[must_use]
 pub fn compared(text: &str, number: usize) -> Option<(&str, &str)> {
     let words = words(text);
     let parameter = format!("${number}");
@@ -136,7 +132,6 @@ pub fn compared(text: &str, number: usize) -> Option<(&str, &str)> {
 }
 
 /// Whether something must lie below parameter `number`: `< $1`, `<= $1`, `< ($1, `.
-#[must_use]
 pub fn is_upper(text: &str, number: usize) -> bool {
     let (words, parameter) = (words(text), format!("${number}"));
     let here = |word: &str| word.strip_prefix(&parameter).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));

@@ -26,7 +26,6 @@ const SAYING: [&str; 13] = [
 
 /// Every access to a table in a plan that was made for rows of `region` alone: `plain` is
 /// what EXPLAIN printed, `verbose` what EXPLAIN (VERBOSE) did, or nothing.
-#[must_use]
 pub fn accesses(plain: &str, verbose: &str, region: &str, schema: &Schema) -> Vec<Access> {
     let readable: Vec<(&str, &str)> = nodes(plain).iter().filter_map(Node::spans).collect();
     let nodes = nodes(if verbose.is_empty() { plain } else { verbose });
@@ -98,7 +97,6 @@ fn nodes(plan: &str) -> Vec<Node<'_>> {
 
 struct Plan<'a> {
     nodes: Vec<Node<'a>>,
-    /// Spans by node, in their readable form.
     scans: BTreeMap<usize, &'a str>,
     region: &'a str,
 }

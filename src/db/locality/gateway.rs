@@ -216,7 +216,6 @@ impl Gateway {
 }
 
 /// The region in a node's locality, `region=us-east1,az=b`.
-#[must_use]
 pub fn region_of(locality: &str) -> &str {
     locality.split(',').find_map(|tier| tier.strip_prefix("region=")).unwrap_or("unknown")
 }

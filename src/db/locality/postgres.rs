@@ -13,7 +13,6 @@ use super::{
 
 /// Every read of a table in `plan`, the value that EXPLAIN (VERBOSE, FORMAT JSON) gives
 /// for a generic plan, and every write; one of which `changes` does not tell is not understood.
-#[must_use]
 pub fn accesses(plan: &Value, schema: &Schema, changes: &[Change<'_>]) -> Vec<Access> {
     let mut found = Vec::new();
     match plan.pointer("/0/Plan") {

@@ -23,13 +23,9 @@ const PROPULSIONS: [&str; 3] = ["electric", "electric_assist", "human"];
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogueFile {
-    /// Where the service runs.
     pub regions: Vec<Region>,
-    /// One for each region.
     pub policies: Vec<Policy>,
-    /// Where vehicles are.
     pub cities: Vec<City>,
-    /// What can be ridden.
     pub vehicle_types: Vec<VehicleType>,
     /// At least one for each city and vehicle type.
     pub tariffs: Vec<Tariff>,
@@ -46,41 +42,19 @@ pub enum CatalogueError {
     Syntax(#[from] toml::de::Error),
     /// Something stands there twice.
     #[error("{kind} {name:?} stands in the catalogue twice")]
-    Duplicate {
-        /// What it is.
-        kind: &'static str,
-        /// Which one.
-        name: String,
-    },
+    Duplicate { kind: &'static str, name: String },
     /// Something names what is not there.
     #[error("{owner} names the {kind} {name:?}, which is not in the catalogue")]
-    Unknown {
-        /// Who names it.
-        owner: String,
-        /// What it should be.
-        kind: &'static str,
-        /// The name.
-        name: String,
-    },
+    Unknown { owner: String, kind: &'static str, name: String },
     /// Something that must be there is not.
     #[error("{owner} has no {what}")]
-    Missing {
-        /// Who lacks it.
-        owner: String,
-        /// What is missing.
-        what: String,
-    },
+    Missing { owner: String, what: String },
     /// A service area that is none.
     #[error("the city {city}: service_area: {flaw}")]
     Area { city: String, flaw: Flaw },
     /// A value breaks a rule.
     #[error("{owner}: {rule}")]
-    Invalid {
-        /// Whose value it is.
-        owner: String,
-        /// The rule.
-        rule: &'static str,
-    },
+    Invalid { owner: String, rule: &'static str },
 }
 
 type Checked = Result<(), CatalogueError>;

@@ -5,7 +5,6 @@
 /// `name` in lower case, without accents and punctuation, words apart by one blank.
 ///
 /// `"Washington, D.C."` and `"washington dc"` become the same text.
-#[must_use]
 pub fn fold(name: &str) -> String {
     let mut folded = String::with_capacity(name.len());
     let mut word_begins = false;

@@ -18,10 +18,7 @@ use crate::domain::region::RegionCode;
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PromoKind {
     /// So many hundredths of the charge.
-    Percent {
-        /// 1 to 100.
-        percent: i64,
-    },
+    Percent { percent: i64 },
     /// A fixed amount, at most the charge.
     Amount {
         /// Minor units, positive.
@@ -35,20 +32,14 @@ pub enum PromoKind {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromoCode {
-    /// The code in capitals and digits.
     pub code: String,
-    /// What it takes off.
     pub discount: PromoKind,
     /// Slugs of the cities where it counts; none means all.
     #[serde(default)]
     pub cities: Vec<String>,
-    /// The first moment at which a ride may start with it.
     pub valid_from: DateTime<Utc>,
-    /// The first moment at which it has expired.
     pub valid_until: DateTime<Utc>,
-    /// Rides that one rider may take with it.
     pub per_rider_limit: i64,
-    /// Rides that all riders together may take with it.
     pub total_limit: i64,
     /// The total limit split by the regions in which rides start; one not named has none.
     #[serde(default)]
@@ -95,7 +86,6 @@ impl PromoCode {
     }
 
     /// How many of the total limit a region was given.
-    #[must_use]
     pub fn quota(&self, region: &RegionCode) -> i64 {
         self.quotas.get(region).copied().unwrap_or(0)
     }

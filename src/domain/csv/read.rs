@@ -19,11 +19,9 @@ const WORKBOOKS: [&[u8]; 2] = [b"PK\x03\x04", b"\xd0\xcf\x11\xe0"];
 /// A row of cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its number: the first one of a file is 1.
     pub line: i64,
     /// Its cells; none when they are not in the encoding of the file.
     pub cells: Option<Vec<String>>,
-    /// Line breaks inside its quotes.
     pub breaks: usize,
 }
 
@@ -33,7 +31,6 @@ pub struct Reader {
     separator: u8,
     /// None while everything was ASCII.
     encoding: Option<&'static Encoding>,
-    /// Of UTF-16, which is turned into UTF-8 as it comes.
     decoder: Option<Decoder>,
     /// What comes next: bytes of the file, until `begun` with a mark of their order.
     input: Vec<u8>,
@@ -165,7 +162,6 @@ impl Reader {
     }
 
     /// What has been recognised, in words.
-    #[must_use]
     pub fn recognised(&self) -> [&'static str; 2] {
         let separator = match self.separator {
             b',' => "commas",
@@ -178,7 +174,6 @@ impl Reader {
     }
 
     /// Whether the last row that was given ended without a line break.
-    #[must_use]
     pub fn unfinished(&self) -> bool {
         self.ended && !matches!(self.before, b'\r' | b'\n')
     }

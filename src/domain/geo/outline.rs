@@ -56,7 +56,6 @@ fn meet((a, b): (&Corner, &Corner), (c, d): (&Corner, &Corner)) -> Option<(Point
 impl Polygon {
     /// The first thing by which the outline is not simple. Who accepts an area asks; areas
     /// that are stored already are read as they are.
-    #[must_use]
     pub fn flaw(&self) -> Option<Flaw> {
         let corners: Vec<Corner> = (1..).zip(&self.0).map(corner).collect();
         let next = || corners.iter().cycle().skip(1);

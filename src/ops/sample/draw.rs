@@ -88,10 +88,8 @@ pub(super) struct Drawn<'a> {
     city: &'a City,
     seed: u64,
     now: DateTime<Utc>,
-    /// People of the city, and of the region's other cities.
     locals: Vec<Uuid>,
     guests: Vec<Uuid>,
-    /// How many rides each vehicle has had.
     rides: Vec<usize>,
     /// From the centre to the farthest corner of the service area, in metres.
     radius: f64,

@@ -28,15 +28,11 @@ use crate::{
 pub(super) struct Seen {
     pub(super) users: HashMap<Uuid, (RegionCode, User)>,
     pub(super) vehicles: HashMap<Uuid, (RegionCode, Vehicle)>,
-    /// Vehicle and rider of each open ride.
     open: HashMap<RideRef, (Uuid, Option<Uuid>)>,
-    /// Vehicles and riders of open rides.
     riding: HashSet<Uuid>,
-    /// Code and rider of each ride with a promo code.
     pub(super) promo: HashMap<RideRef, (String, Option<Uuid>)>,
     /// People who are being erased: their rides and vehicles may have been reached or not.
     pub(super) erased: HashSet<Uuid>,
-    /// Who has a ride or vehicle where.
     present: BTreeSet<(Uuid, RegionCode)>,
 }
 

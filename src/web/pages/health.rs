@@ -22,14 +22,12 @@ pub async fn ready(app: Data<App>) -> HttpResponse {
 }
 
 /// 503 with the reason as plain text.
-#[must_use]
 pub fn not_ready(why: String) -> HttpResponse {
     HttpResponse::ServiceUnavailable().content_type("text/plain").body(why + "\n")
 }
 
 /// What the database does instead of its work, for balancers and operators: no host, no
 /// statement, nothing of the driver's words.
-#[must_use]
 pub fn trouble(kind: &DbErrorKind) -> &'static str {
     match kind {
         DbErrorKind::Unavailable => "does not answer",

@@ -17,16 +17,12 @@ pub struct Shown<'a> {
     pub label: String,
     /// Its service area is drawn, and frames the map of a lone point.
     pub city: &'a City,
-    /// Points with their labels.
     pub pins: Vec<(Point, String)>,
-    /// The way of a ride.
     pub route: Vec<Point>,
-    /// Where the person is.
     pub me: Option<Point>,
 }
 
 /// Draws it; tiles come from where the settings say.
-#[must_use]
 pub fn view(shown: Shown<'_>, tiles: Option<&Tiles>) -> MapView {
     let points: Vec<Point> = shown.pins.iter().map(|(point, _)| *point).collect();
     let svg = MapSvg::of(&Scene {

@@ -48,7 +48,6 @@ pub struct Filters {
 const NEAR_M: f64 = 50_000.0;
 
 /// "$1.00 + $0.24/min".
-#[must_use]
 pub fn tariff_text(city: &City, tariff: &Tariff) -> String {
     let money = |minor| city.currency.format(minor);
     format!("{} + {}/min", money(tariff.unlock_minor), money(tariff.per_minute_minor))
@@ -121,7 +120,6 @@ pub async fn list(mut visit: Visit, Query(filters): Query<Filters>) -> Result<Ht
 }
 
 /// `X-Movr-Freshness`: how old the list is, in seconds, and where it comes from.
-#[must_use]
 pub fn with_freshness(
     mut response: HttpResponse,
     now: DateTime<Utc>,
@@ -135,7 +133,6 @@ pub fn with_freshness(
 }
 
 /// "The region europe-west1 does not answer. This is its list as of 10:15:04 UTC, 3 min ago."
-#[must_use]
 pub fn stale_text(visit: &Visit, region: &RegionCode, as_of: DateTime<Utc>) -> String {
     let (at, ago) = (as_of.format("%H:%M:%S UTC"), chrome::ago(visit.now - as_of));
     format!("The region {region} does not answer just now. This is its list as of {at}, {ago}.")
@@ -275,7 +272,6 @@ pub async fn cancel_reservation(mut visit: Visit, Form(held): Form<Held>) -> Res
 }
 
 /// The list that the person was looking at, with its filters, or that of the city.
-#[must_use]
 pub fn list_again(visit: &Visit, city: &str) -> String {
     let of_city =
         || visit.catalogue.city(city).map_or_else(|| "/vehicles".to_owned(), |city| paths::vehicles(&city.slug));

@@ -10,25 +10,15 @@ use super::{Chrome, FieldView, OptionGroupView, Section, TimeView};
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/register.html")]
 pub struct RegisterPage {
-    /// The frame.
     pub chrome: Chrome,
-    /// Id of the person that the form makes.
     pub id: Uuid,
-    /// Cities by region; the chosen one decides where the person's data lives.
     pub cities: Vec<OptionGroupView>,
-    /// What is wrong with the city.
     pub city_error: Option<String>,
-    /// First name.
     pub first_name: FieldView,
-    /// Last name.
     pub last_name: FieldView,
-    /// E-mail address.
     pub email: FieldView,
-    /// Name to sign in with.
     pub username: FieldView,
-    /// What is wrong with the password.
     pub password_error: Option<String>,
-    /// What is wrong with the form as a whole.
     pub error: Option<String>,
 }
 
@@ -36,15 +26,10 @@ pub struct RegisterPage {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/login.html")]
 pub struct LoginPage {
-    /// The frame.
     pub chrome: Chrome,
-    /// Name to sign in with.
     pub username: FieldView,
-    /// What is wrong with the password.
     pub password_error: Option<String>,
-    /// Where to go afterwards: an own path; empty for the vehicles.
     pub next: String,
-    /// What is wrong with the form as a whole.
     pub error: Option<String>,
 }
 
@@ -52,15 +37,10 @@ pub struct LoginPage {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/recovery.html")]
 pub struct RecoveryPage {
-    /// The frame.
     pub chrome: Chrome,
-    /// Name to sign in with.
     pub username: FieldView,
-    /// What is wrong with the code.
     pub code_error: Option<String>,
-    /// What is wrong with the new password.
     pub password_error: Option<String>,
-    /// What is wrong with the form as a whole.
     pub error: Option<String>,
 }
 
@@ -68,9 +48,7 @@ pub struct RecoveryPage {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/recovery_codes.html")]
 pub struct RecoveryCodesPage {
-    /// The frame.
     pub chrome: Chrome,
-    /// The codes.
     pub codes: Vec<String>,
 }
 
@@ -78,48 +56,30 @@ pub struct RecoveryCodesPage {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/profile.html")]
 pub struct ProfilePage {
-    /// The frame.
     pub chrome: Chrome,
-    /// Name to sign in with; it does not change.
     pub username: String,
-    /// Name of the home city.
     pub city: String,
-    /// Name of the region where the person's data lives.
     pub region: String,
-    /// First name.
     pub first_name: FieldView,
-    /// Last name.
     pub last_name: FieldView,
-    /// E-mail address.
     pub email: FieldView,
-    /// What is wrong with the details form as a whole.
     pub details_error: Option<String>,
-    /// What is wrong with the current password in the password form.
     pub current_error: Option<String>,
-    /// What is wrong with the new password.
     pub password_error: Option<String>,
-    /// How many recovery codes are left.
     pub codes_left: u32,
-    /// What is wrong with the current password in the recovery codes form.
     pub codes_error: Option<String>,
-    /// Where the person is signed in, this session first.
     pub sessions: Vec<SessionView>,
-    /// There are more than are shown.
     pub more_sessions: bool,
 }
 
 /// One session of the person.
 #[derive(Debug, Clone, Default)]
 pub struct SessionView {
-    /// What the form that ends it sends.
     pub id: String,
     /// As in "Firefox on Linux".
     pub device: String,
-    /// Start.
     pub started: TimeView,
-    /// Last use.
     pub seen: TimeView,
-    /// The session of this page.
     pub current: bool,
 }
 
@@ -127,19 +87,12 @@ pub struct SessionView {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/move_home.html")]
 pub struct MoveHomePage {
-    /// The frame.
     pub chrome: Chrome,
-    /// Name of the home city now.
     pub city: String,
-    /// Name of the region now.
     pub region: String,
-    /// Cities by region.
     pub cities: Vec<OptionGroupView>,
-    /// What is wrong with the city.
     pub city_error: Option<String>,
-    /// What is wrong with the password.
     pub password_error: Option<String>,
-    /// What is wrong with the form as a whole.
     pub error: Option<String>,
 }
 
@@ -147,11 +100,8 @@ pub struct MoveHomePage {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/delete_account.html")]
 pub struct DeleteAccountPage {
-    /// The frame.
     pub chrome: Chrome,
-    /// What is wrong with the password.
     pub password_error: Option<String>,
-    /// Why it cannot be done now, or what is wrong with the form.
     pub error: Option<String>,
 }
 
@@ -159,14 +109,9 @@ pub struct DeleteAccountPage {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/erasure.html")]
 pub struct ErasurePage {
-    /// The frame.
     pub chrome: Chrome,
-    /// This page.
     pub href: String,
-    /// Regions that still keep something.
     pub regions: Vec<String>,
-    /// Rides that do not point to the person any more.
     pub rides: i64,
-    /// Since when nothing is left.
     pub over: Option<TimeView>,
 }

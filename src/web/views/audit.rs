@@ -12,13 +12,10 @@ pub struct AuditPage {
     pub chrome: Chrome,
     pub filter: AuditFilterView,
     pub error: Option<String>,
-    /// The person sees only vehicles and jobs of these cities.
     pub cities: Option<String>,
     pub events: Vec<EventView>,
-    /// Where all that fit can be downloaded.
     pub export: String,
     pub newest: Option<String>,
-    /// Until when was looked for what fits, where there is more to look at.
     pub searched_to: Option<TimeView>,
     pub older: Option<String>,
 }
@@ -28,7 +25,6 @@ pub struct AuditPage {
 pub struct AuditFilterView {
     pub regions: Vec<OptionView>,
     pub kinds: Vec<OptionView>,
-    /// Id of a person, or `me`.
     pub actor: String,
     pub action: String,
     pub id: String,
@@ -38,23 +34,15 @@ pub struct AuditFilterView {
 
 #[derive(Debug, Clone, Default)]
 pub struct EventView {
-    /// When.
     pub at: TimeView,
     /// As in `ride.started`.
     pub action: String,
-    /// Kind of the thing.
     pub kind: String,
-    /// Its id.
     pub id: String,
-    /// Its version after that.
     pub version: i64,
-    /// All events of it.
     pub of_it: String,
-    /// Id of the person; empty for commands.
     pub actor: String,
-    /// All events of that person here.
     pub by_them: String,
-    /// What was done together.
     pub correlation: String,
     /// Details as JSON; empty when there are none.
     pub metadata: String,

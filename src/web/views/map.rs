@@ -8,56 +8,37 @@ use serde::Serialize;
 /// A map as drawn by the server, in pixels from its top left corner.
 #[derive(Debug, Clone, Default)]
 pub struct MapView {
-    /// What the map shows, in words, for people who do not see it.
     pub label: String,
-    /// Width of the view box.
     pub width: u16,
-    /// Height of the view box.
     pub height: u16,
-    /// Corners of the service area, as an SVG points list; empty for none.
     pub area: String,
-    /// The way of a ride, as an SVG points list; empty for none.
     pub route: String,
-    /// Vehicles, or start and end of a ride.
     pub pins: Vec<PinView>,
-    /// Where the person is.
     pub me: Option<(i32, i32)>,
-    /// Length of the scale bar, and of the squares of the grid.
     pub scale_width: f64,
     /// What the scale bar measures, as in "500 m".
     pub scale_label: String,
-    /// `MapData::to_script`: safe to stand inside a script element as it is.
     pub data: String,
 }
 
 /// One pin of a map.
 #[derive(Debug, Clone, Default)]
 pub struct PinView {
-    /// Pixels from the left.
     pub x: i32,
-    /// Pixels from the top.
     pub y: i32,
-    /// What stands in it: the number in the list, or a letter.
     pub label: String,
 }
 
 /// What static/app.js needs to draw the map; points are `[latitude, longitude]` in degrees.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct MapData<'a> {
-    /// URL template of the tiles; empty draws a grid instead.
     pub tiles: String,
-    /// Plain text that the tiles' owner asks for.
     pub attribution: String,
-    /// Corners of the service area.
     pub area: Vec<[f64; 2]>,
-    /// Vehicles in the order of the list, or start and end of a ride.
     pub pins: Vec<MapPin<'a>>,
-    /// The way of a ride.
     pub route: Vec<[f64; 2]>,
-    /// Where the person is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub me: Option<[f64; 2]>,
-    /// Centre, when there is nothing else to show.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub centre: Option<[f64; 2]>,
 }
@@ -68,7 +49,6 @@ pub struct MapPin<'a>(pub [f64; 2], pub &'a str);
 
 impl MapData<'_> {
     /// JSON in which no `<` stands, so that it cannot end the script element it is put into.
-    #[must_use]
     pub fn to_script(&self) -> String {
         // Numbers, strings and lists cannot fail to serialize; an empty object draws no map.
         serde_json::to_string(self).map_or_else(|_| "{}".to_owned(), |json| json.replace('<', "\\u003c"))
