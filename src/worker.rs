@@ -4,11 +4,13 @@
 
 use std::{
     collections::HashMap,
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use chrono::TimeDelta;
+use futures_util::FutureExt;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -32,10 +34,18 @@ const SELECTED_FOR: TimeDelta = TimeDelta::days(1);
 pub async fn work(app: Arc<App>) {
     let mut worker = Worker { id: Uuid::new_v4(), paused: HashMap::new(), app };
     while !worker.app.config.worker.is_zero() && !worker.app.draining() {
-        let busy = worker.batches().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the worker could not look for jobs");
-            false
-        });
+        // A bug in one batch must not end the work of the region's only instance.
+        let busy = match AssertUnwindSafe(worker.batches()).catch_unwind().await {
+            Ok(Ok(busy)) => busy,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the worker could not look for jobs");
+                false
+            }
+            Err(_panic) => {
+                tracing::error!("a batch of a job panicked");
+                false
+            }
+        };
         if !busy {
             let _woken = timeout(worker.app.config.worker, worker.app.work.notified()).await;
         }

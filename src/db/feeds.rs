@@ -36,18 +36,22 @@ const LIST: Statement = Statement::read(
     "feeds.list_standing",
     Reach::Stale,
     concat!(
-        "SELECT public_id, type, battery, lat, lon, seen_at, status = 'maintenance' AS in_maintenance,
+        "SELECT public_id, type, battery, lat, lon, seen_at, FALSE AS in_maintenance,
         coalesce(reserved_until > $3::TIMESTAMPTZ, FALSE) AS reserved
      FROM vehicles
-     WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status IN ('available', 'maintenance')
-       AND ",
+     WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = 'available' AND ",
+        settled_sql!("$3"),
+        " UNION ALL SELECT public_id, type, battery, lat, lon, seen_at, TRUE, FALSE
+     FROM vehicles
+     WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = 'maintenance'
+       AND (note IS NULL OR note <> 'Waits for approval') AND ",
         settled_sql!("$3"),
         " LIMIT 200001"
     ),
 );
 
-/// All vehicles of a city that stand on its streets and are not being ridden, lost or
-/// retired; reservations that ended before `at` have lapsed.
+/// All vehicles of a city that stand on its streets and are not being ridden, lost, retired
+/// or waiting for approval; reservations that ended before `at` have lapsed.
 pub async fn list_standing(
     conn: &Conn,
     region: &RegionCode,

@@ -246,6 +246,7 @@ const ERASE_REGION: Statement = Statement::write(
              AND ride_positions.ride_id = ANY($5::UUID[]) AND (ride_positions.ride_id <> $7::UUID OR ride_positions.at < $8::TIMESTAMPTZ)
              AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING 1 AS ok),
          r AS (UPDATE rides SET rider_region = NULL, rider_id = NULL, start_place = '',
+               last_at = NULL, last_lat = NULL, last_lon = NULL,
                end_place = CASE WHEN rides.end_place IS NOT NULL THEN '' END
              FROM verdict WHERE rides.region = $1::TEXT::crdb_internal_region AND rides.id = ANY($5::UUID[])
                AND rides.id <> $7::UUID AND rides.rider_id = $3::UUID AND rides.rider_region::TEXT = $10::TEXT

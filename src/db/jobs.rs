@@ -68,7 +68,8 @@ const CONFIRM: Statement = Statement::write(
         "    WHEN EXISTS (SELECT 1 FROM j WHERE state <> 'running' OR parameters->>'selecting' IS NOT NULL) THEN 'changed'
              ELSE 'ok' END AS code),
          n AS (UPDATE jobs SET confirmed_at = $5::TIMESTAMPTZ, requested_region = $1::TEXT::crdb_internal_region,
-               requested_by = coalesce($3::UUID, '00000000-0000-0000-0000-000000000000'::UUID) FROM verdict
+               progress = NULL, requested_by = coalesce($3::UUID, '00000000-0000-0000-0000-000000000000'::UUID)
+             FROM verdict
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
              RETURNING jobs.id),
          e AS (",
@@ -185,6 +186,7 @@ fn job(row: &Row) -> Result<Job, DbError> {
     let progress: Option<Value> = row.get("progress")?;
     let number = |key: &str| progress.as_ref()?.get(key)?.as_i64();
     let running = state == "running";
+    let confirmed_at: Option<DateTime<Utc>> = row.get("confirmed_at")?;
     Ok(Job {
         job: JobRef { region: row.region("region")?, id: row.get("id")? },
         kind: Kind::from_code(kind).ok_or_else(unknown)?,
@@ -193,10 +195,11 @@ fn job(row: &Row) -> Result<Job, DbError> {
         cancelled: state == "cancelled",
         parameters,
         created_at: row.get("created_at")?,
-        confirmed_at: row.get("confirmed_at")?,
+        confirmed_at,
         finished_at: row.get("finished_at")?,
         requested_by: UserRef { region: row.region("requested_region")?, id: row.get("requested_by")? },
-        progress: number("waiting").filter(|_| running).map(|waiting| Counts {
+        // While its items are selected the lease counts those of the batch before.
+        progress: number("waiting").filter(|_| running && confirmed_at.is_some()).map(|waiting| Counts {
             waiting,
             done: number("done").unwrap_or(0),
             refused: number("refused").unwrap_or(0),
@@ -286,7 +289,10 @@ pub async fn list_next(
     but: &[Uuid],
     selected_since: DateTime<Utc>,
 ) -> Result<Vec<Job>, DbError> {
-    conn.rows(&NEXT, &[region, &worker, &but, &selected_since]).await?.iter().map(job).collect()
+    let rows = conn.rows(&NEXT, &[region, &worker, &but, &selected_since]).await?;
+    // A newer release may have made a job that this one cannot read; the others go on.
+    let unreadable = |error: &DbError| tracing::warn!(%error, "a job is left to another release");
+    Ok(rows.iter().filter_map(|row| job(row).inspect_err(unreadable).ok()).collect())
 }
 
 // By the server's clock: those of two instances may differ. A batch takes about a second, so a

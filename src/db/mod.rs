@@ -15,6 +15,7 @@ use connect::Endpoint;
 use engine::Engine;
 use error::{DbError, DbErrorKind, NO_DATABASE};
 use health::{Faults, Health};
+pub use nodes::PROBES;
 use nodes::{NoConnection, Nodes, Use};
 use statement::{Conn, Statement};
 use tokio::sync::OwnedSemaphorePermit;

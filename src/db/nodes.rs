@@ -40,7 +40,7 @@ pub(super) enum Use {
 }
 
 /// Probes under way at once, of all regions that are reached through these nodes.
-const PROBES: usize = 12;
+pub const PROBES: usize = 12;
 /// The watch tries resting nodes every second; where nothing watches, they are tried again
 /// after this. Longer than any try takes, so that nobody is sent to them meanwhile.
 const REST: Duration = Duration::from_mins(1);

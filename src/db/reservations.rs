@@ -13,6 +13,8 @@ use crate::domain::vehicle::{PublicVehicle, RESERVATIONS_IN, RESERVATIONS_MAX};
 
 pub const ALL: &[&Statement] = &[&RESERVE, &CANCEL];
 
+// A ridden vehicle is refused like one that is not there, whatever else would be: by the words of
+// a refusal nobody may learn when somebody's ride ends.
 const RESERVE: Statement = Statement::write(
     "reservations.make",
     Reach::Named,
@@ -24,12 +26,12 @@ const RESERVE: Statement = Statement::write(
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN v.status IS NULL THEN 'vehicle_gone'
+             WHEN v.status = 'in_use' THEN 'vehicle_taken'
              WHEN v.reserved_by = $3::UUID AND v.reserved_until > $5::TIMESTAMPTZ THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
              WHEN u.open_ride_id IS NOT NULL THEN 'already_riding'
              WHEN u.reserved_until > $5::TIMESTAMPTZ THEN 'already_reserved'
              WHEN v.city <> $11::TEXT OR v.type <> $12::TEXT THEN 'vehicle_moved'
-             WHEN v.status = 'in_use' THEN 'vehicle_taken'
              WHEN v.status <> 'available' THEN 'vehicle_out'
              WHEN v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_reserved'
              WHEN u.reservations >= $16::INT8 THEN 'too_many_reservations'

@@ -149,7 +149,7 @@ const END: Statement = Statement::write(
         "",
         "$1::TEXT::crdb_internal_region",
         "$3::UUID",
-        "$5::TIMESTAMPTZ",
+        "least($5::TIMESTAMPTZ, started_at + '24:00:00'::INTERVAL)",
         "forced = FALSE",
         "'ride.ended', NULL::TEXT, NULL::UUID",
         "{}"
@@ -175,7 +175,7 @@ const FORCE: Statement = Statement::write(
         " OR NOT EXISTS (SELECT 1 FROM h)",
         "$18::TEXT::crdb_internal_region",
         "$19::UUID",
-        "$5::TIMESTAMPTZ",
+        "least($5::TIMESTAMPTZ, started_at + '24:00:00'::INTERVAL)",
         "forced = TRUE",
         "'ride.ended_by_operator', $1::TEXT, $3::UUID",
         "{}"

@@ -285,7 +285,11 @@ impl Conn {
 
     /// Prepares a statement on this connection, so that its first use costs one round trip.
     pub(super) async fn prepare(&self, statement: &'static Statement) -> Result<(), DbError> {
-        let prepared = self.client()?.prepare_cached(statement.text).await;
+        let client = self.client()?;
+        // Not taken back when this future is dropped.
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        let prepared = client.prepare_cached(statement.text).await;
+        self.unanswered.fetch_sub(1, Ordering::Relaxed);
         prepared.map(drop).map_err(|error| DbError::from_driver(error, statement.name, false))
     }
 

@@ -55,20 +55,24 @@ pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, username: &str
         None => conn.rows(&LOGIN_ANYWHERE, &[&key, &old]).await?,
     };
     let wanted = folded(username);
+    // A look-alike is another person's; and who has just this name comes before who has its fold.
+    let mut found = None;
     for row in &rows {
-        // A look-alike is another person's.
-        if folded(row.get("username")?) != wanted {
-            continue;
+        let name: &str = row.get("username")?;
+        if folded(name) == wanted && (found.is_none() || name.to_lowercase() == old) {
+            found = Some(row);
         }
-        return Ok(Some(Login {
+    }
+    let login = |row: &Row| {
+        Ok(Login {
             user: UserRef { region: row.region("region")?, id: row.get("id")? },
             city: row.get("city")?,
             password_hash: row.get("password_hash")?,
             recovery_hashes: row.json("recovery_hashes")?,
             version: row.get("version")?,
-        }));
-    }
-    Ok(None)
+        })
+    };
+    found.map(login).transpose()
 }
 
 /// What a person types when registering, checked and hashed.
@@ -98,6 +102,7 @@ const INSERT: Statement = Statement::write(
                           AND token_hash = $12::TEXT) THEN 'already'
              WHEN EXISTS (SELECT 1 FROM old) THEN 'form_used'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             WHEN EXISTS (SELECT 1 FROM users WHERE username_key = $16::TEXT) THEN 'username_taken'
              ELSE 'ok' END AS code),
          u AS (INSERT INTO users (region, id, city, username, username_key, first_name, last_name, email,
                password_hash, recovery_hashes, present_in, version, created_at)
@@ -143,6 +148,8 @@ pub async fn insert(
                 &session.device,
                 &session.expires_at,
                 &now,
+                // The key of those who registered before look-alikes had one.
+                &new.username.trim().to_lowercase(),
             ],
         )
         .await?;

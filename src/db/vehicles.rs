@@ -127,9 +127,12 @@ fn nearby(row: &Row, distance_m: f64) -> Result<Nearby, DbError> {
 const COUNT: Statement = Statement::read(
     "vehicles.count_available",
     Reach::Named,
-    "SELECT count(*) AS n FROM vehicles
+    concat!(
+        "SELECT count(*) AS n FROM vehicles
      WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = 'available'
-       AND (reserved_until IS NULL OR reserved_until <= $3)",
+       AND (reserved_until IS NULL OR reserved_until <= $3::TIMESTAMPTZ) AND ",
+        settled_sql!("$3")
+    ),
 );
 
 /// How many vehicles of a city can be taken now.

@@ -100,6 +100,7 @@ impl Refusal {
             "already_riding" => Self::AlreadyRiding,
             "already_reserved" => Self::AlreadyReserved,
             "too_many_reservations" => Self::TooManyReservations,
+            "username_taken" => Self::UsernameTaken,
             "no_reservation" => Self::NoReservation,
             "no_such_ride" => Self::NoSuchRide,
             "ride_ended" => Self::RideEnded,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Done, OpError, signed_write};
+use super::{Done, OpError, gated, signed_write};
 use crate::{
     app::App,
     db::{
@@ -15,7 +15,7 @@ use crate::{
         ride_ends::{self, OVERDUE_PAGE, Overdue, RideEnd},
         rides::{self, NewRide, Promo, Ride, Terms},
         statement::Conn,
-        verdict::Signed,
+        verdict::{Signed, Verdict},
     },
     domain::{
         catalogue::PromoKind,
@@ -179,8 +179,13 @@ pub async fn add_positions(
     let add = async |city: &str| {
         let catalogue = app.catalogue();
         let steps = catalogue.city(city).map_or_else(Vec::new, |city| chains(city, signed.now, noted.to_vec()));
-        signed_write(app, signed, &ride.region, async |signed, epoch| {
-            let add = async |conn: &Conn| positions::add(conn, signed, ride, epoch, city, &steps).await;
+        // No vehicle changes, so no count of them is old after it.
+        gated(&app.db, &app.gates, &[&signed.user.region, &ride.region], async |epochs| {
+            let [home, there] = epochs else {
+                return Ok(Verdict::Gate);
+            };
+            let signed = Signed { epoch: *home, ..signed.clone() };
+            let add = async |conn: &Conn| positions::add(conn, &signed, ride, *there, city, &steps).await;
             app.db.write(&ride.region, add).await
         })
         .await

@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     app::App,
     db::{
+        PROBES,
         error::{DbError, DbErrorKind},
         health::{Circuit, Failure},
     },
@@ -40,8 +41,10 @@ async fn region(app: &App, region: &RegionCode) {
     let mut suspicions = app.db.health().suspicions();
     let mut probes = FuturesUnordered::new();
     loop {
-        // More would only hold connections: they fail one after the other.
-        if probes.len() < app.config.database.probe_failures as usize {
+        // More would only hold connections: they fail one after the other. No region takes
+        // those that the others' probes need.
+        let most = (app.config.database.probe_failures as usize).min(PROBES / app.catalogue().regions.len().max(1));
+        if probes.len() < most.max(1) {
             probes.push(probe(app, region));
         }
         let began = Instant::now();

@@ -171,6 +171,9 @@ async fn nothing_that_is_left_joins_two_rides_of_an_erased_person() {
     let id: String = world.sql().await.query_one(id, &[&ann.name]).await.unwrap().try_get(0).unwrap();
     // As texts were typed, and as reservations were left, before.
     world.set(&format!("UPDATE rides SET end_place = 'At my aunt''s' WHERE rider_id = '{id}'")).await;
+    world
+        .set(&format!("UPDATE rides SET last_at = ended_at, last_lat = 1, last_lon = 1 WHERE rider_id = '{id}'"))
+        .await;
     let found = joins(&rows(&world).await, &own, &others);
     assert!(found.contains(&id) && found.contains("At my aunt's"), "it looks: {found:?}");
     let reserved = format!("SELECT count(*) FROM vehicles WHERE reserved_by = '{id}'");
@@ -179,6 +182,8 @@ async fn nothing_that_is_left_joins_two_rides_of_an_erased_person() {
     world.until("SELECT count(*) FROM jobs WHERE state = 'done'", 1).await;
     let left = rows(&world).await;
     assert_eq!(joins(&left, &own, &others), BTreeSet::new());
+    let last = "SELECT count(*) FROM rides WHERE rider_id IS NULL AND (last_at IS NOT NULL OR last_lat IS NOT NULL)";
+    assert_eq!(world.count(last).await, 0, "nor is a last position left");
     // The person is named by the events of their own account, and nowhere else.
     let named = left.iter().filter(|row| row.contains(&id)).collect::<Vec<_>>();
     assert!(named.iter().all(|row| row.contains("user")), "{named:?}");

@@ -181,6 +181,32 @@ async fn migrations_one_by_one_over_rows_and_in_one_group_give_the_same_schema()
     world.end().await;
 }
 
+/// The text of the migration with this name.
+fn migration(name: &str) -> String {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let found = files.into_iter().find(|file| file.to_string_lossy().ends_with(&format!("__{name}.sql")));
+    std::fs::read_to_string(found.unwrap()).unwrap()
+}
+
+#[actix_web::test]
+async fn rides_that_a_move_home_left_behind_are_their_riders_again() {
+    let world = world().await;
+    world.sample(&["new-york"], 0, 8).await;
+    let instance = world.instance("us-east1").await;
+    for _ in 0..2 {
+        crate::pages::rides::start(&instance.person("new-york").await, "new-york").await;
+    }
+    instance.running.stop().await;
+    let strays = "SELECT count(*) FROM rides JOIN users ON users.id = rider_id WHERE rider_region <> users.region";
+    world.set("UPDATE rides SET rider_region = 'europe-west1'").await;
+    let (before, rides) = (world.count(strays).await, world.count("SELECT count(*) FROM rides").await);
+    assert!(before == rides && rides == 2, "{before} of {rides}");
+    world.set(&migration("rides_follow_their_riders")).await;
+    assert_eq!(world.count(strays).await, 0);
+    world.end().await;
+}
+
 #[actix_web::test]
 async fn two_migrations_at_once_do_no_harm() {
     let world = world().await;

@@ -13,6 +13,24 @@ use crate::support::{
 };
 
 #[actix_web::test]
+async fn a_ride_that_is_ended_late_costs_a_day() {
+    let world = world().await;
+    street(&world, &["new-york"], 2).await;
+    let instance = world.instance("us-east1").await;
+    let rider = crowd(&instance, 1).await.remove(0).browser;
+    let sql = world.sql().await;
+    let ride = told(&instance, &rider.start(&bikes(&sql, "new-york").await[0], Uuid::new_v4(), "").await).location;
+    world.set("UPDATE sessions SET seen_at = now() + '9 days'::INTERVAL").await;
+    world.clock.advance(Duration::hours(30));
+    assert!(told(&instance, &rider.end(&ride).await).good);
+    let day = "SELECT count(*) FROM rides WHERE minutes = 1440 AND ended_at = started_at + '24 h'::INTERVAL";
+    assert_eq!(count(&sql, day).await, 1);
+    drop(sql);
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
 async fn a_ride_that_nobody_ends_is_ended_once_after_a_day() {
     let world = world().await;
     street(&world, &["new-york"], 6).await;

@@ -117,6 +117,8 @@ async fn a_username_is_taken_once_over_all_regions_however_it_is_written() {
     let (name, key) = ("\u{421}\u{43e}\u{441}\u{43e}", "\u{441}\u{43e}\u{441}\u{43e}");
     world.set(&format!("UPDATE users SET username = '{name}', username_key = '{key}' WHERE username = 'coco'")).await;
     assert_eq!(instance.browser().sign_in(name, PASSWORD).await.status, StatusCode::SEE_OTHER);
+    let page = register(&instance.browser(), &registration(name)).await;
+    assert!(page.texts("#username-error").join("").contains("This username is taken"), "{}", page.text());
     for name in ["हिन्दी", "ไทยนี้", "தமிழ்"] {
         assert_eq!(register(&instance.browser(), &registration(name)).await.status, StatusCode::SEE_OTHER, "{name}");
     }

@@ -134,6 +134,8 @@ async fn the_start_page_counts_now_and_then_and_soon_after_what_the_visitor_did(
     assert_eq!(ready(&nobody.get(path).await), 0);
     now(2);
     rider.end(&ride).await.location();
+    assert_eq!((ready(&rider.get(path).await), ready(&nobody.get(path).await)), (0, 0), "no sooner than the list");
+    now(120);
     assert_eq!((ready(&rider.get(path).await), ready(&nobody.get(path).await)), (1, 1));
     scene.end().await;
 }

@@ -47,6 +47,8 @@ async fn an_owner_adds_sees_and_removes_a_vehicle() {
     assert!(page.texts("ul.rows li").join("").contains("Waits for approval"), "{}", page.text());
     let street = async || bob.get("/vehicles?city=new-york&lat=40.7130&lon=-74.0050").await.texts("#v1").join("");
     assert_eq!(street().await, "", "nobody sees it yet");
+    let feed = bob.get("/gbfs/3/new-york/vehicle_status.json").await;
+    assert!(feed.body.contains(r#""vehicles":[]"#), "nor does anybody by the feed: {}", feed.body);
     // Its operators find it in their list, and bring it to the street by the usual step.
     let operator = jobs::operator(&instance, "new-york", &["new-york"]).await;
     let fleet = operator.get("/fleet?city=new-york&status=maintenance").await;
