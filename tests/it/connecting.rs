@@ -12,7 +12,7 @@ use crate::support::{
     app::{Browser, Instance, PASSWORD},
     engine::tools,
     process::movr,
-    standin::{Answer, LogIn, StandIn},
+    standin::{Answer, LogIn, StandIn, stands_before},
     world,
 };
 
@@ -30,6 +30,9 @@ fn name(world: &World) -> &str {
 #[actix_web::test]
 async fn what_no_retry_cures_ends_the_start_at_once_and_is_told_without_secrets() {
     let world = world().await;
+    if !stands_before(&world.database.url, "what_no_retry_cures_ends_the_start_at_once_and_is_told_without_secrets") {
+        return world.end().await;
+    }
     let (stand_in, url) = before(&world).await;
     // Marks of URLs in it, as people write it.
     let url = url.replace("root@", "root:h1d@d3n/x?y#z%@");
@@ -94,6 +97,9 @@ async fn until(instance: &Instance, wanted: &str, patience: Duration) {
 #[actix_web::test]
 async fn a_password_that_was_changed_is_not_tried_again_and_again() {
     let world = world().await;
+    if !stands_before(&world.database.url, "a_password_that_was_changed_is_not_tried_again_and_again") {
+        return world.end().await;
+    }
     let (stand_in, url) = before(&world).await;
     let instance = world.instance_with("us-east1", &[("DATABASE_URL", &url), ("MOVR_WATCH_MS", "200")]).await;
     until(&instance, "ready", Duration::from_secs(5)).await;
@@ -127,6 +133,9 @@ async fn a_password_that_was_changed_is_not_tried_again_and_again() {
 #[actix_web::test]
 async fn nobody_is_served_where_session_settings_do_not_hold() {
     let world = world().await;
+    if !stands_before(&world.database.url, "nobody_is_served_where_session_settings_do_not_hold") {
+        return world.end().await;
+    }
     let (stand_in, url) = before(&world).await;
     let settings = || world.settings("us-east1", &[("DATABASE_URL", &url), ("MOVR_WATCH_MS", "200")]);
     let cockroach = movr::db::Db::open(&settings().database).await.unwrap().engine().cockroach;
@@ -161,6 +170,9 @@ async fn nobody_is_served_where_session_settings_do_not_hold() {
 #[actix_web::test]
 async fn a_server_in_trouble_asks_people_to_come_back() {
     let world = world().await;
+    if !stands_before(&world.database.url, "a_server_in_trouble_asks_people_to_come_back") {
+        return world.end().await;
+    }
     let (stand_in, url) = before(&world).await;
     let instance = world.instance_with("us-east1", &[("DATABASE_URL", &url)]).await;
     let ann = instance.person("new-york").await;
