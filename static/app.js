@@ -120,13 +120,13 @@
     form?.addEventListener('input', () => { form.dataset.position = 'chosen'; });
     navigator.geolocation.watchPosition((position) => {
       const { latitude, longitude } = position.coords;
-      // The server keeps one in five seconds.
-      if (position.timestamp - noted >= 5000) { noted = position.timestamp; waiting.push({ at: new Date(position.timestamp).toISOString(), lat: latitude, lon: longitude }); }
+      // The server keeps one in five seconds, and none from before the ride.
+      if (position.timestamp >= performance.timeOrigin && position.timestamp - noted >= 5000) { noted = position.timestamp; waiting.push({ at: new Date(position.timestamp).toISOString(), lat: latitude, lon: longitude }); }
       if (waiting.length > 5000) waiting.shift();
       // What the person chose or types stays.
       if (form && !form.dataset.position) fill(form, position);
       box.textContent = 'Your route is being recorded.';
-    }, () => { box.textContent = 'Without your position, distance is the straight line.'; }, { enableHighAccuracy: true, maximumAge: 5000 });
+    }, () => { box.textContent = 'Without your position, distance is the straight line.'; }, { enableHighAccuracy: true, maximumAge: 0 });
     const send = async (keepalive = false) => {
       if (sending || !waiting.length) return;
       sending = true;
