@@ -283,7 +283,7 @@ async fn administering(audit: &mut Audit, stage: &Stage) {
     browser.css(".scroll.audit tbody tr").await;
     audit.look(browser, "audit", 200).await;
     browser.go(&format!("{url}/fleet/audit?action=nothing")).await;
-    browser.css(".empty").await;
+    browser.reads("main", "Searched back to").await;
     audit.look(browser, "audit none", 200).await;
     browser.go(&format!("{url}/fleet/audit?id=x")).await;
     browser.css("main [role=alert]").await;
