@@ -14,7 +14,6 @@
 //!
 //! Start reading at `web/routes.rs`, follow one route down to its SQL.
 
-pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -1,4 +1,4 @@
-//! Serving: bind, frame, drain. The socket is there before the application is. Returns
+//! Serving: bind, answer, drain. The socket is there before the application is. Returns
 //! the port it got, so that tests use the same call; stops when told to, after the open
 //! requests.
 
@@ -12,14 +12,13 @@ use actix_web::{
 };
 
 use crate::{
-    app::App,
     config::Config,
-    ops::{rides, watch},
+    ops::{rides, service::Service, watch},
     web::{
         connections::{self, Connections},
-        frame,
-        lobby::{self, Lobby},
-        routes,
+        middleware, routes,
+        startup::{self, StartupGate},
+        state::State,
     },
     worker,
 };
@@ -29,7 +28,7 @@ const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
 /// A running instance.
 pub struct Running {
     pub address: SocketAddr,
-    pub app: Arc<App>,
+    pub state: Arc<State>,
     connections: Arc<Connections>,
     handle: ServerHandle,
     background: Vec<tokio::task::JoinHandle<()>>,
@@ -38,7 +37,7 @@ pub struct Running {
 /// A server that listens and has no application yet.
 pub struct Open {
     pub address: SocketAddr,
-    pub lobby: Arc<Lobby>,
+    pub startup: Arc<StartupGate>,
     connections: Arc<Connections>,
     handle: ServerHandle,
     sweep: tokio::task::JoinHandle<()>,
@@ -46,16 +45,16 @@ pub struct Open {
 
 /// Binds; the returned future serves and ends when the server has stopped.
 pub fn open(config: &Config) -> std::io::Result<(Open, actix_web::dev::Server)> {
-    let lobby = Arc::<Lobby>::default();
-    let (shared, body) = (Data::from(Arc::clone(&lobby)), config.max_body_bytes);
+    let startup = Arc::<StartupGate>::default();
+    let (shared, body) = (Data::from(Arc::clone(&startup)), config.max_body_bytes);
     let connections = Connections::new(config);
     let connected = Arc::clone(&connections);
     let server = HttpServer::new(move || {
         Actix::new()
             .app_data(shared.clone())
             .app_data(PayloadConfig::new(body))
-            .wrap(from_fn(frame::frame))
-            .wrap(from_fn(lobby::enter))
+            .wrap(from_fn(middleware::request))
+            .wrap(from_fn(startup::enter))
             .wrap(Compress::default())
             .wrap(from_fn(connections::bound))
             .configure(routes::configure)
@@ -75,38 +74,39 @@ pub fn open(config: &Config) -> std::io::Result<(Open, actix_web::dev::Server)> 
     let address = server.addrs().first().copied().unwrap_or(config.listen);
     let server = server.run();
     let sweep = actix_web::rt::spawn(Arc::clone(&connections).sweep());
-    Ok((Open { address, lobby, connections, handle: server.handle(), sweep }, server))
+    Ok((Open { address, startup, connections, handle: server.handle(), sweep }, server))
 }
 
 impl Open {
-    /// From now on `app` answers.
-    pub fn ready(self, app: App) -> Running {
-        let app = Arc::new(app);
-        self.lobby.open(Data::from(Arc::clone(&app)));
+    /// From now on pages over `service` answer.
+    pub fn ready(self, service: Service) -> Running {
+        let service = Arc::new(service);
+        let state = Arc::new(State::new(Arc::clone(&service)));
+        self.startup.open(Data::from(Arc::clone(&state)));
         let background = vec![
-            actix_web::rt::spawn(Arc::clone(&app).keep_catalogue()),
-            actix_web::rt::spawn(forget(Arc::clone(&app))),
-            actix_web::rt::spawn(watch::watch(Arc::clone(&app))),
-            actix_web::rt::spawn(rides::keep_ending(Arc::clone(&app))),
+            actix_web::rt::spawn(Arc::clone(&service).keep_catalogue()),
+            actix_web::rt::spawn(forget(Arc::clone(&state))),
+            actix_web::rt::spawn(watch::watch(Arc::clone(&service))),
+            actix_web::rt::spawn(rides::keep_ending(Arc::clone(&service))),
             self.sweep,
-            actix_web::rt::spawn(worker::work(Arc::clone(&app))),
+            actix_web::rt::spawn(worker::work(service)),
         ];
-        Running { address: self.address, app, connections: self.connections, handle: self.handle, background }
+        Running { address: self.address, state, connections: self.connections, handle: self.handle, background }
     }
 }
 
-/// Binds and serves `app`; the returned future ends when the server has stopped.
-pub fn start(app: App) -> std::io::Result<(Running, actix_web::dev::Server)> {
-    let (open, server) = open(&app.config)?;
-    Ok((open.ready(app), server))
+/// Binds and serves `service`; the returned future ends when the server has stopped.
+pub fn start(service: Service) -> std::io::Result<(Running, actix_web::dev::Server)> {
+    let (open, server) = open(&service.config)?;
+    Ok((open.ready(service), server))
 }
 
 /// Throttles forget those who stopped trying.
-async fn forget(app: Arc<App>) {
+async fn forget(state: Arc<State>) {
     let mut ticks = tokio::time::interval(std::time::Duration::from_mins(1));
     loop {
         ticks.tick().await;
-        app.limits.forget();
+        state.limits.forget();
     }
 }
 
@@ -124,19 +124,19 @@ impl Running {
 
     /// The same; the drain delay ends early when `hurry` does.
     pub async fn stop_hurried_by(self, hurry: impl Future<Output = ()>) {
-        self.app.drain();
+        self.state.service.drain();
         tokio::select! {
-            () = tokio::time::sleep(self.app.config.drain_delay) => {}
+            () = tokio::time::sleep(self.state.config.drain_delay) => {}
             () = hurry => {}
         }
         // The server looks once a second whether its connections have ended, and may be late.
-        let stopped = tokio::time::timeout(self.app.config.shutdown_timeout, self.handle.stop(true)).await;
+        let stopped = tokio::time::timeout(self.state.config.shutdown_timeout, self.handle.stop(true)).await;
         if stopped.is_err() {
             tracing::warn!("stopping before every connection has ended");
         }
         // Before the pools: whoever still waits is not told that the database is away.
         self.connections.shut_all();
         self.background.iter().for_each(tokio::task::JoinHandle::abort);
-        self.app.db.close();
+        self.state.service.db.close();
     }
 }

@@ -15,13 +15,13 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
-    app::App,
     db::{
         error::DbError,
         jobs::{self, Job},
     },
     domain::refusal::Refusal,
-    ops::{self, Done, OpError, gated_in, jobs::Hand},
+    ops::service::Service,
+    ops::{self, Done, OpError, gated_in, jobs::JobContext},
 };
 
 /// A job that cannot go on just now is tried again after this.
@@ -31,9 +31,9 @@ const SELECTED_FOR: TimeDelta = TimeDelta::days(1);
 
 /// Works until the instance drains. Without work it reads once every `MOVR_WORKER_MS`, and when
 /// somebody wakes it.
-pub async fn work(app: Arc<App>) {
-    let mut worker = Worker { id: Uuid::new_v4(), paused: HashMap::new(), app };
-    while !worker.app.config.worker.is_zero() && !worker.app.draining() {
+pub async fn work(service: Arc<Service>) {
+    let mut worker = Worker { id: Uuid::new_v4(), paused: HashMap::new(), service };
+    while !worker.service.config.worker.is_zero() && !worker.service.draining() {
         // A bug in one batch must not end the work of the region's only instance.
         let busy = match AssertUnwindSafe(worker.batches()).catch_unwind().await {
             Ok(Ok(busy)) => busy,
@@ -47,13 +47,13 @@ pub async fn work(app: Arc<App>) {
             }
         };
         if !busy {
-            let _woken = timeout(worker.app.config.worker, worker.app.work.notified()).await;
+            let _woken = timeout(worker.service.config.worker, worker.service.work.notified()).await;
         }
     }
 }
 
 struct Worker {
-    app: Arc<App>,
+    service: Arc<Service>,
     id: Uuid,
     /// Jobs that are not to be tried before then.
     paused: HashMap<Uuid, Instant>,
@@ -62,11 +62,12 @@ struct Worker {
 impl Worker {
     /// A batch of each of the oldest jobs; whether anything was done.
     async fn batches(&mut self) -> Result<bool, DbError> {
-        let app = Arc::clone(&self.app);
+        let service = Arc::clone(&self.service);
         self.paused.retain(|_, until| *until > Instant::now());
         let paused: Vec<Uuid> = self.paused.keys().copied().collect();
-        let since = app.clock.now() - SELECTED_FOR;
-        let found = jobs::list_next(&app.db.at(&app.here).await?, &app.here, self.id, &paused, since).await?;
+        let since = service.clock.now() - SELECTED_FOR;
+        let found =
+            jobs::list_next(&service.db.at(&service.here).await?, &service.here, self.id, &paused, since).await?;
         let mut worked = false;
         for job in found {
             match self.batch(&job).await {
@@ -91,30 +92,31 @@ impl Worker {
 
     /// The next batch of a job, whose lease is taken or renewed first; whether there is another.
     async fn batch(&self, job: &Job) -> Result<bool, OpError> {
-        let app = &self.app;
-        let lease =
-            async |epoch| app.db.write(&app.here, async |conn| jobs::lease(conn, &job.job, epoch, self.id).await).await;
-        if gated_in(&app.db, &app.gates, &app.here, lease).await? == Done::Before {
+        let service = &self.service;
+        let lease = async |epoch| {
+            service.db.write(&service.here, async |conn| jobs::lease(conn, &job.job, epoch, self.id).await).await
+        };
+        if gated_in(&service.db, &service.gates, &service.here, lease).await? == Done::Before {
             return Ok(false);
         }
-        let catalogue = app.catalogue();
-        ops::jobs::turn(Hand::for_requester(app, &catalogue, job), job).await?;
+        let catalogue = service.catalogue();
+        ops::jobs::turn(JobContext::for_requester(service, &catalogue, job), job).await?;
         // What was compared and is not the same may be put right by people, but not at once.
         Ok(job.parameters.get("compared").is_none())
     }
 
     /// Tells the job's page why it does not go on, as far as it cannot see that by itself.
     async fn explain(&self, job: &Job, error: &OpError) {
-        let app = &self.app;
+        let service = &self.service;
         if let OpError::Db(error) = error {
             tracing::warn!(job = %job.job.id, %error, "a job does not go on just now");
         }
         if let OpError::Refused(Refusal::NotOperator) = error {
             let pause = async |epoch| {
                 let pause = async |conn: &_| jobs::pause(conn, &job.job, epoch, self.id, "not_operator").await;
-                app.db.write(&app.here, pause).await
+                service.db.write(&service.here, pause).await
             };
-            if let Err(error) = gated_in(&app.db, &app.gates, &app.here, pause).await {
+            if let Err(error) = gated_in(&service.db, &service.gates, &service.here, pause).await {
                 tracing::warn!(job = %job.job.id, ?error, "the reason could not be written down");
             }
         }

@@ -22,7 +22,6 @@ use super::{
     serve::StopSignals,
 };
 use crate::{
-    app::App,
     clock::Clock,
     config::{self, Config, Database},
     db::{self, Db, migrate::Layout},
@@ -31,6 +30,7 @@ use crate::{
         region::RegionCode,
     },
     local::{self, CockroachDemo, CockroachError, PrivatePostgres},
+    ops::service::Service,
     ops::{
         self,
         passwords::Hasher,
@@ -196,8 +196,8 @@ async fn serve(
     fill(first, &database, &catalogue).await?;
     database.close();
     for config in configs {
-        let app = App::start(config, Clock::default()).await?;
-        let (instance, server) = server::start(app)?;
+        let service = Service::start(config, Clock::default()).await?;
+        let (instance, server) = server::start(service)?;
         actix_web::rt::spawn(server);
         running.push(instance);
     }
@@ -280,7 +280,7 @@ async fn fill(config: &Config, db: &Db, catalogue: &Catalogue) -> Outcome {
 fn announce(running: &[server::Running]) {
     for (instance, usual) in running.iter().zip(FIRST_PORT..) {
         let moved = if instance.address.port() == usual { "" } else { " (another port: the usual one is taken)" };
-        println!("  {:<14} http://{}{moved}", instance.app.here.as_str(), instance.address);
+        println!("  {:<14} http://{}{moved}", instance.state.service.here.as_str(), instance.address);
     }
     println!("Sign in as rider, owner, operator or administrator; password: {PASSWORD}");
 }

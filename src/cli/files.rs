@@ -21,7 +21,7 @@ use crate::{
         self,
         gates::Gates,
         imports::{Import, ImportError},
-        jobs::Hand,
+        jobs::JobContext,
     },
 };
 
@@ -64,10 +64,11 @@ impl From<ImportError> for Box<dyn std::error::Error> {
 pub async fn import(db: &Db, catalogue: &Catalogue, args: &ImportArgs) -> Outcome {
     let city = city_of(catalogue, &args.city)?;
     let gates = Gates::default();
-    let hand = Hand { db, gates: &gates, catalogue, by: By::Shell, refusals: None, now: Clock::default().now() };
+    let context =
+        JobContext { db, gates: &gates, catalogue, by: By::Shell, refusals: None, now: Clock::default().now() };
     let named = |error: std::io::Error| format!("{}: {error}", args.file.display());
     let mut file = tokio::fs::File::open(&args.file).await.map_err(named)?;
-    let (mut import, mut buffer) = (Import::new(hand, city), vec![0; 64 * 1024]);
+    let (mut import, mut buffer) = (Import::new(context, city), vec![0; 64 * 1024]);
     while let read @ 1.. = file.read(&mut buffer).await.map_err(named)? {
         import.feed(buffer.get(..read).unwrap_or_default()).await?;
     }
@@ -82,13 +83,13 @@ pub async fn import(db: &Db, catalogue: &Catalogue, args: &ImportArgs) -> Outcom
         return Ok(());
     }
     println!("job {} in {}", which.id, which.region);
-    ops::jobs::confirm(hand, &job).await?;
+    ops::jobs::confirm(context, &job).await?;
     loop {
         let job = ops::jobs::find(db, &which).await?;
         if !job.running {
             break;
         }
-        ops::jobs::turn(hand, &job).await?;
+        ops::jobs::turn(context, &job).await?;
     }
     let counts = jobs::count_items(&db.at(&which.region).await?, &which).await?;
     println!("done: {} of {} lines, {} refused", counts.done, counts.all(), counts.refused);

@@ -16,7 +16,7 @@ use crate::{
     config::Tools,
     db::{Db, acting::By, gates::Change, jobs},
     domain::{catalogue::Catalogue, job::JobRef, refusal::Refusal, region::RegionCode},
-    ops::{self, Done, OpError, gates::Gates, jobs::Hand},
+    ops::{self, Done, OpError, gates::Gates, jobs::JobContext},
 };
 
 /// Options of the command.
@@ -138,8 +138,9 @@ async fn job(db: &Db, catalogue: &Catalogue, which: &JobRef) -> Outcome {
         if let Some(compared) = job.parameters.get("compared") {
             return Err(format!("what left and what arrived is not the same: {compared}").into());
         }
-        let hand = Hand { db, gates: &gates, catalogue, by: By::Shell, refusals: None, now: Clock::default().now() };
-        ops::jobs::turn(hand, &job).await?;
+        let context =
+            JobContext { db, gates: &gates, catalogue, by: By::Shell, refusals: None, now: Clock::default().now() };
+        ops::jobs::turn(context, &job).await?;
     }
 }
 

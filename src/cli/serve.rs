@@ -12,12 +12,12 @@ use tokio::{
 
 use super::Outcome;
 use crate::{
-    app::App,
     clock::Clock,
     config::Config,
     db::error::DbErrorKind,
+    ops::service::Service,
     server,
-    web::{lobby::Lobby, pages::health},
+    web::{pages::health, startup::StartupGate},
 };
 
 /// Between two tries to warm up: a database that has just come up is noticed soon, and
@@ -33,13 +33,13 @@ pub async fn run(config: Config) -> Outcome {
     let (open, server) = server::open(&config)?;
     tracing::info!(address = %open.address, region = config.region, "listening; warming up");
     actix_web::rt::spawn(server);
-    let app = tokio::select! {
-        app = warm_up(&config, &open.lobby) => app?,
+    let service = tokio::select! {
+        service = warm_up(&config, &open.startup) => service?,
         // Nothing was promised to anybody yet.
         () = stop.next() => return Ok(()),
     };
-    let running = open.ready(app);
-    tracing::info!(address = %running.address, region = %running.app.here, engine = running.app.db.engine().version, "serving");
+    let running = open.ready(service);
+    tracing::info!(address = %running.address, region = %running.state.service.here, engine = running.state.service.db.engine().version, "serving");
     stop.next().await;
     tracing::info!("draining; a second signal ends the drain delay");
     running.stop_hurried_by(stop.next()).await;
@@ -68,21 +68,21 @@ impl StopSignals {
 }
 
 /// Tries until it has an application, the deadline passes, or trying again is no use.
-async fn warm_up(config: &Config, lobby: &Lobby) -> Result<App, Box<dyn std::error::Error>> {
+async fn warm_up(config: &Config, startup: &StartupGate) -> Result<Service, Box<dyn std::error::Error>> {
     let deadline = Instant::now() + config.warm_up_timeout;
     let mut last = String::new();
     while let Ok(tried) =
-        timeout_at(deadline, App::warm_up(config.clone(), Clock::default(), None, |step| lobby.step(step))).await
+        timeout_at(deadline, Service::warm_up(config.clone(), Clock::default(), None, |step| startup.step(step))).await
     {
         let error = match tried {
-            Ok(app) => return Ok(app),
+            Ok(service) => return Ok(service),
             Err(error) => error,
         };
         match &error.kind {
             kind @ (DbErrorKind::Unavailable
             | DbErrorKind::Timeout
             | DbErrorKind::Contention
-            | DbErrorKind::Ambiguous) => lobby.failed(health::trouble(kind)),
+            | DbErrorKind::Ambiguous) => startup.failed(health::trouble(kind)),
             _ => return Err(error.into()),
         }
         tracing::warn!(%error, "not warm yet; trying again");
@@ -91,6 +91,6 @@ async fn warm_up(config: &Config, lobby: &Lobby) -> Result<App, Box<dyn std::err
             break;
         }
     }
-    let (waited, step) = (config.warm_up_timeout.as_secs(), lobby.waiting_for());
+    let (waited, step) = (config.warm_up_timeout.as_secs(), startup.waiting_for());
     Err(format!("not ready within {waited} s (MOVR_WARM_UP_TIMEOUT_S), while {step}{last}").into())
 }

@@ -10,7 +10,7 @@ use super::{
     error::DbError,
     row::Row,
     statement::{Conn, Statement},
-    verdict::Signed,
+    verdict::SessionAuth,
 };
 use crate::domain::{job::JobRef, people::UserRef, region::RegionCode};
 
@@ -18,7 +18,7 @@ use crate::domain::{job::JobRef, people::UserRef, region::RegionCode};
 #[derive(Debug, Clone, Copy)]
 pub enum By<'a> {
     /// A person, whose session and roles must be good.
-    Session(&'a Signed),
+    Session(&'a SessionAuth),
     /// A worker for a person, whose roles must still be good.
     Person(&'a UserRef),
     /// Whoever has the shell.
@@ -43,13 +43,13 @@ pub struct Acting {
 }
 
 impl<'a> By<'a> {
-    fn session(self) -> Option<&'a Signed> {
-        if let Self::Session(signed) = self { Some(signed) } else { None }
+    fn session(self) -> Option<&'a SessionAuth> {
+        if let Self::Session(auth) = self { Some(auth) } else { None }
     }
 
     fn user(self) -> Option<&'a UserRef> {
         match self {
-            Self::Session(signed) => Some(&signed.user),
+            Self::Session(auth) => Some(&auth.user),
             Self::Person(user) => Some(user),
             Self::Shell => None,
         }
@@ -71,10 +71,10 @@ impl Acting {
     ) -> Self {
         Self {
             home: by.home(&job.region).clone(),
-            session: by.session().map(|signed| (signed.session, signed.token_hash.clone())),
+            session: by.session().map(|auth| (auth.session, auth.token_hash.clone())),
             user: by.user().map(|user| user.id),
             now,
-            idle_since: by.session().map_or(now, |signed| signed.idle_since),
+            idle_since: by.session().map_or(now, |auth| auth.idle_since),
             job: job.clone(),
             city: city.to_owned(),
             to: (to.0.clone(), to.1.to_owned()),

@@ -13,7 +13,7 @@ use super::{
     statement::{CITY_CHECKED, Conn, Reach, Statement},
     verdict::{Verdict, event_sql, verdict},
 };
-use crate::domain::{fleet::Filter, geo, geo::Point, job::Kind};
+use crate::domain::{fleet::Filter, geo, geo::Point, job::JobKind};
 
 pub const ALL: &[&Statement] = &[&SELECT_LIST, &SELECT_FILTER, &TURN, &MOVE];
 
@@ -23,7 +23,7 @@ pub const ITEMS_MAX: i64 = 50_000;
 const SELECTED_AT_ONCE: i64 = 5_000;
 
 /// What must arrive as it was sent, of the vehicle row `$v`.
-macro_rules! mark_sql {
+macro_rules! checksum_sql {
     ($v:literal) => {
         concat!(
             "md5(",
@@ -42,7 +42,7 @@ macro_rules! mark_sql {
         )
     };
 }
-pub(super) use mark_sql;
+pub(super) use checksum_sql;
 
 /// The last event of a vehicle as `what`, from a row of events.
 macro_rules! what_sql {
@@ -112,7 +112,7 @@ macro_rules! input_sql {
     () => {
         concat!(
             "jsonb_build_object('code', v.code, 'type', v.type, 'brand', v.brand, 'owner', v.owner_region::TEXT, 'mark', ",
-            mark_sql!("v"),
+            checksum_sql!("v"),
             ") AS input, v.owner_region::TEXT AS owner_region, v.city, v.version"
         )
     };
@@ -279,13 +279,13 @@ const MOVE: Statement = Statement::write(
 pub async fn turn(
     conn: &Conn,
     acting: &Acting,
-    kind: Kind,
+    kind: JobKind,
     note: Option<&str>,
     depot: Option<Point>,
 ) -> Result<Verdict, DbError> {
     let (action, status, from) = kind.change();
     // It has come to where it stands now.
-    let seen = matches!(kind, Kind::Back | Kind::Found | Kind::Move);
+    let seen = matches!(kind, JobKind::Back | JobKind::Found | JobKind::Move);
     let rest: [&(dyn ToSql + Sync); 5] = [&action, &status, &from, &note, &seen];
     let row = match depot {
         None => acting.one(conn, &TURN, &rest).await?,

@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::{
     error::DbError,
     statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::{Signed, Verdict, event_sql, signed_there_sql, verdict},
+    verdict::{SessionAuth, Verdict, event_sql, signed_there_sql, verdict},
 };
-use crate::domain::{geo::Point, job::Kind, vehicle::VehicleRef};
+use crate::domain::{geo::Point, job::JobKind, vehicle::VehicleRef};
 
 pub const ALL: &[&Statement] = &[&SET_STATUS, &EDIT, &MOVE];
 
@@ -88,14 +88,14 @@ const SET_STATUS: Statement = Statement::write(
 /// Gives the vehicle the status that `kind` of change gives, and a note if there is one.
 pub async fn set_status(
     conn: &Conn,
-    signed: &Signed,
+    auth: &SessionAuth,
     wanted: &Wanted,
     epoch: i64,
-    kind: Kind,
+    kind: JobKind,
     note: Option<&str>,
 ) -> Result<Verdict, DbError> {
     let (event, to, from) = kind.change();
-    change(conn, &SET_STATUS, signed, wanted, epoch, &[&from, &to, &event, &note]).await
+    change(conn, &SET_STATUS, auth, wanted, epoch, &[&from, &to, &event, &note]).await
 }
 
 /// What can be said of a vehicle.
@@ -132,7 +132,7 @@ const EDIT: Statement = Statement::write(
 /// of the unique kind.
 pub async fn edit(
     conn: &Conn,
-    signed: &Signed,
+    auth: &SessionAuth,
     wanted: &Wanted,
     epoch: i64,
     new: &Details,
@@ -140,7 +140,7 @@ pub async fn edit(
     let (lat, lon) = (new.at.lat(), new.at.lon());
     let rest: [&(dyn ToSql + Sync); 9] =
         [&new.code, &new.brand, &new.colour, &new.battery, &lat, &lon, &new.cell, &new.place, &new.note];
-    change(conn, &EDIT, signed, wanted, epoch, &rest).await
+    change(conn, &EDIT, auth, wanted, epoch, &rest).await
 }
 
 const MOVE: Statement = Statement::write(
@@ -163,7 +163,7 @@ const MOVE: Statement = Statement::write(
 /// there. The person operates both cities.
 pub async fn move_to(
     conn: &Conn,
-    signed: &Signed,
+    auth: &SessionAuth,
     wanted: &Wanted,
     epoch: i64,
     city: &str,
@@ -171,18 +171,18 @@ pub async fn move_to(
 ) -> Result<Verdict, DbError> {
     let (at, cell, words) = place;
     let (lat, lon) = (at.lat(), at.lon());
-    change(conn, &MOVE, signed, wanted, epoch, &[&city, &lat, &lon, &cell, &words]).await
+    change(conn, &MOVE, auth, wanted, epoch, &[&city, &lat, &lon, &cell, &words]).await
 }
 
 async fn change(
     conn: &Conn,
     statement: &'static Statement,
-    signed: &Signed,
+    auth: &SessionAuth,
     wanted: &Wanted,
     epoch: i64,
     rest: &[&(dyn ToSql + Sync)],
 ) -> Result<Verdict, DbError> {
     let Wanted { vehicle, version, command } = wanted;
     let first: [&(dyn ToSql + Sync); 5] = [&vehicle.region, &vehicle.id, &epoch, version, command];
-    verdict(&conn.one(statement, &signed.params(&[&first, rest].concat())).await?)
+    verdict(&conn.one(statement, &auth.params(&[&first, rest].concat())).await?)
 }

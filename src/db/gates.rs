@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     error::DbError,
     statement::{Conn, Reach, Statement},
-    verdict::{Signed, Verdict, event_sql, session_sql, verdict},
+    verdict::{SessionAuth, Verdict, event_sql, session_sql, verdict},
 };
 use crate::domain::region::RegionCode;
 
@@ -162,7 +162,7 @@ pub async fn change(
     change: &Change,
     here: &RegionCode,
     command: Uuid,
-    by: Option<&Signed>,
+    by: Option<&SessionAuth>,
 ) -> Result<Verdict, DbError> {
     let Change { region, epoch, reason, until, .. } = change;
     let state = if change.writable { "writable" } else { "read_only" };

@@ -4,9 +4,10 @@
 //! statements keep it closed, because a late probe says little on a busy machine. Also
 //! the faults that tests inject by region: one PostgreSQL cannot lose one region.
 
+use parking_lot::RwLock;
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -91,17 +92,17 @@ impl Health {
     }
 
     pub fn of(&self, region: &RegionCode) -> Known {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(region).cloned().unwrap_or_default()
+        self.known.read().get(region).cloned().unwrap_or_default()
     }
 
     /// Since when statements for `region` are refused, if they are.
     pub fn refused(&self, region: &RegionCode) -> Option<DateTime<Utc>> {
-        open(self.known.read().unwrap_or_else(PoisonError::into_inner).get(region)?)
+        open(self.known.read().get(region)?)
     }
 
     /// A region whose circuit is open: one of `regions`, or any.
     pub(super) fn refused_among(&self, regions: &[RegionCode], any: bool) -> Option<(RegionCode, DateTime<Utc>)> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         let mut found = known.iter().filter(|(region, _)| any || regions.contains(region));
         found.find_map(|(region, known)| Some((region.clone(), open(known)?)))
     }
@@ -109,7 +110,7 @@ impl Health {
     /// A probe of `region` was answered after so long: a circuit that was open lets ordinary
     /// statements through, and one more answer closes it.
     pub fn probed(&self, region: &RegionCode, round_trip: Duration) {
-        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.known.write();
         let known = all.entry(region.clone()).or_default();
         if known.unreachable_since.take().is_some() {
             tracing::warn!(%region, "the region answers again");
@@ -123,13 +124,13 @@ impl Health {
     pub(super) fn answered(&self, regions: &[RegionCode]) {
         let troubled = |known: &Known| matches!(known.circuit, Circuit::Suspected(_) | Circuit::HalfOpen);
         let now = Instant::now();
-        let all = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.known.read();
         // Every statement comes by here: where all is well nothing is written each time.
         let stale = |known: &Known| known.answered.is_none_or(|at| now - at > FRESH);
         let note = regions.iter().any(|region| all.get(region).is_none_or(|known| troubled(known) || stale(known)));
         drop(all);
         if note {
-            let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.known.write();
             for region in regions {
                 let known = all.entry(region.clone()).or_default();
                 known.answered = Some(now);
@@ -143,7 +144,7 @@ impl Health {
     /// An ordinary statement that named these regions was not answered in time. It may have
     /// many reasons, so only a circuit on trial opens.
     pub(super) fn unanswered(&self, regions: &[RegionCode]) {
-        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.known.write();
         for region in regions {
             if let Some(known) = all.get_mut(region).filter(|known| known.circuit == Circuit::HalfOpen) {
                 known.circuit = Circuit::Open;
@@ -154,7 +155,7 @@ impl Health {
 
     /// A probe of `region` that began at `began` failed.
     pub fn failed(&self, region: &RegionCode, began: Instant, failure: Failure) {
-        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.known.write();
         let known = all.entry(region.clone()).or_default();
         // What was answered since proves more than one probe that came to nothing.
         if known.answered.is_some_and(|at| at + FRESH > began) && failure == Failure::Late {
@@ -188,16 +189,16 @@ impl Health {
     /// A place among the connections of the own nodes that may wait for `region`, which is
     /// not theirs: while it is away, and its circuit not yet open, the others stay free.
     pub(super) async fn place(&self, region: &RegionCode) -> Option<OwnedSemaphorePermit> {
-        let found = self.shares.read().unwrap_or_else(PoisonError::into_inner).get(region).cloned();
+        let found = self.shares.read().get(region).cloned();
         let share = found.unwrap_or_else(|| {
-            let mut shares = self.shares.write().unwrap_or_else(PoisonError::into_inner);
+            let mut shares = self.shares.write();
             Arc::clone(shares.entry(region.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.share))))
         });
         share.acquire_owned().await.ok()
     }
 
     /// The fault that a test has set for one of the regions, or for any.
-    pub(super) async fn suffer(&self, regions: &[RegionCode], any: bool, probe: bool) {
+    pub(super) async fn inject_fault(&self, regions: &[RegionCode], any: bool, probe: bool) {
         let Some(faults) = &self.faults else {
             return;
         };
@@ -210,7 +211,7 @@ impl Health {
             };
             hit.filter_map(|(_, fault)| delay(fault)).max()
         };
-        let worst = worst(&faults.read().unwrap_or_else(PoisonError::into_inner));
+        let worst = worst(&faults.read());
         match worst {
             None => {}
             Some(Duration::MAX) => std::future::pending().await,

@@ -13,7 +13,7 @@ use super::{
     error::DbError,
     row::Row,
     statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
+    verdict::{SessionAuth, Verdict, event_sql, signed_sql, verdict},
 };
 use crate::domain::{job::JobRef, people::UserRef, region::RegionCode};
 
@@ -89,12 +89,12 @@ const SET_HOME: Statement = Statement::write(
 /// ends all of their sessions.
 pub async fn set_home(
     conn: &Conn,
-    signed: &Signed,
+    auth: &SessionAuth,
     leaving: &Leaving<'_>,
     (region, city): (&RegionCode, &str),
     epoch: i64,
 ) -> Result<Verdict, DbError> {
-    let params = signed.params(&[&leaving.password_hash, leaving.present_in, &leaving.command, region, &epoch, &city]);
+    let params = auth.params(&[&leaving.password_hash, leaving.present_in, &leaving.command, region, &epoch, &city]);
     verdict(&conn.one(&SET_HOME, &params).await?)
 }
 
@@ -150,12 +150,12 @@ const NOTE_REFUSAL: Statement = Statement::write(
 /// data of `target`.
 pub async fn note_refusal(
     conn: &Conn,
-    signed: &Signed,
+    auth: &SessionAuth,
     refusal: Uuid,
     (action, rule): (&str, &str),
     target: &RegionCode,
 ) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&NOTE_REFUSAL, &signed.params(&[&refusal, target, &action, &rule])).await?)
+    verdict(&conn.one(&NOTE_REFUSAL, &auth.params(&[&refusal, target, &action, &rule])).await?)
 }
 
 const ERASE: Statement = Statement::write(
@@ -206,11 +206,11 @@ const ERASE: Statement = Statement::write(
 /// promo codes used stays used: rides keep their promo code.
 pub async fn erase(
     conn: &Conn,
-    signed: &Signed,
+    auth: &SessionAuth,
     leaving: &Leaving<'_>,
     parameters: &Value,
 ) -> Result<Verdict, DbError> {
-    let params = signed.params(&[&leaving.password_hash, leaving.present_in, &leaving.command, parameters]);
+    let params = auth.params(&[&leaving.password_hash, leaving.present_in, &leaving.command, parameters]);
     verdict(&conn.one(&ERASE, &params).await?)
 }
 

@@ -14,7 +14,7 @@ use super::{
     verdict::{Verdict, event_sql, verdict},
 };
 use crate::domain::{
-    job::{JobRef, Kind},
+    job::{JobKind, JobRef},
     people::UserRef,
     region::RegionCode,
 };
@@ -50,7 +50,7 @@ const INSERT: Statement = Statement::write(
 
 /// Makes the job, without items. While `parameters` has `selecting`, it cannot be confirmed.
 /// The shell's jobs are asked for by the nil id.
-pub async fn insert(conn: &Conn, acting: &Acting, kind: Kind, parameters: &Value) -> Result<Verdict, DbError> {
+pub async fn insert(conn: &Conn, acting: &Acting, kind: JobKind, parameters: &Value) -> Result<Verdict, DbError> {
     verdict(&acting.one(conn, &INSERT, &[&kind.code(), parameters]).await?)
 }
 
@@ -129,7 +129,7 @@ pub async fn cancel(conn: &Conn, acting: &Acting) -> Result<Verdict, DbError> {
 #[derive(Debug, Clone)]
 pub struct Job {
     pub job: JobRef,
-    pub kind: Kind,
+    pub kind: JobKind,
     /// Slug of its city.
     pub city: String,
     pub running: bool,
@@ -189,7 +189,7 @@ fn job(row: &Row) -> Result<Job, DbError> {
     let confirmed_at: Option<DateTime<Utc>> = row.get("confirmed_at")?;
     Ok(Job {
         job: JobRef { region: row.region("region")?, id: row.get("id")? },
-        kind: Kind::from_code(kind).ok_or_else(unknown)?,
+        kind: JobKind::from_code(kind).ok_or_else(unknown)?,
         city: row.get("city")?,
         running,
         cancelled: state == "cancelled",
@@ -261,7 +261,7 @@ pub async fn count_items(conn: &Conn, which: &JobRef) -> Result<Counts, DbError>
     })
 }
 
-// A selection that was interrupted a day ago is nobody's wish any more; jobs that nobody
+// A selection that was interrupted a day ago is of no use to anybody any more; jobs that nobody
 // confirms would add up.
 const NEXT: Statement = Statement::read(
     "jobs.list_next",

@@ -4,11 +4,9 @@
 //! surprise: to rest is about connections; that a region's *rows* do not answer is
 //! another matter (`health`), since rows may live on behind other nodes.
 
+use parking_lot::Mutex;
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -138,11 +136,11 @@ impl Nodes {
 
     /// Whether they could not be reached when last tried.
     pub(super) fn resting(&self) -> bool {
-        self.rested.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| since.elapsed() < REST)
+        self.rested.lock().is_some_and(|since| since.elapsed() < REST)
     }
 
     fn rest(&self, rests: bool) {
-        *self.rested.lock().unwrap_or_else(PoisonError::into_inner) = rests.then(Instant::now);
+        *self.rested.lock() = rests.then(Instant::now);
     }
 
     /// A connection. Nodes that cannot be reached rest from then on.
@@ -159,7 +157,7 @@ impl Nodes {
         let error = match pool.get().await {
             Ok(object) => {
                 if Object::metrics(&object).recycle_count == 0 {
-                    *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    *self.refused.lock() = None;
                 }
                 return Ok(object);
             }
@@ -176,7 +174,7 @@ impl Nodes {
         };
         self.rest(true);
         if let DbErrorKind::Setup(words) = error.kind {
-            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut refused = self.refused.lock();
             refused.get_or_insert(Refused { words, tries: 0, next: Instant::now() + REFUSED }).words = words;
         }
         Err(NoConnection::Nodes(error))
@@ -184,7 +182,7 @@ impl Nodes {
 
     /// Why no new connection is tried just now. Whoever comes when it is time is the one who tries.
     fn held_back(&self) -> Option<&'static str> {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = self.refused.lock();
         let refused = refused.as_mut()?;
         if Instant::now() < refused.next {
             return Some(refused.words);

@@ -8,7 +8,7 @@ use super::{
     distance::distance_sql,
     error::DbError,
     statement::{Conn, Reach, Statement},
-    verdict::{Signed, Verdict, signed_there_sql, verdict},
+    verdict::{SessionAuth, Verdict, signed_there_sql, verdict},
 };
 use crate::domain::ride::{RideRef, Step};
 
@@ -61,7 +61,7 @@ const ADD_POSITIONS: Statement = Statement::write(
 /// is refused as `FormUsed`.
 pub async fn add(
     conn: &Conn,
-    signed: &Signed,
+    auth: &SessionAuth,
     ride: &RideRef,
     epoch: i64,
     city: &str,
@@ -73,6 +73,6 @@ pub async fn add(
     let lats: Vec<f64> = steps.iter().map(|step| step.point.lat()).collect();
     let lons: Vec<f64> = steps.iter().map(|step| step.point.lon()).collect();
     let metres: Vec<f64> = steps.iter().map(|step| step.metres).collect();
-    let params = signed.params(&[&ride.region, &ride.id, &epoch, &city, &chains, &nth, &times, &lats, &lons, &metres]);
+    let params = auth.params(&[&ride.region, &ride.id, &epoch, &city, &chains, &nth, &times, &lats, &lons, &metres]);
     verdict(&conn.one(&ADD_POSITIONS, &params).await?)
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     error::DbError,
     statement::{Conn, Reach, Statement},
-    verdict::{Signed, Verdict, event_sql, signed_there_sql, verdict},
+    verdict::{SessionAuth, Verdict, event_sql, signed_there_sql, verdict},
 };
 use crate::domain::vehicle::{PublicVehicle, RESERVATIONS_IN, RESERVATIONS_MAX};
 
@@ -61,7 +61,7 @@ const RESERVE: Statement = Statement::write(
 /// Reserves a vehicle for the person until `until`. City and type are what the page said.
 pub async fn make(
     conn: &Conn,
-    signed: &Signed,
+    auth: &SessionAuth,
     vehicle: &PublicVehicle,
     epoch: i64,
     said: (&str, &str),
@@ -69,9 +69,9 @@ pub async fn make(
     command: Uuid,
 ) -> Result<Verdict, DbError> {
     let ((city, kind), most) = (said, RESERVATIONS_MAX);
-    let since = signed.now - RESERVATIONS_IN;
+    let since = auth.now - RESERVATIONS_IN;
     let params =
-        signed.params(&[&vehicle.region, &vehicle.public_id, &epoch, &city, &kind, &until, &command, &since, &most]);
+        auth.params(&[&vehicle.region, &vehicle.public_id, &epoch, &city, &kind, &until, &command, &since, &most]);
     verdict(&conn.one(&RESERVE, &params).await?)
 }
 
@@ -112,11 +112,11 @@ const CANCEL: Statement = Statement::write(
 /// Gives up the person's reservation of a vehicle.
 pub async fn cancel(
     conn: &Conn,
-    signed: &Signed,
+    auth: &SessionAuth,
     vehicle: &PublicVehicle,
     epoch: i64,
     command: Uuid,
 ) -> Result<Verdict, DbError> {
-    let params = signed.params(&[&vehicle.region, &vehicle.public_id, &epoch, &command]);
+    let params = auth.params(&[&vehicle.region, &vehicle.public_id, &epoch, &command]);
     verdict(&conn.one(&CANCEL, &params).await?)
 }

@@ -11,7 +11,7 @@ use super::{
     distance::distance_sql,
     error::DbError,
     statement::{Conn, Reach, Statement},
-    verdict::{Signed, Verdict, event_sql, signed_there_sql, verdict},
+    verdict::{SessionAuth, Verdict, event_sql, signed_there_sql, verdict},
 };
 use crate::domain::{geo::Point, people::UserRef, region::RegionCode, ride::RideRef};
 
@@ -35,8 +35,8 @@ pub struct RideEnd {
 
 impl RideEnd {
     /// What both ends bind, `$1` to `$17`; `at` are latitude and longitude.
-    fn params<'a>(&'a self, signed: &'a Signed, at: &'a (f64, f64), epoch: &'a i64) -> Vec<&'a (dyn ToSql + Sync)> {
-        signed.params(&[
+    fn params<'a>(&'a self, auth: &'a SessionAuth, at: &'a (f64, f64), epoch: &'a i64) -> Vec<&'a (dyn ToSql + Sync)> {
+        auth.params(&[
             &self.ride.region,
             &self.ride.id,
             epoch,
@@ -157,9 +157,9 @@ const END: Statement = Statement::write(
 );
 
 /// Ends the person's own ride: distance and fare are computed from what is stored.
-pub async fn end(conn: &Conn, signed: &Signed, end: &RideEnd, epoch: i64) -> Result<Verdict, DbError> {
+pub async fn end(conn: &Conn, auth: &SessionAuth, end: &RideEnd, epoch: i64) -> Result<Verdict, DbError> {
     let at = (end.at.lat(), end.at.lon());
-    verdict(&conn.one(&END, &end.params(signed, &at, &epoch)).await?)
+    verdict(&conn.one(&END, &end.params(auth, &at, &epoch)).await?)
 }
 
 const FORCE: Statement = Statement::write(
@@ -186,13 +186,13 @@ const FORCE: Statement = Statement::write(
 /// ride's region and of the rider's home.
 pub async fn force(
     conn: &Conn,
-    signed: &Signed,
+    auth: &SessionAuth,
     end: &RideEnd,
     rider: &UserRef,
     epochs: (i64, i64),
 ) -> Result<Verdict, DbError> {
     let at = (end.at.lat(), end.at.lon());
-    let mut params = end.params(signed, &at, &epochs.0);
+    let mut params = end.params(auth, &at, &epochs.0);
     params.extend([&rider.region as &(dyn ToSql + Sync), &rider.id, &epochs.1]);
     verdict(&conn.one(&FORCE, &params).await?)
 }
@@ -281,7 +281,7 @@ const EXPIRE: Statement = Statement::write(
 /// and its epoch, and the time now.
 pub async fn expire(
     conn: &Conn,
-    rider: &Signed,
+    rider: &SessionAuth,
     end: &RideEnd,
     ended_at: DateTime<Utc>,
     epoch: i64,

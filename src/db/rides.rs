@@ -9,7 +9,7 @@ use super::{
     error::{DbError, DbErrorKind},
     row::Row,
     statement::{Conn, Reach, Statement},
-    verdict::{Signed, Verdict, event_sql, signed_there_sql, verdict},
+    verdict::{SessionAuth, Verdict, event_sql, signed_there_sql, verdict},
 };
 use crate::domain::{
     fare::Rate, geo::Point, people::UserRef, region::RegionCode, ride::RideRef, vehicle::PublicVehicle,
@@ -123,13 +123,13 @@ const START: Statement = Statement::write(
 );
 
 /// Starts a ride: exactly once, for whoever is first.
-pub async fn start(conn: &Conn, signed: &Signed, new: &NewRide, epoch: i64) -> Result<Verdict, DbError> {
+pub async fn start(conn: &Conn, auth: &SessionAuth, new: &NewRide, epoch: i64) -> Result<Verdict, DbError> {
     let terms = &new.terms;
     let code = terms.promo.as_ref().map(|p| p.code.as_str());
     let percent = terms.promo.as_ref().and_then(|p| p.percent);
     let amount = terms.promo.as_ref().and_then(|p| p.amount_minor);
     let limit = terms.promo.as_ref().map(|p| p.per_rider_limit);
-    let params = signed.params(&[
+    let params = auth.params(&[
         &new.vehicle.region,
         &new.vehicle.public_id,
         &epoch,

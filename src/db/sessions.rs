@@ -10,7 +10,7 @@ use super::{
     error::DbError,
     row::Row,
     statement::{Conn, Reach, Statement},
-    verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
+    verdict::{SessionAuth, Verdict, event_sql, signed_sql, verdict},
 };
 use crate::domain::{
     people::{self, UserRef},
@@ -31,7 +31,7 @@ pub struct Reservation {
 
 /// The person behind a good session, as the home region knows them now.
 #[derive(Debug, Clone)]
-pub struct Visitor {
+pub struct CurrentUser {
     pub city: String,
     pub first_name: String,
     /// Roles as `role:city`.
@@ -42,7 +42,7 @@ pub struct Visitor {
     pub seen_at: DateTime<Utc>,
 }
 
-impl Visitor {
+impl CurrentUser {
     /// Is an administrator.
     pub fn administers(&self) -> bool {
         self.roles.iter().any(|role| role == "administrator:")
@@ -73,18 +73,18 @@ const CHECK: Statement = Statement::read(
 );
 
 /// The visitor, if the session is good.
-pub async fn check(conn: &Conn, signed: &Signed) -> Result<Option<Visitor>, DbError> {
+pub async fn check(conn: &Conn, auth: &SessionAuth) -> Result<Option<CurrentUser>, DbError> {
     let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-        [&signed.user.region, &signed.session, &signed.user.id, &signed.token_hash, &signed.now, &signed.idle_since];
-    conn.opt(&CHECK, &params).await?.map(|row| visitor(&row)).transpose()
+        [&auth.user.region, &auth.session, &auth.user.id, &auth.token_hash, &auth.now, &auth.idle_since];
+    conn.opt(&CHECK, &params).await?.map(|row| current_user(&row)).transpose()
 }
 
-fn visitor(row: &Row) -> Result<Visitor, DbError> {
+fn current_user(row: &Row) -> Result<CurrentUser, DbError> {
     let reservation = match row.opt_ref("reserved_region", "reserved_public_id")? {
         Some((region, public_id)) => Some(Reservation { region, public_id, until: row.get("reserved_until")? }),
         None => None,
     };
-    Ok(Visitor {
+    Ok(CurrentUser {
         city: row.get("city")?,
         first_name: row.get("first_name")?,
         roles: row.get("roles")?,
@@ -229,8 +229,8 @@ const TOUCH: Statement = Statement::write(
 );
 
 /// Notes that the session is in use. Not an event: nothing changed but the time.
-pub async fn touch(conn: &Conn, signed: &Signed) -> Result<(), DbError> {
-    conn.rows(&TOUCH, &signed.params(&[])).await.map(drop)
+pub async fn touch(conn: &Conn, auth: &SessionAuth) -> Result<(), DbError> {
+    conn.rows(&TOUCH, &auth.params(&[])).await.map(drop)
 }
 
 const END: Statement = Statement::write(
@@ -254,8 +254,8 @@ const END: Statement = Statement::write(
 );
 
 /// Ends one session of the person: this one or another.
-pub async fn end(conn: &Conn, signed: &Signed, session: Uuid) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&END, &signed.params(&[&session])).await?)
+pub async fn end(conn: &Conn, auth: &SessionAuth, session: Uuid) -> Result<Verdict, DbError> {
+    verdict(&conn.one(&END, &auth.params(&[&session])).await?)
 }
 
 const END_OTHERS: Statement = Statement::write(
@@ -279,6 +279,6 @@ const END_OTHERS: Statement = Statement::write(
 );
 
 /// Ends every session of the person except this one.
-pub async fn end_others(conn: &Conn, signed: &Signed, command: Uuid) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&END_OTHERS, &signed.params(&[&command])).await?)
+pub async fn end_others(conn: &Conn, auth: &SessionAuth, command: Uuid) -> Result<Verdict, DbError> {
+    verdict(&conn.one(&END_OTHERS, &auth.params(&[&command])).await?)
 }

@@ -94,12 +94,12 @@ impl Db {
 }
 
 async fn as_of<T>(conn: Conn, at: DateTime<Utc>, op: &impl AsyncFn(&Conn) -> Result<T, DbError>) -> Result<T, DbError> {
-    conn.spoil(true); // closed, and so rolled back, if this future is dropped
+    conn.discard(true); // closed, and so rolled back, if this future is dropped
     // The text is a time of our own making.
     let begin = format!("BEGIN AS OF SYSTEM TIME '{}'", at.format("%Y-%m-%d %H:%M:%S%.6f"));
     conn.control("begin", &begin).await?;
     let value = op(&conn).await?;
     conn.control("rollback", "ROLLBACK").await?;
-    conn.spoil(false);
+    conn.discard(false);
     Ok(value)
 }

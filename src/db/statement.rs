@@ -142,7 +142,7 @@ pub struct Conn {
     health: Arc<Health>,
     _place: Option<OwnedSemaphorePermit>,
     asks_silent: bool,
-    spoiled: AtomicBool,
+    discarded: AtomicBool,
     unanswered: AtomicU32,
 }
 
@@ -160,7 +160,7 @@ impl Conn {
             health,
             _place: place,
             asks_silent: false,
-            spoiled: false.into(),
+            discarded: false.into(),
             unanswered: 0.into(),
         }
     }
@@ -173,8 +173,8 @@ impl Conn {
     }
 
     /// Marks the connection so that it is closed when dropped, or takes the mark back.
-    pub(super) fn spoil(&self, spoiled: bool) {
-        self.spoiled.store(spoiled, Ordering::Relaxed);
+    pub(super) fn discard(&self, discarded: bool) {
+        self.discarded.store(discarded, Ordering::Relaxed);
     }
 
     pub(super) fn client(&self) -> Result<&deadpool_postgres::ClientWrapper, DbError> {
@@ -196,7 +196,7 @@ impl Conn {
             match &answer {
                 Err(error) if error.kind == DbErrorKind::StalePlan && !prepared_again => {
                     self.prepare_all_again();
-                    if self.spoiled.load(Ordering::Relaxed) {
+                    if self.discarded.load(Ordering::Relaxed) {
                         return answer;
                     }
                     prepared_again = true;
@@ -204,7 +204,7 @@ impl Conn {
                 Err(error)
                     if error.kind == DbErrorKind::Contention
                         && !statement.writes
-                        && !self.spoiled.load(Ordering::Relaxed)
+                        && !self.discarded.load(Ordering::Relaxed)
                         && attempt < super::txn::ATTEMPTS =>
                 {
                     super::txn::pause(attempt, error).await;
@@ -234,7 +234,7 @@ impl Conn {
         let _ = METER.try_with(|meter| meter.sent(statement, &bound));
         // Boxed: pages join several, and each layer above would hold its size again.
         let work = Box::pin(async {
-            self.health.suffer(&bound, everywhere, self.asks_silent).await;
+            self.health.inject_fault(&bound, everywhere, self.asks_silent).await;
             let mut prepare = std::pin::pin!(client.prepare_cached(statement.text));
             let prepared = match futures_util::poll!(prepare.as_mut()) {
                 Poll::Ready(prepared) => prepared,
@@ -340,12 +340,12 @@ impl Conn {
                         | DbErrorKind::Contention
                         | DbErrorKind::StalePlan
                 ) {
-                    self.spoil(true);
+                    self.discard(true);
                 }
                 Err(error)
             }
             Err(elapsed) => {
-                self.spoil(true);
+                self.discard(true);
                 let kind = if writes { DbErrorKind::Ambiguous } else { DbErrorKind::Timeout };
                 Err(DbError::new(kind, name, format!("no answer within {deadline:?}: {elapsed}")))
             }
@@ -355,7 +355,7 @@ impl Conn {
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        if (self.spoiled.load(Ordering::Relaxed) || self.unanswered.load(Ordering::Relaxed) > 0)
+        if (self.discarded.load(Ordering::Relaxed) || self.unanswered.load(Ordering::Relaxed) > 0)
             && let Some(object) = self.object.take()
         {
             drop(Object::take(object));

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     acting::{Acting, acting_sql, gates_sql, job_event_sql, running_sql, who_sql},
-    bulk::{DEPOT, mark_sql, what_sql},
+    bulk::{DEPOT, checksum_sql, what_sql},
     error::DbError,
     row::Row,
     statement::{CITY_CHECKED, Conn, Reach, Statement},
@@ -93,7 +93,7 @@ const MOVE: Statement = Statement::write(
              FROM d WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $16::UUID
                AND vehicles.version = d.vehicle_version AND d.reason IS NULL
              RETURNING vehicles.id, vehicles.version, vehicles.owner_id, vehicles.lat, vehicles.lon, ",
-        mark_sql!("vehicles"),
+        checksum_sql!("vehicles"),
         " AS mark),
          u2 AS (UPDATE users SET present_in = CASE WHEN present_in @> jsonb_build_array($11::TEXT) THEN present_in
                  ELSE present_in || jsonb_build_array($11::TEXT) END
@@ -132,7 +132,7 @@ const LIST_ARRIVED: Statement = Statement::read(
     concat!(
         "SELECT events.aggregate_id AS id, coalesce(events.metadata->>'mark', '') AS mark, CASE
            WHEN v.version = events.version THEN ",
-        mark_sql!("v"),
+        checksum_sql!("v"),
         " = events.metadata->>'mark'
            ELSE coalesce(v.version, sent.version, 0) > events.version END AS there
          FROM events LEFT JOIN vehicles v ON v.region = $1::TEXT::crdb_internal_region AND v.id = events.aggregate_id

@@ -113,7 +113,7 @@ impl Db {
         op: &impl AsyncFn(&Conn) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
         let conn = self.writer(region).await?;
-        conn.spoil(true); // closed, and so rolled back, if this future is dropped
+        conn.discard(true); // closed, and so rolled back, if this future is dropped
         let work = async {
             // Alone: a server that refuses BEGIN would run what was sent behind it by itself.
             conn.control("begin", "BEGIN ISOLATION LEVEL SERIALIZABLE").await?;
@@ -133,13 +133,13 @@ impl Db {
             }
         };
         match &outcome {
-            Ok(_) => conn.spoil(false),
+            Ok(_) => conn.discard(false),
             Err(error)
                 if matches!(error.kind, DbErrorKind::Ambiguous | DbErrorKind::Unavailable | DbErrorKind::StalePlan) => {
             }
             Err(_) => {
                 if conn.control("rollback", "ROLLBACK").await.is_ok() {
-                    conn.spoil(false);
+                    conn.discard(false);
                 }
             }
         }

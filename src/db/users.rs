@@ -10,7 +10,7 @@ use super::{
     row::Row,
     sessions::NewSession,
     statement::{Conn, Reach, Statement},
-    verdict::{Signed, Verdict, event_sql, signed_sql, verdict},
+    verdict::{SessionAuth, Verdict, event_sql, signed_sql, verdict},
 };
 use crate::domain::{
     people::{UserRef, folded, username_key},
@@ -251,9 +251,9 @@ const SET_PROFILE: Statement = Statement::write(
 );
 
 /// Changes names and e-mail address.
-pub async fn set_profile(conn: &Conn, signed: &Signed, names: [&str; 3], command: Uuid) -> Result<Verdict, DbError> {
+pub async fn set_profile(conn: &Conn, auth: &SessionAuth, names: [&str; 3], command: Uuid) -> Result<Verdict, DbError> {
     let [first, last, email] = names;
-    verdict(&conn.one(&SET_PROFILE, &signed.params(&[&first, &last, &email, &command])).await?)
+    verdict(&conn.one(&SET_PROFILE, &auth.params(&[&first, &last, &email, &command])).await?)
 }
 
 const SET_PASSWORD: Statement = Statement::write(
@@ -286,12 +286,12 @@ const SET_PASSWORD: Statement = Statement::write(
 /// Replaces the password hash `old` by `new` and ends all of the person's sessions.
 pub async fn set_password(
     conn: &Conn,
-    signed: &Signed,
+    auth: &SessionAuth,
     old: &str,
     new: &str,
     command: Uuid,
 ) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&SET_PASSWORD, &signed.params(&[&old, &new, &command])).await?)
+    verdict(&conn.one(&SET_PASSWORD, &auth.params(&[&old, &new, &command])).await?)
 }
 
 const SET_RECOVERY: Statement = Statement::write(
@@ -320,8 +320,8 @@ const SET_RECOVERY: Statement = Statement::write(
 );
 
 /// Replaces the person's recovery codes by new ones, given as hashes, and ends all of their sessions.
-pub async fn set_recovery(conn: &Conn, signed: &Signed, hashes: &Value, command: Uuid) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&SET_RECOVERY, &signed.params(&[hashes, &command])).await?)
+pub async fn set_recovery(conn: &Conn, auth: &SessionAuth, hashes: &Value, command: Uuid) -> Result<Verdict, DbError> {
+    verdict(&conn.one(&SET_RECOVERY, &auth.params(&[hashes, &command])).await?)
 }
 
 const RECOVER: Statement = Statement::write(

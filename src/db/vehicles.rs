@@ -10,7 +10,7 @@ use super::{
     fleet::{Listed, listed},
     row::Row,
     statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::{Signed, Verdict, event_sql, signed_sql, signed_there_sql, verdict},
+    verdict::{SessionAuth, Verdict, event_sql, signed_sql, signed_there_sql, verdict},
 };
 use crate::domain::{
     geo::{Point, Ranges},
@@ -257,9 +257,9 @@ const INSERT: Statement = Statement::write(
 .reading_global(CITY_CHECKED);
 
 /// Adds a vehicle in the owner's home city, where it waits for approval.
-pub async fn insert(conn: &Conn, signed: &Signed, new: &NewVehicle, public_id: Uuid) -> Result<Verdict, DbError> {
-    let (lat, lon, day_ago) = (new.at.lat(), new.at.lon(), signed.now - Duration::days(1));
-    let params = signed.params(&[
+pub async fn insert(conn: &Conn, auth: &SessionAuth, new: &NewVehicle, public_id: Uuid) -> Result<Verdict, DbError> {
+    let (lat, lon, day_ago) = (new.at.lat(), new.at.lon(), auth.now - Duration::days(1));
+    let params = auth.params(&[
         &new.id,
         &public_id,
         &new.city,
@@ -308,12 +308,12 @@ const RETIRE: Statement = Statement::write(
 /// Takes one of the person's own vehicles off the street for ever.
 pub async fn retire(
     conn: &Conn,
-    signed: &Signed,
+    auth: &SessionAuth,
     vehicle: &VehicleRef,
     epoch: i64,
     version: i64,
 ) -> Result<Verdict, DbError> {
     let command = Uuid::new_v4();
-    let params = signed.params(&[&vehicle.region, &vehicle.id, &epoch, &version, &command]);
+    let params = auth.params(&[&vehicle.region, &vehicle.id, &epoch, &version, &command]);
     verdict(&conn.one(&RETIRE, &params).await?)
 }

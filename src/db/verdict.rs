@@ -15,7 +15,7 @@ use crate::domain::{people::UserRef, refusal::Refusal, region::RegionCode};
 
 /// Who writes: a session of a person, the times that bound it, and the home region's epoch.
 #[derive(Debug, Clone)]
-pub struct Signed {
+pub struct SessionAuth {
     pub user: UserRef,
     pub session: Uuid,
     /// Hash of the session's secret.
@@ -26,7 +26,7 @@ pub struct Signed {
     pub epoch: i64,
 }
 
-impl Signed {
+impl SessionAuth {
     /// Parameters $1 to $7, then `rest` from $8.
     pub fn params<'a>(&'a self, rest: &[&'a (dyn ToSql + Sync)]) -> Vec<&'a (dyn ToSql + Sync)> {
         let mut params: Vec<&(dyn ToSql + Sync)> = vec![
@@ -90,7 +90,7 @@ pub(super) use signed_sql;
 /// ($7) with the epoch held of its gate ($8), and the command's name ($9).
 #[derive(Debug, Clone)]
 pub struct Acting<'a> {
-    pub signed: &'a Signed,
+    pub auth: &'a SessionAuth,
     pub region: &'a RegionCode,
     pub epoch: i64,
     pub command: Uuid,
@@ -99,7 +99,7 @@ pub struct Acting<'a> {
 impl Acting<'_> {
     /// Parameters $1 to $9, then `rest` from $10.
     pub fn params<'a>(&'a self, rest: &[&'a (dyn ToSql + Sync)]) -> Vec<&'a (dyn ToSql + Sync)> {
-        let mut params = self.signed.params(&[]);
+        let mut params = self.auth.params(&[]);
         params.truncate(6);
         let own: [&(dyn ToSql + Sync); 3] = [self.region, &self.epoch, &self.command];
         params.extend(own.into_iter().chain(rest.iter().copied()));

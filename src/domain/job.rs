@@ -17,7 +17,7 @@ pub struct JobRef {
 /// What a job does with each of its items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum JobKind {
     /// Off the street, with a note.
     Maintenance,
     /// From maintenance back to the street.
@@ -40,13 +40,20 @@ pub enum Kind {
 }
 
 /// The kinds that an operator chooses from, in the order of the form.
-pub const CHOICES: [Kind; 7] =
-    [Kind::Maintenance, Kind::Back, Kind::Lost, Kind::Found, Kind::Retire, Kind::Move, Kind::Transfer];
+pub const CHOICES: [JobKind; 7] = [
+    JobKind::Maintenance,
+    JobKind::Back,
+    JobKind::Lost,
+    JobKind::Found,
+    JobKind::Retire,
+    JobKind::Move,
+    JobKind::Transfer,
+];
 
 /// What an operator does with one vehicle on its page, in the order of the buttons.
-pub const STEPS: [Kind; 5] = [Kind::Back, Kind::Maintenance, Kind::Found, Kind::Lost, Kind::Retire];
+pub const STEPS: [JobKind; 5] = [JobKind::Back, JobKind::Maintenance, JobKind::Found, JobKind::Lost, JobKind::Retire];
 
-impl Kind {
+impl JobKind {
     /// As rows and forms write it.
     pub fn code(self) -> &'static str {
         match self {
@@ -124,9 +131,9 @@ mod tests {
     #[test]
     fn kinds_are_read_back_and_reasons_have_words() {
         for kind in CHOICES {
-            assert_eq!(Kind::from_code(kind.code()), Some(kind));
+            assert_eq!(JobKind::from_code(kind.code()), Some(kind));
         }
-        assert_eq!(Kind::from_code("burn"), None);
+        assert_eq!(JobKind::from_code("burn"), None);
         let changed = reason("changed: ride.started at 2026-11-21 10:05 UTC");
         assert_eq!(changed, "Changed since the page was drawn: ride.started at 2026-11-21 10:05 UTC.");
         assert_eq!(reason("Line 4: no code."), "Line 4: no code.");

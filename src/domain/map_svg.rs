@@ -78,8 +78,8 @@ impl MapSvg {
         let me = scene.me.filter(near);
         let shown = points.clone().chain(me);
         let alone = shown.clone().nth(1).is_none();
-        let frame = area.filter(|_| alone);
-        let bounds = Bounds::of(shown.clone().chain(frame)).unwrap_or_else(|| scene.area.bounds());
+        let middleware = area.filter(|_| alone);
+        let bounds = Bounds::of(shown.clone().chain(middleware)).unwrap_or_else(|| scene.area.bounds());
         let projection = Projection::new(bounds, scene.width, scene.height);
         let scale = projection.scale_bar();
         Self {

@@ -67,7 +67,7 @@ pub fn too_old(tag: &str) -> bool {
 pub enum CockroachError {
     /// No binary on the PATH.
     #[error(
-        "cockroach is not on the PATH. ./deploy/demo.sh --engine cockroach fetches it; by hand:\n  {}\n\
+        "cockroach is not on the PATH. ./deploy/demo.sh --engine cockroach fetches it; by context:\n  {}\n\
          Or go without it: --engine postgres",
         download(OS, ARCH)
     )]

@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::{Done, OpError, all_or_nothing, gated_in, gates::Gates, passwords, signed_write};
 use crate::{
-    app::App,
     clock::Clock,
     db::{
         Db,
@@ -18,13 +17,14 @@ use crate::{
         sessions::{self, NewSession},
         statement::Conn,
         users::{self, Login, NewUser, Profile},
-        verdict::{Signed, Verdict},
+        verdict::{SessionAuth, Verdict},
     },
     domain::{
         people::{UserRef, username_key},
         refusal::Refusal,
         region::RegionCode,
     },
+    ops::service::Service,
 };
 
 /// A session ends this long after its last use.
@@ -45,13 +45,13 @@ pub struct Started {
     pub expires_at: DateTime<Utc>,
 }
 
-fn new_session(app: &App, device: &str) -> (String, NewSession) {
+fn new_session(service: &Service, device: &str) -> (String, NewSession) {
     let token = passwords::new_token();
     let session = NewSession {
         id: Uuid::new_v4(),
         token_hash: passwords::token_hash(&token),
         device: device.to_owned(),
-        expires_at: app.clock.now() + ABSOLUTE,
+        expires_at: service.clock.now() + ABSOLUTE,
     };
     (token, session)
 }
@@ -73,21 +73,24 @@ pub struct Registration {
 }
 
 /// Registers a person at home in the city they chose, and signs them in.
-pub async fn register(app: &App, wish: Registration, device: &str) -> Result<Started, OpError> {
+pub async fn register(service: &Service, registration: Registration, device: &str) -> Result<Started, OpError> {
     let new = NewUser {
-        user: UserRef { id: app.ids.row("user", &wish.region, None, wish.id), region: wish.region },
-        city: wish.city,
-        username_key: username_key(&wish.username),
-        username: wish.username,
-        first_name: wish.first_name,
-        last_name: wish.last_name,
-        email: wish.email,
-        password_hash: app.hasher.hash(&wish.password).await?,
+        user: UserRef {
+            id: service.ids.row("user", &registration.region, None, registration.id),
+            region: registration.region,
+        },
+        city: registration.city,
+        username_key: username_key(&registration.username),
+        username: registration.username,
+        first_name: registration.first_name,
+        last_name: registration.last_name,
+        email: registration.email,
+        password_hash: service.hasher.hash(&registration.password).await?,
     };
-    let (token, session) = new_session(app, device);
-    let now = app.clock.now();
-    gated_in(&app.db, &app.gates, &new.user.region, async |epoch| {
-        app.db.write(&new.user.region, async |conn| users::insert(conn, &new, epoch, &session, now).await).await
+    let (token, session) = new_session(service, device);
+    let now = service.clock.now();
+    gated_in(&service.db, &service.gates, &new.user.region, async |epoch| {
+        service.db.write(&new.user.region, async |conn| users::insert(conn, &new, epoch, &session, now).await).await
     })
     .await?;
     Ok(Started { user: new.user, session: session.id, token, city: new.city, expires_at: session.expires_at })
@@ -95,16 +98,17 @@ pub async fn register(app: &App, wish: Registration, device: &str) -> Result<Sta
 
 /// Finds a person by username: here first, then in the other regions side by side, each at its
 /// own gateway. Whoever is found needs no other region; that nobody is needs all of them.
-pub async fn find_login(app: &App, username: &str) -> Result<Option<Login>, OpError> {
-    let ask = async |region: &RegionCode| users::find_login(&app.db.at(region).await?, Some(region), username).await;
+pub async fn find_login(service: &Service, username: &str) -> Result<Option<Login>, OpError> {
+    let ask =
+        async |region: &RegionCode| users::find_login(&service.db.at(region).await?, Some(region), username).await;
     let mut unknown = None;
-    match ask(&app.here).await {
+    match ask(&service.here).await {
         Ok(None) => {}
         Ok(found) => return Ok(found),
         Err(error) => unknown = Some(error),
     }
-    let catalogue = app.catalogue();
-    let others = catalogue.regions.iter().map(|region| &region.code).filter(|region| **region != app.here);
+    let catalogue = service.catalogue();
+    let others = catalogue.regions.iter().map(|region| &region.code).filter(|region| **region != service.here);
     let mut answers: FuturesUnordered<_> = others.map(&ask).collect();
     while let Some(answer) = answers.next().await {
         match answer {
@@ -118,24 +122,25 @@ pub async fn find_login(app: &App, username: &str) -> Result<Option<Login>, OpEr
 
 /// Signs a person in: a new session. The caller makes failures take the same time,
 /// whatever the reason.
-pub async fn sign_in(app: &App, username: &str, password: &str, device: &str) -> Result<Started, OpError> {
-    let login = find_login(app, username).await?;
-    begin(app, login, password, device).await
+pub async fn sign_in(service: &Service, username: &str, password: &str, device: &str) -> Result<Started, OpError> {
+    let login = find_login(service, username).await?;
+    begin(service, login, password, device).await
 }
 
 /// Begins a session for the person that was found, if the password is theirs.
-async fn begin(app: &App, login: Option<Login>, password: &str, device: &str) -> Result<Started, OpError> {
+async fn begin(service: &Service, login: Option<Login>, password: &str, device: &str) -> Result<Started, OpError> {
     let hash = login.as_ref().map(|l| l.password_hash.as_str());
-    if !app.hasher.verify(password, hash).await? {
+    if !service.hasher.verify(password, hash).await? {
         return Err(Refusal::NoMatch.into());
     }
     let Some(login) = login else {
         return Err(Refusal::NoMatch.into());
     };
-    let (token, session) = new_session(app, device);
-    let now = app.clock.now();
-    gated_in(&app.db, &app.gates, &login.user.region, async |epoch| {
-        app.db
+    let (token, session) = new_session(service, device);
+    let now = service.clock.now();
+    gated_in(&service.db, &service.gates, &login.user.region, async |epoch| {
+        service
+            .db
             .write(&login.user.region, async |conn| {
                 let start = sessions::start(conn, &login.user, epoch, &session, &login.password_hash, now);
                 let prune = sessions::prune(conn, &login.user, epoch, now, now - IDLE);
@@ -153,55 +158,55 @@ async fn begin(app: &App, login: Option<Login>, password: &str, device: &str) ->
 
 /// Signs in the person that the registration form `form` made, and nobody else.
 pub async fn sign_in_as(
-    app: &App,
+    service: &Service,
     form: Uuid,
     username: &str,
     password: &str,
     device: &str,
 ) -> Result<Started, OpError> {
-    let login = find_login(app, username).await?;
-    let login = login.filter(|login| login.user.id == app.ids.row("user", &login.user.region, None, form));
-    begin(app, login, password, device).await
+    let login = find_login(service, username).await?;
+    let login = login.filter(|login| login.user.id == service.ids.row("user", &login.user.region, None, form));
+    begin(service, login, password, device).await
 }
 
 /// Ends this session. A session that has ended already is fine.
-pub async fn sign_out(app: &App, signed: &Signed) -> Result<(), OpError> {
-    match end_session(app, signed, signed.session).await {
+pub async fn sign_out(service: &Service, auth: &SessionAuth) -> Result<(), OpError> {
+    match end_session(service, auth, auth.session).await {
         Err(OpError::Refused(Refusal::SignedOut)) | Ok(_) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
 /// Ends one of the person's sessions.
-pub async fn end_session(app: &App, signed: &Signed, session: Uuid) -> Result<Done, OpError> {
-    home_write(app, signed, async |conn, signed| sessions::end(conn, signed, session).await).await
+pub async fn end_session(service: &Service, auth: &SessionAuth, session: Uuid) -> Result<Done, OpError> {
+    home_write(service, auth, async |conn, auth| sessions::end(conn, auth, session).await).await
 }
 
 /// Ends all of the person's sessions but this one.
-pub async fn end_other_sessions(app: &App, signed: &Signed) -> Result<Done, OpError> {
+pub async fn end_other_sessions(service: &Service, auth: &SessionAuth) -> Result<Done, OpError> {
     let command = Uuid::new_v4();
-    home_write(app, signed, async |conn, signed| sessions::end_others(conn, signed, command).await).await
+    home_write(service, auth, async |conn, auth| sessions::end_others(conn, auth, command).await).await
 }
 
 /// Changes first name, last name and e-mail address.
-pub async fn set_profile(app: &App, signed: &Signed, names: [&str; 3]) -> Result<Done, OpError> {
+pub async fn set_profile(service: &Service, auth: &SessionAuth, names: [&str; 3]) -> Result<Done, OpError> {
     let command = Uuid::new_v4();
-    home_write(app, signed, async |conn, signed| users::set_profile(conn, signed, names, command).await).await
+    home_write(service, auth, async |conn, auth| users::set_profile(conn, auth, names, command).await).await
 }
 
 /// The hash that `current` was checked against, or a refusal.
-pub async fn confirm_password(app: &App, signed: &Signed, current: &str) -> Result<String, OpError> {
-    Ok(confirmed(app, signed, current).await?.password_hash)
+pub async fn confirm_password(service: &Service, auth: &SessionAuth, current: &str) -> Result<String, OpError> {
+    Ok(confirmed(service, auth, current).await?.password_hash)
 }
 
-async fn confirmed(app: &App, signed: &Signed, current: &str) -> Result<Profile, OpError> {
-    let conn = app.db.at(&signed.user.region).await?;
-    let (visitor, profile) = tokio::join!(sessions::check(&conn, signed), users::find_profile(&conn, &signed.user));
-    let (Some(_), Some(profile)) = (visitor?, profile?) else {
+async fn confirmed(service: &Service, auth: &SessionAuth, current: &str) -> Result<Profile, OpError> {
+    let conn = service.db.at(&auth.user.region).await?;
+    let (current_user, profile) = tokio::join!(sessions::check(&conn, auth), users::find_profile(&conn, &auth.user));
+    let (Some(_), Some(profile)) = (current_user?, profile?) else {
         return Err(Refusal::SignedOut.into());
     };
     drop(conn);
-    if !app.hasher.verify(current, Some(&profile.password_hash)).await? {
+    if !service.hasher.verify(current, Some(&profile.password_hash)).await? {
         return Err(Refusal::WrongPassword.into());
     }
     Ok(profile)
@@ -210,21 +215,21 @@ async fn confirmed(app: &App, signed: &Signed, current: &str) -> Result<Profile,
 /// Makes a change that ends all of the person's sessions, and begins a new one, which the
 /// browser in front of them goes on with: a cookie that was copied before is worth nothing.
 async fn change_and_begin(
-    app: &App,
-    signed: &Signed,
+    service: &Service,
+    auth: &SessionAuth,
     device: &str,
     profile: Profile,
-    change: impl AsyncFn(&Conn, &Signed, Uuid) -> Result<Verdict, DbError>,
+    change: impl AsyncFn(&Conn, &SessionAuth, Uuid) -> Result<Verdict, DbError>,
 ) -> Result<Started, OpError> {
-    let ((token, session), command) = (new_session(app, device), Uuid::new_v4());
-    let user = &signed.user;
-    gated_in(&app.db, &app.gates, &user.region, async |epoch| {
-        let signed = Signed { epoch, ..signed.clone() };
-        let both = async |conn: &Conn| match change(conn, &signed, command).await? {
-            Verdict::Done => sessions::start(conn, user, epoch, &session, &profile.password_hash, signed.now).await,
+    let ((token, session), command) = (new_session(service, device), Uuid::new_v4());
+    let user = &auth.user;
+    gated_in(&service.db, &service.gates, &user.region, async |epoch| {
+        let auth = SessionAuth { epoch, ..auth.clone() };
+        let both = async |conn: &Conn| match change(conn, &auth, command).await? {
+            Verdict::Done => sessions::start(conn, user, epoch, &session, &profile.password_hash, auth.now).await,
             verdict => Ok(verdict),
         };
-        all_or_nothing(app, &user.region, both, async |conn| home::find_command(conn, user, command).await).await
+        all_or_nothing(service, &user.region, both, async |conn| home::find_command(conn, user, command).await).await
     })
     .await?;
     let (user, city) = (user.clone(), profile.city);
@@ -233,47 +238,48 @@ async fn change_and_begin(
 
 /// Changes the password; of the person's sessions only the returned one is left.
 pub async fn set_password(
-    app: &App,
-    signed: &Signed,
+    service: &Service,
+    auth: &SessionAuth,
     current: &str,
     new: &str,
     device: &str,
 ) -> Result<Started, OpError> {
-    let mut profile = confirmed(app, signed, current).await?;
-    let new = app.hasher.hash(new).await?;
+    let mut profile = confirmed(service, auth, current).await?;
+    let new = service.hasher.hash(new).await?;
     let old = std::mem::replace(&mut profile.password_hash, new.clone());
     let change =
-        async |conn: &Conn, signed: &Signed, command| users::set_password(conn, signed, &old, &new, command).await;
-    change_and_begin(app, signed, device, profile, change).await
+        async |conn: &Conn, auth: &SessionAuth, command| users::set_password(conn, auth, &old, &new, command).await;
+    change_and_begin(service, auth, device, profile, change).await
 }
 
 /// Makes new recovery codes; the old ones are void. They are shown once, stored as hashes.
 /// Of the person's sessions only the returned one is left.
 pub async fn make_recovery_codes(
-    app: &App,
-    signed: &Signed,
+    service: &Service,
+    auth: &SessionAuth,
     current: &str,
     device: &str,
 ) -> Result<(Vec<String>, Started), OpError> {
-    let profile = confirmed(app, signed, current).await?;
+    let profile = confirmed(service, auth, current).await?;
     let codes: Vec<String> = std::iter::repeat_with(passwords::new_recovery_code).take(RECOVERY_CODES).collect();
     let hashes = json!(codes.iter().map(|code| passwords::recovery_hash(code)).collect::<Vec<_>>());
     let change =
-        async |conn: &Conn, signed: &Signed, command| users::set_recovery(conn, signed, &hashes, command).await;
-    Ok((codes, change_and_begin(app, signed, device, profile, change).await?))
+        async |conn: &Conn, auth: &SessionAuth, command| users::set_recovery(conn, auth, &hashes, command).await;
+    Ok((codes, change_and_begin(service, auth, device, profile, change).await?))
 }
 
 /// Sets a new password with a recovery code, which is used up; all sessions end.
-pub async fn recover(app: &App, username: &str, code: &str, password: &str) -> Result<(), OpError> {
+pub async fn recover(service: &Service, username: &str, code: &str, password: &str) -> Result<(), OpError> {
     let hash = passwords::recovery_hash(code);
-    let Some(login) = find_login(app, username).await?.filter(|login| login.recovery_hashes.contains(&hash)) else {
+    let Some(login) = find_login(service, username).await?.filter(|login| login.recovery_hashes.contains(&hash)) else {
         return Err(Refusal::NoMatch.into());
     };
     let left = json!(login.recovery_hashes.iter().filter(|known| **known != hash).collect::<Vec<_>>());
-    let new = app.hasher.hash(password).await?;
-    let (command, now) = (Uuid::new_v4(), app.clock.now());
-    gated_in(&app.db, &app.gates, &login.user.region, async |epoch| {
-        app.db
+    let new = service.hasher.hash(password).await?;
+    let (command, now) = (Uuid::new_v4(), service.clock.now());
+    gated_in(&service.db, &service.gates, &login.user.region, async |epoch| {
+        service
+            .db
             .write(&login.user.region, async |conn| {
                 users::recover(conn, &login, epoch, &left, &new, command, now).await
             })
@@ -294,12 +300,12 @@ pub async fn grant(db: &Db, username: &str, role: &str, city: &str) -> Result<Do
 }
 
 async fn home_write(
-    app: &App,
-    signed: &Signed,
-    op: impl AsyncFn(&Conn, &Signed) -> Result<Verdict, DbError>,
+    service: &Service,
+    auth: &SessionAuth,
+    op: impl AsyncFn(&Conn, &SessionAuth) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
-    signed_write(app, signed, &signed.user.region, async |signed, _| {
-        app.db.write(&signed.user.region, async |conn| op(conn, signed).await).await
+    signed_write(service, auth, &auth.user.region, async |auth, _| {
+        service.db.write(&auth.user.region, async |conn| op(conn, auth).await).await
     })
     .await
 }

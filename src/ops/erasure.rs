@@ -6,28 +6,28 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{OpError, gated_in, home::present_in, jobs::Hand};
+use super::{OpError, gated_in, home::present_in, jobs::JobContext};
 use crate::{
-    app::App,
     db::{
         error::{DbError, DbErrorKind},
         home::{self, Leaving},
         jobs::Job,
-        verdict::Signed,
+        verdict::SessionAuth,
     },
     domain::{job::JobRef, refusal::Refusal, region::RegionCode},
+    ops::service::Service,
 };
 
 /// Closes the account; the returned job erases the rest. Refused while the person rides, holds a
 /// reservation, or owns vehicles that are not retired, as far as their regions can be asked.
-pub async fn close_account(app: &App, signed: &Signed, password_hash: &str) -> Result<JobRef, OpError> {
-    let home = &signed.user.region;
-    let visitor = present_in(app, signed).await?;
-    let present_in = json!(visitor.present_in);
-    let mut regions: Vec<&RegionCode> = visitor.present_in.iter().filter(|region| *region != home).collect();
+pub async fn close_account(service: &Service, auth: &SessionAuth, password_hash: &str) -> Result<JobRef, OpError> {
+    let home = &auth.user.region;
+    let current_user = present_in(service, auth).await?;
+    let present_in = json!(current_user.present_in);
+    let mut regions: Vec<&RegionCode> = current_user.present_in.iter().filter(|region| *region != home).collect();
     let owned = regions.iter().map(async |region| {
-        let conn = app.db.at(region).await?;
-        home::list_vehicles(&conn, region, &signed.user, Uuid::nil()).await
+        let conn = service.db.at(region).await?;
+        home::list_vehicles(&conn, region, &auth.user, Uuid::nil()).await
     });
     for owned in futures_util::future::join_all(owned).await {
         match owned {
@@ -39,17 +39,17 @@ pub async fn close_account(app: &App, signed: &Signed, password_hash: &str) -> R
             Ok(_) => {}
         }
     }
-    let reserved = visitor.reservation.as_ref().map(|reservation| &reservation.region);
-    regions.extend(reserved.filter(|region| *region != home && !visitor.present_in.contains(region)));
+    let reserved = current_user.reservation.as_ref().map(|reservation| &reservation.region);
+    regions.extend(reserved.filter(|region| *region != home && !current_user.present_in.contains(region)));
     regions.push(home);
     let leaving = Leaving { password_hash, present_in: &present_in, command: Uuid::new_v4() };
     let parameters = json!({ "regions": regions, "rides": 0 });
-    gated_in(&app.db, &app.gates, home, async |epoch| {
-        let signed = Signed { epoch, ..signed.clone() };
-        app.db.write(home, async |conn| home::erase(conn, &signed, &leaving, &parameters).await).await
+    gated_in(&service.db, &service.gates, home, async |epoch| {
+        let auth = SessionAuth { epoch, ..auth.clone() };
+        service.db.write(home, async |conn| home::erase(conn, &auth, &leaving, &parameters).await).await
     })
     .await?;
-    app.work.notify_one();
+    service.work.notify_one();
     Ok(JobRef { region: home.clone(), id: leaving.command })
 }
 
@@ -61,43 +61,43 @@ pub fn progress(parameters: &Value) -> (Vec<RegionCode>, i64) {
 }
 
 /// The next batch: of the first region that answers, home only when it is the last.
-pub async fn batch(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
+pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     let (regions, rides) = progress(&job.parameters);
     let mut failed = None;
     for region in &regions {
         if *region == job.job.region && failed.is_some() {
             break;
         }
-        match erase(hand, job, region).await {
+        match erase(context, job, region).await {
             Ok(unlinked) => {
                 let left: Vec<_> = regions.iter().filter(|other| unlinked.is_some() || *other != region).collect();
                 let is = json!({ "regions": left, "rides": rides + unlinked.unwrap_or(0) });
-                return note(hand, job, &is, left.is_empty()).await;
+                return note(context, job, &is, left.is_empty()).await;
             }
             Err(error) => failed = Some(error),
         }
     }
     match failed {
         Some(error) => Err(error),
-        None => note(hand, job, &json!({ "regions": [], "rides": rides }), true).await,
+        None => note(context, job, &json!({ "regions": [], "rides": rides }), true).await,
     }
 }
 
 /// Takes the next rides and vehicles; how many rides, or none when nothing is left.
-async fn erase(hand: Hand<'_>, job: &Job, region: &RegionCode) -> Result<Option<i64>, OpError> {
+async fn erase(context: JobContext<'_>, job: &Job, region: &RegionCode) -> Result<Option<i64>, OpError> {
     let person = &job.requested_by;
     if person.id.is_nil() {
         return Err(DbError::new(DbErrorKind::Bug, "erasure", "of nobody").into());
     }
-    let next = home::list_erasable(&hand.db.at(region).await?, region, person, hand.now).await?;
+    let next = home::list_erasable(&context.db.at(region).await?, region, person, context.now).await?;
     if next.is_empty() {
         return Ok(None);
     }
     let rides = std::sync::atomic::AtomicI64::new(0);
-    gated_in(hand.db, hand.gates, region, async |epoch| {
+    gated_in(context.db, context.gates, region, async |epoch| {
         let erase =
-            async |conn: &_| home::erase_region(conn, (region, epoch), (person, job.job.id), &next, hand.now).await;
-        let (verdict, unlinked) = hand.db.write(region, erase).await?;
+            async |conn: &_| home::erase_region(conn, (region, epoch), (person, job.job.id), &next, context.now).await;
+        let (verdict, unlinked) = context.db.write(region, erase).await?;
         rides.store(unlinked, std::sync::atomic::Ordering::Relaxed);
         Ok(verdict)
     })
@@ -105,12 +105,12 @@ async fn erase(hand: Hand<'_>, job: &Job, region: &RegionCode) -> Result<Option<
     Ok(Some(rides.into_inner()))
 }
 
-async fn note(hand: Hand<'_>, job: &Job, is: &Value, over: bool) -> Result<(), OpError> {
+async fn note(context: JobContext<'_>, job: &Job, is: &Value, over: bool) -> Result<(), OpError> {
     let home = &job.job.region;
-    gated_in(hand.db, hand.gates, home, async |epoch| {
+    gated_in(context.db, context.gates, home, async |epoch| {
         let note =
-            async |conn: &_| home::note_erased(conn, &job.job, epoch, (&job.parameters, is), over, hand.now).await;
-        hand.db.write(home, note).await
+            async |conn: &_| home::note_erased(conn, &job.job, epoch, (&job.parameters, is), over, context.now).await;
+        context.db.write(home, note).await
     })
     .await
     .map(drop)

@@ -3,10 +3,8 @@
 //! Closing a region has two phases: the gate's change, and waiting until every write that
 //! saw it open must have ended.
 
-use std::{
-    collections::HashMap,
-    sync::{PoisonError, RwLock},
-};
+use parking_lot::RwLock;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -18,7 +16,7 @@ use crate::{
         error::{DbError, DbErrorKind},
         gates::{self, Change, Gate},
         statement::Conn,
-        verdict::{Signed, Verdict},
+        verdict::{SessionAuth, Verdict},
     },
     domain::{people, refusal::Refusal, region::RegionCode},
 };
@@ -35,7 +33,7 @@ pub struct Gates {
 impl Gates {
     /// The gate of `region`, read once and then from memory.
     pub async fn get(&self, db: &Db, region: &RegionCode) -> Result<Gate, DbError> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(region).cloned();
+        let known = self.known.read().get(region).cloned();
         match known {
             Some(gate) => Ok(gate),
             None => self.reload(db, region).await,
@@ -50,13 +48,13 @@ impl Gates {
     /// The same over a connection that is there already.
     pub async fn reload_by(&self, conn: &Conn, region: &RegionCode) -> Result<Gate, DbError> {
         let gate = find_by(conn, region).await?;
-        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(region.clone(), gate.clone());
+        self.known.write().insert(region.clone(), gate.clone());
         Ok(gate)
     }
 
     /// The gate of `region` as last seen, without asking.
     pub fn last_seen(&self, region: &RegionCode) -> Option<Gate> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(region).cloned()
+        self.known.read().get(region).cloned()
     }
 
     /// Reads the gates again and refuses if one of them is closed.
@@ -91,13 +89,13 @@ pub fn reason(text: &str) -> Result<String, String> {
 
 /// The first phase: the gate is as asked, now or before. Refused when its epoch is not the
 /// one given, with the state that it has now.
-pub async fn change(db: &Db, wish: &Change, here: &RegionCode, by: Option<&Signed>) -> Result<Done, OpError> {
+pub async fn change(db: &Db, change: &Change, here: &RegionCode, by: Option<&SessionAuth>) -> Result<Done, OpError> {
     let command = Uuid::new_v4();
-    match db.write(&wish.region, async |conn| gates::change(conn, wish, here, command, by).await).await? {
+    match db.write(&change.region, async |conn| gates::change(conn, change, here, command, by).await).await? {
         Verdict::Done => Ok(Done::Now),
         Verdict::Already => Ok(Done::Before),
         Verdict::Refused(Refusal::Changed) | Verdict::Gate => {
-            let Gate { region, writable, epoch, .. } = find(db, &wish.region).await?;
+            let Gate { region, writable, epoch, .. } = find(db, &change.region).await?;
             Err(Refusal::GateChanged { region, writable, epoch }.into())
         }
         Verdict::Refused(refusal) => Err(refusal.into()),

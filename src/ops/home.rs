@@ -12,72 +12,72 @@ use super::{
     all_or_nothing, gated, passwords, residency,
 };
 use crate::{
-    app::App,
     db::{
         error::DbError,
         home::{self, Leaving},
-        sessions::{self, NewSession, Visitor},
+        sessions::{self, CurrentUser, NewSession},
         statement::Conn,
-        verdict::{Signed, Verdict},
+        verdict::{SessionAuth, Verdict},
     },
     domain::{people::UserRef, refusal::Refusal},
+    ops::service::Service,
 };
 
 /// Moves the person's home to `city`, also into another region if the policy of the old
 /// one allows it: details, roles and redemptions go along, rides and vehicles stay. All
 /// sessions end; the returned one begins.
 pub async fn move_home(
-    app: &App,
-    signed: &Signed,
+    service: &Service,
+    auth: &SessionAuth,
     password_hash: &str,
     city: &str,
     device: &str,
 ) -> Result<Started, OpError> {
-    let catalogue = app.catalogue();
+    let catalogue = service.catalogue();
     let city = catalogue.city(city).ok_or(Refusal::Changed)?;
-    let (old, target) = (&signed.user.region, &city.region);
+    let (old, target) = (&auth.user.region, &city.region);
     if target != old && !catalogue.policy(old).is_some_and(|policy| policy.allows_move_to(target)) {
-        return Err(residency::refuse(app, signed, ("residency.move_refused", "move_to"), target).await);
+        return Err(residency::refuse(service, auth, ("residency.move_refused", "move_to"), target).await);
     }
-    let present_in = present_in(app, signed).await?.present_in;
+    let present_in = present_in(service, auth).await?.present_in;
     let token = passwords::new_token();
     let session = NewSession {
         id: Uuid::new_v4(),
         token_hash: passwords::token_hash(&token),
         device: device.to_owned(),
-        expires_at: signed.now + ABSOLUTE,
+        expires_at: auth.now + ABSOLUTE,
     };
-    let user = UserRef { region: target.clone(), id: signed.user.id };
+    let user = UserRef { region: target.clone(), id: auth.user.id };
     let kept = json!(present_in);
     let leaving = Leaving { password_hash, present_in: &kept, command: Uuid::new_v4() };
     // Inside one region they point at the right home already.
     let owned_in = if target == old { &[] } else { present_in.as_slice() };
     let regions: Vec<_> = [old, target].into_iter().chain(owned_in).collect();
-    gated(&app.db, &app.gates, &regions, async |epochs| {
+    gated(&service.db, &service.gates, &regions, async |epochs| {
         let [epoch, epoch_there, of_owned @ ..] = epochs else {
             return Ok(Verdict::Gate);
         };
-        let signed = Signed { epoch: *epoch, ..signed.clone() };
+        let auth = SessionAuth { epoch: *epoch, ..auth.clone() };
         let moved = async |conn: &Conn| {
             let vehicles = owned_in.iter().zip(of_owned);
-            let vehicles = vehicles.map(|(r, epoch)| home::set_owner_region(conn, r, *epoch, &signed.user, target));
-            let moved = home::set_home(conn, &signed, &leaving, (target, &city.slug), *epoch_there);
+            let vehicles = vehicles.map(|(r, epoch)| home::set_owner_region(conn, r, *epoch, &auth.user, target));
+            let moved = home::set_home(conn, &auth, &leaving, (target, &city.slug), *epoch_there);
             let done = together(vehicles, moved).await?;
             if done != Verdict::Done {
                 return Ok(done);
             }
-            sessions::start(conn, &user, *epoch_there, &session, password_hash, signed.now).await
+            sessions::start(conn, &user, *epoch_there, &session, password_hash, auth.now).await
         };
-        all_or_nothing(app, old, moved, async |conn| home::find_command(conn, &user, leaving.command).await).await
+        all_or_nothing(service, old, moved, async |conn| home::find_command(conn, &user, leaving.command).await).await
     })
     .await?;
     Ok(Started { user, session: session.id, token, city: city.slug.clone(), expires_at: session.expires_at })
 }
 
 /// What home knows of the person, if the session is good.
-pub(super) async fn present_in(app: &App, signed: &Signed) -> Result<Visitor, OpError> {
-    let conn = app.db.at(&signed.user.region).await?;
-    Ok(sessions::check(&conn, signed).await?.ok_or(Refusal::SignedOut)?)
+pub(super) async fn present_in(service: &Service, auth: &SessionAuth) -> Result<CurrentUser, OpError> {
+    let conn = service.db.at(&auth.user.region).await?;
+    Ok(sessions::check(&conn, auth).await?.ok_or(Refusal::SignedOut)?)
 }
 
 /// Statements of one transaction, sent in one go: `Done`, or what the first of them

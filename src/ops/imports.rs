@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Done, OpError, jobs::Hand};
+use super::{Done, OpError, jobs::JobContext};
 use crate::{
     db::{
         acting::Acting,
@@ -23,7 +23,7 @@ use crate::{
         catalogue::City,
         csv::{Decimals, Header, Line, Reader, Record},
         geo::{self, Point},
-        job::{JobRef, Kind},
+        job::{JobKind, JobRef},
     },
 };
 
@@ -49,7 +49,7 @@ impl From<OpError> for ImportError {
 
 /// A file that is being read.
 pub struct Import<'a> {
-    hand: Hand<'a>,
+    context: JobContext<'a>,
     city: &'a City,
     job: JobRef,
     reader: Reader,
@@ -64,11 +64,11 @@ pub struct Import<'a> {
 
 impl<'a> Import<'a> {
     /// Nothing has been read, and there is no job yet.
-    pub fn new(hand: Hand<'a>, city: &'a City) -> Self {
+    pub fn new(context: JobContext<'a>, city: &'a City) -> Self {
         let job = JobRef { region: city.region.clone(), id: Uuid::new_v4() };
         let (reader, batch) = (Reader::default(), Vec::with_capacity(BATCH));
         let (seen, decimals) = (HashMap::new(), Decimals::default());
-        Self { hand, city, job, reader, header: None, lines: 0, batch, seen, decimals }
+        Self { context, city, job, reader, header: None, lines: 0, batch, seen, decimals }
     }
 
     /// The next bytes of the file.
@@ -132,7 +132,7 @@ impl<'a> Import<'a> {
         if self.lines == 0 {
             let parameters = json!({ "selecting": "import" });
             let insert =
-                async |conn: &Conn, acting: &Acting| jobs::insert(conn, acting, Kind::Import, &parameters).await;
+                async |conn: &Conn, acting: &Acting| jobs::insert(conn, acting, JobKind::Import, &parameters).await;
             self.act(insert).await?;
         }
         if self.lines == LINES_MAX {
@@ -140,7 +140,7 @@ impl<'a> Import<'a> {
         }
         let cells = &record.cells;
         let line = match cells {
-            Some(cells) => header.line(cells, self.city, self.hand.catalogue),
+            Some(cells) => header.line(cells, self.city, self.context.catalogue),
             None => Err("it is not UTF-8".to_owned()),
         };
         let staged = match line {
@@ -180,7 +180,7 @@ impl<'a> Import<'a> {
 
     async fn act(&self, op: impl AsyncFn(&Conn, &Acting) -> Result<Verdict, DbError>) -> Result<Done, OpError> {
         let City { region, slug, .. } = self.city;
-        self.hand.act(&self.job, slug, (region, slug), op).await
+        self.context.act(&self.job, slug, (region, slug), op).await
     }
 
     async fn stage(&mut self) -> Result<(), ImportError> {

@@ -16,7 +16,6 @@ use uuid::Uuid;
 
 use super::{Done, OpError, erasure, gated, gates::Gates, residency::Refusals};
 use crate::{
-    app::App,
     db::{
         Db,
         acting::{Acting, By},
@@ -26,14 +25,15 @@ use crate::{
         jobs::{self, Job},
         statement::Conn,
         transfers::{self, Item},
-        verdict::{Signed, Verdict},
+        verdict::{SessionAuth, Verdict},
     },
     domain::{
         catalogue::Catalogue,
-        job::{JobRef, Kind},
+        job::{JobKind, JobRef},
         refusal::Refusal,
         region::RegionCode,
     },
+    ops::service::Service,
 };
 
 /// Items of one turn.
@@ -49,7 +49,7 @@ const NOTHING_YET: Uuid = Uuid::nil();
 
 /// Who acts, and with what.
 #[derive(Clone, Copy)]
-pub struct Hand<'a> {
+pub struct JobContext<'a> {
     pub db: &'a Db,
     pub gates: &'a Gates,
     pub catalogue: &'a Catalogue,
@@ -59,29 +59,29 @@ pub struct Hand<'a> {
     pub now: DateTime<Utc>,
 }
 
-impl<'a> Hand<'a> {
+impl<'a> JobContext<'a> {
     /// A person's hand.
-    pub fn of(app: &'a App, catalogue: &'a Catalogue, signed: &'a Signed) -> Self {
+    pub fn of(service: &'a Service, catalogue: &'a Catalogue, auth: &'a SessionAuth) -> Self {
         Self {
-            db: &app.db,
-            gates: &app.gates,
+            db: &service.db,
+            gates: &service.gates,
             catalogue,
-            by: By::Session(signed),
-            refusals: Some(&app.residency_refusals),
-            now: signed.now,
+            by: By::Session(auth),
+            refusals: Some(&service.residency_refusals),
+            now: auth.now,
         }
     }
 
     /// The hand of a worker of this instance, for whoever answers for the job.
-    pub fn for_requester(app: &'a App, catalogue: &'a Catalogue, job: &'a Job) -> Self {
+    pub fn for_requester(service: &'a Service, catalogue: &'a Catalogue, job: &'a Job) -> Self {
         let by = if job.requested_by.id.is_nil() { By::Shell } else { By::Person(&job.requested_by) };
         Self {
-            db: &app.db,
-            gates: &app.gates,
+            db: &service.db,
+            gates: &service.gates,
             catalogue,
             by,
-            refusals: Some(&app.residency_refusals),
-            now: app.clock.now(),
+            refusals: Some(&service.residency_refusals),
+            now: service.clock.now(),
         }
     }
 
@@ -120,7 +120,7 @@ impl<'a> Hand<'a> {
 pub struct NewJob {
     /// The id that the form carried, in the region of `city`.
     pub job: JobRef,
-    pub kind: Kind,
+    pub kind: JobKind,
     /// Slug of the city whose vehicles it is about.
     pub city: String,
     /// Where they go, for those that go somewhere.
@@ -130,9 +130,9 @@ pub struct NewJob {
 }
 
 /// Makes the job with its items. It waits to be confirmed.
-pub async fn create(hand: Hand<'_>, new: &NewJob) -> Result<Done, OpError> {
+pub async fn create(context: JobContext<'_>, new: &NewJob) -> Result<Done, OpError> {
     let target = new.to_city.as_deref().unwrap_or(&new.city);
-    let region = &hand.catalogue.city(target).ok_or(Refusal::Changed)?.region;
+    let region = &context.catalogue.city(target).ok_or(Refusal::Changed)?.region;
     let parameters = json!({
         "selecting": NOTHING_YET.to_string(),
         "to_region": new.to_city.as_ref().map(|_| region),
@@ -140,15 +140,15 @@ pub async fn create(hand: Hand<'_>, new: &NewJob) -> Result<Done, OpError> {
         "note": new.note,
         "selection": stored(&new.selection),
     });
-    let done = hand
+    let done = context
         .act(&new.job, &new.city, (region, target), async |conn, acting| {
             jobs::insert(conn, acting, new.kind, &parameters).await
         })
         .await?;
     // The first vehicles at once, so that a small job is ready when it is seen; a worker goes on.
-    let job = find(hand.db, &new.job).await?;
+    let job = find(context.db, &new.job).await?;
     if job.selecting() {
-        select(hand, &job).await?;
+        select(context, &job).await?;
     }
     Ok(done)
 }
@@ -177,21 +177,22 @@ fn selection(job: &Job) -> Result<Selection, DbError> {
 
 /// Adds the next items to a job that is still being selected. A vehicle of a person leaves
 /// its region only if the policy lets the person themselves leave.
-pub async fn select(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
+pub async fn select(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     let (selection, target) = (selection(job)?, job.target().0);
     let selecting = job.text("selecting").unwrap_or_default();
-    let policy = hand.catalogue.policy(&job.job.region);
+    let policy = context.catalogue.policy(&job.job.region);
     let owners_stay = target != job.job.region && !policy.is_some_and(|policy| policy.allows_move_to(&target));
     let kept = AtomicI64::new(0);
-    hand.act_on(job, async |conn, acting| {
-        let (verdict, refused) = bulk::select(conn, acting, selecting, owners_stay, &selection).await?;
-        kept.store(refused, Ordering::Relaxed);
-        Ok(verdict)
-    })
-    .await?;
+    context
+        .act_on(job, async |conn, acting| {
+            let (verdict, refused) = bulk::select(conn, acting, selecting, owners_stay, &selection).await?;
+            kept.store(refused, Ordering::Relaxed);
+            Ok(verdict)
+        })
+        .await?;
     let vehicles = kept.into_inner();
     if vehicles > 0 {
-        if let Some(refusals) = hand.refusals {
+        if let Some(refusals) = context.refusals {
             refusals.count("move_to", u64::try_from(vehicles).unwrap_or(0));
         }
         tracing::warn!(rule = "move_to", from = %job.job.region, to = %target, vehicles, "residency policy refused a transfer");
@@ -200,91 +201,91 @@ pub async fn select(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
 }
 
 /// Lets the job begin.
-pub async fn confirm(hand: Hand<'_>, job: &Job) -> Result<Done, OpError> {
-    hand.act_on(job, async |conn, acting| jobs::confirm(conn, acting).await).await
+pub async fn confirm(context: JobContext<'_>, job: &Job) -> Result<Done, OpError> {
+    context.act_on(job, async |conn, acting| jobs::confirm(conn, acting).await).await
 }
 
 /// Ends the job: what waits is not done any more. Nothing is asked of the region that its
 /// vehicles would have gone to.
-pub async fn cancel(hand: Hand<'_>, job: &Job) -> Result<Done, OpError> {
+pub async fn cancel(context: JobContext<'_>, job: &Job) -> Result<Done, OpError> {
     let here = (&job.job.region, job.city.as_str());
-    hand.act(&job.job, &job.city, here, async |conn, acting| jobs::cancel(conn, acting).await).await
+    context.act(&job.job, &job.city, here, async |conn, acting| jobs::cancel(conn, acting).await).await
 }
 
 /// Does what comes next: more items to select, or the next of a confirmed job. Nothing for
 /// others.
-pub async fn turn(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
+pub async fn turn(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     match job.kind {
         _ if !job.running => Ok(()),
         // Its items come with the rest of the file, or never.
-        Kind::Import if job.selecting() => Ok(()),
-        _ if job.selecting() => select(hand, job).await,
+        JobKind::Import if job.selecting() => Ok(()),
+        _ if job.selecting() => select(context, job).await,
         _ if job.confirmed_at.is_none() => Ok(()),
-        Kind::Import => import(hand, job).await,
-        Kind::Erasure => erasure::batch(hand, job).await,
-        Kind::Transfer => transfer(hand, job).await,
-        Kind::Maintenance | Kind::Back | Kind::Lost | Kind::Found | Kind::Retire | Kind::Move => {
-            change(hand, job).await
+        JobKind::Import => import(context, job).await,
+        JobKind::Erasure => erasure::batch(context, job).await,
+        JobKind::Transfer => transfer(context, job).await,
+        JobKind::Maintenance | JobKind::Back | JobKind::Lost | JobKind::Found | JobKind::Retire | JobKind::Move => {
+            change(context, job).await
         }
     }
 }
 
 /// The next lines of a file that has been read to its end.
-async fn import(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
-    let lines = imports::list_waiting(&hand.db.at(&job.job.region).await?, &job.job).await?;
-    match hand.act_on(job, async |conn, acting| imports::turn(conn, acting, &lines).await).await {
+async fn import(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
+    let lines = imports::list_waiting(&context.db.at(&job.job.region).await?, &job.job).await?;
+    match context.act_on(job, async |conn, acting| imports::turn(conn, acting, &lines).await).await {
         // Somebody added one of these codes in that moment; the next turn sees it.
         Err(OpError::Refused(Refusal::CodeTaken)) => Ok(()),
         turned => turned.map(drop),
     }
 }
 
-async fn change(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
+async fn change(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     let depot = match job.kind {
-        Kind::Move => Some(hand.catalogue.city(&job.target().1).ok_or(Refusal::Changed)?.centre),
+        JobKind::Move => Some(context.catalogue.city(&job.target().1).ok_or(Refusal::Changed)?.centre),
         _ => None,
     };
-    let note = note(hand, job);
-    let mut turned = once(hand, job, note.as_deref(), depot).await;
+    let note = note(context, job);
+    let mut turned = once(context, job, note.as_deref(), depot).await;
     if let Err(OpError::Refused(Refusal::CodeTaken)) = turned {
         // Somebody took the code in that moment; now the statement sees it.
-        turned = once(hand, job, note.as_deref(), depot).await;
+        turned = once(context, job, note.as_deref(), depot).await;
     }
     turned
 }
 
 async fn once(
-    hand: Hand<'_>,
+    context: JobContext<'_>,
     job: &Job,
     note: Option<&str>,
     depot: Option<crate::domain::geo::Point>,
 ) -> Result<(), OpError> {
-    hand.act_on(job, async |conn, acting| bulk::turn(conn, acting, job.kind, note, depot).await).await.map(drop)
+    context.act_on(job, async |conn, acting| bulk::turn(conn, acting, job.kind, note, depot).await).await.map(drop)
 }
 
 /// The note that the vehicles get: none leaves the one they have, an empty one takes it away.
-fn note(hand: Hand<'_>, job: &Job) -> Option<String> {
-    let from = hand.catalogue.city_name(&job.city);
+fn note(context: JobContext<'_>, job: &Job) -> Option<String> {
+    let from = context.catalogue.city_name(&job.city);
     match job.kind {
-        Kind::Maintenance => job.text("note").map(str::to_owned),
-        Kind::Back => Some(String::new()),
-        Kind::Move => Some(format!("Moved from {from}")),
-        Kind::Transfer => Some(format!("Transferred from {from}")),
-        Kind::Lost | Kind::Found | Kind::Retire | Kind::Import | Kind::Erasure => None,
+        JobKind::Maintenance => job.text("note").map(str::to_owned),
+        JobKind::Back => Some(String::new()),
+        JobKind::Move => Some(format!("Moved from {from}")),
+        JobKind::Transfer => Some(format!("Transferred from {from}")),
+        JobKind::Lost | JobKind::Found | JobKind::Retire | JobKind::Import | JobKind::Erasure => None,
     }
 }
 
 /// One transaction a vehicle, a few side by side, for about a second; then the comparison.
-async fn transfer(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
+async fn transfer(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     let began = Instant::now();
-    let depot = hand.catalogue.city(&job.target().1).ok_or(Refusal::Changed)?.centre;
-    let note = note(hand, job).unwrap_or_default();
-    let waiting = transfers::list(&hand.db.at(&job.job.region).await?, &job.job, "waiting", 0, TURN).await?;
+    let depot = context.catalogue.city(&job.target().1).ok_or(Refusal::Changed)?.centre;
+    let note = note(context, job).unwrap_or_default();
+    let waiting = transfers::list(&context.db.at(&job.job.region).await?, &job.job, "waiting", 0, TURN).await?;
     if waiting.is_empty() {
-        return complete(hand, job).await;
+        return complete(context, job).await;
     }
     let move_one = async |item: &Item| {
-        hand.act_on(job, async |conn, acting| transfers::move_one(conn, acting, item, depot, &note).await).await
+        context.act_on(job, async |conn, acting| transfers::move_one(conn, acting, item, depot, &note).await).await
     };
     stream::iter(&waiting)
         .take_while(|_| std::future::ready(began.elapsed() < TURN_TIME))
@@ -301,16 +302,16 @@ async fn transfer(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
 }
 
 /// Compares what left with what arrived, item by item, and ends the job if all is there.
-async fn complete(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
+async fn complete(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     let (target, mut after) = (job.target().0, 0);
     let (mut sent, mut received) = ((0_i64, Sha256::new()), (0_i64, Sha256::new()));
     let mut missing = Vec::new();
     loop {
-        let left = transfers::list(&hand.db.at(&job.job.region).await?, &job.job, "done", after, COMPARED).await?;
+        let left = transfers::list(&context.db.at(&job.job.region).await?, &job.job, "done", after, COMPARED).await?;
         let Some(last) = left.last() else { break };
         after = last.position;
         let ids: Vec<Uuid> = left.iter().map(|item| item.vehicle).collect();
-        let arrived = transfers::list_arrived(&hand.db.at(&target).await?, &target, job.job.id, &ids).await?;
+        let arrived = transfers::list_arrived(&context.db.at(&target).await?, &target, job.job.id, &ids).await?;
         for item in &left {
             sent = (sent.0 + 1, sent.1.chain_update(&item.mark));
             match arrived.iter().find(|(id, ..)| *id == item.vehicle) {
@@ -332,7 +333,7 @@ async fn complete(hand: Hand<'_>, job: &Job) -> Result<(), OpError> {
     if !good {
         tracing::error!(job = %job.job.id, %compared, "a transfer is not complete");
     }
-    hand.act_on(job, async |conn, acting| transfers::finish(conn, acting, &compared, good).await).await.map(drop)
+    context.act_on(job, async |conn, acting| transfers::finish(conn, acting, &compared, good).await).await.map(drop)
 }
 
 /// A job; refused when it is not there.

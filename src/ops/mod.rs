@@ -1,18 +1,18 @@
 //! What a person asks for, when it decides something: one file a subject, one function
-//! a wish. Each runs one statement (or one short transaction) and turns its verdict
+//! a command. Each runs one statement (or one short transaction) and turns its verdict
 //! into done, refused, or database trouble. No HTTP here, and no SQL.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use crate::{
-    app::App,
     db::{
         Db,
         error::{DbError, DbErrorKind},
         statement::Conn,
-        verdict::{Signed, Verdict},
+        verdict::{SessionAuth, Verdict},
     },
     domain::{refusal::Refusal, region::RegionCode},
+    ops::service::Service,
 };
 
 use gates::Gates;
@@ -34,6 +34,7 @@ pub mod residency;
 pub mod rides;
 pub mod roles;
 pub mod sample;
+pub mod service;
 pub mod vehicles;
 pub mod verify;
 pub mod watch;
@@ -117,22 +118,22 @@ pub async fn gated_in(
 
 /// The same for a write of a signed-in person that touches home and `there`.
 pub async fn signed_write(
-    app: &App,
-    signed: &Signed,
+    service: &Service,
+    auth: &SessionAuth,
     there: &RegionCode,
-    op: impl AsyncFn(&Signed, i64) -> Result<Verdict, DbError>,
+    op: impl AsyncFn(&SessionAuth, i64) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
-    let done = gated(&app.db, &app.gates, &[&signed.user.region, there], async |epochs| {
+    let done = gated(&service.db, &service.gates, &[&auth.user.region, there], async |epochs| {
         let [home, there] = epochs else {
             return Ok(Verdict::Gate);
         };
-        op(&Signed { epoch: *home, ..signed.clone() }, *there).await
+        op(&SessionAuth { epoch: *home, ..auth.clone() }, *there).await
     })
     .await?;
     if done == Done::Now {
-        let now = app.clock.now();
-        app.last_counts.changed(there, now);
-        app.last_available.changed(there, now);
+        let now = service.clock.now();
+        service.counts.changed(there, now);
+        service.available.changed(there, now);
     }
     Ok(done)
 }
@@ -140,18 +141,18 @@ pub async fn signed_write(
 /// A transaction that is rolled back unless `op` ends with `Done`; the verdict is returned
 /// either way. `committed` says, after a lost COMMIT, whether it happened.
 async fn all_or_nothing(
-    app: &App,
+    service: &Service,
     region: &RegionCode,
     op: impl AsyncFn(&Conn) -> Result<Verdict, DbError>,
     committed: impl AsyncFn(&Conn) -> Result<bool, DbError>,
 ) -> Result<Verdict, DbError> {
     let objection = Mutex::new(None);
-    let transaction = app.db.txn(
+    let transaction = service.db.txn(
         region,
         async |conn| match op(conn).await? {
             Verdict::Done => Ok(()),
             verdict => {
-                *objection.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
+                *objection.lock() = Some(verdict);
                 // Only an error rolls back; of this kind it is never tried again.
                 Err(DbError::new(DbErrorKind::Bug, "transaction", "rolled back by a refusal"))
             }
@@ -159,9 +160,11 @@ async fn all_or_nothing(
         async |conn| Ok(committed(conn).await?.then_some(())),
     );
     let outcome = transaction.await;
-    match objection.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    match objection.into_inner() {
         // An attempt whose reply was lost may be what ended the session.
-        Some(Verdict::Refused(Refusal::SignedOut)) if committed(&app.db.at(region).await?).await? => Ok(Verdict::Done),
+        Some(Verdict::Refused(Refusal::SignedOut)) if committed(&service.db.at(region).await?).await? => {
+            Ok(Verdict::Done)
+        }
         Some(verdict) => Ok(verdict),
         None => outcome.map(|()| Verdict::Done),
     }

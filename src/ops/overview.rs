@@ -3,15 +3,12 @@
 //! last seen here. The surprise: where there are replicas all regions are read as of one
 //! time some seconds ago, so that the same page can be shown again.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use parking_lot::RwLock;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
 use crate::{
-    app::App,
     db::{
         error::DbError,
         overview::{self, Figures},
@@ -21,6 +18,7 @@ use crate::{
         catalogue::{Catalogue, City},
         region::RegionCode,
     },
+    ops::service::Service,
 };
 
 /// When figures were true, and what they said.
@@ -28,7 +26,7 @@ pub type Dated = (DateTime<Utc>, Arc<Figures>);
 
 /// The last good figures of each region. Bounded by the regions.
 #[derive(Debug, Default)]
-pub struct LastFigures {
+pub struct FiguresCache {
     known: RwLock<HashMap<RegionCode, Dated>>,
 }
 
@@ -46,8 +44,8 @@ pub struct Answer {
 }
 
 /// When figures asked for `now` are read: one time for all regions.
-pub fn time_of(app: &App, now: DateTime<Utc>) -> DateTime<Utc> {
-    if app.db.engine().regions { now - REPLICA_LAG } else { now }
+pub fn time_of(service: &Service, now: DateTime<Utc>) -> DateTime<Utc> {
+    if service.db.engine().regions { now - REPLICA_LAG } else { now }
 }
 
 /// Whether the policy of `region` lets an instance here count its rows.
@@ -56,26 +54,32 @@ pub fn may_count(catalogue: &Catalogue, region: &RegionCode, here: &RegionCode) 
 }
 
 /// The figures of `region` at `at`; `again` when that is a time of the past that was asked for.
-pub async fn ask(app: &App, catalogue: &Catalogue, region: &RegionCode, at: DateTime<Utc>, again: bool) -> Answer {
+pub async fn ask(
+    service: &Service,
+    catalogue: &Catalogue,
+    region: &RegionCode,
+    at: DateTime<Utc>,
+    again: bool,
+) -> Answer {
     let nothing = Answer { figures: None, source: "none", hidden: false, silent_since: None };
-    if !may_count(catalogue, region, &app.here) {
+    if !may_count(catalogue, region, &service.here) {
         return Answer { hidden: true, ..nothing };
     }
     let cities: Vec<&City> = catalogue.cities_of(region).collect();
-    match read(app, region, &cities, at).await {
+    match read(service, region, &cities, at).await {
         Ok((at, figures)) => {
             let figures = Arc::new(figures);
             if !again {
-                let mut known = app.last_figures.known.write().unwrap_or_else(PoisonError::into_inner);
+                let mut known = service.figures.known.write();
                 known.insert(region.clone(), (at, Arc::clone(&figures)));
             }
-            let source = if app.db.engine().regions { "replica" } else { "strong" };
+            let source = if service.db.engine().regions { "replica" } else { "strong" };
             Answer { figures: Some((at, figures)), source, ..nothing }
         }
         Err(error) => {
             tracing::warn!(%error, %region, "figures were not read");
-            let silent_since = app.db.health().of(region).unreachable_since.or(Some(at));
-            let known = app.last_figures.known.read().unwrap_or_else(PoisonError::into_inner);
+            let silent_since = service.db.health().of(region).unreachable_since.or(Some(at));
+            let known = service.figures.known.read();
             let figures = known.get(region).filter(|_| !again).cloned();
             let source = if figures.is_some() { "memory" } else { "none" };
             Answer { figures, source, silent_since, ..nothing }
@@ -84,17 +88,17 @@ pub async fn ask(app: &App, catalogue: &Catalogue, region: &RegionCode, at: Date
 }
 
 async fn read(
-    app: &App,
+    service: &Service,
     region: &RegionCode,
     cities: &[&City],
     at: DateTime<Utc>,
 ) -> Result<(DateTime<Utc>, Figures), DbError> {
-    if !app.db.engine().regions {
-        return Ok((at, overview::figures(&app.db.at(region).await?, region, cities, at).await?));
+    if !service.db.engine().regions {
+        return Ok((at, overview::figures(&service.db.at(region).await?, region, cities, at).await?));
     }
     // The replicas of a silent region know nothing later than its last good time.
-    let known = app.db.health().of(region);
+    let known = service.db.health().of(region);
     let latest = known.unreachable_since.and(known.good_at).map_or(at, |good_at| at.min(good_at - REPLICA_LAG));
     let figures = async |conn: &crate::db::statement::Conn| overview::figures(conn, region, cities, latest).await;
-    Ok((latest, app.db.read_as_of_within(app.config.database.statement_timeout, latest, figures).await?))
+    Ok((latest, service.db.read_as_of_within(service.config.database.statement_timeout, latest, figures).await?))
 }

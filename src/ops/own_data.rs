@@ -9,15 +9,15 @@ use uuid::Uuid;
 
 use super::OpError;
 use crate::{
-    app::App,
     db::{
         error::DbError,
         home::{self, PAGE, Page, RIDES},
         sessions,
         statement::Conn,
-        verdict::Signed,
+        verdict::SessionAuth,
     },
     domain::{refusal::Refusal, region::RegionCode},
+    ops::service::Service,
 };
 
 /// What is written at once.
@@ -25,19 +25,19 @@ const CHUNK: usize = 64 * 1024;
 
 /// An export whose person is known to be signed in.
 pub struct Export {
-    signed: Signed,
+    auth: SessionAuth,
     person: Value,
     regions: Vec<RegionCode>,
 }
 
 /// Checks the session, and reads what home says of the person.
-pub async fn begin(app: &App, signed: &Signed) -> Result<Export, OpError> {
-    let conn = app.db.at(&signed.user.region).await?;
-    sessions::check(&conn, signed).await?.ok_or(Refusal::SignedOut)?;
-    let (person, present_in) = home::find_person(&conn, &signed.user).await?.ok_or(Refusal::SignedOut)?;
-    let mut regions = vec![signed.user.region.clone()];
-    regions.extend(present_in.into_iter().filter(|region| *region != signed.user.region));
-    Ok(Export { signed: signed.clone(), person, regions })
+pub async fn begin(service: &Service, auth: &SessionAuth) -> Result<Export, OpError> {
+    let conn = service.db.at(&auth.user.region).await?;
+    sessions::check(&conn, auth).await?.ok_or(Refusal::SignedOut)?;
+    let (person, present_in) = home::find_person(&conn, &auth.user).await?.ok_or(Refusal::SignedOut)?;
+    let mut regions = vec![auth.user.region.clone()];
+    regions.extend(present_in.into_iter().filter(|region| *region != auth.user.region));
+    Ok(Export { auth: auth.clone(), person, regions })
 }
 
 struct Writer<'a> {
@@ -72,35 +72,35 @@ impl From<DbError> for Stop {
 
 /// A region as it was at one time.
 struct Reader<'a> {
-    app: &'a App,
-    signed: &'a Signed,
+    service: &'a Service,
+    auth: &'a SessionAuth,
     region: &'a RegionCode,
     at: DateTime<Utc>,
 }
 
 impl Reader<'_> {
     async fn read<T>(&self, page: impl AsyncFn(&Conn) -> Result<T, DbError>) -> Result<T, DbError> {
-        self.app.db.read_at(self.region, self.at, page).await
+        self.service.db.read_at(self.region, self.at, page).await
     }
 }
 
 impl Export {
     /// Writes all of it; ends early when nobody receives it.
-    pub async fn write(mut self, app: &App, to: &Sender<String>) {
+    pub async fn write(mut self, service: &Service, to: &Sender<String>) {
         let mut out = Writer { text: String::new(), to };
-        if self.document(app, &mut out).await.is_err() {
+        if self.document(service, &mut out).await.is_err() {
             tracing::info!("an export was not received to its end");
         }
     }
 
-    async fn document(&mut self, app: &App, out: &mut Writer<'_>) -> Result<(), Stop> {
-        let now = app.clock.now().to_rfc3339_opts(SecondsFormat::Micros, true);
+    async fn document(&mut self, service: &Service, out: &mut Writer<'_>) -> Result<(), Stop> {
+        let now = service.clock.now().to_rfc3339_opts(SecondsFormat::Micros, true);
         out.write(&format!("{{\"exported_at\":\"{now}\",\n\"person\":{},\n\"regions\":{{", self.person)).await?;
         let (mut missing, mut next) = (Vec::new(), 0);
         while let Some(region) = self.regions.get(next).cloned() {
             let comma = if next == 0 { "" } else { "," };
             out.write(&format!("{comma}\n\"{region}\":{{")).await?;
-            let failed = self.region(app, &region, out).await?;
+            let failed = self.region(service, &region, out).await?;
             if let Some(error) = failed {
                 tracing::warn!(%region, %error, "a region is missing in an export");
                 let why = "This region does not answer just now: please export again later.";
@@ -115,20 +115,25 @@ impl Export {
     }
 
     /// What a region keeps, with all that was opened closed again; and why it is not complete.
-    async fn region(&mut self, app: &App, region: &RegionCode, out: &mut Writer<'_>) -> Result<Option<DbError>, Stop> {
-        let at = match app.db.time_at(region).await {
+    async fn region(
+        &mut self,
+        service: &Service,
+        region: &RegionCode,
+        out: &mut Writer<'_>,
+    ) -> Result<Option<DbError>, Stop> {
+        let at = match service.db.time_at(region).await {
             Ok(at) => at,
             Err(error) => {
                 out.write("\"as_of\":null").await?;
                 return Ok(Some(error));
             }
         };
-        let (signed, id) = (self.signed.clone(), self.signed.user.id);
-        let reader = Reader { app, signed: &signed, region, at };
+        let (auth, id) = (self.auth.clone(), self.auth.user.id);
+        let reader = Reader { service, auth: &auth, region, at };
         out.write(&format!("\"as_of\":{},\n\"rides\":[", json!(at))).await?;
         let mut failed = kept(rides(&reader, out).await)?;
         out.write("]").await?;
-        let vehicles = async |conn: &Conn, after| home::list_vehicles(conn, region, &signed.user, after).await;
+        let vehicles = async |conn: &Conn, after| home::list_vehicles(conn, region, &auth.user, after).await;
         failed = failed.or(kept(list(&reader, out, "vehicles", Uuid::nil(), vehicles, |_| ()).await)?);
         let about = async |conn: &Conn, after| home::list_events_about(conn, region, id, after).await;
         let former = |event: &Value| {
@@ -190,9 +195,9 @@ async fn list<K: Clone>(
 
 /// The rides of the region, newest pages first, each with its positions.
 async fn rides(reader: &Reader<'_>, out: &mut Writer<'_>) -> Result<(), Stop> {
-    let (region, person) = (reader.region, &reader.signed.user);
+    let (region, person) = (reader.region, &reader.auth.user);
     // A day of tolerance for rides begun by an instance whose clock is ahead.
-    let mut after = (reader.signed.now + chrono::Duration::days(1), Uuid::nil());
+    let mut after = (reader.auth.now + chrono::Duration::days(1), Uuid::nil());
     let mut first = true;
     loop {
         let mut rides = reader.read(async |conn| home::list_rides(conn, region, person, after).await).await?;

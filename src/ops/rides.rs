@@ -8,14 +8,13 @@ use uuid::Uuid;
 
 use super::{Done, OpError, gated, signed_write};
 use crate::{
-    app::App,
     db::{
         error::DbError,
         positions,
         ride_ends::{self, OVERDUE_PAGE, Overdue, RideEnd},
         rides::{self, NewRide, Promo, Ride, Terms},
         statement::Conn,
-        verdict::{Signed, Verdict},
+        verdict::{SessionAuth, Verdict},
     },
     domain::{
         catalogue::PromoKind,
@@ -27,6 +26,7 @@ use crate::{
         ride::{RIDE_MAX, RideRef, chains},
         vehicle::PublicVehicle,
     },
+    ops::service::Service,
 };
 
 /// Rides on one page of the list.
@@ -47,21 +47,21 @@ pub struct Start {
 }
 
 /// Starts a ride, exactly once.
-pub async fn start(app: &App, signed: &Signed, wish: Start) -> Result<Done, OpError> {
-    let terms = terms(app, &wish, signed.now)?;
-    let new = NewRide { ride: wish.ride, vehicle: wish.vehicle, city: wish.city, kind: wish.kind, terms };
-    signed_write(app, signed, &new.vehicle.region, async |signed, epoch| {
-        app.db.write(&new.vehicle.region, async |conn| rides::start(conn, signed, &new, epoch).await).await
+pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Result<Done, OpError> {
+    let terms = terms(service, &start, auth.now)?;
+    let new = NewRide { ride: start.ride, vehicle: start.vehicle, city: start.city, kind: start.kind, terms };
+    signed_write(service, auth, &new.vehicle.region, async |auth, epoch| {
+        service.db.write(&new.vehicle.region, async |conn| rides::start(conn, auth, &new, epoch).await).await
     })
     .await
 }
 
-fn terms(app: &App, wish: &Start, now: DateTime<Utc>) -> Result<Terms, OpError> {
-    let catalogue = app.catalogue();
-    let city = catalogue.city(&wish.city).filter(|city| city.region == wish.vehicle.region);
+fn terms(service: &Service, start: &Start, now: DateTime<Utc>) -> Result<Terms, OpError> {
+    let catalogue = service.catalogue();
+    let city = catalogue.city(&start.city).filter(|city| city.region == start.vehicle.region);
     let city = city.ok_or(Refusal::VehicleMoved)?;
-    let tariff = catalogue.tariff(&wish.city, &wish.kind, now).ok_or(Refusal::VehicleMoved)?;
-    let promo = match wish.promo.trim() {
+    let tariff = catalogue.tariff(&start.city, &start.kind, now).ok_or(Refusal::VehicleMoved)?;
+    let promo = match start.promo.trim() {
         "" => None,
         typed => {
             let promo = catalogue.promo_code(typed).ok_or(Refusal::PromoUnknown)?;
@@ -85,8 +85,14 @@ fn terms(app: &App, wish: &Start, now: DateTime<Utc>) -> Result<Terms, OpError> 
 
 /// Ends the person's ride at `at`, a place in `city` (a slug of the ride's region). In words
 /// it is named from the city's centre: everybody reads it, so it is nothing that a rider typed.
-pub async fn end(app: &App, signed: &Signed, ride: &RideRef, city: &str, at: Point) -> Result<Done, OpError> {
-    let catalogue = app.catalogue();
+pub async fn end(
+    service: &Service,
+    auth: &SessionAuth,
+    ride: &RideRef,
+    city: &str,
+    at: Point,
+) -> Result<Done, OpError> {
+    let catalogue = service.catalogue();
     let city = catalogue.city(city).filter(|city| city.region == ride.region).ok_or(Refusal::NoSuchRide)?;
     let end = RideEnd {
         ride: ride.clone(),
@@ -97,8 +103,8 @@ pub async fn end(app: &App, signed: &Signed, ride: &RideRef, city: &str, at: Poi
         outside_area: !city.service_area.contains(at),
         public_id: Uuid::new_v4(),
     };
-    signed_write(app, signed, &ride.region, async |signed, epoch| {
-        app.db.write(&ride.region, async |conn| ride_ends::end(conn, signed, &end, epoch).await).await
+    signed_write(service, auth, &ride.region, async |auth, epoch| {
+        service.db.write(&ride.region, async |conn| ride_ends::end(conn, auth, &end, epoch).await).await
     })
     .await
 }
@@ -107,12 +113,12 @@ pub async fn end(app: &App, signed: &Signed, ride: &RideRef, city: &str, at: Poi
 /// place and without a fee for that; how many. One that cannot end now, because a region is
 /// closed or does not answer, is tried again the next time. Instances that do this at the same
 /// time do not disturb each other: the second one finds the ride ended.
-pub async fn end_overdue(app: &App) -> Result<usize, DbError> {
-    let (now, catalogue) = (app.clock.now(), app.catalogue());
+pub async fn end_overdue(service: &Service) -> Result<usize, DbError> {
+    let (now, catalogue) = (service.clock.now(), service.catalogue());
     let (mut after, mut ended) = (Uuid::nil(), 0);
     loop {
-        let conn = app.db.at(&app.here).await?;
-        let overdue = ride_ends::list_overdue(&conn, &app.here, now - RIDE_MAX, after).await?;
+        let conn = service.db.at(&service.here).await?;
+        let overdue = ride_ends::list_overdue(&conn, &service.here, now - RIDE_MAX, after).await?;
         drop(conn);
         for Overdue { ride, rider, city, started_at, last } in &overdue {
             let Some(city) = catalogue.city(city) else {
@@ -128,7 +134,7 @@ pub async fn end_overdue(app: &App) -> Result<usize, DbError> {
                 public_id: Uuid::new_v4(),
             };
             // Nobody's session: these parameters name the rider, whose row is freed.
-            let system = Signed {
+            let system = SessionAuth {
                 user: rider.clone(),
                 session: Uuid::nil(),
                 token_hash: String::new(),
@@ -136,10 +142,10 @@ pub async fn end_overdue(app: &App) -> Result<usize, DbError> {
                 idle_since: now,
                 epoch: 0,
             };
-            let done = signed_write(app, &system, &ride.region, async |system, epoch| {
+            let done = signed_write(service, &system, &ride.region, async |system, epoch| {
                 let expire =
                     async |conn: &Conn| ride_ends::expire(conn, system, &end, *started_at + RIDE_MAX, epoch).await;
-                app.db.write(&ride.region, expire).await
+                service.db.write(&ride.region, expire).await
             })
             .await;
             match done {
@@ -156,10 +162,10 @@ pub async fn end_overdue(app: &App) -> Result<usize, DbError> {
 }
 
 /// Does so for ever, once a minute.
-pub async fn keep_ending(app: Arc<App>) {
+pub async fn keep_ending(service: Arc<Service>) {
     loop {
         tokio::time::sleep(std::time::Duration::from_mins(1)).await;
-        match end_overdue(&app).await {
+        match end_overdue(&service).await {
             Ok(0) => {}
             Ok(ended) => tracing::info!(ended, "rides were ended automatically"),
             Err(error) => tracing::warn!(%error, "rides that are open too long were not looked for"),
@@ -170,29 +176,29 @@ pub async fn keep_ending(app: Arc<App>) {
 /// Notes where the open ride has been. It is most likely in `city`; if it is in another one,
 /// that is asked for, and the positions are judged by it.
 pub async fn add_positions(
-    app: &App,
-    signed: &Signed,
+    service: &Service,
+    auth: &SessionAuth,
     ride: &RideRef,
     city: &str,
     noted: &[(DateTime<Utc>, Point)],
 ) -> Result<Done, OpError> {
     let add = async |city: &str| {
-        let catalogue = app.catalogue();
-        let steps = catalogue.city(city).map_or_else(Vec::new, |city| chains(city, signed.now, noted.to_vec()));
+        let catalogue = service.catalogue();
+        let steps = catalogue.city(city).map_or_else(Vec::new, |city| chains(city, auth.now, noted.to_vec()));
         // No vehicle changes, so no count of them is old after it.
-        gated(&app.db, &app.gates, &[&signed.user.region, &ride.region], async |epochs| {
+        gated(&service.db, &service.gates, &[&auth.user.region, &ride.region], async |epochs| {
             let [home, there] = epochs else {
                 return Ok(Verdict::Gate);
             };
-            let signed = Signed { epoch: *home, ..signed.clone() };
-            let add = async |conn: &Conn| positions::add(conn, &signed, ride, *there, city, &steps).await;
-            app.db.write(&ride.region, add).await
+            let auth = SessionAuth { epoch: *home, ..auth.clone() };
+            let add = async |conn: &Conn| positions::add(conn, &auth, ride, *there, city, &steps).await;
+            service.db.write(&ride.region, add).await
         })
         .await
     };
     match add(city).await {
         Err(OpError::Refused(Refusal::FormUsed)) => {
-            let found = ride_ends::find_rider(&app.db.at(&ride.region).await?, ride).await?;
+            let found = ride_ends::find_rider(&service.db.at(&ride.region).await?, ride).await?;
             add(&found.ok_or(Refusal::NoSuchRide)?.1).await
         }
         added => added,
@@ -202,12 +208,12 @@ pub async fn add_positions(
 /// Rides of a person in several regions, asked side by side, newest first, at most one
 /// more than a page; and the regions that did not answer.
 pub async fn list(
-    app: &App,
+    service: &Service,
     rider: &UserRef,
     regions: &[RegionCode],
     from: (DateTime<Utc>, Uuid),
 ) -> (Vec<Ride>, Vec<(RegionCode, DbError)>) {
-    let ask = async |region: RegionCode| match app.db.at(&region).await {
+    let ask = async |region: RegionCode| match service.db.at(&region).await {
         Ok(conn) => (rides::list_own(&conn, &region, rider, from, PAGE_AND_ONE).await, region),
         Err(error) => (Err(error), region),
     };

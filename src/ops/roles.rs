@@ -6,23 +6,29 @@ use uuid::Uuid;
 
 use super::{Done, OpError, gated_in};
 use crate::{
-    app::App,
     db::{
         roles::{self, Role},
-        verdict::{Acting, Signed},
+        verdict::{Acting, SessionAuth},
     },
     domain::{people::UserRef, refusal::Refusal},
+    ops::service::Service,
 };
 
 /// Gives a role to a person, or (`grant` false) takes it.
-pub async fn set(app: &App, by: &Signed, person: &UserRef, role: &Role, grant: bool) -> Result<Done, OpError> {
+pub async fn set(
+    service: &Service,
+    by: &SessionAuth,
+    person: &UserRef,
+    role: &Role,
+    grant: bool,
+) -> Result<Done, OpError> {
     if !grant && role.city.is_empty() && person.id == by.user.id {
         return Err(Refusal::OwnRole.into());
     }
     let command = Uuid::new_v4();
-    gated_in(&app.db, &app.gates, &person.region, async |epoch| {
-        let acting = Acting { signed: by, region: &person.region, epoch, command };
-        app.db.write(&person.region, async |conn| roles::set(conn, &acting, person.id, role, grant).await).await
+    gated_in(&service.db, &service.gates, &person.region, async |epoch| {
+        let acting = Acting { auth: by, region: &person.region, epoch, command };
+        service.db.write(&person.region, async |conn| roles::set(conn, &acting, person.id, role, grant).await).await
     })
     .await
 }

@@ -1,29 +1,27 @@
 //! Vehicles: the nearest ones, reservations, and owners adding and removing their own.
 
-use std::{
-    collections::HashMap,
-    sync::{PoisonError, RwLock},
-};
+use parking_lot::RwLock;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
 use super::{Done, OpError, signed_write};
 use crate::{
-    app::App,
     db::{
         error::DbError,
         reservations,
         stale::REPLICA_LAG,
         statement::Conn,
         vehicles::{self, NEAREST_LIMIT, Nearby, NewVehicle, Search},
-        verdict::Signed,
+        verdict::SessionAuth,
     },
     domain::{
         geo::{Level, Point, block_ranges, cell, level_for_radius, retry_level},
         region::RegionCode,
         vehicle::{PublicVehicle, RESERVATION_MINUTES, VehicleRef},
     },
+    ops::service::Service,
 };
 
 /// How far the 25th vehicle was, around each point asked about: it decides how much of
@@ -44,12 +42,12 @@ const PLACES: usize = 20_000;
 
 impl Levels {
     fn get(&self, around: &Around) -> Level {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         known.get(around).copied().unwrap_or(Level::WHOLE)
     }
 
     fn put(&self, around: Around, level: Level) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write();
         if known.len() >= PLACES {
             known.clear();
         }
@@ -59,10 +57,10 @@ impl Levels {
 
 /// The 25 nearest available vehicles, exactly: the first question reads as much as was
 /// enough the last time around here; if that turns out too little, one wider question.
-pub async fn nearest(app: &App, conn: &Conn, search: &Search<'_>) -> Result<Vec<Nearby>, DbError> {
+pub async fn nearest(service: &Service, conn: &Conn, search: &Search<'_>) -> Result<Vec<Nearby>, DbError> {
     let around =
         (search.city.to_owned(), search.kind.map(str::to_owned), search.battery / 25, cell(search.point) >> BLOCK_BITS);
-    let mut level = app.levels.get(&around);
+    let mut level = service.levels.get(&around);
     let mut found = vehicles::list_nearest(conn, search, &block_ranges(search.point, level)).await?;
     let farthest = |found: &[Nearby]| found.get(NEAREST_LIMIT - 1).map(|last| last.distance_m);
     while let Some(wider) = retry_level(search.point, level, farthest(&found)) {
@@ -72,8 +70,8 @@ pub async fn nearest(app: &App, conn: &Conn, search: &Search<'_>) -> Result<Vec<
     // Half as far again, so that a vehicle that leaves does not make the next answer too small:
     // one in fifty questions is asked twice, and half as many candidates are read as with twice as far.
     let next = farthest(&found).map_or(Level::WHOLE, |metres| level_for_radius(search.point, metres * 1.5));
-    if next != app.levels.get(&around) {
-        app.levels.put(around, next);
+    if next != service.levels.get(&around) {
+        service.levels.put(around, next);
     }
     Ok(found)
 }
@@ -81,7 +79,7 @@ pub async fn nearest(app: &App, conn: &Conn, search: &Search<'_>) -> Result<Vec<
 /// The last good list of each city, nearest to its centre, kept for the time when its
 /// region is silent. Bounded by the cities of the catalogue.
 #[derive(Debug, Default)]
-pub struct LastLists {
+pub struct ListCache {
     known: RwLock<HashMap<String, Kept>>,
     /// When replicas of the past last failed us; they are not asked at every page.
     no_replica: RwLock<Option<DateTime<Utc>>>,
@@ -103,38 +101,38 @@ pub struct StaleList {
 /// A list in memory is renewed when it is older than this.
 const RENEW: Duration = Duration::seconds(1);
 
-impl LastLists {
+impl ListCache {
     /// Keeps the list of `search` if it is one that serves everybody.
     pub fn keep(&self, search: &Search<'_>, centre: Point, near: &[Nearby]) {
         if search.kind.is_some() || search.battery > 0 || search.point != centre {
             return;
         }
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         if known.get(search.city).is_some_and(|(at, _)| search.now - *at < RENEW) {
             return;
         }
         drop(known);
         // What one person has reserved is nobody else's business.
         let free = near.iter().filter(|vehicle| vehicle.reserved_until.is_none()).cloned().collect();
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write();
         known.insert(search.city.to_owned(), (search.now, free));
     }
 
     /// How old a list of a silent region would be, and where it would come from.
-    pub fn would_show(&self, app: &App, region: &RegionCode) -> (Option<DateTime<Utc>>, &'static str) {
-        if app.db.engine().regions
-            && let Some(good_at) = app.db.health().of(region).good_at
+    pub fn would_show(&self, service: &Service, region: &RegionCode) -> (Option<DateTime<Utc>>, &'static str) {
+        if service.db.engine().regions
+            && let Some(good_at) = service.db.health().of(region).good_at
         {
             return (Some(good_at - REPLICA_LAG), "replica");
         }
-        let (catalogue, known) = (app.catalogue(), self.known.read().unwrap_or_else(PoisonError::into_inner));
+        let (catalogue, known) = (service.catalogue(), self.known.read());
         let newest =
             catalogue.cities_of(region).filter_map(|city| known.get(&city.slug)).map(|(as_of, _)| *as_of).max();
         (newest, if newest.is_some() { "memory" } else { "none" })
     }
 
     fn find(&self, search: &Search<'_>) -> Option<StaleList> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         let (as_of, near) = known.get(search.city)?;
         let fits = |v: &&Nearby| v.battery >= search.battery && search.kind.is_none_or(|kind| v.kind == kind);
         let from_here = |v: &Nearby| Nearby { distance_m: v.at.distance_m(search.point), ..v.clone() };
@@ -146,33 +144,39 @@ impl LastLists {
 
 /// The list while the city's region does not answer: from a replica near here, as of
 /// the time when the region was last known good; else the last good one in memory.
-pub async fn nearest_stale(app: &App, search: &Search<'_>) -> Option<StaleList> {
-    let failed = *app.last_lists.no_replica.read().unwrap_or_else(PoisonError::into_inner);
-    if app.db.engine().regions
-        && let Some(good_at) = app.db.health().of(search.region).good_at
+pub async fn nearest_stale(service: &Service, search: &Search<'_>) -> Option<StaleList> {
+    let failed = *service.lists.no_replica.read();
+    if service.db.engine().regions
+        && let Some(good_at) = service.db.health().of(search.region).good_at
         && failed.is_none_or(|failed| search.now - failed > REPLICA_LAG)
     {
         let as_of = good_at - REPLICA_LAG;
         let then = Search { now: as_of, rider: None, ..search.clone() };
-        match app.db.read_as_of(as_of, async |conn| nearest(app, conn, &then).await).await {
+        match service.db.read_as_of(as_of, async |conn| nearest(service, conn, &then).await).await {
             Ok(near) => return Some(StaleList { as_of, source: "replica", near }),
             Err(error) => {
                 tracing::warn!(%error, region = %search.region, "no replica near here answers for the silent region");
-                *app.last_lists.no_replica.write().unwrap_or_else(PoisonError::into_inner) = Some(search.now);
+                *service.lists.no_replica.write() = Some(search.now);
             }
         }
     }
-    app.last_lists.find(search)
+    service.lists.find(search)
 }
 
 /// Reserves a vehicle for ten minutes. City and type are what the page said of it.
-pub async fn reserve(app: &App, signed: &Signed, vehicle: &PublicVehicle, said: (&str, &str)) -> Result<Done, OpError> {
-    let until = signed.now + Duration::minutes(RESERVATION_MINUTES);
+pub async fn reserve(
+    service: &Service,
+    auth: &SessionAuth,
+    vehicle: &PublicVehicle,
+    said: (&str, &str),
+) -> Result<Done, OpError> {
+    let until = auth.now + Duration::minutes(RESERVATION_MINUTES);
     let command = Uuid::new_v4();
-    signed_write(app, signed, &vehicle.region, async |signed, epoch| {
-        app.db
+    signed_write(service, auth, &vehicle.region, async |auth, epoch| {
+        service
+            .db
             .write(&vehicle.region, async |conn| {
-                reservations::make(conn, signed, vehicle, epoch, said, until, command).await
+                reservations::make(conn, auth, vehicle, epoch, said, until, command).await
             })
             .await
     })
@@ -180,29 +184,42 @@ pub async fn reserve(app: &App, signed: &Signed, vehicle: &PublicVehicle, said: 
 }
 
 /// Gives up the person's reservation.
-pub async fn cancel_reservation(app: &App, signed: &Signed, vehicle: &PublicVehicle) -> Result<Done, OpError> {
+pub async fn cancel_reservation(
+    service: &Service,
+    auth: &SessionAuth,
+    vehicle: &PublicVehicle,
+) -> Result<Done, OpError> {
     let command = Uuid::new_v4();
-    signed_write(app, signed, &vehicle.region, async |signed, epoch| {
-        app.db
-            .write(&vehicle.region, async |conn| reservations::cancel(conn, signed, vehicle, epoch, command).await)
+    signed_write(service, auth, &vehicle.region, async |auth, epoch| {
+        service
+            .db
+            .write(&vehicle.region, async |conn| reservations::cancel(conn, auth, vehicle, epoch, command).await)
             .await
     })
     .await
 }
 
 /// Adds a vehicle of the person's own in their home city, where an operator has to approve it.
-pub async fn add(app: &App, signed: &Signed, new: &NewVehicle) -> Result<Done, OpError> {
+pub async fn add(service: &Service, auth: &SessionAuth, new: &NewVehicle) -> Result<Done, OpError> {
     let public_id = Uuid::new_v4();
-    signed_write(app, signed, &signed.user.region, async |signed, _| {
-        app.db.write(&signed.user.region, async |conn| vehicles::insert(conn, signed, new, public_id).await).await
+    signed_write(service, auth, &auth.user.region, async |auth, _| {
+        service.db.write(&auth.user.region, async |conn| vehicles::insert(conn, auth, new, public_id).await).await
     })
     .await
 }
 
 /// Takes one of the person's own vehicles off the street for ever.
-pub async fn retire(app: &App, signed: &Signed, vehicle: &VehicleRef, version: i64) -> Result<Done, OpError> {
-    signed_write(app, signed, &vehicle.region, async |signed, epoch| {
-        app.db.write(&vehicle.region, async |conn| vehicles::retire(conn, signed, vehicle, epoch, version).await).await
+pub async fn retire(
+    service: &Service,
+    auth: &SessionAuth,
+    vehicle: &VehicleRef,
+    version: i64,
+) -> Result<Done, OpError> {
+    signed_write(service, auth, &vehicle.region, async |auth, epoch| {
+        service
+            .db
+            .write(&vehicle.region, async |conn| vehicles::retire(conn, auth, vehicle, epoch, version).await)
+            .await
     })
     .await
 }

@@ -16,13 +16,13 @@ use tokio::{
 };
 
 use crate::{
-    app::App,
     db::{
         PROBES,
         error::{DbError, DbErrorKind},
         health::{Circuit, Failure},
     },
     domain::region::RegionCode,
+    ops::service::Service,
 };
 
 /// Between two probes of a region, or tries of nodes, that do not answer.
@@ -31,27 +31,28 @@ const TROUBLED: Duration = Duration::from_millis(500);
 const LEAST: Duration = Duration::from_millis(250);
 
 /// Watches for ever.
-pub async fn watch(app: Arc<App>) {
-    let catalogue = app.catalogue();
-    let regions = catalogue.regions.iter().map(|of| region(&app, &of.code));
-    tokio::join!(join_all(regions), nodes(&app));
+pub async fn watch(service: Arc<Service>) {
+    let catalogue = service.catalogue();
+    let regions = catalogue.regions.iter().map(|of| region(&service, &of.code));
+    tokio::join!(join_all(regions), nodes(&service));
 }
 
-async fn region(app: &App, region: &RegionCode) {
-    let mut suspicions = app.db.health().suspicions();
+async fn region(service: &Service, region: &RegionCode) {
+    let mut suspicions = service.db.health().suspicions();
     let mut probes = FuturesUnordered::new();
     loop {
         // More would only hold connections: they fail one after the other. No region takes
         // those that the others' probes need.
-        let most = (app.config.database.probe_failures as usize).min(PROBES / app.catalogue().regions.len().max(1));
+        let most =
+            (service.config.database.probe_failures as usize).min(PROBES / service.catalogue().regions.len().max(1));
         if probes.len() < most.max(1) {
-            probes.push(probe(app, region));
+            probes.push(probe(service, region));
         }
         let began = Instant::now();
         loop {
-            let known = app.db.health().of(region);
+            let known = service.db.health().of(region);
             let well = known.circuit == Circuit::Closed && known.unreachable_since.is_none();
-            let wait = if well { app.config.watch } else { TROUBLED };
+            let wait = if well { service.config.watch } else { TROUBLED };
             tokio::select! {
                 // What it found out decides how long to wait for the next one.
                 Some(()) = probes.next() => {}
@@ -70,9 +71,9 @@ async fn suspected(suspicions: &mut Receiver<u64>, began: Instant) {
 }
 
 /// Asks `region` for its gate, which every write of it needs anyway, and notes the outcome.
-async fn probe(app: &App, region: &RegionCode) {
-    let (health, began) = (app.db.health(), Instant::now());
-    match timeout(app.config.database.probe_timeout, ask(app, region)).await {
+async fn probe(service: &Service, region: &RegionCode) {
+    let (health, began) = (service.db.health(), Instant::now());
+    match timeout(service.config.database.probe_timeout, ask(service, region)).await {
         Ok(Ok(round_trip)) => health.probed(region, round_trip),
         // No gate yet, or a mistake of ours: it says nothing of the region.
         Ok(Err(error)) if error.kind == DbErrorKind::Bug => tracing::warn!(%region, %error, "not probed"),
@@ -86,11 +87,11 @@ async fn probe(app: &App, region: &RegionCode) {
 }
 
 /// A connection that was lost meanwhile says nothing, so there are two tries.
-async fn ask(app: &App, region: &RegionCode) -> Result<Duration, DbError> {
+async fn ask(service: &Service, region: &RegionCode) -> Result<Duration, DbError> {
     let once = async || {
-        let conn = app.db.probe(region).await?;
+        let conn = service.db.probe(region).await?;
         let began = Instant::now();
-        app.gates.reload_by(&conn, region).await?;
+        service.gates.reload_by(&conn, region).await?;
         Ok(began.elapsed())
     };
     match once().await {
@@ -99,19 +100,19 @@ async fn ask(app: &App, region: &RegionCode) -> Result<Duration, DbError> {
     }
 }
 
-async fn nodes(app: &App) {
-    let mut suspicions = app.db.health().suspicions();
+async fn nodes(service: &Service) {
+    let mut suspicions = service.db.health().suspicions();
     loop {
         let began = Instant::now();
-        let reached = app.db.tend().await;
-        pause(app, reached, began, &mut suspicions).await;
+        let reached = service.db.tend().await;
+        pause(service, reached, began, &mut suspicions).await;
     }
 }
 
 /// While all are reached until somebody suspects them, else shortly.
-async fn pause(app: &App, reached: bool, began: Instant, suspicions: &mut Receiver<u64>) {
+async fn pause(service: &Service, reached: bool, began: Instant, suspicions: &mut Receiver<u64>) {
     if reached {
-        let _suspected = timeout(app.config.watch, suspicions.changed()).await;
+        let _suspected = timeout(service.config.watch, suspicions.changed()).await;
     } else {
         sleep((TROUBLED * 2).saturating_sub(began.elapsed())).await;
     }

@@ -4,26 +4,26 @@
 //! The surprise: a browser that asked for home's own host (a balancer sent it here) is
 //! never sent on, so that two instances cannot send it to and fro.
 
-use super::{session, views::AbroadView, visit::Visit};
+use super::{context::RequestContext, session, views::AbroadView};
 use crate::domain::catalogue::{Catalogue, Region};
 
 /// The home region, if it is another one and its address is not that of this page.
-pub fn home(visit: &Visit) -> Option<&Region> {
-    let region = &visit.cookie.as_ref()?.region;
-    let home = visit.catalogue.region(region).filter(|home| home.code != visit.app.here)?;
-    let here = &visit.catalogue.region(&visit.app.here)?.base_url;
-    let asked = visit.host().filter(|host| !host.is_empty())?;
-    let shared = [asked, authority(here), authority(visit.app.config.public_url.origin())];
+pub fn home(context: &RequestContext) -> Option<&Region> {
+    let region = &context.cookie.as_ref()?.region;
+    let home = context.catalogue.region(region).filter(|home| home.code != context.service.here)?;
+    let here = &context.catalogue.region(&context.service.here)?.base_url;
+    let asked = context.host().filter(|host| !host.is_empty())?;
+    let shared = [asked, authority(here), authority(context.state.config.public_url.origin())];
     (!shared.into_iter().any(|host| answers(&home.base_url, host))).then_some(home)
 }
 
 /// The note above every page, until the visitor wants to stay.
-pub fn offer(visit: &Visit) -> Option<AbroadView> {
-    let home = home(visit)?;
-    (visit.chosen(session::ABROAD).as_deref() != Some(STAY)).then(|| AbroadView {
+pub fn offer(context: &RequestContext) -> Option<AbroadView> {
+    let home = home(context)?;
+    (context.chosen(session::ABROAD).as_deref() != Some(STAY)).then(|| AbroadView {
         region: home.name.clone(),
         url: home.base_url.clone(),
-        next: visit.next().to_owned(),
+        next: context.next().to_owned(),
     })
 }
 
@@ -33,11 +33,12 @@ pub const GO: &str = "go";
 pub const STAY: &str = "stay";
 
 /// This page at home, for who said that they want to go there.
-pub fn way_home(visit: &Visit) -> Option<String> {
-    let home = home(visit)?;
+pub fn way_home(context: &RequestContext) -> Option<String> {
+    let home = home(context)?;
     // Nobody is sent to a home that does not answer.
-    let well = visit.app.db.health().refused(&home.code).is_none();
-    (well && visit.chosen(session::ABROAD).as_deref() == Some(GO)).then(|| format!("{}{}", home.base_url, visit.path))
+    let well = context.service.db.health().refused(&home.code).is_none();
+    (well && context.chosen(session::ABROAD).as_deref() == Some(GO))
+        .then(|| format!("{}{}", home.base_url, context.path))
 }
 
 /// Where a form may lead besides here, for the Content-Security-Policy: browsers check

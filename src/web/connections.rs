@@ -3,6 +3,7 @@
 //! nor a client that does not read its answer. Each connection therefore has one moment at
 //! which it is shut, moved on as its requests begin and end.
 
+use parking_lot::Mutex;
 use std::{
     any::Any,
     collections::HashMap,
@@ -10,7 +11,7 @@ use std::{
     os::fd::AsFd,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -26,7 +27,7 @@ use actix_web::{
     web::Bytes,
 };
 
-use super::frame::FILE_TIMES;
+use super::middleware::FILE_TIMES;
 use crate::config::Config;
 
 /// Between two looks at all connections.
@@ -84,8 +85,8 @@ impl Connections {
         self.lock().len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Weak<Connection>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<u64, Weak<Connection>>> {
+        self.open.lock()
     }
 
     /// Shuts those whose time has come, for ever.

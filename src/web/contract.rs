@@ -8,8 +8,8 @@ use std::fmt::Write;
 use actix_web::{HttpMessage, http::Method};
 
 use super::{
+    context::RequestContext,
     routes::{ROUTES, Route},
-    visit::Visit,
 };
 use crate::{
     db::{all_statements, meter::Figures, statement::Reach},
@@ -18,7 +18,7 @@ use crate::{
 
 /// Which regions a route may touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Touches {
+pub enum RegionScope {
     /// None: it is answered from memory, or asks here's own nodes whether they answer.
     Here,
     /// The person's home and the regions of the rows and cities that the request names.
@@ -29,13 +29,13 @@ pub enum Touches {
     All,
 }
 
-impl Touches {
+impl RegionScope {
     /// What the route with this method and pattern may touch; nothing but home where there
     /// is none. HEAD asks for what GET does.
     pub fn of(method: &Method, pattern: &str) -> Self {
         let method = if *method == Method::HEAD { &Method::GET } else { method };
         let asked = |route: &&Route| route.method == *method && route.path == pattern;
-        ROUTES.iter().find(asked).map_or(Self::Named, |route| route.touches)
+        ROUTES.iter().find(asked).map_or(Self::Named, |route| route.scope)
     }
 
     /// As the table of `movr contract` says it.
@@ -44,7 +44,7 @@ impl Touches {
             Self::Here => "none, or here",
             Self::Named => "home, and what the request names",
             Self::Present => "home, and where something of the person lies",
-            Self::All => "all, if it must",
+            Self::All => "all regions if needed",
         }
     }
 }
@@ -53,9 +53,9 @@ impl Touches {
 pub fn markdown() -> String {
     let mut text = String::from("| route | who | regions it may touch |\n|---|---|---|\n");
     for route in ROUTES {
-        let touches = route.touches.words();
+        let scope = route.scope.words();
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "| `{} {}` | {} | {touches} |", route.method, route.path, route.access.words());
+        let _ = writeln!(text, "| `{} {}` | {} | {scope} |", route.method, route.path, route.access.words());
     }
     text.push_str("\n<details><summary>Every statement</summary>\n\n| statement | kind | reach |\n|---|---|---|\n");
     for statement in all_statements() {
@@ -79,7 +79,7 @@ struct Said {
     present: Vec<RegionCode>,
 }
 
-impl Visit {
+impl RequestContext {
     /// Notes that the request names `region`.
     pub fn names(&self, region: &RegionCode) {
         self.say(|said| said.named.push(region.clone()));
@@ -98,7 +98,7 @@ impl Visit {
     }
 
     /// Home, and every region that the request names.
-    fn named(&self, touches: Touches) -> Vec<RegionCode> {
+    fn named(&self, scope: RegionScope) -> Vec<RegionCode> {
         let request = self.request();
         let mut named: Vec<RegionCode> = self.cookie.iter().map(|cookie| cookie.region.clone()).collect();
         named.extend(request.match_info().get("region").and_then(|region| region.parse().ok()));
@@ -106,7 +106,7 @@ impl Visit {
         named.extend([self.city(), self.nearest_city()].map(|city| city.region.clone()));
         let asked = |pair: &str| self.catalogue.city(pair.strip_prefix("city=")?).map(|city| city.region.clone());
         named.extend(request.query_string().split('&').filter_map(asked));
-        let present = touches == Touches::Present;
+        let present = scope == RegionScope::Present;
         if let Some(said) = request.extensions().get::<Said>() {
             named.extend(said.named.iter().chain(said.present.iter().filter(|_| present)).cloned());
         }
@@ -121,22 +121,22 @@ impl Visit {
 /// when something beyond here was touched.
 pub fn verdict(
     here: &RegionCode,
-    touches: Touches,
+    scope: RegionScope,
     figures: &Figures,
-    visit: impl FnOnce() -> Option<Visit>,
+    context: impl FnOnce() -> Option<RequestContext>,
 ) -> (bool, String) {
     let away: Vec<&str> = figures.regions.iter().filter(|region| *region != here).map(RegionCode::as_str).collect();
     if figures.everywhere {
-        let kept = touches == Touches::All;
+        let kept = scope == RegionScope::All;
         return (kept, if kept { "kept: asks all regions" } else { "broken: asks all regions" }.to_owned());
     }
     if away.is_empty() {
         return (true, "kept: here only".to_owned());
     }
-    let named = match touches {
-        Touches::Here => Vec::new(),
-        Touches::Named | Touches::Present => visit().map(|visit| visit.named(touches)).unwrap_or_default(),
-        Touches::All => figures.regions.clone(),
+    let named = match scope {
+        RegionScope::Here => Vec::new(),
+        RegionScope::Named | RegionScope::Present => context().map(|context| context.named(scope)).unwrap_or_default(),
+        RegionScope::All => figures.regions.clone(),
     };
     let unnamed: Vec<&str> =
         away.iter().filter(|region| !named.iter().any(|named| named.as_str() == **region)).copied().collect();

@@ -8,10 +8,10 @@ use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use chrono::{DateTime, Utc};
 
 use super::{
-    chrome::chrome,
+    context::RequestContext,
+    layout::layout,
     paths,
     views::{ErrorPage, LinkView, Section},
-    visit::Visit,
 };
 use crate::{
     db::error::{DbError, DbErrorKind},
@@ -152,29 +152,29 @@ impl PageError {
     }
 
     /// The page for it, in place of an empty answer.
-    pub fn render(&self, visit: &Visit) -> HttpResponse {
+    pub fn render(&self, context: &RequestContext) -> HttpResponse {
         if let Self::SignIn(location) = self {
-            let mut visit = visit.clone();
-            if visit.cookie.is_some() {
-                visit.forget_session();
-                return visit.refused(location, "Your session has ended. Please sign in again.");
+            let mut context = context.clone();
+            if context.cookie.is_some() {
+                context.forget_session();
+                return context.refused(location, "Your session has ended. Please sign in again.");
             }
-            return visit.refused(location, "");
+            return context.refused(location, "");
         }
-        self.log(visit);
+        self.log(context);
         let told = self.told();
         let link = |href: &str, text: &str| LinkView { href: href.to_owned(), text: text.to_owned() };
-        let city = visit.city();
+        let city = context.city();
         let list = link(&paths::vehicles(&city.slug), &format!("See the vehicles of {}", city.name));
         let page = ErrorPage {
-            chrome: chrome(visit, None, told.heading, Section::None, city),
+            layout: layout(context, None, told.heading, Section::None, city),
             status: told.status.as_u16(),
             heading: told.heading.to_owned(),
             message: told.message,
             links: vec![list, link("/", "Start page")],
-            request_id: visit.ids.request.clone(),
+            request_id: context.ids.request.clone(),
         };
-        let mut response = visit
+        let mut response = context
             .html(told.status, &page)
             .unwrap_or_else(|_unrendered| HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR));
         if let Some(seconds) = told.retry_after {
@@ -183,18 +183,18 @@ impl PageError {
         response
     }
 
-    fn log(&self, visit: &Visit) {
-        let request = visit.ids.request.as_str();
+    fn log(&self, context: &RequestContext) {
+        let request = context.ids.request.as_str();
         match self {
             Self::Db(error) => tracing::error!(request, %error, "database trouble"),
             Self::Bug(detail) => tracing::error!(request, detail, "bug"),
-            Self::CrossSite => visit.turned_away("a write from another site"),
-            Self::Refused(refusal) => visit.turned_away(&format!("{refusal:?}")),
-            Self::TooMany(_) => visit.turned_away("too many tries"),
-            Self::Packed => visit.turned_away("a compressed body"),
-            Self::NoLength => visit.turned_away("a body of unknown length"),
+            Self::CrossSite => context.turned_away("a write from another site"),
+            Self::Refused(refusal) => context.turned_away(&format!("{refusal:?}")),
+            Self::TooMany(_) => context.turned_away("too many tries"),
+            Self::Packed => context.turned_away("a compressed body"),
+            Self::NoLength => context.turned_away("a body of unknown length"),
             // Whoever is signed in follows links of ours: this one was made up, or is old.
-            Self::NotFound if visit.cookie.is_some() => visit.turned_away("nothing of theirs is there"),
+            Self::NotFound if context.cookie.is_some() => context.turned_away("nothing of theirs is there"),
             Self::SignIn(_)
             | Self::BadRequest(_)
             | Self::NotFound

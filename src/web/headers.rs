@@ -5,7 +5,7 @@
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 
 use super::abroad;
-use crate::app::App;
+use crate::web::state::State;
 
 const FIXED: &[(&str, &str)] = &[
     ("x-content-type-options", "nosniff"),
@@ -16,7 +16,7 @@ const FIXED: &[(&str, &str)] = &[
 ];
 
 /// Adds them; `nonce` is that of the answer's page, if it is one.
-pub fn add(headers: &mut HeaderMap, app: &App, nonce: &str) {
+pub fn add(headers: &mut HeaderMap, state: &State, nonce: &str) {
     for (name, value) in FIXED {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
@@ -24,17 +24,17 @@ pub fn add(headers: &mut HeaderMap, app: &App, nonce: &str) {
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    let tiles = app.config.tiles.as_ref().map_or("", |tiles| tiles.origin());
-    let homes = abroad::form_targets(&app.catalogue());
+    let tiles = state.config.tiles.as_ref().map_or("", |tiles| tiles.origin());
+    let homes = abroad::form_targets(&state.service.catalogue());
     let policy = format!(
         "default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'nonce-{nonce}'; \
          img-src 'self' data: {tiles}; object-src 'none'; base-uri 'none'; form-action 'self'{homes}; \
-         frame-ancestors 'none'"
+         middleware-ancestors 'none'"
     );
     if let Ok(value) = HeaderValue::from_str(&policy) {
         headers.insert(HeaderName::from_static("content-security-policy"), value);
     }
-    if app.site.https {
+    if state.site.https {
         let two_years = HeaderValue::from_static("max-age=63072000; includeSubDomains");
         headers.insert(HeaderName::from_static("strict-transport-security"), two_years);
     }

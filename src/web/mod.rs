@@ -3,16 +3,16 @@
 //! rows to show; they never open a transaction.
 
 pub mod abroad;
-pub mod chrome;
 pub mod connections;
+pub mod context;
 pub mod contract;
 pub mod error;
 pub mod form;
-pub mod frame;
 pub mod gbfs;
 pub mod headers;
+pub mod layout;
 pub mod limits;
-pub mod lobby;
+pub mod middleware;
 pub mod origin;
 pub mod pages;
 pub mod paths;
@@ -20,5 +20,6 @@ pub mod region;
 pub mod routes;
 pub mod session;
 pub mod site;
+pub mod startup;
+pub mod state;
 pub mod views;
-pub mod visit;

@@ -1,9 +1,9 @@
 //! Where the client is: from the headers of a trusted proxy only, then from what the
 //! visitor chose before, then the region's first city. Nothing here asks the database.
 
+use parking_lot::Mutex;
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -11,17 +11,17 @@ use actix_web::HttpRequest;
 use ipnet::IpNet;
 
 use crate::{
-    app::App,
     domain::{
         catalogue::{Catalogue, City},
         geo::Point,
     },
+    web::state::State,
 };
 
 /// The address of the client: the peer's, or what trusted proxies say of it.
-pub fn client_address(request: &HttpRequest, app: &App) -> Option<IpAddr> {
+pub fn client_address(request: &HttpRequest, state: &State) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
-    let proxy = &app.config.proxy;
+    let proxy = &state.config.proxy;
     if !proxy.trusts(peer) {
         return Some(peer);
     }
@@ -60,7 +60,7 @@ fn address(text: &str) -> Option<IpAddr> {
 /// Says, once a minute, that everybody behind a proxy counts as one.
 fn unreadable(proxy: IpAddr, header: &str) {
     static SAID: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut said = SAID.lock();
     if said.is_none_or(|at| at.elapsed() >= Duration::from_mins(1)) {
         *said = Some(Instant::now());
         tracing::warn!(%proxy, header, "a trusted proxy's header names no address: its clients count as one");
@@ -83,8 +83,8 @@ pub fn subscriber(address: IpAddr) -> IpAddr {
 }
 
 /// The city that a trusted proxy's headers name, if any.
-pub fn city_of_headers<'a>(request: &HttpRequest, app: &App, catalogue: &'a Catalogue) -> Option<&'a City> {
-    let proxy = &app.config.proxy;
+pub fn city_of_headers<'a>(request: &HttpRequest, state: &State, catalogue: &'a Catalogue) -> Option<&'a City> {
+    let proxy = &state.config.proxy;
     if !proxy.trusts(request.peer_addr()?.ip()) {
         return None;
     }

@@ -14,16 +14,16 @@ use actix_web::{
 };
 
 use super::{
-    contract::Touches,
+    context::RequestContext,
+    contract::RegionScope,
     error::PageError,
-    frame, gbfs,
+    gbfs, middleware,
     pages::{
         abroad, account, audit, cities, city, erasure, exports, fleet, fleet_vehicle, health, home, imports, job, jobs,
         move_home, overview, owner_vehicles, profile, promo_codes, region_states, riders, rides, roles, status,
         tariffs, vehicle, vehicles,
     },
     site,
-    visit::Visit,
 };
 
 /// Who may use a route.
@@ -59,16 +59,16 @@ pub struct Route {
     pub method: Method,
     pub path: &'static str,
     pub access: Access,
-    pub touches: Touches,
+    pub scope: RegionScope,
     handler: fn() -> ActixRoute,
 }
 
-const fn get(path: &'static str, access: Access, touches: Touches, handler: fn() -> ActixRoute) -> Route {
-    Route { method: Method::GET, path, access, touches, handler }
+const fn get(path: &'static str, access: Access, scope: RegionScope, handler: fn() -> ActixRoute) -> Route {
+    Route { method: Method::GET, path, access, scope, handler }
 }
 
-const fn post(path: &'static str, access: Access, touches: Touches, handler: fn() -> ActixRoute) -> Route {
-    Route { method: Method::POST, path, access, touches, handler }
+const fn post(path: &'static str, access: Access, scope: RegionScope, handler: fn() -> ActixRoute) -> Route {
+    Route { method: Method::POST, path, access, scope, handler }
 }
 
 /// GET, and HEAD for those who only ask whether it is there.
@@ -77,7 +77,7 @@ fn read() -> ActixRoute {
 }
 
 use Access::{Administrator, Operator, Public, SignedIn, Staff};
-use Touches::{All, Here, Named, Present};
+use RegionScope::{All, Here, Named, Present};
 
 /// Every route.
 #[rustfmt::skip]
@@ -180,7 +180,7 @@ pub fn configure(config: &mut ServiceConfig) {
         let other = web::to(move || {
             std::future::ready(HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allow.as_str())).finish())
         });
-        config.service(resource.default_service(other).wrap(from_fn(frame::deadline)));
+        config.service(resource.default_service(other).wrap(from_fn(middleware::deadline)));
     }
     config.default_service(web::to(async || HttpResponse::NotFound().finish()));
 }
@@ -197,10 +197,12 @@ async fn require_session(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let visit = request.app_data::<web::Data<crate::app::App>>().map(|app| Visit::new(request.request(), app.clone()));
-    let refusal = match visit {
-        Some(visit) if visit.cookie.is_some() => None,
-        Some(visit) => Some(visit.sign_in_first()),
+    let context = request
+        .app_data::<web::Data<crate::web::state::State>>()
+        .map(|state| RequestContext::new(request.request(), state.clone()));
+    let refusal = match context {
+        Some(context) if context.cookie.is_some() => None,
+        Some(context) => Some(context.sign_in_first()),
         None => Some(PageError::Bug("no app".to_owned())),
     };
     match refusal {
@@ -226,9 +228,9 @@ mod tests {
     #[test]
     fn what_a_request_may_touch_depends_on_its_method() {
         for route in ROUTES {
-            assert_eq!(Touches::of(&route.method, route.path), route.touches, "{} {}", route.method, route.path);
+            assert_eq!(RegionScope::of(&route.method, route.path), route.scope, "{} {}", route.method, route.path);
         }
-        assert_eq!(Touches::of(&Method::HEAD, "/fleet/overview"), All);
-        assert_eq!(Touches::of(&Method::POST, "/fleet/overview"), Named);
+        assert_eq!(RegionScope::of(&Method::HEAD, "/fleet/overview"), All);
+        assert_eq!(RegionScope::of(&Method::POST, "/fleet/overview"), Named);
     }
 }

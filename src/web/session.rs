@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::site::Site;
 use crate::{
     db::{
-        sessions::{Reservation, Visitor},
-        verdict::Signed,
+        sessions::{CurrentUser, Reservation},
+        verdict::SessionAuth,
     },
     domain::{
         people::{self, UserRef},
@@ -72,8 +72,8 @@ impl SessionCookie {
     }
 
     /// What a write of this person carries.
-    pub fn signed(&self, now: DateTime<Utc>) -> Signed {
-        Signed {
+    pub fn auth(&self, now: DateTime<Utc>) -> SessionAuth {
+        SessionAuth {
             user: UserRef { region: self.region.clone(), id: self.user },
             session: self.session,
             token_hash: passwords::token_hash(&self.token),
@@ -89,21 +89,21 @@ impl SessionCookie {
     }
 
     /// The cookie renewed from the row, if it differs or is a minute old.
-    pub fn renewed(&self, visitor: &Visitor, now: DateTime<Utc>) -> Option<Self> {
-        let same = self.city == visitor.city
-            && self.roles == visitor.roles
-            && self.present_in == visitor.present_in
-            && self.open_ride == visitor.open_ride
-            && self.reservation == visitor.reservation;
+    pub fn renewed(&self, current_user: &CurrentUser, now: DateTime<Utc>) -> Option<Self> {
+        let same = self.city == current_user.city
+            && self.roles == current_user.roles
+            && self.present_in == current_user.present_in
+            && self.open_ride == current_user.open_ride
+            && self.reservation == current_user.reservation;
         if same && now - self.checked_at < Duration::seconds(60) {
             return None;
         }
         Some(Self {
-            city: visitor.city.clone(),
-            roles: visitor.roles.clone(),
-            present_in: visitor.present_in.clone(),
-            open_ride: visitor.open_ride.clone(),
-            reservation: visitor.reservation.clone(),
+            city: current_user.city.clone(),
+            roles: current_user.roles.clone(),
+            present_in: current_user.present_in.clone(),
+            open_ride: current_user.open_ride.clone(),
+            reservation: current_user.reservation.clone(),
             checked_at: now,
             ..self.clone()
         })

@@ -1,9 +1,10 @@
 //! What all pages of an instance share: cookie keys, the embedded static files and
 //! their version, and the city switch, built once for a version of the catalogue.
 
+use parking_lot::RwLock;
 use std::{
     borrow::Cow,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, OnceLock},
 };
 
 use actix_web::{
@@ -59,7 +60,7 @@ impl Site {
 
     /// The city switch for this version of the catalogue.
     pub fn cities(&self, catalogue: &Catalogue) -> Arc<[RegionView]> {
-        let known = self.cities.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.cities.read();
         if known.0 == catalogue.version {
             return Arc::clone(&known.1);
         }
@@ -72,7 +73,7 @@ impl Site {
                 .collect(),
         };
         let cities: Arc<[RegionView]> = catalogue.regions.iter().map(region).collect();
-        *self.cities.write().unwrap_or_else(PoisonError::into_inner) = (catalogue.version, Arc::clone(&cities));
+        *self.cities.write() = (catalogue.version, Arc::clone(&cities));
         cities
     }
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use movr::{app::App, db::error::DbErrorKind};
+use movr::{db::error::DbErrorKind, ops::service::Service};
 use reqwest::StatusCode;
 
 use crate::support::{
@@ -111,13 +111,13 @@ async fn a_password_that_was_changed_is_not_tried_again_and_again() {
         .await;
     let visitors = [(); 4].map(|()| instance.browser());
     while refused.elapsed() < Duration::from_secs(5) {
-        for answer in join_all(visitors.iter().map(|visitor| visitor.get("/login"))).await {
+        for answer in join_all(visitors.iter().map(|current_user| current_user.get("/login"))).await {
             assert_eq!(answer.status, StatusCode::OK, "no database needed");
         }
-        for answer in join_all(visitors.iter().map(|visitor| visitor.get("/riders?city=boston"))).await {
+        for answer in join_all(visitors.iter().map(|current_user| current_user.get("/riders?city=boston"))).await {
             assert!(answer.status.is_redirection(), "{}", answer.status);
         }
-        join_all(visitors.iter().map(|visitor| visitor.sign_in("nobody", PASSWORD))).await;
+        join_all(visitors.iter().map(|current_user| current_user.sign_in("nobody", PASSWORD))).await;
     }
     let tries = stand_in.log_ins() - before;
     eprintln!("tried {tries} times");
@@ -151,7 +151,9 @@ async fn nobody_is_served_where_session_settings_do_not_hold() {
             continue;
         }
         stand_in.drop_options(Some(dropped));
-        let Err(error) = App::start(settings(), world.clock.clone()).await else { panic!("served without {dropped}") };
+        let Err(error) = Service::start(settings(), world.clock.clone()).await else {
+            panic!("served without {dropped}")
+        };
         assert!(matches!(error.kind, DbErrorKind::Setup(_)), "{dropped}: {error}");
         assert!(error.to_string().contains("does not keep the session settings"), "{error}");
     }

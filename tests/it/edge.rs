@@ -546,7 +546,7 @@ async fn versions_are_told_to_administrators_and_logs_that_are_files_have_no_col
     let world = world().await;
     let instance = world.instance("us-east1").await;
     let ann = instance.person("new-york").await;
-    movr::ops::accounts::grant(&instance.running.app.db, &ann.name, "administrator", "").await.unwrap();
+    movr::ops::accounts::grant(&instance.running.state.service.db, &ann.name, "administrator", "").await.unwrap();
     let bob = instance.person("new-york").await;
     for (browser, told) in [(&instance.browser(), false), (&bob, false), (&ann, true)] {
         browser.get("/profile").await;
@@ -559,7 +559,7 @@ async fn versions_are_told_to_administrators_and_logs_that_are_files_have_no_col
                 || json["schemaVersion"] == movr::db::migrate::newest() && json["catalogueVersion"].as_i64() > Some(0)
         );
         let page = browser.get("/status").await.text();
-        let engine = instance.running.app.db.engine().version.split(' ').next().unwrap();
+        let engine = instance.running.state.service.db.engine().version.split(' ').next().unwrap();
         assert_eq!(page.contains(engine) && page.contains("schema"), told, "{page}");
         assert!(page.contains("as JSON"));
     }

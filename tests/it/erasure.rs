@@ -37,7 +37,7 @@ async fn an_erasure_closes_the_account_at_once_and_goes_on_when_a_region_is_back
         ann.post(&format!("{ride}/end"), &[("city", city), ("lat", lat), ("lon", lon)]).await.location();
     }
     ann.get("/profile").await;
-    faults.write().unwrap().insert("europe-west1".parse().unwrap(), Fault::Silent);
+    faults.write().insert("europe-west1".parse().unwrap(), Fault::Silent);
     ann.get("/vehicles?city=paris").await;
     ann.until_status("europe-west1", false).await;
     // What is missing is named in the export.
@@ -59,7 +59,7 @@ async fn an_erasure_closes_the_account_at_once_and_goes_on_when_a_region_is_back
     // Home comes last, and waits with it.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(world.count("SELECT count(*) FROM rides WHERE rider_id IS NOT NULL").await, 2);
-    faults.write().unwrap().clear();
+    faults.write().clear();
     world.until("SELECT count(*) FROM jobs WHERE state = 'done'", 1).await;
     assert_eq!(world.count("SELECT count(*) FROM rides WHERE rider_id IS NOT NULL OR end_place <> ''").await, 0);
     let page = nobody.get(&link).await;
@@ -69,7 +69,9 @@ async fn an_erasure_closes_the_account_at_once_and_goes_on_when_a_region_is_back
     // No job of operators: neither listed nor shown.
     let id = link.rsplit_once('/').unwrap().1;
     let operator = instance.person("new-york").await;
-    movr::ops::accounts::grant(&instance.running.app.db, &operator.name, "operator", "new-york").await.unwrap();
+    movr::ops::accounts::grant(&instance.running.state.service.db, &operator.name, "operator", "new-york")
+        .await
+        .unwrap();
     assert!(!operator.get("/fleet/jobs?city=new-york").await.body.contains(id));
     assert_eq!(operator.get(&format!("/fleet/jobs/us-east1/{id}")).await.status, StatusCode::FORBIDDEN);
     instance.running.stop().await;

@@ -206,7 +206,7 @@ async fn a_registration_whose_reply_is_lost_is_one_person_signed_in() {
     let scene = Scene::quiet(0).await;
     let newcomer = scene.instance.browser();
     let id = Uuid::parse_str(&newcomer.get("/register").await.field("id")).unwrap();
-    let user = scene.instance.running.app.ids.row("user", &"us-east1".parse().unwrap(), None, id);
+    let user = scene.instance.running.state.service.ids.row("user", &"us-east1".parse().unwrap(), None, id);
     scene.proxy.lose_reply_to(user.as_bytes(), 0);
     let text = id.to_string();
     let fields = [
@@ -243,7 +243,7 @@ async fn a_move_that_loses_any_reply_is_made_or_not_as_the_person_is_told() {
         let lost = scene.proxy.lost() > lost;
         let moved = "SELECT count(*) FROM users u JOIN events e ON e.aggregate_id = u.id AND e.version = u.version
             WHERE u.id = $1 AND u.city = 'paris' AND u.region::TEXT = 'europe-west1' AND u.version = 2";
-        let moved: i64 = scene.sql.query_one(moved, &[&rider.signed.user.id]).await.unwrap().try_get(0).unwrap();
+        let moved: i64 = scene.sql.query_one(moved, &[&rider.auth.user.id]).await.unwrap().try_get(0).unwrap();
         if page.status == StatusCode::SERVICE_UNAVAILABLE {
             come_back(&page);
             assert_eq!(moved, 0, "message {skip}: {}", page.text());

@@ -94,7 +94,7 @@ async fn every_feed_of_every_city_is_valid() {
     let landing = nobody.get("/").await;
     let link = landing.attributes("head link[rel=\"gbfs\"]", "href").remove(0);
     let manifest = schemas.get(&nobody, "manifest", &link).await;
-    let catalogue = instance.running.app.catalogue();
+    let catalogue = instance.running.state.service.catalogue();
     assert_eq!(list(&manifest, "datasets").len(), catalogue.cities.len());
     let mut seen = BTreeSet::new();
     for city in &catalogue.cities {
@@ -323,7 +323,7 @@ async fn a_silent_region_keeps_its_last_feed_and_its_time() {
     assert!((-1..=1).contains(&(updated(&fresh) - before).num_seconds()), "{before}: {}", fresh["last_updated"]);
 
     let europe: movr::domain::region::RegionCode = "europe-west1".parse().unwrap();
-    faults.write().unwrap().insert(europe.clone(), Fault::Silent);
+    faults.write().insert(europe.clone(), Fault::Silent);
     nobody.until_status("europe-west1", false).await;
     world.clock.advance(chrono::Duration::minutes(7));
     let last = schemas.get(&nobody, "vehicle_status", &status("paris")).await;
@@ -334,7 +334,7 @@ async fn a_silent_region_keeps_its_last_feed_and_its_time() {
     assert!(rome.body.contains("does not answer"));
     schemas.get(&nobody, "vehicle_types", "/gbfs/3/rome/vehicle_types.json").await;
 
-    faults.write().unwrap().remove(&europe);
+    faults.write().remove(&europe);
     nobody.until_status("europe-west1", true).await;
     world.clock.advance(chrono::Duration::seconds(3));
     let again = schemas.get(&nobody, "vehicle_status", &status("paris")).await;

@@ -85,8 +85,8 @@ async fn readiness_says_in_order_what_is_waited_for() {
     assert_eq!(said[first..said.len() - 1], steps, "{said:?}");
 
     over.store(true, Ordering::Relaxed);
-    for visitor in visitors {
-        let (turned_away, served) = visitor.await.unwrap();
+    for current_user in visitors {
+        let (turned_away, served) = current_user.await.unwrap();
         assert!(turned_away > 10 && served > 0, "{turned_away} {served}");
     }
 

@@ -310,7 +310,7 @@ async fn urls_of_the_own_and_of_unknown_regions_are_refused_at_the_start() {
     ]);
     assert!(own.unwrap_err().to_string().contains("MOVR_DATABASE_URL_US_EAST1: names the instance's own region"));
     let config = world.settings("us-east1", &[("MOVR_DATABASE_URL_EUROPE_WEST9", &world.database.url)]);
-    let Err(error) = movr::app::App::start(config, world.clock.clone()).await else { panic!("it starts") };
+    let Err(error) = movr::ops::service::Service::start(config, world.clock.clone()).await else { panic!("it starts") };
     assert!(error.to_string().contains("MOVR_DATABASE_URL_EUROPE_WEST9"), "{error}");
     world.end().await;
 }

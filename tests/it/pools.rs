@@ -14,7 +14,7 @@ async fn with_two_connections_eight_visitors_are_served_on_every_page() {
     world.sample(&["new-york", "paris", "seattle"], 2, 12).await;
     let instance = world.instance_with("us-east1", &[("MOVR_POOL_SIZE", "2")]).await;
     let ann = instance.person("new-york").await;
-    let db = &instance.running.app.db;
+    let db = &instance.running.state.service.db;
     movr::ops::accounts::grant(db, &ann.name, "administrator", "").await.unwrap();
     movr::ops::accounts::grant(db, &ann.name, "operator", "new-york").await.unwrap();
     let sql = world.sql().await;

@@ -67,7 +67,7 @@ async fn a_silent_region_is_told_honestly_and_the_others_do_not_notice() {
     assert!(cards.len() > 3);
     assert_eq!(nobody.status_of("europe-west1").await["source"], "strong");
 
-    faults.write().unwrap().insert(region("europe-west1"), Fault::Silent);
+    faults.write().insert(region("europe-west1"), Fault::Silent);
     nobody.until_status("europe-west1", false).await;
     world.clock.advance(chrono::Duration::minutes(3));
     // Home does not notice.
@@ -123,7 +123,7 @@ async fn a_silent_region_is_told_honestly_and_the_others_do_not_notice() {
     );
 
     // It comes back by itself.
-    faults.write().unwrap().clear();
+    faults.write().clear();
     nobody.until_status("europe-west1", true).await;
     let back = nobody.get("/vehicles?city=paris").await;
     assert_eq!(back.headers["x-movr-freshness"], "0; source=strong");
@@ -171,7 +171,7 @@ async fn signing_in_and_recovering_abroad_need_only_the_home_of_the_person() {
     let (instance, faults) = losing(&world, &[]).await;
     let (seattle, paris) = (instance.person("seattle").await, instance.person("paris").await);
     let codes = seattle.post("/profile/recovery-codes", &[("current", PASSWORD)]).await.texts(".codes code");
-    faults.write().unwrap().insert(region("europe-west1"), Fault::Silent);
+    faults.write().insert(region("europe-west1"), Fault::Silent);
     instance.browser().until_status("europe-west1", false).await;
     assert_eq!(instance.browser().sign_in(&seattle.name, PASSWORD).await.status, StatusCode::SEE_OTHER);
     let form = [("username", &*seattle.name), ("code", &*codes[0]), ("password", "another road to the sea")];
@@ -181,7 +181,7 @@ async fn signing_in_and_recovering_abroad_need_only_the_home_of_the_person() {
         assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{name}: {}", page.text());
         assert!(page.text().contains("The region europe-west1 has not answered since"), "{}", page.text());
     }
-    faults.write().unwrap().clear();
+    faults.write().clear();
     instance.browser().until_status("europe-west1", true).await;
     let nobody = instance.browser().sign_in("nobody.knows.me", PASSWORD).await;
     assert_eq!(nobody.status, StatusCode::UNPROCESSABLE_ENTITY, "now it is known");
@@ -203,7 +203,7 @@ async fn slow_probes_beside_pages_that_are_answered_refuse_nothing() {
     let (instance, faults) = losing(&world, &probes).await;
     let nobody = instance.browser();
     nobody.until_status("us-east1", true).await;
-    faults.write().unwrap().insert(region("us-east1"), Fault::SlowProbe(Duration::from_hours(1)));
+    faults.write().insert(region("us-east1"), Fault::SlowProbe(Duration::from_hours(1)));
     let done = std::cell::Cell::new(false);
     let watching = async {
         // Long enough for six probes in a row to fail.
@@ -230,7 +230,7 @@ async fn slow_probes_beside_pages_that_are_answered_refuse_nothing() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(suspected, "it is said before");
-    faults.write().unwrap().clear();
+    faults.write().clear();
     instance.running.stop().await;
     world.end().await;
 }
@@ -246,11 +246,11 @@ async fn a_region_that_goes_away_under_load_lets_nobody_wait_longer_than_the_dea
     nobody.until_status("europe-west1", true).await;
     let (done, back) = (std::cell::Cell::new(false), std::cell::Cell::new(Duration::MAX));
     let drill = async {
-        faults.write().unwrap().insert(region("europe-west1"), Fault::Silent);
+        faults.write().insert(region("europe-west1"), Fault::Silent);
         nobody.until_status("europe-west1", false).await;
         // Long enough for probes to be under way that will never be answered.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        faults.write().unwrap().clear();
+        faults.write().clear();
         let began = Instant::now();
         while nobody.get("/vehicles?city=paris").await.headers["x-movr-freshness"] != "0; source=strong" {
             assert!(began.elapsed() < Duration::from_secs(10), "it never comes back");
@@ -280,7 +280,7 @@ async fn the_first_to_notice_wait_and_those_behind_do_not() {
     let nobody = instance.browser();
     assert_eq!(nobody.get("/vehicles?city=paris").await.status, StatusCode::OK);
     nobody.until_status("europe-west1", true).await;
-    faults.write().unwrap().insert(region("europe-west1"), Fault::Silent);
+    faults.write().insert(region("europe-west1"), Fault::Silent);
     let began = Instant::now();
     let first = nobody.get("/vehicles?city=paris").await;
     assert!((Duration::from_secs(2)..Duration::from_secs(4)).contains(&began.elapsed()), "{:?}", began.elapsed());
@@ -290,7 +290,7 @@ async fn the_first_to_notice_wait_and_those_behind_do_not() {
     let pages = join_all((0..40).map(|_| nobody.get("/vehicles?city=paris"))).await;
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert!(pages.iter().all(|page| page.status == StatusCode::OK && page.timing().0 == 0));
-    faults.write().unwrap().clear();
+    faults.write().clear();
     nobody.until_status("europe-west1", true).await;
     instance.running.stop().await;
     world.end().await;
@@ -303,7 +303,7 @@ async fn a_slow_statement_takes_no_region_away() {
     let (instance, faults) = losing(&world, &[("MOVR_WATCH_MS", "600000")]).await;
     let ann = crowd(&instance, 1).await.remove(0).browser;
     // Another region that is away does not change that.
-    faults.write().unwrap().insert(region("europe-west1"), Fault::Silent);
+    faults.write().insert(region("europe-west1"), Fault::Silent);
     ann.get("/vehicles?city=rome").await;
     ann.until_status("europe-west1", false).await;
     let holder = world.sql().await;
@@ -329,7 +329,7 @@ async fn while_the_catalogue_cannot_be_read_a_whole_ride_is_ridden() {
     let instance = world.instance_with("us-east1", &settings).await;
     let ann = crowd(&instance, 1).await.remove(0).browser;
     let holder = world.sql().await;
-    if instance.running.app.db.engine().cockroach {
+    if instance.running.state.service.db.engine().cockroach {
         eprintln!("SKIPPED while_the_catalogue_cannot_be_read_a_whole_ride_is_ridden: needs PostgreSQL (LOCK TABLE)");
     } else {
         let tables = "catalogue, regions, residency_policies, cities, vehicle_types, tariffs, promo_codes";

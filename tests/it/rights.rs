@@ -47,7 +47,7 @@ async fn the_role_can_do_everything_but_rewrite_history() {
     let ann = instance.person("new-york").await;
     let ride = rides::start(&ann, "new-york").await;
     assert!(ann.get(&rides::end(&ann, &ride).await.location()).await.text().contains("You owe"));
-    let cockroach = instance.running.app.db.engine().cockroach;
+    let cockroach = instance.running.state.service.db.engine().cockroach;
     let who = if cockroach {
         format!("SELECT count(*) FROM crdb_internal.cluster_sessions WHERE user_name = '{role}'")
     } else {
@@ -55,8 +55,8 @@ async fn the_role_can_do_everything_but_rewrite_history() {
     };
     assert!(world.count(&who).await > 0, "it was the role");
 
-    let app = engine::client(&url).await;
-    app.batch_execute("SELECT count(*) FROM events").await.unwrap();
+    let service = engine::client(&url).await;
+    service.batch_execute("SELECT count(*) FROM events").await.unwrap();
     for refused in [
         "UPDATE events SET action = 'x'",
         "DELETE FROM events",
@@ -68,13 +68,13 @@ async fn the_role_can_do_everything_but_rewrite_history() {
         "DELETE FROM cities",
         "DELETE FROM refinery_schema_history",
     ] {
-        let error = app.batch_execute(refused).await.unwrap_err();
+        let error = service.batch_execute(refused).await.unwrap_err();
         assert_eq!(error.code().map(SqlState::code), Some("42501"), "{refused}: {error:?}");
     }
     let wrong = movr(&["migrate", "--roles", "x; DROP"], &[("DATABASE_URL", &world.database.url)]).await;
     assert!(wrong.code == Some(1) && wrong.err.contains("no name for a role"), "{wrong:?}");
     instance.running.stop().await;
-    drop((app, gateway));
+    drop((service, gateway));
     // Who made a role need not be one of its members, as who drops what it owns must be.
     let drop = if cockroach {
         format!(

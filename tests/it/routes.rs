@@ -55,7 +55,9 @@ async fn scene() -> Scene {
     let card = ann.get("/vehicles?city=new-york").await.card(2);
     let vehicle = card.iter().find(|(name, _)| name == "vehicle").unwrap().1.clone();
     let operator = instance.person("new-york").await;
-    movr::ops::accounts::grant(&instance.running.app.db, &operator.name, "operator", "new-york").await.unwrap();
+    movr::ops::accounts::grant(&instance.running.state.service.db, &operator.name, "operator", "new-york")
+        .await
+        .unwrap();
     let job = jobs::ask(&operator, "new-york", "lost", &[]).await.rsplit_once('/').unwrap().1.to_owned();
     let gone = instance.person("boston").await;
     let erasure = gone.post("/profile/delete", &[("password", PASSWORD)]).await.location();
@@ -117,7 +119,7 @@ async fn without_a_good_session_every_signed_in_route_leads_to_sign_in() {
 #[actix_web::test]
 async fn the_routes_of_operators_are_for_those_of_the_city() {
     let scene = scene().await;
-    let (db, sql) = (&scene.instance.running.app.db, scene.world.sql().await);
+    let (db, sql) = (&scene.instance.running.state.service.db, scene.world.sql().await);
     let mut people = Vec::new();
     for (role, city) in [("operator", "boston"), ("administrator", ""), ("operator", "new-york")] {
         let person = scene.instance.person("new-york").await;
@@ -168,7 +170,7 @@ async fn the_routes_of_administrators_are_for_them_alone() {
     let scene = scene().await;
     let operator = scene.instance.person("new-york").await;
     let admin = scene.instance.person("new-york").await;
-    let db = &scene.instance.running.app.db;
+    let db = &scene.instance.running.state.service.db;
     movr::ops::accounts::grant(db, &operator.name, "operator", "new-york").await.unwrap();
     movr::ops::accounts::grant(db, &admin.name, "administrator", "").await.unwrap();
     let theirs: Vec<_> = scene.cases.iter().filter(|case| access(case) == Access::Administrator).collect();
@@ -341,7 +343,7 @@ async fn no_get_needs_a_role_that_can_write() {
     let refused = crate::support::engine::client(&url).await.batch_execute("UPDATE jobs SET kind = kind").await;
     assert_eq!(refused.unwrap_err().code().map(tokio_postgres::error::SqlState::code), Some("42501"));
 
-    let db = &scene.instance.running.app.db;
+    let db = &scene.instance.running.state.service.db;
     let (operator, admin) = (writing.person("new-york").await, writing.person("new-york").await);
     movr::ops::accounts::grant(db, &operator.name, "operator", "new-york").await.unwrap();
     movr::ops::accounts::grant(db, &admin.name, "administrator", "").await.unwrap();
@@ -467,7 +469,7 @@ async fn no_value_of_any_field_is_a_mistake_of_ours() {
     ];
     let scene = scene().await;
     for (role, city) in [("administrator", ""), ("operator", "new-york")] {
-        let db = &scene.instance.running.app.db;
+        let db = &scene.instance.running.state.service.db;
         movr::ops::accounts::grant(db, &scene.ann.name, role, city).await.unwrap();
     }
     scene.ann.get("/profile").await;
@@ -518,7 +520,7 @@ async fn no_value_of_any_field_is_a_mistake_of_ours() {
 async fn every_link_that_a_page_prints_leads_somewhere() {
     let scene = scene().await;
     scene.world.sample(&["new-york"], 60, 140).await;
-    let (ann, db) = (&scene.ann, &scene.instance.running.app.db);
+    let (ann, db) = (&scene.ann, &scene.instance.running.state.service.db);
     for (role, city) in [("administrator", ""), ("operator", "new-york")] {
         movr::ops::accounts::grant(db, &ann.name, role, city).await.unwrap();
     }

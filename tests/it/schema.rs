@@ -310,7 +310,7 @@ fn changed(from: &str, to: &str) -> String {
 async fn the_catalogue_changes_only_what_changed_and_running_instances_follow() {
     let world = world().await;
     let instance = world.instance_with("us-east1", &[("MOVR_CATALOGUE_RELOAD_S", "1")]).await;
-    let app = world.app("europe-west1").await;
+    let service = world.service("europe-west1").await;
     let db = Db::open(&engine::tools(&world.database.url).database).await.unwrap();
     let client = world.sql().await;
     let tables = STEPS[0].1.iter().chain(&["promo_quotas", "region_gates"]);
@@ -318,7 +318,7 @@ async fn the_catalogue_changes_only_what_changed_and_running_instances_follow() 
     for table in tables.clone() {
         before.insert(*table, column(&client, &format!("SELECT t::TEXT FROM {table} t ORDER BY 1")).await);
     }
-    let version = app.catalogue().version;
+    let version = service.catalogue().version;
 
     assert_eq!(ops::catalogue::load(&db, &shipped(), &Clock::default()).await.unwrap(), 0, "the same file again");
     for table in tables {
@@ -330,20 +330,20 @@ async fn the_catalogue_changes_only_what_changed_and_running_instances_follow() 
     let file = CatalogueFile::parse(&text).unwrap();
     assert_eq!(ops::catalogue::load(&db, &file, &Clock::default()).await.unwrap(), 1, "one tariff");
     assert_eq!(number(&client, "SELECT version FROM catalogue").await, version + 1);
-    let unlock = |app: &movr::app::App| {
-        app.catalogue().tariff("new-york", "bike", world.clock.now()).map(|tariff| tariff.unlock_minor)
+    let unlock = |service: &movr::ops::service::Service| {
+        service.catalogue().tariff("new-york", "bike", world.clock.now()).map(|tariff| tariff.unlock_minor)
     };
-    assert_eq!((app.catalogue().version, unlock(&app)), (version, Some(150)), "nobody has told it yet");
-    app.reload_catalogue().await.unwrap();
-    assert_eq!((app.catalogue().version, unlock(&app)), (version + 1, Some(175)));
+    assert_eq!((service.catalogue().version, unlock(&service)), (version, Some(150)), "nobody has told it yet");
+    service.reload_catalogue().await.unwrap();
+    assert_eq!((service.catalogue().version, unlock(&service)), (version + 1, Some(175)));
     let follows = async {
-        while unlock(&instance.running.app) != Some(175) {
+        while unlock(&instance.running.state.service) != Some(175) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), follows).await.expect("the instance never read it again");
 
-    app.db.close();
+    service.db.close();
     db.close();
     drop(client);
     instance.running.stop().await;

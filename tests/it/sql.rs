@@ -220,17 +220,11 @@ async fn cancelling_a_reservation_reads_one_event_however_long_the_history_is() 
     world.set(&history).await;
     assert!(told(&instance, &rider.browser.reserve(&bike).await).good);
     let cancel = all_statements().into_iter().find(|statement| statement.name == "reservations.cancel").unwrap();
-    let (signed, any) = (&rider.signed, uuid::Uuid::new_v4());
+    let (auth, any) = (&rider.auth, uuid::Uuid::new_v4());
     sql.batch_execute(&format!("PREPARE cancel AS {}; BEGIN", cancel.text)).await.unwrap();
     let explain = format!(
         "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE cancel('us-east1', '{}', '{}', '{}', now(), '{}', {}, 'us-east1', '{}', {}, '{any}')",
-        signed.session,
-        signed.user.id,
-        signed.token_hash,
-        signed.idle_since,
-        signed.epoch,
-        bike.public_id,
-        signed.epoch
+        auth.session, auth.user.id, auth.token_hash, auth.idle_since, auth.epoch, bike.public_id, auth.epoch
     );
     let plan: serde_json::Value = sql.query_one(&explain, &[]).await.unwrap().try_get(0).unwrap();
     sql.batch_execute("ROLLBACK").await.unwrap();

@@ -22,7 +22,6 @@ use askama::Template;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use movr::{
-    app::App,
     cli::migrate::SHIPPED,
     clock::Clock,
     config::{Config, env},
@@ -37,6 +36,7 @@ use movr::{
         geo::{Level, Point, Ranges, block_ranges, level_for_radius},
     },
     local::{Options, PrivatePostgres},
+    ops::service::Service,
     ops::{self, sample::SamplePlan},
     server,
 };
@@ -210,7 +210,7 @@ async fn main() {
             .unwrap();
     let bare_url = format!("http://{}/vehicles", bare_server.addrs()[0]);
     actix_web::rt::spawn(bare_server.run());
-    let (running, serving) = server::start(App::start(config, Clock::default()).await.unwrap()).unwrap();
+    let (running, serving) = server::start(Service::start(config, Clock::default()).await.unwrap()).unwrap();
     actix_web::rt::spawn(serving);
     let base = format!("http://{}", running.address);
     let jar = Arc::<Jar>::default();

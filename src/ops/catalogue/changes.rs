@@ -6,7 +6,6 @@
 use uuid::Uuid;
 
 use crate::{
-    app::App,
     db::{
         catalogue::{
             self,
@@ -14,43 +13,56 @@ use crate::{
         },
         error::DbError,
         statement::Conn,
-        verdict::{Acting, Signed, Verdict},
+        verdict::{Acting, SessionAuth, Verdict},
     },
     domain::{
         catalogue::{City, PromoCode, Tariff},
         refusal::Refusal,
     },
+    ops::service::Service,
     ops::{Done, OpError, all_or_nothing, gated},
 };
 
 /// Sets the price of a vehicle type in a city from a time on, if its tariffs are those `seen`.
-pub async fn set_tariff(app: &App, by: &Signed, new: &Tariff, seen: &serde_json::Value) -> Result<Done, OpError> {
-    change(app, by, None, async |conn, acting| changes::set_tariff(conn, acting, new, seen).await).await
+pub async fn set_tariff(
+    service: &Service,
+    by: &SessionAuth,
+    new: &Tariff,
+    seen: &serde_json::Value,
+) -> Result<Done, OpError> {
+    change(service, by, None, async |conn, acting| changes::set_tariff(conn, acting, new, seen).await).await
 }
 
 /// Takes back a tariff that does not hold yet.
-pub async fn withdraw_tariff(app: &App, by: &Signed, tariff: &Tariff) -> Result<Done, OpError> {
-    change(app, by, None, async |conn, acting| changes::withdraw_tariff(conn, acting, tariff).await).await
+pub async fn withdraw_tariff(service: &Service, by: &SessionAuth, tariff: &Tariff) -> Result<Done, OpError> {
+    change(service, by, None, async |conn, acting| changes::withdraw_tariff(conn, acting, tariff).await).await
 }
 
 /// Adds a promo code with its quota in each region: refused whole when one of them is
 /// closed or does not answer.
-pub async fn add_promo_code(app: &App, by: &Signed, new: &PromoCode) -> Result<Done, OpError> {
-    change(app, by, Some(new), async |conn, acting| changes::add_promo_code(conn, acting, new).await).await
+pub async fn add_promo_code(service: &Service, by: &SessionAuth, new: &PromoCode) -> Result<Done, OpError> {
+    change(service, by, Some(new), async |conn, acting| changes::add_promo_code(conn, acting, new).await).await
 }
 
 /// Gives a promo code another end and higher limits, if it is as `seen`.
-pub async fn set_promo_code(app: &App, by: &Signed, seen: &PromoTerms, new: &PromoCode) -> Result<Done, OpError> {
+pub async fn set_promo_code(
+    service: &Service,
+    by: &SessionAuth,
+    seen: &PromoTerms,
+    new: &PromoCode,
+) -> Result<Done, OpError> {
     let terms = PromoTerms::of(new);
     // An end alone concerns no quota, and so no region but this one.
     let quotas = (seen.quotas != terms.quotas).then_some(new);
-    change(app, by, quotas, async |conn, acting| changes::set_promo_code(conn, acting, &new.code, (seen, &terms)).await)
-        .await
+    change(service, by, quotas, async |conn, acting| {
+        changes::set_promo_code(conn, acting, &new.code, (seen, &terms)).await
+    })
+    .await
 }
 
 /// Adds a city with its first tariffs.
-pub async fn add_city(app: &App, by: &Signed, new: &City, tariffs: &[Tariff]) -> Result<Done, OpError> {
-    change(app, by, None, async |conn, acting| {
+pub async fn add_city(service: &Service, by: &SessionAuth, new: &City, tariffs: &[Tariff]) -> Result<Done, OpError> {
+    change(service, by, None, async |conn, acting| {
         let verdict = changes::add_city(conn, acting, new).await?;
         if verdict == Verdict::Done {
             for tariff in tariffs {
@@ -64,19 +76,19 @@ pub async fn add_city(app: &App, by: &Signed, new: &City, tariffs: &[Tariff]) ->
 
 /// Runs the change, and the quotas of a promo code, all or nothing.
 async fn change(
-    app: &App,
-    by: &Signed,
+    service: &Service,
+    by: &SessionAuth,
     quotas: Option<&PromoCode>,
     op: impl AsyncFn(&Conn, &Acting<'_>) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
-    let (command, current) = (Uuid::new_v4(), app.catalogue());
+    let (command, current) = (Uuid::new_v4(), service.catalogue());
     let granted: Vec<_> = current.regions.iter().filter_map(|r| Some((&r.code, quotas?))).collect();
-    let regions: Vec<_> = std::iter::once(&app.here).chain(granted.iter().map(|(region, _)| *region)).collect();
-    let done = gated(&app.db, &app.gates, &regions, async |epochs| {
+    let regions: Vec<_> = std::iter::once(&service.here).chain(granted.iter().map(|(region, _)| *region)).collect();
+    let done = gated(&service.db, &service.gates, &regions, async |epochs| {
         let Some((epoch, of_granted)) = epochs.split_first() else {
             return Ok(Verdict::Gate);
         };
-        let acting = Acting { signed: by, region: &app.here, epoch: *epoch, command };
+        let acting = Acting { auth: by, region: &service.here, epoch: *epoch, command };
         let all = async |conn: &Conn| {
             let verdict = op(conn, &acting).await?;
             if verdict != Verdict::Done {
@@ -91,11 +103,11 @@ async fn change(
             Ok(Verdict::Done)
         };
         // After a lost COMMIT the next try finds the entry as asked, and says so.
-        all_or_nothing(app, &app.here, all, async |_| Ok(false)).await
+        all_or_nothing(service, &service.here, all, async |_| Ok(false)).await
     })
     .await;
     let changed = matches!(done, Ok(_) | Err(OpError::Refused(Refusal::Changed)));
-    if changed && let Err(error) = app.reload_catalogue().await {
+    if changed && let Err(error) = service.reload_catalogue().await {
         tracing::warn!(%error, "the catalogue was changed and could not be read again");
     }
     done.map_err(|error| match error {

@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 
 use super::{error::PageError, paths};
 use crate::{
-    app::App,
     domain::catalogue::{Catalogue, City, Region},
+    web::state::State,
 };
 use answer::Feed;
 
 pub use answer::preflight;
-pub use vehicles::Kept;
+pub use vehicles::FeedCache;
 
 /// Seconds for which a feed out of the catalogue holds: a change may take up to a minute.
 const TTL: i64 = 60;
@@ -68,33 +68,33 @@ const FEEDS: [Named; 7] = [
 const STATUS: &str = "vehicle_status";
 
 /// `GET /gbfs/3/manifest.json`: every city, with the address of its feeds.
-pub async fn manifest(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, PageError> {
-    let data = system::manifest(&app.catalogue());
-    Ok(Feed::new(app.catalogue_seen(), TTL, &data)?.answer(&request))
+pub async fn manifest(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, PageError> {
+    let data = system::manifest(&state.service.catalogue());
+    Ok(Feed::new(state.service.catalogue_seen(), TTL, &data)?.answer(&request))
 }
 
 /// `GET /gbfs/3/{city}/{feed}.json`.
 pub async fn feed(
     request: HttpRequest,
-    app: Data<App>,
+    state: Data<State>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, PageError> {
-    let (catalogue, (slug, name)) = (app.catalogue(), path.into_inner());
+    let (catalogue, (slug, name)) = (state.service.catalogue(), path.into_inner());
     let Some(city) = catalogue.city(&slug) else {
         return Ok(answer::not_found("There is no such city."));
     };
     let region = catalogue.region(&city.region).ok_or_else(|| PageError::Bug(format!("no region of {slug}")))?;
-    let contact = &app.config.feed_contact;
-    let system = System { catalogue: &catalogue, city, region, contact, now: app.clock.now() };
+    let contact = &state.config.feed_contact;
+    let system = System { catalogue: &catalogue, city, region, contact, now: state.service.clock.now() };
     if name == STATUS {
-        return Ok(match vehicles::status(&app, &system).await {
+        return Ok(match vehicles::status(&state, &system).await {
             Ok(feed) => feed.answer(&request),
             Err(PageError::Db(error)) if error.unreachable() => answer::silent(&error),
             Err(error) => return Err(error),
         });
     }
     match FEEDS.iter().find(|(of, _)| *of == name) {
-        Some((_, data)) => Ok(Feed::new(app.catalogue_seen(), TTL, &data(&system))?.answer(&request)),
+        Some((_, data)) => Ok(Feed::new(state.service.catalogue_seen(), TTL, &data(&system))?.answer(&request)),
         None => Ok(answer::not_found("There is no such feed.")),
     }
 }

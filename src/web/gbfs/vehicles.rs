@@ -2,10 +2,7 @@
 //! rotating ids. Built once a ttl, however many ask, and by one of them; the last good
 //! one is kept for the time when the region is silent, and goes on saying from when it is.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex as Brief, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use actix_web::web;
 use chrono::{DateTime, Duration, DurationRound, Utc};
@@ -18,12 +15,12 @@ use super::{
     answer::{Feed, time},
 };
 use crate::{
-    app::App,
     db::feeds::{self, Standing},
     domain::{
         catalogue::VehicleType,
         vehicle::{PublicVehicle, charge},
     },
+    web::state::State,
     web::{error::PageError, paths},
 };
 
@@ -36,15 +33,15 @@ const RETRY: Duration = Duration::seconds(2);
 
 /// The last good feed of each city.
 #[derive(Debug, Default)]
-pub struct Kept(Brief<HashMap<String, Arc<Slot>>>);
+pub struct FeedCache(parking_lot::Mutex<HashMap<String, Arc<Slot>>>);
 
 /// A city's feed, and until when it holds. Whoever has the lock builds it.
 type Slot = Mutex<Option<(Feed, DateTime<Utc>)>>;
 
-impl Kept {
+impl FeedCache {
     /// One for each city that the catalogue has, or had.
     fn of(&self, city: &str) -> Arc<Slot> {
-        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(city.to_owned()).or_default())
+        Arc::clone(self.0.lock().entry(city.to_owned()).or_default())
     }
 }
 
@@ -76,13 +73,13 @@ struct Uris {
 }
 
 /// The feed as it is, or as it last was while the city's region does not answer.
-pub(super) async fn status(app: &App, system: &System<'_>) -> Result<Feed, PageError> {
-    let (slot, now) = (app.feeds.of(&system.city.slug), system.now);
+pub(super) async fn status(state: &State, system: &System<'_>) -> Result<Feed, PageError> {
+    let (slot, now) = (state.feeds.of(&system.city.slug), system.now);
     let mut kept = slot.lock().await;
     if let Some((feed, _)) = kept.as_ref().filter(|(_, until)| now < *until) {
         return Ok(feed.clone());
     }
-    let feed = match (read(app, system).await, kept.as_mut()) {
+    let feed = match (read(state, system).await, kept.as_mut()) {
         (Ok(feed), _) => feed,
         (Err(PageError::Db(error)), Some((feed, until))) if error.unreachable() => {
             tracing::warn!(%error, city = system.city.slug, "the last feed is sent once more");
@@ -95,9 +92,10 @@ pub(super) async fn status(app: &App, system: &System<'_>) -> Result<Feed, PageE
     Ok(feed)
 }
 
-async fn read(app: &App, system: &System<'_>) -> Result<Feed, PageError> {
+async fn read(state: &State, system: &System<'_>) -> Result<Feed, PageError> {
     let (region, city) = (&system.city.region, &system.city.slug);
-    let (as_of, standing) = app
+    let (as_of, standing) = state
+        .service
         .db
         .read_stale(region, system.now, async |conn, at| feeds::list_standing(conn, region, city, at).await)
         .await?;

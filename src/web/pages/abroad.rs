@@ -4,7 +4,7 @@
 use actix_web::HttpResponse;
 use serde::Deserialize;
 
-use crate::web::{abroad, error::PageError, form::Form, paths, session, visit::Visit};
+use crate::web::{abroad, context::RequestContext, error::PageError, form::Form, paths, session};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -22,18 +22,18 @@ pub struct Answered {
 }
 
 /// Remembers the answer; leads to the same page, at home or here.
-pub async fn answer(visit: Visit, Form(form): Form<Answered>) -> Result<HttpResponse, PageError> {
+pub async fn answer(context: RequestContext, Form(form): Form<Answered>) -> Result<HttpResponse, PageError> {
     let next = paths::own_path(&form.next, "/");
     let there = match form.answer {
         Answer::Go => {
-            visit.remember(session::ABROAD, abroad::GO);
-            abroad::home(&visit)
+            context.remember(session::ABROAD, abroad::GO);
+            abroad::home(&context)
         }
         Answer::Stay => {
-            visit.remember(session::ABROAD, abroad::STAY);
+            context.remember(session::ABROAD, abroad::STAY);
             None
         }
     };
     let base = there.map_or("", |home| home.base_url.as_str());
-    Ok(visit.done(&format!("{base}{next}"), ""))
+    Ok(context.done(&format!("{base}{next}"), ""))
 }

@@ -14,31 +14,31 @@ use crate::{
         accounts::{Registration, Started},
     },
     web::{
-        chrome::{chrome, city_options},
+        context::RequestContext,
         error::PageError,
         form::{Form, Id, Query},
+        layout::{city_options, layout},
         paths,
         session::SessionCookie,
         views::{FieldView, LoginPage, RecoveryPage, RegisterPage, Section},
-        visit::Visit,
     },
 };
 
 /// Begins the session in this browser; the one that it had before ends.
-async fn begin(visit: &mut Visit, started: Started, account: &str) {
-    if let Ok(old) = visit.signed()
-        && let Err(error) = ops::accounts::sign_out(&visit.app, &old).await
+async fn begin(context: &mut RequestContext, started: Started, account: &str) {
+    if let Ok(old) = context.auth()
+        && let Err(error) = ops::accounts::sign_out(&context.service, &old).await
     {
         tracing::warn!(?error, "the session before was not ended");
     }
-    visit.know_account(account);
-    visit.set_city(&started.city);
-    visit.set_session(SessionCookie::new(started, visit.now));
+    context.know_account(account);
+    context.set_city(&started.city);
+    context.set_session(SessionCookie::new(started, context.now));
 }
 
 /// Waits until a failed try took as long as every failed try.
-async fn floor(visit: &Visit, began: Instant) {
-    tokio::time::sleep_until((began + visit.app.config.sign_in_floor).into()).await;
+async fn floor(context: &RequestContext, began: Instant) {
+    tokio::time::sleep_until((began + context.state.config.sign_in_floor).into()).await;
 }
 
 /// What a person types to register.
@@ -56,7 +56,7 @@ pub struct Register {
 /// The checked values, or the messages for each field: first and last name, e-mail,
 /// username, password, city.
 fn check(
-    visit: &Visit,
+    context: &RequestContext,
     form: &Register,
     password: Result<(), String>,
 ) -> Result<Registration, Box<[Option<String>; 6]>> {
@@ -64,7 +64,7 @@ fn check(
     let last = people::last_name(&form.last_name);
     let email = people::email(&form.email);
     let username = people::username(&form.username);
-    let city = visit.catalogue.city(&form.city).ok_or_else(|| "Please choose a city.".to_owned());
+    let city = context.catalogue.city(&form.city).ok_or_else(|| "Please choose a city.".to_owned());
     match (first, last, email, username, password, city) {
         (Ok(first_name), Ok(last_name), Ok(email), Ok(username), Ok(()), Ok(city)) => Ok(Registration {
             id: form.id.0,
@@ -82,15 +82,20 @@ fn check(
     }
 }
 
-fn register_page(visit: &Visit, form: &Register, errors: [Option<String>; 6], error: Option<String>) -> RegisterPage {
+fn register_page(
+    context: &RequestContext,
+    form: &Register,
+    errors: [Option<String>; 6],
+    error: Option<String>,
+) -> RegisterPage {
     let [first, last, email, username, password_error, city_error] = errors;
     let field = |value: &str, error| FieldView { value: value.to_owned(), error };
-    let chosen = if form.city.is_empty() { visit.city().slug.as_str() } else { &form.city };
+    let chosen = if form.city.is_empty() { context.city().slug.as_str() } else { &form.city };
     RegisterPage {
-        chrome: chrome(visit, None, "Sign up", Section::Register, visit.city()),
+        layout: layout(context, None, "Sign up", Section::Register, context.city()),
         // A new id whenever the form is drawn: the old one may have been used.
-        id: visit.app.ids.form(),
-        cities: city_options(&visit.catalogue, chosen),
+        id: context.service.ids.form(),
+        cities: city_options(&context.catalogue, chosen),
         city_error,
         first_name: field(&form.first_name, first),
         last_name: field(&form.last_name, last),
@@ -102,24 +107,24 @@ fn register_page(visit: &Visit, form: &Register, errors: [Option<String>; 6], er
 }
 
 /// `GET /register`.
-pub async fn register_form(visit: Visit) -> Result<HttpResponse, PageError> {
-    visit.ok(&register_page(&visit, &Register::default(), Default::default(), None))
+pub async fn register_form(context: RequestContext) -> Result<HttpResponse, PageError> {
+    context.ok(&register_page(&context, &Register::default(), Default::default(), None))
 }
 
 /// `POST /register`: a person at home in the city they chose, signed in.
-pub async fn register(mut visit: Visit, Form(form): Form<Register>) -> Result<HttpResponse, PageError> {
-    visit.app.limits.register(&visit.address()).map_err(|wait| PageError::TooMany(wait.0))?;
-    let password = visit.app.hasher.acceptable(&form.password, &form.username).await?;
-    let wish = match check(&visit, &form, password) {
-        Ok(wish) => wish,
-        Err(errors) => return visit.wrong(&register_page(&visit, &form, *errors, None)),
+pub async fn register(mut context: RequestContext, Form(form): Form<Register>) -> Result<HttpResponse, PageError> {
+    context.state.limits.register(&context.address()).map_err(|wait| PageError::TooMany(wait.0))?;
+    let password = context.service.hasher.acceptable(&form.password, &form.username).await?;
+    let registration = match check(&context, &form, password) {
+        Ok(registration) => registration,
+        Err(errors) => return context.wrong(&register_page(&context, &form, *errors, None)),
     };
-    let device = visit.device();
-    let registered = match ops::accounts::register(&visit.app, wish, &device).await {
+    let device = context.device();
+    let registered = match ops::accounts::register(&context.service, registration, &device).await {
         // The second click of a double click: this person exists, and knows the password.
         Err(OpError::Refused(Refusal::FormUsed | Refusal::UsernameTaken)) if !form.username.is_empty() => {
             let taken = OpError::Refused(Refusal::UsernameTaken);
-            ops::accounts::sign_in_as(&visit.app, form.id.0, &form.username, &form.password, &device)
+            ops::accounts::sign_in_as(&context.service, form.id.0, &form.username, &form.password, &device)
                 .await
                 .map_err(|_no_match| taken)
         }
@@ -128,13 +133,13 @@ pub async fn register(mut visit: Visit, Form(form): Form<Register>) -> Result<Ht
     match registered {
         Ok(started) => {
             let next = paths::vehicles(&started.city);
-            begin(&mut visit, started, &people::username_key(&form.username)).await;
-            Ok(visit.done(&next, "Welcome to MovR. Choose a vehicle and ride."))
+            begin(&mut context, started, &people::username_key(&form.username)).await;
+            Ok(context.done(&next, "Welcome to MovR. Choose a vehicle and ride."))
         }
         Err(OpError::Refused(Refusal::UsernameTaken)) => {
             let mut errors: [Option<String>; 6] = Default::default();
             errors[3] = Some(Refusal::UsernameTaken.message());
-            visit.wrong(&register_page(&visit, &form, errors, None))
+            context.wrong(&register_page(&context, &form, errors, None))
         }
         Err(error) => Err(error.into()),
     }
@@ -156,9 +161,9 @@ pub struct Login {
     next: String,
 }
 
-fn login_page(visit: &Visit, username: &str, next: &str, error: Option<String>) -> LoginPage {
+fn login_page(context: &RequestContext, username: &str, next: &str, error: Option<String>) -> LoginPage {
     LoginPage {
-        chrome: chrome(visit, None, "Sign in", Section::Login, visit.city()),
+        layout: layout(context, None, "Sign in", Section::Login, context.city()),
         username: FieldView { value: username.to_owned(), error: None },
         password_error: None,
         next: paths::own_path(next, "").to_owned(),
@@ -167,47 +172,47 @@ fn login_page(visit: &Visit, username: &str, next: &str, error: Option<String>) 
 }
 
 /// `GET /login`.
-pub async fn login_form(visit: Visit, Query(query): Query<Next>) -> Result<HttpResponse, PageError> {
-    visit.ok(&login_page(&visit, "", &query.next, None))
+pub async fn login_form(context: RequestContext, Query(query): Query<Next>) -> Result<HttpResponse, PageError> {
+    context.ok(&login_page(&context, "", &query.next, None))
 }
 
 /// `POST /login`: a new session; the one this browser had before is ended.
-pub async fn login(mut visit: Visit, Form(form): Form<Login>) -> Result<HttpResponse, PageError> {
+pub async fn login(mut context: RequestContext, Form(form): Form<Login>) -> Result<HttpResponse, PageError> {
     let began = Instant::now();
     let key = people::username_key(&form.username);
-    visit.try_account(&key)?;
+    context.try_account(&key)?;
     if form.password.chars().count() > people::PASSWORD_MAX {
-        floor(&visit, began).await;
-        return visit.wrong(&login_page(&visit, &form.username, &form.next, Some(Refusal::NoMatch.message())));
+        floor(&context, began).await;
+        return context.wrong(&login_page(&context, &form.username, &form.next, Some(Refusal::NoMatch.message())));
     }
-    let device = visit.device();
-    match ops::accounts::sign_in(&visit.app, &form.username, &form.password, &device).await {
+    let device = context.device();
+    match ops::accounts::sign_in(&context.service, &form.username, &form.password, &device).await {
         Ok(started) => {
             let list = paths::vehicles(&started.city);
-            begin(&mut visit, started, &key).await;
-            Ok(visit.done(paths::own_path(&form.next, &list), ""))
+            begin(&mut context, started, &key).await;
+            Ok(context.done(paths::own_path(&form.next, &list), ""))
         }
         Err(OpError::Refused(refusal @ Refusal::NoMatch)) => {
-            visit.turned_away("sign-in failed");
-            floor(&visit, began).await;
-            visit.wrong(&login_page(&visit, &form.username, &form.next, Some(refusal.message())))
+            context.turned_away("sign-in failed");
+            floor(&context, began).await;
+            context.wrong(&login_page(&context, &form.username, &form.next, Some(refusal.message())))
         }
         Err(error) => Err(error.into()),
     }
 }
 
 /// `POST /logout`: the session ends on the server, the browser forgets what it kept.
-pub async fn logout(mut visit: Visit) -> Result<HttpResponse, PageError> {
+pub async fn logout(mut context: RequestContext) -> Result<HttpResponse, PageError> {
     let mut said = "You are signed out.";
-    if let Ok(signed) = visit.signed() {
-        visit.forget_session();
-        if let Err(error) = ops::accounts::sign_out(&visit.app, &signed).await {
-            tracing::warn!(request = visit.ids.request, ?error, "a session was not ended");
+    if let Ok(auth) = context.auth() {
+        context.forget_session();
+        if let Err(error) = ops::accounts::sign_out(&context.service, &auth).await {
+            tracing::warn!(request = context.ids.request, ?error, "a session was not ended");
             said =
                 "You are signed out here. Your home region does not answer; the session ends there within 30 minutes.";
         }
     }
-    let mut response = visit.done("/", said);
+    let mut response = context.done("/", said);
     let clear = header::HeaderValue::from_static("\"cache\", \"storage\"");
     response.headers_mut().insert(header::HeaderName::from_static("clear-site-data"), clear);
     Ok(response)
@@ -221,9 +226,14 @@ pub struct Recover {
     password: String,
 }
 
-fn recovery_page(visit: &Visit, form: &Recover, password: Option<String>, error: Option<String>) -> RecoveryPage {
+fn recovery_page(
+    context: &RequestContext,
+    form: &Recover,
+    password: Option<String>,
+    error: Option<String>,
+) -> RecoveryPage {
     RecoveryPage {
-        chrome: chrome(visit, None, "Set a new password", Section::Login, visit.city()),
+        layout: layout(context, None, "Set a new password", Section::Login, context.city()),
         username: FieldView { value: form.username.clone(), error: None },
         code_error: None,
         password_error: password,
@@ -232,26 +242,26 @@ fn recovery_page(visit: &Visit, form: &Recover, password: Option<String>, error:
 }
 
 /// `GET /recover`.
-pub async fn recover_form(visit: Visit) -> Result<HttpResponse, PageError> {
-    visit.ok(&recovery_page(&visit, &Recover::default(), None, None))
+pub async fn recover_form(context: RequestContext) -> Result<HttpResponse, PageError> {
+    context.ok(&recovery_page(&context, &Recover::default(), None, None))
 }
 
 /// `POST /recover`: a recovery code sets a new password and ends all sessions.
-pub async fn recover(mut visit: Visit, Form(form): Form<Recover>) -> Result<HttpResponse, PageError> {
+pub async fn recover(mut context: RequestContext, Form(form): Form<Recover>) -> Result<HttpResponse, PageError> {
     let began = Instant::now();
-    visit.try_account(&people::username_key(&form.username))?;
-    if let Err(error) = visit.app.hasher.acceptable(&form.password, &form.username).await? {
-        return visit.wrong(&recovery_page(&visit, &form, Some(error), None));
+    context.try_account(&people::username_key(&form.username))?;
+    if let Err(error) = context.service.hasher.acceptable(&form.password, &form.username).await? {
+        return context.wrong(&recovery_page(&context, &form, Some(error), None));
     }
-    match ops::accounts::recover(&visit.app, &form.username, &form.code, &form.password).await {
+    match ops::accounts::recover(&context.service, &form.username, &form.code, &form.password).await {
         Ok(()) => {
-            visit.forget_session();
-            Ok(visit.done("/login", "Your new password is set. Please sign in with it."))
+            context.forget_session();
+            Ok(context.done("/login", "Your new password is set. Please sign in with it."))
         }
         Err(OpError::Refused(refusal @ (Refusal::NoMatch | Refusal::Changed))) => {
-            visit.turned_away("recovery failed");
-            floor(&visit, began).await;
-            visit.wrong(&recovery_page(&visit, &form, None, Some(refusal.message())))
+            context.turned_away("recovery failed");
+            floor(&context, began).await;
+            context.wrong(&recovery_page(&context, &form, None, Some(refusal.message())))
         }
         Err(error) => Err(error.into()),
     }

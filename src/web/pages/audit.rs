@@ -3,10 +3,12 @@
 //! in the address. Which statement is sent depends on the roles: those of the cookie are
 //! tried, and when the row at home says otherwise the page is read once more.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpResponse,
     http::header::{CACHE_CONTROL, CONTENT_DISPOSITION},
-    web::{Bytes, Data},
+    web::Bytes,
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
@@ -14,11 +16,10 @@ use futures_util::stream;
 use serde::Deserialize;
 
 use crate::{
-    app::App,
     db::{
         audit::{self, Event, Filter, Found, Place, Sees},
         error::DbError,
-        sessions::Visitor,
+        sessions::CurrentUser,
     },
     domain::{
         csv::{escape_formula, head, write_line},
@@ -26,13 +27,14 @@ use crate::{
         region::RegionCode,
         stored::{Moment, Version},
     },
+    ops::service::Service,
     web::{
-        chrome::chrome,
+        context::RequestContext,
         error::PageError,
         form::{self, Query, moment},
+        layout::layout,
         paths,
         views::{AuditFilterView, AuditPage, EventView, OptionView, Section, TimeView},
-        visit::Visit,
     },
 };
 
@@ -87,10 +89,10 @@ impl Asked {
     }
 
     /// What it means, or what is wrong with it.
-    fn filter(&self, visit: &Visit) -> Result<Filter, String> {
+    fn filter(&self, context: &RequestContext) -> Result<Filter, String> {
         let id = |text: &str, what: &str| match text.trim() {
             "" => Ok(None),
-            "me" if what == "actor" => Ok(visit.cookie.as_ref().map(|cookie| cookie.user)),
+            "me" if what == "actor" => Ok(context.cookie.as_ref().map(|cookie| cookie.user)),
             text => form::id(text).map(Some).ok_or_else(|| format!("That is not the id of an {what}.")),
         };
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
@@ -99,7 +101,7 @@ impl Asked {
             before => place(before).ok_or("There is no such page of the audit.")?,
         };
         Ok(Filter {
-            region: self.region(visit)?,
+            region: self.region(context)?,
             actor: id(&self.actor, "actor")?,
             action: text(&self.action),
             kind: text(&self.kind),
@@ -109,11 +111,11 @@ impl Asked {
         })
     }
 
-    fn region(&self, visit: &Visit) -> Result<RegionCode, String> {
+    fn region(&self, context: &RequestContext) -> Result<RegionCode, String> {
         if self.region.is_empty() {
-            return Ok(visit.app.here.clone());
+            return Ok(context.service.here.clone());
         }
-        let known = visit.catalogue.regions.iter().find(|region| region.code.as_str() == self.region);
+        let known = context.catalogue.regions.iter().find(|region| region.code.as_str() == self.region);
         known.map(|region| region.code.clone()).ok_or_else(|| "There is no such region.".to_owned())
     }
 }
@@ -131,38 +133,42 @@ fn place_text(Place(at, kind, id, version): &Place) -> String {
 }
 
 /// The events that fit and that the person may see.
-async fn read(visit: &mut Visit, filter: &Filter, limit: usize) -> Result<(Visitor, Sees, Found), PageError> {
-    visit.names(&filter.region);
+async fn read(
+    context: &mut RequestContext,
+    filter: &Filter,
+    limit: usize,
+) -> Result<(CurrentUser, Sees, Found), PageError> {
+    context.names(&filter.region);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut sees = Sees::of(visit.cookie.as_ref().map_or(&[], |cookie| &cookie.roles));
+    let mut sees = Sees::of(context.cookie.as_ref().map_or(&[], |cookie| &cookie.roles));
     loop {
-        let (visitor, found) = visit
-            .read_signed(&filter.region, async |conn| {
+        let (current_user, found) = context
+            .read_signed_in(&filter.region, async |conn| {
                 if sees.is_nothing() { Ok(Found::default()) } else { audit::list(conn, filter, &sees, limit).await }
             })
             .await?;
-        let now = Sees::of(&visitor.roles);
+        let now = Sees::of(&current_user.roles);
         if now.is_nothing() {
             return Err(PageError::Refused(Refusal::NotOperator));
         }
         if now == sees {
-            return Ok((visitor, sees, found));
+            return Ok((current_user, sees, found));
         }
         sees = now;
     }
 }
 
 /// `GET /fleet/audit`.
-pub async fn list(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
-    let (filter, error) = match asked.filter(&visit) {
+pub async fn list(mut context: RequestContext, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
+    let (filter, error) = match asked.filter(&context) {
         Ok(filter) => (filter, None),
         // Nothing fits, but whoever may not see the page is refused.
         Err(error) => {
             let nothing = Asked { before: "0.0.00000000-0000-0000-0000-000000000001.0".to_owned(), ..Asked::default() };
-            (nothing.filter(&visit).map_err(PageError::Bug)?, Some(error))
+            (nothing.filter(&context).map_err(PageError::Bug)?, Some(error))
         }
     };
-    let (visitor, sees, Found { mut events, searched_to }) = read(&mut visit, &filter, PAGE + 1).await?;
+    let (current_user, sees, Found { mut events, searched_to }) = read(&mut context, &filter, PAGE + 1).await?;
     let more = events.len() > PAGE;
     events.truncate(PAGE);
     let searched_to = searched_to.filter(|_| !more);
@@ -172,10 +178,10 @@ pub async fn list(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
         text: text.to_owned(),
         selected: value == chosen,
     };
-    let regions = visit.catalogue.regions.iter();
+    let regions = context.catalogue.regions.iter();
     let first = Asked { before: String::new(), ..asked.clone() };
     let page = AuditPage {
-        chrome: chrome(&visit, Some(&visitor), "Audit", Section::Fleet, visit.city()),
+        layout: layout(&context, Some(&current_user), "Audit", Section::Fleet, context.city()),
         filter: AuditFilterView {
             regions: regions.map(|of| option((of.code.as_str(), &of.name), filter.region.as_str())).collect(),
             kinds: KINDS.iter().map(|kind| option(*kind, &asked.kind)).collect(),
@@ -188,7 +194,7 @@ pub async fn list(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
         cities: match &sees {
             Sees::All => None,
             Sees::Cities(cities) => {
-                Some(cities.iter().map(|slug| visit.catalogue.city_name(slug)).collect::<Vec<_>>().join(", "))
+                Some(cities.iter().map(|slug| context.catalogue.city_name(slug)).collect::<Vec<_>>().join(", "))
             }
         },
         events: events.iter().map(|event| view(&filter.region, event)).collect(),
@@ -198,7 +204,7 @@ pub async fn list(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
         older: last.map(|before| Asked { before, ..asked }.address("/fleet/audit")),
         error,
     };
-    if page.error.is_some() { visit.wrong(&page) } else { visit.ok(&page) }
+    if page.error.is_some() { context.wrong(&page) } else { context.ok(&page) }
 }
 
 fn time(at: DateTime<Utc>) -> TimeView {
@@ -228,7 +234,7 @@ fn view(region: &RegionCode, event: &Event) -> EventView {
 
 /// What is left of an export: the events that were read last and not sent yet.
 struct Left {
-    app: Data<App>,
+    service: Arc<Service>,
     filter: Filter,
     sees: Sees,
     found: Found,
@@ -237,11 +243,11 @@ struct Left {
 
 /// `GET /fleet/audit.csv`: all that fit, newest first, read a thousand at a time. Where
 /// it breaks off the download does, too.
-pub async fn export(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
+pub async fn export(mut context: RequestContext, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
     let asked = Asked { before: String::new(), ..asked };
-    let filter = asked.filter(&visit).map_err(|_wrong| PageError::BadRequest("There is no such audit."))?;
-    let (_, sees, found) = read(&mut visit, &filter, CHUNK).await?;
-    let left = Left { app: visit.app.clone(), filter, sees, found, begun: false };
+    let filter = asked.filter(&context).map_err(|_wrong| PageError::BadRequest("There is no such audit."))?;
+    let (_, sees, found) = read(&mut context, &filter, CHUNK).await?;
+    let left = Left { service: Arc::clone(&context.service), filter, sees, found, begun: false };
     let body = stream::try_unfold(left, |mut left| async move {
         let Found { events, searched_to } = &left.found;
         if events.is_empty() && searched_to.is_none() && left.begun {
@@ -252,7 +258,7 @@ pub async fn export(mut visit: Visit, Query(asked): Query<Asked>) -> Result<Http
         left.found = match searched_to.as_ref().or(full).cloned() {
             Some(last) => {
                 left.filter.before = last;
-                let conn = left.app.db.at(&left.filter.region).await?;
+                let conn = left.service.db.at(&left.filter.region).await?;
                 audit::list(&conn, &left.filter, &left.sees, i64::try_from(CHUNK).unwrap_or(i64::MAX)).await?
             }
             None => Found::default(),
@@ -265,7 +271,7 @@ pub async fn export(mut visit: Visit, Query(asked): Query<Asked>) -> Result<Http
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"movr-audit.csv\""))
         .streaming(body);
-    Ok(visit.finish(response))
+    Ok(context.finish(response))
 }
 
 const HEAD: [&str; 11] = [

@@ -21,26 +21,26 @@ use crate::{
     },
     ops::{self, OpError},
     web::{
-        chrome::chrome,
+        context::RequestContext,
         error::PageError,
         form::{self, Form},
+        layout::layout,
         paths,
         views::{AddCityView, CitiesPage, CityRowView, FieldView, KindTariffsView, OptionView, Section},
-        visit::Visit,
     },
 };
 
 const PATH: &str = "/admin/cities";
 
 /// `GET /admin/cities`.
-pub async fn list(mut visit: Visit) -> Result<HttpResponse, PageError> {
-    let page = page(&mut visit, None).await?;
-    visit.ok(&page)
+pub async fn list(mut context: RequestContext) -> Result<HttpResponse, PageError> {
+    let page = page(&mut context, None).await?;
+    context.ok(&page)
 }
 
-async fn page(visit: &mut Visit, form: Option<AddCityView>) -> Result<CitiesPage, PageError> {
-    let visitor = administrator(visit).await?;
-    let catalogue = visit.catalogue.clone();
+async fn page(context: &mut RequestContext, form: Option<AddCityView>) -> Result<CitiesPage, PageError> {
+    let current_user = administrator(context).await?;
+    let catalogue = context.catalogue.clone();
     let of_region = |region: &crate::domain::catalogue::Region| {
         let row = |city: &City| CityRowView {
             name: city.name.clone(),
@@ -53,26 +53,26 @@ async fn page(visit: &mut Visit, form: Option<AddCityView>) -> Result<CitiesPage
         catalogue.cities_of(&region.code).map(row).collect::<Vec<_>>()
     };
     let form = form.unwrap_or_else(|| AddCityView {
-        regions: regions(visit, visit.app.here.as_str()),
+        regions: regions(context, context.service.here.as_str()),
         currencies: currencies(""),
         radius: FieldView { value: "5".to_owned(), error: None },
-        kinds: visit.catalogue.vehicle_types.iter().map(kind_view).collect(),
+        kinds: context.catalogue.vehicle_types.iter().map(kind_view).collect(),
         ..AddCityView::default()
     });
     Ok(CitiesPage {
         cities: catalogue.regions.iter().flat_map(of_region).collect(),
         form,
-        chrome: chrome(visit, Some(&visitor), "Cities", Section::Fleet, visit.city()),
+        layout: layout(context, Some(&current_user), "Cities", Section::Fleet, context.city()),
     })
 }
 
-fn regions(visit: &Visit, chosen: &str) -> Vec<OptionView> {
+fn regions(context: &RequestContext, chosen: &str) -> Vec<OptionView> {
     let option = |region: &crate::domain::catalogue::Region| OptionView {
         value: region.code.to_string(),
         text: region.name.clone(),
         selected: region.code.as_str() == chosen,
     };
-    visit.catalogue.regions.iter().map(option).collect()
+    context.catalogue.regions.iter().map(option).collect()
 }
 
 fn currencies(chosen: &str) -> Vec<OptionView> {
@@ -164,14 +164,14 @@ fn prices(kind: &VehicleType, typed_prices: &HashMap<String, String>) -> (KindTa
 }
 
 /// `POST /admin/cities`.
-pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse, PageError> {
-    region_of_form(&visit, &form.region)?;
+pub async fn add(mut context: RequestContext, Form(form): Form<Add>) -> Result<HttpResponse, PageError> {
+    region_of_form(&context, &form.region)?;
     let currency: Currency =
         form.currency.parse().map_err(|_unknown| PageError::BadRequest("There is no such currency."))?;
     let name = people::line(&form.name, 64, "a name");
     // Without a name there is nothing to say of the slug.
     let mut slug = name.as_ref().map_or(Ok(String::new()), |name| slug(&form.slug, name));
-    let name = name.and_then(|name| match (visit.catalogue.city_by_name(&name), &slug) {
+    let name = name.and_then(|name| match (context.catalogue.city_by_name(&name), &slug) {
         (Some(city), Ok(slug)) if city.slug != *slug => Err("There is a city of this name already.".to_owned()),
         _ => Ok(name),
     });
@@ -181,7 +181,7 @@ pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse
         form::point(&form.lat, &form.lon).and_then(|at| at.ok_or_else(|| "Please enter the centre.".to_owned()));
     let area = centre.clone().map_err(|_above| String::new()).and_then(|at| area(at, &form.area, &form.radius));
     let (kinds, prices): (Vec<_>, Vec<_>) =
-        visit.catalogue.vehicle_types.iter().map(|kind| prices(kind, &form.prices)).unzip();
+        context.catalogue.vehicle_types.iter().map(|kind| prices(kind, &form.prices)).unzip();
     let prices: Option<Vec<[i64; 3]>> = prices.into_iter().collect();
     if let (Ok(name), Ok(short), Ok(time_zone), Ok(centre), Ok(service_area), Some(prices)) =
         (&name, &slug, &zone, &centre, &area, prices)
@@ -195,7 +195,7 @@ pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse
             currency,
             service_area: service_area.clone(),
         };
-        let valid_from = visit.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(visit.now);
+        let valid_from = context.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(context.now);
         let tariff =
             |(kind, [unlock_minor, per_minute_minor, out_of_area_fee_minor]): (&VehicleType, [i64; 3])| Tariff {
                 city: short.clone(),
@@ -206,9 +206,9 @@ pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse
                 max_charge_minor: None,
                 valid_from,
             };
-        let tariffs: Vec<Tariff> = visit.catalogue.vehicle_types.iter().zip(prices).map(tariff).collect();
-        match ops::catalogue::changes::add_city(&visit.app, &visit.signed()?, &city, &tariffs).await {
-            Ok(_) => return Ok(visit.done(PATH, &format!("{name} is added. {EVERYWHERE}"))),
+        let tariffs: Vec<Tariff> = context.catalogue.vehicle_types.iter().zip(prices).map(tariff).collect();
+        match ops::catalogue::changes::add_city(&context.service, &context.auth()?, &city, &tariffs).await {
+            Ok(_) => return Ok(context.done(PATH, &format!("{name} is added. {EVERYWHERE}"))),
             Err(OpError::Refused(refusal @ Refusal::CityTaken)) => slug = Err(refusal.message()),
             Err(error) => return Err(error.into()),
         }
@@ -218,7 +218,7 @@ pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse
     let form = AddCityView {
         name: typed(&form.name, &name),
         slug: typed(&form.slug, &slug),
-        regions: regions(&visit, form.region.as_str()),
+        regions: regions(&context, form.region.as_str()),
         lat: typed(&form.lat, &centre),
         lon: FieldView { value: form.lon.clone(), error: None },
         zone: typed(&form.zone, &zone),
@@ -231,6 +231,6 @@ pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse
         kinds,
         open: true,
     };
-    let page = page(&mut visit, Some(form)).await?;
-    visit.wrong(&page)
+    let page = page(&mut context, Some(form)).await?;
+    context.wrong(&page)
 }

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use serde::Deserialize;
 
-use crate::web::{error::PageError, form::Form, paths, visit::Visit};
+use crate::web::{context::RequestContext, error::PageError, form::Form, paths};
 
 /// The city switch.
 #[derive(Debug, Deserialize)]
@@ -12,8 +12,8 @@ pub struct Choose {
 }
 
 /// Remembers the city.
-pub async fn choose(visit: Visit, Form(form): Form<Choose>) -> Result<HttpResponse, PageError> {
-    let city = visit.catalogue.city(&form.city).ok_or(PageError::BadRequest("There is no such city."))?;
-    visit.set_city(&city.slug);
-    Ok(visit.done(&paths::vehicles(&city.slug), ""))
+pub async fn choose(context: RequestContext, Form(form): Form<Choose>) -> Result<HttpResponse, PageError> {
+    let city = context.catalogue.city(&form.city).ok_or(PageError::BadRequest("There is no such city."))?;
+    context.set_city(&city.slug);
+    Ok(context.done(&paths::vehicles(&city.slug), ""))
 }

@@ -9,27 +9,28 @@ use crate::{
     domain::job::JobRef,
     ops::erasure::progress,
     web::{
-        chrome::{chrome, time},
+        context::RequestContext,
         error::PageError,
+        layout::{layout, time},
         paths,
         views::{ErasurePage, Section},
-        visit::Visit,
     },
 };
 
 /// `GET /erasure/{region}/{id}`.
-pub async fn show(visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (region, id) = row_of_path(&visit, &path)?;
+pub async fn show(context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
+    let (region, id) = row_of_path(&context, &path)?;
     let job = JobRef { region, id };
-    let found = home::find_erasure(&visit.app.db.at(&job.region).await?, &job).await?;
+    let found = home::find_erasure(&context.service.db.at(&job.region).await?, &job).await?;
     let (parameters, finished_at) = found.ok_or(PageError::NotFound)?;
     let (regions, rides) = progress(&parameters);
-    let region = |code: &_| visit.catalogue.region(code).map_or_else(|| code.to_string(), |region| region.name.clone());
-    visit.ok(&ErasurePage {
-        chrome: chrome(&visit, None, "Erasing your data", Section::None, visit.city()),
+    let region =
+        |code: &_| context.catalogue.region(code).map_or_else(|| code.to_string(), |region| region.name.clone());
+    context.ok(&ErasurePage {
+        layout: layout(&context, None, "Erasing your data", Section::None, context.city()),
         href: paths::erasure(&job),
         regions: regions.iter().map(region).collect(),
         rides,
-        over: finished_at.map(|at| time(at, visit.city().time_zone)),
+        over: finished_at.map(|at| time(at, context.city().time_zone)),
     })
 }

@@ -2,6 +2,8 @@
 //! chunk by chunk as they are sent. The first chunk is read together with the session; a
 //! failure behind it cuts the connection, so that half a file is never taken for a whole one.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpResponse,
     http::header::{CACHE_CONTROL, CONTENT_DISPOSITION},
@@ -18,15 +20,15 @@ use crate::{
         exports::{self, Chunk},
         residency,
     },
-    web::{error::PageError, form::Query, visit::Visit},
+    web::{context::RequestContext, error::PageError, form::Query},
 };
 
 /// `GET /fleet/export.csv`: the vehicles of a city.
-pub async fn vehicles(mut visit: Visit, Query(wanted): Query<Filters>) -> Result<HttpResponse, PageError> {
-    let city = visit.catalogue.city(&wanted.city).ok_or(PageError::NotFound)?.clone();
+pub async fn vehicles(mut context: RequestContext, Query(wanted): Query<Filters>) -> Result<HttpResponse, PageError> {
+    let city = context.catalogue.city(&wanted.city).ok_or(PageError::NotFound)?.clone();
     let wrong = |_wrong| PageError::BadRequest("There is no such filter.");
-    let filter = wanted.filter(&visit.catalogue, visit.now).map_err(wrong)?;
-    file(&mut visit, &city, "vehicles", async move |conn, region, city, after| {
+    let filter = wanted.filter(&context.catalogue, context.now).map_err(wrong)?;
+    file(&mut context, &city, "vehicles", async move |conn, region, city, after| {
         exports::vehicles(conn, (region, city), &filter, after).await
     })
     .await
@@ -39,15 +41,15 @@ pub struct OfCity {
 }
 
 /// `GET /fleet/riders.csv`: the people at home in a city, where residency allows it.
-pub async fn riders(mut visit: Visit, Query(wanted): Query<OfCity>) -> Result<HttpResponse, PageError> {
-    let city = visit.catalogue.city(&wanted.city).ok_or(PageError::NotFound)?.clone();
-    if let Some(rule) = visit.catalogue.forbids_export(&visit.app.here, &city.region) {
-        let signed = visit.signed()?;
-        only_operators(&visit.visitor().await?, &city.slug)?;
+pub async fn riders(mut context: RequestContext, Query(wanted): Query<OfCity>) -> Result<HttpResponse, PageError> {
+    let city = context.catalogue.city(&wanted.city).ok_or(PageError::NotFound)?.clone();
+    if let Some(rule) = context.catalogue.forbids_export(&context.service.here, &city.region) {
+        let auth = context.auth()?;
+        only_operators(&context.current_user().await?, &city.slug)?;
         let what = ("residency.export_refused", rule);
-        return Err(residency::refuse(&visit.app, &signed, what, &city.region).await.into());
+        return Err(residency::refuse(&context.service, &auth, what, &city.region).await.into());
     }
-    file(&mut visit, &city, "riders", async |conn, region, city, after| {
+    file(&mut context, &city, "riders", async |conn, region, city, after| {
         exports::riders(conn, (region, city), after).await
     })
     .await
@@ -55,29 +57,29 @@ pub async fn riders(mut visit: Visit, Query(wanted): Query<OfCity>) -> Result<Ht
 
 /// The file `movr-CITY-WHAT.csv` for an operator of the city: `chunk` gives its lines.
 async fn file<K: 'static>(
-    visit: &mut Visit,
+    context: &mut RequestContext,
     city: &City,
     what: &str,
     chunk: impl AsyncFn(&Conn, &RegionCode, &str, Option<K>) -> Result<Chunk<K>, DbError> + 'static,
 ) -> Result<HttpResponse, PageError> {
-    let (app, region, slug) = (visit.app.clone(), city.region.clone(), city.slug.clone());
-    let (visitor, (first, next)) =
-        visit.read_signed(&region, async |conn| chunk(conn, &region, &slug, None).await).await?;
-    only_operators(&visitor, &city.slug)?;
+    let (service, region, slug) = (Arc::clone(&context.service), city.region.clone(), city.slug.clone());
+    let (current_user, (first, next)) =
+        context.read_signed_in(&region, async |conn| chunk(conn, &region, &slug, None).await).await?;
+    only_operators(&current_user, &city.slug)?;
     let name = format!("attachment; filename=\"movr-{slug}-{what}.csv\"");
-    let state = (app, chunk, region, slug, Some(first), next);
-    let lines = stream::try_unfold(state, |(app, chunk, region, slug, ready, next)| async move {
+    let state = (service, chunk, region, slug, Some(first), next);
+    let lines = stream::try_unfold(state, |(service, chunk, region, slug, ready, next)| async move {
         let (text, next) = match (ready, next) {
             (Some(text), next) => (text, next),
-            (None, Some(after)) => chunk(&app.db.at(&region).await?, &region, &slug, Some(after)).await?,
+            (None, Some(after)) => chunk(&service.db.at(&region).await?, &region, &slug, Some(after)).await?,
             (None, None) => return Ok(None),
         };
-        Ok::<_, DbError>(Some((Bytes::from(text), (app, chunk, region, slug, None, next))))
+        Ok::<_, DbError>(Some((Bytes::from(text), (service, chunk, region, slug, None, next))))
     });
     let response = HttpResponse::Ok()
         .content_type("text/csv; charset=utf-8")
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header((CONTENT_DISPOSITION, name))
         .streaming(lines);
-    Ok(visit.finish(response))
+    Ok(context.finish(response))
 }

@@ -2,6 +2,8 @@
 //! orders, pages by key, everything in the URL. One wait: the session, the list, and every
 //! ten seconds the numbers.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use chrono::{DateTime, Duration, Utc};
 use serde::Deserialize;
@@ -11,7 +13,7 @@ use super::{jobs, map};
 use crate::{
     db::{
         fleet::{self, Listed},
-        sessions::Visitor,
+        sessions::CurrentUser,
     },
     domain::{
         catalogue::{Catalogue, City},
@@ -21,12 +23,12 @@ use crate::{
     },
     ops,
     web::{
-        chrome::{ago, chrome, kind_options},
+        context::RequestContext,
         error::PageError,
         form::{self, Query},
+        layout::{ago, kind_options, layout},
         paths,
         views::{CityView, CountView, FieldView, FleetFiltersView, FleetPage, FleetRow, LinkView, OptionView, Section},
-        visit::Visit,
     },
 };
 
@@ -53,29 +55,34 @@ pub struct Filters {
 
 /// The city that a fleet's page is about: the one asked for, the one in use if the person
 /// operates it, or the first that they operate. Whether they do is decided with the page.
-pub fn city_of(visit: &Visit, asked: &str) -> Result<City, PageError> {
+pub fn city_of(context: &RequestContext, asked: &str) -> Result<City, PageError> {
     if !asked.is_empty() {
-        return visit.catalogue.city(asked).cloned().ok_or(PageError::NotFound);
+        return context.catalogue.city(asked).cloned().ok_or(PageError::NotFound);
     }
-    let operated = |city: &&City| visit.cookie.as_ref().is_some_and(|cookie| cookie.operates(&city.slug));
-    let first = || visit.catalogue.cities.iter().find(operated);
-    Ok(Some(visit.city()).filter(operated).or_else(first).unwrap_or_else(|| visit.city()).clone())
+    let operated = |city: &&City| context.cookie.as_ref().is_some_and(|cookie| cookie.operates(&city.slug));
+    let first = || context.catalogue.cities.iter().find(operated);
+    Ok(Some(context.city()).filter(operated).or_else(first).unwrap_or_else(|| context.city()).clone())
 }
 
 /// The city that was asked for, if the person `may` act there; without one the city in use,
 /// or the first that the person operates.
-pub fn city_for(visit: &Visit, visitor: &Visitor, asked: &str, may: impl Fn(&str) -> bool) -> Result<City, PageError> {
+pub fn city_for(
+    context: &RequestContext,
+    current_user: &CurrentUser,
+    asked: &str,
+    may: impl Fn(&str) -> bool,
+) -> Result<City, PageError> {
     let found = match asked {
-        "" if may(&visit.city().slug) => Some(visit.city()),
-        "" => visitor.operated().find_map(|slug| visit.catalogue.city(slug)),
-        slug => Some(visit.catalogue.city(slug).ok_or(PageError::NotFound)?).filter(|_| may(slug)),
+        "" if may(&context.city().slug) => Some(context.city()),
+        "" => current_user.operated().find_map(|slug| context.catalogue.city(slug)),
+        slug => Some(context.catalogue.city(slug).ok_or(PageError::NotFound)?).filter(|_| may(slug)),
     };
     found.cloned().ok_or(PageError::Refused(Refusal::NotOperator))
 }
 
 /// Refuses whoever does not operate the city.
-pub fn only_operators(visitor: &Visitor, city: &str) -> Result<(), PageError> {
-    if visitor.operates(city) { Ok(()) } else { Err(PageError::Refused(Refusal::NotOperator)) }
+pub fn only_operators(current_user: &CurrentUser, city: &str) -> Result<(), PageError> {
+    if current_user.operates(city) { Ok(()) } else { Err(PageError::Refused(Refusal::NotOperator)) }
 }
 
 impl Filters {
@@ -167,20 +174,20 @@ fn after(key: &Key, id: Uuid) -> String {
 }
 
 /// `GET /fleet`. With wrong filters: 422, and the list without them.
-pub async fn list(mut visit: Visit, Query(filters): Query<Filters>) -> Result<HttpResponse, PageError> {
-    let city = city_of(&visit, &filters.city)?;
-    let meant = filters.meaning(&visit.catalogue, visit.now);
+pub async fn list(mut context: RequestContext, Query(filters): Query<Filters>) -> Result<HttpResponse, PageError> {
+    let city = city_of(&context, &filters.city)?;
+    let meant = filters.meaning(&context.catalogue, context.now);
     let (filter, sort) = meant.clone().unwrap_or_default();
     let behind = filters.behind(sort).filter(|_| meant.is_ok());
-    let (app, now) = (visit.app.clone(), visit.now);
-    let (visitor, (part, counts)) = visit
-        .read_signed(&city.region, async |conn| {
+    let (service, now) = (Arc::clone(&context.service), context.now);
+    let (current_user, (part, counts)) = context
+        .read_signed_in(&city.region, async |conn| {
             let list = fleet::list(conn, (&city.region, &city.slug), &filter, sort, behind.clone());
-            let (list, counts) = tokio::join!(list, ops::fleet::counts(&app, conn, &city, now));
+            let (list, counts) = tokio::join!(list, ops::fleet::counts(&service, conn, &city, now));
             Ok((list?, counts?))
         })
         .await?;
-    only_operators(&visitor, &city.slug)?;
+    only_operators(&current_user, &city.slug)?;
     let vehicles: Vec<FleetRow> = part.vehicles.iter().zip(1..).map(|(vehicle, n)| row(vehicle, n, now)).collect();
     let shown = map::Shown {
         label: format!("Map of {} with the vehicles of the list", city.name),
@@ -193,25 +200,26 @@ pub async fn list(mut visit: Visit, Query(filters): Query<Filters>) -> Result<Ht
     let query = filters.query(None);
     let zone = city.time_zone;
     let page = FleetPage {
-        chrome: chrome(&visit, Some(&visitor), &format!("Fleet of {}", city.name), Section::Fleet, &city),
+        layout: layout(&context, Some(&current_user), &format!("Fleet of {}", city.name), Section::Fleet, &city),
         city: CityView { slug: city.slug.clone(), name: city.name.clone() },
-        cities: other_cities(&visit, &visitor, &city),
+        cities: other_cities(&context, &current_user, &city),
         counts: count_views(&counts.1, &filters, &city),
         counted: counts.0.with_timezone(&zone).format("%H:%M:%S").to_string(),
-        form: jobs::empty_form(&visit, &visitor, &city),
+        form: jobs::empty_form(&context, &current_user, &city),
         first: behind.is_some().then(|| here(query.clone())),
         sparse: part.next.is_some() && vehicles.len() < fleet::PAGE,
         next: part.next.map(|(key, id)| here(format!("{query}&after={}", after(&key, id)))),
-        filters: filters_view(&visit, &filters, sort, query, meant.as_ref().err()),
+        filters: filters_view(&context, &filters, sort, query, meant.as_ref().err()),
         vehicles,
-        map: Some(map::view(shown, app.config.tiles.as_ref())),
+        map: Some(map::view(shown, context.state.config.tiles.as_ref())),
     };
-    if meant.is_err() { visit.wrong(&page) } else { visit.ok(&page) }
+    if meant.is_err() { context.wrong(&page) } else { context.ok(&page) }
 }
 
 /// The other cities that the person operates.
-fn other_cities(visit: &Visit, visitor: &Visitor, city: &City) -> Vec<LinkView> {
-    let others = visitor.operated().filter(|slug| *slug != city.slug).filter_map(|slug| visit.catalogue.city(slug));
+fn other_cities(context: &RequestContext, current_user: &CurrentUser, city: &City) -> Vec<LinkView> {
+    let others =
+        current_user.operated().filter(|slug| *slug != city.slug).filter_map(|slug| context.catalogue.city(slug));
     others.map(|city| LinkView { href: paths::fleet(&city.slug), text: city.name.clone() }).collect()
 }
 
@@ -246,7 +254,7 @@ pub(super) fn row(vehicle: &Listed, number: usize, now: DateTime<Utc>) -> FleetR
 }
 
 fn filters_view(
-    visit: &Visit,
+    context: &RequestContext,
     filters: &Filters,
     sort: Sort,
     query: String,
@@ -274,7 +282,7 @@ fn filters_view(
     FleetFiltersView {
         statuses: std::iter::once(option("", "All but retired", &filters.status)).chain(statuses).collect(),
         kinds: std::iter::once(option("", "All", &filters.kind))
-            .chain(kind_options(&visit.catalogue, &filters.kind))
+            .chain(kind_options(&context.catalogue, &filters.kind))
             .collect(),
         idle: idle.into_iter().map(|(value, text)| option(value, text, &filters.idle)).collect(),
         sorts: sorts.into_iter().map(order).collect(),

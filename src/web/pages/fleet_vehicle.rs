@@ -10,13 +10,13 @@ use crate::{
     db::{
         fleet::{self, Detailed, HISTORY_PAGE, Happened},
         fleet_changes::{Details, Wanted},
-        sessions::Visitor,
+        sessions::CurrentUser,
     },
     domain::{
         catalogue::City,
         fleet::NOTE_MAX,
         geo,
-        job::{Kind, STEPS},
+        job::{JobKind, STEPS},
         people,
         refusal::Refusal,
         ride::RideRef,
@@ -25,12 +25,12 @@ use crate::{
     },
     ops::{self, Done, OpError},
     web::{
-        chrome::{chrome, distance, time},
+        context::RequestContext,
         error::PageError,
         form::{self, Form, Id, Query},
+        layout::{distance, layout, time},
         paths,
         views::{CityView, EditVehicleView, FieldView, FleetVehiclePage, HappenedView, OptionView, Section},
-        visit::Visit,
     },
 };
 
@@ -42,41 +42,41 @@ pub struct Before {
 
 /// `GET /fleet/vehicles/{region}/{id}`.
 pub async fn show(
-    mut visit: Visit,
+    mut context: RequestContext,
     path: Path<(String, String)>,
     Query(query): Query<Before>,
 ) -> Result<HttpResponse, PageError> {
-    let vehicle = vehicle_of(&visit, &path)?;
-    let page = page(&mut visit, &vehicle, query.before, None).await?;
-    visit.ok(&page)
+    let vehicle = vehicle_of(&context, &path)?;
+    let page = page(&mut context, &vehicle, query.before, None).await?;
+    context.ok(&page)
 }
 
-fn vehicle_of(visit: &Visit, path: &(String, String)) -> Result<VehicleRef, PageError> {
-    let (region, id) = row_of_path(visit, path)?;
+fn vehicle_of(context: &RequestContext, path: &(String, String)) -> Result<VehicleRef, PageError> {
+    let (region, id) = row_of_path(context, path)?;
     Ok(VehicleRef { region, id })
 }
 
 /// The page; with the form as it was typed, if it was wrong.
 async fn page(
-    visit: &mut Visit,
+    context: &mut RequestContext,
     vehicle: &VehicleRef,
     before: Option<Version>,
     typed: Option<EditVehicleView>,
 ) -> Result<FleetVehiclePage, PageError> {
-    let (visitor, (found, history)) = visit
-        .read_signed(&vehicle.region, async |conn| {
+    let (current_user, (found, history)) = context
+        .read_signed_in(&vehicle.region, async |conn| {
             let history = fleet::history(conn, vehicle, before.unwrap_or(Version::LAST).get());
             let (found, history) = tokio::join!(fleet::find(conn, vehicle), history);
             Ok((found?, history?))
         })
         .await?;
     let found = found.ok_or(PageError::NotFound)?;
-    let city = visit.catalogue.city(&found.city).ok_or(PageError::NotFound)?.clone();
-    list::only_operators(&visitor, &city.slug)?;
-    let row = list::row(&found.listed, 1, visit.now);
+    let city = context.catalogue.city(&found.city).ok_or(PageError::NotFound)?.clone();
+    list::only_operators(&current_user, &city.slug)?;
+    let row = list::row(&found.listed, 1, context.now);
     let status = found.listed.status.as_str();
     let held = row.status == "reserved" || status == "in_use";
-    let leads = |kind: &Kind| kind.change().1 != status && kind.change().2.contains(&status);
+    let leads = |kind: &JobKind| kind.change().1 != status && kind.change().2.contains(&status);
     let steps = STEPS.into_iter().filter(|kind| !held && leads(kind));
     let shown = map::Shown {
         label: format!("Map of {} with the vehicle", city.name),
@@ -87,21 +87,21 @@ async fn page(
     };
     let older = (history.len() > HISTORY_PAGE).then(|| history.get(HISTORY_PAGE - 1)).flatten();
     Ok(FleetVehiclePage {
-        chrome: chrome(visit, Some(&visitor), &row.code, Section::Fleet, &city),
+        layout: layout(context, Some(&current_user), &row.code, Section::Fleet, &city),
         city: CityView { slug: city.slug.clone(), name: city.name.clone() },
         id: vehicle.id,
         action: paths::fleet_vehicle(vehicle),
         version: found.listed.version,
-        command: visit.app.ids.form(),
+        command: context.service.ids.form(),
         facts: facts(&found, &city),
         steps: steps.map(|kind| (kind.code(), kind.title())).collect(),
         ride: found.ride.as_ref().map(|(ride, since)| (time(*since, city.time_zone), paths::fleet_end_ride(ride))),
         blocked: blocked(status, held),
         form: typed.unwrap_or_else(|| stored(&found)),
-        cities: other_cities(visit, &visitor, &city),
+        cities: other_cities(context, &current_user, &city),
         older: older.map(|happened| format!("{}?before={}", paths::fleet_vehicle(vehicle), happened.version)),
-        history: history.iter().take(HISTORY_PAGE).map(|happened| happened_view(visit, happened, &city)).collect(),
-        map: Some(map::view(shown, visit.app.config.tiles.as_ref())),
+        history: history.iter().take(HISTORY_PAGE).map(|happened| happened_view(context, happened, &city)).collect(),
+        map: Some(map::view(shown, context.state.config.tiles.as_ref())),
         row,
     })
 }
@@ -154,13 +154,13 @@ fn stored(found: &Detailed) -> EditVehicleView {
     }
 }
 
-fn other_cities(visit: &Visit, visitor: &Visitor, city: &City) -> Vec<OptionView> {
-    let others = visit.catalogue.cities_of(&city.region).filter(|other| other.slug != city.slug);
-    let operated = others.filter(|other| visitor.operates(&other.slug));
+fn other_cities(context: &RequestContext, current_user: &CurrentUser, city: &City) -> Vec<OptionView> {
+    let others = context.catalogue.cities_of(&city.region).filter(|other| other.slug != city.slug);
+    let operated = others.filter(|other| current_user.operates(&other.slug));
     operated.map(|city| OptionView { value: city.slug.clone(), text: city.name.clone(), selected: false }).collect()
 }
 
-fn happened_view(visit: &Visit, happened: &Happened, city: &City) -> HappenedView {
+fn happened_view(context: &RequestContext, happened: &Happened, city: &City) -> HappenedView {
     let automatic = happened.metadata.get("automatic").is_some();
     let text = match happened.action.as_str() {
         "vehicle.added" => "Put into the fleet",
@@ -185,33 +185,38 @@ fn happened_view(visit: &Visit, happened: &Happened, city: &City) -> HappenedVie
         #[allow(clippy::cast_precision_loss, reason = "a ride's way is far below 2^52 metres")]
         details.push(format!("{minutes} min, {}, {}", distance(*metres as f64), city.currency.format(*minor)));
     }
-    details.extend(noted("city").and_then(|slug| visit.catalogue.city(slug)).map(|city| city.name.clone()));
+    details.extend(noted("city").and_then(|slug| context.catalogue.city(slug)).map(|city| city.name.clone()));
     details.extend(noted("note").map(|note| format!("“{note}”")));
     details.extend(happened.point.map(|at| format!("{:.4}, {:.4}", at.lat(), at.lon())));
     HappenedView { text: text.to_owned(), at: time(happened.at, city.time_zone), detail: details.join(" · ") }
 }
 
 /// The vehicle as the page showed it.
-fn wanted(visit: &Visit, path: &(String, String), version: Version, command: Id) -> Result<Wanted, PageError> {
-    let vehicle = vehicle_of(visit, path)?;
-    let command = visit.made_by(command, "command", &vehicle.region)?;
+fn wanted(
+    context: &RequestContext,
+    path: &(String, String),
+    version: Version,
+    command: Id,
+) -> Result<Wanted, PageError> {
+    let vehicle = vehicle_of(context, path)?;
+    let command = context.made_by(command, "command", &vehicle.region)?;
     Ok(Wanted { vehicle, version: version.get(), command })
 }
 
 /// Back to the vehicle's page with what came of it.
 fn back(
-    visit: &Visit,
+    context: &RequestContext,
     vehicle: &VehicleRef,
     outcome: Result<Done, OpError>,
     done: &str,
 ) -> Result<HttpResponse, PageError> {
     let page = paths::fleet_vehicle(vehicle);
     match outcome {
-        Ok(Done::Now) => Ok(visit.done(&page, done)),
-        Ok(Done::Before) => Ok(visit.done(&page, "That was done already.")),
-        Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
+        Ok(Done::Now) => Ok(context.done(&page, done)),
+        Ok(Done::Before) => Ok(context.done(&page, "That was done already.")),
+        Err(OpError::Refused(Refusal::SignedOut)) => Err(context.sign_in_first()),
         Err(OpError::Refused(refusal @ Refusal::NotOperator)) => Err(PageError::Refused(refusal)),
-        Err(OpError::Refused(refusal)) => Ok(visit.refused(&page, &refusal.message())),
+        Err(OpError::Refused(refusal)) => Ok(context.refused(&page, &refusal.message())),
         Err(error) => Err(error.into()),
     }
 }
@@ -221,34 +226,34 @@ fn back(
 pub struct Step {
     version: Version,
     command: Id,
-    action: Kind,
+    action: JobKind,
     #[serde(default)]
     note: String,
 }
 
 /// `POST /fleet/vehicles/{region}/{id}/status`.
 pub async fn set_status(
-    visit: Visit,
+    context: RequestContext,
     path: Path<(String, String)>,
     Form(step): Form<Step>,
 ) -> Result<HttpResponse, PageError> {
-    let wanted = wanted(&visit, &path, step.version, step.command)?;
+    let wanted = wanted(&context, &path, step.version, step.command)?;
     if !STEPS.contains(&step.action) {
         return Err(PageError::BadRequest("That is done by a job."));
     }
     let note = match people::optional_line(&step.note, NOTE_MAX, "a note") {
         Ok(note) => note,
-        Err(words) => return Ok(visit.refused(&paths::fleet_vehicle(&wanted.vehicle), &words)),
+        Err(words) => return Ok(context.refused(&paths::fleet_vehicle(&wanted.vehicle), &words)),
     };
-    let outcome = ops::fleet::act(&visit.app, &visit.signed()?, &wanted, step.action, note.as_deref()).await;
+    let outcome = ops::fleet::act(&context.service, &context.auth()?, &wanted, step.action, note.as_deref()).await;
     let done = match step.action {
-        Kind::Maintenance => "The vehicle is in maintenance.",
-        Kind::Back => "The vehicle is back on the street.",
-        Kind::Lost => "The vehicle is marked as lost.",
-        Kind::Found => "The vehicle is found, and in maintenance.",
+        JobKind::Maintenance => "The vehicle is in maintenance.",
+        JobKind::Back => "The vehicle is back on the street.",
+        JobKind::Lost => "The vehicle is marked as lost.",
+        JobKind::Found => "The vehicle is found, and in maintenance.",
         _ => "The vehicle is retired.",
     };
-    back(&visit, &wanted.vehicle, outcome, done)
+    back(&context, &wanted.vehicle, outcome, done)
 }
 
 /// What an operator types about a vehicle.
@@ -316,26 +321,26 @@ impl Edit {
 
 /// `POST /fleet/vehicles/{region}/{id}/edit`.
 pub async fn edit(
-    mut visit: Visit,
+    mut context: RequestContext,
     path: Path<(String, String)>,
     Form(form): Form<Edit>,
 ) -> Result<HttpResponse, PageError> {
-    let wanted = wanted(&visit, &path, form.version, form.command)?;
+    let wanted = wanted(&context, &path, form.version, form.command)?;
     let mut view = match form.details() {
-        Ok(details) => match ops::fleet::edit(&visit.app, &visit.signed()?, &wanted, &details).await {
+        Ok(details) => match ops::fleet::edit(&context.service, &context.auth()?, &wanted, &details).await {
             Err(OpError::Refused(refusal @ (Refusal::CodeTaken | Refusal::TooFar(_)))) => {
                 let mut view = form.typed();
                 let field = if refusal == Refusal::CodeTaken { &mut view.code } else { &mut view.lat };
                 field.error = Some(refusal.message());
                 view
             }
-            outcome => return back(&visit, &wanted.vehicle, outcome, "Saved."),
+            outcome => return back(&context, &wanted.vehicle, outcome, "Saved."),
         },
         Err(view) => *view,
     };
     view.open = true;
-    let page = page(&mut visit, &wanted.vehicle, None, Some(view)).await?;
-    visit.wrong(&page)
+    let page = page(&mut context, &wanted.vehicle, None, Some(view)).await?;
+    context.wrong(&page)
 }
 
 /// The other city.
@@ -348,13 +353,13 @@ pub struct Move {
 
 /// `POST /fleet/vehicles/{region}/{id}/move`.
 pub async fn move_to(
-    visit: Visit,
+    context: RequestContext,
     path: Path<(String, String)>,
     Form(form): Form<Move>,
 ) -> Result<HttpResponse, PageError> {
-    let wanted = wanted(&visit, &path, form.version, form.command)?;
-    let outcome = ops::fleet::move_to(&visit.app, &visit.signed()?, &wanted, &form.city).await;
-    back(&visit, &wanted.vehicle, outcome, "The vehicle belongs to the other city now, and is in maintenance.")
+    let wanted = wanted(&context, &path, form.version, form.command)?;
+    let outcome = ops::fleet::move_to(&context.service, &context.auth()?, &wanted, &form.city).await;
+    back(&context, &wanted.vehicle, outcome, "The vehicle belongs to the other city now, and is in maintenance.")
 }
 
 /// Where the vehicle stands whose ride is ended, and the vehicle's page to come back to.
@@ -368,18 +373,18 @@ pub struct EndRide {
 
 /// `POST /fleet/rides/{region}/{id}/end`.
 pub async fn end_ride(
-    visit: Visit,
+    context: RequestContext,
     path: Path<(String, String)>,
     Form(form): Form<EndRide>,
 ) -> Result<HttpResponse, PageError> {
-    let (region, id) = row_of_path(&visit, &path)?;
+    let (region, id) = row_of_path(&context, &path)?;
     let vehicle = VehicleRef { region: region.clone(), id: form.vehicle.0 };
     let place = people::line(&form.place, 120, "a place");
     let at = form::required_point(&form.lat, &form.lon);
     let (place, at) = match (place, at) {
         (Ok(place), Ok(at)) => (place, at),
-        (Err(words), _) | (_, Err(words)) => return Ok(visit.refused(&paths::fleet_vehicle(&vehicle), &words)),
+        (Err(words), _) | (_, Err(words)) => return Ok(context.refused(&paths::fleet_vehicle(&vehicle), &words)),
     };
-    let outcome = ops::fleet::end_ride(&visit.app, &visit.signed()?, &RideRef { region, id }, at, &place).await;
-    back(&visit, &vehicle, outcome, "The ride is ended. Its rider is told on their next page.")
+    let outcome = ops::fleet::end_ride(&context.service, &context.auth()?, &RideRef { region, id }, at, &place).await;
+    back(&context, &vehicle, outcome, "The ride is ended. Its rider is told on their next page.")
 }

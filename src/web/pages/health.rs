@@ -3,7 +3,7 @@
 
 use actix_web::{HttpResponse, web::Data};
 
-use crate::{app::App, db::error::DbErrorKind};
+use crate::{db::error::DbErrorKind, web::state::State};
 
 /// `GET /healthz`: the process answers.
 pub async fn live() -> HttpResponse {
@@ -11,11 +11,11 @@ pub async fn live() -> HttpResponse {
 }
 
 /// `GET /readyz`: 200 when the database answers and the instance is not draining.
-pub async fn ready(app: Data<App>) -> HttpResponse {
-    if app.draining() {
+pub async fn ready(state: Data<State>) -> HttpResponse {
+    if state.service.draining() {
         return not_ready("draining".to_owned());
     }
-    match app.db.answers().await {
+    match state.service.db.answers().await {
         Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
         Err(error) => not_ready(format!("database: {}", trouble(&error.kind))),
     }

@@ -1,5 +1,7 @@
 //! `GET /`: the nearest city, how many vehicles are ready there, the way in.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use serde::Deserialize;
 
@@ -13,11 +15,11 @@ use crate::{
     ops,
     web::{
         abroad,
-        chrome::chrome,
+        context::RequestContext,
         error::PageError,
         form::Query,
+        layout::layout,
         views::{HomePage, PriceView, Section},
-        visit::Visit,
     },
 };
 
@@ -29,29 +31,29 @@ pub struct Asked {
 }
 
 /// The landing page. It is drawn without figures while the city's region is away.
-pub async fn show(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
-    if let Some(there) = abroad::way_home(&visit) {
-        return Ok(visit.done(&there, ""));
+pub async fn show(mut context: RequestContext, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
+    if let Some(there) = abroad::way_home(&context) {
+        return Ok(context.done(&there, ""));
     }
-    let catalogue = std::sync::Arc::clone(&visit.catalogue);
-    let city = catalogue.city(&asked.city).unwrap_or_else(|| visit.nearest_city()).clone();
-    let (app, now) = (visit.app.clone(), visit.now);
+    let catalogue = std::sync::Arc::clone(&context.catalogue);
+    let city = catalogue.city(&asked.city).unwrap_or_else(|| context.nearest_city()).clone();
+    let (service, now) = (Arc::clone(&context.service), context.now);
     let search =
         Search { region: &city.region, city: &city.slug, point: city.centre, kind: None, battery: 0, rider: None, now };
-    let asked = visit
+    let asked = context
         .read(&city.region, async |conn| {
-            let count = ops::fleet::count_available(&app, conn, &city, now);
-            let near = ops::vehicles::nearest(&app, conn, &search);
+            let count = ops::fleet::count_available(&service, conn, &city, now);
+            let near = ops::vehicles::nearest(&service, conn, &search);
             let (count, near) = tokio::join!(count, near);
             Ok((count?, near?))
         })
         .await;
     let mut stale = None;
-    let (visitor, available, near) = match asked {
-        Ok((visitor, (count, near))) => (visitor, u64::try_from(count).ok(), near),
+    let (current_user, available, near) = match asked {
+        Ok((current_user, (count, near))) => (current_user, u64::try_from(count).ok(), near),
         Err(PageError::Db(error)) if error.unreachable() => {
             tracing::warn!(%error, "landing page without figures");
-            let last = ops::vehicles::nearest_stale(&app, &search).await;
+            let last = ops::vehicles::nearest_stale(&service, &search).await;
             stale = last.as_ref().map(|last| (last.as_of, last.source));
             (None, None, last.map(|last| last.near).unwrap_or_default())
         }
@@ -65,13 +67,13 @@ pub async fn show(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpRe
         me: None,
     };
     let page = HomePage {
-        chrome: chrome(&visit, visitor.as_ref(), &city.name, Section::None, &city),
+        layout: layout(&context, current_user.as_ref(), &city.name, Section::None, &city),
         available,
-        prices: prices(&catalogue, &city, visit.now),
-        stale: stale.map(|(as_of, _)| stale_text(&visit, &city.region, as_of)),
-        map: Some(map::view(shown, visit.app.config.tiles.as_ref())),
+        prices: prices(&catalogue, &city, context.now),
+        stale: stale.map(|(as_of, _)| stale_text(&context, &city.region, as_of)),
+        map: Some(map::view(shown, context.state.config.tiles.as_ref())),
     };
-    Ok(with_freshness(visit.ok(&page)?, visit.now, stale))
+    Ok(with_freshness(context.ok(&page)?, context.now, stale))
 }
 
 fn prices(catalogue: &Catalogue, city: &City, now: chrono::DateTime<chrono::Utc>) -> Vec<PriceView> {

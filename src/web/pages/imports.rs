@@ -2,6 +2,8 @@
 //! the preview. The session and the role are checked before the first byte is read; the
 //! file is never held as a whole. Also the links to what can be exported.
 
+use std::sync::Arc;
+
 use actix_multipart::Multipart;
 use actix_web::HttpResponse;
 use futures_util::TryStreamExt;
@@ -9,19 +11,19 @@ use serde::Deserialize;
 
 use super::fleet::city_for;
 use crate::{
-    db::sessions::Visitor,
+    db::sessions::CurrentUser,
     domain::catalogue::City,
     ops::{
         imports::{Import, ImportError},
-        jobs::Hand,
+        jobs::JobContext,
     },
     web::{
-        chrome::chrome,
+        context::RequestContext,
         error::PageError,
         form::Query,
+        layout::layout,
         paths,
         views::{ImportPage, OptionView, Section},
-        visit::Visit,
     },
 };
 
@@ -36,49 +38,49 @@ pub struct OfCity {
 }
 
 /// Who asks, and the city that they ask about and operate.
-async fn operator(visit: &mut Visit, slug: &str) -> Result<(Visitor, City), PageError> {
-    let visitor = visit.visitor().await?;
-    let city = city_for(visit, &visitor, slug, |slug| visitor.operates(slug))?;
-    Ok((visitor, city))
+async fn operator(context: &mut RequestContext, slug: &str) -> Result<(CurrentUser, City), PageError> {
+    let current_user = context.current_user().await?;
+    let city = city_for(context, &current_user, slug, |slug| current_user.operates(slug))?;
+    Ok((current_user, city))
 }
 
-fn page(visit: &Visit, visitor: &Visitor, city: &City, error: Option<String>) -> ImportPage {
+fn page(context: &RequestContext, current_user: &CurrentUser, city: &City, error: Option<String>) -> ImportPage {
     let option = |slug: &str| {
-        let city = visit.catalogue.city(slug)?;
+        let city = context.catalogue.city(slug)?;
         Some(OptionView { value: slug.to_owned(), text: city.name.clone(), selected: false })
     };
     let chosen = |option: OptionView| OptionView { selected: option.value == city.slug, ..option };
-    let kinds: Vec<&str> = visit.catalogue.vehicle_types.iter().map(|kind| kind.slug.as_str()).collect();
+    let kinds: Vec<&str> = context.catalogue.vehicle_types.iter().map(|kind| kind.slug.as_str()).collect();
     ImportPage {
-        chrome: chrome(visit, Some(visitor), &format!("Import and export: {}", city.name), Section::Fleet, city),
+        layout: layout(context, Some(current_user), &format!("Import and export: {}", city.name), Section::Fleet, city),
         city: city.name.clone(),
         action: paths::import(&city.slug),
         error,
-        cities: visitor.operated().filter_map(option).map(chosen).collect(),
+        cities: current_user.operated().filter_map(option).map(chosen).collect(),
         kinds: kinds.join(", "),
         vehicles: paths::export_vehicles(&city.slug),
         riders: paths::export_riders(&city.slug),
-        riders_forbidden: visit.catalogue.forbids_export(&visit.app.here, &city.region),
+        riders_forbidden: context.catalogue.forbids_export(&context.service.here, &city.region),
     }
 }
 
 /// `GET /fleet/import`.
-pub async fn form(mut visit: Visit, Query(query): Query<OfCity>) -> Result<HttpResponse, PageError> {
-    let (visitor, city) = operator(&mut visit, &query.city).await?;
-    visit.ok(&page(&visit, &visitor, &city, None))
+pub async fn form(mut context: RequestContext, Query(query): Query<OfCity>) -> Result<HttpResponse, PageError> {
+    let (current_user, city) = operator(&mut context, &query.city).await?;
+    context.ok(&page(&context, &current_user, &city, None))
 }
 
 /// `POST /fleet/import`: reads the file and leads to the job that it makes.
 pub async fn submit(
-    mut visit: Visit,
+    mut context: RequestContext,
     Query(query): Query<OfCity>,
     mut parts: Multipart,
 ) -> Result<HttpResponse, PageError> {
-    let (visitor, city) = operator(&mut visit, &query.city).await?;
-    let (app, catalogue, signed) = (visit.app.clone(), visit.catalogue.clone(), visit.signed()?);
-    match read(Import::new(Hand::of(&app, &catalogue, &signed), &city), &mut parts).await? {
-        Ok(location) => Ok(visit.done(&location, "")),
-        Err(wrong) => visit.wrong(&page(&visit, &visitor, &city, Some(wrong))),
+    let (current_user, city) = operator(&mut context, &query.city).await?;
+    let (service, catalogue, auth) = (Arc::clone(&context.service), context.catalogue.clone(), context.auth()?);
+    match read(Import::new(JobContext::of(&service, &catalogue, &auth), &city), &mut parts).await? {
+        Ok(location) => Ok(context.done(&location, "")),
+        Err(wrong) => context.wrong(&page(&context, &current_user, &city, Some(wrong))),
     }
 }
 

@@ -2,6 +2,8 @@
 //! before it is confirmed, how far it is, why items were refused, and all of it as a report.
 //! The page only looks, and looks again by itself while a worker goes on (`worker`).
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpResponse,
     http::header::{CACHE_CONTROL, CONTENT_DISPOSITION},
@@ -20,20 +22,20 @@ use crate::{
         error::DbError,
         gates::Gate,
         jobs::{self, Counts, Item, Job},
-        sessions::Visitor,
+        sessions::CurrentUser,
     },
     domain::{
         csv::{escape_formula, head, write_line},
-        job::{self, JobRef, Kind},
+        job::{self, JobKind, JobRef},
         refusal::Refusal,
     },
-    ops::{self, jobs::Hand},
+    ops::{self, jobs::JobContext},
     web::{
-        chrome::{chrome, time},
+        context::RequestContext,
         error::PageError,
+        layout::{layout, time},
         paths,
         views::{ComparedView, CountsView, ItemView, JobPage, NoteView, Section},
-        visit::Visit,
     },
 };
 
@@ -41,20 +43,21 @@ use crate::{
 const SHOWN: i64 = 50;
 
 /// A job that the person may see.
-async fn theirs(visit: &mut Visit, path: &(String, String)) -> Result<(Visitor, Job), PageError> {
-    let (region, id) = row_of_path(visit, path)?;
+async fn theirs(context: &mut RequestContext, path: &(String, String)) -> Result<(CurrentUser, Job), PageError> {
+    let (region, id) = row_of_path(context, path)?;
     let which = JobRef { region, id };
-    let (visitor, found) = visit.read_signed(&which.region, async |conn| jobs::find(conn, &which).await).await?;
+    let (current_user, found) =
+        context.read_signed_in(&which.region, async |conn| jobs::find(conn, &which).await).await?;
     let job = found.ok_or(PageError::NotFound)?;
-    only_operators(&visitor, &job.city)?;
-    visit.names(&job.target().0);
-    Ok((visitor, job))
+    only_operators(&current_user, &job.city)?;
+    context.names(&job.target().0);
+    Ok((current_user, job))
 }
 
 /// `GET /fleet/jobs/{region}/{id}`.
-pub async fn show(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (visitor, job) = theirs(&mut visit, &path).await?;
-    let conn = visit.app.db.at(&job.job.region).await?;
+pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
+    let (current_user, job) = theirs(&mut context, &path).await?;
+    let conn = context.service.db.at(&job.job.region).await?;
     let list = async |state| jobs::list_items(&conn, &job.job, 0, state, SHOWN).await;
     let counts = async {
         match job.progress {
@@ -66,37 +69,43 @@ pub async fn show(mut visit: Visit, path: Path<(String, String)>) -> Result<Http
     let (refused, all, counts) = tokio::try_join!(list(Some("refused")), list(None), counts)?;
     let rest = all.iter().filter(|item| item.state != "refused");
     let items: Vec<&Item> = refused.iter().chain(rest).take(usize::try_from(SHOWN).unwrap_or(50)).collect();
-    let page = page(&visit, &visitor, &job, &counts, &items)?;
-    visit.ok(&page)
+    let page = page(&context, &current_user, &job, &counts, &items)?;
+    context.ok(&page)
 }
 
 /// Why a job that could go on does not.
-fn halted(visit: &Visit, job: &Job) -> Option<String> {
+fn halted(context: &RequestContext, job: &Job) -> Option<String> {
     if job.paused.as_deref() == Some("not_operator") {
         let text =
             "Whoever confirmed this job does not operate its cities any more. Cancel it and ask for another one.";
         return Some(text.to_owned());
     }
-    let app = &visit.app;
+    let service = &context.service;
     [job.job.region.clone(), job.target().0].into_iter().find_map(|region| {
         let unreachable = || Some(format!("The region {region} does not answer. The job goes on when it does."));
-        match app.gates.last_seen(&region) {
+        match service.gates.last_seen(&region) {
             Some(Gate { writable: false, reason, until, .. }) => {
                 let closed = Refusal::RegionReadOnly { region, reason, until }.message();
                 Some(format!("{closed} The job goes on by itself."))
             }
-            _ => app.db.health().refused(&region).and_then(|_| unreachable()),
+            _ => service.db.health().refused(&region).and_then(|_| unreachable()),
         }
     })
 }
 
-fn page(visit: &Visit, visitor: &Visitor, job: &Job, counts: &Counts, items: &[&Item]) -> Result<JobPage, PageError> {
-    let city = visit.catalogue.city(&job.city).ok_or(PageError::NotFound)?;
+fn page(
+    context: &RequestContext,
+    current_user: &CurrentUser,
+    job: &Job,
+    counts: &Counts,
+    items: &[&Item],
+) -> Result<JobPage, PageError> {
+    let city = context.catalogue.city(&job.city).ok_or(PageError::NotFound)?;
     let (state, class) = state(job);
-    let (title, compared) = (title(visit, job), compared(job));
-    let half_read = job.kind == Kind::Import && job.selecting();
+    let (title, compared) = (title(context, job), compared(job));
+    let half_read = job.kind == JobKind::Import && job.selecting();
     let goes_on = job.running && !half_read && (job.selecting() || job.confirmed_at.is_some());
-    let halted = halted(visit, job).filter(|_| goes_on);
+    let halted = halted(context, job).filter(|_| goes_on);
     let mut notes: Vec<_> = halted.into_iter().map(|text| NoteView { class: "error", text }).collect();
     let unlike = compared.as_ref().is_some_and(|compared| !compared.same);
     if unlike {
@@ -115,7 +124,7 @@ fn page(visit: &Visit, visitor: &Visitor, job: &Job, counts: &Counts, items: &[&
     // What does not go on now may a second later; but not so often.
     let refresh = goes_on.then_some(if notes.is_empty() { 1 } else { 10 });
     Ok(JobPage {
-        chrome: chrome(visit, Some(visitor), &title, Section::Fleet, city),
+        layout: layout(context, Some(current_user), &title, Section::Fleet, city),
         title,
         state,
         class,
@@ -134,7 +143,7 @@ fn page(visit: &Visit, visitor: &Visitor, job: &Job, counts: &Counts, items: &[&
             over: counts.all() - counts.waiting,
         },
         heading: if counts.all() > SHOWN { "The first items" } else { "Items" },
-        confirm: to_confirm.then(|| will(visit, job, counts)),
+        confirm: to_confirm.then(|| will(context, job, counts)),
         cancellable: job.running,
         compared,
         items: items.iter().map(|item| item_view(job, item)).collect(),
@@ -142,26 +151,28 @@ fn page(visit: &Visit, visitor: &Visitor, job: &Job, counts: &Counts, items: &[&
 }
 
 /// What a job will do, before it is confirmed.
-fn will(visit: &Visit, job: &Job, counts: &Counts) -> String {
+fn will(context: &RequestContext, job: &Job, counts: &Counts) -> String {
     let (_, to) = job.target();
-    let (from, to) = (visit.catalogue.city_name(&job.city), visit.catalogue.city_name(&to));
+    let (from, to) = (context.catalogue.city_name(&job.city), context.catalogue.city_name(&to));
     let vehicles = if counts.waiting == 1 { "1 vehicle".to_owned() } else { format!("{} vehicles", counts.waiting) };
     match job.kind {
-        Kind::Maintenance => format!("Sets {vehicles} of {from} to maintenance."),
-        Kind::Back => format!("Puts {vehicles} of {from} back on the street."),
-        Kind::Lost => format!("Marks {vehicles} of {from} as lost."),
-        Kind::Found => format!("Marks {vehicles} of {from} as found. They go to maintenance first."),
-        Kind::Retire => {
+        JobKind::Maintenance => format!("Sets {vehicles} of {from} to maintenance."),
+        JobKind::Back => format!("Puts {vehicles} of {from} back on the street."),
+        JobKind::Lost => format!("Marks {vehicles} of {from} as lost."),
+        JobKind::Found => format!("Marks {vehicles} of {from} as found. They go to maintenance first."),
+        JobKind::Retire => {
             format!("Takes {vehicles} of {from} off the street for ever. This cannot be taken back.")
         }
-        Kind::Move => format!("Moves {vehicles} to {to}. They arrive at its depot in maintenance, not on the street."),
-        Kind::Transfer => format!(
+        JobKind::Move => {
+            format!("Moves {vehicles} to {to}. They arrive at its depot in maintenance, not on the street.")
+        }
+        JobKind::Transfer => format!(
             "Transfers {vehicles} to {to}. They arrive at its depot in maintenance, not on the street. \
              Their rides stay where they happened."
         ),
         // It has no page here.
-        Kind::Erasure => String::new(),
-        Kind::Import => {
+        JobKind::Erasure => String::new(),
+        JobKind::Import => {
             let count = |key: &str| job.parameters.get(key).and_then(Value::as_i64).unwrap_or(0);
             format!(
                 "Vehicles of {}: adds {}, changes {}; {} are like that already. Lines that are refused: {}. Read as: {}",
@@ -211,25 +222,25 @@ fn item_view(job: &Job, item: &Item) -> ItemView {
 }
 
 /// `POST /fleet/jobs/{region}/{id}/confirm`.
-pub async fn confirm(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (_, job) = theirs(&mut visit, &path).await?;
-    let (catalogue, signed, back) = (visit.catalogue.clone(), visit.signed()?, paths::job(&job.job));
-    match ops::jobs::confirm(Hand::of(&visit.app, &catalogue, &signed), &job).await {
+pub async fn confirm(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
+    let (_, job) = theirs(&mut context, &path).await?;
+    let (catalogue, auth, back) = (context.catalogue.clone(), context.auth()?, paths::job(&job.job));
+    match ops::jobs::confirm(JobContext::of(&context.service, &catalogue, &auth), &job).await {
         Ok(_) => {
-            visit.app.work.notify_one();
-            Ok(visit.done(&back, ""))
+            context.service.work.notify_one();
+            Ok(context.done(&back, ""))
         }
-        Err(error) => told(&visit, &back, error),
+        Err(error) => told(&context, &back, error),
     }
 }
 
 /// `POST /fleet/jobs/{region}/{id}/cancel`.
-pub async fn cancel(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (_, job) = theirs(&mut visit, &path).await?;
-    let (catalogue, signed, back) = (visit.catalogue.clone(), visit.signed()?, paths::job(&job.job));
-    match ops::jobs::cancel(Hand::of(&visit.app, &catalogue, &signed), &job).await {
-        Ok(_) => Ok(visit.done(&back, "The job is cancelled. What was done stays.")),
-        Err(error) => told(&visit, &back, error),
+pub async fn cancel(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
+    let (_, job) = theirs(&mut context, &path).await?;
+    let (catalogue, auth, back) = (context.catalogue.clone(), context.auth()?, paths::job(&job.job));
+    match ops::jobs::cancel(JobContext::of(&context.service, &catalogue, &auth), &job).await {
+        Ok(_) => Ok(context.done(&back, "The job is cancelled. What was done stays.")),
+        Err(error) => told(&context, &back, error),
     }
 }
 
@@ -237,15 +248,16 @@ pub async fn cancel(mut visit: Visit, path: Path<(String, String)>) -> Result<Ht
 const CHUNK: i64 = 1_000;
 
 /// `GET /fleet/jobs/{region}/{id}/report.csv`: every item, streamed.
-pub async fn report(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (_, job) = theirs(&mut visit, &path).await?;
+pub async fn report(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
+    let (_, job) = theirs(&mut context, &path).await?;
     let file = format!("attachment; filename=\"job-{}.csv\"", job.job.id);
-    let (app, head) = (visit.app.clone(), head(&["position", "vehicle", "code", "what", "state", "reason"]));
+    let (service, head) =
+        (Arc::clone(&context.service), head(&["position", "vehicle", "code", "what", "state", "reason"]));
     let rows = stream::try_unfold(Some(0), move |after| {
-        let (app, job) = (app.clone(), job.clone());
+        let (service, job) = (Arc::clone(&service), job.clone());
         async move {
             let Some(after) = after else { return Ok::<_, DbError>(None) };
-            let conn = app.db.at(&job.job.region).await?;
+            let conn = service.db.at(&job.job.region).await?;
             let items = jobs::list_items(&conn, &job.job, after, None, CHUNK).await?;
             let mut text = String::new();
             for item in &items {
@@ -265,7 +277,7 @@ pub async fn report(mut visit: Visit, path: Path<(String, String)>) -> Result<Ht
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header((CONTENT_DISPOSITION, file))
         .streaming(body);
-    Ok(visit.finish(response))
+    Ok(context.finish(response))
 }
 
 /// One line of the report.

@@ -12,27 +12,27 @@ use crate::{
     db::{
         bulk::Selection,
         jobs::{self, Job},
-        sessions::Visitor,
+        sessions::CurrentUser,
     },
     domain::{
         catalogue::City,
         fleet::{NOTE_MAX, STATUSES, status_text},
-        job::{CHOICES, JobRef, Kind},
+        job::{CHOICES, JobKind, JobRef},
         people,
         refusal::Refusal,
         stored::{Moment, Version},
     },
     ops::{
         self, OpError,
-        jobs::{Hand, NewJob},
+        jobs::{JobContext, NewJob},
     },
     web::{
-        chrome::{chrome, kind_options, time},
+        context::RequestContext,
         error::PageError,
         form::{self, Id, ListForm, Query},
+        layout::{kind_options, layout, time},
         paths,
         views::{JobRow, JobsPage, NewJobView, OptionView, PaginationView, Section},
-        visit::Visit,
     },
 };
 
@@ -49,21 +49,21 @@ pub struct Which {
 }
 
 /// `GET /fleet/jobs`.
-pub async fn list(mut visit: Visit, Query(query): Query<Which>) -> Result<HttpResponse, PageError> {
-    let city = city_of(&visit, &query.city)?;
+pub async fn list(mut context: RequestContext, Query(query): Query<Which>) -> Result<HttpResponse, PageError> {
+    let city = city_of(&context, &query.city)?;
     let behind = match query.before.split_once('~') {
-        None => (visit.now + Duration::days(1), Uuid::nil()),
+        None => (context.now + Duration::days(1), Uuid::nil()),
         Some((at, id)) => {
             let at = Moment::from_micros(at).map(Moment::at);
             at.zip(form::id(id)).ok_or(PageError::BadRequest("There is no such page of the list."))?
         }
     };
-    visit.names(&city.region);
+    context.names(&city.region);
     let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
-    let (visitor, mut found) = visit
-        .read_signed(&city.region, async |conn| jobs::list(conn, &city.region, &city.slug, behind, limit).await)
+    let (current_user, mut found) = context
+        .read_signed_in(&city.region, async |conn| jobs::list(conn, &city.region, &city.slug, behind, limit).await)
         .await?;
-    only_operators(&visitor, &city.slug)?;
+    only_operators(&current_user, &city.slug)?;
     let more = found.len() > PAGE;
     found.truncate(PAGE);
     let older = found.last().filter(|_| more).map(|last| {
@@ -71,41 +71,41 @@ pub async fn list(mut visit: Visit, Query(query): Query<Which>) -> Result<HttpRe
     });
     let row = |job: &Job| {
         let (state, class) = state(job);
-        let title = title(&visit, job);
+        let title = title(&context, job);
         JobRow { href: paths::job(&job.job), title, asked: time(job.created_at, city.time_zone), state, class }
     };
     let page = JobsPage {
         jobs: found.iter().map(row).collect(),
         pagination: PaginationView { newest: (!query.before.is_empty()).then(|| paths::jobs(&city.slug)), older },
-        form: empty_form(&visit, &visitor, &city),
-        chrome: chrome(&visit, Some(&visitor), &format!("Jobs in {}", city.name), Section::Fleet, &city),
+        form: empty_form(&context, &current_user, &city),
+        layout: layout(&context, Some(&current_user), &format!("Jobs in {}", city.name), Section::Fleet, &city),
         city: city.name.clone(),
     };
-    visit.ok(&page)
+    context.ok(&page)
 }
 
-pub(super) fn empty_form(visit: &Visit, visitor: &Visitor, city: &City) -> NewJobView {
+pub(super) fn empty_form(context: &RequestContext, current_user: &CurrentUser, city: &City) -> NewJobView {
     let option =
         |value: &str, text: &str| OptionView { value: value.to_owned(), text: text.to_owned(), selected: false };
     let targets =
-        visit.catalogue.cities.iter().filter(|other| other.slug != city.slug && visitor.operates(&other.slug));
+        context.catalogue.cities.iter().filter(|other| other.slug != city.slug && current_user.operates(&other.slug));
     NewJobView {
-        id: visit.app.ids.form().to_string(),
+        id: context.service.ids.form().to_string(),
         city: city.slug.clone(),
-        drawn: visit.now.to_rfc3339_opts(SecondsFormat::Micros, true),
+        drawn: context.now.to_rfc3339_opts(SecondsFormat::Micros, true),
         kinds: CHOICES.iter().map(|kind| option(kind.code(), kind.title())).collect(),
         targets: targets.map(|other| option(&other.slug, &format!("{} ({})", other.name, other.region))).collect(),
         statuses: STATUSES.iter().map(|status| option(status, status_text(status))).collect(),
-        types: kind_options(&visit.catalogue, ""),
+        types: kind_options(&context.catalogue, ""),
         ..NewJobView::default()
     }
 }
 
 /// What a form asks for: the vehicles of its list, or with `all` those that its filter finds.
 #[derive(Debug, Deserialize)]
-pub struct Wish {
+pub struct JobForm {
     id: Id,
-    kind: Kind,
+    kind: JobKind,
     city: String,
     #[serde(default)]
     to_city: String,
@@ -119,54 +119,63 @@ pub struct Wish {
 }
 
 /// `POST /fleet/jobs`.
-pub async fn create(visit: Visit, ListForm(form, list): ListForm<Wish>) -> Result<HttpResponse, PageError> {
-    let city = visit.catalogue.city(&form.city).ok_or(PageError::BadRequest("There is no such city."))?.clone();
-    visit.names(&city.region);
-    let back = visit.came_from("/fleet").unwrap_or_else(|| paths::jobs(&city.slug));
-    let job = JobRef { id: visit.made_by(form.id, "job", &city.region)?, region: city.region.clone() };
-    let new = match wish(&visit, &form, &city, &list, job) {
+pub async fn create(
+    context: RequestContext,
+    ListForm(form, list): ListForm<JobForm>,
+) -> Result<HttpResponse, PageError> {
+    let city = context.catalogue.city(&form.city).ok_or(PageError::BadRequest("There is no such city."))?.clone();
+    context.names(&city.region);
+    let back = context.came_from("/fleet").unwrap_or_else(|| paths::jobs(&city.slug));
+    let job = JobRef { id: context.made_by(form.id, "job", &city.region)?, region: city.region.clone() };
+    let new = match parse(&context, &form, &city, &list, job) {
         Ok(new) => new,
         Err(wrong) => {
             // Who may not is told that, whatever the form says.
-            only_operators(&visit.clone().visitor().await?, &city.slug)?;
-            return Ok(visit.refused(&back, &wrong));
+            only_operators(&context.clone().current_user().await?, &city.slug)?;
+            return Ok(context.refused(&back, &wrong));
         }
     };
-    let (catalogue, signed) = (visit.catalogue.clone(), visit.signed()?);
-    match ops::jobs::create(Hand::of(&visit.app, &catalogue, &signed), &new).await {
+    let (catalogue, auth) = (context.catalogue.clone(), context.auth()?);
+    match ops::jobs::create(JobContext::of(&context.service, &catalogue, &auth), &new).await {
         Ok(_) => {
-            visit.app.work.notify_one();
-            Ok(visit.done(&paths::job(&new.job), ""))
+            context.service.work.notify_one();
+            Ok(context.done(&paths::job(&new.job), ""))
         }
-        Err(error) => told(&visit, &back, error),
+        Err(error) => told(&context, &back, error),
     }
 }
 
 /// The job that the form describes, or what is wrong with it.
-fn wish(visit: &Visit, form: &Wish, city: &City, list: &[String], job: JobRef) -> Result<NewJob, String> {
+fn parse(
+    context: &RequestContext,
+    form: &JobForm,
+    city: &City,
+    list: &[String],
+    job: JobRef,
+) -> Result<NewJob, String> {
     let to_city = match form.kind {
-        Kind::Move | Kind::Transfer => {
-            let to = visit.catalogue.city(&form.to_city).ok_or("Please choose the city to which they go.")?;
-            visit.names(&to.region);
-            match (form.kind == Kind::Transfer, to.region == city.region) {
+        JobKind::Move | JobKind::Transfer => {
+            let to = context.catalogue.city(&form.to_city).ok_or("Please choose the city to which they go.")?;
+            context.names(&to.region);
+            match (form.kind == JobKind::Transfer, to.region == city.region) {
                 (false, false) => return Err(format!("{} is in another region: choose a transfer.", to.name)),
                 (true, true) => return Err(format!("{} is in the same region: choose a move.", to.name)),
                 _ if to.slug == city.slug => return Err("They are in this city already.".to_owned()),
                 _ => Some(to.slug.clone()),
             }
         }
-        Kind::Import | Kind::Erasure => return Err("That is asked for on its own page.".to_owned()),
+        JobKind::Import | JobKind::Erasure => return Err("That is asked for on its own page.".to_owned()),
         _ => None,
     };
     let note = match form.kind {
-        Kind::Maintenance => people::optional_line(&form.note, NOTE_MAX, "a note")?,
+        JobKind::Maintenance => people::optional_line(&form.note, NOTE_MAX, "a note")?,
         _ => None,
     };
     let selection = if form.all.is_empty() {
         Selection::List(listed(list)?)
     } else {
         let drawn = form.drawn.ok_or("Please load the page again.")?.at();
-        Selection::Filter(form.filters.filter(&visit.catalogue, drawn)?, drawn)
+        Selection::Filter(form.filters.filter(&context.catalogue, drawn)?, drawn)
     };
     Ok(NewJob { job, kind: form.kind, city: city.slug.clone(), to_city, note, selection })
 }
@@ -184,23 +193,23 @@ fn listed(list: &[String]) -> Result<Vec<(Uuid, i64)>, String> {
 }
 
 /// What becomes of an act that was not done: back with the reason.
-pub(super) fn told(visit: &Visit, back: &str, error: OpError) -> Result<HttpResponse, PageError> {
+pub(super) fn told(context: &RequestContext, back: &str, error: OpError) -> Result<HttpResponse, PageError> {
     match error {
-        OpError::Refused(Refusal::SignedOut) => Err(visit.sign_in_first()),
+        OpError::Refused(Refusal::SignedOut) => Err(context.sign_in_first()),
         OpError::Refused(Refusal::NoSuchJob) => Err(PageError::NotFound),
         OpError::Refused(Refusal::NotOperator) => Err(PageError::Refused(Refusal::NotOperator)),
-        OpError::Refused(refusal) => Ok(visit.refused(back, &refusal.message())),
+        OpError::Refused(refusal) => Ok(context.refused(back, &refusal.message())),
         error @ OpError::Db(_) => Err(error.into()),
     }
 }
 
 /// What the job does, and where.
-pub(super) fn title(visit: &Visit, job: &Job) -> String {
+pub(super) fn title(context: &RequestContext, job: &Job) -> String {
     let (_, to) = job.target();
-    let (from, to) = (visit.catalogue.city_name(&job.city), visit.catalogue.city_name(&to));
+    let (from, to) = (context.catalogue.city_name(&job.city), context.catalogue.city_name(&to));
     match job.kind {
-        Kind::Move => format!("Move from {from} to {to}"),
-        Kind::Transfer => format!("Transfer from {from} to {to}"),
+        JobKind::Move => format!("Move from {from} to {to}"),
+        JobKind::Transfer => format!("Transfer from {from} to {to}"),
         kind => format!("{} in {from}", kind.title()),
     }
 }

@@ -33,9 +33,9 @@ pub mod vehicles;
 
 use uuid::Uuid;
 
-use super::{error::PageError, form, views::FieldView, visit::Visit};
+use super::{context::RequestContext, error::PageError, form, views::FieldView};
 use crate::{
-    db::sessions::Visitor,
+    db::sessions::CurrentUser,
     domain::{refusal::Refusal, region::RegionCode},
 };
 
@@ -43,9 +43,9 @@ use crate::{
 pub const EVERYWHERE: &str = "It takes effect everywhere, and may take up to a minute.";
 
 /// The visitor, asked of their home in one wait, if they are an administrator.
-pub async fn administrator(visit: &mut Visit) -> Result<Visitor, PageError> {
-    let visitor = visit.visitor().await?;
-    if visitor.administers() { Ok(visitor) } else { Err(PageError::Refused(Refusal::NotAdministrator)) }
+pub async fn administrator(context: &mut RequestContext) -> Result<CurrentUser, PageError> {
+    let current_user = context.current_user().await?;
+    if current_user.administers() { Ok(current_user) } else { Err(PageError::Refused(Refusal::NotAdministrator)) }
 }
 
 /// A field as it was typed, with what is wrong in it.
@@ -60,16 +60,16 @@ pub fn number(text: &str, least: i64) -> Result<i64, String> {
 }
 
 /// The region and id in a path: a region of the catalogue and a UUID, or not found.
-pub fn row_of_path(visit: &Visit, path: &(String, String)) -> Result<(RegionCode, Uuid), PageError> {
+pub fn row_of_path(context: &RequestContext, path: &(String, String)) -> Result<(RegionCode, Uuid), PageError> {
     let (region, id) = path;
     let region: RegionCode = region.parse().map_err(|_bad| PageError::NotFound)?;
     let id = form::id(id).ok_or(PageError::NotFound)?;
-    visit.catalogue.region(&region).ok_or(PageError::NotFound)?;
+    context.catalogue.region(&region).ok_or(PageError::NotFound)?;
     Ok((region, id))
 }
 
 /// A region that a form carries: one of the catalogue.
-pub fn region_of_form(visit: &Visit, region: &RegionCode) -> Result<(), PageError> {
-    visit.names(region);
-    visit.catalogue.region(region).map(drop).ok_or(PageError::BadRequest("There is no such region."))
+pub fn region_of_form(context: &RequestContext, region: &RegionCode) -> Result<(), PageError> {
+    context.names(region);
+    context.catalogue.region(region).map(drop).ok_or(PageError::BadRequest("There is no such region."))
 }

@@ -9,26 +9,26 @@ use crate::{
     domain::refusal::Refusal,
     ops::{self, OpError},
     web::{
-        chrome::{chrome, city_options},
+        context::RequestContext,
         error::PageError,
         form::Form,
+        layout::{city_options, layout},
         session::SessionCookie,
         views::{MoveHomePage, Section},
-        visit::Visit,
     },
 };
 
-fn page(visit: &Visit, chosen: &str, errors: [Option<String>; 3]) -> Result<MoveHomePage, PageError> {
-    let cookie = visit.cookie.as_ref().ok_or_else(|| visit.sign_in_first())?;
-    let home = visit.catalogue.city(&cookie.city).unwrap_or_else(|| visit.city());
+fn page(context: &RequestContext, chosen: &str, errors: [Option<String>; 3]) -> Result<MoveHomePage, PageError> {
+    let cookie = context.cookie.as_ref().ok_or_else(|| context.sign_in_first())?;
+    let home = context.catalogue.city(&cookie.city).unwrap_or_else(|| context.city());
     let region =
-        visit.catalogue.region(&home.region).map_or_else(|| home.region.to_string(), |region| region.name.clone());
+        context.catalogue.region(&home.region).map_or_else(|| home.region.to_string(), |region| region.name.clone());
     let [city_error, password_error, error] = errors;
     Ok(MoveHomePage {
-        chrome: chrome(visit, None, "Move home", Section::Profile, visit.city()),
+        layout: layout(context, None, "Move home", Section::Profile, context.city()),
         city: home.name.clone(),
         region,
-        cities: city_options(&visit.catalogue, if chosen.is_empty() { &home.slug } else { chosen }),
+        cities: city_options(&context.catalogue, if chosen.is_empty() { &home.slug } else { chosen }),
         city_error,
         password_error,
         error,
@@ -36,9 +36,9 @@ fn page(visit: &Visit, chosen: &str, errors: [Option<String>; 3]) -> Result<Move
 }
 
 /// `GET /profile/home`.
-pub async fn form(mut visit: Visit) -> Result<HttpResponse, PageError> {
-    visit.visitor().await?;
-    visit.ok(&page(&visit, "", Default::default())?)
+pub async fn form(mut context: RequestContext) -> Result<HttpResponse, PageError> {
+    context.current_user().await?;
+    context.ok(&page(&context, "", Default::default())?)
 }
 
 /// Where to, and the password to confirm.
@@ -49,33 +49,33 @@ pub struct Move {
 }
 
 /// `POST /profile/home`: all of it or nothing; other sessions end.
-pub async fn submit(mut visit: Visit, Form(form): Form<Move>) -> Result<HttpResponse, PageError> {
-    throttled(&visit)?;
-    let Some(region) = visit.catalogue.city(&form.city).map(|city| city.region.clone()) else {
+pub async fn submit(mut context: RequestContext, Form(form): Form<Move>) -> Result<HttpResponse, PageError> {
+    throttled(&context)?;
+    let Some(region) = context.catalogue.city(&form.city).map(|city| city.region.clone()) else {
         let errors = [Some("Please choose a city.".to_owned()), None, None];
-        return visit.wrong(&page(&visit, "", errors)?);
+        return context.wrong(&page(&context, "", errors)?);
     };
-    visit.names(&region);
-    let (signed, device) = (visit.signed()?, visit.device());
+    context.names(&region);
+    let (auth, device) = (context.auth()?, context.device());
     let moved = async {
-        let hash = ops::accounts::confirm_password(&visit.app, &signed, &form.password).await?;
-        ops::home::move_home(&visit.app, &signed, &hash, &form.city, &device).await
+        let hash = ops::accounts::confirm_password(&context.service, &auth, &form.password).await?;
+        ops::home::move_home(&context.service, &auth, &hash, &form.city, &device).await
     };
     match moved.await {
         Ok(started) => {
-            let name = visit.catalogue.city(&form.city).map(|city| city.name.clone()).unwrap_or_default();
-            let present_in = visit.cookie.as_ref().map(|cookie| cookie.present_in.clone()).unwrap_or_default();
-            visit.set_city(&form.city);
-            let cookie = SessionCookie { present_in, ..SessionCookie::new(started, visit.now) };
-            visit.set_session(cookie);
-            Ok(visit.done("/profile", &format!("You are at home in {name} now.")))
+            let name = context.catalogue.city(&form.city).map(|city| city.name.clone()).unwrap_or_default();
+            let present_in = context.cookie.as_ref().map(|cookie| cookie.present_in.clone()).unwrap_or_default();
+            context.set_city(&form.city);
+            let cookie = SessionCookie { present_in, ..SessionCookie::new(started, context.now) };
+            context.set_session(cookie);
+            Ok(context.done("/profile", &format!("You are at home in {name} now.")))
         }
         Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
-            visit.turned_away("wrong password");
-            visit.wrong(&page(&visit, &form.city, [None, Some(refusal.message()), None])?)
+            context.turned_away("wrong password");
+            context.wrong(&page(&context, &form.city, [None, Some(refusal.message()), None])?)
         }
         Err(OpError::Refused(refusal @ (Refusal::StillRiding | Refusal::Residency(_) | Refusal::Changed))) => {
-            visit.wrong(&page(&visit, &form.city, [None, None, Some(refusal.message())])?)
+            context.wrong(&page(&context, &form.city, [None, None, Some(refusal.message())])?)
         }
         Err(error) => Err(error.into()),
     }

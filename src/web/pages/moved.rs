@@ -7,14 +7,14 @@ use actix_web::HttpResponse;
 use crate::{
     db::moved,
     domain::vehicle::PublicVehicle,
-    web::{error::PageError, paths, visit::Visit},
+    web::{context::RequestContext, error::PageError, paths},
 };
 
 /// Leads to the vehicle.
-pub async fn vehicle(visit: &Visit, named: PublicVehicle) -> Result<HttpResponse, PageError> {
-    visit.app.limits.look_everywhere(&visit.address()).map_err(|wait| PageError::TooMany(wait.0))?;
-    let found = moved::find_vehicle(&visit.app.db.here().await?, named.public_id).await?;
+pub async fn vehicle(context: &RequestContext, named: PublicVehicle) -> Result<HttpResponse, PageError> {
+    context.state.limits.look_everywhere(&context.address()).map_err(|wait| PageError::TooMany(wait.0))?;
+    let found = moved::find_vehicle(&context.service.db.here().await?, named.public_id).await?;
     // It was not there a moment ago; a page never leads to itself.
     let region = found.filter(|region| *region != named.region).ok_or(PageError::NoVehicle)?;
-    Ok(visit.done(&paths::vehicle(&PublicVehicle { region, ..named }), ""))
+    Ok(context.done(&paths::vehicle(&PublicVehicle { region, ..named }), ""))
 }

@@ -2,6 +2,8 @@
 //! operators and administrators. The regions are asked side by side, together with the
 //! session; each has its own time and source. `?as_of=` shows the page of that time again.
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
@@ -20,14 +22,14 @@ use crate::{
     },
     ops::overview::{self, Answer},
     web::{
-        chrome::{ago, chrome},
+        context::RequestContext,
         error::PageError,
         form::Query,
+        layout::{ago, layout},
         paths,
         views::{
             ChartView, CityFiguresView, FieldView, FiguresView, OverviewPage, RegionFiguresView, Section, TimeView,
         },
-        visit::Visit,
     },
 };
 
@@ -42,41 +44,43 @@ pub struct Asked {
 }
 
 /// `GET /fleet/overview`.
-pub async fn show(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
+pub async fn show(mut context: RequestContext, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
     let nobody = || PageError::Refused(Refusal::NotOperator);
     // Who has no role makes nobody count; the row decides all the same.
-    if visit.cookie.as_ref().is_some_and(|cookie| cookie.roles.is_empty()) {
-        let visitor = visit.visitor().await?;
-        if visitor.roles.is_empty() {
+    if context.cookie.as_ref().is_some_and(|cookie| cookie.roles.is_empty()) {
+        let current_user = context.current_user().await?;
+        if current_user.roles.is_empty() {
             return Err(nobody());
         }
     }
-    let wanted = as_of(&asked.as_of, visit.now);
-    let (app, catalogue) = (visit.app.clone(), visit.catalogue.clone());
+    let wanted = as_of(&asked.as_of, context.now);
+    let (service, catalogue) = (Arc::clone(&context.service), context.catalogue.clone());
     let past = wanted.clone().ok().flatten();
-    let now = visit.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(visit.now);
+    let now = context.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(context.now);
     // What happened within this second is not left out where the figures are strong.
-    let at = past.unwrap_or_else(|| if app.db.engine().regions { overview::time_of(&app, now) } else { visit.now });
-    catalogue.regions.iter().for_each(|region| visit.names(&region.code));
+    let at = past
+        .unwrap_or_else(|| if service.db.engine().regions { overview::time_of(&service, now) } else { context.now });
+    catalogue.regions.iter().for_each(|region| context.names(&region.code));
     let figures = catalogue.regions.iter();
-    let figures = figures.map(async |region| overview::ask(&app, &catalogue, &region.code, at, past.is_some()).await);
+    let figures =
+        figures.map(async |region| overview::ask(&service, &catalogue, &region.code, at, past.is_some()).await);
     // Beside the session's check, not inside: no connection is held while others are waited for.
-    let (visitor, answers) = tokio::join!(visit.visitor(), join_all(figures));
-    let visitor = visitor?;
-    if visitor.roles.is_empty() {
+    let (current_user, answers) = tokio::join!(context.current_user(), join_all(figures));
+    let current_user = current_user?;
+    if current_user.roles.is_empty() {
         return Err(nobody());
     }
-    let no_vehicles = past.is_some() && !app.db.engine().regions;
+    let no_vehicles = past.is_some() && !service.db.engine().regions;
     let regions = catalogue.regions.iter().zip(answers);
     let page = OverviewPage {
         as_of: FieldView { value: asked.as_of, error: wanted.as_ref().err().cloned() },
         past: past.is_some(),
         again: format!("/fleet/overview?as_of={}", paths::encode(&at.to_rfc3339_opts(SecondsFormat::Secs, true))),
         no_vehicles,
-        regions: regions.map(|(region, answer)| view(&visit, region, answer, no_vehicles)).collect(),
-        chrome: chrome(&visit, Some(&visitor), "Overview", Section::Fleet, visit.city()),
+        regions: regions.map(|(region, answer)| view(&context, region, answer, no_vehicles)).collect(),
+        layout: layout(&context, Some(&current_user), "Overview", Section::Fleet, context.city()),
     };
-    if wanted.is_err() { visit.wrong(&page) } else { visit.ok(&page) }
+    if wanted.is_err() { context.wrong(&page) } else { context.ok(&page) }
 }
 
 /// The time that was asked for, if any.
@@ -91,7 +95,7 @@ fn as_of(text: &str, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, String
     }
 }
 
-fn view(visit: &Visit, region: &Region, answer: Answer, no_vehicles: bool) -> RegionFiguresView {
+fn view(context: &RequestContext, region: &Region, answer: Answer, no_vehicles: bool) -> RegionFiguresView {
     let since = answer.silent_since.map(|since| since.format("%H:%M:%S UTC"));
     let note = match (&answer.figures, answer.hidden, since) {
         (_, true, _) => Some(format!(
@@ -116,8 +120,8 @@ fn view(visit: &Visit, region: &Region, answer: Answer, no_vehicles: bool) -> Re
     if let Some((at, figures)) = answer.figures {
         let iso = at.to_rfc3339_opts(SecondsFormat::Secs, true);
         view.as_of = TimeView { text: at.format("%-d %b %Y, %H:%M:%S UTC").to_string(), iso };
-        view.lag = ago(visit.now - at);
-        view.figures = Some(figures_view(&visit.catalogue, region, &figures, at, no_vehicles));
+        view.lag = ago(context.now - at);
+        view.figures = Some(figures_view(&context.catalogue, region, &figures, at, no_vehicles));
     }
     view
 }

@@ -1,6 +1,8 @@
 //! `/my/vehicles`: one's own vehicles over all regions, adding one in the home city,
 //! removing one. Removing carries the version that was shown.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web::Path};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -16,31 +18,31 @@ use crate::{
     },
     ops::{self, OpError},
     web::{
-        chrome::{chrome, kind_options},
+        context::RequestContext,
         error::PageError,
         form::{self, Form, Id},
+        layout::{kind_options, layout},
         paths,
         views::{AddVehicleView, FieldView, OwnVehicleView, OwnerVehiclesPage, Section},
-        visit::Visit,
     },
 };
 
-async fn page(visit: &mut Visit, form: AddVehicleView) -> Result<OwnerVehiclesPage, PageError> {
-    let cookie = visit.cookie.clone().ok_or_else(|| visit.sign_in_first())?;
-    let (app, me) = (visit.app.clone(), visit.signed()?.user);
+async fn page(context: &mut RequestContext, form: AddVehicleView) -> Result<OwnerVehiclesPage, PageError> {
+    let cookie = context.cookie.clone().ok_or_else(|| context.sign_in_first())?;
+    let (service, me) = (Arc::clone(&context.service), context.auth()?.user);
     let ask = async |region: RegionCode| {
-        let rows = async { vehicles::list_own(&app.db.at(&region).await?, &region, &me).await };
+        let rows = async { vehicles::list_own(&service.db.at(&region).await?, &region, &me).await };
         (rows.await, region)
     };
     let elsewhere = |present_in: &[RegionCode], known: &[RegionCode]| -> Vec<RegionCode> {
         present_in.iter().filter(|region| **region != cookie.region && !known.contains(region)).cloned().collect()
     };
     let known = elsewhere(&cookie.present_in, &[]);
-    let home = visit.read_signed(&cookie.region, async |conn| vehicles::list_own(conn, &cookie.region, &me).await);
+    let home = context.read_signed_in(&cookie.region, async |conn| vehicles::list_own(conn, &cookie.region, &me).await);
     // Beside it, not inside: no connection is held while others are waited for.
     let (home, mut others) = tokio::join!(home, futures_util::future::join_all(known.iter().cloned().map(&ask)));
-    let (visitor, mut own) = home?;
-    let missing = elsewhere(&visitor.present_in, &known);
+    let (current_user, mut own) = home?;
+    let missing = elsewhere(&current_user.present_in, &known);
     others.extend(futures_util::future::join_all(missing.into_iter().map(&ask)).await);
     let mut notes = Vec::new();
     let cut = |rows: &[_], region: &RegionCode| {
@@ -57,24 +59,24 @@ async fn page(visit: &mut Visit, form: AddVehicleView) -> Result<OwnerVehiclesPa
             Err(_) => notes.push(format!("The region {region} does not answer; your vehicles there are missing.")),
         }
     }
-    let city = visit.catalogue.city(&visitor.city).unwrap_or_else(|| visit.city());
+    let city = context.catalogue.city(&current_user.city).unwrap_or_else(|| context.city());
     Ok(OwnerVehiclesPage {
-        chrome: chrome(visit, Some(&visitor), "My vehicles", Section::Own, city),
+        layout: layout(context, Some(&current_user), "My vehicles", Section::Own, city),
         city: city.name.clone(),
-        vehicles: own.iter().map(|(city, vehicle)| view(visit, city, vehicle)).collect(),
+        vehicles: own.iter().map(|(city, vehicle)| view(context, city, vehicle)).collect(),
         notes,
         form,
     })
 }
 
-fn view(visit: &Visit, city: &str, own: &Listed) -> OwnVehicleView {
-    let status = own.shown_status(visit.now);
+fn view(context: &RequestContext, city: &str, own: &Listed) -> OwnVehicleView {
+    let status = own.shown_status(context.now);
     OwnVehicleView {
         remove_action: paths::remove_vehicle(&own.vehicle),
         kind: own.kind.clone(),
         title: format!("{}, {} {}", own.brand, own.colour, own.kind),
         code: own.code.clone().unwrap_or_default(),
-        city: visit.catalogue.city_name(city).to_owned(),
+        city: context.catalogue.city_name(city).to_owned(),
         place: own.place.clone(),
         battery: u8::try_from(own.battery).unwrap_or(0),
         status: status.to_owned(),
@@ -84,15 +86,19 @@ fn view(visit: &Visit, city: &str, own: &Listed) -> OwnVehicleView {
     }
 }
 
-fn empty_form(visit: &Visit) -> AddVehicleView {
-    AddVehicleView { id: visit.app.ids.form(), kinds: kind_options(&visit.catalogue, ""), ..AddVehicleView::default() }
+fn empty_form(context: &RequestContext) -> AddVehicleView {
+    AddVehicleView {
+        id: context.service.ids.form(),
+        kinds: kind_options(&context.catalogue, ""),
+        ..AddVehicleView::default()
+    }
 }
 
 /// `GET /my/vehicles`.
-pub async fn list(mut visit: Visit) -> Result<HttpResponse, PageError> {
-    let form = empty_form(&visit);
-    let page = page(&mut visit, form).await?;
-    visit.ok(&page)
+pub async fn list(mut context: RequestContext) -> Result<HttpResponse, PageError> {
+    let form = empty_form(&context);
+    let page = page(&mut context, form).await?;
+    context.ok(&page)
 }
 
 /// What an owner types.
@@ -114,11 +120,11 @@ pub struct Add {
 }
 
 /// The form as it was typed, with a new id.
-fn typed(visit: &Visit, form: &Add) -> AddVehicleView {
+fn typed(context: &RequestContext, form: &Add) -> AddVehicleView {
     let field = |value: &str| FieldView { value: value.to_owned(), error: None };
     AddVehicleView {
-        id: visit.app.ids.form(),
-        kinds: kind_options(&visit.catalogue, &form.kind),
+        id: context.service.ids.form(),
+        kinds: kind_options(&context.catalogue, &form.kind),
         brand: field(&form.brand),
         colour: field(&form.colour),
         code: field(&form.code),
@@ -130,9 +136,9 @@ fn typed(visit: &Visit, form: &Add) -> AddVehicleView {
 }
 
 /// The vehicle that the form describes, or the form with what is wrong in it.
-fn check(visit: &Visit, form: &Add, id: Uuid) -> Result<NewVehicle, Box<AddVehicleView>> {
-    let home = visit.cookie.as_ref().and_then(|cookie| visit.catalogue.city(&cookie.city));
-    let kind = visit.catalogue.vehicle_type(&form.kind).ok_or_else(|| "Please choose a type.".to_owned());
+fn check(context: &RequestContext, form: &Add, id: Uuid) -> Result<NewVehicle, Box<AddVehicleView>> {
+    let home = context.cookie.as_ref().and_then(|cookie| context.catalogue.city(&cookie.city));
+    let kind = context.catalogue.vehicle_type(&form.kind).ok_or_else(|| "Please choose a type.".to_owned());
     let brand = people::line(&form.brand, 60, "a brand");
     let colour = people::line(&form.colour, 40, "a colour");
     let code = people::optional_line(&form.code, 60, "a code");
@@ -148,7 +154,7 @@ fn check(visit: &Visit, form: &Add, id: Uuid) -> Result<NewVehicle, Box<AddVehic
             Ok(NewVehicle { id, city, kind: kind.slug.clone(), code, brand, colour, at, cell: geo::cell(at), place })
         }
         (kind, brand, colour, code, place, at) => {
-            let mut view = typed(visit, form);
+            let mut view = typed(context, form);
             view.kind_error = kind.err();
             view.brand.error = brand.err();
             view.colour.error = colour.err();
@@ -161,32 +167,32 @@ fn check(visit: &Visit, form: &Add, id: Uuid) -> Result<NewVehicle, Box<AddVehic
 }
 
 /// `POST /my/vehicles`.
-pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse, PageError> {
-    let signed = visit.signed()?;
-    let id = visit.made_by(form.id, "vehicle", &signed.user.region)?;
-    let new = match check(&visit, &form, id) {
+pub async fn add(mut context: RequestContext, Form(form): Form<Add>) -> Result<HttpResponse, PageError> {
+    let auth = context.auth()?;
+    let id = context.made_by(form.id, "vehicle", &auth.user.region)?;
+    let new = match check(&context, &form, id) {
         Ok(new) => new,
         Err(view) => {
-            let page = page(&mut visit, *view).await?;
-            return visit.wrong(&page);
+            let page = page(&mut context, *view).await?;
+            return context.wrong(&page);
         }
     };
-    match ops::vehicles::add(&visit.app, &signed, &new).await {
-        Ok(_) => Ok(visit.done(
+    match ops::vehicles::add(&context.service, &auth, &new).await {
+        Ok(_) => Ok(context.done(
             "/my/vehicles",
             "Your vehicle is added. It is on the street as soon as an operator has approved it.",
         )),
-        Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
+        Err(OpError::Refused(Refusal::SignedOut)) => Err(context.sign_in_first()),
         Err(OpError::Refused(
             refusal @ (Refusal::CodeTaken | Refusal::FormUsed | Refusal::TooManyVehicles | Refusal::TooManyToday),
         )) => {
-            let mut again = typed(&visit, &form);
+            let mut again = typed(&context, &form);
             match refusal {
                 Refusal::CodeTaken => again.code.error = Some(refusal.message()),
                 _ => again.error = Some(refusal.message()),
             }
-            let page = page(&mut visit, again).await?;
-            visit.wrong(&page)
+            let page = page(&mut context, again).await?;
+            context.wrong(&page)
         }
         Err(error) => Err(error.into()),
     }
@@ -200,17 +206,17 @@ pub struct Remove {
 
 /// `POST /my/vehicles/{region}/{id}/remove`.
 pub async fn remove(
-    visit: Visit,
+    context: RequestContext,
     path: Path<(String, String)>,
     Form(form): Form<Remove>,
 ) -> Result<HttpResponse, PageError> {
-    let (region, id) = row_of_path(&visit, &path)?;
+    let (region, id) = row_of_path(&context, &path)?;
     let version = form.version.get();
-    match ops::vehicles::retire(&visit.app, &visit.signed()?, &VehicleRef { region, id }, version).await {
-        Ok(_) => Ok(visit.done("/my/vehicles", "Your vehicle is off the street.")),
+    match ops::vehicles::retire(&context.service, &context.auth()?, &VehicleRef { region, id }, version).await {
+        Ok(_) => Ok(context.done("/my/vehicles", "Your vehicle is off the street.")),
         Err(OpError::Refused(Refusal::NotYourVehicle)) => Err(PageError::NotFound),
-        Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
-        Err(OpError::Refused(refusal)) => Ok(visit.refused("/my/vehicles", &refusal.message())),
+        Err(OpError::Refused(Refusal::SignedOut)) => Err(context.sign_in_first()),
+        Err(OpError::Refused(refusal)) => Ok(context.refused("/my/vehicles", &refusal.message())),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,6 +1,8 @@
 //! `/profile`: one's own data, password, recovery codes, sessions, export, and deleting
 //! the account. Everything is read and written at the person's home.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, http::header, web::Bytes};
 use futures_util::stream;
 use serde::Deserialize;
@@ -9,18 +11,18 @@ use uuid::Uuid;
 
 use crate::{
     db::{
-        sessions::{self, SessionRow, Visitor},
+        sessions::{self, CurrentUser, SessionRow},
         users::{self, Profile},
     },
     domain::{people, refusal::Refusal},
     ops::{self, OpError, accounts::IDLE, own_data},
     web::{
-        chrome::{chrome, time},
+        context::RequestContext,
         error::PageError,
         form::{Form, Id},
+        layout::{layout, time},
         paths,
         views::{DeleteAccountPage, FieldView, ProfilePage, RecoveryCodesPage, Section, SessionView},
-        visit::Visit,
     },
 };
 
@@ -36,32 +38,32 @@ struct Wrong {
     codes: Option<String>,
 }
 
-async fn page(visit: &mut Visit, wrong: Wrong) -> Result<ProfilePage, PageError> {
-    let signed = visit.signed()?;
-    let (now, user) = (visit.now, signed.user.clone());
-    let (visitor, (profile, sessions)) = visit
-        .read_signed(&user.region, async |conn| {
+async fn page(context: &mut RequestContext, wrong: Wrong) -> Result<ProfilePage, PageError> {
+    let auth = context.auth()?;
+    let (now, user) = (context.now, auth.user.clone());
+    let (current_user, (profile, sessions)) = context
+        .read_signed_in(&user.region, async |conn| {
             let profile = users::find_profile(conn, &user);
             let sessions = sessions::list(conn, &user, now, now - IDLE);
             let (profile, sessions) = tokio::join!(profile, sessions);
             Ok((profile?, sessions?))
         })
         .await?;
-    let profile = profile.ok_or_else(|| visit.sign_in_first())?;
-    Ok(view(visit, &visitor, profile, &sessions, signed.session, wrong))
+    let profile = profile.ok_or_else(|| context.sign_in_first())?;
+    Ok(view(context, &current_user, profile, &sessions, auth.session, wrong))
 }
 
 fn view(
-    visit: &Visit,
-    visitor: &Visitor,
+    context: &RequestContext,
+    current_user: &CurrentUser,
     profile: Profile,
     sessions: &[SessionRow],
     current: Uuid,
     wrong: Wrong,
 ) -> ProfilePage {
-    let city = visit.catalogue.city(&profile.city).unwrap_or_else(|| visit.city());
+    let city = context.catalogue.city(&profile.city).unwrap_or_else(|| context.city());
     let region =
-        visit.catalogue.region(&city.region).map_or_else(|| city.region.to_string(), |region| region.name.clone());
+        context.catalogue.region(&city.region).map_or_else(|| city.region.to_string(), |region| region.name.clone());
     let (details, errors) = wrong.details.unwrap_or_else(|| {
         let Profile { first_name, last_name, email, .. } = profile;
         (Details { first_name, last_name, email }, Default::default())
@@ -80,7 +82,7 @@ fn view(
         .collect();
     views.sort_by_key(|session| !session.current);
     ProfilePage {
-        chrome: chrome(visit, Some(visitor), "Profile", Section::Profile, city),
+        layout: layout(context, Some(current_user), "Profile", Section::Profile, city),
         username: profile.username,
         city: city.name.clone(),
         region,
@@ -98,14 +100,14 @@ fn view(
 }
 
 /// `GET /profile`.
-pub async fn show(mut visit: Visit) -> Result<HttpResponse, PageError> {
-    let page = page(&mut visit, Wrong::default()).await?;
-    visit.ok(&page)
+pub async fn show(mut context: RequestContext) -> Result<HttpResponse, PageError> {
+    let page = page(&mut context, Wrong::default()).await?;
+    context.ok(&page)
 }
 
-async fn again(mut visit: Visit, wrong: Wrong) -> Result<HttpResponse, PageError> {
-    let page = page(&mut visit, wrong).await?;
-    visit.wrong(&page)
+async fn again(mut context: RequestContext, wrong: Wrong) -> Result<HttpResponse, PageError> {
+    let page = page(&mut context, wrong).await?;
+    context.wrong(&page)
 }
 
 /// Names and e-mail address.
@@ -117,18 +119,18 @@ pub struct Details {
 }
 
 /// `POST /profile`.
-pub async fn save(visit: Visit, Form(form): Form<Details>) -> Result<HttpResponse, PageError> {
+pub async fn save(context: RequestContext, Form(form): Form<Details>) -> Result<HttpResponse, PageError> {
     let first = people::name(&form.first_name, "your first name");
     let last = people::last_name(&form.last_name);
     let email = people::email(&form.email);
     match (first, last, email) {
         (Ok(first), Ok(last), Ok(email)) => {
-            ops::accounts::set_profile(&visit.app, &visit.signed()?, [&first, &last, &email]).await?;
-            Ok(visit.done("/profile", "Your details are saved."))
+            ops::accounts::set_profile(&context.service, &context.auth()?, [&first, &last, &email]).await?;
+            Ok(context.done("/profile", "Your details are saved."))
         }
         (first, last, email) => {
             let errors = [first.err(), last.err(), email.err()];
-            again(visit, Wrong { details: Some((form, errors)), ..Wrong::default() }).await
+            again(context, Wrong { details: Some((form, errors)), ..Wrong::default() }).await
         }
     }
 }
@@ -143,28 +145,31 @@ pub struct SetPassword {
 }
 
 /// `POST /profile/password`.
-pub async fn set_password(mut visit: Visit, Form(form): Form<SetPassword>) -> Result<HttpResponse, PageError> {
-    throttled(&visit)?;
-    if let Err(error) = visit.app.hasher.acceptable(&form.password, &form.username).await? {
-        return again(visit, Wrong { password: Some(error), ..Wrong::default() }).await;
+pub async fn set_password(
+    mut context: RequestContext,
+    Form(form): Form<SetPassword>,
+) -> Result<HttpResponse, PageError> {
+    throttled(&context)?;
+    if let Err(error) = context.service.hasher.acceptable(&form.password, &form.username).await? {
+        return again(context, Wrong { password: Some(error), ..Wrong::default() }).await;
     }
-    let (signed, device) = (visit.signed()?, visit.device());
-    match ops::accounts::set_password(&visit.app, &signed, &form.current, &form.password, &device).await {
+    let (auth, device) = (context.auth()?, context.device());
+    match ops::accounts::set_password(&context.service, &auth, &form.current, &form.password, &device).await {
         Ok(started) => {
-            visit.go_on_as(started);
-            Ok(visit.done("/profile", "Your password is changed. Your other sessions have ended."))
+            context.go_on_as(started);
+            Ok(context.done("/profile", "Your password is changed. Your other sessions have ended."))
         }
         Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
-            visit.turned_away("wrong password");
-            again(visit, Wrong { current: Some(refusal.message()), ..Wrong::default() }).await
+            context.turned_away("wrong password");
+            again(context, Wrong { current: Some(refusal.message()), ..Wrong::default() }).await
         }
         Err(error) => Err(error.into()),
     }
 }
 
 /// Guesses of the current password count like sign-ins of this person.
-pub fn throttled(visit: &Visit) -> Result<(), PageError> {
-    visit.try_account(&visit.signed()?.user.id.to_string())
+pub fn throttled(context: &RequestContext) -> Result<(), PageError> {
+    context.try_account(&context.auth()?.user.id.to_string())
 }
 
 /// The current password, to confirm.
@@ -175,18 +180,21 @@ pub struct Confirm {
 }
 
 /// `POST /profile/recovery-codes`: shows them, this once.
-pub async fn make_recovery_codes(mut visit: Visit, Form(form): Form<Confirm>) -> Result<HttpResponse, PageError> {
-    throttled(&visit)?;
-    let (signed, device) = (visit.signed()?, visit.device());
-    match ops::accounts::make_recovery_codes(&visit.app, &signed, &form.current, &device).await {
+pub async fn make_recovery_codes(
+    mut context: RequestContext,
+    Form(form): Form<Confirm>,
+) -> Result<HttpResponse, PageError> {
+    throttled(&context)?;
+    let (auth, device) = (context.auth()?, context.device());
+    match ops::accounts::make_recovery_codes(&context.service, &auth, &form.current, &device).await {
         Ok((codes, started)) => {
-            visit.go_on_as(started);
-            let chrome = chrome(&visit, None, "Your recovery codes", Section::Profile, visit.city());
-            visit.ok(&RecoveryCodesPage { chrome, codes })
+            context.go_on_as(started);
+            let layout = layout(&context, None, "Your recovery codes", Section::Profile, context.city());
+            context.ok(&RecoveryCodesPage { layout, codes })
         }
         Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
-            visit.turned_away("wrong password");
-            again(visit, Wrong { codes: Some(refusal.message()), ..Wrong::default() }).await
+            context.turned_away("wrong password");
+            again(context, Wrong { codes: Some(refusal.message()), ..Wrong::default() }).await
         }
         Err(error) => Err(error.into()),
     }
@@ -199,24 +207,24 @@ pub struct EndSession {
 }
 
 /// `POST /profile/sessions/end`.
-pub async fn end_session(visit: Visit, Form(form): Form<EndSession>) -> Result<HttpResponse, PageError> {
-    ops::accounts::end_session(&visit.app, &visit.signed()?, form.session.0).await?;
-    Ok(visit.done("/profile", "That session has ended."))
+pub async fn end_session(context: RequestContext, Form(form): Form<EndSession>) -> Result<HttpResponse, PageError> {
+    ops::accounts::end_session(&context.service, &context.auth()?, form.session.0).await?;
+    Ok(context.done("/profile", "That session has ended."))
 }
 
 /// `POST /profile/sessions/end-others`.
-pub async fn end_other_sessions(visit: Visit) -> Result<HttpResponse, PageError> {
-    ops::accounts::end_other_sessions(&visit.app, &visit.signed()?).await?;
-    Ok(visit.done("/profile", "All other sessions have ended."))
+pub async fn end_other_sessions(context: RequestContext) -> Result<HttpResponse, PageError> {
+    ops::accounts::end_other_sessions(&context.service, &context.auth()?).await?;
+    Ok(context.done("/profile", "All other sessions have ended."))
 }
 
 /// `GET /profile/export`: everything about the person, as a JSON file.
-pub async fn export(visit: Visit) -> Result<HttpResponse, PageError> {
-    let export = own_data::begin(&visit.app, &visit.signed()?).await?;
+pub async fn export(context: RequestContext) -> Result<HttpResponse, PageError> {
+    let export = own_data::begin(&context.service, &context.auth()?).await?;
     // Few: a slow receiver makes the reader wait.
     let (sender, receiver) = mpsc::channel(2);
-    let app = visit.app.clone();
-    actix_web::rt::spawn(async move { export.write(&app, &sender).await });
+    let service = Arc::clone(&context.service);
+    actix_web::rt::spawn(async move { export.write(&service, &sender).await });
     let body = stream::unfold(receiver, |mut receiver| async move {
         let text: String = receiver.recv().await?;
         Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), receiver))
@@ -228,36 +236,36 @@ pub async fn export(visit: Visit) -> Result<HttpResponse, PageError> {
         .streaming(body))
 }
 
-fn delete_page(visit: &Visit, password: Option<String>, error: Option<String>) -> DeleteAccountPage {
-    let chrome = chrome(visit, None, "Delete my account", Section::Profile, visit.city());
-    DeleteAccountPage { chrome, password_error: password, error }
+fn delete_page(context: &RequestContext, password: Option<String>, error: Option<String>) -> DeleteAccountPage {
+    let layout = layout(context, None, "Delete my account", Section::Profile, context.city());
+    DeleteAccountPage { layout, password_error: password, error }
 }
 
 /// `GET /profile/delete`.
-pub async fn delete_form(mut visit: Visit) -> Result<HttpResponse, PageError> {
-    visit.visitor().await?;
-    visit.ok(&delete_page(&visit, None, None))
+pub async fn delete_form(mut context: RequestContext) -> Result<HttpResponse, PageError> {
+    context.current_user().await?;
+    context.ok(&delete_page(&context, None, None))
 }
 
 /// `POST /profile/delete`: closes the account; the rest is erased behind it.
-pub async fn delete(mut visit: Visit, Form(form): Form<Confirm>) -> Result<HttpResponse, PageError> {
-    throttled(&visit)?;
-    let signed = visit.signed()?;
+pub async fn delete(mut context: RequestContext, Form(form): Form<Confirm>) -> Result<HttpResponse, PageError> {
+    throttled(&context)?;
+    let auth = context.auth()?;
     let erased = async {
-        let hash = ops::accounts::confirm_password(&visit.app, &signed, &form.current).await?;
-        ops::erasure::close_account(&visit.app, &signed, &hash).await
+        let hash = ops::accounts::confirm_password(&context.service, &auth, &form.current).await?;
+        ops::erasure::close_account(&context.service, &auth, &hash).await
     };
     match erased.await {
         Ok(job) => {
-            visit.forget_session();
-            Ok(visit.done(&paths::erasure(&job), "Your account is deleted. Goodbye, and ride safely."))
+            context.forget_session();
+            Ok(context.done(&paths::erasure(&job), "Your account is deleted. Goodbye, and ride safely."))
         }
         Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
-            visit.turned_away("wrong password");
-            visit.wrong(&delete_page(&visit, Some(refusal.message()), None))
+            context.turned_away("wrong password");
+            context.wrong(&delete_page(&context, Some(refusal.message()), None))
         }
         Err(OpError::Refused(refusal @ (Refusal::StillRiding | Refusal::StillOwner | Refusal::Changed))) => {
-            visit.wrong(&delete_page(&visit, None, Some(refusal.message())))
+            context.wrong(&delete_page(&context, None, Some(refusal.message())))
         }
         Err(error) => Err(error.into()),
     }

@@ -2,6 +2,8 @@
 //! and changing its end and limits. A code's total is the sum of what the regions have,
 //! so every region must answer when one is added or given more. All times are in UTC.
 
+use std::sync::Arc;
+
 use std::collections::{BTreeMap, HashMap};
 
 use actix_web::{HttpResponse, web::Path};
@@ -23,15 +25,15 @@ use crate::{
     },
     ops::{self, OpError},
     web::{
-        chrome::{chrome, time},
+        context::RequestContext,
         error::PageError,
         form::{self, Form, Query},
+        layout::{layout, time},
         paths,
         views::{
             AddPromoView, FieldView, OptionView, PaginationView, PromoCodeView, PromoCodesPage, QuotaView, Section,
             TimeView,
         },
-        visit::Visit,
     },
 };
 
@@ -48,23 +50,23 @@ pub struct After {
 }
 
 /// `GET /admin/promo-codes`.
-pub async fn list(mut visit: Visit, Query(query): Query<After>) -> Result<HttpResponse, PageError> {
-    let page = page(&mut visit, &query.after, None, None).await?;
-    visit.ok(&page)
+pub async fn list(mut context: RequestContext, Query(query): Query<After>) -> Result<HttpResponse, PageError> {
+    let page = page(&mut context, &query.after, None, None).await?;
+    context.ok(&page)
 }
 
 /// The page behind the code `after`, with the form that adds a code, or beginning with one
 /// code and its fields, as they were typed.
 async fn page(
-    visit: &mut Visit,
+    context: &mut RequestContext,
     after: &str,
     add: Option<AddPromoView>,
     wrong: Option<(&str, [FieldView; 2], Vec<FieldView>)>,
 ) -> Result<PromoCodesPage, PageError> {
-    let visitor = administrator(visit).await?;
-    let (app, catalogue) = (visit.app.clone(), visit.catalogue.clone());
+    let current_user = administrator(context).await?;
+    let (service, catalogue) = (Arc::clone(&context.service), context.catalogue.clone());
     let mut codes: Vec<&PromoCode> = catalogue.promo_codes.iter().collect();
-    codes.sort_by_key(|promo| (promo.valid_until <= visit.now, std::cmp::Reverse(promo.valid_from), &promo.code));
+    codes.sort_by_key(|promo| (promo.valid_until <= context.now, std::cmp::Reverse(promo.valid_from), &promo.code));
     let place = |code: &str| codes.iter().position(|promo| promo.code == code);
     let begin = match &wrong {
         Some((code, ..)) => place(code).unwrap_or(0),
@@ -75,8 +77,8 @@ async fn page(
     let codes: Vec<&PromoCode> = codes.into_iter().skip(begin).take(PAGE).collect();
     let names: Vec<&str> = codes.iter().map(|promo| promo.code.as_str()).collect();
     let asked = catalogue.regions.iter().map(async |region| {
-        visit.names(&region.code);
-        changes::list_used(&app.db.at(&region.code).await?, &region.code, &names).await
+        context.names(&region.code);
+        changes::list_used(&service.db.at(&region.code).await?, &region.code, &names).await
     });
     let (mut used, mut notes) = (HashMap::new(), Vec::new());
     for (answer, region) in join_all(asked).await.into_iter().zip(&catalogue.regions) {
@@ -90,26 +92,26 @@ async fn page(
             }
         }
     }
-    let mut views: Vec<PromoCodeView> = codes.iter().map(|promo| view(visit, promo, &used)).collect();
+    let mut views: Vec<PromoCodeView> = codes.iter().map(|promo| view(context, promo, &used)).collect();
     if let Some((code, [until, per_rider], quotas)) = wrong
         && let Some(view) = views.iter_mut().find(|view| view.code == code)
     {
         (view.until, view.per_rider) = (until, per_rider);
         view.quotas.iter_mut().zip(quotas).for_each(|(quota, field)| quota.field = field);
     }
-    let form = add.unwrap_or_else(|| empty_form(visit));
+    let form = add.unwrap_or_else(|| empty_form(context));
     Ok(PromoCodesPage {
         codes: views,
         pagination: PaginationView { newest: (begin > 0).then(|| PATH.to_owned()), older },
         notes,
         form,
-        chrome: chrome(visit, Some(&visitor), "Promo codes", Section::Fleet, visit.city()),
+        layout: layout(context, Some(&current_user), "Promo codes", Section::Fleet, context.city()),
     })
 }
 
-fn view(visit: &Visit, promo: &PromoCode, used: &HashMap<(RegionCode, String), i64>) -> PromoCodeView {
-    let ended = promo.valid_until <= visit.now;
-    let cities: Vec<&str> = promo.cities.iter().map(|slug| visit.catalogue.city_name(slug)).collect();
+fn view(context: &RequestContext, promo: &PromoCode, used: &HashMap<(RegionCode, String), i64>) -> PromoCodeView {
+    let ended = promo.valid_until <= context.now;
+    let cities: Vec<&str> = promo.cities.iter().map(|slug| context.catalogue.city_name(slug)).collect();
     let quota = |region: &crate::domain::catalogue::Region| {
         let (granted, key) = (promo.quota(&region.code), (region.code.clone(), promo.code.clone()));
         QuotaView {
@@ -126,7 +128,7 @@ fn view(visit: &Visit, promo: &PromoCode, used: &HashMap<(RegionCode, String), i
             PromoKind::Amount { amount_minor, currency } => format!("{} off", currency.format(amount_minor)),
         },
         cities: if cities.is_empty() { "all cities".to_owned() } else { cities.join(", ") },
-        word: match (ended, promo.valid_from > visit.now) {
+        word: match (ended, promo.valid_from > context.now) {
             (true, _) => ("Ended", ""),
             (_, true) => ("To come", "maintenance"),
             _ => ("Valid", "available"),
@@ -138,7 +140,7 @@ fn view(visit: &Visit, promo: &PromoCode, used: &HashMap<(RegionCode, String), i
         total: promo.total_limit,
         until: FieldView { value: promo.valid_until.format(form::MOMENT).to_string(), error: None },
         per_rider: FieldView { value: promo.per_rider_limit.to_string(), error: None },
-        quotas: visit.catalogue.regions.iter().map(quota).collect(),
+        quotas: context.catalogue.regions.iter().map(quota).collect(),
     }
 }
 
@@ -158,15 +160,15 @@ fn kinds(chosen: &str) -> Vec<OptionView> {
     std::iter::once(percent).chain(amounts).map(option).collect()
 }
 
-fn empty_form(visit: &Visit) -> AddPromoView {
+fn empty_form(context: &RequestContext) -> AddPromoView {
     let field = |value: &str| FieldView { value: value.to_owned(), error: None };
-    let hour = visit.now.duration_trunc(TimeDelta::hours(1)).unwrap_or(visit.now);
+    let hour = context.now.duration_trunc(TimeDelta::hours(1)).unwrap_or(context.now);
     AddPromoView {
         kinds: kinds("percent"),
         from: field(&hour.format(form::MOMENT).to_string()),
         until: field(&(hour + TimeDelta::days(30)).format(form::MOMENT).to_string()),
         per_rider: field("1"),
-        quotas: visit.catalogue.regions.iter().map(empty_quota).collect(),
+        quotas: context.catalogue.regions.iter().map(empty_quota).collect(),
         ..AddPromoView::default()
     }
 }
@@ -187,13 +189,13 @@ pub struct Add {
 }
 
 /// The parts that were typed, for each region of the catalogue in its order.
-fn quotas(visit: &Visit, typed: &HashMap<String, String>) -> Vec<(RegionCode, String, Result<i64, String>)> {
+fn quotas(context: &RequestContext, typed: &HashMap<String, String>) -> Vec<(RegionCode, String, Result<i64, String>)> {
     let read = |region: &crate::domain::catalogue::Region| {
         let text = typed.get(&format!("quota-{}", region.code)).cloned().unwrap_or_default();
         let part = if text.trim().is_empty() { Ok(0) } else { number(&text, 0) };
         (region.code.clone(), text, part)
     };
-    visit.catalogue.regions.iter().map(read).collect()
+    context.catalogue.regions.iter().map(read).collect()
 }
 
 fn sum(quotas: &[(RegionCode, String, Result<i64, String>)]) -> Option<(i64, BTreeMap<RegionCode, i64>)> {
@@ -224,19 +226,19 @@ fn discount(kind: &str, value: &str) -> Result<PromoKind, String> {
 }
 
 /// `POST /admin/promo-codes`.
-pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse, PageError> {
+pub async fn add(mut context: RequestContext, Form(form): Form<Add>) -> Result<HttpResponse, PageError> {
     let slugs: Vec<String> =
         form.cities.split([',', ' ']).filter(|slug| !slug.is_empty()).map(str::to_lowercase).collect();
-    let unknown = slugs.iter().find(|slug| visit.catalogue.city(slug).is_none());
+    let unknown = slugs.iter().find(|slug| context.catalogue.city(slug).is_none());
     let cities = unknown.map_or(Ok(()), |slug| Err(format!("There is no city {slug}.")));
     let required = |text: &str| form::moment(text, Tz::UTC)?.ok_or_else(|| "Please enter date and time.".to_owned());
     let (mut code, discount) = (code(&form.code), discount(&form.kind, &form.value));
     let (from, until) = (required(&form.from), required(&form.until));
     let until = until.and_then(|until| {
-        let good = until > visit.now && from.as_ref().is_ok_and(|from| until > *from);
+        let good = until > context.now && from.as_ref().is_ok_and(|from| until > *from);
         if good { Ok(until) } else { Err("It must end after it begins, and after now.".to_owned()) }
     });
-    let (mut quotas, mut per_rider) = (quotas(&visit, &form.quotas), number(&form.per_rider, 1));
+    let (mut quotas, mut per_rider) = (quotas(&context, &form.quotas), number(&form.per_rider, 1));
     let total = sum(&quotas);
     if let (Ok(limit), Some((total, _)), Some((.., first))) = (&per_rider, &total, quotas.first_mut()) {
         if *total == 0 {
@@ -258,14 +260,14 @@ pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse
             total_limit: total,
             quotas: parts,
         };
-        name_all(&visit);
-        match ops::catalogue::changes::add_promo_code(&visit.app, &visit.signed()?, &promo).await {
-            Ok(_) => return Ok(visit.done(PATH, &format!("{name} is added. {EVERYWHERE}"))),
+        name_all(&context);
+        match ops::catalogue::changes::add_promo_code(&context.service, &context.auth()?, &promo).await {
+            Ok(_) => return Ok(context.done(PATH, &format!("{name} is added. {EVERYWHERE}"))),
             Err(OpError::Refused(refusal @ Refusal::PromoTaken)) => code = Err(refusal.message()),
             Err(error) => return Err(error.into()),
         }
     }
-    let parts = visit.catalogue.regions.iter().zip(&quotas);
+    let parts = context.catalogue.regions.iter().zip(&quotas);
     let form = AddPromoView {
         code: typed(&form.code, &code),
         kinds: kinds(&form.kind),
@@ -279,13 +281,13 @@ pub async fn add(mut visit: Visit, Form(form): Form<Add>) -> Result<HttpResponse
             .collect(),
         open: true,
     };
-    let page = page(&mut visit, "", Some(form), None).await?;
-    visit.wrong(&page)
+    let page = page(&mut context, "", Some(form), None).await?;
+    context.wrong(&page)
 }
 
 /// A code has a quota in every region.
-fn name_all(visit: &Visit) {
-    visit.catalogue.regions.iter().for_each(|region| visit.names(&region.code));
+fn name_all(context: &RequestContext) {
+    context.catalogue.regions.iter().for_each(|region| context.names(&region.code));
 }
 
 /// Other terms of a code, and those that the page showed.
@@ -301,8 +303,12 @@ pub struct Change {
 }
 
 /// `POST /admin/promo-codes/{code}`.
-pub async fn change(mut visit: Visit, path: Path<String>, Form(form): Form<Change>) -> Result<HttpResponse, PageError> {
-    let promo = visit.catalogue.promo_code(&path).ok_or(PageError::NotFound)?.clone();
+pub async fn change(
+    mut context: RequestContext,
+    path: Path<String>,
+    Form(form): Form<Change>,
+) -> Result<HttpResponse, PageError> {
+    let promo = context.catalogue.promo_code(&path).ok_or(PageError::NotFound)?.clone();
     let bad = || PageError::BadRequest("A field is not as it was.");
     let (micros, limit, seen_quotas): (i64, i64, Value) = serde_json::from_str(&form.seen).map_err(|_bad| bad())?;
     let seen = PromoTerms {
@@ -321,11 +327,11 @@ pub async fn change(mut visit: Visit, path: Path<String>, Form(form): Form<Chang
             {
                 Ok(seen.valid_until)
             }
-            Some(until) if until > visit.now => Ok(until),
+            Some(until) if until > context.now => Ok(until),
             _ => Err("This time has passed; use the button to end it now.".to_owned()),
         });
         let per_rider = number(&form.per_rider, limit);
-        let mut quotas = quotas(&visit, &form.quotas);
+        let mut quotas = quotas(&context, &form.quotas);
         for (region, _, part) in &mut quotas {
             let least = shown.get(region).copied().unwrap_or(0);
             if part.as_ref().is_ok_and(|part| *part < least) {
@@ -335,21 +341,21 @@ pub async fn change(mut visit: Visit, path: Path<String>, Form(form): Form<Chang
         let (Ok(valid_until), Ok(limit), Some((total, parts))) = (&until, &per_rider, sum(&quotas)) else {
             let fields = quotas.iter().map(|(_, text, part)| typed(text, part)).collect();
             let own = [typed(&form.until, &until), typed(&form.per_rider, &per_rider)];
-            let page = page(&mut visit, "", None, Some((&promo.code, own, fields))).await?;
-            return visit.wrong(&page);
+            let page = page(&mut context, "", None, Some((&promo.code, own, fields))).await?;
+            return context.wrong(&page);
         };
         (new.valid_until, new.per_rider_limit, new.total_limit) = (*valid_until, *limit, total);
         // A region that had no part and gets none stays unnamed.
         new.quotas = parts.into_iter().filter(|(region, part)| *part > 0 || shown.contains_key(region)).collect();
     } else {
-        new.valid_until = visit.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(visit.now);
+        new.valid_until = context.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(context.now);
         new.quotas = shown;
         new.per_rider_limit = limit;
     }
-    name_all(&visit);
-    match ops::catalogue::changes::set_promo_code(&visit.app, &visit.signed()?, &seen, &new).await {
-        Ok(_) => Ok(visit.done(PATH, &format!("{} is changed. {EVERYWHERE}", promo.code))),
-        Err(OpError::Refused(refusal @ Refusal::Changed)) => Ok(visit.refused(PATH, &refusal.message())),
+    name_all(&context);
+    match ops::catalogue::changes::set_promo_code(&context.service, &context.auth()?, &seen, &new).await {
+        Ok(_) => Ok(context.done(PATH, &format!("{} is changed. {EVERYWHERE}", promo.code))),
+        Err(OpError::Refused(refusal @ Refusal::Changed)) => Ok(context.refused(PATH, &refusal.message())),
         Err(error) => Err(error.into()),
     }
 }

@@ -2,6 +2,8 @@
 //! and opening them. A region that does not answer is shown as such: it cannot be changed
 //! either. The form carries the epoch that it showed; the page never waits for a fence.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web::Path};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -14,34 +16,37 @@ use crate::{
     domain::{catalogue::Region, refusal::Refusal, region::RegionCode, stored::Version},
     ops::{self, Done, OpError},
     web::{
-        chrome::chrome,
+        context::RequestContext,
         error::PageError,
         form::{self, Form},
+        layout::layout,
         paths,
         views::{FieldView, GateView, RegionStateView, RegionStatesPage, Section, TimeView},
-        visit::Visit,
     },
 };
 
 const PATH: &str = "/admin/regions";
 
 /// `GET /admin/regions`.
-pub async fn list(mut visit: Visit) -> Result<HttpResponse, PageError> {
-    let page = page(&mut visit, None).await?;
-    visit.ok(&page)
+pub async fn list(mut context: RequestContext) -> Result<HttpResponse, PageError> {
+    let page = page(&mut context, None).await?;
+    context.ok(&page)
 }
 
 /// The page, with what was typed for one region and is wrong.
-async fn page(visit: &mut Visit, wrong: Option<(RegionCode, [FieldView; 2])>) -> Result<RegionStatesPage, PageError> {
+async fn page(
+    context: &mut RequestContext,
+    wrong: Option<(RegionCode, [FieldView; 2])>,
+) -> Result<RegionStatesPage, PageError> {
     // First who asks: nobody else makes us ask all regions.
-    let visitor = administrator(visit).await?;
-    let (app, catalogue) = (visit.app.clone(), visit.catalogue.clone());
+    let current_user = administrator(context).await?;
+    let (service, catalogue) = (Arc::clone(&context.service), context.catalogue.clone());
     let asked = catalogue.regions.iter().map(async |region| {
-        visit.names(&region.code);
-        ops::gates::find(&app.db, &region.code).await
+        context.names(&region.code);
+        ops::gates::find(&service.db, &region.code).await
     });
     let gates = join_all(asked).await;
-    let (fence, mut refresh) = (app.db.fence(), None);
+    let (fence, mut refresh) = (service.db.fence(), None);
     let mut regions = Vec::with_capacity(gates.len());
     for (region, gate) in catalogue.regions.iter().zip(gates) {
         let gate = gate.inspect_err(|error| tracing::warn!(%error, region = %region.code, "a gate was not read")).ok();
@@ -57,8 +62,8 @@ async fn page(visit: &mut Visit, wrong: Option<(RegionCode, [FieldView; 2])>) ->
         }
         regions.push(view);
     }
-    let chrome = chrome(visit, Some(&visitor), "Regions", Section::Fleet, visit.city());
-    Ok(RegionStatesPage { chrome, regions, refresh })
+    let layout = layout(context, Some(&current_user), "Regions", Section::Fleet, context.city());
+    Ok(RegionStatesPage { layout, regions, refresh })
 }
 
 fn view(region: &Region, gate: Option<Gate>, fenced_at: Option<DateTime<Utc>>, fenced: bool) -> RegionStateView {
@@ -104,29 +109,33 @@ enum State {
 }
 
 /// `POST /admin/regions/{region}`.
-pub async fn change(mut visit: Visit, path: Path<String>, Form(form): Form<Wish>) -> Result<HttpResponse, PageError> {
+pub async fn change(
+    mut context: RequestContext,
+    path: Path<String>,
+    Form(form): Form<Wish>,
+) -> Result<HttpResponse, PageError> {
     let region: RegionCode = path.parse().map_err(|_bad| PageError::NotFound)?;
-    let name = visit.catalogue.region(&region).ok_or(PageError::NotFound)?.name.clone();
+    let name = context.catalogue.region(&region).ok_or(PageError::NotFound)?.name.clone();
     let epoch = form.epoch.get();
     let writable = form.state == State::Writable;
-    let (reason, until) = match (writable, reason(&form.reason), until(&form.until, visit.now)) {
+    let (reason, until) = match (writable, reason(&form.reason), until(&form.until, context.now)) {
         (true, _, _) => (None, None),
         (false, Ok(reason), Ok(until)) => (reason, until),
         (false, reason, until) => {
             let field = |value, error| FieldView { value, error };
             let fields = [field(form.reason, reason.err()), field(form.until, until.err())];
-            let page = page(&mut visit, Some((region, fields))).await?;
-            return visit.wrong(&page);
+            let page = page(&mut context, Some((region, fields))).await?;
+            return context.wrong(&page);
         }
     };
-    let wish = Change { region: region.clone(), writable, epoch: Some(epoch), reason, until };
-    match ops::gates::change(&visit.app.db, &wish, &visit.app.here, Some(&visit.signed()?)).await {
+    let change = Change { region: region.clone(), writable, epoch: Some(epoch), reason, until };
+    match ops::gates::change(&context.service.db, &change, &context.service.here, Some(&context.auth()?)).await {
         Ok(done) => {
             let already = if done == Done::Before { "already " } else { "" };
             let state = if writable { "open" } else { "closed" };
-            Ok(visit.done(PATH, &format!("{name} is {already}{state}.")))
+            Ok(context.done(PATH, &format!("{name} is {already}{state}.")))
         }
-        Err(OpError::Refused(refusal @ Refusal::GateChanged { .. })) => Ok(visit.refused(PATH, &refusal.message())),
+        Err(OpError::Refused(refusal @ Refusal::GateChanged { .. })) => Ok(context.refused(PATH, &refusal.message())),
         Err(error) => Err(error.into()),
     }
 }

@@ -9,11 +9,11 @@ use crate::{
     db::users,
     domain::people::public_name,
     web::{
-        chrome::chrome,
+        context::RequestContext,
         error::PageError,
         form::{Id, Query},
+        layout::layout,
         views::{PaginationView, RiderView, RidersPage, Section},
-        visit::Visit,
     },
 };
 
@@ -27,14 +27,14 @@ pub struct After {
 }
 
 /// `GET /riders`.
-pub async fn list(mut visit: Visit, Query(query): Query<After>) -> Result<HttpResponse, PageError> {
-    let cookie = visit.cookie.clone().ok_or_else(|| visit.sign_in_first())?;
-    let (visitor, mut found) = visit
-        .read_signed(&cookie.region, async |conn| {
+pub async fn list(mut context: RequestContext, Query(query): Query<After>) -> Result<HttpResponse, PageError> {
+    let cookie = context.cookie.clone().ok_or_else(|| context.sign_in_first())?;
+    let (current_user, mut found) = context
+        .read_signed_in(&cookie.region, async |conn| {
             users::list_city(conn, &cookie.region, &cookie.city, query.after.map_or(Uuid::nil(), |id| id.0)).await
         })
         .await?;
-    let city = visit.catalogue.city(&cookie.city).ok_or(PageError::NotFound)?.clone();
+    let city = context.catalogue.city(&cookie.city).ok_or(PageError::NotFound)?.clone();
     let more = found.len() > PAGE;
     found.truncate(PAGE);
     let rider = |rider: &users::Neighbour| RiderView {
@@ -43,7 +43,7 @@ pub async fn list(mut visit: Visit, Query(query): Query<After>) -> Result<HttpRe
         since: format!("Riding since {}", rider.created_at.with_timezone(&city.time_zone).format("%B %Y")),
     };
     let page = RidersPage {
-        chrome: chrome(&visit, Some(&visitor), &format!("Riders in {}", city.name), Section::Riders, &city),
+        layout: layout(&context, Some(&current_user), &format!("Riders in {}", city.name), Section::Riders, &city),
         city: city.name.clone(),
         riders: found.iter().map(rider).collect(),
         pagination: PaginationView {
@@ -51,5 +51,5 @@ pub async fn list(mut visit: Visit, Query(query): Query<After>) -> Result<HttpRe
             older: found.last().filter(|_| more).map(|last| format!("/riders?after={}", last.id)),
         },
     };
-    visit.ok(&page)
+    context.ok(&page)
 }

@@ -1,6 +1,8 @@
 //! `/rides`: start, the list over all regions where the person has ridden, one ride's
 //! page (running clock and end form, or receipt), positions on the way.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpResponse,
     http::header::ContentType,
@@ -28,15 +30,15 @@ use crate::{
         rides::{PAGE, PAGE_AND_ONE},
     },
     web::{
-        chrome::{chrome, distance, time},
+        context::RequestContext,
         error::PageError,
         form::{self, Form, Id, Query},
+        layout::{distance, layout, time},
         limits::TooMany,
         paths,
         views::{
             OpenRideView, PaginationView, ReceiptLine, ReceiptView, RidePage, RideRow, RideUnderway, RidesPage, Section,
         },
-        visit::Visit,
     },
 };
 
@@ -54,31 +56,32 @@ pub struct StartRide {
 }
 
 /// `POST /rides`: starts a ride.
-pub async fn start(mut visit: Visit, Form(form): Form<StartRide>) -> Result<HttpResponse, PageError> {
-    region_of_form(&visit, &form.region)?;
-    let ride = RideRef { id: visit.made_by(form.ride, "ride", &form.region)?, region: form.region.clone() };
-    let wish = ops::rides::Start {
+pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> Result<HttpResponse, PageError> {
+    region_of_form(&context, &form.region)?;
+    let ride = RideRef { id: context.made_by(form.ride, "ride", &form.region)?, region: form.region.clone() };
+    let start = ops::rides::Start {
         ride: ride.clone(),
         vehicle: PublicVehicle { region: form.region, public_id: form.vehicle.0 },
         city: form.city.clone(),
         kind: form.kind,
         promo: form.promo,
     };
-    let list = list_again(&visit, &form.city);
-    if !wish.promo.trim().is_empty()
-        && let Err(TooMany(wait)) = visit.app.limits.promo_code(&visit.signed()?.user.id.to_string(), &visit.address())
+    let list = list_again(&context, &form.city);
+    if !start.promo.trim().is_empty()
+        && let Err(TooMany(wait)) =
+            context.state.limits.promo_code(&context.auth()?.user.id.to_string(), &context.address())
     {
         let words =
             format!("That were many promo codes. Please wait {} seconds, or start without one.", wait.as_secs() + 1);
-        return Ok(visit.refused(&list, &words));
+        return Ok(context.refused(&list, &words));
     }
-    let outcome = ops::rides::start(&visit.app, &visit.signed()?, wish).await;
-    visit.changed();
+    let outcome = ops::rides::start(&context.service, &context.auth()?, start).await;
+    context.changed();
     match outcome {
-        Ok(ops::Done::Now) => Ok(visit.done(&paths::ride(&ride), "Your ride has started. Have a safe one.")),
-        Ok(ops::Done::Before) => Ok(visit.done(&paths::ride(&ride), "")),
-        Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
-        Err(OpError::Refused(refusal)) => Ok(visit.refused(&list, &refusal.message())),
+        Ok(ops::Done::Now) => Ok(context.done(&paths::ride(&ride), "Your ride has started. Have a safe one.")),
+        Ok(ops::Done::Before) => Ok(context.done(&paths::ride(&ride), "")),
+        Err(OpError::Refused(Refusal::SignedOut)) => Err(context.sign_in_first()),
+        Err(OpError::Refused(refusal)) => Ok(context.refused(&list, &refusal.message())),
         Err(error) => Err(error.into()),
     }
 }
@@ -103,25 +106,25 @@ fn behind(before: &str) -> Result<Option<(DateTime<Utc>, Uuid)>, PageError> {
 
 /// `GET /rides`: all that is known of here in one wait; a region that the cookie did not
 /// know of yet costs a second one, once.
-pub async fn list(mut visit: Visit, Query(query): Query<Before>) -> Result<HttpResponse, PageError> {
+pub async fn list(mut context: RequestContext, Query(query): Query<Before>) -> Result<HttpResponse, PageError> {
     let from = behind(&query.before)?;
-    let far = (visit.now + chrono::Duration::days(1), Uuid::nil());
-    let cookie = visit.cookie.clone().ok_or_else(|| visit.sign_in_first())?;
-    let me = visit.signed()?.user;
-    let (app, known) = (visit.app.clone(), regions(&cookie.region, &cookie.present_in));
+    let far = (context.now + chrono::Duration::days(1), Uuid::nil());
+    let cookie = context.cookie.clone().ok_or_else(|| context.sign_in_first())?;
+    let me = context.auth()?.user;
+    let (service, known) = (Arc::clone(&context.service), regions(&cookie.region, &cookie.present_in));
     let elsewhere: Vec<RegionCode> = known.iter().filter(|region| **region != cookie.region).cloned().collect();
     let behind = from.unwrap_or(far);
-    let home = visit.read_signed(&cookie.region, async |conn| {
+    let home = context.read_signed_in(&cookie.region, async |conn| {
         rides::list_own(conn, &cookie.region, &me, behind, PAGE_AND_ONE).await
     });
     // Beside it, not inside: no connection is held while others are waited for.
-    let (home, others) = tokio::join!(home, ops::rides::list(&app, &me, &elsewhere, behind));
-    let ((visitor, home), (mut found, mut silent)) = (home?, others);
+    let (home, others) = tokio::join!(home, ops::rides::list(&service, &me, &elsewhere, behind));
+    let ((current_user, home), (mut found, mut silent)) = (home?, others);
     found.extend(home);
     let missing: Vec<RegionCode> =
-        visitor.present_in.iter().filter(|region| !known.contains(region)).cloned().collect();
+        current_user.present_in.iter().filter(|region| !known.contains(region)).cloned().collect();
     if !missing.is_empty() {
-        let (more, failed) = ops::rides::list(&app, &me, &missing, behind).await;
+        let (more, failed) = ops::rides::list(&service, &me, &missing, behind).await;
         found.extend(more);
         silent.extend(failed);
     }
@@ -131,16 +134,16 @@ pub async fn list(mut visit: Visit, Query(query): Query<Before>) -> Result<HttpR
     let last =
         found.last().map(|ride| format!("/rides?before={}~{}", ride.started_at.timestamp_micros(), ride.ride.id));
     let page = RidesPage {
-        chrome: chrome(&visit, Some(&visitor), "My rides", Section::Rides, visit.city()),
-        open: found.iter().find(|ride| ride.ended.is_none()).and_then(|ride| open_view(&visit, ride)),
-        rides: found.iter().filter(|ride| ride.ended.is_some()).filter_map(|ride| row(&visit, ride)).collect(),
+        layout: layout(&context, Some(&current_user), "My rides", Section::Rides, context.city()),
+        open: found.iter().find(|ride| ride.ended.is_none()).and_then(|ride| open_view(&context, ride)),
+        rides: found.iter().filter(|ride| ride.ended.is_some()).filter_map(|ride| row(&context, ride)).collect(),
         notes: silent
             .iter()
             .map(|(region, _)| format!("The region {region} does not answer; your rides there are missing."))
             .collect(),
         pagination: PaginationView { newest: from.map(|_| "/rides".to_owned()), older: last.filter(|_| more) },
     };
-    visit.ok(&page)
+    context.ok(&page)
 }
 
 fn regions(home: &RegionCode, present_in: &[RegionCode]) -> Vec<RegionCode> {
@@ -149,16 +152,16 @@ fn regions(home: &RegionCode, present_in: &[RegionCode]) -> Vec<RegionCode> {
     all
 }
 
-fn city<'a>(visit: &'a Visit, ride: &Ride) -> Option<&'a City> {
-    visit.catalogue.city(&ride.city)
+fn city<'a>(context: &'a RequestContext, ride: &Ride) -> Option<&'a City> {
+    context.catalogue.city(&ride.city)
 }
 
-fn kind_name(visit: &Visit, kind: &str) -> String {
-    visit.catalogue.vehicle_type(kind).map_or_else(|| kind.to_owned(), |kind| kind.name.clone())
+fn kind_name(context: &RequestContext, kind: &str) -> String {
+    context.catalogue.vehicle_type(kind).map_or_else(|| kind.to_owned(), |kind| kind.name.clone())
 }
 
-fn row(visit: &Visit, ride: &Ride) -> Option<RideRow> {
-    let (city, ended) = (city(visit, ride)?, ride.ended.as_ref()?);
+fn row(context: &RequestContext, ride: &Ride) -> Option<RideRow> {
+    let (city, ended) = (city(context, ride)?, ride.ended.as_ref()?);
     Some(RideRow {
         href: paths::ride(&ride.ride),
         kind: ride.kind.clone(),
@@ -185,16 +188,16 @@ fn discount(ride: &Ride) -> Option<Discount> {
     ride.promo_percent.map(Discount::Percent).or(ride.promo_amount_minor.map(Discount::Amount))
 }
 
-fn open_view(visit: &Visit, ride: &Ride) -> Option<OpenRideView> {
-    let city = city(visit, ride)?;
-    let minutes = minutes_started(visit.now - ride.started_at);
+fn open_view(context: &RequestContext, ride: &Ride) -> Option<OpenRideView> {
+    let city = city(context, ride)?;
+    let minutes = minutes_started(context.now - ride.started_at);
     let fare = Fare::new(ride.rate, minutes, discount(ride), 0);
     Some(OpenRideView {
         href: paths::ride(&ride.ride),
         kind: ride.kind.clone(),
-        title: format!("{} in {}", kind_name(visit, &ride.kind), city.name),
+        title: format!("{} in {}", kind_name(context, &ride.kind), city.name),
         started: time(ride.started_at, city.time_zone),
-        elapsed_seconds: (visit.now - ride.started_at).num_seconds().max(0),
+        elapsed_seconds: (context.now - ride.started_at).num_seconds().max(0),
         elapsed: format!("{minutes} min"),
         fare: money(ride, fare.total_minor),
         unlock_minor: ride.rate.unlock_minor,
@@ -208,27 +211,27 @@ fn open_view(visit: &Visit, ride: &Ride) -> Option<OpenRideView> {
 }
 
 /// `GET /rides/{region}/{id}`: the person's own ride, or where it is.
-pub async fn show(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    page(&mut visit, &path, ("", ""), None).await.and_then(|page| visit.ok(&page))
+pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
+    page(&mut context, &path, ("", ""), None).await.and_then(|page| context.ok(&page))
 }
 
 /// The page, with the position that was sent with the end form and what is wrong with it.
 async fn page(
-    visit: &mut Visit,
+    context: &mut RequestContext,
     path: &(String, String),
     (lat, lon): (&str, &str),
     error: Option<String>,
 ) -> Result<RidePage, PageError> {
-    let (region, id) = row_of_path(visit, path)?;
+    let (region, id) = row_of_path(context, path)?;
     let wanted = RideRef { region: region.clone(), id };
-    let rider = visit.signed()?.user;
-    let (visitor, found) =
-        visit.read_signed(&region, async |conn| rides::find_own(conn, &wanted, &rider).await).await?;
+    let rider = context.auth()?.user;
+    let (current_user, found) =
+        context.read_signed_in(&region, async |conn| rides::find_own(conn, &wanted, &rider).await).await?;
     let (ride, way) = found.ok_or(PageError::NotFound)?;
-    let city = city(visit, &ride).ok_or(PageError::NotFound)?.clone();
+    let city = city(context, &ride).ok_or(PageError::NotFound)?.clone();
     let number = ride.ride.number(ride.started_at);
     let open = if ride.ended.is_none() {
-        open_view(visit, &ride).map(|view| RideUnderway {
+        open_view(context, &ride).map(|view| RideUnderway {
             ride: view,
             city: city.slug.clone(),
             end_action: paths::end_ride(&ride.ride),
@@ -241,14 +244,14 @@ async fn page(
         None
     };
     Ok(RidePage {
-        chrome: chrome(visit, Some(&visitor), &format!("Ride {number}"), Section::Rides, &city),
+        layout: layout(context, Some(&current_user), &format!("Ride {number}"), Section::Rides, &city),
         number,
         kind: ride.kind.clone(),
-        vehicle: kind_name(visit, &ride.kind),
+        vehicle: kind_name(context, &ride.kind),
         city: city.name.clone(),
         open,
         receipt: ride.ended.as_ref().map(|ended| receipt(&ride, ended, &city, way.is_empty())),
-        map: Some(map::view(way_map(&ride, &city, way), visit.app.config.tiles.as_ref())),
+        map: Some(map::view(way_map(&ride, &city, way), context.state.config.tiles.as_ref())),
     })
 }
 
@@ -315,31 +318,31 @@ pub struct EndRide {
 
 /// `POST /rides/{region}/{id}/end`: ends the person's own ride.
 pub async fn end(
-    mut visit: Visit,
+    mut context: RequestContext,
     path: Path<(String, String)>,
     Form(form): Form<EndRide>,
 ) -> Result<HttpResponse, PageError> {
-    let (region, id) = row_of_path(&visit, &path)?;
+    let (region, id) = row_of_path(&context, &path)?;
     let ride = RideRef { region, id };
     let checked = form::point(&form.lat, &form.lon).and_then(|at| {
         let at = at.ok_or_else(|| "Please say where you leave the vehicle: nobody else knows.".to_owned())?;
-        let city = visit.catalogue.city(&form.city).ok_or_else(|| "There is no such city.".to_owned())?;
+        let city = context.catalogue.city(&form.city).ok_or_else(|| "There is no such city.".to_owned())?;
         city.check(at)
     });
     let at = match checked {
         Ok(at) => at,
         Err(wrong) => {
-            let page = page(&mut visit, &path, (&form.lat, &form.lon), Some(wrong)).await?;
-            return visit.wrong(&page);
+            let page = page(&mut context, &path, (&form.lat, &form.lon), Some(wrong)).await?;
+            return context.wrong(&page);
         }
     };
-    let outcome = ops::rides::end(&visit.app, &visit.signed()?, &ride, &form.city, at).await;
-    visit.changed();
+    let outcome = ops::rides::end(&context.service, &context.auth()?, &ride, &form.city, at).await;
+    context.changed();
     match outcome {
-        Ok(_) => Ok(visit.done(&paths::ride(&ride), "Your ride has ended. Here is your receipt.")),
+        Ok(_) => Ok(context.done(&paths::ride(&ride), "Your ride has ended. Here is your receipt.")),
         Err(OpError::Refused(Refusal::NoSuchRide)) => Err(PageError::NotFound),
         Err(OpError::Refused(Refusal::SignedOut)) => Err(PageError::SignIn(paths::login(&paths::ride(&ride)))),
-        Err(OpError::Refused(refusal)) => Ok(visit.refused(&paths::ride(&ride), &refusal.message())),
+        Err(OpError::Refused(refusal)) => Ok(context.refused(&paths::ride(&ride), &refusal.message())),
         Err(error) => Err(error.into()),
     }
 }
@@ -364,12 +367,12 @@ const BATCH: usize = 100;
 
 /// `POST /rides/{region}/{id}/positions`: 204, or why not.
 pub async fn positions(
-    mut visit: Visit,
+    mut context: RequestContext,
     path: Path<(String, String)>,
     kind: Header<ContentType>,
     body: Bytes,
 ) -> Result<HttpResponse, PageError> {
-    let (region, id) = row_of_path(&visit, &path)?;
+    let (region, id) = row_of_path(&context, &path)?;
     let bad = PageError::BadRequest("Positions are JSON: up to 100 of at, lat and lon.");
     let json = kind.essence_str() == "application/json";
     let batch = serde_json::from_slice::<Batch>(&body).ok().filter(|batch| json && batch.positions.len() <= BATCH);
@@ -381,11 +384,11 @@ pub async fn positions(
         return Err(bad);
     };
     let ride = RideRef { region, id };
-    let signed = visit.signed()?;
-    match ops::rides::add_positions(&visit.app, &signed, &ride, &visit.city().slug, &positions).await {
+    let auth = context.auth()?;
+    match ops::rides::add_positions(&context.service, &auth, &ride, &context.city().slug, &positions).await {
         Ok(_) => {
-            visit.used(signed);
-            Ok(visit.finish(HttpResponse::NoContent().finish()))
+            context.used(auth);
+            Ok(context.finish(HttpResponse::NoContent().finish()))
         }
         Err(OpError::Refused(Refusal::NoSuchRide)) => Err(PageError::NotFound),
         Err(error) => Err(error.into()),

@@ -2,6 +2,8 @@
 //! asked at its own gateway; giving a role to a person by username, and taking one. Only
 //! usernames are shown: they are the one thing that others may see of a person.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use chrono_tz::Tz;
 use futures_util::future::join_all;
@@ -14,12 +16,12 @@ use crate::{
     domain::{people::UserRef, refusal::Refusal, region::RegionCode},
     ops::{self, OpError, accounts},
     web::{
-        chrome::{chrome, city_options, time},
+        context::RequestContext,
         error::PageError,
         form::{Form, Id, Query},
+        layout::{city_options, layout, time},
         limits::TooMany,
         views::{FieldView, GrantedView, PaginationView, RolesPage, Section},
-        visit::Visit,
     },
 };
 
@@ -37,23 +39,28 @@ pub struct After {
 }
 
 /// `GET /admin/roles`.
-pub async fn list(mut visit: Visit, Query(query): Query<After>) -> Result<HttpResponse, PageError> {
-    let city = visit.city().slug.clone();
-    let page = page(&mut visit, FieldView::default(), &city, query).await?;
-    visit.ok(&page)
+pub async fn list(mut context: RequestContext, Query(query): Query<After>) -> Result<HttpResponse, PageError> {
+    let city = context.city().slug.clone();
+    let page = page(&mut context, FieldView::default(), &city, query).await?;
+    context.ok(&page)
 }
 
 /// The page, with the form as it was typed.
-async fn page(visit: &mut Visit, username: FieldView, city: &str, query: After) -> Result<RolesPage, PageError> {
-    let visitor = administrator(visit).await?;
-    let me = visit.signed()?.user;
-    let (app, catalogue) = (visit.app.clone(), visit.catalogue.clone());
+async fn page(
+    context: &mut RequestContext,
+    username: FieldView,
+    city: &str,
+    query: After,
+) -> Result<RolesPage, PageError> {
+    let current_user = administrator(context).await?;
+    let me = context.auth()?.user;
+    let (service, catalogue) = (Arc::clone(&context.service), context.catalogue.clone());
     let newest = (!query.after.is_nil()).then(|| PATH.to_owned());
     let after = (query.after, role_of(query.city));
     let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
     let asked = catalogue.regions.iter().map(async |region| {
-        visit.names(&region.code);
-        roles::list(&app.db.at(&region.code).await?, &region.code, &after, limit).await
+        context.names(&region.code);
+        roles::list(&service.db.at(&region.code).await?, &region.code, &after, limit).await
     });
     let (mut granted, mut notes) = (Vec::new(), Vec::new());
     for (answer, region) in join_all(asked).await.into_iter().zip(&catalogue.regions) {
@@ -92,7 +99,7 @@ async fn page(visit: &mut Visit, username: FieldView, city: &str, query: After) 
         cities: city_options(&catalogue, city),
         administrator: city.is_empty(),
         username,
-        chrome: chrome(visit, Some(&visitor), "Roles", Section::Fleet, visit.city()),
+        layout: layout(context, Some(&current_user), "Roles", Section::Fleet, context.city()),
     })
 }
 
@@ -110,25 +117,25 @@ fn role_of(city: String) -> Role {
 }
 
 /// The role that a form names: a city of the catalogue, or none for administrators.
-fn role(visit: &Visit, city: &str) -> Result<Role, PageError> {
-    let known = city.is_empty() || visit.catalogue.city(city).is_some();
+fn role(context: &RequestContext, city: &str) -> Result<Role, PageError> {
+    let known = city.is_empty() || context.catalogue.city(city).is_some();
     known.then(|| role_of(city.to_owned())).ok_or(PageError::BadRequest("There is no such city."))
 }
 
 /// `POST /admin/roles`.
-pub async fn grant(mut visit: Visit, Form(form): Form<Grant>) -> Result<HttpResponse, PageError> {
-    let role = role(&visit, &form.city)?;
+pub async fn grant(mut context: RequestContext, Form(form): Form<Grant>) -> Result<HttpResponse, PageError> {
+    let role = role(&context, &form.city)?;
     // First who asks: nobody else makes us look a person up in all regions.
-    administrator(&mut visit).await?;
-    visit.app.limits.look_everywhere(&visit.address()).map_err(|TooMany(wait)| PageError::TooMany(wait))?;
-    let Some(found) = accounts::find_login(&visit.app, &form.username).await? else {
+    administrator(&mut context).await?;
+    context.state.limits.look_everywhere(&context.address()).map_err(|TooMany(wait)| PageError::TooMany(wait))?;
+    let Some(found) = accounts::find_login(&context.service, &form.username).await? else {
         let field = FieldView { value: form.username, error: Some("Nobody has this username.".to_owned()) };
-        let page = page(&mut visit, field, &form.city, After::default()).await?;
-        return visit.wrong(&page);
+        let page = page(&mut context, field, &form.city, After::default()).await?;
+        return context.wrong(&page);
     };
-    visit.names(&found.user.region);
-    ops::roles::set(&visit.app, &visit.signed()?, &found.user, &role, true).await?;
-    Ok(visit.done(PATH, &format!("{} has the role now, and sees it on the next page.", form.username.trim())))
+    context.names(&found.user.region);
+    ops::roles::set(&context.service, &context.auth()?, &found.user, &role, true).await?;
+    Ok(context.done(PATH, &format!("{} has the role now, and sees it on the next page.", form.username.trim())))
 }
 
 /// The role of a person, as the page showed it.
@@ -140,14 +147,14 @@ pub struct Revoke {
 }
 
 /// `POST /admin/roles/revoke`.
-pub async fn revoke(visit: Visit, Form(form): Form<Revoke>) -> Result<HttpResponse, PageError> {
-    region_of_form(&visit, &form.region)?;
+pub async fn revoke(context: RequestContext, Form(form): Form<Revoke>) -> Result<HttpResponse, PageError> {
+    region_of_form(&context, &form.region)?;
     // Not `role`: what is taken away need not be in the catalogue any more.
     let role = role_of(form.city);
     let person = UserRef { region: form.region, id: form.id.0 };
-    match ops::roles::set(&visit.app, &visit.signed()?, &person, &role, false).await {
-        Ok(_) => Ok(visit.done(PATH, "The role is taken away. It holds for the person's very next change.")),
-        Err(OpError::Refused(refusal @ Refusal::OwnRole)) => Ok(visit.refused(PATH, &refusal.message())),
+    match ops::roles::set(&context.service, &context.auth()?, &person, &role, false).await {
+        Ok(_) => Ok(context.done(PATH, "The role is taken away. It holds for the person's very next change.")),
+        Err(OpError::Refused(refusal @ Refusal::OwnRole)) => Ok(context.refused(PATH, &refusal.message())),
         Err(error) => Err(error.into()),
     }
 }

@@ -8,11 +8,11 @@ use crate::{
     db::health::Circuit,
     domain::{catalogue::Region, geo::Point},
     web::{
-        chrome::chrome,
+        context::RequestContext,
         error::PageError,
+        layout::layout,
         session::COPY_COUNTS,
         views::{Dot, RegionStatus, Section, Status, StatusPage, Versions},
-        visit::Visit,
     },
 };
 
@@ -21,70 +21,73 @@ const SIZE: (f64, f64) = (640.0, 260.0);
 const ROOM: (f64, f64) = (90.0, 60.0);
 
 /// `GET /status`.
-pub async fn show(visit: Visit) -> Result<HttpResponse, PageError> {
-    let dots = dots(&visit);
-    let here = visit.catalogue.regions.iter().position(|region| region.code == visit.app.here);
+pub async fn show(context: RequestContext) -> Result<HttpResponse, PageError> {
+    let dots = dots(&context);
+    let here = context.catalogue.regions.iter().position(|region| region.code == context.service.here);
     let from = here.and_then(|here| dots.get(here)).map_or((0, 0), |dot| (dot.x, dot.y));
     let page = StatusPage {
-        chrome: chrome(&visit, None, "Status", Section::None, visit.city()),
-        status: status(&visit),
+        layout: layout(&context, None, "Status", Section::None, context.city()),
+        status: status(&context),
         dots,
         from,
     };
-    visit.ok(&page)
+    context.ok(&page)
 }
 
 /// `GET /status.json`.
-pub async fn json(visit: Visit) -> Result<HttpResponse, PageError> {
-    Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(status(&visit)))
+pub async fn json(context: RequestContext) -> Result<HttpResponse, PageError> {
+    Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(status(&context)))
 }
 
-fn status(visit: &Visit) -> Status {
-    let (app, catalogue) = (&visit.app, &visit.catalogue);
-    let regions: Vec<_> = catalogue.regions.iter().map(|region| of_region(visit, region)).collect();
-    let engine = app.db.engine();
+fn status(context: &RequestContext) -> Status {
+    let (service, catalogue) = (&context.service, &context.catalogue);
+    let regions: Vec<_> = catalogue.regions.iter().map(|region| of_region(context, region)).collect();
+    let engine = service.db.engine();
     let mut warnings = Vec::new();
-    if let Some(gateway) = app.db.foreign_gateway(&app.here) {
-        warnings
-            .push(format!("The nearest database node is in {gateway}, not in {}: every statement crosses.", app.here));
+    if let Some(gateway) = service.db.foreign_gateway(&service.here) {
+        warnings.push(format!(
+            "The nearest database node is in {gateway}, not in {}: every statement crosses.",
+            service.here
+        ));
     }
-    for region in app.db.unreached() {
+    for region in service.db.unreached() {
         let whose = region.map_or_else(|| "here".to_owned(), ToString::to_string);
         warnings.push(format!("The nodes of {whose} cannot be reached: the nearest others do their work."));
     }
     // One PostgreSQL has no nodes elsewhere to name.
-    let may_name = engine.cockroach || app.db.regions_with_nodes().next().is_some();
+    let may_name = engine.cockroach || service.db.regions_with_nodes().next().is_some();
     for region in regions.iter().filter(|region| may_name && !region.own_nodes) {
         warnings.push(format!(
-            "No nodes of {} are configured: what touches it goes through the nodes here, where every step of a \
+            "No nodes of {} are configured: what scope it goes through the nodes here, where every step of a \
              statement is a crossing of its own; and it is no fallback when the nodes here fail.",
             region.region
         ));
     }
     // From the cookie's copy, while that counts: this page asks no database.
-    let fresh = visit.cookie.as_ref().filter(|cookie| visit.now - cookie.checked_at < COPY_COUNTS);
+    let fresh = context.cookie.as_ref().filter(|cookie| context.now - cookie.checked_at < COPY_COUNTS);
     let administrator = fresh.is_some_and(|cookie| cookie.roles.iter().any(|role| role == "administrator:"));
     Status {
-        here: app.here.to_string(),
-        at: visit.now,
+        here: service.here.to_string(),
+        at: context.now,
         versions: administrator.then(|| Versions {
             build: env!("CARGO_PKG_VERSION"),
             engine: engine.version.split(" (").next().unwrap_or_default().to_owned(),
-            schema_version: app.schema_version,
+            schema_version: service.schema_version,
             catalogue_version: catalogue.version,
         }),
-        catalogue_age_seconds: (visit.now - app.catalogue_seen()).num_seconds(),
-        residency_refusals: app.residency_refusals.by_rule(),
+        catalogue_age_seconds: (context.now - service.catalogue_seen()).num_seconds(),
+        residency_refusals: service.residency_refusals.by_rule(),
         warnings,
         regions,
     }
 }
 
-fn of_region(visit: &Visit, region: &Region) -> RegionStatus {
-    let (app, code) = (&visit.app, &region.code);
-    let (known, gate) = (app.db.health().of(code), app.gates.last_seen(code));
+fn of_region(context: &RequestContext, region: &Region) -> RegionStatus {
+    let (service, code) = (&context.service, &region.code);
+    let (known, gate) = (service.db.health().of(code), service.gates.last_seen(code));
     let reachable = known.unreachable_since.is_none() && known.good_at.is_some();
-    let (as_of, source) = if reachable { (Some(visit.now), "strong") } else { app.last_lists.would_show(app, code) };
+    let (as_of, source) =
+        if reachable { (Some(context.now), "strong") } else { service.lists.would_show(service, code) };
     RegionStatus {
         region: code.to_string(),
         name: region.name.clone(),
@@ -94,11 +97,11 @@ fn of_region(visit: &Visit, region: &Region) -> RegionStatus {
         round_trip_ms: known.round_trip.map(|trip| (trip.as_secs_f64() * 10_000.0).round() / 10.0),
         last_good_at: known.good_at,
         as_of,
-        lag_seconds: as_of.map(|as_of| (visit.now - as_of).num_seconds().max(0)),
+        lag_seconds: as_of.map(|as_of| (context.now - as_of).num_seconds().max(0)),
         source,
         degraded_since: known.unreachable_since,
         circuit: circuit(known.circuit),
-        own_nodes: *code == app.here || app.db.regions_with_nodes().any(|with| with == code),
+        own_nodes: *code == service.here || service.db.regions_with_nodes().any(|with| with == code),
     }
 }
 
@@ -112,8 +115,8 @@ fn circuit(circuit: Circuit) -> &'static str {
 }
 
 /// The regions on a plain map: degrees to units, the outermost ones at the edges.
-fn dots(visit: &Visit) -> Vec<Dot> {
-    let centres: Vec<Point> = visit.catalogue.regions.iter().map(|region| region.centre).collect();
+fn dots(context: &RequestContext) -> Vec<Dot> {
+    let centres: Vec<Point> = context.catalogue.regions.iter().map(|region| region.centre).collect();
     let range = |of: fn(Point) -> f64| {
         let (low, high) =
             centres.iter().copied().map(of).fold((f64::MAX, f64::MIN), |(low, high), at| (low.min(at), high.max(at)));
@@ -125,7 +128,7 @@ fn dots(visit: &Visit) -> Vec<Dot> {
         let x = ROOM.0 + (at.lon() - west) / width * (SIZE.0 - 2.0 * ROOM.0);
         (x, SIZE.1 - ROOM.1 - (at.lat() - south) / height * (SIZE.1 - 2.0 * ROOM.1))
     };
-    let here = visit.catalogue.region(&visit.app.here).map_or((0.0, 0.0), |region| place(&region.centre));
+    let here = context.catalogue.region(&context.service.here).map_or((0.0, 0.0), |region| place(&region.centre));
     let dot = |(region, at): (usize, &Point)| {
         let (x, y) = place(at);
         let label = (round(f64::midpoint(x, here.0)), round(f64::midpoint(y, here.1) - 8.0));

@@ -17,12 +17,12 @@ use crate::{
     },
     ops::{self, OpError},
     web::{
-        chrome::{self, chrome},
+        context::RequestContext,
         error::PageError,
         form::{self, Form, Query},
+        layout::{self, layout},
         paths,
         views::{FieldView, KindTariffsView, OptionView, Section, TariffView, TariffsPage, TimeView},
-        visit::Visit,
     },
 };
 
@@ -34,46 +34,52 @@ pub struct Asked {
 }
 
 /// `GET /fleet/tariffs`.
-pub async fn list(mut visit: Visit, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
-    let page = page(&mut visit, &asked.city, None).await?;
-    visit.ok(&page)
+pub async fn list(mut context: RequestContext, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
+    let page = page(&mut context, &asked.city, None).await?;
+    context.ok(&page)
 }
 
 /// The page, with the form of one vehicle type as it was typed.
-async fn page(visit: &mut Visit, asked: &str, wrong: Option<KindTariffsView>) -> Result<TariffsPage, PageError> {
-    let visitor = visit.visitor().await?;
-    let city = city_for(visit, &visitor, asked, |slug| visitor.administers() || visitor.operates(slug))?;
-    let mut kinds = Vec::with_capacity(visit.catalogue.vehicle_types.len());
-    for kind in &visit.catalogue.vehicle_types {
-        let mut view = kind_view(visit, &city, kind);
+async fn page(
+    context: &mut RequestContext,
+    asked: &str,
+    wrong: Option<KindTariffsView>,
+) -> Result<TariffsPage, PageError> {
+    let current_user = context.current_user().await?;
+    let city =
+        city_for(context, &current_user, asked, |slug| current_user.administers() || current_user.operates(slug))?;
+    let mut kinds = Vec::with_capacity(context.catalogue.vehicle_types.len());
+    for kind in &context.catalogue.vehicle_types {
+        let mut view = kind_view(context, &city, kind);
         if let Some(wrong) = wrong.as_ref().filter(|wrong| wrong.slug == kind.slug) {
             let KindTariffsView { seen, from, unlock, minute, fee, most, .. } = wrong.clone();
             view = KindTariffsView { seen, from, unlock, minute, fee, most, ..view };
         }
         kinds.push(view);
     }
-    let offered = visit.catalogue.cities.iter().filter(|c| visitor.administers() || visitor.operates(&c.slug));
+    let offered =
+        context.catalogue.cities.iter().filter(|c| current_user.administers() || current_user.operates(&c.slug));
     let option = |c: &City| OptionView { value: c.slug.clone(), text: c.name.clone(), selected: c.slug == city.slug };
     Ok(TariffsPage {
         cities: offered.map(option).collect(),
         terms: format!("{}, {}", city.time_zone.name().replace('_', " "), city.currency),
         kinds,
-        chrome: chrome(visit, Some(&visitor), &format!("Tariffs in {}", city.name), Section::Fleet, &city),
+        layout: layout(context, Some(&current_user), &format!("Tariffs in {}", city.name), Section::Fleet, &city),
         city: city.name,
         slug: city.slug,
     })
 }
 
-fn kind_view(visit: &Visit, city: &City, kind: &VehicleType) -> KindTariffsView {
+fn kind_view(context: &RequestContext, city: &City, kind: &VehicleType) -> KindTariffsView {
     let of_kind = |tariff: &&Tariff| tariff.city == city.slug && tariff.vehicle_type == kind.slug;
-    let mut tariffs: Vec<&Tariff> = visit.catalogue.tariffs.iter().filter(of_kind).collect();
+    let mut tariffs: Vec<&Tariff> = context.catalogue.tariffs.iter().filter(of_kind).collect();
     tariffs.sort_by_key(|tariff| std::cmp::Reverse(tariff.valid_from));
-    let now = visit.catalogue.tariff(&city.slug, &kind.slug, visit.now);
+    let now = context.catalogue.tariff(&city.slug, &kind.slug, context.now);
     let view = |tariff: &&Tariff| {
         let minor = [tariff.unlock_minor, tariff.per_minute_minor, tariff.out_of_area_fee_minor];
-        let future = tariff.valid_from > visit.now;
+        let future = tariff.valid_from > context.now;
         TariffView {
-            from: TimeView { text: date(tariff.valid_from, city), ..chrome::time(tariff.valid_from, city.time_zone) },
+            from: TimeView { text: date(tariff.valid_from, city), ..layout::time(tariff.valid_from, city.time_zone) },
             epoch: tariff.valid_from.timestamp(),
             prices: minor.map(|minor| city.currency.format(minor)),
             most: tariff.max_charge_minor.map(|minor| city.currency.format(minor)),
@@ -93,7 +99,7 @@ fn kind_view(visit: &Visit, city: &City, kind: &VehicleType) -> KindTariffsView 
         name: kind.name.clone(),
         seen: changes::seen(tariffs.iter().copied()).to_string(),
         tariffs: tariffs.iter().map(view).collect(),
-        from: FieldView { value: next_hour(visit.now, city), error: None },
+        from: FieldView { value: next_hour(context.now, city), error: None },
         unlock: field(now.map(|tariff| tariff.unlock_minor)),
         minute: field(now.map(|tariff| tariff.per_minute_minor)),
         fee: field(now.map(|tariff| tariff.out_of_area_fee_minor)),
@@ -128,14 +134,14 @@ pub struct Set {
 }
 
 /// `POST /fleet/tariffs`.
-pub async fn set(mut visit: Visit, Form(form): Form<Set>) -> Result<HttpResponse, PageError> {
-    let city = visit.catalogue.city(&form.city).ok_or(PageError::NotFound)?.clone();
-    let kind = visit.catalogue.vehicle_type(&form.kind).ok_or(PageError::NotFound)?.clone();
+pub async fn set(mut context: RequestContext, Form(form): Form<Set>) -> Result<HttpResponse, PageError> {
+    let city = context.catalogue.city(&form.city).ok_or(PageError::NotFound)?.clone();
+    let kind = context.catalogue.vehicle_type(&form.kind).ok_or(PageError::NotFound)?.clone();
     let seen = serde_json::from_str(&form.seen).map_err(|_bad| PageError::BadRequest("A field is not as it was."))?;
     let from = form::moment(&form.from, city.time_zone).and_then(|at| match at {
-        Some(at) if at <= visit.now => Err("This time has passed. Leave it empty for at once.".to_owned()),
+        Some(at) if at <= context.now => Err("This time has passed. Leave it empty for at once.".to_owned()),
         Some(at) => Ok(at),
-        None => Ok(visit.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(visit.now)),
+        None => Ok(context.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(context.now)),
     });
     let prices = [&form.unlock, &form.minute, &form.fee].map(|text| money::minor(text));
     let most = Some(form.most.trim()).filter(|text| !text.is_empty()).map(money::minor).transpose();
@@ -153,8 +159,8 @@ pub async fn set(mut visit: Visit, Form(form): Form<Set>) -> Result<HttpResponse
             most: typed(&form.most, &most),
             ..KindTariffsView::default()
         };
-        let page = page(&mut visit, &form.city, Some(wrong)).await?;
-        return visit.wrong(&page);
+        let page = page(&mut context, &form.city, Some(wrong)).await?;
+        return context.wrong(&page);
     };
     let tariff = Tariff {
         city: city.slug.clone(),
@@ -165,9 +171,9 @@ pub async fn set(mut visit: Visit, Form(form): Form<Set>) -> Result<HttpResponse
         max_charge_minor: *max_charge_minor,
         valid_from: *valid_from,
     };
-    let done = ops::catalogue::changes::set_tariff(&visit.app, &visit.signed()?, &tariff, &seen).await;
+    let done = ops::catalogue::changes::set_tariff(&context.service, &context.auth()?, &tariff, &seen).await;
     let from = date(tariff.valid_from, &city);
-    finish(&visit, &city, done, &format!("{} costs this from {from} on. {EVERYWHERE}", kind.name))
+    finish(&context, &city, done, &format!("{} costs this from {from} on. {EVERYWHERE}", kind.name))
 }
 
 /// The tariff that shall not come, as the page showed it.
@@ -185,8 +191,8 @@ pub struct Withdraw {
 }
 
 /// `POST /fleet/tariffs/withdraw`.
-pub async fn withdraw(visit: Visit, Form(form): Form<Withdraw>) -> Result<HttpResponse, PageError> {
-    let city = visit.catalogue.city(&form.city).ok_or(PageError::NotFound)?.clone();
+pub async fn withdraw(context: RequestContext, Form(form): Form<Withdraw>) -> Result<HttpResponse, PageError> {
+    let city = context.catalogue.city(&form.city).ok_or(PageError::NotFound)?.clone();
     let number = |text: &str| text.parse().map_err(|_bad| PageError::BadRequest("A field is not as it was."));
     let valid_from = DateTime::from_timestamp(number(&form.from)?, 0).and_then(Moment::new);
     let tariff = Tariff {
@@ -198,15 +204,20 @@ pub async fn withdraw(visit: Visit, Form(form): Form<Withdraw>) -> Result<HttpRe
         max_charge_minor: if form.most.is_empty() { None } else { Some(number(&form.most)?) },
         valid_from: valid_from.ok_or(PageError::BadRequest("A field is not as it was."))?.at(),
     };
-    let done = ops::catalogue::changes::withdraw_tariff(&visit.app, &visit.signed()?, &tariff).await;
-    finish(&visit, &city, done, &format!("The tariff will not come. {EVERYWHERE}"))
+    let done = ops::catalogue::changes::withdraw_tariff(&context.service, &context.auth()?, &tariff).await;
+    finish(&context, &city, done, &format!("The tariff will not come. {EVERYWHERE}"))
 }
 
-fn finish(visit: &Visit, city: &City, done: Result<ops::Done, OpError>, good: &str) -> Result<HttpResponse, PageError> {
+fn finish(
+    context: &RequestContext,
+    city: &City,
+    done: Result<ops::Done, OpError>,
+    good: &str,
+) -> Result<HttpResponse, PageError> {
     let back = paths::tariffs(&city.slug);
     match done {
-        Ok(_) => Ok(visit.done(&back, good)),
-        Err(OpError::Refused(refusal @ Refusal::Changed)) => Ok(visit.refused(&back, &refusal.message())),
+        Ok(_) => Ok(context.done(&back, good)),
+        Err(OpError::Refused(refusal @ Refusal::Changed)) => Ok(context.refused(&back, &refusal.message())),
         Err(error) => Err(error.into()),
     }
 }

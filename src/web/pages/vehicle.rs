@@ -8,27 +8,28 @@ use crate::{
     db::vehicles::{self, Found},
     domain::{refusal::Refusal, vehicle::PublicVehicle},
     web::{
-        chrome::chrome,
+        context::RequestContext,
         error::PageError,
+        layout::layout,
         paths,
         views::{CityView, Section, VehiclePage},
-        visit::Visit,
     },
 };
 
 /// The page; of a vehicle that is in another region by now, the way there.
-pub async fn show(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (region, public_id) = row_of_path(&visit, &path)?;
+pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
+    let (region, public_id) = row_of_path(&context, &path)?;
     let named = PublicVehicle { region, public_id };
-    let (rider, now) = (visit.cookie.as_ref().map(|cookie| cookie.user), visit.now);
-    let (visitor, found) =
-        visit.read(&named.region, async |conn| vehicles::find(conn, &named, rider, now).await).await?;
+    let (rider, now) = (context.cookie.as_ref().map(|cookie| cookie.user), context.now);
+    let (current_user, found) =
+        context.read(&named.region, async |conn| vehicles::find(conn, &named, rider, now).await).await?;
     let Some(Found { city, mut vehicle, refusal }) = found else {
-        return moved::vehicle(&visit, named).await;
+        return moved::vehicle(&context, named).await;
     };
-    let city = visit.catalogue.city(&city).ok_or(PageError::NoVehicle)?.clone();
+    let city = context.catalogue.city(&city).ok_or(PageError::NoVehicle)?.clone();
     vehicle.distance_m = vehicle.at.distance_m(city.centre);
-    let mut card = list::card(&visit, &list::prices(&visit, &city), &city, &vehicle, 1).ok_or(PageError::NoVehicle)?;
+    let mut card =
+        list::card(&context, &list::prices(&context, &city), &city, &vehicle, 1).ok_or(PageError::NoVehicle)?;
     card.distance += " from the city centre";
     let shown = map::Shown {
         label: format!("Map of {} with the vehicle", city.name),
@@ -38,13 +39,13 @@ pub async fn show(mut visit: Visit, path: Path<(String, String)>) -> Result<Http
         me: None,
     };
     let page = VehiclePage {
-        chrome: chrome(&visit, visitor.as_ref(), &card.title, Section::Vehicles, &city),
+        layout: layout(&context, current_user.as_ref(), &card.title, Section::Vehicles, &city),
         city: CityView { slug: city.slug.clone(), name: city.name.clone() },
         region: named.region.to_string(),
-        blocked: list::blocked(&visit).or(refusal.as_ref().map(Refusal::message)),
-        next: paths::encode(&visit.path),
-        map: Some(map::view(shown, visit.app.config.tiles.as_ref())),
+        blocked: list::blocked(&context).or(refusal.as_ref().map(Refusal::message)),
+        next: paths::encode(&context.path),
+        map: Some(map::view(shown, context.state.config.tiles.as_ref())),
         card,
     };
-    visit.ok(&page)
+    context.ok(&page)
 }

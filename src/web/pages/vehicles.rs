@@ -1,6 +1,8 @@
 //! `/vehicles`: the 25 closest available vehicles of a city, as list and map; reserving
 //! one, and giving the reservation up.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, http::header::HeaderName, web::Path};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -8,7 +10,7 @@ use serde::Deserialize;
 use super::{map, region_of_form, row_of_path};
 use crate::{
     db::{
-        sessions::Visitor,
+        sessions::CurrentUser,
         vehicles::{Nearby, Search},
     },
     domain::{
@@ -20,12 +22,12 @@ use crate::{
     },
     ops::{self, OpError},
     web::{
-        chrome::{self, chrome, distance, kind_options},
+        context::RequestContext,
         error::PageError,
         form::{self, Form, Id, Query},
+        layout::{self, distance, kind_options, layout},
         paths,
         views::{CityView, FiltersView, OptionView, Section, VehicleCard, VehiclesPage},
-        visit::Visit,
     },
 };
 
@@ -54,9 +56,9 @@ pub fn tariff_text(city: &City, tariff: &Tariff) -> String {
 }
 
 /// What the filters mean: type, battery, point; or what is wrong with them.
-fn meaning(visit: &Visit, filters: &Filters) -> Result<(Option<String>, i64, Option<Point>), String> {
+fn meaning(context: &RequestContext, filters: &Filters) -> Result<(Option<String>, i64, Option<Point>), String> {
     let kind = Some(filters.kind.clone()).filter(|kind| !kind.is_empty());
-    if kind.as_ref().is_some_and(|kind| visit.catalogue.vehicle_type(kind).is_none()) {
+    if kind.as_ref().is_some_and(|kind| context.catalogue.vehicle_type(kind).is_none()) {
         return Err("There is no such type of vehicle.".to_owned());
     }
     let battery = match filters.battery.as_str() {
@@ -70,53 +72,53 @@ fn meaning(visit: &Visit, filters: &Filters) -> Result<(Option<String>, i64, Opt
 }
 
 /// The list. With wrong filters: 422, and the list without them.
-pub async fn list(mut visit: Visit, Query(filters): Query<Filters>) -> Result<HttpResponse, PageError> {
-    let catalogue = std::sync::Arc::clone(&visit.catalogue);
+pub async fn list(mut context: RequestContext, Query(filters): Query<Filters>) -> Result<HttpResponse, PageError> {
+    let catalogue = std::sync::Arc::clone(&context.catalogue);
     let city = match filters.city.as_str() {
-        "" => visit.city().clone(),
+        "" => context.city().clone(),
         slug => {
             let city = catalogue.city(slug).ok_or(PageError::NotFound)?.clone();
-            if visit.city().slug != city.slug {
-                visit.set_city(&city.slug);
+            if context.city().slug != city.slug {
+                context.set_city(&city.slug);
             }
             city
         }
     };
-    let meant = meaning(&visit, &filters);
+    let meant = meaning(&context, &filters);
     let (kind, battery, me) = meant.clone().unwrap_or((None, 0, None));
     // From farther away every vehicle is equally far; the centre says more.
     let me = me.filter(|me| me.distance_m(city.centre) < NEAR_M);
-    let app = visit.app.clone();
+    let service = Arc::clone(&context.service);
     let search = Search {
         region: &city.region,
         city: &city.slug,
         point: me.unwrap_or(city.centre),
         kind: kind.as_deref(),
         battery,
-        rider: visit.cookie.as_ref().map(|cookie| cookie.user),
-        now: visit.now,
+        rider: context.cookie.as_ref().map(|cookie| cookie.user),
+        now: context.now,
     };
-    let (visitor, near, stale) =
-        match visit.read(&city.region, async |conn| ops::vehicles::nearest(&app, conn, &search).await).await {
-            Ok((visitor, near)) => {
-                app.last_lists.keep(&search, city.centre, &near);
-                (visitor, near, None)
+    let (current_user, near, stale) =
+        match context.read(&city.region, async |conn| ops::vehicles::nearest(&service, conn, &search).await).await {
+            Ok((current_user, near)) => {
+                service.lists.keep(&search, city.centre, &near);
+                (current_user, near, None)
             }
             Err(PageError::Db(error)) if error.unreachable() => {
-                let Some(stale) = ops::vehicles::nearest_stale(&app, &search).await else {
+                let Some(stale) = ops::vehicles::nearest_stale(&service, &search).await else {
                     return Err(error.into());
                 };
                 (None, stale.near, Some((stale.as_of, stale.source)))
             }
             Err(error) => return Err(error),
         };
-    let mut page = page(&visit, visitor.as_ref(), &city, &filters, meant.as_ref().err(), me, &near);
+    let mut page = page(&context, current_user.as_ref(), &city, &filters, meant.as_ref().err(), me, &near);
     if let Some((as_of, _)) = stale {
-        page.stale = Some(stale_text(&visit, &city.region, as_of));
+        page.stale = Some(stale_text(&context, &city.region, as_of));
         page.blocked = Some("Reserving and riding here is not possible until the region answers.".to_owned());
     }
-    let response = if meant.is_err() { visit.wrong(&page) } else { visit.ok(&page) }?;
-    Ok(with_freshness(response, visit.now, stale))
+    let response = if meant.is_err() { context.wrong(&page) } else { context.ok(&page) }?;
+    Ok(with_freshness(response, context.now, stale))
 }
 
 /// `X-Movr-Freshness`: how old the list is, in seconds, and where it comes from.
@@ -133,14 +135,14 @@ pub fn with_freshness(
 }
 
 /// "The region europe-west1 does not answer. This is its list as of 10:15:04 UTC, 3 min ago."
-pub fn stale_text(visit: &Visit, region: &RegionCode, as_of: DateTime<Utc>) -> String {
-    let (at, ago) = (as_of.format("%H:%M:%S UTC"), chrome::ago(visit.now - as_of));
+pub fn stale_text(context: &RequestContext, region: &RegionCode, as_of: DateTime<Utc>) -> String {
+    let (at, ago) = (as_of.format("%H:%M:%S UTC"), layout::ago(context.now - as_of));
     format!("The region {region} does not answer just now. This is its list as of {at}, {ago}.")
 }
 
 fn page(
-    visit: &Visit,
-    visitor: Option<&Visitor>,
+    context: &RequestContext,
+    current_user: Option<&CurrentUser>,
     city: &City,
     filters: &Filters,
     wrong: Option<&String>,
@@ -154,28 +156,28 @@ fn page(
         route: Vec::new(),
         me,
     };
-    let prices = prices(visit, city);
+    let prices = prices(context, city);
     VehiclesPage {
-        chrome: chrome(visit, visitor, &format!("Vehicles in {}", city.name), Section::Vehicles, city),
+        layout: layout(context, current_user, &format!("Vehicles in {}", city.name), Section::Vehicles, city),
         city: CityView { slug: city.slug.clone(), name: city.name.clone() },
         region: city.region.to_string(),
-        filters: filters_view(visit, filters, wrong),
+        filters: filters_view(context, filters, wrong),
         measured_to: if me.is_some() { "you" } else { "the city centre" }.to_owned(),
-        cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(visit, &prices, city, vehicle, n)).collect(),
-        blocked: blocked(visit),
+        cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(context, &prices, city, vehicle, n)).collect(),
+        blocked: blocked(context),
         stale: None,
-        next: paths::encode(&visit.path),
-        map: Some(map::view(shown, visit.app.config.tiles.as_ref())),
+        next: paths::encode(&context.path),
+        map: Some(map::view(shown, context.state.config.tiles.as_ref())),
     }
 }
 
 /// Why the person cannot take any vehicle now.
-pub(super) fn blocked(visit: &Visit) -> Option<String> {
-    let cookie = visit.cookie.as_ref()?;
+pub(super) fn blocked(context: &RequestContext) -> Option<String> {
+    let cookie = context.cookie.as_ref()?;
     cookie.open_ride.is_some().then(|| Refusal::AlreadyRiding.message())
 }
 
-fn filters_view(visit: &Visit, filters: &Filters, wrong: Option<&String>) -> FiltersView {
+fn filters_view(context: &RequestContext, filters: &Filters, wrong: Option<&String>) -> FiltersView {
     let any = OptionView { value: String::new(), text: "All".to_owned(), selected: filters.kind.is_empty() };
     let battery = |least: u8| OptionView {
         value: if least == 0 { String::new() } else { least.to_string() },
@@ -183,7 +185,7 @@ fn filters_view(visit: &Visit, filters: &Filters, wrong: Option<&String>) -> Fil
         selected: if least == 0 { filters.battery.is_empty() } else { filters.battery == least.to_string() },
     };
     FiltersView {
-        kinds: std::iter::once(any).chain(kind_options(&visit.catalogue, &filters.kind)).collect(),
+        kinds: std::iter::once(any).chain(kind_options(&context.catalogue, &filters.kind)).collect(),
         batteries: [0, 20, 50, 80].map(battery).into(),
         point: (!filters.lat.is_empty()).then(|| (filters.lat.clone(), filters.lon.clone())),
         error: wrong.cloned(),
@@ -197,18 +199,18 @@ pub(super) struct Price<'a> {
     tariff: String,
 }
 
-pub(super) fn prices<'a>(visit: &'a Visit, city: &City) -> Vec<Price<'a>> {
+pub(super) fn prices<'a>(context: &'a RequestContext, city: &City) -> Vec<Price<'a>> {
     let price = |kind: &'a VehicleType| {
-        let tariff = visit.catalogue.tariff(&city.slug, &kind.slug, visit.now)?;
+        let tariff = context.catalogue.tariff(&city.slug, &kind.slug, context.now)?;
         let ten_minutes = city.currency.format(tariff.fare(10));
         Some(Price { kind: &kind.slug, ten_minutes, tariff: tariff_text(city, tariff) })
     };
-    visit.catalogue.vehicle_types.iter().filter_map(price).collect()
+    context.catalogue.vehicle_types.iter().filter_map(price).collect()
 }
 
 /// The card of a vehicle; none without a price for its type.
 pub(super) fn card(
-    visit: &Visit,
+    context: &RequestContext,
     prices: &[Price<'_>],
     city: &City,
     vehicle: &Nearby,
@@ -228,7 +230,7 @@ pub(super) fn card(
         reserved_until: vehicle
             .reserved_until
             .map(|until| until.with_timezone(&city.time_zone).format("%H:%M").to_string()),
-        ride: visit.app.ids.form().to_string(),
+        ride: context.service.ids.form().to_string(),
     })
 }
 
@@ -242,15 +244,15 @@ pub struct Said {
 
 /// Reserves a vehicle for ten minutes.
 pub async fn reserve(
-    mut visit: Visit,
+    mut context: RequestContext,
     path: Path<(String, String)>,
     Form(said): Form<Said>,
 ) -> Result<HttpResponse, PageError> {
-    let (region, public_id) = row_of_path(&visit, &path)?;
+    let (region, public_id) = row_of_path(&context, &path)?;
     let vehicle = PublicVehicle { region, public_id };
-    let outcome = ops::vehicles::reserve(&visit.app, &visit.signed()?, &vehicle, (&said.city, &said.kind)).await;
-    visit.changed();
-    back(&visit, &said.city, outcome, "Reserved for ten minutes.")
+    let outcome = ops::vehicles::reserve(&context.service, &context.auth()?, &vehicle, (&said.city, &said.kind)).await;
+    context.changed();
+    back(&context, &said.city, outcome, "Reserved for ten minutes.")
 }
 
 /// The vehicle whose reservation is given up.
@@ -263,27 +265,35 @@ pub struct Held {
 }
 
 /// Gives up the reservation.
-pub async fn cancel_reservation(mut visit: Visit, Form(held): Form<Held>) -> Result<HttpResponse, PageError> {
-    region_of_form(&visit, &held.region)?;
+pub async fn cancel_reservation(
+    mut context: RequestContext,
+    Form(held): Form<Held>,
+) -> Result<HttpResponse, PageError> {
+    region_of_form(&context, &held.region)?;
     let vehicle = PublicVehicle { region: held.region, public_id: held.vehicle.0 };
-    let outcome = ops::vehicles::cancel_reservation(&visit.app, &visit.signed()?, &vehicle).await;
-    visit.changed();
-    back(&visit, &held.city, outcome, "The reservation is cancelled.")
+    let outcome = ops::vehicles::cancel_reservation(&context.service, &context.auth()?, &vehicle).await;
+    context.changed();
+    back(&context, &held.city, outcome, "The reservation is cancelled.")
 }
 
 /// The list that the person was looking at, with its filters, or that of the city.
-pub fn list_again(visit: &Visit, city: &str) -> String {
+pub fn list_again(context: &RequestContext, city: &str) -> String {
     let of_city =
-        || visit.catalogue.city(city).map_or_else(|| "/vehicles".to_owned(), |city| paths::vehicles(&city.slug));
-    visit.came_from("/vehicles").unwrap_or_else(of_city)
+        || context.catalogue.city(city).map_or_else(|| "/vehicles".to_owned(), |city| paths::vehicles(&city.slug));
+    context.came_from("/vehicles").unwrap_or_else(of_city)
 }
 
-fn back(visit: &Visit, city: &str, outcome: Result<ops::Done, OpError>, done: &str) -> Result<HttpResponse, PageError> {
-    let list = list_again(visit, city);
+fn back(
+    context: &RequestContext,
+    city: &str,
+    outcome: Result<ops::Done, OpError>,
+    done: &str,
+) -> Result<HttpResponse, PageError> {
+    let list = list_again(context, city);
     match outcome {
-        Ok(_) => Ok(visit.done(&list, done)),
-        Err(OpError::Refused(Refusal::SignedOut)) => Err(visit.sign_in_first()),
-        Err(OpError::Refused(refusal)) => Ok(visit.refused(&list, &refusal.message())),
+        Ok(_) => Ok(context.done(&list, done)),
+        Err(OpError::Refused(Refusal::SignedOut)) => Err(context.sign_in_first()),
+        Err(OpError::Refused(refusal)) => Ok(context.refused(&list, &refusal.message())),
         Err(error) => Err(error.into()),
     }
 }

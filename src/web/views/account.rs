@@ -4,13 +4,13 @@
 use askama::Template;
 use uuid::Uuid;
 
-use super::{Chrome, FieldView, OptionGroupView, Section, TimeView};
+use super::{FieldView, Layout, OptionGroupView, Section, TimeView};
 
 /// `/register`.
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/register.html")]
 pub struct RegisterPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub id: Uuid,
     pub cities: Vec<OptionGroupView>,
     pub city_error: Option<String>,
@@ -26,7 +26,7 @@ pub struct RegisterPage {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/login.html")]
 pub struct LoginPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub username: FieldView,
     pub password_error: Option<String>,
     pub next: String,
@@ -37,7 +37,7 @@ pub struct LoginPage {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/recovery.html")]
 pub struct RecoveryPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub username: FieldView,
     pub code_error: Option<String>,
     pub password_error: Option<String>,
@@ -48,7 +48,7 @@ pub struct RecoveryPage {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/recovery_codes.html")]
 pub struct RecoveryCodesPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub codes: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ pub struct RecoveryCodesPage {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/profile.html")]
 pub struct ProfilePage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub username: String,
     pub city: String,
     pub region: String,
@@ -87,7 +87,7 @@ pub struct SessionView {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/move_home.html")]
 pub struct MoveHomePage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub city: String,
     pub region: String,
     pub cities: Vec<OptionGroupView>,
@@ -100,7 +100,7 @@ pub struct MoveHomePage {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/delete_account.html")]
 pub struct DeleteAccountPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub password_error: Option<String>,
     pub error: Option<String>,
 }
@@ -109,7 +109,7 @@ pub struct DeleteAccountPage {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/erasure.html")]
 pub struct ErasurePage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub href: String,
     pub regions: Vec<String>,
     pub rides: i64,

@@ -3,13 +3,13 @@
 
 use askama::Template;
 
-use super::{Chrome, OptionView, Section, TimeView};
+use super::{Layout, OptionView, Section, TimeView};
 
 /// `/fleet/audit`.
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/audit.html")]
 pub struct AuditPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub filter: AuditFilterView,
     pub error: Option<String>,
     pub cities: Option<String>,

@@ -4,13 +4,13 @@
 
 use askama::Template;
 
-use super::{Chrome, FieldView, OptionGroupView, OptionView, PaginationView, Section, TimeView};
+use super::{FieldView, Layout, OptionGroupView, OptionView, PaginationView, Section, TimeView};
 
 /// `/fleet/tariffs`.
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/tariffs.html")]
 pub struct TariffsPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub city: String,
     pub slug: String,
     /// Its zone and currency, as in "America/New York, USD".
@@ -60,7 +60,7 @@ pub struct TariffView {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/promo_codes.html")]
 pub struct PromoCodesPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub codes: Vec<PromoCodeView>,
     pub pagination: PaginationView,
     pub notes: Vec<String>,
@@ -123,7 +123,7 @@ pub struct AddPromoView {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/cities.html")]
 pub struct CitiesPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub cities: Vec<CityRowView>,
     pub form: AddCityView,
 }
@@ -159,7 +159,7 @@ pub struct AddCityView {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/roles.html")]
 pub struct RolesPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub granted: Vec<GrantedView>,
     pub notes: Vec<String>,
     pub pagination: PaginationView,

@@ -5,13 +5,13 @@
 use askama::Template;
 use uuid::Uuid;
 
-use super::{Chrome, CityView, FieldView, LinkView, MapView, NewJobView, OptionView, Section, TimeView};
+use super::{CityView, FieldView, Layout, LinkView, MapView, NewJobView, OptionView, Section, TimeView};
 
 /// `/fleet`: a city's vehicles as table and map.
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/fleet.html")]
 pub struct FleetPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub city: CityView,
     pub cities: Vec<LinkView>,
     pub counts: Vec<CountView>,
@@ -72,7 +72,7 @@ pub struct FleetRow {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/fleet_vehicle.html")]
 pub struct FleetVehiclePage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub row: FleetRow,
     pub city: CityView,
     pub id: Uuid,

@@ -2,13 +2,13 @@
 
 use askama::Template;
 
-use super::{Chrome, OptionView, Section};
+use super::{Layout, OptionView, Section};
 
 /// `/fleet/import`.
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/import.html")]
 pub struct ImportPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub city: String,
     pub action: String,
     pub error: Option<String>,

@@ -3,13 +3,13 @@
 
 use askama::Template;
 
-use super::{Chrome, FieldView, OptionView, PaginationView, Section, TimeView};
+use super::{FieldView, Layout, OptionView, PaginationView, Section, TimeView};
 
 /// `/fleet/jobs`: the jobs of a city, and a form that asks for one by filter.
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/jobs.html")]
 pub struct JobsPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub city: String,
     pub jobs: Vec<JobRow>,
     pub pagination: PaginationView,
@@ -47,7 +47,7 @@ pub struct NewJobView {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/job.html")]
 pub struct JobPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub title: String,
     /// As in "Running".
     pub state: String,

@@ -1,4 +1,4 @@
-//! The map of a page: an inline SVG that needs no JavaScript, and the data from which static/app.js
+//! The map of a page: an inline SVG that needs no JavaScript, and the data from which static/state.js
 //! draws the same as a Leaflet map in its place.
 //! Projection happens elsewhere; the numbers of `MapView` are pixels of its own view box.
 //! Surprise: only the list next to the map can be focused; pins are shortcuts for the pointer.
@@ -29,7 +29,7 @@ pub struct PinView {
     pub label: String,
 }
 
-/// What static/app.js needs to draw the map; points are `[latitude, longitude]` in degrees.
+/// What static/state.js needs to draw the map; points are `[latitude, longitude]` in degrees.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct MapData<'a> {
     pub tiles: String,

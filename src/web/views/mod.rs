@@ -34,7 +34,7 @@ use std::sync::Arc;
 /// What `layout.html` shows around every page; all of it comes from the session cookie and the
 /// catalogue in memory, so an error page has it while the database is away.
 #[derive(Debug, Clone, Default)]
-pub struct Chrome {
+pub struct Layout {
     pub title: String,
     pub nonce: String,
     pub assets: Arc<str>,
@@ -205,7 +205,7 @@ pub struct PaginationView {
 #[derive(Debug, Clone, askama::Template)]
 #[template(path = "pages/error.html")]
 pub struct ErrorPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub status: u16,
     pub heading: String,
     pub message: String,

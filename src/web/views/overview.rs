@@ -4,13 +4,13 @@
 
 use askama::Template;
 
-use super::{Chrome, FieldView, Section, TimeView};
+use super::{FieldView, Layout, Section, TimeView};
 
 /// `/fleet/overview`.
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/overview.html")]
 pub struct OverviewPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub as_of: FieldView,
     pub past: bool,
     pub again: String,

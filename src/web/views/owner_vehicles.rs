@@ -4,13 +4,13 @@
 use askama::Template;
 use uuid::Uuid;
 
-use super::{Chrome, FieldView, OptionView, Section};
+use super::{FieldView, Layout, OptionView, Section};
 
 /// `/my/vehicles`: the owner's vehicles, and a form that adds one.
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/owner_vehicles.html")]
 pub struct OwnerVehiclesPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub city: String,
     pub vehicles: Vec<OwnVehicleView>,
     pub notes: Vec<String>,

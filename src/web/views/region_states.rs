@@ -3,13 +3,13 @@
 
 use askama::Template;
 
-use super::{Chrome, FieldView, Section, TimeView};
+use super::{FieldView, Layout, Section, TimeView};
 
 /// `/admin/regions`.
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/region_states.html")]
 pub struct RegionStatesPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub regions: Vec<RegionStateView>,
     pub refresh: Option<i64>,
 }

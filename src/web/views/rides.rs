@@ -4,13 +4,13 @@
 
 use askama::Template;
 
-use super::{Chrome, CityView, MapView, OptionView, PaginationView, Section, TimeView};
+use super::{CityView, Layout, MapView, OptionView, PaginationView, Section, TimeView};
 
 /// `/`: the nearest city, its map, and the way in.
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/home.html")]
 pub struct HomePage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub available: Option<u64>,
     pub prices: Vec<PriceView>,
     pub stale: Option<String>,
@@ -32,7 +32,7 @@ pub struct PriceView {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/vehicles.html")]
 pub struct VehiclesPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub city: CityView,
     pub region: String,
     pub filters: FiltersView,
@@ -50,7 +50,7 @@ pub struct VehiclesPage {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/vehicle.html")]
 pub struct VehiclePage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub city: CityView,
     pub region: String,
     pub card: VehicleCard,
@@ -93,7 +93,7 @@ pub struct VehicleCard {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/rides.html")]
 pub struct RidesPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub open: Option<OpenRideView>,
     pub rides: Vec<RideRow>,
     pub notes: Vec<String>,
@@ -146,7 +146,7 @@ pub struct OpenRideView {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/ride.html")]
 pub struct RidePage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub number: String,
     pub kind: String,
     /// As in "Trek, blue bike".
@@ -200,7 +200,7 @@ pub struct ReceiptLine {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/riders.html")]
 pub struct RidersPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub city: String,
     pub riders: Vec<RiderView>,
     pub pagination: PaginationView,

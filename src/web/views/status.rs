@@ -7,7 +7,7 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Chrome, Section};
+use super::{Layout, Section};
 
 /// What an instance knows of itself and of the regions, from its memory.
 #[derive(Debug, Clone, Serialize)]
@@ -107,7 +107,7 @@ pub struct Dot {
 #[derive(Debug, Clone, Template)]
 #[template(path = "pages/status.html")]
 pub struct StatusPage {
-    pub chrome: Chrome,
+    pub layout: Layout,
     pub status: Status,
     pub dots: Vec<Dot>,
     pub from: (i64, i64),

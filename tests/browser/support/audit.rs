@@ -89,8 +89,8 @@ impl Audit {
         let size = "scrollTo(0, 0); return Math.min(document.documentElement.scrollHeight, 1600)";
         let height = browser.script(size, Vec::new()).await;
         let clip = json!({ "x": 0, "y": 0, "width": self.width, "height": height, "scale": 1 });
-        let wish = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
-        let shot = browser.cdp("Page.captureScreenshot", wish).await;
+        let options = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
+        let shot = browser.cdp("Page.captureScreenshot", options).await;
         let bytes = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
         std::fs::write(self.pictures.join(format!("{}.png", at.replace(' ', "-"))), bytes).unwrap();
     }

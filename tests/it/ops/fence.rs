@@ -13,7 +13,7 @@ use movr::{
         gates::Change,
         sessions,
         statement::{Reach, Statement},
-        verdict::{Signed, Verdict},
+        verdict::{SessionAuth, Verdict},
     },
     domain::{refusal::Refusal, region::RegionCode},
     ops::{self, Done, OpError},
@@ -39,9 +39,9 @@ fn home() -> RegionCode {
 /// Changes the gate of us-east1 through one instance.
 async fn change(instance: &Instance, writable: bool) {
     let reason = (!writable).then(|| "moving house".to_owned());
-    let wish = Change { region: home(), writable, epoch: None, reason, until: None };
-    let app = &instance.running.app;
-    assert_eq!(ops::gates::change(&app.db, &wish, &app.here, None).await.unwrap(), Done::Now);
+    let change = Change { region: home(), writable, epoch: None, reason, until: None };
+    let service = &instance.running.state.service;
+    assert_eq!(ops::gates::change(&service.db, &change, &service.here, None).await.unwrap(), Done::Now);
 }
 
 async fn epochs(sql: &Client, action: &str) -> Vec<i64> {
@@ -124,7 +124,7 @@ async fn of_sixteen_writers_each_is_before_the_change_or_refused() {
     change(&arena.instances[1], true).await;
     for n in 0..16 {
         let text = "SELECT open_ride_id FROM users WHERE id = $1";
-        let row = arena.sql.query_one(text, &[&arena.riders[n].signed.user.id]).await.unwrap();
+        let row = arena.sql.query_one(text, &[&arena.riders[n].auth.user.id]).await.unwrap();
         let page = match row.try_get::<_, Option<Uuid>>(0).unwrap() {
             Some(ride) => arena.browser(n).end(&format!("/rides/us-east1/{ride}")).await,
             None => arena.browser(n).start(&arena.bikes().await[n], Uuid::new_v4(), "").await,
@@ -148,18 +148,18 @@ async fn brief() -> (World, Instance) {
 async fn a_write_held_on_a_lock_does_not_appear_after_the_fence() {
     let (world, instance) = brief().await;
     let locks = "SELECT count(*) FROM information_schema.tables WHERE table_name = 'cluster_locks'";
-    if instance.running.app.db.engine().cockroach && world.count(locks).await == 0 {
+    if instance.running.state.service.db.engine().cockroach && world.count(locks).await == 0 {
         eprintln!("SKIPPED a_write_held_on_a_lock_does_not_appear_after_the_fence: needs v22.2 (cluster_locks)");
         instance.running.stop().await;
         return world.end().await;
     }
-    let (rider, app) = (crowd(&instance, 1).await.remove(0), &instance.running.app);
+    let (rider, service) = (crowd(&instance, 1).await.remove(0), &instance.running.state.service);
     let (holder, sql) = (world.sql().await, world.sql().await);
     let bike = bikes(&sql, NEW_YORK).await.remove(0);
     // Not changed, but locked: whoever waits goes on when the lock is given back.
     holder.batch_execute("BEGIN").await.unwrap();
     holder.execute("UPDATE vehicles SET brand = brand WHERE id = $1", &[&bike.id]).await.unwrap();
-    let waiting = if app.db.engine().cockroach {
+    let waiting = if service.db.engine().cockroach {
         "SELECT least(count(*), 1) FROM crdb_internal.cluster_locks WHERE NOT granted"
     } else {
         "SELECT least(count(*), 1) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -168,7 +168,7 @@ async fn a_write_held_on_a_lock_does_not_appear_after_the_fence() {
         world.until(waiting, 1).await;
         let closed = Instant::now();
         change(&instance, false).await;
-        let at = ops::gates::fenced(&app.db, &home()).await.unwrap().unwrap();
+        let at = ops::gates::fenced(&service.db, &home()).await.unwrap().unwrap();
         let waited = closed.elapsed();
         let now: DateTime<Utc> = sql.query_one("SELECT clock_timestamp()", &[]).await.unwrap().try_get(0).unwrap();
         let before = world.rows().await;
@@ -181,7 +181,7 @@ async fn a_write_held_on_a_lock_does_not_appear_after_the_fence() {
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{}", page.text());
     assert_eq!(world.rows().await, before, "nothing became visible");
     assert_eq!(count(&sql, "SELECT count(*) FROM rides").await, 0);
-    assert!(waited >= app.db.longest_write(), "fenced after {waited:?}");
+    assert!(waited >= service.db.longest_write(), "fenced after {waited:?}");
     assert!(now >= at, "said at {now} to be fenced at {at}");
     instance.running.stop().await;
     drop((holder, sql));
@@ -193,7 +193,7 @@ const PAUSE: Statement = Statement::read("test.pause", Reach::Global, "SELECT pg
 #[actix_web::test]
 async fn a_transaction_commits_within_a_write_timeout_or_not_at_all() {
     let (world, instance) = brief().await;
-    let (db, began) = (&instance.running.app.db, Instant::now());
+    let (db, began) = (&instance.running.state.service.db, Instant::now());
     let pauses = async |conn: &movr::db::statement::Conn| {
         for _ in 0..3 {
             conn.rows(&PAUSE, &[]).await?;
@@ -219,14 +219,14 @@ async fn a_transaction_commits_within_a_write_timeout_or_not_at_all() {
 #[actix_web::test]
 async fn an_instance_with_an_old_epoch_cannot_write() {
     let arena = Arena::new(2, 2).await;
-    let (first, second) = (&arena.instances[0], &arena.instances[1].running.app);
+    let (first, second) = (&arena.instances[0], &arena.instances[1].running.state.service);
     // The second instance knows epoch 1, and does not hear of what happens at the first.
     assert_eq!(second.gates.get(&second.db, &home()).await.unwrap().epoch, 1);
     change(first, false).await;
     change(first, true).await;
-    let signed = |epoch| Signed { epoch, ..arena.riders[0].signed.clone() };
+    let auth = |epoch| SessionAuth { epoch, ..arena.riders[0].auth.clone() };
     let end = async |epoch| {
-        second.db.write(&home(), async |conn| sessions::end(conn, &signed(epoch), Uuid::new_v4()).await).await.unwrap()
+        second.db.write(&home(), async |conn| sessions::end(conn, &auth(epoch), Uuid::new_v4()).await).await.unwrap()
     };
     for epoch in [1, 2, 4] {
         assert_eq!(end(epoch).await, Verdict::Gate, "epoch {epoch}");
@@ -249,7 +249,7 @@ async fn an_instance_with_an_old_epoch_cannot_write() {
 #[actix_web::test]
 async fn of_changes_at_once_one_is_made_of_the_epoch_that_all_saw() {
     let arena = Arena::new(1, 1).await;
-    let wish = |n: usize| Change {
+    let change = |n: usize| Change {
         region: home(),
         writable: false,
         epoch: Some(1),
@@ -257,8 +257,8 @@ async fn of_changes_at_once_one_is_made_of_the_epoch_that_all_saw() {
         until: None,
     };
     let change = async |n: usize| {
-        let app = &arena.instances[n % 2].running.app;
-        ops::gates::change(&app.db, &wish(n), &app.here, None).await
+        let service = &arena.instances[n % 2].running.state.service;
+        ops::gates::change(&service.db, &change(n), &service.here, None).await
     };
     let answers = join_all((0..8).map(change)).await;
     let won: Vec<_> = answers.iter().filter(|answer| matches!(answer, Ok(Done::Now))).collect();

@@ -40,33 +40,33 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let form = own.to_string();
     let add = |id| vec![("id", id), ("type", "bike"), ("brand", "Own"), ("colour", "red")];
     assert!(arena.told(&cat.post("/my/vehicles", &add(&form)).await).good);
-    let own = crowd::made("vehicle", &arena.riders[2].signed.user, own).to_string();
-    let app = &arena.instances[0].running.app;
-    let signed = &arena.riders[2].signed;
-    let (codes, started) = movr::ops::accounts::make_recovery_codes(app, signed, PASSWORD, "Test").await.unwrap();
+    let own = crowd::made("vehicle", &arena.riders[2].auth.user, own).to_string();
+    let service = &arena.instances[0].running.state.service;
+    let auth = &arena.riders[2].auth;
+    let (codes, started) = movr::ops::accounts::make_recovery_codes(service, auth, PASSWORD, "Test").await.unwrap();
     assert!(!cat.signed_in().await, "a new session, and the old one is over");
     let rider = crowd::Rider::signed_in(&arena.instances[0], started, cat.name.clone());
     let cat = rider.browser;
 
     for city in [NEW_YORK, "boston"] {
-        movr::ops::accounts::grant(&app.db, &cat.name, "operator", city).await.unwrap();
+        movr::ops::accounts::grant(&service.db, &cat.name, "operator", city).await.unwrap();
     }
     // What an administrator can take back: a role, a tariff that has not begun.
-    let db = &app.db;
+    let db = &service.db;
     movr::ops::accounts::grant(db, &cat.name, "administrator", "").await.unwrap();
     movr::ops::accounts::grant(db, &bob.name, "operator", "boston").await.unwrap();
     let planned = "INSERT INTO tariffs VALUES ('boston', 'bike', '2999-01-01T00:00:00Z', 1, 1, 1)";
     arena.sql.batch_execute(planned).await.unwrap();
     let page = cat.get("/fleet/tariffs?city=paris").await;
-    let (seen, bob_id) = (page.field("seen"), arena.riders[1].signed.user.id.to_string());
+    let (seen, bob_id) = (page.field("seen"), arena.riders[1].auth.user.id.to_string());
     let promo_seen = cat.get("/admin/promo-codes").await.attributes("[aria-labelledby=WELCOME] [name=seen]", "value");
     let job = jobs::ask(&cat, NEW_YORK, "lost", &[]).await;
 
-    movr::ops::accounts::grant(&app.db, &cat.name, "operator", NEW_YORK).await.unwrap();
+    movr::ops::accounts::grant(&service.db, &cat.name, "operator", NEW_YORK).await.unwrap();
     gate(&arena.sql, "us-east1", "read_only").await;
     let before = arena.world.rows().await;
     let [id, ride_id, session] =
-        [Uuid::new_v4().to_string(), Uuid::new_v4().to_string(), rider.signed.session.to_string()];
+        [Uuid::new_v4().to_string(), Uuid::new_v4().to_string(), rider.auth.session.to_string()];
     let nobody = arena.instances[0].browser();
     let (reserve, reserve_fields) = bikes[2].reserve();
     let (end, positions) = (format!("{ride}/end"), format!("{ride}/positions"));

@@ -28,7 +28,7 @@ async fn a_move_takes_the_person_along_and_leaves_rides_and_vehicles() {
     let ann = scene.person("new-york", "ann").await;
     let id = ann.start.user.id;
     let vehicle = scene.add_vehicle(&ann).await;
-    accounts::grant(&scene.app.db, "ann", "operator", "new-york").await.unwrap();
+    accounts::grant(&scene.service.db, "ann", "operator", "new-york").await.unwrap();
     let east = scene.ride(&ann, "new-york", "CITY2").await;
     let abroad = scene.ride(&ann, "paris", "").await;
     let other = scene.sign_in("ann", &ann.hash).await;
@@ -87,7 +87,7 @@ async fn what_stands_in_the_way_refuses_a_move_and_an_erasure_whole() {
     let scene = Scene::new().await;
     let ann = scene.person("new-york", "ann").await;
     let vehicle = scene.add_vehicle(&ann).await;
-    let (app, city) = (&scene.app, scene.city("new-york"));
+    let (service, city) = (&scene.service, scene.city("new-york"));
     let open = scene.start(&ann, "new-york", "").await.unwrap();
     let before = scene.personal().await;
     assert_eq!(refused(scene.move_to(&ann, "paris").await), Refusal::StillRiding);
@@ -96,9 +96,9 @@ async fn what_stands_in_the_way_refuses_a_move_and_an_erasure_whole() {
     scene.end_ride(&ann, &open, &city).await;
 
     let (reserved, kind) = scene.vehicle(&city).await;
-    vehicles::reserve(app, &scene.signed(&ann.start), &reserved, ("new-york", &kind)).await.unwrap();
+    vehicles::reserve(service, &scene.auth(&ann.start), &reserved, ("new-york", &kind)).await.unwrap();
     assert_eq!(refused(scene.move_to(&ann, "paris").await), Refusal::StillRiding, "a reservation");
-    app.clock.advance(Duration::minutes(11));
+    service.clock.advance(Duration::minutes(11));
     let before = scene.personal().await;
     let wrong = Person { hash: "another".to_owned(), ..ann.clone() };
     assert_eq!(refused(scene.move_to(&wrong, "paris").await), Refusal::Changed, "the password was changed since");
@@ -115,7 +115,7 @@ async fn what_stands_in_the_way_refuses_a_move_and_an_erasure_whole() {
     let file = CatalogueFile::parse(&text).unwrap();
     assert_eq!(catalogue::load(&db, &file, &Clock::default()).await.unwrap(), 1);
     db.close();
-    app.reload_catalogue().await.unwrap();
+    service.reload_catalogue().await.unwrap();
     let before = scene.personal().await;
     assert_eq!(refused(scene.move_to(&seattle, "rome").await), Refusal::Residency("move_to"));
     assert_eq!(scene.personal().await, before);
@@ -126,7 +126,7 @@ async fn what_stands_in_the_way_refuses_a_move_and_an_erasure_whole() {
     // A closed gate of any region with something of the person refuses a move.
     let version = scene.one(&format!("SELECT version FROM vehicles WHERE id = '{vehicle}'")).await.parse().unwrap();
     let theirs = VehicleRef { region: city.region.clone(), id: vehicle };
-    vehicles::retire(app, &scene.signed(&seattle.start), &theirs, version).await.unwrap();
+    vehicles::retire(service, &scene.auth(&seattle.start), &theirs, version).await.unwrap();
     let gate = "UPDATE region_gates SET epoch = epoch + 1, write_state = ";
     scene.world.set(&format!("{gate} 'read_only' WHERE region = 'us-east1'")).await;
     let before = scene.personal().await;
@@ -134,7 +134,7 @@ async fn what_stands_in_the_way_refuses_a_move_and_an_erasure_whole() {
     assert_eq!(scene.personal().await, before);
     let angeles = scene.move_to(&seattle, "los-angeles").await.unwrap_or_else(|error| panic!("{error:?}"));
     // An erasure closes the account, and waits for that region.
-    let erasure = erasure::close_account(app, &scene.signed(&angeles.start), &angeles.hash).await.unwrap();
+    let erasure = erasure::close_account(service, &scene.auth(&angeles.start), &angeles.hash).await.unwrap();
     assert!(
         matches!(refused(scene.go_on(&erasure).await), Refusal::RegionReadOnly { region, .. } if region == city.region)
     );
@@ -157,7 +157,7 @@ async fn erasing_leaves_anonymous_rides_and_nothing_else() {
     scene.world.sample(&["paris", "new-york"], 0, 3).await;
     let ann = scene.person("new-york", "ann").await;
     let id = ann.start.user.id;
-    accounts::grant(&scene.app.db, "ann", "operator", "new-york").await.unwrap();
+    accounts::grant(&scene.service.db, "ann", "operator", "new-york").await.unwrap();
     scene.ride(&ann, "new-york", "CITY2").await;
     scene.ride(&ann, "paris", "").await;
     let quota = "SELECT granted - remaining FROM promo_quotas WHERE region = 'us-east1' AND code = 'CITY2'";
@@ -175,7 +175,7 @@ async fn erasing_leaves_anonymous_rides_and_nothing_else() {
     assert_eq!(scene.one(personal).await, "0");
     assert_eq!(refused(scene.erase(&ann).await), Refusal::SignedOut);
     assert!(matches!(
-        accounts::sign_in(&scene.app, "ann", PASSWORD, "x").await,
+        accounts::sign_in(&scene.service, "ann", PASSWORD, "x").await,
         Err(OpError::Refused(Refusal::NoMatch))
     ));
     scene.person("rome", "ann").await;

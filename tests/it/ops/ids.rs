@@ -58,9 +58,9 @@ async fn one_registration_form_in_two_regions_makes_two_people_who_share_nothing
     for text in one_id.split(';') {
         world.set(text).await;
     }
-    let site = &instance.running.app.site;
+    let site = &instance.running.state.site;
     let cookies = [actix_web::cookie::Cookie::parse_encoded(bob).unwrap()];
-    let cookie = session::read(site, &cookies, instance.running.app.clock.now()).unwrap();
+    let cookie = session::read(site, &cookies, instance.running.state.service.clock.now()).unwrap();
     let cookie = SessionCookie { user: ann_id, ..cookie };
     let bob = instance.replaying(&session::write(site, &cookie).stripped().encoded().to_string());
     assert!(bob.signed_in().await, "the twin is signed in");

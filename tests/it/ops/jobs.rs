@@ -7,7 +7,7 @@ use std::time::Duration;
 use movr::{
     db::{jobs, verdict::Verdict},
     domain::job::JobRef,
-    ops::{self, jobs::Hand},
+    ops::{self, jobs::JobContext},
 };
 use reqwest::StatusCode;
 use uuid::Uuid;
@@ -53,7 +53,7 @@ pub async fn done(operator: &Browser, job: &str) -> Page {
 pub async fn operator(instance: &Instance, home: &str, cities: &[&str]) -> Browser {
     let person = instance.person(home).await;
     for city in cities {
-        ops::accounts::grant(&instance.running.app.db, &person.name, "operator", city).await.unwrap();
+        ops::accounts::grant(&instance.running.state.service.db, &person.name, "operator", city).await.unwrap();
     }
     // The cookie learns the roles.
     person.get("/profile").await;
@@ -96,10 +96,10 @@ async fn scene_with(vehicles: usize, settings: &[(&str, &str)]) -> (World, Insta
 
 /// What a worker of the instance does with the job at `path` in one batch.
 pub async fn batch(instance: &Instance, path: &str) -> Result<(), ops::OpError> {
-    let app = &instance.running.app;
+    let service = &instance.running.state.service;
     let which = JobRef { region: "us-east1".parse().unwrap(), id: path.rsplit_once('/').unwrap().1.parse().unwrap() };
-    let (catalogue, job) = (app.catalogue(), ops::jobs::find(&app.db, &which).await.unwrap());
-    ops::jobs::turn(Hand::for_requester(app, &catalogue, &job), &job).await
+    let (catalogue, job) = (service.catalogue(), ops::jobs::find(&service.db, &which).await.unwrap());
+    ops::jobs::turn(JobContext::for_requester(service, &catalogue, &job), &job).await
 }
 
 async fn end(world: World, instance: Instance) {
@@ -262,13 +262,13 @@ async fn a_page_of_a_running_job_only_looks_and_a_worker_does_it_with_one_lease(
     }
     assert_eq!(world.rows().await, before, "looking changes nothing");
     // One has the lease until it ends by the server's clock, and the page shows how far it is.
-    let (app, which) = (&instance.running.app, "us-east1".parse().unwrap());
+    let (service, which) = (&instance.running.state.service, "us-east1".parse().unwrap());
     let which = JobRef { region: which, id: job.rsplit_once('/').unwrap().1.parse().unwrap() };
     let [one, two] = [Uuid::new_v4(), Uuid::new_v4()];
     let lease =
-        async |worker| app.db.write(&which.region, async |conn| jobs::lease(conn, &which, 1, worker).await).await;
+        async |worker| service.db.write(&which.region, async |conn| jobs::lease(conn, &which, 1, worker).await).await;
     let next = async |worker: Uuid| {
-        let conn = app.db.at(&which.region).await.unwrap();
+        let conn = service.db.at(&which.region).await.unwrap();
         jobs::list_next(&conn, &which.region, worker, &[], world.clock.now()).await.unwrap().len()
     };
     assert_eq!((next(one).await, next(two).await), (1, 1));
@@ -313,7 +313,7 @@ async fn an_operator_who_loses_the_role_goes_no_further() {
     assert!(text.contains("does not operate its cities any more"), "{text}");
     assert_eq!(world.count(done_by).await, 200);
     // With the role it goes on.
-    ops::accounts::grant(&instance.running.app.db, &operator.name, "operator", "new-york").await.unwrap();
+    ops::accounts::grant(&instance.running.state.service.db, &operator.name, "operator", "new-york").await.unwrap();
     world.until("SELECT count(*) FROM jobs WHERE state = 'done'", 1).await;
     assert_eq!(world.count(done_by).await, world.count("SELECT count(*) FROM job_items").await);
     working.running.stop().await;
@@ -409,18 +409,18 @@ async fn a_form_sent_eight_times_at_once_makes_one_job() {
     assert!(others.starts_with("/fleet/jobs/us-east1/") && others != made, "{others}");
     // What no page of ours sends.
     let chosen = chosen(&world, "city = 'new-york'").await;
-    let wish = |vehicles: &[String]| {
+    let form = |vehicles: &[String]| {
         let form = format!("id={}&city=new-york&kind=lost", Uuid::new_v4());
         let list = vehicles.iter().map(|vehicle| format!("vehicle={vehicle}"));
         std::iter::once(form).chain(list).collect::<Vec<_>>().join("&")
     };
     let send = async |text: String| operator.post_raw("/fleet/jobs", "application/x-www-form-urlencoded", text).await;
-    assert_eq!(send(wish(&chosen[..201])).await.status, StatusCode::BAD_REQUEST);
-    assert_eq!(send(wish(&chosen[..1]) + "&city=boston").await.status, StatusCode::BAD_REQUEST);
-    assert_eq!(send(wish(&[])).await.location(), "/fleet/jobs?city=new-york");
+    assert_eq!(send(form(&chosen[..201])).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(send(form(&chosen[..1]) + "&city=boston").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(send(form(&[])).await.location(), "/fleet/jobs?city=new-york");
     assert!(operator.get("/fleet/jobs?city=new-york").await.flash().contains("Please choose vehicles first."));
     assert_eq!(world.count("SELECT count(*) FROM jobs").await, 2);
-    let job = send(wish(&chosen[..200])).await.location();
+    let job = send(form(&chosen[..200])).await.location();
     assert!(operator.get(&job).await.text().contains("Marks 200 vehicles of New York as lost."));
     end(world, instance).await;
 }

@@ -10,7 +10,6 @@ use std::{
 };
 
 use movr::{
-    app::App,
     db::{
         all_statements,
         engine::Engine,
@@ -22,6 +21,7 @@ use movr::{
         catalogue::City,
         geo::{Level, Point, block_ranges, cell, level_for_radius},
     },
+    ops::service::Service,
     ops::vehicles::nearest,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -56,54 +56,55 @@ async fn available(sql: &Client, city: &City) -> Vec<Row> {
 
 /// What one person asks for.
 #[derive(Debug, Clone, Copy)]
-struct Wish<'a> {
+struct Question<'a> {
     point: Point,
     kind: Option<&'a str>,
     battery: i64,
 }
 
-fn search<'a>(app: &App, city: &'a City, wish: &Wish<'a>) -> Search<'a> {
-    let Wish { point, kind, battery } = *wish;
-    Search { region: &city.region, city: &city.slug, point, kind, battery, rider: None, now: app.clock.now() }
+fn search<'a>(service: &Service, city: &'a City, question: &Question<'a>) -> Search<'a> {
+    let Question { point, kind, battery } = *question;
+    Search { region: &city.region, city: &city.slug, point, kind, battery, rider: None, now: service.clock.now() }
 }
 
 /// Asks the application and compares every answer with all rows; returns how many
 /// statements it took.
-async fn check(app: &App, conn: &Conn, city: &City, rows: &[Row], wish: &Wish<'_>) -> u32 {
+async fn check(service: &Service, conn: &Conn, city: &City, rows: &[Row], question: &Question<'_>) -> u32 {
     let meter = Arc::new(Meter::default());
-    let found: Vec<Nearby> = meter.measure(nearest(app, conn, &search(app, city, wish))).await.unwrap();
+    let found: Vec<Nearby> = meter.measure(nearest(service, conn, &search(service, city, question))).await.unwrap();
     let figures = meter.figures();
     assert!(figures.names.iter().all(|name| *name == "vehicles.list_nearest"), "{:?}", figures.names);
-    assert!((1..=2).contains(&figures.statements), "{} statements for {wish:?}", figures.statements);
+    assert!((1..=2).contains(&figures.statements), "{} statements for {question:?}", figures.statements);
 
-    let fits = |row: &&Row| wish.kind.is_none_or(|kind| kind == row.kind) && row.battery >= wish.battery;
+    let fits = |row: &&Row| question.kind.is_none_or(|kind| kind == row.kind) && row.battery >= question.battery;
     let mut all: Vec<(f64, Uuid)> =
-        rows.iter().filter(fits).map(|row| (row.at.distance_m(wish.point), row.public_id)).collect();
+        rows.iter().filter(fits).map(|row| (row.at.distance_m(question.point), row.public_id)).collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    assert_eq!(found.len(), all.len().min(NEAREST_LIMIT), "{wish:?}");
+    assert_eq!(found.len(), all.len().min(NEAREST_LIMIT), "{question:?}");
     for (n, (got, (metres, _))) in found.iter().zip(&all).enumerate() {
         assert!(
             (got.distance_m - metres).abs() < ROUNDING_M,
-            "place {n}: {} m, not {metres} m: {wish:?}",
+            "place {n}: {} m, not {metres} m: {question:?}",
             got.distance_m
         );
-        let same = all.iter().find(|(_, id)| *id == got.public_id).unwrap_or_else(|| panic!("{got:?} for {wish:?}"));
-        assert!((same.0 - got.distance_m).abs() < ROUNDING_M, "place {n}: another vehicle's distance: {wish:?}");
+        let same =
+            all.iter().find(|(_, id)| *id == got.public_id).unwrap_or_else(|| panic!("{got:?} for {question:?}"));
+        assert!((same.0 - got.distance_m).abs() < ROUNDING_M, "place {n}: another vehicle's distance: {question:?}");
         let closer = n > 0 && found[n - 1].public_id >= got.public_id && found[n - 1].at == got.at;
         assert!(!closer, "place {n}: vehicles on one spot are in the order of their ids");
     }
     figures.statements
 }
 
-/// A wish somewhere: mostly in the city, sometimes far outside, sometimes on another continent.
-fn somewhere(rng: &mut StdRng, city: &City) -> Wish<'static> {
+/// A question somewhere: mostly in the city, sometimes far outside, sometimes on another continent.
+fn somewhere(rng: &mut StdRng, city: &City) -> Question<'static> {
     let spread = [0.001, 0.02, 0.05, 0.05, 0.5, 20.0][rng.random_range(0..6)];
     let lat = (city.centre.lat() + rng.random_range(-spread..spread)).clamp(-90.0, 90.0);
     let lon = city.centre.lon() + rng.random_range(-spread..spread);
     let far = [Point::new(90.0, 10.0), Point::new(-90.0, 0.0), Point::new(0.0, 180.0), Point::new(-33.9, 151.2)];
     let point = if rng.random_bool(0.05) { far[rng.random_range(0..4)] } else { Point::new(lat, lon) };
     let kind = [None, None, Some("bike"), Some("scooter"), Some("skateboard"), Some("rocket")][rng.random_range(0..6)];
-    Wish { point: point.unwrap(), kind, battery: [0, 0, 50, 90, 99, 101][rng.random_range(0..6)] }
+    Question { point: point.unwrap(), kind, battery: [0, 0, 50, 90, 99, 101][rng.random_range(0..6)] }
 }
 
 /// Moves vehicles as the rows would be moved by rides, but at once: `of` of ten, to `spread` degrees around.
@@ -126,33 +127,33 @@ async fn scatter(sql: &Client, rng: &mut StdRng, city: &City, rows: &mut [Row], 
 }
 
 /// A city with so many vehicles, and who asks there.
-async fn city_of(world: &World, slug: &str, vehicles: usize) -> (App, City) {
+async fn city_of(world: &World, slug: &str, vehicles: usize) -> (Service, City) {
     world.sample(&[slug], 0, vehicles).await;
     world.set("ANALYZE vehicles").await;
-    let app = world.app("us-east1").await;
-    let city = app.catalogue().city(slug).unwrap().clone();
-    (app, city)
+    let service = world.service("us-east1").await;
+    let city = service.catalogue().city(slug).unwrap().clone();
+    (service, city)
 }
 
 #[actix_web::test]
 async fn the_index_finds_what_brute_force_finds() {
     let world = world().await;
     for (slug, vehicles, asked) in [("boston", 30, 120), ("paris", 1_000, 120), ("new-york", 10_000, 120)] {
-        let (app, city) = city_of(&world, slug, vehicles).await;
-        let (sql, conn) = (world.sql().await, app.db.here().await.unwrap());
+        let (service, city) = city_of(&world, slug, vehicles).await;
+        let (sql, conn) = (world.sql().await, service.db.here().await.unwrap());
         let rng = &mut StdRng::seed_from_u64(vehicles as u64);
         let mut rows = available(&sql, &city).await;
         assert!(rows.len() > vehicles * 9 / 10, "{} of {vehicles} are available", rows.len());
         // Points are asked about again, so that both the first and the learnt level are checked.
         let points: Vec<_> = (0..asked).map(|_| somewhere(rng, &city)).collect();
-        for wish in points.iter().chain(&points) {
-            check(&app, &conn, &city, &rows, wish).await;
+        for question in points.iter().chain(&points) {
+            check(&service, &conn, &city, &rows, question).await;
         }
         // Away from the points, all on one spot, and back: the memory is wrong each time.
         for (of, spread) in [(9, 0.6), (10, 1e-9), (5, 0.03), (10, 0.03)] {
             scatter(&sql, rng, &city, &mut rows, of, spread).await;
-            for wish in &points {
-                check(&app, &conn, &city, &rows, wish).await;
+            for question in &points {
+                check(&service, &conn, &city, &rows, question).await;
             }
         }
         // Almost none is left, then none.
@@ -160,12 +161,12 @@ async fn the_index_finds_what_brute_force_finds() {
             let gone: Vec<Uuid> = rows.drain(left..).map(|row| row.public_id).collect();
             let text = "UPDATE vehicles SET status = 'maintenance' WHERE public_id = ANY($1::UUID[])";
             sql.execute(text, &[&gone]).await.unwrap();
-            for wish in &points {
-                check(&app, &conn, &city, &rows, wish).await;
+            for question in &points {
+                check(&service, &conn, &city, &rows, question).await;
             }
         }
         drop(conn);
-        app.db.close();
+        service.db.close();
     }
     world.end().await;
 }
@@ -197,8 +198,8 @@ struct Cost {
     cold: Vec<Duration>,
 }
 
-async fn cost(app: &App, city: &City, questions: usize, counted: bool) -> Cost {
-    let conn = app.db.here().await.unwrap();
+async fn cost(service: &Service, city: &City, questions: usize, counted: bool) -> Cost {
+    let conn = service.db.here().await.unwrap();
     let rng = &mut StdRng::seed_from_u64(5);
     let bounds = city.service_area.bounds();
     let mut points = Vec::with_capacity(questions);
@@ -209,11 +210,11 @@ async fn cost(app: &App, city: &City, questions: usize, counted: bool) -> Cost {
     let mut cost = Cost { candidates: vec![], wider: 0, warm: vec![], cold: vec![] };
     for times in [0, 1] {
         for point in &points {
-            let wish = search(app, city, &Wish { point: *point, kind: None, battery: 0 });
+            let question = search(service, city, &Question { point: *point, kind: None, battery: 0 });
             let before = if counted { entries_read(&conn).await.0 } else { 0 };
             let meter = Arc::new(Meter::default());
             let begun = Instant::now();
-            assert_eq!(meter.measure(nearest(app, &conn, &wish)).await.unwrap().len(), NEAREST_LIMIT);
+            assert_eq!(meter.measure(nearest(service, &conn, &question)).await.unwrap().len(), NEAREST_LIMIT);
             if times == 0 {
                 cost.cold.push(begun.elapsed());
                 continue;
@@ -255,11 +256,11 @@ async fn nearest_cost() {
         println!("vehicles  candidates p50  p90   p99  second %  time p50   p99  first p50   p99 (ms)");
     }
     for (slug, vehicles) in &cities[..if measure { 3 } else { 1 }] {
-        let (app, city) = city_of(&world, slug, *vehicles).await;
+        let (service, city) = city_of(&world, slug, *vehicles).await;
         if counted {
             world.set("VACUUM vehicles").await;
         }
-        let cost = cost(&app, &city, if measure { 500 } else { 100 }, counted).await;
+        let cost = cost(&service, &city, if measure { 500 } else { 100 }, counted).await;
         if measure {
             let ms = |times: &[Duration], part| at(times, part).as_secs_f64() * 1e3;
             let [half, most, all] = [50, 90, 99].map(|part| if counted { at(&cost.candidates, part) } else { 0 });
@@ -277,7 +278,7 @@ async fn nearest_cost() {
             assert!(at(&cost.candidates, 50) <= CANDIDATES, "{vehicles} vehicles: {:?}", cost.candidates);
             assert!(cost.wider * 20 <= cost.warm.len(), "{} of {} asked twice", cost.wider, cost.warm.len());
         }
-        app.db.close();
+        service.db.close();
     }
     world.end().await;
 }
@@ -289,14 +290,14 @@ const CANDIDATES: i64 = 350;
 async fn at_ten_thousand_vehicles_a_list_reads_few_candidates() {
     let world = world().await;
     if tells_entries(&world.sql().await, "the bound of candidates").await {
-        let (app, city) = city_of(&world, "new-york", 10_000).await;
-        let cost = cost(&app, &city, 150, true).await;
+        let (service, city) = city_of(&world, "new-york", 10_000).await;
+        let cost = cost(&service, &city, 150, true).await;
         assert!(at(&cost.candidates, 0) >= 25, "an answer of 25 reads 25: {:?}", cost.candidates);
         assert!(at(&cost.candidates, 50) <= CANDIDATES, "{:?}", cost.candidates);
         // Who stands at the edge of where vehicles stand reads more; few people do.
         assert!(at(&cost.candidates, 95) <= 6 * CANDIDATES, "{:?}", cost.candidates);
         assert!(cost.wider * 20 <= cost.warm.len(), "{} of {} asked twice", cost.wider, cost.warm.len());
-        app.db.close();
+        service.db.close();
     }
     world.end().await;
 }
@@ -320,7 +321,7 @@ async fn the_plan_uses_the_covering_index_prepared_or_not() {
         drop(sql);
         return world.end().await;
     }
-    let (app, city) = city_of(&world, "new-york", 10_000).await;
+    let (service, city) = city_of(&world, "new-york", 10_000).await;
     sql.batch_execute("VACUUM ANALYZE vehicles").await.unwrap();
     for setting in engine.session_settings() {
         sql.batch_execute(setting).await.unwrap();
@@ -352,7 +353,7 @@ async fn the_plan_uses_the_covering_index_prepared_or_not() {
             }
         }
     }
-    app.db.close();
+    service.db.close();
     drop(sql);
     world.end().await;
 }

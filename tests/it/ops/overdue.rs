@@ -36,8 +36,8 @@ async fn a_ride_that_nobody_ends_is_ended_once_after_a_day() {
     street(&world, &["new-york"], 6).await;
     world.set("UPDATE tariffs SET max_charge_minor = 2000; UPDATE catalogue SET version = version + 1").await;
     let (east, europe) = (world.instance("us-east1").await, world.instance("europe-west1").await);
-    let other = world.app("us-east1").await;
-    let app = &east.running.app;
+    let other = world.service("us-east1").await;
+    let service = &east.running.state.service;
     let sql = world.sql().await;
     let mut riders: Vec<_> = crowd(&east, 3).await.into_iter().map(|rider| rider.browser).collect();
     riders.push(europe.person("paris").await.at(&east));
@@ -54,21 +54,21 @@ async fn a_ride_that_nobody_ends_is_ended_once_after_a_day() {
     let noted = riders[0].post_raw(&format!("{}/positions", rides[0]), "application/json", batch).await;
     assert_eq!(noted.status, StatusCode::NO_CONTENT);
     world.clock.advance(Duration::hours(23) - Duration::seconds(20));
-    assert_eq!(ops::rides::end_overdue(app).await.unwrap(), 0, "not yet");
+    assert_eq!(ops::rides::end_overdue(service).await.unwrap(), 0, "not yet");
     riders[2].end(&rides[2]).await;
 
     world.clock.advance(Duration::seconds(30));
-    assert_eq!(ops::rides::end_overdue(&europe.running.app).await.unwrap(), 0, "each region sees to its own");
+    assert_eq!(ops::rides::end_overdue(&europe.running.state.service).await.unwrap(), 0, "each region sees to its own");
     world
         .set("UPDATE region_gates SET write_state = 'read_only', epoch = epoch + 1 WHERE region = 'europe-west1'")
         .await;
-    let both = futures_util::join!(ops::rides::end_overdue(app), ops::rides::end_overdue(&other));
+    let both = futures_util::join!(ops::rides::end_overdue(service), ops::rides::end_overdue(&other));
     assert_eq!(both.0.unwrap() + both.1.unwrap(), 2, "once each; the rider at home in a closed region waits");
     world
         .set("UPDATE region_gates SET write_state = 'writable', epoch = epoch + 1 WHERE region = 'europe-west1'")
         .await;
-    assert_eq!(ops::rides::end_overdue(app).await.unwrap(), 1);
-    assert_eq!(ops::rides::end_overdue(app).await.unwrap(), 0);
+    assert_eq!(ops::rides::end_overdue(service).await.unwrap(), 1);
+    assert_eq!(ops::rides::end_overdue(service).await.unwrap(), 0);
     let ended = "SELECT count(*) FROM rides WHERE automatic AND NOT forced AND ended_at = started_at + '24 h'::INTERVAL
         AND minutes = 1440 AND charge_minor = 2000 AND total_minor = 2000 AND fee_minor = 0 AND version = 2";
     assert_eq!(count(&sql, ended).await, 3);
@@ -89,7 +89,7 @@ async fn a_ride_that_nobody_ends_is_ended_once_after_a_day() {
         assert!(receipt.text().contains(words), "{words}: {}", receipt.text());
     }
     let operator = east.person("new-york").await;
-    ops::accounts::grant(&app.db, &operator.name, "operator", "new-york").await.unwrap();
+    ops::accounts::grant(&service.db, &operator.name, "operator", "new-york").await.unwrap();
     operator.get("/profile").await;
     let page = operator.get(&format!("/fleet/vehicles/us-east1/{}", bikes[0].id)).await;
     assert_eq!(page.texts("ol.timeline b")[0], "Ride ended automatically after 24 h");
@@ -106,10 +106,10 @@ async fn events_of_rides_say_neither_who_nor_where() {
     let world = world().await;
     street(&world, &["new-york"], 4).await;
     let instance = world.instance("us-east1").await;
-    let (app, sql) = (&instance.running.app, world.sql().await);
+    let (service, sql) = (&instance.running.state.service, world.sql().await);
     let rider = crowd(&instance, 1).await.remove(0);
     let operator = instance.person("new-york").await;
-    ops::accounts::grant(&app.db, &operator.name, "operator", "new-york").await.unwrap();
+    ops::accounts::grant(&service.db, &operator.name, "operator", "new-york").await.unwrap();
     operator.get("/profile").await;
     let bike = async || bikes(&world.sql().await, "new-york").await.remove(0);
     let browser = &rider.browser;
@@ -125,7 +125,7 @@ async fn events_of_rides_say_neither_who_nor_where() {
             "by an operator" => drop(operator.post(&format!("/fleet{ride}/end"), &place).await),
             _ => {
                 world.clock.advance(Duration::hours(25));
-                assert_eq!(ops::rides::end_overdue(app).await.unwrap(), 1);
+                assert_eq!(ops::rides::end_overdue(service).await.unwrap(), 1);
             }
         }
     }
@@ -138,7 +138,7 @@ async fn events_of_rides_say_neither_who_nor_where() {
            OR (actor_id IS NOT NULL OR actor_region IS NOT NULL) AND action <> 'ride.ended_by_operator')"
     );
     assert_eq!(count(&sql, &says).await, 0);
-    let named = rider.signed.user.id.to_string();
+    let named = rider.auth.user.id.to_string();
     for row in &world.rows().await["events"] {
         assert!(row.contains("user.") || !row.contains(&named), "{row}");
     }

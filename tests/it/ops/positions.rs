@@ -164,7 +164,9 @@ async fn one_rule_says_how_far_from_its_city_a_vehicle_may_be() {
     world.sample(&["new-york"], 0, 30).await;
     let instance = world.instance("us-east1").await;
     let (ann, operator) = (instance.person("new-york").await, instance.person("new-york").await);
-    movr::ops::accounts::grant(&instance.running.app.db, &operator.name, "operator", "new-york").await.unwrap();
+    movr::ops::accounts::grant(&instance.running.state.service.db, &operator.name, "operator", "new-york")
+        .await
+        .unwrap();
     operator.get("/profile").await;
     let ride = rides::start(&ann, "new-york").await;
     let sql = world.sql().await;

@@ -99,7 +99,7 @@ async fn start_races(riders: usize, vehicles: usize, refusal: Refusal) {
         let told = arena.race((0..32).map(try_it)).await;
         let winner = one_winner(&told, &refusal);
         let rider = &arena.riders[winner % riders];
-        let (ride, rider) = (rider.ride(forms[winner]), rider.signed.user.id);
+        let (ride, rider) = (rider.ride(forms[winner]), rider.auth.user.id);
         assert_eq!(told[winner].location, format!("/rides/us-east1/{ride}"));
         let open = "SELECT r.id, r.rider_id, v.id FROM rides r
             JOIN vehicles v ON v.open_ride_id = r.id AND v.id = r.vehicle_id AND v.status = 'in_use'
@@ -143,7 +143,7 @@ async fn reserve_races(riders: usize, vehicles: usize, refusal: Refusal) {
         let held = arena.sql.query(held, &[]).await.unwrap();
         let held: Vec<[Option<Uuid>; 2]> = held.iter().map(|row| [0, 1].map(|n| row.try_get(n).unwrap())).collect();
         let bike = &bikes[winner % vehicles];
-        let rider = arena.riders[winner % riders].signed.user.id;
+        let rider = arena.riders[winner % riders].auth.user.id;
         assert_eq!(held, [[Some(bike.id), Some(rider)]], "round {round}");
         let cancelled = arena.browser(winner).post("/reservation/cancel", &bike.cancel()).await;
         assert!(arena.told(&cancelled).good);

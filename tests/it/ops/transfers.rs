@@ -191,7 +191,7 @@ async fn a_rider_and_the_transfer_never_both_have_a_vehicle() {
 async fn both_cities_must_be_the_operators_and_both_gates_open() {
     let (world, instance, operator) = idle_scene(10).await;
     let boston = super::jobs::operator(&instance, "boston", &["boston"]).await;
-    let wish = |id: &str| {
+    let form = |id: &str| {
         [
             ("id", id.to_owned()),
             ("city", "boston".into()),
@@ -202,7 +202,7 @@ async fn both_cities_must_be_the_operators_and_both_gates_open() {
         ]
     };
     let send = async |browser: &Browser| {
-        let fields = wish(&Uuid::new_v4().to_string());
+        let fields = form(&Uuid::new_v4().to_string());
         let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
         browser.post("/fleet/jobs", &fields).await
     };
@@ -225,7 +225,7 @@ async fn both_cities_must_be_the_operators_and_both_gates_open() {
     world.set("UPDATE region_gates SET write_state = 'writable', epoch = 3 WHERE region = 'europe-west1'").await;
     until(&operator_there, &job, "does not operate its cities any more").await;
     moved_once(&world, 0).await;
-    ops::accounts::grant(&instance.running.app.db, &operator.name, "operator", "amsterdam").await.unwrap();
+    ops::accounts::grant(&instance.running.state.service.db, &operator.name, "operator", "amsterdam").await.unwrap();
     until(&operator_there, &job, "Compared Left 10").await;
     moved_once(&world, 10).await;
     working.running.stop().await;
@@ -242,13 +242,13 @@ async fn a_silent_region_gets_no_transfer_and_the_job_can_be_cancelled() {
     let operator = operator(&instance, "boston", &["boston", "amsterdam"]).await;
     let job = ask(&operator, "boston", "transfer", &TO).await;
     operator.post(&format!("{job}/confirm"), &[]).await.location();
-    faults.write().unwrap().insert("europe-west1".parse().unwrap(), Fault::Silent);
+    faults.write().insert("europe-west1".parse().unwrap(), Fault::Silent);
     operator.get("/vehicles?city=amsterdam").await;
     operator.until_status("europe-west1", false).await;
     let page = operator.get(&job).await;
     assert!(page.text().contains("The region europe-west1 does not answer."), "{}", page.text());
     let id = Uuid::new_v4().to_string();
-    let wish = [
+    let form = [
         ("id", &*id),
         ("city", "boston"),
         ("kind", "transfer"),
@@ -256,10 +256,10 @@ async fn a_silent_region_gets_no_transfer_and_the_job_can_be_cancelled() {
         ("drawn", "2999-01-01T00:00:00Z"),
         TO[0],
     ];
-    assert_eq!(operator.post("/fleet/jobs", &wish).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(operator.post("/fleet/jobs", &form).await.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(operator.post(&format!("{job}/cancel"), &[]).await.location(), job);
     assert!(operator.get(&job).await.text().contains("Cancelled"));
-    faults.write().unwrap().clear();
+    faults.write().clear();
     operator.until_status("europe-west1", true).await;
     assert_eq!(world.count("SELECT count(*) FROM job_items WHERE state = 'cancelled'").await, 20);
     assert_eq!(world.count("SELECT count(*) FROM jobs").await, 1);
@@ -279,7 +279,7 @@ async fn a_persons_vehicle_goes_only_where_the_person_may_go() {
     let owned = |city: &str| format!("SELECT count(*) FROM vehicles WHERE city = '{city}' AND owner_id IS NOT NULL");
     let (here, west) = (world.count(&owned("boston")).await, world.count(&owned("seattle")).await);
     assert!(here > 0 && west > 0, "{here} {west}");
-    let catalogue = instance.running.app.catalogue();
+    let catalogue = instance.running.state.service.catalogue();
     let allows =
         |from: &str, to: &str| catalogue.policy(&from.parse().unwrap()).unwrap().allows_move_to(&to.parse().unwrap());
     assert!(!allows("us-east1", "europe-west1") && allows("us-west1", "us-east1"));
@@ -289,7 +289,7 @@ async fn a_persons_vehicle_goes_only_where_the_person_may_go() {
     let noted = format!("SELECT count(*) FROM events WHERE aggregate_type = 'residency_refusal' AND region = 'us-east1'
         AND metadata->>'rule' = 'move_to' AND metadata->>'to' = 'europe-west1' AND (metadata->>'vehicles')::INT8 = {here}");
     assert_eq!(world.count(&noted).await, 1);
-    let counted = instance.running.app.residency_refusals.by_rule();
+    let counted = instance.running.state.service.residency_refusals.by_rule();
     assert_eq!(counted.get("move_to").copied(), u64::try_from(here).ok(), "counted for /status.json");
     // Inside one law they go, and their people know where they are.
     let west_instance = world.instance("us-west1").await;

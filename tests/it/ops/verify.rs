@@ -296,13 +296,13 @@ async fn the_load_command_loads_once() {
     let nowhere = movr(&["load", "--cities", "atlantis", "--password", "x"], &env).await;
     assert!(nowhere.code == Some(1) && nowhere.err.contains("atlantis"), "{nowhere:?}");
     assert_eq!(movr(&["verify-data"], &env).await.code, Some(0));
-    let app = world.app("us-east1").await;
+    let service = world.service("us-east1").await;
     let hash = "SELECT count(DISTINCT password_hash) FROM users";
     let hashes: i64 = world.sql().await.query_one(hash, &[]).await.unwrap().try_get(0).unwrap();
     assert_eq!(hashes, 1, "one hash for all");
     let someone = "SELECT username FROM users ORDER BY username LIMIT 1";
     let someone: String = world.sql().await.query_one(someone, &[]).await.unwrap().try_get(0).unwrap();
-    movr::ops::accounts::sign_in(&app, &someone, "a long walk to the tram", "x").await.unwrap();
-    app.db.close();
+    movr::ops::accounts::sign_in(&service, &someone, "a long walk to the tram", "x").await.unwrap();
+    service.db.close();
     world.end().await;
 }

@@ -26,7 +26,7 @@ async fn addresses(world: &World, urls: &[(&str, &str)], instances: [&Instance; 
     }
     world.set("UPDATE catalogue SET version = version + 1 WHERE id = 1").await;
     for instance in instances {
-        instance.running.app.reload_catalogue().await.unwrap();
+        instance.running.state.service.reload_catalogue().await.unwrap();
     }
 }
 
@@ -128,12 +128,12 @@ async fn behind_one_shared_host_nothing_is_offered() {
 async fn signing_in_abroad_asks_each_region_at_its_own_gateway_and_home_for_the_rest() {
     let (world, east, europe) = two().await;
     let ann = east.person("new-york").await;
-    let app = &europe.running.app;
-    app.gates.get(&app.db, &"us-east1".parse().unwrap()).await.unwrap();
+    let service = &europe.running.state.service;
+    service.gates.get(&service.db, &"us-east1".parse().unwrap()).await.unwrap();
     let reach: BTreeMap<_, _> =
         all_statements().into_iter().map(|statement| (statement.name, statement.reach)).collect();
     let meter = Arc::new(Meter::default());
-    Box::pin(meter.measure(movr::ops::accounts::sign_in(app, &ann.name, PASSWORD, "Test"))).await.unwrap();
+    Box::pin(meter.measure(movr::ops::accounts::sign_in(service, &ann.name, PASSWORD, "Test"))).await.unwrap();
     let figures = meter.figures();
     let asked = figures.names.iter().filter(|name| **name == "users.find_login").count();
     assert!((2..=3).contains(&asked), "here first, then the others until one of them knows: {:?}", figures.names);
@@ -227,7 +227,7 @@ async fn people_with_a_role_see_in_the_footer_what_the_page_cost() {
     let (world, east, europe) = two().await;
     let (ann, bob) = (east.person("new-york").await, east.person("new-york").await);
     let footer = async |browser: &Browser, path: &str| browser.get(path).await.texts("footer.bottom").concat();
-    movr::ops::accounts::grant(&east.running.app.db, &ann.name, "operator", "paris").await.unwrap();
+    movr::ops::accounts::grant(&east.running.state.service.db, &ann.name, "operator", "paris").await.unwrap();
     for path in ["/vehicles?city=new-york", "/rides", "/nothing", "/login"] {
         assert_eq!(footer(&bob, path).await, "MovR · served from us-east1 · Status", "{path}");
     }

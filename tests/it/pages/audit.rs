@@ -20,7 +20,7 @@ const PATH: &str = "/fleet/audit";
 
 async fn person(instance: &Instance, role: &str, city: &str) -> Browser {
     let person = instance.person("new-york").await;
-    movr::ops::accounts::grant(&instance.running.app.db, &person.name, role, city).await.unwrap();
+    movr::ops::accounts::grant(&instance.running.state.service.db, &person.name, role, city).await.unwrap();
     // The cookie learns of the role.
     person.get("/profile").await;
     person
@@ -70,7 +70,7 @@ async fn filters_and_pages_show_each_event_once_newest_first() {
     assert!(whole.is_sorted_by(|a, b| a.0 >= b.0), "newest first");
     assert_eq!(whole.iter().map(|line| &line.2).collect::<BTreeSet<_>>().len(), whole.len(), "each once");
 
-    let actor = rider.signed.user.id;
+    let actor = rider.auth.user.id;
     for (filter, condition) in [
         (format!("actor={actor}"), format!("actor_id = '{actor}'")),
         ("action=ride.".to_owned(), "action LIKE 'ride.%'".to_owned()),
@@ -127,7 +127,7 @@ async fn operators_see_what_happens_to_vehicles_of_their_cities() {
         assert_eq!(rider.get(&path).await.status, StatusCode::FORBIDDEN, "{path}");
     }
     // The cookie does not know of the role yet; the row does.
-    movr::ops::accounts::grant(&instance.running.app.db, &rider.name, "operator", "boston").await.unwrap();
+    movr::ops::accounts::grant(&instance.running.state.service.db, &rider.name, "operator", "boston").await.unwrap();
     let boston = "aggregate_type = 'vehicle' AND aggregate_id IN (SELECT id FROM vehicles WHERE city = 'boston')";
     assert_eq!(all(&rider, PATH).await.len(), count(&world, boston).await);
     assert!(rider.get(PATH).await.text().contains("vehicles and jobs of Boston"));
@@ -182,7 +182,7 @@ async fn a_silent_region_says_so_and_the_others_show_theirs() {
     let admin = person(&instance, "administrator", "").await;
     let europe = format!("{PATH}?region=europe-west1");
     assert_eq!(admin.get(&europe).await.status, StatusCode::OK);
-    faults.write().unwrap().insert("europe-west1".parse().unwrap(), Fault::Silent);
+    faults.write().insert("europe-west1".parse().unwrap(), Fault::Silent);
     admin.until_status("europe-west1", false).await;
     let page = admin.get(&europe).await;
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -218,7 +218,7 @@ async fn a_rare_filter_looks_at_a_bounded_number_of_events_and_says_how_far_it_l
     let id: Uuid = world.sql().await.query_one(id, &[]).await.unwrap().try_get(0).unwrap();
     let of_it = lines(&admin.get(&format!("{PATH}?type=vehicle&id={id}")).await);
     assert!(of_it.iter().any(|(_, action, _)| action == "rare.one"), "{of_it:?}");
-    if !instance.running.app.db.engine().cockroach {
+    if !instance.running.state.service.db.engine().cockroach {
         let statement =
             movr::db::all_statements().into_iter().find(|statement| statement.name == "audit.list").unwrap();
         let values =

@@ -59,7 +59,7 @@ async fn every_status_has_its_own_words() {
     answers.push((503, ann.post("/profile", &details).await));
     world.set("UPDATE region_gates SET write_state = 'writable', epoch = epoch + 1 WHERE region = 'us-east1'").await;
     assert_eq!(ann.post("/profile", &details).await.status, StatusCode::SEE_OTHER, "and on it goes");
-    slow.running.app.db.close();
+    slow.running.state.service.db.close();
     answers.push((503, slow.browser().get("/vehicles").await));
     let mut words = BTreeSet::new();
     for (status, page) in &answers {

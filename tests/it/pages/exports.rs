@@ -11,7 +11,7 @@ use crate::support::{Browser, World, app::Instance, html::Page, rows::Rows, worl
 async fn operator(instance: &Instance, cities: &[&str]) -> Browser {
     let person = instance.person("boston").await;
     for city in cities {
-        movr::ops::accounts::grant(&instance.running.app.db, &person.name, "operator", city).await.unwrap();
+        movr::ops::accounts::grant(&instance.running.state.service.db, &person.name, "operator", city).await.unwrap();
     }
     person
 }
@@ -147,7 +147,7 @@ async fn riders_are_exported_only_where_their_law_and_policy_allow_it() {
     world.set("UPDATE residency_policies SET operator_export = TRUE WHERE region = 'europe-west1'").await;
     world.set("UPDATE catalogue SET version = version + 1").await;
     for instance in [&east, &europe] {
-        instance.running.app.reload_catalogue().await.unwrap();
+        instance.running.state.service.reload_catalogue().await.unwrap();
     }
     is_file(&abroad.get(paris).await, "movr-paris-riders.csv");
     assert!(person.get(paris).await.text().contains("(rule jurisdiction)"));

@@ -30,7 +30,9 @@ impl Scene {
         let instance = world.instance("us-east1").await;
         let operator = instance.person("new-york").await;
         for city in ["new-york", "boston"] {
-            movr::ops::accounts::grant(&instance.running.app.db, &operator.name, "operator", city).await.unwrap();
+            movr::ops::accounts::grant(&instance.running.state.service.db, &operator.name, "operator", city)
+                .await
+                .unwrap();
         }
         operator.get("/profile").await;
         Self { sql: world.sql().await, world, instance, operator }
@@ -311,7 +313,7 @@ async fn fleet_cost() {
     let measure = movr::config::env("MOVR_MEASURE").as_deref() == Some("1");
     let sizes = [("boston", 1_000), ("chicago", 10_000), ("new-york", 100_000)];
     for (city, vehicles) in &sizes[..if measure { 3 } else { 1 }] {
-        movr::ops::accounts::grant(&scene.instance.running.app.db, &scene.operator.name, "operator", city)
+        movr::ops::accounts::grant(&scene.instance.running.state.service.db, &scene.operator.name, "operator", city)
             .await
             .unwrap();
         scene.world.sample(&[city], 0, *vehicles).await;

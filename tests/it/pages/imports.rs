@@ -9,10 +9,10 @@ use std::{
 
 use encoding_rs::WINDOWS_1252;
 use movr::{
-    app::App,
     db::jobs::{Counts, Job},
     domain::job::{JobRef, reason},
-    ops::jobs::{self, Hand},
+    ops::jobs::{self, JobContext},
+    ops::service::Service,
     web::paths,
 };
 use reqwest::StatusCode;
@@ -42,14 +42,14 @@ impl Scene {
         // Jobs are done by the tests themselves.
         let instance = world.instance_with("us-east1", &[("MOVR_WORKER_MS", "0")]).await;
         let rider = crowd(&instance, 1).await.remove(0);
-        movr::ops::accounts::grant(&instance.running.app.db, &rider.browser.name, "operator", "new-york")
+        movr::ops::accounts::grant(&instance.running.state.service.db, &rider.browser.name, "operator", "new-york")
             .await
             .unwrap();
         Self { world, instance, rider }
     }
 
-    fn app(&self) -> &App {
-        &self.instance.running.app
+    fn service(&self) -> &Service {
+        &self.instance.running.state.service
     }
 
     /// Sends a file; the job that it made.
@@ -58,7 +58,7 @@ impl Scene {
     }
 
     async fn find(&self, job: &JobRef) -> (Job, Counts) {
-        let db = &self.app().db;
+        let db = &self.service().db;
         let counts = movr::db::jobs::count_items(&db.at(&job.region).await.unwrap(), job).await.unwrap();
         (jobs::find(db, job).await.unwrap(), counts)
     }
@@ -71,9 +71,9 @@ impl Scene {
 
     /// Confirms the job and does all of it; the time of its longest turn.
     async fn carry_out(&self, job: &JobRef) -> (Counts, Duration) {
-        let catalogue = self.app().catalogue();
-        let hand = Hand::of(self.app(), &catalogue, &self.rider.signed);
-        jobs::confirm(hand, &self.find(job).await.0).await.unwrap();
+        let catalogue = self.service().catalogue();
+        let context = JobContext::of(self.service(), &catalogue, &self.rider.auth);
+        jobs::confirm(context, &self.find(job).await.0).await.unwrap();
         let mut longest = Duration::ZERO;
         loop {
             let (found, counts) = self.find(job).await;
@@ -81,14 +81,14 @@ impl Scene {
                 return (counts, longest);
             }
             let began = Instant::now();
-            jobs::turn(hand, &found).await.unwrap();
+            jobs::turn(context, &found).await.unwrap();
             longest = longest.max(began.elapsed());
         }
     }
 
     /// The refused lines with their reasons, in words.
     async fn refused(&self, job: &JobRef) -> Vec<(i64, String)> {
-        let conn = self.app().db.at(&job.region).await.unwrap();
+        let conn = self.service().db.at(&job.region).await.unwrap();
         let items = movr::db::jobs::list_items(&conn, job, 0, Some("refused"), 500).await.unwrap();
         items.into_iter().map(|item| (item.position, reason(&item.reason.unwrap()))).collect()
     }
@@ -251,16 +251,17 @@ async fn a_file_that_is_none_is_refused_as_a_whole() {
     let job = JobRef { region: "us-east1".parse().unwrap(), id };
     let (found, counts) = scene.find(&job).await;
     assert_eq!((found.selecting(), counts.waiting), (true, 500));
-    let catalogue = scene.app().catalogue();
-    let hand = Hand::of(scene.app(), &catalogue, &scene.rider.signed);
-    assert!(jobs::confirm(hand, &found).await.is_err());
+    let catalogue = scene.service().catalogue();
+    let context = JobContext::of(scene.service(), &catalogue, &scene.rider.auth);
+    assert!(jobs::confirm(context, &found).await.is_err());
     // Fewer items than lines were sent is an error, not a smaller number.
     let ready = async |lines| {
         let to = (&job.region, "new-york");
-        hand.act(&job, "new-york", to, async |conn, acting| {
-            Ok(movr::db::imports::ready(conn, acting, lines, "").await?.0)
-        })
-        .await
+        context
+            .act(&job, "new-york", to, async |conn, acting| {
+                Ok(movr::db::imports::ready(conn, acting, lines, "").await?.0)
+            })
+            .await
     };
     assert!(format!("{:?}", ready(700).await).contains("unknown verdict incomplete"));
     assert!(scene.find(&job).await.0.selecting());
@@ -423,12 +424,12 @@ async fn two_who_carry_out_one_import_do_each_line_once() {
     scene.carry_out(&scene.import(&file(300, "")).await).await;
     let job = scene.import(&file(900, "x")).await;
     assert_eq!(scene.preview(&job).await, [600, 300, 0, 0]);
-    let catalogue = scene.app().catalogue();
-    let hand = Hand::of(scene.app(), &catalogue, &scene.rider.signed);
-    jobs::confirm(hand, &scene.find(&job).await.0).await.unwrap();
+    let catalogue = scene.service().catalogue();
+    let context = JobContext::of(scene.service(), &catalogue, &scene.rider.auth);
+    jobs::confirm(context, &scene.find(&job).await.0).await.unwrap();
     let found = scene.find(&job).await.0;
     for _ in 0..6 {
-        let turns = (0..3).map(|_| jobs::turn(hand, &found));
+        let turns = (0..3).map(|_| jobs::turn(context, &found));
         futures_util::future::join_all(turns).await.into_iter().for_each(Result::unwrap);
     }
     let (over, counts) = scene.find(&job).await;

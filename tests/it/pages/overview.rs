@@ -113,7 +113,7 @@ async fn its_numbers_are_those_of_the_rows_and_the_same_page_is_shown_again() {
     let again = operator.get(&past).await;
     let figures = |page: &Page| page.texts(".panel table");
     assert_eq!(figures(&again), figures(&first));
-    if !arena.instances[0].running.app.db.engine().regions {
+    if !arena.instances[0].running.state.service.db.engine().regions {
         assert!(again.text().contains("keeps no past of vehicles"), "{}", again.text());
     }
     for wrong in ["2999-01-01T00:00:00Z", "yesterday"] {
@@ -163,7 +163,7 @@ async fn a_silent_region_shows_its_last_figures_and_a_policy_keeps_them_at_home(
     let before = city(&fresh, "europe-west1", "Paris");
     assert_ne!(before[0], "0");
 
-    faults.write().unwrap().insert("europe-west1".parse().unwrap(), Fault::Silent);
+    faults.write().insert("europe-west1".parse().unwrap(), Fault::Silent);
     admin.until_status("europe-west1", false).await;
     world.set("UPDATE vehicles SET status = 'lost' WHERE city IN ('paris', 'seattle')").await;
     let page = admin.get(PATH).await;
@@ -175,13 +175,13 @@ async fn a_silent_region_shows_its_last_figures_and_a_policy_keeps_them_at_home(
     assert_eq!(city(&page, "us-west1", "Seattle")[0], "0", "the others are of now: lost");
     let past = admin.get(&format!("{PATH}?as_of=2026-01-01T00:00:00Z")).await;
     assert!(section(&past, "europe-west1").contains("no figures of before are known"), "not the wrong ones");
-    faults.write().unwrap().clear();
+    faults.write().clear();
     admin.until_status("europe-west1", true).await;
     assert_eq!(city(&admin.get(PATH).await, "europe-west1", "Paris")[0], "0");
 
     world.set("UPDATE residency_policies SET analytics = false; UPDATE catalogue SET version = version + 1").await;
     for instance in [&east, &europe] {
-        instance.running.app.reload_catalogue().await.unwrap();
+        instance.running.state.service.reload_catalogue().await.unwrap();
     }
     let page = admin.get(PATH).await;
     assert!(section(&page, "europe-west1").contains("in EU (rule analytics)"), "{}", section(&page, "europe-west1"));

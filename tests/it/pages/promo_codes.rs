@@ -48,7 +48,7 @@ async fn sixty_four_riders_in_two_regions_use_a_code_as_often_as_it_allows() {
     let arena = Arena::new(64, 32).await;
     let admin = with_role(&arena.instances[0], "boston", "administrator", "").await;
     assert_eq!(add(&admin, &[]).await.location(), PATH);
-    arena.instances[1].running.app.reload_catalogue().await.unwrap();
+    arena.instances[1].running.state.service.reload_catalogue().await.unwrap();
     let (here, there) = (arena.bikes().await, crowd::bikes(&arena.sql, "paris").await);
     let try_it = async |n: usize| {
         let bike = if n.is_multiple_of(2) { &here[n / 2] } else { &there[n / 2] };

@@ -14,7 +14,7 @@ async fn scene(region: &str) -> (World, Instance, Browser) {
     let world = world().await;
     let instance = world.instance_with(region, &[("MOVR_WRITE_TIMEOUT_MS", "1000")]).await;
     let admin = instance.person("new-york").await;
-    movr::ops::accounts::grant(&instance.running.app.db, &admin.name, "administrator", "").await.unwrap();
+    movr::ops::accounts::grant(&instance.running.state.service.db, &admin.name, "administrator", "").await.unwrap();
     (world, instance, admin)
 }
 

@@ -11,7 +11,7 @@ const PATH: &str = "/fleet/tariffs";
 
 pub async fn with_role(instance: &Instance, home: &str, role: &str, city: &str) -> Browser {
     let person = instance.person(home).await;
-    movr::ops::accounts::grant(&instance.running.app.db, &person.name, role, city).await.unwrap();
+    movr::ops::accounts::grant(&instance.running.state.service.db, &person.name, role, city).await.unwrap();
     person
 }
 
@@ -167,7 +167,7 @@ async fn what_the_browser_changed_the_catalogue_file_leaves_alone() {
     let db = movr::db::Db::open(&engine::tools(&world.database.url).database).await.unwrap();
     let clock = movr::clock::Clock::default();
     assert_eq!(movr::ops::catalogue::load(&db, &file, &clock).await.unwrap(), 1);
-    instance.running.app.reload_catalogue().await.unwrap();
+    instance.running.state.service.reload_catalogue().await.unwrap();
     let page = operator.get(PATH).await;
     let form = "[action$=withdraw] [type=hidden]";
     let (names, values) = (page.attributes(form, "name"), page.attributes(form, "value"));
@@ -190,7 +190,7 @@ async fn while_the_catalogue_cannot_be_written_a_change_is_refused_with_that_rea
     let instance = world.instance_with("us-east1", &[("MOVR_WRITE_TIMEOUT_MS", "1000")]).await;
     let operator = with_role(&instance, "boston", "operator", "new-york").await;
     let (page, holder) = (operator.get(PATH).await, world.sql().await);
-    if instance.running.app.db.engine().cockroach {
+    if instance.running.state.service.db.engine().cockroach {
         eprintln!("SKIPPED while_the_catalogue_cannot_be_written_a_change_is_refused: needs PostgreSQL (LOCK TABLE)");
     } else {
         holder.batch_execute("BEGIN; LOCK TABLE tariffs IN ACCESS EXCLUSIVE MODE").await.unwrap();

@@ -278,10 +278,10 @@ async fn what_a_ride_leaves_appears_some_time_later_and_says_nothing_of_it() {
     let world = world().await;
     world.sample(&["new-york"], 0, 12).await;
     let instance = world.instance("us-east1").await;
-    let app = &instance.running.app;
+    let service = &instance.running.state.service;
     let (ann, bob, nobody) = (instance.person("new-york").await, instance.person("new-york").await, instance.browser());
     let operator = instance.person("new-york").await;
-    movr::ops::accounts::grant(&app.db, &operator.name, "operator", "new-york").await.unwrap();
+    movr::ops::accounts::grant(&service.db, &operator.name, "operator", "new-york").await.unwrap();
     operator.get("/profile").await;
     let list = "/vehicles?city=new-york";
     let card = ann.get(list).await.card(1);

@@ -92,8 +92,8 @@ async fn a_city_whose_region_is_missing_is_refused_with_both_names() {
 #[actix_web::test]
 async fn the_first_administrator_is_made_on_the_command_line() {
     let world = world().await;
-    let app = world.app("us-east1").await;
-    let wish = Registration {
+    let service = world.service("us-east1").await;
+    let registration = Registration {
         id: Uuid::new_v4(),
         city: "paris".to_owned(),
         region: "europe-west1".parse().unwrap(),
@@ -103,7 +103,7 @@ async fn the_first_administrator_is_made_on_the_command_line() {
         email: "renee@example.com".to_owned(),
         password: "a long walk to the tram".to_owned(),
     };
-    accounts::register(&app, wish, "x").await.unwrap();
+    accounts::register(&service, registration, "x").await.unwrap();
     let env = [("DATABASE_URL", world.database.url.as_str())];
     let grant = async |rest: &[&str]| movr(&[&["operator", "grant"], rest].concat(), &env).await;
     let client = world.sql().await;
@@ -136,7 +136,7 @@ async fn the_first_administrator_is_made_on_the_command_line() {
     assert_eq!(grants().await, (2, 2));
     let held = "SELECT concat_ws(' ', region::TEXT, role, city) FROM role_grants ORDER BY 1";
     assert_eq!(super::column(&client, held).await, ["europe-west1 administrator ", "europe-west1 operator paris"]);
-    app.db.close();
+    service.db.close();
     drop(client);
     world.end().await;
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use movr::{app::App, clock::Clock, config::Config, db::health::Faults, server};
+use movr::{clock::Clock, config::Config, db::health::Faults, ops::service::Service, server};
 use reqwest::{Method, StatusCode, header};
 use serde_json::Value;
 use uuid::Uuid;
@@ -66,8 +66,8 @@ impl World {
     }
 
     /// An App without a server, for tests of `ops`.
-    pub async fn app(&self, region: &str) -> App {
-        App::start(self.settings(region, &[]), self.clock.clone()).await.unwrap()
+    pub async fn service(&self, region: &str) -> Service {
+        Service::start(self.settings(region, &[]), self.clock.clone()).await.unwrap()
     }
 
     /// A running instance in `region`.
@@ -82,8 +82,9 @@ impl World {
 
     /// A running instance to which regions can be lost.
     pub async fn instance_losing(&self, region: &str, extra: &[(&str, &str)], faults: Arc<Faults>) -> Instance {
-        let app = App::warm_up(self.settings(region, extra), self.clock.clone(), Some(faults), |_| ()).await.unwrap();
-        let (running, server) = server::start(app).unwrap();
+        let service =
+            Service::warm_up(self.settings(region, extra), self.clock.clone(), Some(faults), |_| ()).await.unwrap();
+        let (running, server) = server::start(service).unwrap();
         actix_web::rt::spawn(server);
         Instance { base: format!("http://{}", running.address), running }
     }

@@ -3,7 +3,7 @@
 //! riding, sent as a page would have filled them in.
 
 use movr::{
-    db::verdict::Signed,
+    db::verdict::SessionAuth,
     domain::people::UserRef,
     ops::{
         accounts::{self, Registration, Started},
@@ -25,7 +25,7 @@ use super::{
 pub struct Rider {
     pub browser: Browser,
     /// What a write of theirs carries.
-    pub signed: Signed,
+    pub auth: SessionAuth,
 }
 
 /// What the form `form` of a person makes in New York's region, such as a `ride`.
@@ -36,27 +36,27 @@ pub fn made(purpose: &str, person: &UserRef, form: Uuid) -> Uuid {
 impl Rider {
     /// The person of a session that was just begun.
     pub fn signed_in(instance: &Instance, started: Started, name: String) -> Self {
-        let app = &instance.running.app;
-        let cookie = SessionCookie::new(started, app.clock.now());
-        let header = session::write(&app.site, &cookie).stripped().encoded().to_string();
+        let service = &instance.running.state.service;
+        let cookie = SessionCookie::new(started, service.clock.now());
+        let header = session::write(&instance.running.state.site, &cookie).stripped().encoded().to_string();
         let browser = Browser { name, ..instance.replaying(&header) };
-        Self { browser, signed: cookie.signed(app.clock.now()) }
+        Self { browser, auth: cookie.auth(service.clock.now()) }
     }
 
     /// The ride that the form `form` of this rider starts in New York.
     pub fn ride(&self, form: Uuid) -> Uuid {
-        made("ride", &self.signed.user, form)
+        made("ride", &self.auth.user, form)
     }
 }
 
 /// `n` people at home in New York, signed in at `instance`.
 pub async fn crowd(instance: &Instance, n: usize) -> Vec<Rider> {
-    let app = &instance.running.app;
+    let service = &instance.running.state.service;
     let mut riders = Vec::with_capacity(n);
     for _ in 0..n {
         let id = Uuid::new_v4();
         let username = format!("c{}", &id.simple().to_string()[..12]);
-        let wish = Registration {
+        let registration = Registration {
             id,
             city: "new-york".to_owned(),
             region: "us-east1".parse().unwrap(),
@@ -66,7 +66,7 @@ pub async fn crowd(instance: &Instance, n: usize) -> Vec<Rider> {
             email: "pat@example.com".to_owned(),
             password: PASSWORD.to_owned(),
         };
-        let started = accounts::register(app, wish, "Test").await.unwrap();
+        let started = accounts::register(service, registration, "Test").await.unwrap();
         riders.push(Rider::signed_in(instance, started, username));
     }
     riders
@@ -155,7 +155,7 @@ pub fn told(instance: &Instance, page: &Page) -> Told {
     let cookies = page.headers.get_all(header::SET_COOKIE).iter();
     let cookies = cookies.map(|cookie| cookie.to_str().unwrap().to_owned());
     let cookies: Vec<_> = cookies.map(|cookie| actix_web::cookie::Cookie::parse_encoded(cookie).unwrap()).collect();
-    let flash = session::read_flash(&instance.running.app.site, &cookies);
+    let flash = session::read_flash(&instance.running.state.site, &cookies);
     let (good, text) = flash.map_or((false, String::new()), |flash| (flash.good, flash.text));
     Told { good, text, location: page.location() }
 }

@@ -2,10 +2,9 @@
 
 use chrono::Duration;
 use movr::{
-    app::App,
     db::{
         vehicles::{NewVehicle, Search},
-        verdict::Signed,
+        verdict::SessionAuth,
     },
     domain::{
         catalogue::City,
@@ -15,11 +14,12 @@ use movr::{
         ride::RideRef,
         vehicle::PublicVehicle,
     },
+    ops::service::Service,
     ops::{
         OpError,
         accounts::{self, Registration, Started},
         erasure, home,
-        jobs::{self, Hand},
+        jobs::{self, JobContext},
         own_data, passwords, rides, vehicles,
     },
 };
@@ -33,7 +33,7 @@ pub const PASSWORD: &str = "a long walk to the tram";
 /// A world of its own, an App in us-east1, and a connection to look at rows.
 pub struct Scene {
     pub world: World,
-    pub app: App,
+    pub service: Service,
     sql: tokio_postgres::Client,
 }
 
@@ -47,12 +47,12 @@ pub struct Person {
 impl Scene {
     pub async fn new() -> Self {
         let world = world().await;
-        let (app, sql) = (world.app("us-east1").await, world.sql().await);
-        Self { world, app, sql }
+        let (service, sql) = (world.service("us-east1").await, world.sql().await);
+        Self { world, service, sql }
     }
 
     pub async fn end(self) {
-        self.app.db.close();
+        self.service.db.close();
         drop(self.sql);
         self.world.end().await;
     }
@@ -71,12 +71,12 @@ impl Scene {
     }
 
     pub fn city(&self, slug: &str) -> City {
-        self.app.catalogue().city(slug).unwrap().clone()
+        self.service.catalogue().city(slug).unwrap().clone()
     }
 
     pub async fn person(&self, city: &str, name: &str) -> Person {
         let city = self.city(city);
-        let wish = Registration {
+        let registration = Registration {
             id: Uuid::new_v4(),
             city: city.slug,
             region: city.region,
@@ -86,14 +86,14 @@ impl Scene {
             email: "ann@example.com".to_owned(),
             password: PASSWORD.to_owned(),
         };
-        let start = accounts::register(&self.app, wish, "Firefox").await.unwrap();
-        let hash = accounts::confirm_password(&self.app, &self.signed(&start), PASSWORD).await.unwrap();
+        let start = accounts::register(&self.service, registration, "Firefox").await.unwrap();
+        let hash = accounts::confirm_password(&self.service, &self.auth(&start), PASSWORD).await.unwrap();
         Person { start, hash }
     }
 
-    pub fn signed(&self, start: &Started) -> Signed {
-        let now = self.app.clock.now();
-        Signed {
+    pub fn auth(&self, start: &Started) -> SessionAuth {
+        let now = self.service.clock.now();
+        SessionAuth {
             user: start.user.clone(),
             session: start.session,
             token_hash: passwords::token_hash(&start.token),
@@ -104,37 +104,37 @@ impl Scene {
     }
 
     pub async fn sign_in(&self, name: &str, hash: &str) -> Person {
-        let start = accounts::sign_in(&self.app, name, PASSWORD, "Phone").await.unwrap();
+        let start = accounts::sign_in(&self.service, name, PASSWORD, "Phone").await.unwrap();
         Person { start, hash: hash.to_owned() }
     }
 
     pub async fn move_to(&self, person: &Person, city: &str) -> Result<Person, OpError> {
-        let signed = self.signed(&person.start);
-        let start = home::move_home(&self.app, &signed, &person.hash, city, "Firefox").await?;
+        let auth = self.auth(&person.start);
+        let start = home::move_home(&self.service, &auth, &person.hash, city, "Firefox").await?;
         Ok(Person { start, hash: person.hash.clone() })
     }
 
     pub async fn erase(&self, person: &Person) -> Result<(), OpError> {
-        let erasure = erasure::close_account(&self.app, &self.signed(&person.start), &person.hash).await?;
+        let erasure = erasure::close_account(&self.service, &self.auth(&person.start), &person.hash).await?;
         self.go_on(&erasure).await
     }
 
     /// Does what a worker does for an erasure, until it is over.
     pub async fn go_on(&self, erasure: &JobRef) -> Result<(), OpError> {
-        let catalogue = self.app.catalogue();
+        let catalogue = self.service.catalogue();
         loop {
-            let job = jobs::find(&self.app.db, erasure).await?;
+            let job = jobs::find(&self.service.db, erasure).await?;
             if !job.running {
                 return Ok(());
             }
-            jobs::turn(Hand::for_requester(&self.app, &catalogue, &job), &job).await?;
+            jobs::turn(JobContext::for_requester(&self.service, &catalogue, &job), &job).await?;
         }
     }
 
     pub async fn export(&self, person: &Person) -> Result<Value, OpError> {
-        let export = own_data::begin(&self.app, &self.signed(&person.start)).await?;
+        let export = own_data::begin(&self.service, &self.auth(&person.start)).await?;
         let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
-        let write = async move { export.write(&self.app, &sender).await };
+        let write = async move { export.write(&self.service, &sender).await };
         let read = async {
             let mut text = String::new();
             while let Some(more) = receiver.recv().await {
@@ -159,7 +159,7 @@ impl Scene {
             colour: "red".to_owned(),
             place: "Main St".to_owned(),
         };
-        vehicles::add(&self.app, &self.signed(&owner.start), &new).await.unwrap();
+        vehicles::add(&self.service, &self.auth(&owner.start), &new).await.unwrap();
         self.world.approve().await;
         id
     }
@@ -173,10 +173,10 @@ impl Scene {
             kind: None,
             battery: 0,
             rider: None,
-            now: self.app.clock.now(),
+            now: self.service.clock.now(),
         };
-        let conn = self.app.db.here().await.unwrap();
-        let found = vehicles::nearest(&self.app, &conn, &search).await.unwrap().remove(0);
+        let conn = self.service.db.here().await.unwrap();
+        let found = vehicles::nearest(&self.service, &conn, &search).await.unwrap().remove(0);
         (PublicVehicle { region: city.region.clone(), public_id: found.public_id }, found.kind)
     }
 
@@ -184,29 +184,29 @@ impl Scene {
         let city = self.city(city);
         let (vehicle, kind) = self.vehicle(&city).await;
         let ride = RideRef { region: city.region, id: Uuid::new_v4() };
-        let wish = rides::Start { ride: ride.clone(), vehicle, city: city.slug, kind, promo: promo.to_owned() };
-        rides::start(&self.app, &self.signed(&rider.start), wish).await.map(|_| ride)
+        let start = rides::Start { ride: ride.clone(), vehicle, city: city.slug, kind, promo: promo.to_owned() };
+        rides::start(&self.service, &self.auth(&rider.start), start).await.map(|_| ride)
     }
 
     /// A ride with three positions, ended in the middle of the city.
     pub async fn ride(&self, rider: &Person, city: &str, promo: &str) -> RideRef {
         let ride = self.start(rider, city, promo).await.unwrap();
-        self.app.clock.advance(Duration::seconds(25));
-        let (city, now) = (self.city(city), self.app.clock.now());
+        self.service.clock.advance(Duration::seconds(25));
+        let (city, now) = (self.city(city), self.service.clock.now());
         let way = [1_i32, 2, 3].map(|n| {
             let point = Point::new(city.centre.lat() + 0.0001 * f64::from(n), city.centre.lon()).unwrap();
             (now - Duration::seconds(i64::from(n) * 6), point)
         });
-        rides::add_positions(&self.app, &self.signed(&rider.start), &ride, &city.slug, &way).await.unwrap();
+        rides::add_positions(&self.service, &self.auth(&rider.start), &ride, &city.slug, &way).await.unwrap();
         self.end_ride(rider, &ride, &city).await;
         ride
     }
 
     pub async fn end_ride(&self, rider: &Person, ride: &RideRef, city: &City) {
-        let signed = self.signed(&rider.start);
-        rides::end(&self.app, &signed, ride, &city.slug, city.centre).await.unwrap();
+        let auth = self.auth(&rider.start);
+        rides::end(&self.service, &auth, ride, &city.slug, city.centre).await.unwrap();
         // What a ride leaves appears within two minutes.
-        self.app.clock.advance(Duration::minutes(2));
+        self.service.clock.advance(Duration::minutes(2));
     }
 
     /// Everything that a refusal must leave as it is.

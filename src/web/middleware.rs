@@ -18,42 +18,42 @@ use actix_web::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
-    contract::{self, Touches},
+    context::{Ids, RequestContext},
+    contract::{self, RegionScope},
     error::PageError,
     headers, origin,
-    visit::{Ids, Visit},
 };
 use crate::{
-    app::App,
     db::{
         error::{DbError, DbErrorKind},
         meter::{Figures, Meter},
     },
     domain::region::RegionCode,
+    web::state::State,
 };
 
 /// Wraps a request from its first to its last byte.
-pub async fn frame(
+pub async fn request(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let began = Instant::now();
-    let Some(app) = request.app_data::<Data<App>>().cloned() else {
+    let Some(state) = request.app_data::<Data<State>>().cloned() else {
         return Ok(request.into_response(HttpResponse::InternalServerError().finish()));
     };
     let text = |bytes: [u8; 12]| URL_SAFE_NO_PAD.encode(bytes);
     let ids = Ids { request: text(rand::random()), nonce: text(rand::random()) };
     request.extensions_mut().insert(ids.clone());
     let meter = Arc::new(Meter::default());
-    let mut response = meter.measure(answer(request, next, &app)).await?;
+    let mut response = meter.measure(answer(request, next, &state)).await?;
     let figures = meter.figures();
-    headers::add(response.headers_mut(), &app, &ids.nonce);
+    headers::add(response.headers_mut(), &state, &ids.nonce);
     if let Ok(id) = HeaderValue::from_str(&ids.request) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
     }
     let route = response.request().match_pattern().unwrap_or_else(|| "(none)".to_owned());
-    let touches = Touches::of(response.request().method(), &route);
-    let (kept, verdict) = contract::verdict(&app.here, touches, &figures, || visit(&response));
+    let scope = RegionScope::of(response.request().method(), &route);
+    let (kept, verdict) = contract::verdict(&state.service.here, scope, &figures, || context(&response));
     if !kept {
         tracing::error!(request = ids.request, route, verdict, "the consistency contract was broken");
     }
@@ -69,13 +69,13 @@ pub async fn frame(
 async fn answer(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-    app: &Data<App>,
+    state: &Data<State>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
     let refused = refused_by_head(request.method(), request.path(), request.headers());
     let response = if let Some(refused) = refused {
         request.error_response(refused)
-    } else if origin::allowed(request.method(), request.headers(), &host, app.config.public_url.origin()) {
+    } else if origin::allowed(request.method(), request.headers(), &host, state.config.public_url.origin()) {
         next.call(request).await?.map_into_boxed_body()
     } else {
         request.error_response(PageError::CrossSite)
@@ -117,10 +117,10 @@ pub async fn deadline(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let http = request.request().clone();
-    let Some(app) = request.app_data::<Data<App>>().cloned() else {
+    let Some(state) = request.app_data::<Data<State>>().cloned() else {
         return Ok(request.error_response(PageError::Bug("no app".to_owned())));
     };
-    let mut limit = app.config.request_timeout;
+    let mut limit = state.config.request_timeout;
     if request.method() == Method::POST && request.match_pattern().as_deref() == Some(IMPORT) {
         // A file of 20 MB needs its time on a slow line.
         limit *= FILE_TIMES;
@@ -128,7 +128,7 @@ pub async fn deadline(
     let mut answer = std::pin::pin!(next.call(request));
     let mut answered = tokio::time::timeout(limit, answer.as_mut()).await;
     if answered.is_err() && Meter::has_written() {
-        answered = tokio::time::timeout(app.db.longest_write(), answer).await;
+        answered = tokio::time::timeout(state.service.db.longest_write(), answer).await;
     }
     match answered {
         Ok(response) => response.map(ServiceResponse::map_into_boxed_body),
@@ -160,16 +160,16 @@ fn page_error(response: &ServiceResponse<BoxBody>) -> Option<HttpResponse> {
     let error = match (own, by_status) {
         (Some(own), _) => own,
         (None, Some(ref error)) if !written || response.response().error().is_some() => {
-            return Some(error.render(&visit(response)?));
+            return Some(error.render(&context(response)?));
         }
         _ => return None,
     };
-    Some(error.render(&visit(response)?))
+    Some(error.render(&context(response)?))
 }
 
-fn visit(response: &ServiceResponse<BoxBody>) -> Option<Visit> {
-    let app = response.request().app_data::<Data<App>>().cloned()?;
-    Some(Visit::new(response.request(), app))
+fn context(response: &ServiceResponse<BoxBody>) -> Option<RequestContext> {
+    let state = response.request().app_data::<Data<State>>().cloned()?;
+    Some(RequestContext::new(response.request(), state))
 }
 
 fn regions(figures: &Figures) -> String {

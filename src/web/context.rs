@@ -22,18 +22,18 @@ use super::{
     session::{self, COPY_COUNTS, Flash, SessionCookie},
 };
 use crate::{
-    app::App,
     db::{
         error::DbError,
-        sessions::{self, Visitor},
+        sessions::{self, CurrentUser},
         statement::Conn,
-        verdict::Signed,
+        verdict::SessionAuth,
     },
     domain::{
         catalogue::{Catalogue, City},
         region::RegionCode,
     },
-    ops::accounts::Started,
+    ops::{accounts::Started, service::Service},
+    web::state::State,
 };
 
 /// A session in use is noted as such this often.
@@ -64,8 +64,9 @@ fn outgoing(request: &HttpRequest) -> Rc<RefCell<Vec<Cookie<'static>>>> {
 
 /// One request as pages see it. Cheap to clone.
 #[derive(Clone)]
-pub struct Visit {
-    pub app: Data<App>,
+pub struct RequestContext {
+    pub state: Data<State>,
+    pub service: Arc<Service>,
     pub catalogue: Arc<Catalogue>,
     pub cookie: Option<SessionCookie>,
     pub ids: Ids,
@@ -76,22 +77,23 @@ pub struct Visit {
     outgoing: Rc<RefCell<Vec<Cookie<'static>>>>,
 }
 
-impl Visit {
+impl RequestContext {
     /// Reads what can be known without the database.
-    pub fn new(request: &HttpRequest, app: Data<App>) -> Self {
-        let now = app.clock.now();
+    pub fn new(request: &HttpRequest, state: Data<State>) -> Self {
+        let now = state.service.clock.now();
         let cookies = request.cookies().map(|cookies| cookies.clone()).unwrap_or_default();
         let ids = request.extensions().get::<Ids>().cloned();
         Self {
-            catalogue: app.catalogue(),
-            cookie: session::read(&app.site, &cookies, now),
+            catalogue: state.service.catalogue(),
+            cookie: session::read(&state.site, &cookies, now),
             ids: ids.unwrap_or(Ids { request: String::new(), nonce: String::new() }),
             now,
             path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
-            flash: session::read_flash(&app.site, &cookies),
+            flash: session::read_flash(&state.site, &cookies),
             request: request.clone(),
             outgoing: outgoing(request),
-            app,
+            service: Arc::clone(&state.service),
+            state,
         }
     }
 
@@ -115,7 +117,7 @@ impl Visit {
     /// What the visitor chose before, unchecked.
     pub fn chosen(&self, what: &str) -> Option<String> {
         let cookies = self.request.cookies().ok()?;
-        session::read_choice(&self.app.site, &cookies, what)
+        session::read_choice(&self.state.site, &cookies, what)
     }
 
     /// The host that the browser asked for.
@@ -124,12 +126,12 @@ impl Visit {
     }
 
     fn city_of_headers(&self) -> Option<&City> {
-        region::city_of_headers(&self.request, &self.app, &self.catalogue)
+        region::city_of_headers(&self.request, &self.state, &self.catalogue)
     }
 
     #[allow(clippy::indexing_slicing, reason = "a catalogue has a city; CatalogueFile::parse refuses one without")]
     fn first_city(&self) -> &City {
-        self.catalogue.cities_of(&self.app.here).next().unwrap_or_else(|| &self.catalogue.cities[0])
+        self.catalogue.cities_of(&self.service.here).next().unwrap_or_else(|| &self.catalogue.cities[0])
     }
 
     /// The page of ours that the browser comes from, if it is under `path`.
@@ -143,22 +145,22 @@ impl Visit {
 
     /// The client's address as text, for throttles only.
     pub fn address(&self) -> String {
-        region::client_address(&self.request, &self.app)
+        region::client_address(&self.request, &self.state)
             .map_or_else(String::new, |at| region::subscriber(at).to_string())
     }
 
     /// Notes that the request tries to be the account of this username's key.
     fn about(&self, username_key: &str) {
-        self.request.extensions_mut().insert(Tried(self.app.site.account(username_key)));
+        self.request.extensions_mut().insert(Tried(self.state.site.account(username_key)));
     }
 
     /// The log's one line about a try that was turned away: why, with which account, and
     /// from which network.
     pub fn turned_away(&self, reason: &str) {
         let tried = self.request.extensions().get::<Tried>().map(|tried| tried.0.clone());
-        let person = || self.cookie.as_ref().map(|cookie| self.app.site.account(&cookie.user.to_string()));
+        let person = || self.cookie.as_ref().map(|cookie| self.state.site.account(&cookie.user.to_string()));
         let account = tried.or_else(person);
-        let network = region::client_address(&self.request, &self.app).map(region::network);
+        let network = region::client_address(&self.request, &self.state).map(region::network);
         tracing::warn!(
             request = self.ids.request,
             account = account.as_deref().unwrap_or("-"),
@@ -172,15 +174,15 @@ impl Visit {
     pub fn try_account(&self, account: &str) -> Result<(), PageError> {
         self.about(account);
         let cookies = self.request.cookies().map(|cookies| cookies.clone()).unwrap_or_default();
-        let device = session::read_device(&self.app.site, &cookies, account);
-        let counted = self.app.limits.sign_in(account, &self.address(), device.as_deref());
+        let device = session::read_device(&self.state.site, &cookies, account);
+        let counted = self.state.limits.sign_in(account, &self.address(), device.as_deref());
         counted.map_err(|wait| PageError::TooMany(wait.0))
     }
 
     /// Remembers that this browser has signed in to an account.
     pub fn know_account(&self, account: &str) {
         let cookies = self.request.cookies().map(|cookies| cookies.clone()).unwrap_or_default();
-        self.outgoing.borrow_mut().extend(session::write_device(&self.app.site, &cookies, account));
+        self.outgoing.borrow_mut().extend(session::write_device(&self.state.site, &cookies, account));
     }
 
     /// Browser and system by name.
@@ -194,18 +196,18 @@ impl Visit {
         &mut self,
         region: &RegionCode,
         page: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<(Option<Visitor>, T), PageError> {
+    ) -> Result<(Option<CurrentUser>, T), PageError> {
         let abroad = self
             .cookie
             .as_ref()
-            .is_some_and(|cookie| cookie.region != self.app.here && self.now - cookie.checked_at < COPY_COUNTS);
+            .is_some_and(|cookie| cookie.region != self.service.here && self.now - cookie.checked_at < COPY_COUNTS);
         if abroad || self.cookie.is_none() {
-            let value = page(&self.app.db.at(region).await?).await?;
+            let value = page(&self.service.db.at(region).await?).await?;
             after_others().await;
             return Ok((None, value));
         }
         match self.checked(region, page).await? {
-            (Ok(Some(visitor)), value) => Ok((Some(visitor), value)),
+            (Ok(Some(current_user)), value) => Ok((Some(current_user), value)),
             (Ok(None), value) => {
                 self.forget_session();
                 Ok((None, value))
@@ -219,83 +221,83 @@ impl Visit {
     }
 
     /// The same for a page that needs the person: no good session, no page.
-    pub async fn read_signed<T>(
+    pub async fn read_signed_in<T>(
         &mut self,
         region: &RegionCode,
         page: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<(Visitor, T), PageError> {
-        let (visitor, value) = self.checked(region, page).await?;
-        match visitor? {
-            Some(visitor) => Ok((visitor, value)),
+    ) -> Result<(CurrentUser, T), PageError> {
+        let (current_user, value) = self.checked(region, page).await?;
+        match current_user? {
+            Some(current_user) => Ok((current_user, value)),
             None => Err(self.sign_in_first()),
         }
     }
 
     /// The visitor alone, asked of their home in one wait.
-    pub async fn visitor(&mut self) -> Result<Visitor, PageError> {
-        let home = self.signed()?.user.region;
-        Ok(self.read_signed(&home, async |_| Ok(())).await?.0)
+    pub async fn current_user(&mut self) -> Result<CurrentUser, PageError> {
+        let home = self.auth()?.user.region;
+        Ok(self.read_signed_in(&home, async |_| Ok(())).await?.0)
     }
 
     async fn checked<T>(
         &mut self,
         region: &RegionCode,
         page: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<(Result<Option<Visitor>, DbError>, T), PageError> {
-        let signed = self.signed()?;
+    ) -> Result<(Result<Option<CurrentUser>, DbError>, T), PageError> {
+        let auth = self.auth()?;
         // Two connections of one pool would be held one after the other; one carries both.
-        let one = *region == signed.user.region || self.app.db.same_way(region, &signed.user.region);
-        let (value, visitor) = if one {
-            let conn = self.app.db.at(region).await?;
+        let one = *region == auth.user.region || self.service.db.same_way(region, &auth.user.region);
+        let (value, current_user) = if one {
+            let conn = self.service.db.at(region).await?;
             // The page first: the check is answered just behind it, and both are read at once.
-            tokio::join!(page(&conn), sessions::check(&conn, &signed))
+            tokio::join!(page(&conn), sessions::check(&conn, &auth))
         } else {
             // Each its own: a connection that is held while another is waited for can make all wait.
-            let there = async { page(&self.app.db.at(region).await?).await };
-            let check = async { sessions::check(&self.app.db.at(&signed.user.region).await?, &signed).await };
+            let there = async { page(&self.service.db.at(region).await?).await };
+            let check = async { sessions::check(&self.service.db.at(&auth.user.region).await?, &auth).await };
             tokio::join!(there, check)
         };
         after_others().await;
-        if let Ok(Some(visitor)) = &visitor {
-            self.holds(&visitor.present_in);
-            self.renew(visitor, signed);
+        if let Ok(Some(current_user)) = &current_user {
+            self.holds(&current_user.present_in);
+            self.renew(current_user, auth);
         }
-        Ok((visitor, value?))
+        Ok((current_user, value?))
     }
 
     /// Brings the cookie up to date and notes the session as used, without waiting.
-    fn renew(&mut self, visitor: &Visitor, signed: Signed) {
+    fn renew(&mut self, current_user: &CurrentUser, auth: SessionAuth) {
         // Whoever ends a ride in this browser has no copy of it any more.
-        if self.cookie.as_ref().is_some_and(|cookie| cookie.open_ride.is_some()) && visitor.open_ride.is_none() {
+        if self.cookie.as_ref().is_some_and(|cookie| cookie.open_ride.is_some()) && current_user.open_ride.is_none() {
             let text = "Your ride has ended. If it was not you who ended it, an operator of the city did, or it \
                         had been open for 24 hours: see the receipt under My rides.";
             self.flash = self.flash.take().or(Some(Flash { good: true, text: text.to_owned() }));
         }
-        if let Some(renewed) = self.cookie.as_ref().and_then(|cookie| cookie.renewed(visitor, self.now)) {
+        if let Some(renewed) = self.cookie.as_ref().and_then(|cookie| cookie.renewed(current_user, self.now)) {
             self.set_session(renewed);
         }
-        if self.now - visitor.seen_at > TOUCH_EVERY {
-            self.touch(signed);
+        if self.now - current_user.seen_at > TOUCH_EVERY {
+            self.touch(auth);
         }
     }
 
     /// After a write that checked the session: keeps a rider signed in who only sends
     /// positions for hours.
-    pub fn used(&mut self, signed: Signed) {
+    pub fn used(&mut self, auth: SessionAuth) {
         if let Some(cookie) = self.cookie.clone().filter(|cookie| self.now - cookie.checked_at > TOUCH_EVERY) {
             self.set_session(SessionCookie { checked_at: self.now, ..cookie });
-            self.touch(signed);
+            self.touch(auth);
         }
     }
 
     /// Notes the session as used, without waiting.
-    fn touch(&self, signed: Signed) {
-        let app = self.app.clone();
+    fn touch(&self, auth: SessionAuth) {
+        let state = self.state.clone();
         actix_web::rt::spawn(async move {
             let touched = async {
-                let epoch = app.gates.get(&app.db, &signed.user.region).await?.epoch;
-                let signed = Signed { epoch, ..signed };
-                app.db.write(&signed.user.region, async |conn| sessions::touch(conn, &signed).await).await
+                let epoch = state.service.gates.get(&state.service.db, &auth.user.region).await?.epoch;
+                let auth = SessionAuth { epoch, ..auth };
+                state.service.db.write(&auth.user.region, async |conn| sessions::touch(conn, &auth).await).await
             };
             if let Err(error) = touched.await {
                 tracing::warn!(%error, "a session was not noted as used");
@@ -304,13 +306,13 @@ impl Visit {
     }
 
     /// What a write of this person carries, or the way to sign in.
-    pub fn signed(&self) -> Result<Signed, PageError> {
-        self.cookie.as_ref().map(|cookie| cookie.signed(self.now)).ok_or_else(|| self.sign_in_first())
+    pub fn auth(&self) -> Result<SessionAuth, PageError> {
+        self.cookie.as_ref().map(|cookie| cookie.auth(self.now)).ok_or_else(|| self.sign_in_first())
     }
 
     /// The id of the `purpose` that this person's form makes in `region`.
     pub fn made_by(&self, form: Id, purpose: &str, region: &RegionCode) -> Result<Uuid, PageError> {
-        Ok(self.app.ids.row(purpose, region, Some(&self.signed()?.user), form.0))
+        Ok(self.service.ids.row(purpose, region, Some(&self.auth()?.user), form.0))
     }
 
     /// The way to sign in and come back.
@@ -325,7 +327,7 @@ impl Visit {
 
     /// Begins or renews the session of this browser.
     pub fn set_session(&mut self, cookie: SessionCookie) {
-        self.outgoing.borrow_mut().push(session::write(&self.app.site, &cookie));
+        self.outgoing.borrow_mut().push(session::write(&self.state.site, &cookie));
         self.cookie = Some(cookie);
     }
 
@@ -339,7 +341,7 @@ impl Visit {
 
     /// Ends the session of this browser.
     pub fn forget_session(&mut self) {
-        self.outgoing.borrow_mut().push(session::forget(&self.app.site));
+        self.outgoing.borrow_mut().push(session::forget(&self.state.site));
         self.cookie = None;
     }
 
@@ -357,7 +359,7 @@ impl Visit {
 
     /// Remembers a choice.
     pub fn remember(&self, what: &str, choice: &str) {
-        self.outgoing.borrow_mut().push(session::write_choice(&self.app.site, what, choice));
+        self.outgoing.borrow_mut().push(session::write_choice(&self.state.site, what, choice));
     }
 
     /// 303 to `location` with good news.
@@ -373,7 +375,7 @@ impl Visit {
     fn see_other(&self, location: &str, good: bool, text: &str) -> HttpResponse {
         if !text.is_empty() {
             let flash = Flash { good, text: text.to_owned() };
-            self.outgoing.borrow_mut().push(session::write_flash(&self.app.site, &flash));
+            self.outgoing.borrow_mut().push(session::write_flash(&self.state.site, &flash));
         }
         self.finish(HttpResponse::SeeOther().insert_header((header::LOCATION, location)).finish())
     }
@@ -393,7 +395,7 @@ impl Visit {
         let mut body = String::with_capacity(48 * 1024);
         page.render_into(&mut body).map_err(|error| PageError::Bug(error.to_string()))?;
         if self.flash.is_some() {
-            self.outgoing.borrow_mut().push(session::forget_flash(&self.app.site));
+            self.outgoing.borrow_mut().push(session::forget_flash(&self.state.site));
         }
         // Every page shows who is signed in; none may be kept by caches.
         let response = HttpResponse::build(status)
@@ -420,12 +422,14 @@ async fn after_others() {
     tokio::task::yield_now().await;
 }
 
-impl FromRequest for Visit {
+impl FromRequest for RequestContext {
     type Error = PageError;
     type Future = std::future::Ready<Result<Self, PageError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let app = request.app_data::<Data<App>>().cloned();
-        std::future::ready(app.map(|app| Self::new(request, app)).ok_or_else(|| PageError::Bug("no app".to_owned())))
+        let state = request.app_data::<Data<State>>().cloned();
+        std::future::ready(
+            state.map(|state| Self::new(request, state)).ok_or_else(|| PageError::Bug("no app".to_owned())),
+        )
     }
 }

@@ -1,17 +1,27 @@
-//! Everything an instance holds, built once and shared: pools, the catalogue in
-//! memory, gates, keys, hasher, clock, limits. No row of a person's data stays here.
+//! What every use case needs, built once and shared: pools, the catalogue in memory, gates,
+//! keys, hasher, clock, caches. No row of a person's data stays here.
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use chrono::{DateTime, Utc};
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
+use super::{
+    fleet::CountCache,
+    gates::Gates,
+    ids::Ids,
+    overview::FiguresCache,
+    passwords::Hasher,
+    residency::Refusals,
+    vehicles::{Levels, ListCache},
+};
 use crate::{
     clock::Clock,
     config::{Config, Database},
@@ -22,21 +32,11 @@ use crate::{
         migrate,
     },
     domain::{catalogue::Catalogue, region::RegionCode},
-    ops::{
-        fleet::CountCache,
-        gates::Gates,
-        ids::Ids,
-        overview::LastFigures,
-        passwords::Hasher,
-        residency::Refusals,
-        vehicles::{LastLists, Levels},
-    },
-    web::{gbfs, limits::Limits, site::Site},
 };
 
-/// One instance of the application, in one region.
-pub struct App {
-    pub config: Config,
+/// The use cases of one instance, in one region.
+pub struct Service {
+    pub config: Arc<Config>,
     pub here: RegionCode,
     pub db: Db,
     pub gates: Gates,
@@ -44,24 +44,21 @@ pub struct App {
     pub hasher: Hasher,
     pub ids: Ids,
     pub clock: Clock,
-    pub limits: Limits,
-    pub site: Site,
     pub levels: Levels,
-    pub last_lists: LastLists,
-    pub last_counts: CountCache<Vec<(String, i64)>>,
-    pub last_available: CountCache<i64>,
-    pub feeds: gbfs::Kept,
-    /// The last good figures, for the same.
-    pub last_figures: LastFigures,
+    pub lists: ListCache,
+    pub counts: CountCache<Vec<(String, i64)>>,
+    pub available: CountCache<i64>,
+    pub figures: FiguresCache,
     pub residency_refusals: Refusals,
     pub schema_version: i32,
+    /// Wakes the worker.
     pub work: Notify,
     catalogue: RwLock<Arc<Catalogue>>,
-    catalogue_seen: Mutex<DateTime<Utc>>,
     draining: AtomicBool,
+    catalogue_seen: Mutex<DateTime<Utc>>,
 }
 
-impl App {
+impl Service {
     /// Connects, loads the catalogue and the gates. Fails with words when the database
     /// cannot be reached or has not been migrated.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, DbError> {
@@ -79,13 +76,13 @@ impl App {
         let here: RegionCode = config.region.parse().map_err(|error| bug(format!("MOVR_REGION: {error}")))?;
         step("connecting");
         let db = Db::open_with(&config.database, faults).await?;
-        let (schema_version, wanted) = (db.schema_version().await?, migrate::newest());
-        if schema_version < wanted {
-            let words = format!("the schema is at version {schema_version}, this program needs {wanted}");
+        let (schema_version, newest) = (db.schema_version().await?, migrate::newest());
+        if schema_version < newest {
+            let words = format!("the schema is at version {schema_version}, this program needs {newest}");
             return Err(bug(format!("{words}: run movr migrate")));
         }
-        if schema_version > wanted {
-            tracing::warn!(schema_version, wanted, "the schema is newer; a rolling release or a roll-back");
+        if schema_version > newest {
+            tracing::warn!(schema_version, newest, "the schema is newer; a rolling release or a roll-back");
         }
         step("preparing statements");
         // First: a cold node takes seconds to prepare, and preparing has no deadline.
@@ -103,18 +100,15 @@ impl App {
         if let Some(gateway) = db.foreign_gateway(&here) {
             tracing::warn!(%here, gateway, "DATABASE_URL leads to a node of another region: every statement will cross");
         }
-        let app = Self {
+        let service = Self {
             hasher: Hasher::new(config.passwords),
             gates: Gates::default(),
-            limits: Limits::default(),
             ids: Ids::new(config.secret_keys.expose()),
-            site: Site::new(&config),
             levels: Levels::default(),
-            last_lists: LastLists::default(),
-            last_counts: CountCache::default(),
-            last_available: CountCache::default(),
-            feeds: gbfs::Kept::default(),
-            last_figures: LastFigures::default(),
+            lists: ListCache::default(),
+            counts: CountCache::default(),
+            available: CountCache::default(),
+            figures: FiguresCache::default(),
             residency_refusals: Refusals::default(),
             work: Notify::new(),
             catalogue_seen: Mutex::new(clock.now()),
@@ -124,15 +118,15 @@ impl App {
             here,
             db,
             clock,
-            config,
+            config: Arc::new(config),
         };
-        app.gates.get(&app.db, &app.here).await?;
-        Ok(app)
+        service.gates.get(&service.db, &service.here).await?;
+        Ok(service)
     }
 
     /// The catalogue as it is now; a page keeps the one it began with.
     pub fn catalogue(&self) -> Arc<Catalogue> {
-        Arc::clone(&self.catalogue.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.catalogue.read())
     }
 
     /// Reads the catalogue again if its version differs. While GLOBAL tables cannot be
@@ -142,15 +136,15 @@ impl App {
         if catalogue_rows::version(&conn).await? != self.catalogue().version
             && let Some(fresh) = catalogue_rows::load(&conn).await?
         {
-            *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+            *self.catalogue.write() = Arc::new(fresh);
         }
-        *self.catalogue_seen.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+        *self.catalogue_seen.lock() = self.clock.now();
         Ok(())
     }
 
     /// When the copy in memory was last known to be that of the database.
     pub fn catalogue_seen(&self) -> DateTime<Utc> {
-        *self.catalogue_seen.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.catalogue_seen.lock()
     }
 
     /// Reloads the catalogue for ever, every `MOVR_CATALOGUE_RELOAD_S`.
@@ -164,7 +158,7 @@ impl App {
         }
     }
 
-    /// From now on the instance says that it is not ready.
+    /// From now on the instance says that it is not ready, and begins no background work.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }

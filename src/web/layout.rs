@@ -6,16 +6,16 @@ use chrono_tz::Tz;
 
 use super::{
     abroad,
-    contract::{self, Touches},
+    context::RequestContext,
+    contract::{self, RegionScope},
     paths, site,
     views::{
-        Chrome, CityView, FlashKind, FlashView, HeldView, NavView, OptionGroupView, OptionView, Section, SignedInView,
+        CityView, FlashKind, FlashView, HeldView, Layout, NavView, OptionGroupView, OptionView, Section, SignedInView,
         TimeView,
     },
-    visit::Visit,
 };
 use crate::{
-    db::{meter::Meter, sessions::Visitor},
+    db::{meter::Meter, sessions::CurrentUser},
     domain::catalogue::{Catalogue, City},
 };
 
@@ -41,21 +41,27 @@ fn fleet_pages(roles: &[String]) -> impl Iterator<Item = &'static (&'static str,
 }
 
 /// The navigation between them, for whoever has `roles`.
-fn fleet_nav(visit: &Visit, section: Section) -> Vec<NavView> {
-    let Some(cookie) = visit.cookie.as_ref().filter(|_| section == Section::Fleet) else {
+fn fleet_nav(context: &RequestContext, section: Section) -> Vec<NavView> {
+    let Some(cookie) = context.cookie.as_ref().filter(|_| section == Section::Fleet) else {
         return Vec::new();
     };
-    let path = visit.request().path();
+    let path = context.request().path();
     // The longest entry under which the page lies.
     let here = FLEET.iter().map(|(href, ..)| *href).filter(|href| path.starts_with(href)).max_by_key(|href| href.len());
     fleet_pages(&cookie.roles).map(|&(href, text, _)| NavView { href, text, here: here == Some(href) }).collect()
 }
 
 /// The frame of a page about `city`.
-pub fn chrome(visit: &Visit, visitor: Option<&Visitor>, title: &str, section: Section, city: &City) -> Chrome {
-    let initial = |visitor: &Visitor| visitor.first_name.chars().next().map(String::from);
-    let signed_in = visit.cookie.as_ref().map(|cookie| SignedInView {
-        initial: visitor.and_then(initial).unwrap_or_else(|| "•".to_owned()),
+pub fn layout(
+    context: &RequestContext,
+    current_user: Option<&CurrentUser>,
+    title: &str,
+    section: Section,
+    city: &City,
+) -> Layout {
+    let initial = |current_user: &CurrentUser| current_user.first_name.chars().next().map(String::from);
+    let signed_in = context.cookie.as_ref().map(|cookie| SignedInView {
+        initial: current_user.and_then(initial).unwrap_or_else(|| "•".to_owned()),
         // Who has a role sees the fleet's pages in that place; their own are on the profile.
         is_owner: cookie.roles.is_empty(),
         fleet: fleet_pages(&cookie.roles).next().map(|(href, ..)| *href),
@@ -65,43 +71,43 @@ pub fn chrome(visit: &Visit, visitor: Option<&Visitor>, title: &str, section: Se
         kind: if flash.good { FlashKind::Success } else { FlashKind::Error },
         text: flash.text.clone(),
     };
-    Chrome {
+    Layout {
         title: title.to_owned(),
-        nonce: visit.ids.nonce.clone(),
+        nonce: context.ids.nonce.clone(),
         assets: site::assets(),
-        path: visit.path.clone(),
+        path: context.path.clone(),
         city: CityView { slug: city.slug.clone(), name: city.name.clone() },
-        cities: visit.app.site.cities(&visit.catalogue),
+        cities: context.state.site.cities(&context.catalogue),
         signed_in,
         // A checked cookie says what the row at home says.
-        open_ride: visit.cookie.as_ref().and_then(|cookie| cookie.open_ride.as_ref()).map(paths::ride),
-        reservation: held(visit, city),
-        abroad: abroad::offer(visit),
-        flashes: visit.flash.iter().map(flash).collect(),
-        region_here: std::sync::Arc::clone(&visit.app.site.region_here),
-        footer: footer(visit).unwrap_or_default(),
+        open_ride: context.cookie.as_ref().and_then(|cookie| cookie.open_ride.as_ref()).map(paths::ride),
+        reservation: held(context, city),
+        abroad: abroad::offer(context),
+        flashes: context.flash.iter().map(flash).collect(),
+        region_here: std::sync::Arc::clone(&context.state.site.region_here),
+        footer: footer(context).unwrap_or_default(),
         section,
-        fleet_nav: fleet_nav(visit, section),
+        fleet_nav: fleet_nav(context, section),
     }
 }
 
 /// For people with a role: what the page has cost until now, as in "2 statements, 1
 /// wait, 3 ms, us-east1 · kept: here only".
-fn footer(visit: &Visit) -> Option<String> {
-    visit.cookie.as_ref().filter(|cookie| !cookie.roles.is_empty())?;
+fn footer(context: &RequestContext) -> Option<String> {
+    context.cookie.as_ref().filter(|cookie| !cookie.roles.is_empty())?;
     let figures = Meter::here()?;
     let count = |n: u32, of: &str| format!("{n} {of}{}", if n == 1 { "" } else { "s" });
     let mut parts = vec![count(figures.statements, "statement"), count(figures.waits, "wait")];
     parts.push(format!("{:.0} ms", figures.busy.as_secs_f64() * 1000.0));
-    let pattern = visit.request().match_pattern().unwrap_or_default();
-    let touches = Touches::of(visit.request().method(), &pattern);
-    let (_, verdict) = contract::verdict(&visit.app.here, touches, &figures, || Some(visit.clone()));
+    let pattern = context.request().match_pattern().unwrap_or_default();
+    let scope = RegionScope::of(context.request().method(), &pattern);
+    let (_, verdict) = contract::verdict(&context.service.here, scope, &figures, || Some(context.clone()));
     parts.extend(figures.regions.iter().map(ToString::to_string));
     Some(format!("{} · {verdict}", parts.join(", ")))
 }
 
-fn held(visit: &Visit, city: &City) -> Option<HeldView> {
-    let held = visit.cookie.as_ref()?.reservation.as_ref().filter(|held| held.until > visit.now)?;
+fn held(context: &RequestContext, city: &City) -> Option<HeldView> {
+    let held = context.cookie.as_ref()?.reservation.as_ref().filter(|held| held.until > context.now)?;
     Some(HeldView {
         region: held.region.to_string(),
         vehicle: held.public_id.to_string(),

@@ -5,10 +5,8 @@
 //! drops connections which it has accepted and not read; here one server listens from the
 //! first moment, and the application is handed to each request.
 
-use std::{
-    rc::Rc,
-    sync::{Mutex, OnceLock, PoisonError},
-};
+use parking_lot::Mutex;
+use std::{rc::Rc, sync::OnceLock};
 
 use actix_web::{
     Error, HttpResponse, ResponseError,
@@ -19,8 +17,8 @@ use actix_web::{
     web::Data,
 };
 
-use super::{frame, pages::health};
-use crate::app::App;
+use super::{middleware, pages::health};
+use crate::web::state::State;
 
 const PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
     <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>MovR is starting</title></head>\
@@ -29,39 +27,39 @@ const PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf
 const COME_BACK_S: u64 = 3;
 
 /// Where requests wait for the application.
-pub struct Lobby {
-    app: OnceLock<Data<App>>,
+pub struct StartupGate {
+    state: OnceLock<Data<State>>,
     step: Mutex<(&'static str, Option<&'static str>)>,
 }
 
-impl Default for Lobby {
+impl Default for StartupGate {
     fn default() -> Self {
-        Self { app: OnceLock::new(), step: Mutex::new(("connecting", None)) }
+        Self { state: OnceLock::new(), step: Mutex::new(("connecting", None)) }
     }
 }
 
-impl Lobby {
+impl StartupGate {
     /// From now on `/readyz` names this step of warming up.
     pub fn step(&self, step: &'static str) {
-        self.step.lock().unwrap_or_else(PoisonError::into_inner).0 = step;
+        self.step.lock().0 = step;
     }
 
     /// From now on `/readyz` also says why the last try failed.
     pub fn failed(&self, why: &'static str) {
-        self.step.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(why);
+        self.step.lock().1 = Some(why);
     }
 
     /// What is waited for, in words that name no host.
     pub fn waiting_for(&self) -> String {
-        match *self.step.lock().unwrap_or_else(PoisonError::into_inner) {
+        match *self.step.lock() {
             (step, None) => step.to_owned(),
             (step, Some(why)) => format!("{step} (last try: the database {why})"),
         }
     }
 
     /// Every request from now on is answered by the application. A second one is ignored.
-    pub fn open(&self, app: Data<App>) {
-        let _ = self.app.set(app);
+    pub fn open(&self, state: Data<State>) {
+        let _ = self.state.set(state);
     }
 
     fn answer(&self, path: &str) -> HttpResponse {
@@ -85,21 +83,21 @@ pub async fn enter(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let Some(lobby) = request.app_data::<Data<Lobby>>().cloned() else {
+    let Some(startup) = request.app_data::<Data<StartupGate>>().cloned() else {
         return Ok(request.into_response(HttpResponse::InternalServerError().finish()));
     };
-    let Some(app) = lobby.app.get() else {
-        let answer = match frame::refused_by_head(request.method(), request.path(), request.headers()) {
+    let Some(state) = startup.state.get() else {
+        let answer = match middleware::refused_by_head(request.method(), request.path(), request.headers()) {
             Some(refused) => HttpResponse::new(refused.status_code()),
-            None => lobby.answer(request.path()),
+            None => startup.answer(request.path()),
         };
         return Ok(request.into_response(answer));
     };
     let mut data = Extensions::new();
-    data.insert(app.clone());
+    data.insert(state.clone());
     request.add_data_container(Rc::new(data));
     let mut response = next.call(request).await?.map_into_boxed_body();
-    if app.draining() {
+    if state.service.draining() {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(response)

@@ -1,0 +1,26 @@
+//! What the pages of one instance share: the use cases below them, limits, keys for cookies, feeds.
+
+use std::sync::Arc;
+
+use super::{gbfs, limits::Limits, site::Site};
+use crate::{config::Config, ops::service::Service};
+
+pub struct State {
+    pub service: Arc<Service>,
+    pub config: Arc<Config>,
+    pub limits: Limits,
+    pub site: Site,
+    pub feeds: gbfs::FeedCache,
+}
+
+impl State {
+    pub fn new(service: Arc<Service>) -> Self {
+        Self {
+            config: Arc::clone(&service.config),
+            limits: Limits::default(),
+            site: Site::new(&service.config),
+            feeds: gbfs::FeedCache::default(),
+            service,
+        }
+    }
+}
