@@ -64,7 +64,7 @@ pub mod verify;
 
 /// Every statement by file, and whether the server sends those of that file: these are
 /// prepared on a connection before a page needs them. The others are the commands'.
-const STATEMENTS: [(&[&Statement], bool); 25] = [
+const STATEMENTS: [(&[&Statement], bool); 24] = [
     (catalogue::ALL, true),
     (gates::ALL, true),
     (sessions::ALL, true),
@@ -88,7 +88,6 @@ const STATEMENTS: [(&[&Statement], bool); 25] = [
     (exports::ALL, true),
     (imports::ALL, true),
     (sample::ALL, false),
-    (verify::SERVED, true),
     (verify::ALL, false),
 ];
 

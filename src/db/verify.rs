@@ -1,14 +1,13 @@
-//! What `movr verify-data` reads: keys, states and figures of one region's rows, a page
-//! at a time by primary key, so that no statement needs more than the ordinary read
-//! deadline. Nothing personal is read. `ops::verify` compares, also between regions;
-//! so no statement crosses.
+//! What `movr verify-data` asks: one statement a check, which gives the keys of rows for
+//! which an invariant does not hold. Each sees one moment of the whole database, so it may be
+//! in use meanwhile. What only Rust computes is read page by page and compared in
+//! `ops::verify`. Nothing personal is read.
 
 use chrono::{DateTime, Utc};
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    error::DbError,
+    error::{DbError, DbErrorKind},
     row::Row,
     statement::{Conn, Reach, Statement},
 };
@@ -18,272 +17,299 @@ use crate::domain::{
     region::RegionCode,
 };
 
-pub const ALL: &[&Statement] = &[&USERS, &VEHICLES, &RIDES, &POSITIONS, &EVENTS, &REDEMPTIONS, &LIST_ERASED];
+#[rustfmt::skip]
+pub const ALL: &[&Statement] = &[
+    &HOMES, &REGIONS, &ENDED, &ONE_OPEN, &OPEN_USERS, &OPEN_VEHICLES, &RESERVATIONS, &REFERENCES, &PRESENCE, &EVENTS,
+    &QUOTAS, &LIMITS, &VEHICLES, &RIDES,
+];
 
-/// Those that a page sends, too.
-pub const SERVED: &[&Statement] = &[&QUOTAS];
+const WHOLE: Reach = Reach::AllRegions { why: "an operator checks the whole database" };
+
+/// Most findings of a check, as each statement limits them.
+pub const SHOWN: usize = 20;
+
+/// A row for which an invariant does not hold: its region, its key, and what is wrong.
+pub type Found = (RegionCode, String);
+
+/// What `check` finds; reservations that have lapsed `now` do not count.
+pub async fn find(conn: &Conn, check: &str, now: DateTime<Utc>) -> Result<Vec<Found>, DbError> {
+    let rows = match check {
+        "homes" => conn.rows(&HOMES, &[]).await,
+        "regions" => conn.rows(&REGIONS, &[]).await,
+        "ended-rides" => conn.rows(&ENDED, &[]).await,
+        "one-open-ride" => conn.rows(&ONE_OPEN, &[]).await,
+        "open-rides-of-users" => conn.rows(&OPEN_USERS, &[]).await,
+        "open-rides-of-vehicles" => conn.rows(&OPEN_VEHICLES, &[]).await,
+        "reservations" => conn.rows(&RESERVATIONS, &[&now]).await,
+        "references" => conn.rows(&REFERENCES, &[]).await,
+        "presence" => conn.rows(&PRESENCE, &[]).await,
+        "events" => conn.rows(&EVENTS, &[]).await,
+        "promo-quotas" => conn.rows(&QUOTAS, &[]).await,
+        "promo-limits" => conn.rows(&LIMITS, &[]).await,
+        other => Err(DbError::new(DbErrorKind::Bug, "verify", format!("there is no check {other}"))),
+    };
+    rows?.iter().map(|row| Ok((row.region("region")?, row.get("what")?))).collect()
+}
+
+const HOMES: Statement = Statement::read(
+    "verify.homes",
+    WHOLE,
+    "SELECT max(region::TEXT) AS region, 'user ' || id::TEXT || ': also in another region' AS what
+     FROM users GROUP BY id HAVING count(*) > 1
+     UNION ALL
+     SELECT max(region::TEXT), 'vehicle ' || id::TEXT || ': also in another region'
+     FROM vehicles GROUP BY id HAVING count(*) > 1
+     ORDER BY region, what LIMIT 20",
+);
+
+const REGIONS: Statement = Statement::read(
+    "verify.regions",
+    WHOLE,
+    "SELECT t.region::TEXT AS region, t.kind || ' ' || t.id::TEXT || ': ' || t.city AS what
+     FROM (SELECT 'user' AS kind, region, id, city FROM users
+         UNION ALL SELECT 'vehicle', region, id, city FROM vehicles
+         UNION ALL SELECT 'ride', region, id, city FROM rides) AS t
+       LEFT JOIN cities AS c ON c.region = t.region AND c.slug = t.city
+     WHERE c.slug IS NULL
+     ORDER BY region, what LIMIT 20",
+);
+
+const ENDED: Statement = Statement::read(
+    "verify.ended_rides",
+    WHOLE,
+    "SELECT region::TEXT AS region, 'ride ' || id::TEXT || ': fields of its end do not fit together' AS what
+     FROM rides WHERE CASE WHEN ended_at IS NULL
+         THEN end_lat IS NOT NULL OR end_lon IS NOT NULL OR end_place IS NOT NULL OR outside_area IS NOT NULL
+           OR minutes IS NOT NULL OR charge_minor IS NOT NULL OR discount_minor IS NOT NULL OR fee_minor IS NOT NULL
+         ELSE end_lat IS NULL OR end_lon IS NULL OR end_place IS NULL OR outside_area IS NULL OR distance_m IS NULL
+           OR minutes IS NULL OR charge_minor IS NULL OR discount_minor IS NULL OR fee_minor IS NULL
+           OR distance_m < 0
+         END
+     ORDER BY region, what LIMIT 20",
+);
+
+const ONE_OPEN: Statement = Statement::read(
+    "verify.one_open_ride",
+    WHOLE,
+    "SELECT max(region::TEXT) AS region, 'vehicle ' || vehicle_id::TEXT || ': more than one open ride' AS what
+     FROM rides WHERE ended_at IS NULL GROUP BY vehicle_id HAVING count(*) > 1
+     UNION ALL
+     SELECT max(region::TEXT), 'user ' || rider_id::TEXT || ': more than one open ride'
+     FROM rides WHERE ended_at IS NULL AND rider_id IS NOT NULL GROUP BY rider_id HAVING count(*) > 1
+     ORDER BY region, what LIMIT 20",
+);
+
+const OPEN_USERS: Statement = Statement::read(
+    "verify.open_rides_of_users",
+    WHOLE,
+    "SELECT r.region::TEXT AS region, 'open ride ' || r.id::TEXT || ': not on the row of its rider' AS what
+     FROM rides AS r LEFT JOIN users AS u ON u.region = r.rider_region AND u.id = r.rider_id
+       AND u.open_ride_region = r.region AND u.open_ride_id = r.id
+     WHERE r.ended_at IS NULL AND u.id IS NULL
+     UNION ALL
+     SELECT u.region::TEXT, 'user ' || u.id::TEXT || ': carries an open ride that is not theirs'
+     FROM users AS u LEFT JOIN rides AS r ON r.region = u.open_ride_region AND r.id = u.open_ride_id
+       AND r.ended_at IS NULL AND r.rider_id = u.id
+     WHERE u.open_ride_id IS NOT NULL AND r.id IS NULL
+     ORDER BY region, what LIMIT 20",
+);
+
+const OPEN_VEHICLES: Statement = Statement::read(
+    "verify.open_rides_of_vehicles",
+    WHOLE,
+    "SELECT r.region::TEXT AS region, 'open ride ' || r.id::TEXT || ': not on the row of its vehicle' AS what
+     FROM rides AS r LEFT JOIN vehicles AS v ON v.region = r.region AND v.id = r.vehicle_id AND v.open_ride_id = r.id
+     WHERE r.ended_at IS NULL AND v.id IS NULL
+     UNION ALL
+     SELECT v.region::TEXT, 'vehicle ' || v.id::TEXT || ': its status is not that of its open ride'
+     FROM vehicles AS v LEFT JOIN rides AS r ON r.region = v.region AND r.id = v.open_ride_id
+       AND r.ended_at IS NULL AND r.vehicle_id = v.id
+     WHERE (v.status = 'in_use') <> (r.id IS NOT NULL)
+     ORDER BY region, what LIMIT 20",
+);
+
+const RESERVATIONS: Statement = Statement::read(
+    "verify.reservations",
+    WHOLE,
+    "SELECT coalesce(u.region, v.region)::TEXT AS region,
+       coalesce('user ' || u.id::TEXT || ': the vehicle', 'vehicle ' || v.id::TEXT || ': the person')
+         || ' knows of no such reservation' AS what
+     FROM (SELECT region, id, reserved_region, reserved_public_id, reserved_until FROM users
+         WHERE reserved_until > $1::TIMESTAMPTZ) AS u
+       FULL JOIN (SELECT region, id, public_id, reserved_region, reserved_by, reserved_until FROM vehicles
+         WHERE reserved_until > $1::TIMESTAMPTZ) AS v
+       ON v.region = u.reserved_region AND v.public_id = u.reserved_public_id AND v.reserved_region = u.region
+         AND v.reserved_by = u.id AND v.reserved_until = u.reserved_until
+     WHERE u.id IS NULL OR v.id IS NULL
+     ORDER BY region, what LIMIT 20",
+);
+
+// An erased person's rides and vehicles are separated from them by a job, batch by batch.
+const REFERENCES: Statement = Statement::read(
+    "verify.references",
+    WHOLE,
+    "SELECT r.region::TEXT AS region, 'ride ' || r.id::TEXT || ': no vehicle ' || r.vehicle_id::TEXT AS what
+     FROM rides AS r LEFT JOIN vehicles AS v ON v.id = r.vehicle_id WHERE v.id IS NULL
+     UNION
+     SELECT t.region::TEXT, 'user ' || t.id::TEXT || ': not in ' || t.home::TEXT || ', but ' || t.kind
+     FROM (SELECT region, rider_region AS home, rider_id AS id, 'rides of theirs are here' AS kind FROM rides
+           WHERE rider_id IS NOT NULL
+         UNION ALL SELECT region, owner_region, owner_id, 'vehicles of theirs are here' FROM vehicles
+           WHERE owner_id IS NOT NULL) AS t
+       LEFT JOIN users AS u ON u.region = t.home AND u.id = t.id
+     WHERE u.id IS NULL AND NOT EXISTS (SELECT 1 FROM jobs WHERE kind = 'erasure' AND state = 'running'
+       AND confirmed_at IS NOT NULL AND requested_by = t.id)
+     UNION
+     SELECT p.region::TEXT, 'ride ' || p.ride_id::TEXT || ': has positions but is not there'
+     FROM ride_positions AS p LEFT JOIN rides AS r ON r.region = p.region AND r.id = p.ride_id WHERE r.id IS NULL
+     UNION
+     SELECT p.region::TEXT, 'redemption by user ' || p.user_id::TEXT || ': no ride ' || p.ride_id::TEXT || ' with it'
+     FROM promo_redemptions AS p LEFT JOIN rides AS r ON r.region = p.ride_region AND r.id = p.ride_id
+       AND r.promo_code = p.code AND r.rider_id = p.user_id
+     WHERE r.id IS NULL
+     UNION
+     SELECT e.region::TEXT, 'vehicle ' || e.aggregate_id::TEXT || ': has events but is not there'
+     FROM events AS e LEFT JOIN vehicles AS v ON v.id = e.aggregate_id
+     WHERE e.aggregate_type = 'vehicle' AND v.id IS NULL
+     ORDER BY region, what LIMIT 20",
+);
+
+const PRESENCE: Statement = Statement::read(
+    "verify.presence",
+    WHOLE,
+    "SELECT t.region::TEXT AS region, 'user ' || u.id::TEXT || ': present_in lacks this region' AS what
+     FROM (SELECT region, rider_id AS id FROM rides WHERE rider_id IS NOT NULL
+         UNION SELECT region, owner_id FROM vehicles WHERE owner_id IS NOT NULL) AS t
+       JOIN users AS u ON u.id = t.id
+     WHERE NOT u.present_in @> jsonb_build_array(t.region::TEXT)
+     ORDER BY region, what LIMIT 20",
+);
+
+// Things move between regions and leave their events behind, so these are counted over all
+// regions; the newest lies where the thing is. An erased person's events stay.
+const EVENTS: Statement = Statement::read(
+    "verify.events",
+    WHOLE,
+    "WITH t AS (SELECT 'user' AS kind, region, id, version FROM users
+         UNION ALL SELECT 'vehicle', region, id, version FROM vehicles)
+     SELECT coalesce(t.region::TEXT, e.region) AS region,
+       coalesce(t.kind, e.kind) || ' ' || coalesce(t.id, e.id)::TEXT || ': version ' || coalesce(t.version::TEXT, 'gone')
+         || ', ' || coalesce(e.events, 0)::TEXT || ' events up to ' || coalesce(e.newest, 0)::TEXT AS what
+     FROM t FULL JOIN (SELECT aggregate_type AS kind, aggregate_id AS id, max(region::TEXT) AS region,
+           count(*) AS events, count(DISTINCT version) AS versions, max(version) AS newest
+         FROM events WHERE aggregate_type IN ('user', 'vehicle') GROUP BY aggregate_type, aggregate_id) AS e
+       ON e.kind = t.kind AND e.id = t.id
+     WHERE e.events IS NULL OR e.events <> e.newest OR e.versions <> e.newest OR t.version <> e.newest
+     UNION ALL
+     SELECT t.region::TEXT, t.kind || ' ' || t.id::TEXT || ': its last event is not here'
+     FROM t LEFT JOIN events AS e ON e.region = t.region AND e.aggregate_type = t.kind AND e.aggregate_id = t.id
+       AND e.version = t.version
+     WHERE e.version IS NULL
+     ORDER BY region, what LIMIT 20",
+);
+
+// Counted by rides, which stay when a person's redemptions are erased.
+const QUOTAS: Statement = Statement::read(
+    "verify.promo_quotas",
+    WHOLE,
+    "SELECT coalesce(q.region, r.region)::TEXT AS region, 'quota ' || coalesce(q.code, r.code) || ': '
+       || coalesce(q.granted - q.remaining, 0)::TEXT || ' taken, ' || coalesce(r.rides, 0)::TEXT || ' rides' AS what
+     FROM promo_quotas AS q FULL JOIN (SELECT region, promo_code AS code, count(*) AS rides FROM rides
+         WHERE promo_code IS NOT NULL GROUP BY region, promo_code) AS r
+       ON r.region = q.region AND r.code = q.code
+     WHERE coalesce(q.granted - q.remaining, 0) <> coalesce(r.rides, 0)
+     UNION ALL
+     SELECT r.region::TEXT, 'ride ' || r.id::TEXT || ': ' || r.promo_code || ' was never redeemed for it'
+     FROM rides AS r LEFT JOIN promo_redemptions AS p ON p.ride_region = r.region AND p.ride_id = r.id
+     WHERE r.promo_code IS NOT NULL AND r.rider_id IS NOT NULL AND p.ride_id IS NULL
+       AND NOT EXISTS (SELECT 1 FROM jobs WHERE kind = 'erasure' AND state = 'running'
+         AND confirmed_at IS NOT NULL AND requested_by = r.rider_id)
+     ORDER BY region, what LIMIT 20",
+);
+
+const LIMITS: Statement = Statement::read(
+    "verify.promo_limits",
+    WHOLE,
+    "SELECT max(p.region::TEXT) AS region,
+       'user ' || p.user_id::TEXT || ': ' || p.code || ' used more than ' || c.per_rider_limit::TEXT || ' times' AS what
+     FROM promo_redemptions AS p JOIN promo_codes AS c ON c.code = p.code
+     GROUP BY p.user_id, p.code, c.per_rider_limit HAVING count(*) > c.per_rider_limit
+     ORDER BY region, what LIMIT 20",
+);
 
 /// Rows of a full page; a shorter one is the last.
 pub(crate) const PAGE: usize = 2_000;
-const LIMIT: i64 = 2_000;
 
-type Params<'a> = [&'a (dyn ToSql + Sync)];
-
-async fn page<T>(
-    conn: &Conn,
-    statement: &'static Statement,
-    params: &Params<'_>,
-    read: impl Fn(&Row) -> Result<T, DbError>,
-) -> Result<Vec<T>, DbError> {
-    conn.rows(statement, params).await?.iter().map(read).collect()
-}
-
-/// A person, without anything personal.
-#[derive(Debug)]
-pub(crate) struct User {
-    pub id: Uuid,
-    pub city: String,
-    pub present_in: Vec<RegionCode>,
-    pub open_ride: Option<(RegionCode, Uuid)>,
-    pub reserved: Option<(RegionCode, Uuid)>,
-    pub reserved_until: Option<DateTime<Utc>>,
-    pub version: i64,
-}
-
-const USERS: Statement = Statement::read(
-    "verify.list_users",
-    Reach::Named,
-    "SELECT id, city, present_in, open_ride_region::TEXT AS open_ride_region, open_ride_id,
-        reserved_region::TEXT AS reserved_region, reserved_public_id, reserved_until, version
-     FROM users WHERE region = $1::TEXT::crdb_internal_region AND id > $2 ORDER BY id LIMIT $3",
-);
-
-/// The people at home in `region` behind `after`, by id.
-pub(crate) async fn list_users(conn: &Conn, region: &RegionCode, after: Uuid) -> Result<Vec<User>, DbError> {
-    page(conn, &USERS, &[region, &after, &LIMIT], |row| {
-        Ok(User {
-            id: row.get("id")?,
-            city: row.get("city")?,
-            present_in: row.json("present_in")?,
-            open_ride: row.opt_ref("open_ride_region", "open_ride_id")?,
-            reserved: row.opt_ref("reserved_region", "reserved_public_id")?,
-            reserved_until: row.get("reserved_until")?,
-            version: row.get("version")?,
-        })
-    })
-    .await
-}
-
-/// A vehicle and whose it is, now and for good.
+/// Where a vehicle stands, and the cell on its row.
 #[derive(Debug)]
 pub(crate) struct Vehicle {
     pub id: Uuid,
-    pub public_id: Uuid,
-    pub city: String,
     pub at: Point,
     pub cell: i64,
-    pub owner: Option<(RegionCode, Uuid)>,
-    pub reserved: Option<(RegionCode, Uuid)>,
-    pub reserved_until: Option<DateTime<Utc>>,
-    pub in_use: bool,
-    pub open_ride: Option<Uuid>,
-    pub version: i64,
 }
 
 const VEHICLES: Statement = Statement::read(
     "verify.list_vehicles",
     Reach::Named,
-    "SELECT id, public_id, city, lat, lon, cell, owner_region::TEXT AS owner_region, owner_id,
-        reserved_region::TEXT AS reserved_region, reserved_by, reserved_until, status = 'in_use' AS in_use,
-        open_ride_id, version
-     FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND id > $2 ORDER BY id LIMIT $3",
+    "SELECT id, lat, lon, cell FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND id > $2
+     ORDER BY id LIMIT 2000",
 );
 
 /// The vehicles of `region` behind `after`, by id.
 pub(crate) async fn list_vehicles(conn: &Conn, region: &RegionCode, after: Uuid) -> Result<Vec<Vehicle>, DbError> {
-    page(conn, &VEHICLES, &[region, &after, &LIMIT], |row| {
-        Ok(Vehicle {
-            id: row.get("id")?,
-            public_id: row.get("public_id")?,
-            city: row.get("city")?,
-            at: row.point("lat", "lon")?,
-            cell: row.get("cell")?,
-            owner: row.opt_ref("owner_region", "owner_id")?,
-            reserved: row.opt_ref("reserved_region", "reserved_by")?,
-            reserved_until: row.get("reserved_until")?,
-            in_use: row.get("in_use")?,
-            open_ride: row.get("open_ride_id")?,
-            version: row.get("version")?,
-        })
-    })
-    .await
+    let read = |row: &Row| Ok(Vehicle { id: row.get("id")?, at: row.point("lat", "lon")?, cell: row.get("cell")? });
+    conn.rows(&VEHICLES, &[region, &after]).await?.iter().map(read).collect()
 }
 
-/// A ride with what its fare is made of, and the fare that was stored.
+/// An ended ride: what its fare is made of, and the fare that was stored.
 #[derive(Debug)]
 pub(crate) struct Ride {
     pub id: Uuid,
-    pub city: String,
-    pub vehicle: Uuid,
-    pub rider: Option<Uuid>,
     pub started_at: DateTime<Utc>,
-    pub ended_at: Option<DateTime<Utc>>,
-    /// Open with some field of an end, or ended without one of them.
-    pub partial: bool,
+    pub ended_at: DateTime<Utc>,
     pub rate: Rate,
     pub fee_minor: i64,
-    pub promo_code: Option<String>,
     pub discount: Option<Discount>,
-    pub stored: Option<Fare>,
+    pub stored: Fare,
 }
 
 const RIDES: Statement = Statement::read(
     "verify.list_rides",
     Reach::Named,
-    "SELECT id, city, vehicle_id, rider_id, started_at, ended_at, unlock_minor, per_minute_minor, max_charge_minor,
-        CASE WHEN outside_area THEN out_of_area_minor ELSE 0 END AS fee, promo_code, promo_percent, promo_amount_minor,
-        minutes, charge_minor, discount_minor, fee_minor, total_minor,
-        CASE WHEN ended_at IS NULL
-          THEN end_lat IS NOT NULL OR end_lon IS NOT NULL OR end_place IS NOT NULL OR outside_area IS NOT NULL
-            OR minutes IS NOT NULL OR charge_minor IS NOT NULL OR discount_minor IS NOT NULL OR fee_minor IS NOT NULL
-          ELSE end_lat IS NULL OR end_lon IS NULL OR end_place IS NULL OR outside_area IS NULL OR distance_m IS NULL
-            OR minutes IS NULL OR charge_minor IS NULL OR discount_minor IS NULL OR fee_minor IS NULL
-            OR distance_m < 0
-          END AS partial
-     FROM rides WHERE region = $1::TEXT::crdb_internal_region AND id > $2 ORDER BY id LIMIT $3",
+    "SELECT id, started_at, ended_at, unlock_minor, per_minute_minor, max_charge_minor,
+        CASE WHEN outside_area THEN out_of_area_minor ELSE 0 END AS fee, promo_percent, promo_amount_minor,
+        minutes, charge_minor, discount_minor, fee_minor, total_minor
+     FROM rides WHERE region = $1::TEXT::crdb_internal_region AND id > $2 AND ended_at IS NOT NULL
+       AND minutes IS NOT NULL AND charge_minor IS NOT NULL AND discount_minor IS NOT NULL AND fee_minor IS NOT NULL
+       AND total_minor IS NOT NULL
+     ORDER BY id LIMIT 2000",
 );
 
-/// The rides of `region` behind `after`, by id.
+/// The ended rides of `region` behind `after`, by id; those without a whole end are of
+/// another check.
 pub(crate) async fn list_rides(conn: &Conn, region: &RegionCode, after: Uuid) -> Result<Vec<Ride>, DbError> {
-    page(conn, &RIDES, &[region, &after, &LIMIT], |row| {
+    let read = |row: &Row| {
         let percent: Option<i64> = row.get("promo_percent")?;
         let amount: Option<i64> = row.get("promo_amount_minor")?;
         Ok(Ride {
             id: row.get("id")?,
-            city: row.get("city")?,
-            vehicle: row.get("vehicle_id")?,
-            rider: row.get("rider_id")?,
             started_at: row.get("started_at")?,
             ended_at: row.get("ended_at")?,
-            partial: row.get("partial")?,
             rate: Rate {
                 unlock_minor: row.get("unlock_minor")?,
                 per_minute_minor: row.get("per_minute_minor")?,
                 max_charge_minor: row.get("max_charge_minor")?,
             },
             fee_minor: row.get("fee")?,
-            promo_code: row.get("promo_code")?,
             discount: percent.map(Discount::Percent).or(amount.map(Discount::Amount)),
-            stored: fare(row)?,
+            stored: Fare {
+                minutes: row.get("minutes")?,
+                charge_minor: row.get("charge_minor")?,
+                discount_minor: row.get("discount_minor")?,
+                fee_minor: row.get("fee_minor")?,
+                total_minor: row.get("total_minor")?,
+            },
         })
-    })
-    .await
-}
-
-fn fare(row: &Row) -> Result<Option<Fare>, DbError> {
-    let parts: [Option<i64>; 5] = [
-        row.get("minutes")?,
-        row.get("charge_minor")?,
-        row.get("discount_minor")?,
-        row.get("fee_minor")?,
-        row.get("total_minor")?,
-    ];
-    let [Some(minutes), Some(charge_minor), Some(discount_minor), Some(fee_minor), Some(total_minor)] = parts else {
-        return Ok(None);
     };
-    Ok(Some(Fare { minutes, charge_minor, discount_minor, fee_minor, total_minor }))
-}
-
-const POSITIONS: Statement = Statement::read(
-    "verify.list_positions",
-    Reach::Named,
-    "SELECT ride_id, at FROM ride_positions WHERE region = $1::TEXT::crdb_internal_region AND (ride_id, at) > ($2, $3)
-     ORDER BY ride_id, at LIMIT $4",
-);
-
-/// The keys of the positions in `region` behind `after`.
-pub(crate) async fn list_positions(
-    conn: &Conn,
-    region: &RegionCode,
-    after: (Uuid, DateTime<Utc>),
-) -> Result<Vec<(Uuid, DateTime<Utc>)>, DbError> {
-    let read = |row: &Row| Ok((row.get("ride_id")?, row.get("at")?));
-    page(conn, &POSITIONS, &[region, &after.0, &after.1, &LIMIT], read).await
-}
-
-const EVENTS: Statement = Statement::read(
-    "verify.list_events",
-    Reach::Named,
-    "SELECT aggregate_id, version FROM events
-     WHERE region = $1::TEXT::crdb_internal_region AND aggregate_type = $2 AND (aggregate_id, version) > ($3, $4)
-     ORDER BY aggregate_id, version LIMIT $5",
-);
-
-/// Ids and versions of the events of `kind` in `region` behind `after`.
-pub(crate) async fn list_events(
-    conn: &Conn,
-    region: &RegionCode,
-    kind: &str,
-    after: (Uuid, i64),
-) -> Result<Vec<(Uuid, i64)>, DbError> {
-    let read = |row: &Row| Ok((row.get("aggregate_id")?, row.get("version")?));
-    page(conn, &EVENTS, &[region, &kind, &after.0, &after.1, &LIMIT], read).await
-}
-
-/// One use of a promo code.
-#[derive(Debug)]
-pub(crate) struct Redemption {
-    pub user: Uuid,
-    pub code: String,
-    pub ride: (RegionCode, Uuid),
-}
-
-const REDEMPTIONS: Statement = Statement::read(
-    "verify.list_redemptions",
-    Reach::Named,
-    "SELECT user_id, code, ride_region::TEXT AS ride_region, ride_id FROM promo_redemptions
-     WHERE region = $1::TEXT::crdb_internal_region AND (user_id, code, ride_id) > ($2, $3, $4)
-     ORDER BY user_id, code, ride_id LIMIT $5",
-);
-
-/// The redemptions of people at home in `region` behind user, code and ride.
-pub(crate) async fn list_redemptions(
-    conn: &Conn,
-    region: &RegionCode,
-    after: (Uuid, String, Uuid),
-) -> Result<Vec<Redemption>, DbError> {
-    page(conn, &REDEMPTIONS, &[region, &after.0, &after.1, &after.2, &LIMIT], |row| {
-        let ride = (row.region("ride_region")?, row.get("ride_id")?);
-        Ok(Redemption { user: row.get("user_id")?, code: row.get("code")?, ride })
-    })
-    .await
-}
-
-const QUOTAS: Statement = Statement::read(
-    "verify.list_quotas",
-    Reach::Named,
-    "SELECT code, granted - remaining AS used FROM promo_quotas
-     WHERE region = $1::TEXT::crdb_internal_region AND code > $2 ORDER BY code LIMIT $3",
-);
-
-/// The codes with a quota in `region` behind `after`, and how often each was used.
-pub(crate) async fn list_quotas(
-    conn: &Conn,
-    region: &RegionCode,
-    after: String,
-) -> Result<Vec<(String, i64)>, DbError> {
-    let read = |row: &Row| Ok((row.get("code")?, row.get("used")?));
-    page(conn, &QUOTAS, &[region, &after, &LIMIT], read).await
-}
-
-const LIST_ERASED: Statement = Statement::read(
-    "verify.list_erased",
-    Reach::Named,
-    "SELECT requested_by FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND state = 'running'
-       AND confirmed_at IS NOT NULL AND kind = 'erasure' ORDER BY confirmed_at, created_at, id LIMIT 10000",
-);
-
-/// The people at home in `region` whose rides and vehicles are still being separated from them.
-pub async fn list_erased(conn: &Conn, region: &RegionCode) -> Result<Vec<Uuid>, DbError> {
-    conn.rows(&LIST_ERASED, &[region]).await?.iter().map(|row| row.get("requested_by")).collect()
+    conn.rows(&RIDES, &[region, &after]).await?.iter().map(read).collect()
 }

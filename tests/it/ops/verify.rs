@@ -68,7 +68,7 @@ impl Data {
     }
 
     async fn verify(&self) -> Vec<Finding> {
-        verify::run(&self.db, &self.regions, &self.catalogue, self.now).await.unwrap().findings
+        verify::run(&self.db, &self.regions, self.now).await.unwrap()
     }
 }
 
@@ -207,6 +207,8 @@ const DAMAGES: &[(&[&str], &str)] = &[
     (&["reservations"], "UPDATE vehicles SET public_id = gen_random_uuid() FROM pick WHERE id = v2"),
     (&["references"], "UPDATE rides SET vehicle_id = gen_random_uuid() FROM pick WHERE id = e"),
     (&["references"], "UPDATE rides SET rider_id = gen_random_uuid() FROM pick WHERE id = e"),
+    (&["references"], "UPDATE rides SET rider_region = 'us-west1' FROM pick WHERE id = e"),
+    (&["references"], "UPDATE vehicles SET owner_region = 'us-west1', owner_id = u2 FROM pick WHERE id = v2"),
     (
         &["references"],
         "UPDATE vehicles SET owner_region = 'us-east1', owner_id = gen_random_uuid() FROM pick WHERE id = v2",
