@@ -30,9 +30,10 @@ use crate::{
     },
     domain::{
         catalogue::{Catalogue, City},
+        refusal::Refusal,
         region::RegionCode,
     },
-    ops::{accounts::Started, service::Service},
+    ops::{Done, OpError, accounts::Started, service::Service},
     web::state::State,
 };
 
@@ -370,6 +371,21 @@ impl RequestContext {
     /// 303 to `location` with the reason why not.
     pub fn refused(&self, location: &str, text: &str) -> HttpResponse {
         self.see_other(location, false, text)
+    }
+
+    /// 303 to `back` with what became of a write: `done`, that it was done before, or why not.
+    /// Whoever may not do such things at all, or has to sign in first, gets that page instead.
+    pub fn respond(&self, outcome: Result<Done, OpError>, back: &str, done: &str) -> Result<HttpResponse, PageError> {
+        match outcome {
+            Ok(Done::Now) => Ok(self.done(back, done)),
+            Ok(Done::Before) => Ok(self.done(back, "That was done already.")),
+            Err(OpError::Refused(Refusal::SignedOut)) => Err(self.sign_in_first()),
+            Err(OpError::Refused(
+                refusal @ (Refusal::NotOperator | Refusal::NotAdministrator | Refusal::CatalogueAway),
+            )) => Err(PageError::Refused(refusal)),
+            Err(OpError::Refused(refusal)) => Ok(self.refused(back, &refusal.message())),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn see_other(&self, location: &str, good: bool, text: &str) -> HttpResponse {

@@ -2,7 +2,7 @@
 //! UTF-8, size), typed by the page. What a person typed stays text here; pages check it
 //! and show it again with what is wrong. Fields a page does not know are ignored.
 
-use std::{borrow::Cow, future::Future, pin::Pin};
+use std::{borrow::Cow, collections::BTreeMap, future::Future, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Bytes};
 use chrono::{DateTime, Datelike, NaiveDateTime, Utc};
@@ -25,8 +25,53 @@ pub struct Form<T>(pub T);
 /// at most [`LIST_MAX`] times; and its other fields.
 pub struct ListForm<T>(pub T, pub Vec<String>);
 
+/// A form's fields, and the same as they were typed, for a page that shows them again.
+pub struct FormWithState<T>(pub T, pub FormState);
+
 /// A page's parameters, read from the query string.
 pub struct Query<T>(pub T);
+
+/// What the fields of a form show, and what is wrong with them, by name. Not `Debug`: what is
+/// typed is the person's own.
+#[derive(Clone, Default)]
+pub struct FormState {
+    values: BTreeMap<String, String>,
+    errors: BTreeMap<String, String>,
+    /// What is wrong with the form as a whole.
+    pub error: Option<String>,
+}
+
+impl FormState {
+    /// The same with a field that shows `value`.
+    pub fn with(mut self, field: &str, value: impl ToString) -> Self {
+        self.values.insert(field.to_owned(), value.to_string());
+        self
+    }
+
+    /// What the field shows.
+    pub fn value(&self, field: impl AsRef<str>) -> &str {
+        self.values.get(field.as_ref()).map_or("", String::as_str)
+    }
+
+    /// What is wrong with the field.
+    pub fn error(&self, field: impl AsRef<str>) -> Option<&str> {
+        self.errors.get(field.as_ref()).map(String::as_str)
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.error.is_some() || !self.errors.is_empty()
+    }
+
+    /// Notes what is wrong with a field.
+    pub fn reject(&mut self, field: &str, error: String) {
+        self.errors.insert(field.to_owned(), error);
+    }
+
+    /// What was read from a field; if nothing could be, why not is noted.
+    pub fn check<T>(&mut self, field: &str, read: Result<T, String>) -> Option<T> {
+        read.map_err(|error| self.reject(field, error)).ok()
+    }
+}
 
 impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
     type Error = PageError;
@@ -35,6 +80,20 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let text = text(request, payload);
         Box::pin(async move { parse(&text.await?).map(Form) })
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for FormWithState<T> {
+    type Error = PageError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let text = text(request, payload);
+        Box::pin(async move {
+            let text = text.await?;
+            let values = pairs(&text)?.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned()));
+            Ok(Self(parse(&text)?, FormState { values: values.collect(), ..FormState::default() }))
+        })
     }
 }
 
@@ -103,7 +162,8 @@ const FIELDS: usize = 32;
 /// Nor a longer list.
 pub const LIST_MAX: usize = 200;
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, PageError> {
+/// Names and values, each name once.
+fn pairs(text: &str) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, PageError> {
     let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -116,9 +176,12 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, PageError> {
         }
         pairs.push((name, value));
     }
-    let fields =
-        value::MapDeserializer::<_, value::Error>::new(pairs.into_iter().map(|(name, text)| (name, Field(text))));
-    T::deserialize(fields)
+    Ok(pairs)
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, PageError> {
+    let fields = pairs(text)?.into_iter().map(|(name, text)| (name, Field(text)));
+    T::deserialize(value::MapDeserializer::<_, value::Error>::new(fields))
         .map_err(|_wrong| PageError::BadRequest("A field is missing, or is not what this page sends."))
 }
 

@@ -7,6 +7,7 @@ pub mod connections;
 pub mod context;
 pub mod contract;
 pub mod error;
+pub mod filters;
 pub mod form;
 pub mod gbfs;
 pub mod headers;

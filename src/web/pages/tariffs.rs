@@ -2,114 +2,125 @@
 //! operators and for administrators. Read from the catalogue in memory. The form carries
 //! what it showed; a ride that has begun keeps the tariff it began with.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
+use askama::Template;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::Deserialize;
 
-use super::{EVERYWHERE, fleet::city_for, typed};
+use super::{EVERYWHERE, fleet::city_for};
 use crate::{
     db::catalogue::changes,
     domain::{
         catalogue::{City, Tariff, VehicleType},
         money,
-        refusal::Refusal,
         stored::Moment,
     },
-    ops::{self, OpError},
+    ops,
     web::{
         context::RequestContext,
         error::PageError,
-        form::{self, Form, Query},
-        layout::{self, layout},
+        filters,
+        form::{self, Form, FormState, FormWithState, Query},
+        layout::layout,
         paths,
-        views::{FieldView, KindTariffsView, OptionView, Section, TariffView, TariffsPage, TimeView},
+        views::{Layout, Section},
     },
 };
 
+#[derive(Template)]
+#[template(path = "pages/tariffs.html")]
+struct TariffsPage<'a> {
+    layout: Layout,
+    city: &'a City,
+    /// The other cities whose tariffs this person may see, and this one.
+    cities: Vec<&'a City>,
+    vehicle_types: Vec<TypeTariffs<'a>>,
+}
+
+/// The tariffs of a vehicle type in the city, newest first.
+struct TypeTariffs<'a> {
+    vehicle_type: &'a VehicleType,
+    tariffs: Vec<TariffRow<'a>>,
+    /// What the form has seen of them.
+    seen: String,
+    form: FormState,
+}
+
+struct TariffRow<'a> {
+    tariff: &'a Tariff,
+    future: bool,
+    current: bool,
+}
+
 /// Which city.
 #[derive(Debug, Deserialize)]
-pub struct Asked {
+pub struct Parameters {
     #[serde(default)]
     city: String,
 }
 
 /// `GET /fleet/tariffs`.
-pub async fn list(mut context: RequestContext, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
-    let page = page(&mut context, &asked.city, None).await?;
-    context.ok(&page)
+pub async fn list(context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+    page(context, &query.city, None).await
 }
 
 /// The page, with the form of one vehicle type as it was typed.
 async fn page(
-    context: &mut RequestContext,
-    asked: &str,
-    wrong: Option<KindTariffsView>,
-) -> Result<TariffsPage, PageError> {
+    mut context: RequestContext,
+    city: &str,
+    rejected: Option<(String, FormState)>,
+) -> Result<HttpResponse, PageError> {
     let current_user = context.current_user().await?;
-    let city =
-        city_for(context, &current_user, asked, |slug| current_user.administers() || current_user.operates(slug))?;
-    let mut kinds = Vec::with_capacity(context.catalogue.vehicle_types.len());
-    for kind in &context.catalogue.vehicle_types {
-        let mut view = kind_view(context, &city, kind);
-        if let Some(wrong) = wrong.as_ref().filter(|wrong| wrong.slug == kind.slug) {
-            let KindTariffsView { seen, from, unlock, minute, fee, most, .. } = wrong.clone();
-            view = KindTariffsView { seen, from, unlock, minute, fee, most, ..view };
-        }
-        kinds.push(view);
-    }
-    let offered =
-        context.catalogue.cities.iter().filter(|c| current_user.administers() || current_user.operates(&c.slug));
-    let option = |c: &City| OptionView { value: c.slug.clone(), text: c.name.clone(), selected: c.slug == city.slug };
-    Ok(TariffsPage {
-        cities: offered.map(option).collect(),
-        terms: format!("{}, {}", city.time_zone.name().replace('_', " "), city.currency),
-        kinds,
-        layout: layout(context, Some(&current_user), &format!("Tariffs in {}", city.name), Section::Fleet, &city),
-        city: city.name,
-        slug: city.slug,
-    })
-}
-
-fn kind_view(context: &RequestContext, city: &City, kind: &VehicleType) -> KindTariffsView {
-    let of_kind = |tariff: &&Tariff| tariff.city == city.slug && tariff.vehicle_type == kind.slug;
-    let mut tariffs: Vec<&Tariff> = context.catalogue.tariffs.iter().filter(of_kind).collect();
-    tariffs.sort_by_key(|tariff| std::cmp::Reverse(tariff.valid_from));
-    let now = context.catalogue.tariff(&city.slug, &kind.slug, context.now);
-    let view = |tariff: &&Tariff| {
-        let minor = [tariff.unlock_minor, tariff.per_minute_minor, tariff.out_of_area_fee_minor];
-        let future = tariff.valid_from > context.now;
-        TariffView {
-            from: TimeView { text: date(tariff.valid_from, city), ..layout::time(tariff.valid_from, city.time_zone) },
-            epoch: tariff.valid_from.timestamp(),
-            prices: minor.map(|minor| city.currency.format(minor)),
-            most: tariff.max_charge_minor.map(|minor| city.currency.format(minor)),
-            minor,
-            most_minor: tariff.max_charge_minor.map(|minor| minor.to_string()).unwrap_or_default(),
-            word: match (future, now == Some(*tariff)) {
-                (true, _) => ("To come", "maintenance"),
-                (_, true) => ("Now", "available"),
-                _ => ("", ""),
-            },
-            future,
-        }
+    let may_see = |slug: &str| current_user.administers() || current_user.operates(slug);
+    let city = city_for(&context, &current_user, city, may_see)?;
+    let catalogue = Arc::clone(&context.catalogue);
+    let tariffs = catalogue.vehicle_types.iter().map(|vehicle_type| {
+        let form = rejected.as_ref().filter(|(slug, _)| *slug == vehicle_type.slug).map(|(_, form)| form.clone());
+        type_tariffs(&context, &city, vehicle_type, form)
+    });
+    let page = TariffsPage {
+        layout: layout(&context, Some(&current_user), &format!("Tariffs in {}", city.name), Section::Fleet, &city),
+        cities: catalogue.cities.iter().filter(|city| may_see(&city.slug)).collect(),
+        vehicle_types: tariffs.collect(),
+        city: &city,
     };
-    let field = |value: Option<i64>| FieldView { value: value.map(money::plain).unwrap_or_default(), error: None };
-    KindTariffsView {
-        slug: kind.slug.clone(),
-        name: kind.name.clone(),
-        seen: changes::seen(tariffs.iter().copied()).to_string(),
-        tariffs: tariffs.iter().map(view).collect(),
-        from: FieldView { value: next_hour(context.now, city), error: None },
-        unlock: field(now.map(|tariff| tariff.unlock_minor)),
-        minute: field(now.map(|tariff| tariff.per_minute_minor)),
-        fee: field(now.map(|tariff| tariff.out_of_area_fee_minor)),
-        most: field(now.and_then(|tariff| tariff.max_charge_minor)),
-    }
+    if rejected.is_some() { context.wrong(&page) } else { context.ok(&page) }
 }
 
-/// As in "1 Jan 2024, 00:00".
-fn date(at: DateTime<Utc>, city: &City) -> String {
-    at.with_timezone(&city.time_zone).format("%-d %b %Y, %H:%M").to_string()
+fn type_tariffs<'a>(
+    context: &'a RequestContext,
+    city: &City,
+    vehicle_type: &'a VehicleType,
+    rejected: Option<FormState>,
+) -> TypeTariffs<'a> {
+    let of_type = |tariff: &&Tariff| tariff.city == city.slug && tariff.vehicle_type == vehicle_type.slug;
+    let mut tariffs: Vec<&Tariff> = context.catalogue.tariffs.iter().filter(of_type).collect();
+    tariffs.sort_by_key(|tariff| std::cmp::Reverse(tariff.valid_from));
+    let current = context.catalogue.tariff(&city.slug, &vehicle_type.slug, context.now);
+    let form = rejected.unwrap_or_else(|| {
+        let price = |of: fn(&Tariff) -> Option<i64>| current.and_then(of).map(money::plain).unwrap_or_default();
+        FormState::default()
+            .with("from", next_hour(context.now, city))
+            .with("unlock", price(|tariff| Some(tariff.unlock_minor)))
+            .with("minute", price(|tariff| Some(tariff.per_minute_minor)))
+            .with("fee", price(|tariff| Some(tariff.out_of_area_fee_minor)))
+            .with("most", price(|tariff| tariff.max_charge_minor))
+    });
+    TypeTariffs {
+        vehicle_type,
+        seen: changes::seen(tariffs.iter().copied()).to_string(),
+        tariffs: tariffs
+            .into_iter()
+            .map(|tariff| TariffRow {
+                future: tariff.valid_from > context.now,
+                current: current == Some(tariff),
+                tariff,
+            })
+            .collect(),
+        form,
+    }
 }
 
 fn next_hour(now: DateTime<Utc>, city: &City) -> String {
@@ -122,7 +133,7 @@ fn next_hour(now: DateTime<Utc>, city: &City) -> String {
 pub struct Set {
     city: String,
     #[serde(rename = "type")]
-    kind: String,
+    vehicle_type: String,
     seen: String,
     #[serde(default)]
     from: String,
@@ -134,46 +145,48 @@ pub struct Set {
 }
 
 /// `POST /fleet/tariffs`.
-pub async fn set(mut context: RequestContext, Form(form): Form<Set>) -> Result<HttpResponse, PageError> {
+pub async fn set(
+    context: RequestContext,
+    FormWithState(form, mut state): FormWithState<Set>,
+) -> Result<HttpResponse, PageError> {
     let city = context.catalogue.city(&form.city).ok_or(PageError::NotFound)?.clone();
-    let kind = context.catalogue.vehicle_type(&form.kind).ok_or(PageError::NotFound)?.clone();
+    let vehicle_type = context.catalogue.vehicle_type(&form.vehicle_type).ok_or(PageError::NotFound)?.clone();
     let seen = serde_json::from_str(&form.seen).map_err(|_bad| PageError::BadRequest("A field is not as it was."))?;
     let from = form::moment(&form.from, city.time_zone).and_then(|at| match at {
         Some(at) if at <= context.now => Err("This time has passed. Leave it empty for at once.".to_owned()),
         Some(at) => Ok(at),
         None => Ok(context.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(context.now)),
     });
-    let prices = [&form.unlock, &form.minute, &form.fee].map(|text| money::minor(text));
     let most = Some(form.most.trim()).filter(|text| !text.is_empty()).map(money::minor).transpose();
-    let (Ok(valid_from), [Ok(unlock_minor), Ok(per_minute_minor), Ok(out_of_area_fee_minor)], Ok(max_charge_minor)) =
-        (&from, &prices, &most)
+    let (
+        Some(valid_from),
+        Some(unlock_minor),
+        Some(per_minute_minor),
+        Some(out_of_area_fee_minor),
+        Some(max_charge_minor),
+    ) = (
+        state.check("from", from),
+        state.check("unlock", money::minor(&form.unlock)),
+        state.check("minute", money::minor(&form.minute)),
+        state.check("fee", money::minor(&form.fee)),
+        state.check("most", most),
+    )
     else {
-        let [unlock, minute, fee] = &prices;
-        let wrong = KindTariffsView {
-            slug: kind.slug,
-            seen: form.seen,
-            from: typed(&form.from, &from),
-            unlock: typed(&form.unlock, unlock),
-            minute: typed(&form.minute, minute),
-            fee: typed(&form.fee, fee),
-            most: typed(&form.most, &most),
-            ..KindTariffsView::default()
-        };
-        let page = page(&mut context, &form.city, Some(wrong)).await?;
-        return context.wrong(&page);
+        return page(context, &form.city, Some((vehicle_type.slug, state))).await;
     };
     let tariff = Tariff {
         city: city.slug.clone(),
-        vehicle_type: kind.slug,
-        unlock_minor: *unlock_minor,
-        per_minute_minor: *per_minute_minor,
-        out_of_area_fee_minor: *out_of_area_fee_minor,
-        max_charge_minor: *max_charge_minor,
-        valid_from: *valid_from,
+        vehicle_type: vehicle_type.slug,
+        unlock_minor,
+        per_minute_minor,
+        out_of_area_fee_minor,
+        max_charge_minor,
+        valid_from,
     };
-    let done = ops::catalogue::changes::set_tariff(&context.service, &context.auth()?, &tariff, &seen).await;
-    let from = date(tariff.valid_from, &city);
-    finish(&context, &city, done, &format!("{} costs this from {from} on. {EVERYWHERE}", kind.name))
+    let outcome = ops::catalogue::changes::set_tariff(&context.service, &context.auth()?, &tariff, &seen).await;
+    let from = valid_from.with_timezone(&city.time_zone).format("%-d %b %Y, %H:%M");
+    let done = format!("{} costs this from {from} on. {EVERYWHERE}", vehicle_type.name);
+    context.respond(outcome, &paths::tariffs(&city.slug), &done)
 }
 
 /// The tariff that shall not come, as the page showed it.
@@ -181,7 +194,7 @@ pub async fn set(mut context: RequestContext, Form(form): Form<Set>) -> Result<H
 pub struct Withdraw {
     city: String,
     #[serde(rename = "type")]
-    kind: String,
+    vehicle_type: String,
     from: String,
     unlock: String,
     minute: String,
@@ -197,27 +210,14 @@ pub async fn withdraw(context: RequestContext, Form(form): Form<Withdraw>) -> Re
     let valid_from = DateTime::from_timestamp(number(&form.from)?, 0).and_then(Moment::new);
     let tariff = Tariff {
         city: form.city,
-        vehicle_type: form.kind,
+        vehicle_type: form.vehicle_type,
         unlock_minor: number(&form.unlock)?,
         per_minute_minor: number(&form.minute)?,
         out_of_area_fee_minor: number(&form.fee)?,
         max_charge_minor: if form.most.is_empty() { None } else { Some(number(&form.most)?) },
         valid_from: valid_from.ok_or(PageError::BadRequest("A field is not as it was."))?.at(),
     };
-    let done = ops::catalogue::changes::withdraw_tariff(&context.service, &context.auth()?, &tariff).await;
-    finish(&context, &city, done, &format!("The tariff will not come. {EVERYWHERE}"))
-}
-
-fn finish(
-    context: &RequestContext,
-    city: &City,
-    done: Result<ops::Done, OpError>,
-    good: &str,
-) -> Result<HttpResponse, PageError> {
-    let back = paths::tariffs(&city.slug);
-    match done {
-        Ok(_) => Ok(context.done(&back, good)),
-        Err(OpError::Refused(refusal @ Refusal::Changed)) => Ok(context.refused(&back, &refusal.message())),
-        Err(error) => Err(error.into()),
-    }
+    let outcome = ops::catalogue::changes::withdraw_tariff(&context.service, &context.auth()?, &tariff).await;
+    let done = format!("The tariff will not come. {EVERYWHERE}");
+    context.respond(outcome, &paths::tariffs(&city.slug), &done)
 }

@@ -6,54 +6,15 @@ use askama::Template;
 
 use super::{FieldView, Layout, OptionGroupView, OptionView, PaginationView, Section, TimeView};
 
-/// `/fleet/tariffs`.
-#[derive(Debug, Clone, Template)]
-#[template(path = "pages/tariffs.html")]
-pub struct TariffsPage {
-    pub layout: Layout,
-    pub city: String,
-    pub slug: String,
-    /// Its zone and currency, as in "America/New York, USD".
-    pub terms: String,
-    pub cities: Vec<OptionView>,
-    pub kinds: Vec<KindTariffsView>,
-}
-
-/// The tariffs of a vehicle type in the city.
+/// The prices of a vehicle type in a new city.
 #[derive(Debug, Clone, Default)]
 pub struct KindTariffsView {
     pub slug: String,
-    /// As in "Bike".
     pub name: String,
-    pub tariffs: Vec<TariffView>,
-    pub seen: String,
-    pub from: FieldView,
     pub unlock: FieldView,
     pub minute: FieldView,
     pub fee: FieldView,
     pub most: FieldView,
-}
-
-impl KindTariffsView {
-    /// Whether the form came back with mistakes, and so stands open.
-    pub fn has_errors(&self) -> bool {
-        [&self.from, &self.unlock, &self.minute, &self.fee, &self.most].into_iter().any(|field| field.error.is_some())
-    }
-}
-
-/// One tariff.
-#[derive(Debug, Clone, Default)]
-pub struct TariffView {
-    pub from: TimeView,
-    pub epoch: i64,
-    pub prices: [String; 3],
-    /// The same in minor units, as the form that withdraws it sends.
-    pub minor: [i64; 3],
-    pub most: Option<String>,
-    /// The same in minor units, as the form that withdraws it sends.
-    pub most_minor: String,
-    pub word: (&'static str, &'static str),
-    pub future: bool,
 }
 
 /// `/admin/promo-codes`.

@@ -1,0 +1,39 @@
+//! Filters of the templates: how times, money and distances are written on pages.
+
+use std::fmt::Display;
+
+use askama::{Values, filter_fn, filters::Safe};
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use crate::domain::money::Currency;
+
+/// A moment in the city's zone, as in "Sat 21 Nov 2026, 10:42 EST", for people and machines: in
+/// autumn an hour comes twice, and only the zone tells which it was.
+#[filter_fn]
+pub fn time(at: &DateTime<Utc>, _: &dyn Values, zone: &Tz) -> askama::Result<Safe<impl Display>> {
+    Ok(element(*at, zone, "%a %-d %b %Y, %H:%M %Z"))
+}
+
+/// The same without weekday and zone, where the page says the zone once: "1 Jan 2024, 00:00".
+#[filter_fn]
+pub fn date(at: &DateTime<Utc>, _: &dyn Values, zone: &Tz) -> askama::Result<Safe<impl Display>> {
+    Ok(element(*at, zone, "%-d %b %Y, %H:%M"))
+}
+
+fn element(at: DateTime<Utc>, zone: &Tz, format: &str) -> Safe<String> {
+    let iso = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    Safe(format!("<time datetime=\"{iso}\">{}</time>", at.with_timezone(zone).format(format)))
+}
+
+/// An amount in minor units, as in "$1.00".
+#[filter_fn]
+pub fn money(minor: &i64, _: &dyn Values, currency: &Currency) -> askama::Result<String> {
+    Ok(currency.format(*minor))
+}
+
+/// Metres, as in "120 m" or "2.1 km".
+#[filter_fn]
+pub fn distance(metres: &f64, _: &dyn Values) -> askama::Result<String> {
+    Ok(super::layout::distance(*metres))
+}
