@@ -1,4 +1,9 @@
 //! Filters of the templates: how times, money and distances are written on pages.
+#![allow(
+    clippy::inline_always,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "askama's macro and its calling convention"
+)]
 
 use std::fmt::Display;
 
@@ -12,18 +17,18 @@ use crate::domain::money::Currency;
 /// autumn an hour comes twice, and only the zone tells which it was.
 #[filter_fn]
 pub fn time(at: &DateTime<Utc>, _: &dyn Values, zone: &Tz) -> askama::Result<Safe<impl Display>> {
-    Ok(element(*at, zone, "%a %-d %b %Y, %H:%M %Z"))
+    Ok(element(*at, *zone, "%a %-d %b %Y, %H:%M %Z"))
 }
 
 /// The same without weekday and zone, where the page says the zone once: "1 Jan 2024, 00:00".
 #[filter_fn]
 pub fn date(at: &DateTime<Utc>, _: &dyn Values, zone: &Tz) -> askama::Result<Safe<impl Display>> {
-    Ok(element(*at, zone, "%-d %b %Y, %H:%M"))
+    Ok(element(*at, *zone, "%-d %b %Y, %H:%M"))
 }
 
-fn element(at: DateTime<Utc>, zone: &Tz, format: &str) -> Safe<String> {
+fn element(at: DateTime<Utc>, zone: Tz, format: &str) -> Safe<String> {
     let iso = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    Safe(format!("<time datetime=\"{iso}\">{}</time>", at.with_timezone(zone).format(format)))
+    Safe(format!("<time datetime=\"{iso}\">{}</time>", at.with_timezone(&zone).format(format)))
 }
 
 /// An amount in minor units, as in "$1.00".

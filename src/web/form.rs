@@ -43,8 +43,8 @@ pub struct FormState {
 
 impl FormState {
     /// The same with a field that shows `value`.
-    pub fn with(mut self, field: &str, value: impl ToString) -> Self {
-        self.values.insert(field.to_owned(), value.to_string());
+    pub fn with(mut self, field: &str, value: impl Into<String>) -> Self {
+        self.values.insert(field.to_owned(), value.into());
         self
     }
 
@@ -162,9 +162,12 @@ const FIELDS: usize = 32;
 /// Nor a longer list.
 pub const LIST_MAX: usize = 200;
 
-/// Names and values, each name once.
-fn pairs(text: &str) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, PageError> {
-    let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
+/// A field's name and value.
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// The fields, each name once.
+fn pairs(text: &str) -> Result<Vec<Pair<'_>>, PageError> {
+    let mut pairs: Vec<Pair<'_>> = Vec::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, value) = (decode(name)?, decode(value)?);
