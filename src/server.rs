@@ -13,7 +13,7 @@ use actix_web::{
 
 use crate::{
     config::Config,
-    ops::{rides, service::Service, watch},
+    ops::{service::Service, watch},
     web::{
         connections::{self, Connections},
         middleware, routes,
@@ -87,7 +87,6 @@ impl Open {
             actix_web::rt::spawn(Arc::clone(&service).keep_catalogue()),
             actix_web::rt::spawn(forget(Arc::clone(&state))),
             actix_web::rt::spawn(watch::watch(Arc::clone(&service))),
-            actix_web::rt::spawn(rides::keep_ending(Arc::clone(&service))),
             self.sweep,
             actix_web::rt::spawn(worker::work(service)),
         ];

@@ -1,6 +1,7 @@
 //! The background work of an instance: the jobs of its region, each under a lease, so that one
-//! worker at a time does it and another goes on when that one dies. What is done twice all the
-//! same (a batch that outlived its lease) does no harm: each item is done together with its change.
+//! worker at a time does it and another goes on when that one dies; and rides that are open for
+//! too long. What is done twice all the same (a batch that outlived its lease, a ride that two
+//! instances end) does no harm: each item is done together with its change.
 
 use std::{
     collections::HashMap,
@@ -18,10 +19,10 @@ use crate::{
     db::{
         error::DbError,
         jobs::{self, Job},
+        statement::Conn,
     },
     domain::refusal::Refusal,
-    ops::service::Service,
-    ops::{self, Done, OpError, gated_in, jobs::JobContext},
+    ops::{self, Done, OpError, gated_write, jobs::JobContext, service::Service},
 };
 
 /// A job that cannot go on just now is tried again after this.
@@ -29,23 +30,19 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// An interrupted selection is gone on with for this long.
 const SELECTED_FOR: TimeDelta = TimeDelta::days(1);
 
+/// Rides that have been open for too long are looked for this often.
+const OVERDUE: Duration = Duration::from_mins(1);
+
 /// Works until the instance drains. Without work it reads once every `MOVR_WORKER_MS`, and when
 /// somebody wakes it.
 pub async fn work(service: Arc<Service>) {
-    let mut worker = Worker { id: Uuid::new_v4(), paused: HashMap::new(), service };
+    let mut worker = Worker { id: Uuid::new_v4(), paused: HashMap::new(), ended_rides: Instant::now(), service };
     while !worker.service.config.worker.is_zero() && !worker.service.draining() {
         // A bug in one batch must not end the work of the region's only instance.
-        let busy = match AssertUnwindSafe(worker.batches()).catch_unwind().await {
-            Ok(Ok(busy)) => busy,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the worker could not look for jobs");
-                false
-            }
-            Err(_panic) => {
-                tracing::error!("a batch of a job panicked");
-                false
-            }
-        };
+        let busy = AssertUnwindSafe(worker.batches()).catch_unwind().await.unwrap_or_else(|_panic| {
+            tracing::error!("a batch of a job panicked");
+            false
+        });
         if !busy {
             let _woken = timeout(worker.service.config.worker, worker.service.work.notified()).await;
         }
@@ -57,11 +54,30 @@ struct Worker {
     id: Uuid,
     /// Jobs that are not to be tried before then.
     paused: HashMap<Uuid, Instant>,
+    /// When rides that are open for too long were ended last.
+    ended_rides: Instant,
 }
 
 impl Worker {
-    /// A batch of each of the oldest jobs; whether anything was done.
-    async fn batches(&mut self) -> Result<bool, DbError> {
+    /// Ends rides when that is due, then does a batch of each of the oldest jobs; whether
+    /// anything was done.
+    async fn batches(&mut self) -> bool {
+        if self.ended_rides.elapsed() >= OVERDUE {
+            self.ended_rides = Instant::now();
+            match ops::rides::end_overdue(&self.service).await {
+                Ok(0) => {}
+                Ok(ended) => tracing::info!(ended, "rides were ended automatically"),
+                Err(error) => tracing::warn!(%error, "rides that are open too long were not looked for"),
+            }
+        }
+        self.jobs().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the worker could not look for jobs");
+            false
+        })
+    }
+
+    /// A batch of each of the oldest jobs; whether any was worked on.
+    async fn jobs(&mut self) -> Result<bool, DbError> {
         let service = Arc::clone(&self.service);
         self.paused.retain(|_, until| *until > Instant::now());
         let paused: Vec<Uuid> = self.paused.keys().copied().collect();
@@ -93,10 +109,8 @@ impl Worker {
     /// The next batch of a job, whose lease is taken or renewed first; whether there is another.
     async fn batch(&self, job: &Job) -> Result<bool, OpError> {
         let service = &self.service;
-        let lease = async |epoch| {
-            service.db.write(&service.here, async |conn| jobs::lease(conn, &job.job, epoch, self.id).await).await
-        };
-        if gated_in(&service.db, &service.gates, &service.here, lease).await? == Done::Before {
+        let lease = async |conn: &Conn, epoch| jobs::lease(conn, &job.job, epoch, self.id).await;
+        if gated_write(&service.db, &service.gates, &service.here, lease).await? == Done::Before {
             return Ok(false);
         }
         let catalogue = service.catalogue();
@@ -112,11 +126,8 @@ impl Worker {
             tracing::warn!(job = %job.job.id, %error, "a job does not go on just now");
         }
         if let OpError::Refused(Refusal::NotOperator) = error {
-            let pause = async |epoch| {
-                let pause = async |conn: &_| jobs::pause(conn, &job.job, epoch, self.id, "not_operator").await;
-                service.db.write(&service.here, pause).await
-            };
-            if let Err(error) = gated_in(&service.db, &service.gates, &service.here, pause).await {
+            let pause = async |conn: &Conn, epoch| jobs::pause(conn, &job.job, epoch, self.id, "not_operator").await;
+            if let Err(error) = gated_write(&service.db, &service.gates, &service.here, pause).await {
                 tracing::warn!(job = %job.job.id, ?error, "the reason could not be written down");
             }
         }

@@ -1,44 +1,37 @@
-//! What a request costs the database: statements, waits, rows, time, and the regions
-//! that were really bound. Counted where statements are sent; the frame of a request
-//! sets it up. The surprise: statements under way together are one wait, and what was
-//! sent in one turn of the request's future went out together.
+//! What a request costs the database: statements, waits, rows, time, and the regions that
+//! were really bound. Counted where statements are sent (`Conn`); the middleware of a request
+//! begins it. Statements under way together are one wait, and so are those that were sent in
+//! one poll of the request's future.
 
-use parking_lot::Mutex;
 use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::statement::Statement;
+use parking_lot::Mutex;
+
 use crate::domain::region::RegionCode;
 
 /// What one request (or command) asked of the database.
 #[derive(Debug, Default)]
-pub struct Meter {
-    statements: AtomicU32,
-    waits: AtomicU32,
-    in_flight: AtomicU32,
-    turn: AtomicU32,
-    waited_in: AtomicU32,
-    attempts: AtomicU32,
-    rows: AtomicU64,
-    busy_us: AtomicU64,
-    since: Mutex<Option<Instant>>,
-    regions: Mutex<BTreeSet<RegionCode>>,
-    everywhere: AtomicBool,
-    wrote: AtomicBool,
-    names: Mutex<Vec<&'static str>>,
+pub struct Meter(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    figures: Figures,
+    wrote: bool,
+    in_flight: u32,
+    busy_since: Option<Instant>,
+    /// Polls of the request's future, and the one in which it last began to wait.
+    polls: u32,
+    waited_in: u32,
 }
 
 /// The figures of a meter at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
     pub statements: u32,
-    /// Round trips waited for: statements under way together are one wait.
+    /// Round trips waited for.
     pub waits: u32,
     /// Repetitions after contention or an unclear outcome.
     pub retries: u32,
@@ -52,22 +45,26 @@ pub struct Figures {
 }
 
 tokio::task_local! {
-    pub(super) static METER: Arc<Meter>;
+    static METER: Arc<Meter>;
+}
+
+impl State {
+    /// One more wait, unless something else is under way already, or was sent in this same
+    /// poll and answered before we looked.
+    fn waits(&mut self) {
+        if self.in_flight == 0 {
+            self.figures.waits += u32::from(self.waited_in != self.polls);
+            self.waited_in = self.polls;
+            self.busy_since = Some(Instant::now());
+        }
+        self.in_flight += 1;
+    }
 }
 
 impl Meter {
     /// What was counted so far.
     pub fn figures(&self) -> Figures {
-        Figures {
-            statements: self.statements.load(Ordering::Relaxed),
-            waits: self.waits.load(Ordering::Relaxed),
-            retries: self.attempts.load(Ordering::Relaxed),
-            rows: self.rows.load(Ordering::Relaxed),
-            busy: Duration::from_micros(self.busy_us.load(Ordering::Relaxed)),
-            regions: lock(&self.regions).iter().cloned().collect(),
-            everywhere: self.everywhere.load(Ordering::Relaxed),
-            names: lock(&self.names).clone(),
-        }
+        self.0.lock().figures.clone()
     }
 
     /// What the request (or command) under way has cost so far, if it is counted.
@@ -77,61 +74,63 @@ impl Meter {
 
     /// Whether what runs here has sent a write, answered or not.
     pub fn has_written() -> bool {
-        METER.try_with(|meter| meter.wrote.load(Ordering::Relaxed)).unwrap_or(false)
-    }
-
-    /// Counts one repetition of a write or transaction.
-    pub(super) fn retried() {
-        let _ = METER.try_with(|meter| meter.attempts.fetch_add(1, Ordering::Relaxed));
+        METER.try_with(|meter| meter.0.lock().wrote).unwrap_or(false)
     }
 
     /// Runs `work` under this meter.
     pub async fn measure<T>(self: &Arc<Self>, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
-        let turns = std::future::poll_fn(|context| {
-            self.turn.fetch_add(1, Ordering::Relaxed);
+        let polls = std::future::poll_fn(|context| {
+            self.0.lock().polls += 1;
             work.as_mut().poll(context)
         });
-        METER.scope(Arc::clone(self), turns).await
+        METER.scope(Arc::clone(self), polls).await
     }
 
-    /// Something is under way: one more wait, unless something else was already, or was
-    /// sent in this same turn and answered before we looked.
-    pub(super) fn waiting(&self) {
-        if self.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
-            let turn = self.turn.load(Ordering::Relaxed);
-            if self.waited_in.swap(turn, Ordering::Relaxed) != turn {
-                self.waits.fetch_add(1, Ordering::Relaxed);
-            }
-            *lock(&self.since) = Some(Instant::now());
-        }
+    fn count(change: impl FnOnce(&mut State)) {
+        let _ = METER.try_with(|meter| change(&mut meter.0.lock()));
+    }
+
+    /// Counts one repetition of a write or transaction.
+    pub(super) fn retried() {
+        Self::count(|state| state.figures.retries += 1);
+    }
+
+    /// COMMIT is under way: no statement of the program, but waited for.
+    pub(super) fn waits() {
+        Self::count(State::waits);
     }
 
     /// The statement had to be prepared first: a round trip more.
-    pub(super) fn prepares(&self) {
-        self.waits.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn prepares() {
+        Self::count(|state| state.figures.waits += 1);
     }
 
-    pub(super) fn sent(&self, statement: &Statement, bound: &[RegionCode]) {
-        self.statements.fetch_add(1, Ordering::Relaxed);
-        self.waiting();
-        lock(&self.names).push(statement.name);
-        lock(&self.regions).extend(bound.iter().cloned());
-        self.wrote.fetch_or(statement.writes, Ordering::Relaxed);
-        self.everywhere.fetch_or(statement.everywhere(), Ordering::Relaxed);
+    pub(super) fn sent(name: &'static str, writes: bool, everywhere: bool, bound: &[RegionCode]) {
+        Self::count(|state| {
+            state.waits();
+            state.wrote |= writes;
+            let figures = &mut state.figures;
+            figures.statements += 1;
+            figures.everywhere |= everywhere;
+            figures.names.push(name);
+            for region in bound {
+                if let Err(at) = figures.regions.binary_search(region) {
+                    figures.regions.insert(at, region.clone());
+                }
+            }
+        });
     }
 
-    pub(super) fn answered(&self, rows: usize) {
-        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
-        if self.in_flight.fetch_sub(1, Ordering::Relaxed) == 1
-            && let Some(since) = lock(&self.since).take()
-        {
-            let busy = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
-            self.busy_us.fetch_add(busy, Ordering::Relaxed);
-        }
+    pub(super) fn answered(rows: usize) {
+        Self::count(|state| {
+            state.figures.rows += rows as u64;
+            state.in_flight -= 1;
+            if state.in_flight == 0
+                && let Some(since) = state.busy_since.take()
+            {
+                state.figures.busy += since.elapsed();
+            }
+        });
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> parking_lot::MutexGuard<'_, T> {
-    mutex.lock()
 }

@@ -20,7 +20,8 @@ use tokio_postgres::types::{ToSql, Type, private::BytesMut};
 use super::{
     error::{DbError, DbErrorKind},
     health::Health,
-    meter::METER,
+    meter::Meter,
+    retry,
     row::Row,
 };
 use crate::domain::region::RegionCode;
@@ -205,9 +206,9 @@ impl Conn {
                     if error.kind == DbErrorKind::Contention
                         && !statement.writes
                         && !self.discarded.load(Ordering::Relaxed)
-                        && attempt < super::txn::ATTEMPTS =>
+                        && attempt < retry::ATTEMPTS =>
                 {
-                    super::txn::pause(attempt, error).await;
+                    retry::pause(attempt, error).await;
                     attempt += 1;
                 }
                 _ => return answer,
@@ -231,7 +232,7 @@ impl Conn {
                 DbError::new(DbErrorKind::Unavailable, statement.name, format!("{} is unreachable", silent.0));
             return Err(refused.with_silent(silent));
         }
-        let _ = METER.try_with(|meter| meter.sent(statement, &bound));
+        Meter::sent(statement.name, statement.writes, everywhere, &bound);
         // Boxed: pages join several, and each layer above would hold its size again.
         let work = Box::pin(async {
             self.health.inject_fault(&bound, everywhere, self.asks_silent).await;
@@ -239,7 +240,7 @@ impl Conn {
             let prepared = match futures_util::poll!(prepare.as_mut()) {
                 Poll::Ready(prepared) => prepared,
                 Poll::Pending => {
-                    let _ = METER.try_with(|meter| meter.prepares());
+                    Meter::prepares();
                     prepare.await
                 }
             };
@@ -247,7 +248,7 @@ impl Conn {
             client.query(&prepared, params).await.map_err(|error| (error, statement.writes))
         });
         let answer = self.bounded(statement.name, statement.writes, work).await;
-        let _ = METER.try_with(|meter| meter.answered(answer.as_ref().map_or(0, Vec::len)));
+        Meter::answered(answer.as_ref().map_or(0, Vec::len));
         match answer {
             Ok(rows) => {
                 // A replica near here says nothing of the region that it stands in for.
@@ -298,13 +299,13 @@ impl Conn {
         let client = self.client()?;
         let commits = step == "commit";
         if commits {
-            let _ = METER.try_with(|meter| meter.waiting());
+            Meter::waits();
         }
         let answer =
             self.bounded(step, commits, async { client.batch_execute(sql).await.map_err(|error| (error, commits)) });
         let answer = answer.await;
         if commits {
-            let _ = METER.try_with(|meter| meter.answered(0));
+            Meter::answered(0);
         }
         answer
     }

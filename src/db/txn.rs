@@ -1,24 +1,28 @@
-//! `Db::write` and `Db::txn`: the only ways to change rows, and the only
-//! BEGIN/COMMIT. Both are bounded in attempts and time, with growing, jittered
-//! pauses. The closure may run ten times: no HTTP, hashing or sleeping inside it.
-//! A write whose reply was lost is run again on a fresh connection: every write
-//! statement looks for the row whose id the client brought before it changes
-//! anything, so running it again *is* reading back. How long one try can take is what
-//! the fence of a closed region waits for (`fence`).
+//! `Db::write` and `Db::txn`: the only ways to change rows, and the only BEGIN/COMMIT. The
+//! closure may run ten times: no HTTP, hashing or sleeping inside it. A write whose reply
+//! was lost is run again on a fresh connection: every write statement looks for the row
+//! whose id the client brought before it changes anything, so running it again *is* reading
+//! back. How long one try can take is what the fence of a closed region waits for (`fence`).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{
     Db,
     error::{DbError, DbErrorKind},
-    meter::Meter,
+    retry::{Attempts, still_unclear},
     statement::Conn,
 };
 use crate::domain::region::RegionCode;
 
-pub(super) const ATTEMPTS: u32 = 10;
 /// CockroachDB's nodes stop when their clocks differ by more; PostgreSQL has one clock.
 pub(super) const CLOCKS: Duration = Duration::from_millis(500);
+
+/// How a transaction is to end, and what it gives either way.
+#[derive(Debug)]
+pub enum Outcome<T> {
+    Commit(T),
+    Rollback(T),
+}
 
 impl Db {
     /// The longest time from the moment in which a write looks at a gate until it is visible
@@ -44,23 +48,13 @@ impl Db {
         region: &RegionCode,
         op: impl AsyncFn(&Conn) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
-        let started = Instant::now();
-        let (mut attempt, mut unclear) = (1, false);
+        let mut attempts = Attempts::within(self.write_deadline);
         loop {
-            let outcome = match self.writer(region).await {
-                Ok(conn) => op(&conn).await,
-                Err(error) => Err(error),
-            };
-            let error = match outcome {
+            let outcome = async { op(&self.writer(region).await?).await }.await;
+            match outcome {
                 Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            unclear |= error.kind == DbErrorKind::Ambiguous;
-            if started.elapsed() > self.write_deadline || !again(&error.kind, attempt) {
-                return Err(if unclear { still_unclear(error) } else { error });
+                Err(error) => attempts.after(error).await?,
             }
-            pause(attempt, &error).await;
-            attempt += 1;
         }
     }
 
@@ -70,7 +64,7 @@ impl Db {
     pub async fn txn<T>(
         &self,
         region: &RegionCode,
-        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
+        op: impl AsyncFn(&Conn) -> Result<Outcome<T>, DbError>,
         committed: impl AsyncFn(&Conn) -> Result<Option<T>, DbError>,
     ) -> Result<T, DbError> {
         self.txn_within(self.write_deadline, region, op, committed).await
@@ -81,28 +75,22 @@ impl Db {
         &self,
         limit: Duration,
         region: &RegionCode,
-        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
+        op: impl AsyncFn(&Conn) -> Result<Outcome<T>, DbError>,
         committed: impl AsyncFn(&Conn) -> Result<Option<T>, DbError>,
     ) -> Result<T, DbError> {
-        let started = Instant::now();
-        let (mut attempt, mut unclear) = (1, false);
+        let mut attempts = Attempts::within(self.write_deadline);
         loop {
             let error = match self.attempt(limit, region, &op).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
             if error.kind == DbErrorKind::Ambiguous {
-                unclear = true;
                 let found = async { committed(&self.at(region).await?).await }.await;
                 if let Some(value) = found.map_err(still_unclear)? {
                     return Ok(value);
                 }
             }
-            if started.elapsed() > self.write_deadline || !again(&error.kind, attempt) {
-                return Err(if unclear { still_unclear(error) } else { error });
-            }
-            pause(attempt, &error).await;
-            attempt += 1;
+            attempts.after(error).await?;
         }
     }
 
@@ -110,7 +98,7 @@ impl Db {
         &self,
         limit: Duration,
         region: &RegionCode,
-        op: &impl AsyncFn(&Conn) -> Result<T, DbError>,
+        op: &impl AsyncFn(&Conn) -> Result<Outcome<T>, DbError>,
     ) -> Result<T, DbError> {
         let conn = self.writer(region).await?;
         conn.discard(true); // closed, and so rolled back, if this future is dropped
@@ -123,55 +111,37 @@ impl Db {
             DbError::new(DbErrorKind::Timeout, "transaction", format!("no COMMIT within {limit:?}: {elapsed}"))
         })??;
         let outcome = match done {
-            Ok(value) => conn.control("commit", "COMMIT").await.map(|()| value),
-            Err(mut error) => {
-                // Nothing was committed, so a lost reply inside leaves nothing open.
-                if error.kind == DbErrorKind::Ambiguous {
-                    error.kind = DbErrorKind::Unavailable;
+            Ok(Outcome::Commit(value)) => conn.control("commit", "COMMIT").await.map(|()| Outcome::Commit(value)),
+            // Nothing was committed, so a lost reply inside leaves nothing open.
+            Err(mut error) if error.kind == DbErrorKind::Ambiguous => {
+                error.kind = DbErrorKind::Unavailable;
+                Err(error)
+            }
+            other => other,
+        };
+        match outcome {
+            Ok(Outcome::Commit(value)) => {
+                conn.discard(false);
+                Ok(value)
+            }
+            Ok(Outcome::Rollback(value)) => {
+                roll_back(&conn).await;
+                Ok(value)
+            }
+            Err(error) => {
+                let lost = [DbErrorKind::Ambiguous, DbErrorKind::Unavailable, DbErrorKind::StalePlan];
+                if !lost.contains(&error.kind) {
+                    roll_back(&conn).await;
                 }
                 Err(error)
             }
-        };
-        match &outcome {
-            Ok(_) => conn.discard(false),
-            Err(error)
-                if matches!(error.kind, DbErrorKind::Ambiguous | DbErrorKind::Unavailable | DbErrorKind::StalePlan) => {
-            }
-            Err(_) => {
-                if conn.control("rollback", "ROLLBACK").await.is_ok() {
-                    conn.discard(false);
-                }
-            }
         }
-        outcome
     }
 }
 
-fn again(kind: &DbErrorKind, attempt: u32) -> bool {
-    let limit = match kind {
-        DbErrorKind::Contention => ATTEMPTS,
-        // Whoever won the race for the key is visible to the next attempt.
-        DbErrorKind::Unique(name) if name.ends_with("_pkey") || name.starts_with("rides_open_") => 2,
-        DbErrorKind::Ambiguous | DbErrorKind::StalePlan => 3,
-        _ => return false,
-    };
-    attempt < limit
-}
-
-/// An earlier attempt may have happened and this one could not look: nobody may be told
-/// that nothing was changed.
-fn still_unclear(mut error: DbError) -> DbError {
-    if matches!(error.kind, DbErrorKind::Unavailable | DbErrorKind::Timeout | DbErrorKind::Contention) {
-        error.kind = DbErrorKind::Ambiguous;
+/// The connection serves others again, if the server has rolled back.
+async fn roll_back(conn: &Conn) {
+    if conn.control("rollback", "ROLLBACK").await.is_ok() {
+        conn.discard(false);
     }
-    error
-}
-
-pub(super) async fn pause(attempt: u32, error: &DbError) {
-    Meter::retried();
-    tracing::debug!(attempt, %error, "again");
-    // About 10 ms, growing to about 250 ms, each half fixed and half random.
-    let ceiling = (10_u64 << attempt.min(5)).min(250);
-    let jitter = rand::random_range(0..=ceiling / 2);
-    tokio::time::sleep(Duration::from_millis(ceiling / 2 + jitter)).await;
 }

@@ -7,7 +7,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Done, OpError, all_or_nothing, gated_in, gates::Gates, passwords, signed_write};
+use super::{Done, OpError, all_or_nothing, gated, gated_write, gates::Gates, passwords, signed_write};
 use crate::{
     clock::Clock,
     db::{
@@ -89,8 +89,8 @@ pub async fn register(service: &Service, registration: Registration, device: &st
     };
     let (token, session) = new_session(service, device);
     let now = service.clock.now();
-    gated_in(&service.db, &service.gates, &new.user.region, async |epoch| {
-        service.db.write(&new.user.region, async |conn| users::insert(conn, &new, epoch, &session, now).await).await
+    gated_write(&service.db, &service.gates, &new.user.region, async |conn, epoch| {
+        users::insert(conn, &new, epoch, &session, now).await
     })
     .await?;
     Ok(Started { user: new.user, session: session.id, token, city: new.city, expires_at: session.expires_at })
@@ -138,19 +138,14 @@ async fn begin(service: &Service, login: Option<Login>, password: &str, device: 
     };
     let (token, session) = new_session(service, device);
     let now = service.clock.now();
-    gated_in(&service.db, &service.gates, &login.user.region, async |epoch| {
-        service
-            .db
-            .write(&login.user.region, async |conn| {
-                let start = sessions::start(conn, &login.user, epoch, &session, &login.password_hash, now);
-                let prune = sessions::prune(conn, &login.user, epoch, now, now - IDLE);
-                let (verdict, pruned) = tokio::join!(start, prune);
-                if let Err(error) = pruned {
-                    tracing::warn!(%error, "old sessions were not forgotten");
-                }
-                verdict
-            })
-            .await
+    gated_write(&service.db, &service.gates, &login.user.region, async |conn, epoch| {
+        let start = sessions::start(conn, &login.user, epoch, &session, &login.password_hash, now);
+        let prune = sessions::prune(conn, &login.user, epoch, now, now - IDLE);
+        let (verdict, pruned) = tokio::join!(start, prune);
+        if let Err(error) = pruned {
+            tracing::warn!(%error, "old sessions were not forgotten");
+        }
+        verdict
     })
     .await?;
     Ok(Started { user: login.user, session: session.id, token, city: login.city, expires_at: session.expires_at })
@@ -223,7 +218,10 @@ async fn change_and_begin(
 ) -> Result<Started, OpError> {
     let ((token, session), command) = (new_session(service, device), Uuid::new_v4());
     let user = &auth.user;
-    gated_in(&service.db, &service.gates, &user.region, async |epoch| {
+    gated(&service.db, &service.gates, &[&user.region], async |epochs| {
+        let &[epoch] = epochs else {
+            return Ok(Verdict::Gate);
+        };
         let auth = SessionAuth { epoch, ..auth.clone() };
         let both = async |conn: &Conn| match change(conn, &auth, command).await? {
             Verdict::Done => sessions::start(conn, user, epoch, &session, &profile.password_hash, auth.now).await,
@@ -277,13 +275,8 @@ pub async fn recover(service: &Service, username: &str, code: &str, password: &s
     let left = json!(login.recovery_hashes.iter().filter(|known| **known != hash).collect::<Vec<_>>());
     let new = service.hasher.hash(password).await?;
     let (command, now) = (Uuid::new_v4(), service.clock.now());
-    gated_in(&service.db, &service.gates, &login.user.region, async |epoch| {
-        service
-            .db
-            .write(&login.user.region, async |conn| {
-                users::recover(conn, &login, epoch, &left, &new, command, now).await
-            })
-            .await
+    gated_write(&service.db, &service.gates, &login.user.region, async |conn, epoch| {
+        users::recover(conn, &login, epoch, &left, &new, command, now).await
     })
     .await
     .map(drop)
@@ -293,8 +286,8 @@ pub async fn recover(service: &Service, username: &str, code: &str, password: &s
 pub async fn grant(db: &Db, username: &str, role: &str, city: &str) -> Result<Done, OpError> {
     let now = Clock::default().now();
     let login = users::find_login(&db.here().await?, None, username).await?.ok_or(Refusal::NoMatch)?;
-    gated_in(db, &Gates::default(), &login.user.region, async |epoch| {
-        db.write(&login.user.region, async |conn| roles::grant(conn, &login.user, epoch, role, city, now).await).await
+    gated_write(db, &Gates::default(), &login.user.region, async |conn, epoch| {
+        roles::grant(conn, &login.user, epoch, role, city, now).await
     })
     .await
 }
@@ -304,8 +297,5 @@ async fn home_write(
     auth: &SessionAuth,
     op: impl AsyncFn(&Conn, &SessionAuth) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
-    signed_write(service, auth, &auth.user.region, async |auth, _| {
-        service.db.write(&auth.user.region, async |conn| op(conn, auth).await).await
-    })
-    .await
+    signed_write(service, auth, &auth.user.region, async |conn, auth, _| op(conn, auth).await).await
 }

@@ -6,10 +6,10 @@ pub mod changes;
 
 use std::time::Duration;
 
-use super::{OpError, gated_in, gates::Gates};
+use super::{OpError, gated_write, gates::Gates};
 use crate::{
     clock::Clock,
-    db::{Db, catalogue, gates, statement::Conn},
+    db::{Db, catalogue, gates, statement::Conn, txn::Outcome::Commit},
     domain::catalogue::CatalogueFile,
 };
 
@@ -23,19 +23,16 @@ pub async fn load(db: &Db, file: &CatalogueFile, clock: &Clock) -> Result<usize,
         return Ok(0);
     };
     let now = clock.now();
+    let put = async |conn: &Conn| Ok(Commit(catalogue::put(conn, file, now).await?));
     // Loading is idempotent, so after a lost COMMIT it is simply done again.
-    let put = db
-        .txn_within(CATALOGUE, &first.code, async |conn| catalogue::put(conn, file, now).await, async |_| Ok(None))
-        .await?;
+    let put = db.txn_within(CATALOGUE, &first.code, put, async |_| Ok(None)).await?;
     let gates_seen = Gates::default();
     for region in &file.regions {
         db.write(&region.code, async |conn| gates::open(conn, &region.code, now).await).await?;
         for promo in &put.promo_codes {
             let granted = promo.quota(&region.code);
-            gated_in(db, &gates_seen, &region.code, async |epoch| {
-                let put =
-                    async |conn: &Conn| catalogue::put_quota(conn, &region.code, &promo.code, granted, epoch).await;
-                db.write(&region.code, put).await
+            gated_write(db, &gates_seen, &region.code, async |conn, epoch| {
+                catalogue::put_quota(conn, &region.code, &promo.code, granted, epoch).await
             })
             .await?;
         }

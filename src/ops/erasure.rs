@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{OpError, gated_in, home::present_in, jobs::JobContext};
+use super::{OpError, gated_write, home::present_in, jobs::JobContext};
 use crate::{
     db::{
         error::{DbError, DbErrorKind},
@@ -44,9 +44,9 @@ pub async fn close_account(service: &Service, auth: &SessionAuth, password_hash:
     regions.push(home);
     let leaving = Leaving { password_hash, present_in: &present_in, command: Uuid::new_v4() };
     let parameters = json!({ "regions": regions, "rides": 0 });
-    gated_in(&service.db, &service.gates, home, async |epoch| {
+    gated_write(&service.db, &service.gates, home, async |conn, epoch| {
         let auth = SessionAuth { epoch, ..auth.clone() };
-        service.db.write(home, async |conn| home::erase(conn, &auth, &leaving, &parameters).await).await
+        home::erase(conn, &auth, &leaving, &parameters).await
     })
     .await?;
     service.work.notify_one();
@@ -94,10 +94,9 @@ async fn erase(context: JobContext<'_>, job: &Job, region: &RegionCode) -> Resul
         return Ok(None);
     }
     let rides = std::sync::atomic::AtomicI64::new(0);
-    gated_in(context.db, context.gates, region, async |epoch| {
-        let erase =
-            async |conn: &_| home::erase_region(conn, (region, epoch), (person, job.job.id), &next, context.now).await;
-        let (verdict, unlinked) = context.db.write(region, erase).await?;
+    gated_write(context.db, context.gates, region, async |conn, epoch| {
+        let (verdict, unlinked) =
+            home::erase_region(conn, (region, epoch), (person, job.job.id), &next, context.now).await?;
         rides.store(unlinked, std::sync::atomic::Ordering::Relaxed);
         Ok(verdict)
     })
@@ -107,10 +106,8 @@ async fn erase(context: JobContext<'_>, job: &Job, region: &RegionCode) -> Resul
 
 async fn note(context: JobContext<'_>, job: &Job, is: &Value, over: bool) -> Result<(), OpError> {
     let home = &job.job.region;
-    gated_in(context.db, context.gates, home, async |epoch| {
-        let note =
-            async |conn: &_| home::note_erased(conn, &job.job, epoch, (&job.parameters, is), over, context.now).await;
-        context.db.write(home, note).await
+    gated_write(context.db, context.gates, home, async |conn, epoch| {
+        home::note_erased(conn, &job.job, epoch, (&job.parameters, is), over, context.now).await
     })
     .await
     .map(drop)

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use super::{Done, OpError, gated, signed_write};
+use super::{Done, OpError, gated, vehicle_write};
 use crate::{
     db::{
         bulk,
@@ -96,9 +96,8 @@ pub async fn act(
     note: Option<&str>,
 ) -> Result<Done, OpError> {
     let region = &wanted.vehicle.region;
-    signed_write(service, auth, region, async |auth, epoch| {
-        let act = async |conn: &Conn| fleet_changes::set_status(conn, auth, wanted, epoch, kind, note).await;
-        service.db.write(region, act).await
+    vehicle_write(service, auth, region, async |conn, auth, epoch| {
+        fleet_changes::set_status(conn, auth, wanted, epoch, kind, note).await
     })
     .await
 }
@@ -109,8 +108,8 @@ pub async fn edit(service: &Service, auth: &SessionAuth, wanted: &Wanted, new: &
     // The version holds the city: one that it leaves meanwhile refuses the edit.
     let found = fleet::find(&service.db.at(region).await?, &wanted.vehicle).await?;
     allowed(service, found.as_ref().map(|found| found.city.as_str()), new.at)?;
-    signed_write(service, auth, region, async |auth, epoch| {
-        service.db.write(region, async |conn| fleet_changes::edit(conn, auth, wanted, epoch, new).await).await
+    vehicle_write(service, auth, region, async |conn, auth, epoch| {
+        fleet_changes::edit(conn, auth, wanted, epoch, new).await
     })
     .await
 }
@@ -128,9 +127,8 @@ pub async fn move_to(service: &Service, auth: &SessionAuth, wanted: &Wanted, cit
     let catalogue = service.catalogue();
     let city = catalogue.city(city).filter(|city| city.region == *region).ok_or(Refusal::Changed)?;
     let place = (city.centre, cell(city.centre), bulk::DEPOT);
-    signed_write(service, auth, region, async |auth, epoch| {
-        let go = async |conn: &Conn| fleet_changes::move_to(conn, auth, wanted, epoch, &city.slug, place).await;
-        service.db.write(region, go).await
+    vehicle_write(service, auth, region, async |conn, auth, epoch| {
+        fleet_changes::move_to(conn, auth, wanted, epoch, &city.slug, place).await
     })
     .await
 }

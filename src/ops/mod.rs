@@ -2,13 +2,12 @@
 //! a command. Each runs one statement (or one short transaction) and turns its verdict
 //! into done, refused, or database trouble. No HTTP here, and no SQL.
 
-use parking_lot::Mutex;
-
 use crate::{
     db::{
         Db,
         error::{DbError, DbErrorKind},
         statement::Conn,
+        txn::Outcome::{Commit, Rollback},
         verdict::{SessionAuth, Verdict},
     },
     domain::{refusal::Refusal, region::RegionCode},
@@ -102,34 +101,46 @@ pub async fn gated(
     }
 }
 
-/// The same for a write that touches one region only.
-pub async fn gated_in(
+/// One write statement in `region`, with the epoch of its gate.
+pub async fn gated_write(
     db: &Db,
     gates: &Gates,
     region: &RegionCode,
-    op: impl AsyncFn(i64) -> Result<Verdict, DbError>,
+    op: impl AsyncFn(&Conn, i64) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
     gated(db, gates, &[region], async |epochs| match epochs {
-        [epoch] => op(*epoch).await,
+        [epoch] => db.write(region, async |conn| op(conn, *epoch).await).await,
         _ => Ok(Verdict::Gate),
     })
     .await
 }
 
-/// The same for a write of a signed-in person that touches home and `there`.
+/// One write statement of a signed-in person in the region `there`, with the epochs of home
+/// (in `auth`) and of `there`.
 pub async fn signed_write(
     service: &Service,
     auth: &SessionAuth,
     there: &RegionCode,
-    op: impl AsyncFn(&SessionAuth, i64) -> Result<Verdict, DbError>,
+    op: impl AsyncFn(&Conn, &SessionAuth, i64) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
-    let done = gated(&service.db, &service.gates, &[&auth.user.region, there], async |epochs| {
-        let [home, there] = epochs else {
+    gated(&service.db, &service.gates, &[&auth.user.region, there], async |epochs| {
+        let [home, epoch] = epochs else {
             return Ok(Verdict::Gate);
         };
-        op(&SessionAuth { epoch: *home, ..auth.clone() }, *there).await
+        let auth = SessionAuth { epoch: *home, ..auth.clone() };
+        service.db.write(there, async |conn| op(conn, &auth, *epoch).await).await
     })
-    .await?;
+    .await
+}
+
+/// The same for a write that changes a vehicle: counts from before it serve no longer.
+pub async fn vehicle_write(
+    service: &Service,
+    auth: &SessionAuth,
+    there: &RegionCode,
+    op: impl AsyncFn(&Conn, &SessionAuth, i64) -> Result<Verdict, DbError>,
+) -> Result<Done, OpError> {
+    let done = signed_write(service, auth, there, op).await?;
     if done == Done::Now {
         let now = service.clock.now();
         service.counts.changed(there, now);
@@ -146,26 +157,17 @@ async fn all_or_nothing(
     op: impl AsyncFn(&Conn) -> Result<Verdict, DbError>,
     committed: impl AsyncFn(&Conn) -> Result<bool, DbError>,
 ) -> Result<Verdict, DbError> {
-    let objection = Mutex::new(None);
     let transaction = service.db.txn(
         region,
         async |conn| match op(conn).await? {
-            Verdict::Done => Ok(()),
-            verdict => {
-                *objection.lock() = Some(verdict);
-                // Only an error rolls back; of this kind it is never tried again.
-                Err(DbError::new(DbErrorKind::Bug, "transaction", "rolled back by a refusal"))
-            }
+            Verdict::Done => Ok(Commit(Verdict::Done)),
+            verdict => Ok(Rollback(verdict)),
         },
-        async |conn| Ok(committed(conn).await?.then_some(())),
+        async |conn| Ok(committed(conn).await?.then_some(Verdict::Done)),
     );
-    let outcome = transaction.await;
-    match objection.into_inner() {
+    match transaction.await? {
         // An attempt whose reply was lost may be what ended the session.
-        Some(Verdict::Refused(Refusal::SignedOut)) if committed(&service.db.at(region).await?).await? => {
-            Ok(Verdict::Done)
-        }
-        Some(verdict) => Ok(verdict),
-        None => outcome.map(|()| Verdict::Done),
+        Verdict::Refused(Refusal::SignedOut) if committed(&service.db.at(region).await?).await? => Ok(Verdict::Done),
+        verdict => Ok(verdict),
     }
 }

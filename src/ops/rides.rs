@@ -1,20 +1,17 @@
 //! Rides: start, positions, end, the list over regions. Price terms and service area
 //! come from the catalogue in memory; the statements read no GLOBAL row.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Done, OpError, gated, signed_write};
+use super::{Done, OpError, signed_write, vehicle_write};
 use crate::{
     db::{
         error::DbError,
         positions,
         ride_ends::{self, OVERDUE_PAGE, Overdue, RideEnd},
         rides::{self, NewRide, Promo, Ride, Terms},
-        statement::Conn,
-        verdict::{SessionAuth, Verdict},
+        verdict::SessionAuth,
     },
     domain::{
         catalogue::PromoKind,
@@ -50,10 +47,8 @@ pub struct Start {
 pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Result<Done, OpError> {
     let terms = terms(service, &start, auth.now)?;
     let new = NewRide { ride: start.ride, vehicle: start.vehicle, city: start.city, kind: start.kind, terms };
-    signed_write(service, auth, &new.vehicle.region, async |auth, epoch| {
-        service.db.write(&new.vehicle.region, async |conn| rides::start(conn, auth, &new, epoch).await).await
-    })
-    .await
+    let region = &new.vehicle.region;
+    vehicle_write(service, auth, region, async |conn, auth, epoch| rides::start(conn, auth, &new, epoch).await).await
 }
 
 fn terms(service: &Service, start: &Start, now: DateTime<Utc>) -> Result<Terms, OpError> {
@@ -103,10 +98,8 @@ pub async fn end(
         outside_area: !city.service_area.contains(at),
         public_id: Uuid::new_v4(),
     };
-    signed_write(service, auth, &ride.region, async |auth, epoch| {
-        service.db.write(&ride.region, async |conn| ride_ends::end(conn, auth, &end, epoch).await).await
-    })
-    .await
+    let region = &ride.region;
+    vehicle_write(service, auth, region, async |conn, auth, epoch| ride_ends::end(conn, auth, &end, epoch).await).await
 }
 
 /// Ends the rides of the region here that have been open for too long, each at its last known
@@ -142,10 +135,8 @@ pub async fn end_overdue(service: &Service) -> Result<usize, DbError> {
                 idle_since: now,
                 epoch: 0,
             };
-            let done = signed_write(service, &system, &ride.region, async |system, epoch| {
-                let expire =
-                    async |conn: &Conn| ride_ends::expire(conn, system, &end, *started_at + RIDE_MAX, epoch).await;
-                service.db.write(&ride.region, expire).await
+            let done = vehicle_write(service, &system, &ride.region, async |conn, system, epoch| {
+                ride_ends::expire(conn, system, &end, *started_at + RIDE_MAX, epoch).await
             })
             .await;
             match done {
@@ -157,18 +148,6 @@ pub async fn end_overdue(service: &Service) -> Result<usize, DbError> {
         match overdue.last() {
             Some(last) if overdue.len() == OVERDUE_PAGE => after = last.ride.id,
             _ => return Ok(ended),
-        }
-    }
-}
-
-/// Does so for ever, once a minute.
-pub async fn keep_ending(service: Arc<Service>) {
-    loop {
-        tokio::time::sleep(std::time::Duration::from_mins(1)).await;
-        match end_overdue(&service).await {
-            Ok(0) => {}
-            Ok(ended) => tracing::info!(ended, "rides were ended automatically"),
-            Err(error) => tracing::warn!(%error, "rides that are open too long were not looked for"),
         }
     }
 }
@@ -185,14 +164,8 @@ pub async fn add_positions(
     let add = async |city: &str| {
         let catalogue = service.catalogue();
         let steps = catalogue.city(city).map_or_else(Vec::new, |city| chains(city, auth.now, noted.to_vec()));
-        // No vehicle changes, so no count of them is old after it.
-        gated(&service.db, &service.gates, &[&auth.user.region, &ride.region], async |epochs| {
-            let [home, there] = epochs else {
-                return Ok(Verdict::Gate);
-            };
-            let auth = SessionAuth { epoch: *home, ..auth.clone() };
-            let add = async |conn: &Conn| positions::add(conn, &auth, ride, *there, city, &steps).await;
-            service.db.write(&ride.region, add).await
+        signed_write(service, auth, &ride.region, async |conn, auth, epoch| {
+            positions::add(conn, auth, ride, epoch, city, &steps).await
         })
         .await
     };

@@ -4,7 +4,7 @@
 
 use uuid::Uuid;
 
-use super::{Done, OpError, gated_in};
+use super::{Done, OpError, gated_write};
 use crate::{
     db::{
         roles::{self, Role},
@@ -26,9 +26,9 @@ pub async fn set(
         return Err(Refusal::OwnRole.into());
     }
     let command = Uuid::new_v4();
-    gated_in(&service.db, &service.gates, &person.region, async |epoch| {
+    gated_write(&service.db, &service.gates, &person.region, async |conn, epoch| {
         let acting = Acting { auth: by, region: &person.region, epoch, command };
-        service.db.write(&person.region, async |conn| roles::set(conn, &acting, person.id, role, grant).await).await
+        roles::set(conn, &acting, person.id, role, grant).await
     })
     .await
 }

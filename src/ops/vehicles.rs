@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use super::{Done, OpError, signed_write};
+use super::{Done, OpError, vehicle_write};
 use crate::{
     db::{
         error::DbError,
@@ -172,13 +172,8 @@ pub async fn reserve(
 ) -> Result<Done, OpError> {
     let until = auth.now + Duration::minutes(RESERVATION_MINUTES);
     let command = Uuid::new_v4();
-    signed_write(service, auth, &vehicle.region, async |auth, epoch| {
-        service
-            .db
-            .write(&vehicle.region, async |conn| {
-                reservations::make(conn, auth, vehicle, epoch, said, until, command).await
-            })
-            .await
+    vehicle_write(service, auth, &vehicle.region, async |conn, auth, epoch| {
+        reservations::make(conn, auth, vehicle, epoch, said, until, command).await
     })
     .await
 }
@@ -190,11 +185,8 @@ pub async fn cancel_reservation(
     vehicle: &PublicVehicle,
 ) -> Result<Done, OpError> {
     let command = Uuid::new_v4();
-    signed_write(service, auth, &vehicle.region, async |auth, epoch| {
-        service
-            .db
-            .write(&vehicle.region, async |conn| reservations::cancel(conn, auth, vehicle, epoch, command).await)
-            .await
+    vehicle_write(service, auth, &vehicle.region, async |conn, auth, epoch| {
+        reservations::cancel(conn, auth, vehicle, epoch, command).await
     })
     .await
 }
@@ -202,8 +194,8 @@ pub async fn cancel_reservation(
 /// Adds a vehicle of the person's own in their home city, where an operator has to approve it.
 pub async fn add(service: &Service, auth: &SessionAuth, new: &NewVehicle) -> Result<Done, OpError> {
     let public_id = Uuid::new_v4();
-    signed_write(service, auth, &auth.user.region, async |auth, _| {
-        service.db.write(&auth.user.region, async |conn| vehicles::insert(conn, auth, new, public_id).await).await
+    vehicle_write(service, auth, &auth.user.region, async |conn, auth, _| {
+        vehicles::insert(conn, auth, new, public_id).await
     })
     .await
 }
@@ -215,11 +207,8 @@ pub async fn retire(
     vehicle: &VehicleRef,
     version: i64,
 ) -> Result<Done, OpError> {
-    signed_write(service, auth, &vehicle.region, async |auth, epoch| {
-        service
-            .db
-            .write(&vehicle.region, async |conn| vehicles::retire(conn, auth, vehicle, epoch, version).await)
-            .await
+    vehicle_write(service, auth, &vehicle.region, async |conn, auth, epoch| {
+        vehicles::retire(conn, auth, vehicle, epoch, version).await
     })
     .await
 }

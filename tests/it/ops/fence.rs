@@ -13,6 +13,7 @@ use movr::{
         gates::Change,
         sessions,
         statement::{Reach, Statement},
+        txn::Outcome,
         verdict::{SessionAuth, Verdict},
     },
     domain::{refusal::Refusal, region::RegionCode},
@@ -198,7 +199,7 @@ async fn a_transaction_commits_within_a_write_timeout_or_not_at_all() {
         for _ in 0..3 {
             conn.rows(&PAUSE, &[]).await?;
         }
-        Ok(())
+        Ok(Outcome::Commit(()))
     };
     let error = db.txn(&home(), pauses, async |_| Ok(None)).await.unwrap_err();
     assert_eq!((error.kind, error.statement), (DbErrorKind::Timeout, "transaction"));
@@ -208,7 +209,7 @@ async fn a_transaction_commits_within_a_write_timeout_or_not_at_all() {
     let silence = async |conn: &movr::db::statement::Conn| {
         conn.rows(&PAUSE, &[]).await?;
         tokio::time::sleep(Duration::from_millis(1500)).await;
-        Ok(())
+        Ok(Outcome::Commit(()))
     };
     let error = db.txn_within(Duration::from_secs(9), &home(), silence, async |_| Ok(None)).await.unwrap_err();
     assert!(matches!(error.kind, DbErrorKind::Ambiguous | DbErrorKind::Unavailable), "{error}");
