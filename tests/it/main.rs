@@ -17,6 +17,7 @@
     reason = "nobody calls tests"
 )]
 
+mod arrows;
 mod cluster;
 mod config;
 mod connecting;
