@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
-use chrono::{DateTime, Utc};
 
 use super::{
     context::RequestContext,
@@ -15,7 +14,7 @@ use super::{
 };
 use crate::{
     db::error::{DbError, DbErrorKind},
-    domain::{refusal::Refusal, region::RegionCode},
+    domain::refusal::Refusal,
     ops::OpError,
 };
 
@@ -68,13 +67,26 @@ impl From<OpError> for PageError {
     }
 }
 
-/// What a visitor is told: status, heading, message, and seconds after which to come back.
-struct Told {
+/// What the page of an error says.
+struct ErrorText {
     status: StatusCode,
     heading: &'static str,
     message: String,
+    /// Seconds after which to come back.
     retry_after: Option<u64>,
 }
+
+fn text(status: StatusCode, heading: &'static str, message: impl Into<String>) -> ErrorText {
+    ErrorText { status, heading, message: message.into(), retry_after: None }
+}
+
+impl ErrorText {
+    fn retry(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+}
+
+const OUR_MISTAKE: &str = "We made a mistake, and it has been noted. Please try again, or quote the number below.";
 
 impl PageError {
     /// What reading a body failed of.
@@ -85,70 +97,64 @@ impl PageError {
         Self::BadRequest("The form did not arrive whole.")
     }
 
-    fn told(&self) -> Told {
-        let (status, heading, message, retry_after) = match self {
-            Self::SignIn(_) => (StatusCode::SEE_OTHER, "Sign in", String::new(), None),
-            Self::Refused(refusal @ (Refusal::RegionReadOnly { .. } | Refusal::CatalogueAway)) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "Not just now", refusal.message(), Some(60))
-            }
-            Self::Refused(refusal @ Refusal::NotAdministrator) => {
-                (StatusCode::FORBIDDEN, "For administrators only", refusal.message(), None)
-            }
-            Self::Refused(refusal @ Refusal::NotOperator) => {
-                (StatusCode::FORBIDDEN, "For fleet operators only", refusal.message(), None)
-            }
-            Self::Refused(refusal) => (StatusCode::CONFLICT, "That did not work", refusal.message(), None),
-            Self::BadRequest(what) => {
-                let message = format!("{what} Nothing was changed. Please go back, load the page again and retry.");
-                (StatusCode::BAD_REQUEST, "This request cannot be understood", message, None)
-            }
-            Self::CrossSite => {
-                let message =
-                    "It came from another site, so nothing was changed. Please use the pages here.".to_owned();
-                (StatusCode::FORBIDDEN, "This request was refused", message, None)
-            }
-            Self::NotFound => {
-                let message = "There is nothing at this address, or it is not yours. It may have moved.".to_owned();
-                (StatusCode::NOT_FOUND, "Not found", message, None)
-            }
-            Self::NoVehicle => {
-                let message =
-                    "This vehicle is not at this address any more; it gets a new one after each ride.".to_owned();
-                (StatusCode::NOT_FOUND, "Not found", message, None)
-            }
-            Self::MethodNotAllowed => {
-                let message = "This address exists, but not for that kind of request.".to_owned();
-                (StatusCode::METHOD_NOT_ALLOWED, "That does not work here", message, None)
-            }
-            Self::TooLarge => {
-                let message = "What you sent is larger than this page takes. Nothing was changed.".to_owned();
-                (StatusCode::PAYLOAD_TOO_LARGE, "Too large", message, None)
-            }
-            Self::Packed => {
-                let message = "Compressed requests are not taken here. Nothing was changed.".to_owned();
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "This request was refused", message, None)
-            }
-            Self::NoLength => {
-                let message = "A request has to say how long it is. Nothing was changed.".to_owned();
-                (StatusCode::LENGTH_REQUIRED, "This request was refused", message, None)
-            }
+    fn text(&self) -> ErrorText {
+        match self {
+            Self::SignIn(_) => text(StatusCode::SEE_OTHER, "Sign in", ""),
+            Self::Refused(refusal) => refused(refusal),
+            Self::BadRequest(what) => text(
+                StatusCode::BAD_REQUEST,
+                "This request cannot be understood",
+                format!("{what} Nothing was changed. Please go back, load the page again and retry."),
+            ),
+            Self::CrossSite => text(
+                StatusCode::FORBIDDEN,
+                "This request was refused",
+                "It came from another site, so nothing was changed. Please use the pages here.",
+            ),
+            Self::NotFound => text(
+                StatusCode::NOT_FOUND,
+                "Not found",
+                "There is nothing at this address, or it is not yours. It may have moved.",
+            ),
+            Self::NoVehicle => text(
+                StatusCode::NOT_FOUND,
+                "Not found",
+                "This vehicle is not at this address any more; it gets a new one after each ride.",
+            ),
+            Self::MethodNotAllowed => text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "That does not work here",
+                "This address exists, but not for that kind of request.",
+            ),
+            Self::TooLarge => text(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Too large",
+                "What you sent is larger than this page takes. Nothing was changed.",
+            ),
+            Self::Packed => text(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "This request was refused",
+                "Compressed requests are not taken here. Nothing was changed.",
+            ),
+            Self::NoLength => text(
+                StatusCode::LENGTH_REQUIRED,
+                "This request was refused",
+                "A request has to say how long it is. Nothing was changed.",
+            ),
             Self::TooMany(wait) => {
                 let seconds = wait.as_secs() + 1;
                 let message = format!("Please wait {seconds} seconds and try again.");
-                (StatusCode::TOO_MANY_REQUESTS, "Too many tries", message, Some(seconds))
+                text(StatusCode::TOO_MANY_REQUESTS, "Too many tries", message).retry(seconds)
             }
-            Self::Deadline => {
-                let message = "This took too long. Please try again in a moment.".to_owned();
-                (StatusCode::SERVICE_UNAVAILABLE, "Please come back", message, Some(5))
-            }
-            Self::Db(error) => return database(error),
-            Self::Bug(_) => {
-                let message =
-                    "We made a mistake, and it has been noted. Please try again, or quote the number below.".to_owned();
-                (StatusCode::INTERNAL_SERVER_ERROR, "Our mistake", message, None)
-            }
-        };
-        Told { status, heading, message, retry_after }
+            Self::Deadline => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Please come back",
+                "This took too long. Please try again in a moment.",
+            )
+            .retry(5),
+            Self::Db(error) => database(error),
+            Self::Bug(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "Our mistake", OUR_MISTAKE),
+        }
     }
 
     /// The page for it, in place of an empty answer.
@@ -162,22 +168,22 @@ impl PageError {
             return context.refused(location, "");
         }
         self.log(context);
-        let told = self.told();
+        let text = self.text();
         let link = |href: &str, text: &str| LinkView { href: href.to_owned(), text: text.to_owned() };
         let city = context.city();
         let list = link(&paths::vehicles(&city.slug), &format!("See the vehicles of {}", city.name));
         let page = ErrorPage {
-            layout: layout(context, None, told.heading, Section::None, city),
-            status: told.status.as_u16(),
-            heading: told.heading.to_owned(),
-            message: told.message,
+            layout: layout(context, None, text.heading, Section::None, city),
+            status: text.status.as_u16(),
+            heading: text.heading.to_owned(),
+            message: text.message,
             links: vec![list, link("/", "Start page")],
             request_id: context.ids.request.clone(),
         };
         let mut response = context
-            .html(told.status, &page)
+            .html(text.status, &page)
             .unwrap_or_else(|_unrendered| HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR));
-        if let Some(seconds) = told.retry_after {
+        if let Some(seconds) = text.retry_after {
             response.headers_mut().insert(actix_web::http::header::RETRY_AFTER, seconds.into());
         }
         response
@@ -206,55 +212,57 @@ impl PageError {
     }
 }
 
-fn database(error: &DbError) -> Told {
-    if let Some(silent) = &error.silent {
-        return silent_region(silent, error.kind == DbErrorKind::Ambiguous);
+fn refused(refusal: &Refusal) -> ErrorText {
+    let message = refusal.message();
+    match refusal {
+        Refusal::RegionReadOnly { .. } | Refusal::CatalogueAway => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "Not just now", message).retry(60)
+        }
+        Refusal::NotAdministrator => text(StatusCode::FORBIDDEN, "For administrators only", message),
+        Refusal::NotOperator => text(StatusCode::FORBIDDEN, "For fleet operators only", message),
+        _ => text(StatusCode::CONFLICT, "That did not work", message),
     }
-    let (status, heading, message, retry_after) = match error.kind {
-        DbErrorKind::Unavailable | DbErrorKind::Timeout => {
-            let message =
-                "Our database does not answer just now. Nothing was changed. Please try again in a few seconds.";
-            (StatusCode::SERVICE_UNAVAILABLE, "Please come back", message, Some(5))
-        }
-        DbErrorKind::Contention => {
-            let message = "Too many people want the same thing at once. Nothing was changed. Please try again.";
-            (StatusCode::SERVICE_UNAVAILABLE, "Please try again", message, Some(1))
-        }
+}
+
+fn database(error: &DbError) -> ErrorText {
+    let unclear = "Please look whether it was done before you repeat it; sending the same form again is safe.";
+    if let Some((region, since)) = &error.silent {
+        let outcome = if error.kind == DbErrorKind::Ambiguous { unclear } else { "Nothing was changed." };
+        let message = format!(
+            "The region {region} has not answered since {}. {outcome} Everything about other regions works as usual; \
+             please try this again in a few seconds. See /status for how the regions are.",
+            since.format("%H:%M:%S UTC")
+        );
+        return text(StatusCode::SERVICE_UNAVAILABLE, "A region does not answer", message).retry(5);
+    }
+    let unavailable = |heading, message: &str| text(StatusCode::SERVICE_UNAVAILABLE, heading, message);
+    match error.kind {
+        DbErrorKind::Unavailable | DbErrorKind::Timeout => unavailable(
+            "Please come back",
+            "Our database does not answer just now. Nothing was changed. Please try again in a few seconds.",
+        )
+        .retry(5),
+        DbErrorKind::Contention => unavailable(
+            "Please try again",
+            "Too many people want the same thing at once. Nothing was changed. Please try again.",
+        )
+        .retry(1),
         DbErrorKind::Ambiguous => {
-            let message = "The connection was lost while this was being stored. Please look whether it was done before you repeat it; \
-                           sending the same form again is safe.";
-            (StatusCode::SERVICE_UNAVAILABLE, "Please look again", message, Some(5))
+            let message = format!("The connection was lost while this was being stored. {unclear}");
+            unavailable("Please look again", &message).retry(5)
         }
-        DbErrorKind::Licence | DbErrorKind::Setup(_) => {
-            let message = "The database does not let us work, which only its operators can mend. Nothing was changed.";
-            (StatusCode::SERVICE_UNAVAILABLE, "Out of order", message, Some(300))
-        }
+        DbErrorKind::Licence | DbErrorKind::Setup(_) => unavailable(
+            "Out of order",
+            "The database does not let us work, which only its operators can mend. Nothing was changed.",
+        )
+        .retry(300),
         DbErrorKind::Unique(_)
         | DbErrorKind::ForeignKey(_)
         | DbErrorKind::Check(_)
         | DbErrorKind::BadValue
         | DbErrorKind::StalePlan
-        | DbErrorKind::Bug => {
-            let message = "We made a mistake, and it has been noted. Please try again, or quote the number below.";
-            (StatusCode::INTERNAL_SERVER_ERROR, "Our mistake", message, None)
-        }
-    };
-    Told { status, heading, message: message.to_owned(), retry_after }
-}
-
-/// Which region, since when, and what still works.
-fn silent_region((region, since): &(RegionCode, DateTime<Utc>), unclear: bool) -> Told {
-    let outcome = if unclear {
-        "Please look whether it was done before you repeat it; sending the same form again is safe."
-    } else {
-        "Nothing was changed."
-    };
-    let message = format!(
-        "The region {region} has not answered since {}. {outcome} Everything about other regions works as usual; \
-         please try this again in a few seconds. See /status for how the regions are.",
-        since.format("%H:%M:%S UTC")
-    );
-    Told { status: StatusCode::SERVICE_UNAVAILABLE, heading: "A region does not answer", message, retry_after: Some(5) }
+        | DbErrorKind::Bug => text(StatusCode::INTERNAL_SERVER_ERROR, "Our mistake", OUR_MISTAKE),
+    }
 }
 
 impl std::fmt::Display for PageError {
@@ -265,7 +273,7 @@ impl std::fmt::Display for PageError {
 
 impl ResponseError for PageError {
     fn status_code(&self) -> StatusCode {
-        self.told().status
+        self.text().status
     }
 
     fn error_response(&self) -> HttpResponse {
