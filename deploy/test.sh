@@ -31,17 +31,15 @@ export MOVR_AXE=$axe/package/axe.min.js
 MOVR_TEST_DATA=$(mktemp -d "${TMPDIR:-/tmp}/movr-test.XXXXXX")
 export MOVR_TEST_DATA
 chmod 711 "$MOVR_TEST_DATA"
-# Test processes share a server, so the last one may leave it running.
+# The server of a run of tests ends with it, a moment later.
 clean_up() {
-  local file pid tries
-  while IFS= read -r file; do
-    pid=$(head -n1 "$file" 2>/dev/null) || continue
-    kill -INT "$pid" 2>/dev/null || continue
-    for tries in $(seq 100); do
-      kill -0 "$pid" 2>/dev/null || break
-      sleep 0.1
-    done
-  done < <(find "$MOVR_TEST_DATA" -name postmaster.pid 2>/dev/null)
+  local pids tries
+  for tries in $(seq 300); do
+    pids=$(find "$MOVR_TEST_DATA" -name postmaster.pid -exec head -n1 {} \; 2>/dev/null)
+    # shellcheck disable=SC2086
+    [ -n "$pids" ] && kill -INT $pids 2>/dev/null || break
+    sleep 0.1
+  done
   rm -rf "$MOVR_TEST_DATA"
 }
 trap clean_up EXIT

@@ -29,7 +29,7 @@ use crate::{
         catalogue::{Catalogue, CatalogueFile},
         region::RegionCode,
     },
-    local::{self, CockroachDemo, CockroachError, PrivatePostgres},
+    local::{self, CockroachDemo, LocalError, PrivatePostgres},
     ops::service::Service,
     ops::{
         self,
@@ -113,7 +113,7 @@ pub async fn run(args: Args) -> Outcome {
     let binary = match (args.engine, cockroach) {
         (EngineChoice::Postgres, _) | (EngineChoice::Auto, None) => None,
         (EngineChoice::Auto | EngineChoice::Cockroach, Some(binary)) => Some(binary),
-        (EngineChoice::Cockroach, None) => return Err(CockroachError::Missing.into()),
+        (EngineChoice::Cockroach, None) => return Err(LocalError::NoCockroach.into()),
     };
     let mut stop = StopSignals::listen()?;
     let mut server = tokio::select! {
@@ -146,8 +146,7 @@ pub async fn run(args: Args) -> Outcome {
 async fn start(args: &Args, binary: Option<PathBuf>, data: &Path) -> Result<Server, Box<dyn std::error::Error>> {
     let Some(binary) = binary else {
         println!("MovR demo on a private PostgreSQL. Shown: regions touched. Not shown: latency between regions.");
-        let mut options = local::Options::new(data.to_owned(), config::env);
-        options.fresh = args.fresh;
+        let options = local::Options { data: data.to_owned(), fresh: args.fresh, ..Default::default() };
         return Ok(Server::Postgres(PrivatePostgres::start(options).await?));
     };
     println!(

@@ -1,79 +1,63 @@
-//! Where this machine keeps PostgreSQL's server programs.
-//!
-//! Looks at folders only, apart from asking `postgres --version` when existing data asks for one.
-//! The surprise: Debian keeps the server off the PATH, one folder for each major version, and data of
-//! one major version can be opened by that version alone.
+//! Where this machine keeps PostgreSQL's server programs. Debian keeps them off the PATH, in one folder
+//! for each major version; `deploy/install.sh` looks in the same places.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::error::LocalError;
+use super::LocalError;
 
-/// Folders with a folder for each version in them: (parent, start of the name, path below it).
-const VERSIONED: [(&str, &str, &str); 5] = [
-    ("/usr/lib/postgresql", "", "bin"),
-    ("/usr", "pgsql-", "bin"),
-    ("/opt/homebrew/opt", "postgresql", "bin"),
-    ("/usr/local/opt", "postgresql", "bin"),
-    ("/Applications/Postgres.app/Contents/Versions", "", "bin"),
+/// Folders with a folder for each version in them, and how its name starts; the programs are in its `bin`.
+const VERSIONED: [(&str, &str); 5] = [
+    ("/usr/lib/postgresql", ""),
+    ("/usr", "pgsql-"),
+    ("/opt/homebrew/opt", "postgresql"),
+    ("/usr/local/opt", "postgresql"),
+    ("/Applications/Postgres.app/Contents/Versions", ""),
 ];
 
-/// The folder that holds `postgres` and `initdb`: of major version `wanted` when data of that version
-/// exists, else `named` (from `MOVR_PG_BIN`), else the first of the PATH and the usual places.
+/// The folder that holds `postgres` and `initdb`: `named` (from `MOVR_PG_BIN`), else the first of the PATH
+/// and the usual places. Where there is data, only the major version that made it can open it.
 pub(super) async fn find(
     named: Option<&Path>,
-    path: Option<&OsStr>,
-    wanted: Option<(&str, &Path)>,
+    path: Option<&str>,
+    made_by: Option<(&str, &Path)>,
 ) -> Result<PathBuf, LocalError> {
     let candidates = match named {
         Some(folder) if is_complete(folder) => vec![folder.to_owned()],
         Some(folder) => return Err(LocalError::BadBinaries(folder.to_owned())),
         None => installed(path),
     };
-    let Some((version, data)) = wanted else {
+    let Some((version, data)) = made_by.filter(|_| !candidates.is_empty()) else {
         return candidates.into_iter().next().ok_or(LocalError::NotInstalled);
     };
-    if candidates.is_empty() {
-        return Err(LocalError::NotInstalled);
-    }
     for folder in candidates {
         if major_version(&folder).await.as_deref() == Some(version) {
             return Ok(folder);
         }
     }
-    Err(LocalError::OtherVersion { folder: data.to_owned(), cluster: version.to_owned() })
+    Err(LocalError::OtherVersion { data: data.to_owned(), version: version.to_owned() })
 }
 
 fn is_complete(folder: &Path) -> bool {
     folder.join("postgres").is_file() && folder.join("initdb").is_file()
 }
 
-fn installed(path: Option<&OsStr>) -> Vec<PathBuf> {
+fn installed(path: Option<&str>) -> Vec<PathBuf> {
     let on_path = path.map(std::env::split_paths).into_iter().flatten();
-    let usual = VERSIONED.iter().flat_map(|(parent, start, below)| newest_first(Path::new(parent), start, below));
+    let usual = VERSIONED.iter().flat_map(|(parent, start)| newest_first(Path::new(parent), start));
     on_path.chain(usual).filter(|folder| is_complete(folder)).collect()
 }
 
-fn newest_first(parent: &Path, start: &str, below: &str) -> Vec<PathBuf> {
-    let mut found: Vec<(u32, PathBuf)> = parent
-        .read_dir()
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            let digits: String = name
-                .strip_prefix(start)?
-                .chars()
-                .skip_while(|c| !c.is_ascii_digit())
-                .take_while(char::is_ascii_digit)
-                .collect();
-            // A name without a version is Homebrew's link to its newest: after the numbered ones.
-            Some((digits.parse().unwrap_or(0), entry.path().join(below)))
-        })
-        .collect();
+fn newest_first(parent: &Path, start: &str) -> Vec<PathBuf> {
+    let version = |name: &str| -> Option<u32> {
+        let digits = name.strip_prefix(start)?.trim_start_matches(|c: char| !c.is_ascii_digit());
+        // A name without a version is Homebrew's link to its newest: after the numbered ones.
+        Some(leading_digits(digits).parse().unwrap_or(0))
+    };
+    let entries = parent.read_dir().into_iter().flatten().flatten();
+    let mut found: Vec<(u32, PathBuf)> =
+        entries.filter_map(|entry| Some((version(entry.file_name().to_str()?)?, entry.path().join("bin")))).collect();
     found.sort_by(|a, b| b.cmp(a));
     found.into_iter().map(|(_, folder)| folder).collect()
 }
@@ -82,8 +66,11 @@ async fn major_version(folder: &Path) -> Option<String> {
     let output = Command::new(folder.join("postgres")).arg("--version").output().await.ok()?;
     // "postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)", "postgres (PostgreSQL) 18beta1"
     let text = String::from_utf8(output.stdout).ok()?;
-    let number = text.split_whitespace().nth(2)?;
-    Some(number.chars().take_while(char::is_ascii_digit).collect::<String>())
+    text.split_whitespace().nth(2).map(leading_digits)
+}
+
+fn leading_digits(text: &str) -> String {
+    text.chars().take_while(char::is_ascii_digit).collect()
 }
 
 #[cfg(test)]
@@ -97,7 +84,7 @@ mod tests {
         for version in ["9", "15", "17"] {
             std::fs::create_dir_all(parent.join(version)).unwrap();
         }
-        let found = newest_first(&parent, "", "bin");
+        let found = newest_first(&parent, "");
         std::fs::remove_dir_all(&parent).unwrap();
         let expected: Vec<_> = ["17/bin", "15/bin", "9/bin"].map(|below| parent.join(below)).into();
         assert_eq!(found, expected);

@@ -23,7 +23,6 @@ use movr::{
     },
     domain::catalogue::CatalogueFile,
     local::{
-        PrivatePostgres,
         cockroach::{VERSION, address, download, too_old},
         find_cockroach,
     },
@@ -110,16 +109,17 @@ fn the_download_is_the_one_of_the_script() {
 
 /// CockroachDB for one test: a stand-in before the tests' own PostgreSQL.
 struct Cluster {
-    server: PrivatePostgres,
+    /// PostgreSQL's own database there.
+    postgres: String,
     stand_in: StandIn,
     database: String,
 }
 
 impl Cluster {
     async fn new(regions: &[&str]) -> Self {
-        let server = engine::private_server().await;
-        let stand_in = StandIn::cockroach(&server.url("postgres"), regions).await;
-        Self { server, stand_in, database: format!("t{}", Uuid::new_v4().simple()) }
+        let postgres = engine::private_server().await;
+        let stand_in = StandIn::cockroach(&postgres, regions).await;
+        Self { postgres, stand_in, database: format!("t{}", Uuid::new_v4().simple()) }
     }
 
     /// `movr` with `arguments` on its database.
@@ -129,20 +129,19 @@ impl Cluster {
 
     /// Whether PostgreSQL has the database.
     async fn exists(&self) -> bool {
-        let sql = engine::client(&self.server.url("postgres")).await;
+        let sql = engine::client(&self.postgres).await;
         let known = "SELECT 1 FROM pg_database WHERE datname = $1";
         !sql.query(known, &[&self.database]).await.unwrap().is_empty()
     }
 
     async fn drop_database(&self) {
-        let sql = engine::client(&self.server.url("postgres")).await;
+        let sql = engine::client(&self.postgres).await;
         sql.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database)).await.unwrap();
     }
 
     async fn end(self) {
         self.drop_database().await;
         drop(self.stand_in);
-        let _ = self.server.stop().await;
     }
 }
 

@@ -29,6 +29,7 @@ mod gbfs;
 mod headers;
 mod lifecycle;
 mod lint;
+mod local;
 mod locality;
 mod nodes;
 mod ops;

@@ -10,7 +10,6 @@ use std::{
 };
 
 use movr::{
-    config,
     db::connect::{Endpoint, explain},
     local::{Options, PrivatePostgres},
 };
@@ -89,8 +88,7 @@ async fn serve(end: i32) -> (PrivatePostgres, Authority, Folder) {
     let authority = Authority::new("MovR test authority");
     let (certificate, key) = authority.issue(NAME, end);
     let rules = folder.file("rules.conf", RULES);
-    let mut options = Options::new(folder.0.join("server"), config::env);
-    options.durable = false;
+    let mut options = Options { data: folder.0.join("server"), volatile: true, ..Default::default() };
     options.settings = [("ssl", "on"), ("ssl_ca_file", "ca.crt"), ("hba_file", &rules)]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec();

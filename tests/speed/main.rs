@@ -24,7 +24,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use movr::{
     cli::migrate::SHIPPED,
     clock::Clock,
-    config::{Config, env},
+    config::Config,
     db::{
         self, Db,
         connect::Endpoint,
@@ -161,8 +161,7 @@ async fn sign_up(base: &str, jar: &Arc<Jar>) -> reqwest::Client {
 #[actix_web::main]
 async fn main() {
     let folder = std::env::temp_dir().join("movr-speed");
-    let mut options = Options::new(folder, env);
-    options.fresh = true;
+    let options = Options { data: folder, fresh: true, ..Default::default() };
     let postgres = PrivatePostgres::start(options).await.unwrap();
     let config = settings(&postgres.url("movr"));
     let file = CatalogueFile::parse(SHIPPED).unwrap();

@@ -33,19 +33,18 @@ pub struct Demo {
     pub began: Instant,
 }
 
+fn command(folder: &Folder) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_movr"));
+    command.args(["demo", "--engine", "postgres", "--data"]).arg(folder.data());
+    command.env("MOVR_TILES_URL", "").process_group(0).stdin(Stdio::null());
+    command
+}
+
 impl Demo {
     /// Starts it and waits until it has told its addresses and accounts.
     pub async fn start(folder: &Folder) -> Self {
         let began = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_movr"))
-            .args(["demo", "--engine", "postgres", "--data"])
-            .arg(folder.data())
-            .env("MOVR_TILES_URL", "")
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command(folder).stdout(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         // Reads on after the start, so that the program never waits for us.
@@ -57,6 +56,14 @@ impl Demo {
         let mut demo = Self { child, urls: Vec::new(), password: String::new(), output: Vec::new(), began };
         let started = tokio::task::spawn_blocking(move || demo.listen(&lines).map(|()| demo));
         started.await.unwrap().unwrap()
+    }
+
+    /// What it says when it does not start.
+    pub async fn refused(folder: &Folder) -> String {
+        let mut command = command(folder);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
     }
 
     fn listen(&mut self, lines: &Receiver<String>) -> Result<(), String> {

@@ -90,7 +90,7 @@ impl World {
     }
 
     /// Checks the invariants of the whole database, then leaves it.
-    pub async fn end(mut self) {
+    pub async fn end(self) {
         let tools = engine::tools(&self.database.url);
         let db = movr::db::Db::open(&tools.database).await.unwrap();
         let catalogue = movr::db::catalogue::load(&db.here().await.unwrap()).await.unwrap().unwrap();

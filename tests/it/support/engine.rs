@@ -1,8 +1,18 @@
 //! The database under a test. On PostgreSQL each test gets a copy of a migrated
 //! template; on CockroachDB, where a database costs seconds, tests borrow one of four
 //! and empty it. Files under the test folder are the locks between test processes.
+//!
+//! A private server serves a whole run. With nextest each test is a process of its own, so the first starts
+//! another one, which owns the server and ends when the run does.
 
-use std::{fs::File, path::PathBuf};
+use std::{
+    fs::{self, File},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use movr::{
     clock::Clock,
@@ -12,6 +22,11 @@ use movr::{
     local::{Options, PrivatePostgres},
     ops,
 };
+use nix::{
+    errno::Errno,
+    sys::signal::kill,
+    unistd::{Pid, getppid},
+};
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
@@ -19,14 +34,14 @@ use uuid::Uuid;
 pub struct Database {
     /// Where it is.
     pub url: String,
-    server: Option<PrivatePostgres>,
+    private: bool,
     _borrowed: Option<File>,
 }
 
 fn folder() -> PathBuf {
     let folder =
         movr::config::env("MOVR_TEST_DATA").map_or_else(|| std::env::temp_dir().join("movr-tests"), PathBuf::from);
-    std::fs::create_dir_all(&folder).unwrap();
+    fs::create_dir_all(&folder).unwrap();
     folder
 }
 
@@ -40,7 +55,7 @@ async fn lock_soon(name: &str) -> File {
         if let Some(file) = lock(name) {
             return file;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -95,20 +110,91 @@ async fn catalogue(url: &str) {
     database.close();
 }
 
-/// A server of our own, shared by all test processes of a run.
-pub async fn private_server() -> PrivatePostgres {
-    let mut options = Options::new(folder(), movr::config::env);
-    (options.durable, options.shared, options.max_connections) = (false, true, 400);
-    PrivatePostgres::start(options).await.unwrap()
+/// The private server of this run, as the URL of its database `postgres`.
+pub async fn private_server() -> String {
+    static RUN: LazyLock<(String, Pid)> = LazyLock::new(|| match movr::config::env("NEXTEST_RUN_ID") {
+        Some(id) => (id, getppid()),
+        None => (Uuid::new_v4().to_string(), Pid::this()),
+    });
+    let (run, runner) = &*RUN;
+    server_of(&folder().join(run), *runner).await
+}
+
+/// The server of the run that `home` belongs to, started by whoever comes first.
+async fn server_of(home: &Path, runner: Pid) -> String {
+    let url = home.join("url");
+    let _starting = lock_soon("server.lock").await;
+    let mut owner = if url.exists() { None } else { Some(start_owner(home, runner)) };
+    loop {
+        if let Ok(url) = fs::read_to_string(&url) {
+            return url;
+        }
+        let ended = owner.as_mut().is_none_or(|owner| owner.try_wait().unwrap().is_some());
+        assert!(!ended, "no server: {}", fs::read_to_string(home.join("log")).unwrap_or_default());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn start_owner(home: &Path, runner: Pid) -> Child {
+    fs::create_dir_all(home).unwrap();
+    let log = File::create(home.join("log")).unwrap();
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "support::engine::owner", "--ignored", "--nocapture"])
+        .env("MOVR_TEST_SERVER", home)
+        .env("MOVR_TEST_RUNNER", runner.to_string())
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test]
+#[ignore = "no test, but the process that owns the server of a run"]
+async fn owner() {
+    let Some(home) = movr::config::env("MOVR_TEST_SERVER").map(PathBuf::from) else { return };
+    let runner = Pid::from_raw(movr::config::env("MOVR_TEST_RUNNER").unwrap().parse().unwrap());
+    let settings = vec![("max_connections".to_owned(), "400".to_owned())];
+    let options = Options { data: home.clone(), volatile: true, settings, ..Default::default() };
+    let server = PrivatePostgres::start(options).await.unwrap();
+    fs::write(home.join("url.new"), server.url("postgres")).unwrap();
+    fs::rename(home.join("url.new"), home.join("url")).unwrap();
+    while kill(runner, None) != Err(Errno::ESRCH) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    server.stop().await.unwrap();
+    fs::remove_dir_all(home).unwrap();
+}
+
+#[tokio::test]
+async fn the_server_of_a_run_is_shared_and_ends_with_it() {
+    let home = folder().join(Uuid::new_v4().to_string());
+    let mut runner = Command::new("sleep").arg("600").spawn().unwrap();
+    let pid = Pid::from_raw(i32::try_from(runner.id()).unwrap());
+    let (one, two) = tokio::join!(server_of(&home, pid), server_of(&home, pid));
+    assert_eq!(one, two);
+    drop(client(&one).await);
+    client(&two).await.simple_query("SELECT 'still here'").await.unwrap();
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    let ends = async {
+        while home.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ends).await.expect("the server's folder goes with it");
+    let endpoint = db::endpoint(&tools(&one).database, &one).unwrap();
+    assert!(db::connect_once(&endpoint).await.is_err());
 }
 
 /// A database with schema and catalogue, for this test alone.
 pub async fn database() -> Database {
-    let (url, server) = if let Some(url) = movr::config::env("TEST_DATABASE_URL") {
-        (url, None)
-    } else {
-        let server = private_server().await;
-        (server.url("postgres"), Some(server))
+    let named = movr::config::env("TEST_DATABASE_URL");
+    let private = named.is_none();
+    let url = match named {
+        Some(url) => url,
+        None => private_server().await,
     };
     // The database of the URL need not be there.
     let admin = client(&with_database(&url, "postgres")).await;
@@ -131,17 +217,17 @@ pub async fn database() -> Database {
     drop(guard);
     let name = format!("t{}", Uuid::new_v4().simple());
     admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await.unwrap();
-    Database { url: with_database(&url, &name), server, _borrowed: None }
+    Database { url: with_database(&url, &name), private, _borrowed: None }
 }
 
 fn fingerprint() -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     movr::cli::migrate::SHIPPED.hash(&mut hasher);
-    let mut files: Vec<_> = std::fs::read_dir("migrations").unwrap().map(|file| file.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir("migrations").unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
     for file in files {
-        std::fs::read_to_string(file).unwrap().hash(&mut hasher);
+        fs::read_to_string(file).unwrap().hash(&mut hasher);
     }
     hasher.finish()
 }
@@ -151,7 +237,7 @@ async fn borrowed(url: &str) -> Database {
     let guard = loop {
         match lock(&format!("database-{number}.lock")) {
             Some(guard) => break guard,
-            None => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            None => tokio::time::sleep(Duration::from_millis(50)).await,
         }
         number = (number + 1) % 4;
     };
@@ -165,8 +251,8 @@ async fn borrowed(url: &str) -> Database {
     let mut left: Vec<String> = tables.iter().map(|table| table.try_get(0).unwrap()).collect();
     client.batch_execute("SET statement_timeout = 0").await.unwrap();
     // What is no migration's was made by a test that failed.
-    let files = std::fs::read_dir("migrations").unwrap().map(|file| file.unwrap().path());
-    let made: String = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let files = fs::read_dir("migrations").unwrap().map(|file| file.unwrap().path());
+    let made: String = files.map(|file| fs::read_to_string(file).unwrap()).collect();
     for table in left.extract_if(.., |table| !made.contains(&format!("CREATE TABLE {table} ("))) {
         client.batch_execute(&format!("DROP TABLE {table} CASCADE")).await.unwrap();
     }
@@ -184,7 +270,7 @@ async fn borrowed(url: &str) -> Database {
     }
     drop(client);
     catalogue(&url).await;
-    Database { url, server: None, _borrowed: Some(guard) }
+    Database { url, private: false, _borrowed: Some(guard) }
 }
 
 impl Database {
@@ -206,20 +292,18 @@ impl Database {
                 // Who is no superuser cannot end the server's own vacuum; it ends by itself.
                 Err(error) => assert!(tries < 100, "{drop}: {error}"),
             }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         admin.batch_execute(&format!("{drop} CASCADE")).await.unwrap();
     }
 
-    /// Leaves the server to the others, or stops it when this was the last test.
-    pub async fn leave(&mut self) {
-        if let Some(server) = self.server.take() {
+    /// Drops the database, if it is on the server of this run.
+    pub async fn leave(self) {
+        if self.private {
             let (head, _) = self.url.split_once('?').unwrap();
-            let name = head.rsplit_once('/').unwrap().1.to_owned();
-            let admin = client(&server.url("postgres")).await;
+            let name = head.rsplit_once('/').unwrap().1;
+            let admin = client(&with_database(&self.url, "postgres")).await;
             let _ = admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
-            drop(admin);
-            let _ = server.stop().await;
         }
     }
 }

@@ -1,0 +1,75 @@
+//! A database server as our child: what it prints goes to a log, and a message carries the end of it, because
+//! only there does a server say why it ended.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep},
+};
+
+use super::LocalError;
+
+#[derive(Debug)]
+pub(super) struct Process {
+    name: &'static str,
+    pub(super) child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts it in a process group of its own: Ctrl-C at the terminal is for us.
+    pub(super) fn spawn(name: &'static str, command: &mut Command, log: &Path) -> Result<Self, LocalError> {
+        let output = File::create(log).and_then(|file| Ok((file.try_clone()?, file)));
+        let (stdout, stderr) = output.map_err(LocalError::io("write", log))?;
+        let child = command.stdout(stdout).stderr(stderr).process_group(0).spawn();
+        Ok(Self { name, child: child.map_err(LocalError::io("run", Path::new(name)))?, log: log.to_owned() })
+    }
+
+    /// Waits until `look` finds what says that it is ready.
+    pub(super) async fn ready<T>(
+        &mut self,
+        patience: Duration,
+        mut look: impl AsyncFnMut() -> Result<Option<T>, LocalError>,
+    ) -> Result<T, LocalError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(found) = look().await? {
+                return Ok(found);
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(self.told("at once", status));
+            }
+            if Instant::now() > deadline {
+                return Err(LocalError::Late { what: "answer", name: self.name, patience, log: tail(&self.log) });
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until it ends without having been told to.
+    pub(super) async fn ended(&mut self) -> LocalError {
+        match self.child.wait().await {
+            Ok(status) => self.told("while the demo ran on it", status),
+            Err(error) => LocalError::io("wait for", Path::new(self.name))(error),
+        }
+    }
+
+    pub(super) fn told(&self, when: &'static str, status: ExitStatus) -> LocalError {
+        LocalError::Ended { name: self.name, when, status, log: tail(&self.log) }
+    }
+}
+
+/// The last lines of a log, as many as are worth a person's time, indented.
+pub(super) fn tail(log: &Path) -> String {
+    let bytes = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines.get(lines.len().saturating_sub(12)..).unwrap_or_default();
+    format!("  {}", last.join("\n  "))
+}
