@@ -1,97 +1,227 @@
-//! Every setting that comes from the environment, read once at start into plain typed fields.
-//! The table of names, defaults and meanings is in `vars`, the forms of values in `values`;
-//! anyone may use this module, and it uses none of the layers.
-//! The surprise: reading goes on after a mistake, so that one start tells all mistakes; and it
-//! takes the whole environment instead of a lookup by name, because the names of
-//! `MOVR_DATABASE_URL_<REGION>` are not known beforehand.
+//! Every setting, once: the fields of [`Config`] are clap arguments with the variable of the environment, the default and
+//! the meaning, so that `movr serve --help` and the README's table say the same. The forms of values are in `values`.
+//! Anyone may use this module, and it uses none of the layers beside `domain`.
+//!
+//! clap alone would end at the first mistake, repeat a secret that is not right, and take an empty variable, which is how
+//! container tools pass one that is not set, for a value. So [`read`] gives it one setting after the other.
 
-mod reader;
 mod values;
-mod vars;
 
 use std::{
     collections::BTreeMap,
+    error::Error,
+    ffi::OsStr,
     fmt,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
+use clap::{Arg, ArgMatches, Args, Command, builder::Resettable, parser::ValueSource, value_parser};
 use ipnet::IpNet;
 
 use crate::domain::{people, region::RegionCode};
-use reader::Reader;
+use values::{cores, count, kibibytes, milliseconds, number, seconds};
 
 pub use values::{LogFormat, PublicUrl, Secret, Tiles};
-pub use vars::{Default, REGION_URL_PREFIX, VARS, Var, markdown_table};
+
+/// The prefix of the variables that hold the other regions' database URLs.
+pub const REGION_URL_PREFIX: &str = "MOVR_DATABASE_URL_";
+
+const REGION_URLS: [&str; 3] = [
+    "`MOVR_DATABASE_URL_<REGION>` (secret)",
+    "none",
+    "Another region's nodes, such as `MOVR_DATABASE_URL_EUROPE_WEST1`; without it that region is reached through \
+     `DATABASE_URL`.",
+];
+
+const PG_BIN: [&str; 3] = [
+    "`MOVR_PG_BIN`",
+    "none",
+    "Folder with PostgreSQL's programs for `movr demo`; without it the usual folders are searched.",
+];
+
+const REGION: &str = "MOVR_REGION";
+/// Empty, this one means something: no tiles.
+const TILES_URL: &str = "MOVR_TILES_URL";
 
 /// What `movr serve` needs; [`Tools`] is enough for the other commands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Args)]
 pub struct Config {
-    pub region: String,
+    /// The region in which this instance runs, as in the catalogue: `us-east1`.
+    #[arg(long, env = REGION, value_parser = values::region)]
+    pub region: RegionCode,
+    #[command(flatten)]
     pub database: Database,
-    pub log: Log,
-    /// What hashing a password costs.
-    pub passwords: Passwords,
-    /// Address and port to listen on; port 0 takes a free one.
+    /// Address and port to listen on.
+    // Port 0 takes a free one.
+    #[arg(long, env = "MOVR_LISTEN", default_value = "0.0.0.0:8080", value_parser = values::listen)]
     pub listen: SocketAddr,
+    /// What browsers see: `https://movr.example`. With `https` cookies are `__Host-` and `Secure`, and HSTS is sent.
+    #[arg(long, env = "MOVR_PUBLIC_URL", value_parser = values::public_url)]
     pub public_url: PublicUrl,
-    /// One to three keys of at least 64 bytes: the first signs, all verify.
+    /// One to three base64 keys of at least 64 bytes (`openssl rand -base64 64 | tr -d '\n'`), by comma, the same in all
+    /// regions: the first signs cookies, all are accepted.
+    #[arg(long, env = "MOVR_SECRET_KEYS", hide_env_values = true, value_parser = values::secret_keys)]
     pub secret_keys: Secret<Vec<Vec<u8>>>,
+    #[command(flatten)]
     pub proxy: Proxy,
-    /// Map tiles, or none.
+    /// Map tiles; set but empty: a map without tiles.
+    #[arg(long, env = TILES_URL, default_value = "https://tile.openstreetmap.org/{z}/{x}/{y}.png")]
+    #[arg(value_parser = values::tiles_url)]
+    tiles_url: String,
+    /// Whom the map thanks for the tiles, as plain text.
+    #[arg(long, env = "MOVR_TILES_ATTRIBUTION", default_value = "© OpenStreetMap contributors")]
+    tiles_attribution: String,
+    /// Of the two before this; none where the URL is empty.
+    #[arg(skip)]
     pub tiles: Option<Tiles>,
+    /// E-mail address for those who use the GBFS feeds, told in them.
+    #[arg(long, env = "MOVR_FEED_CONTACT", default_value = "feeds@movr.example", value_parser = people::email)]
     pub feed_contact: String,
+    #[command(flatten)]
+    pub log: Log,
+    /// Longest time of a whole request, in milliseconds; twelve times that for a file that is imported, and for a client
+    /// to read an answer.
+    #[arg(long, env = "MOVR_REQUEST_TIMEOUT_MS", default_value = "10000", value_parser = milliseconds(100))]
     pub request_timeout: Duration,
-    /// A failed sign-in answers after this time, whatever the reason.
-    pub sign_in_floor: Duration,
+    /// Web worker threads; `cores` is one for each processor.
+    #[arg(long, env = "MOVR_WORKERS", default_value = "cores", value_parser = cores())]
     pub workers: usize,
-    /// Connections at the same time.
+    /// Connections of clients at the same time; others wait until one ends.
+    #[arg(long, env = "MOVR_MAX_CONNECTIONS", default_value = "512", value_parser = count(1, 100_000))]
     pub max_connections: usize,
-    /// Time for which a connection without a request stays open.
+    /// How long an idle connection stays open, in seconds. Longer than the balancer in front keeps one, or it sends
+    /// requests into connections that are just being closed and answers 502.
+    #[arg(long, env = "MOVR_KEEP_ALIVE_S", default_value = "75", value_parser = seconds())]
     pub keep_alive: Duration,
+    /// Age from which a connection is closed behind its next answer, in seconds.
+    #[arg(long, env = "MOVR_CONNECTION_LIFETIME_S", default_value = "600", value_parser = seconds())]
     pub connection_lifetime: Duration,
-    pub catalogue_reload: Duration,
-    /// Time between two looks at a region that answers.
-    pub watch: Duration,
-    /// Time between two looks of the worker without work.
-    pub worker: Duration,
-    /// Largest request body, in bytes.
+    /// Largest request body, in KiB; a file that is imported may have 20 MB.
+    #[arg(long = "max-body", env = "MOVR_MAX_BODY_KIB", default_value = "64", value_parser = kibibytes(1, 65_536))]
     pub max_body_bytes: usize,
-    /// Time to become ready, after which the process ends.
+    #[command(flatten)]
+    pub passwords: Passwords,
+    /// A failed sign-in answers after this many milliseconds, whatever the reason.
+    #[arg(long, env = "MOVR_SIGN_IN_FLOOR_MS", default_value = "1000", value_parser = milliseconds(0))]
+    pub sign_in_floor: Duration,
+    /// Seconds between two readings of the catalogue.
+    #[arg(long, env = "MOVR_CATALOGUE_RELOAD_S", default_value = "30", value_parser = seconds())]
+    pub catalogue_reload: Duration,
+    /// Milliseconds between two probes of a region that answers; another one is probed twice a second.
+    #[arg(long, env = "MOVR_WATCH_MS", default_value = "5000", value_parser = milliseconds(100))]
+    pub watch: Duration,
+    /// Milliseconds between two looks for jobs of this region that nobody does; a job that is confirmed here is begun at
+    /// once. 0: this instance does none.
+    #[arg(long, env = "MOVR_WORKER_MS", default_value = "1000", value_parser = milliseconds(0))]
+    pub worker: Duration,
+    /// Longest time from the start until ready (connect, prepare, load the catalogue), in seconds; then the process ends
+    /// with code 1.
+    #[arg(long, env = "MOVR_WARM_UP_TIMEOUT_S", default_value = "30", value_parser = seconds())]
     pub warm_up_timeout: Duration,
-    /// After SIGTERM: time not ready but still serving.
+    /// After SIGTERM: time not ready but still serving, in milliseconds, so that the balancer notices.
+    #[arg(long, env = "MOVR_DRAIN_DELAY_MS", default_value = "5000", value_parser = milliseconds(0))]
     pub drain_delay: Duration,
-    /// After the drain delay: time for the open requests to end.
+    /// After that: time for the open requests to end, in milliseconds.
+    #[arg(long, env = "MOVR_SHUTDOWN_TIMEOUT_MS", default_value = "20000", value_parser = milliseconds(0))]
     pub shutdown_timeout: Duration,
 }
 
 /// What the commands beside `movr serve` need.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Args)]
 pub struct Tools {
+    #[command(flatten)]
     pub database: Database,
+    #[command(flatten)]
     pub log: Log,
-    /// What hashing a password costs.
+    #[command(flatten)]
     pub passwords: Passwords,
 }
 
 /// Where the database is, and how long it is waited for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Args)]
 pub struct Database {
+    /// This region's nodes, as PostgreSQL URL: several hosts, `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `options`;
+    /// what CockroachDB Cloud shows is taken unchanged.
+    #[arg(long = "database-url", env = "DATABASE_URL", hide_env_values = true, value_parser = values::database_url)]
     pub url: Secret<String>,
-    region_urls: BTreeMap<String, Secret<String>>,
+    #[arg(skip)]
+    region_urls: BTreeMap<RegionCode, Secret<String>>,
+    /// Longest time of a statement that reads, in milliseconds.
+    #[arg(long, env = "MOVR_STATEMENT_TIMEOUT_MS", default_value = "2000", value_parser = milliseconds(10))]
     pub statement_timeout: Duration,
-    /// Longest time of one try of a write; after it no new try begins.
+    /// Longest time of one try of a write, in milliseconds; after it no new try begins. A transaction sends its COMMIT
+    /// within it. The same in all regions and for `movr operator`: the fence of a closed region is computed from it.
+    #[arg(long, env = "MOVR_WRITE_TIMEOUT_MS", default_value = "4000", value_parser = milliseconds(10))]
     pub write_timeout: Duration,
+    /// Longest time to reach one database node, in milliseconds.
+    #[arg(long, env = "MOVR_CONNECT_TIMEOUT_MS", default_value = "3000", value_parser = milliseconds(10))]
     pub connect_timeout: Duration,
+    /// Database connections of this instance to its own region, and a quarter of that to each other one; besides, up to
+    /// twelve that only probe whether it answers. What waits for another region gets at most a quarter of them.
+    #[arg(long, env = "MOVR_POOL_SIZE", default_value = "16", value_parser = count(1, 10_000))]
     pub pool_size: usize,
-    /// Age at which a connection is replaced, before jitter.
+    /// Age at which a connection is replaced, in seconds, give or take 10 %.
+    #[arg(long, env = "MOVR_POOL_LIFETIME_S", default_value = "300", value_parser = seconds())]
     pub pool_lifetime: Duration,
-    /// A probe of a region or node fails after this time.
-    pub probe_timeout: Duration,
-    /// Failed probes in a row that open the circuit of a region, or that nodes are left for.
+    /// A probe of a region fails after this many milliseconds: more than `MOVR_STATEMENT_TIMEOUT_MS`, so that a slow
+    /// answer is not taken for none. Without it a quarter more than that.
+    #[arg(long, env = "MOVR_PROBE_TIMEOUT_MS", value_parser = milliseconds(10))]
+    probe_timeout: Option<Duration>,
+    /// Failed probes in a row, without any answer between them, after which a region counts as unreachable.
+    #[arg(long, env = "MOVR_PROBE_FAILURES", default_value = "3", value_parser = number(1, 100))]
     pub probe_failures: u32,
     /// The region of this instance; none for commands.
+    #[arg(skip)]
     pub here: Option<RegionCode>,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Args)]
+pub struct Log {
+    /// `text` for people, `json` for log collectors.
+    #[arg(long = "log-format", env = "MOVR_LOG_FORMAT", default_value = "text", value_parser = values::log_format)]
+    pub format: LogFormat,
+    /// What is logged, as `tracing` filter: `info,movr::db=debug`.
+    #[arg(long = "log-filter", env = "RUST_LOG", default_value = "info", value_parser = values::log_filter)]
+    pub filter: String,
+}
+
+/// What hashing a password costs.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Passwords {
+    /// Memory of one argon2id hash, in KiB.
+    #[arg(long = "password-memory", env = "MOVR_PASSWORD_MEMORY_KIB")]
+    #[arg(default_value = "19456", value_parser = number(8, 1_048_576))]
+    pub memory_kib: u32,
+    /// Passes of one argon2id hash.
+    #[arg(long = "password-iterations", env = "MOVR_PASSWORD_ITERATIONS")]
+    #[arg(default_value = "2", value_parser = number(1, 100))]
+    pub iterations: u32,
+    /// Passwords hashed at the same time; the others wait.
+    #[arg(long = "password-threads", env = "MOVR_PASSWORD_THREADS", default_value = "cores", value_parser = cores())]
+    pub threads: usize,
+}
+
+/// Whom to believe about the client.
+#[derive(Debug, Clone, Args)]
+pub struct Proxy {
+    /// Addresses and CIDRs of the proxies whose headers are believed, by comma: `10.0.0.0/8,::1`.
+    // By its whole path, for clap would make one argument for each element of a `Vec`.
+    #[arg(long = "trusted-proxies", env = "MOVR_TRUSTED_PROXIES", default_value = "", hide_default_value = true)]
+    #[arg(value_parser = values::networks)]
+    pub trusted: std::vec::Vec<IpNet>,
+    /// Header in which a trusted proxy appends the client's address.
+    #[arg(long = "client-address-header", env = "MOVR_CLIENT_ADDRESS_HEADER")]
+    #[arg(default_value = "X-Forwarded-For", value_parser = values::header_name)]
+    pub address_header: String,
+    /// Header in which a trusted proxy names the client's city: `X-Client-City`.
+    #[arg(long = "client-city-header", env = "MOVR_CLIENT_CITY_HEADER", value_parser = values::header_name)]
+    pub city_header: Option<String>,
+    /// Header in which a trusted proxy gives the client's `latitude,longitude`.
+    #[arg(long = "client-coordinates-header", env = "MOVR_CLIENT_COORDINATES_HEADER")]
+    #[arg(value_parser = values::header_name)]
+    pub coordinates_header: Option<String>,
 }
 
 impl Database {
@@ -100,42 +230,14 @@ impl Database {
         format!("{}{}", REGION_URL_PREFIX, region.as_str().to_ascii_uppercase().replace('-', "_"))
     }
 
-    /// The other regions' nodes: `..._EUROPE_WEST1` is the region `europe-west1`.
+    /// The other regions' nodes.
     pub fn region_urls(&self) -> impl Iterator<Item = (RegionCode, &str)> {
-        self.region_urls.iter().filter_map(|(suffix, url)| {
-            let code = suffix.to_ascii_lowercase().replace('_', "-");
-            Some((code.parse().ok()?, url.expose().as_str()))
-        })
+        self.region_urls.iter().map(|(region, url)| (region.clone(), url.expose().as_str()))
     }
-}
 
-/// What is logged, and how.
-#[derive(Debug, Clone)]
-pub struct Log {
-    pub format: LogFormat,
-    /// A filter that `tracing` accepts.
-    pub filter: String,
-}
-
-/// What hashing a password (argon2id) costs.
-#[derive(Debug, Clone, Copy)]
-pub struct Passwords {
-    /// Memory of one hash, in KiB.
-    pub memory_kib: u32,
-    /// Passes of one hash.
-    pub iterations: u32,
-    /// Hashes at the same time.
-    pub threads: usize,
-}
-
-/// Whom to believe about the client.
-#[derive(Debug, Clone)]
-pub struct Proxy {
-    pub trusted: Vec<IpNet>,
-    pub address_header: String,
-    pub city_header: Option<String>,
-    /// Header in which they give the client's `latitude,longitude`.
-    pub coordinates_header: Option<String>,
+    pub fn probe_timeout(&self) -> Duration {
+        self.probe_timeout.unwrap_or(self.statement_timeout * 5 / 4)
+    }
 }
 
 impl Proxy {
@@ -146,10 +248,10 @@ impl Proxy {
     }
 }
 
-/// All that is wrong with the environment, one variable a line.
+/// All that is wrong with the settings, one a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Variable and what is wrong with its value, in the order in which they were read.
+    /// Variable, and what is wrong with its value.
     pub problems: Vec<(String, String)>,
 }
 
@@ -160,7 +262,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl std::error::Error for ConfigError {}
+impl Error for ConfigError {}
 
 /// The value of one environment variable; the only reader of the process's environment beside
 /// [`environment`], for the few that are not settings (`HOME`, `MOVR_PG_BIN`).
@@ -169,178 +271,151 @@ pub fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Variables by name.
+pub type Vars = BTreeMap<String, String>;
+
 /// The whole environment; bytes that are not UTF-8 become U+FFFD, which no setting accepts.
 #[allow(clippy::disallowed_methods, reason = "this module is where the environment is read")]
-pub fn environment() -> BTreeMap<String, String> {
+pub fn environment() -> Vars {
     let text = |bytes: std::ffi::OsString| bytes.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 impl Config {
-    /// Reads the process's environment.
-    ///
-    /// # Errors
-    /// Every variable that is missing or wrong.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_vars(environment())
-    }
-
-    /// Reads `vars`; of two with one name the later holds.
-    ///
-    /// # Errors
-    /// Every variable that is missing or wrong.
-    pub fn from_vars<N, V>(vars: impl IntoIterator<Item = (N, V)>) -> Result<Self, ConfigError>
-    where
-        N: Into<String>,
-        V: Into<String>,
-    {
-        let mut r = Reader::new(vars);
-        let tiles = r.tiles();
-        let mut config = Self {
-            region: r.read("MOVR_REGION", values::region).unwrap_or_default(),
-            database: r.database(),
-            log: r.log(),
-            passwords: r.passwords(),
-            listen: r.listen(),
-            public_url: r.read("MOVR_PUBLIC_URL", values::public_url).unwrap_or_default(),
-            secret_keys: r.read("MOVR_SECRET_KEYS", values::secret_keys).unwrap_or_default(),
-            proxy: r.proxy(),
-            tiles,
-            feed_contact: r.read("MOVR_FEED_CONTACT", people::email).unwrap_or_default(),
-            request_timeout: r.milliseconds("MOVR_REQUEST_TIMEOUT_MS", 100),
-            sign_in_floor: r.milliseconds("MOVR_SIGN_IN_FLOOR_MS", 0),
-            workers: r.cores("MOVR_WORKERS"),
-            max_connections: r.number("MOVR_MAX_CONNECTIONS", 1, 100_000) as usize,
-            keep_alive: r.seconds("MOVR_KEEP_ALIVE_S"),
-            connection_lifetime: r.seconds("MOVR_CONNECTION_LIFETIME_S"),
-            catalogue_reload: r.seconds("MOVR_CATALOGUE_RELOAD_S"),
-            watch: r.milliseconds("MOVR_WATCH_MS", 100),
-            worker: r.milliseconds("MOVR_WORKER_MS", 0),
-            max_body_bytes: r.number("MOVR_MAX_BODY_KIB", 1, 65_536) as usize * 1024,
-            warm_up_timeout: r.seconds("MOVR_WARM_UP_TIMEOUT_S"),
-            drain_delay: r.milliseconds("MOVR_DRAIN_DELAY_MS", 0),
-            shutdown_timeout: r.milliseconds("MOVR_SHUTDOWN_TIMEOUT_MS", 0),
-        };
-        config.database.here = config.region.parse().ok();
-        if let Some(own) = &config.database.here
-            && config.database.region_urls().any(|(region, _)| region == *own)
-        {
-            r.problem(
-                &Database::region_variable(own),
-                "names the instance's own region, whose nodes are in DATABASE_URL",
-            );
-        }
-        r.at_most("MOVR_STATEMENT_TIMEOUT_MS", config.database.statement_timeout, &config);
-        r.at_most("MOVR_WRITE_TIMEOUT_MS", config.database.write_timeout, &config);
-        r.finish(config)
+    /// Fails with every variable that is missing or wrong; of two with one name the later holds.
+    pub fn from_vars(
+        vars: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>,
+    ) -> Result<Self, ConfigError> {
+        let mut config: Self = read(&collect(vars), |config: &mut Self| &mut config.database)?;
+        config.database.here = Some(config.region.clone());
+        let (url, attribution) = (config.tiles_url.clone(), config.tiles_attribution.clone());
+        config.tiles = (!url.is_empty()).then_some(Tiles { url, attribution });
+        // A database deadline beyond the request's would never be reached.
+        let Database { statement_timeout, write_timeout, .. } = config.database;
+        let problems: Vec<_> =
+            [("MOVR_STATEMENT_TIMEOUT_MS", statement_timeout), ("MOVR_WRITE_TIMEOUT_MS", write_timeout)]
+                .into_iter()
+                .filter(|(_, deadline)| *deadline > config.request_timeout)
+                .map(|(name, _)| (name.to_owned(), "is longer than MOVR_REQUEST_TIMEOUT_MS".to_owned()))
+                .collect();
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
     }
 }
 
 impl Tools {
-    /// Reads the process's environment.
-    ///
-    /// # Errors
-    /// Every variable that is missing or wrong.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_vars(environment())
-    }
-
-    /// Reads `vars`; of two with one name the later holds.
-    ///
-    /// # Errors
-    /// Every variable that is missing or wrong.
-    pub fn from_vars<N, V>(vars: impl IntoIterator<Item = (N, V)>) -> Result<Self, ConfigError>
-    where
-        N: Into<String>,
-        V: Into<String>,
-    {
-        let mut r = Reader::new(vars);
-        let tools = Self { database: r.database(), log: r.log(), passwords: r.passwords() };
-        r.finish(tools)
+    /// Fails with every variable that is missing or wrong; of two with one name the later holds.
+    pub fn from_vars(
+        vars: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>,
+    ) -> Result<Self, ConfigError> {
+        let mut vars = collect(vars);
+        // A tool is in no region: whatever the variable says, it may be told the nodes of all.
+        vars.remove(REGION);
+        read(&vars, |tools: &mut Self| &mut tools.database)
     }
 }
 
-impl Reader {
-    fn listen(&mut self) -> SocketAddr {
-        let parse = |text: &str| {
-            text.parse().map_err(|error| format!("{text:?} is not like 0.0.0.0:8080 or [::]:8080 ({error})"))
-        };
-        self.read("MOVR_LISTEN", parse).unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)))
-    }
+fn collect(vars: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) -> Vars {
+    vars.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
 
-    fn database(&mut self) -> Database {
-        let statement_timeout = self.milliseconds("MOVR_STATEMENT_TIMEOUT_MS", 10);
-        let set = self.read("MOVR_PROBE_TIMEOUT_MS", |text| values::milliseconds(text, 10..=3_600_000));
-        if set.is_some_and(|set| set <= statement_timeout) {
-            self.problem("MOVR_PROBE_TIMEOUT_MS", "must be more than MOVR_STATEMENT_TIMEOUT_MS");
-        }
-        Database {
-            url: self.read("DATABASE_URL", values::database_url).unwrap_or_default(),
-            region_urls: self.region_urls(),
-            statement_timeout,
-            write_timeout: self.milliseconds("MOVR_WRITE_TIMEOUT_MS", 10),
-            connect_timeout: self.milliseconds("MOVR_CONNECT_TIMEOUT_MS", 10),
-            pool_size: self.number("MOVR_POOL_SIZE", 1, 10_000) as usize,
-            pool_lifetime: self.seconds("MOVR_POOL_LIFETIME_S"),
-            probe_timeout: set.unwrap_or(statement_timeout * 5 / 4),
-            probe_failures: self.number("MOVR_PROBE_FAILURES", 1, 100),
-            here: None,
-        }
-    }
+/// The variable of a setting.
+fn variable(arg: &Arg) -> &str {
+    arg.get_env().and_then(OsStr::to_str).expect("every setting has a variable")
+}
 
-    fn region_urls(&mut self) -> BTreeMap<String, Secret<String>> {
-        let mut urls = BTreeMap::new();
-        for (name, value) in &self.vars {
-            let Some(suffix) = name.strip_prefix(REGION_URL_PREFIX) else {
-                continue;
-            };
-            match values::database_url(value.trim()) {
-                _ if value.trim().is_empty() => {}
-                Ok(url) => drop(urls.insert(suffix.to_owned(), url)),
-                Err(problem) => self.problems.push((name.clone(), problem)),
+/// The settings of `T`, and in `database` the other regions' nodes, whose variables are not known beforehand.
+fn read<T: Args>(vars: &Vars, database: fn(&mut T) -> &mut Database) -> Result<T, ConfigError> {
+    let settings = T::augment_args(Command::default().no_binary_name(true));
+    let (mut right, mut problems) = (Vec::new(), Vec::new());
+    for arg in settings.get_arguments() {
+        let name = variable(arg);
+        let value = vars.get(name).map(|value| value.trim()).filter(|value| !value.is_empty() || name == TILES_URL);
+        let Some(value) = value else {
+            if arg.is_required_set() {
+                problems.push((name.to_owned(), "is not set, and has no default".to_owned()));
             }
+            continue;
+        };
+        let flag = format!("--{}={value}", arg.get_long().expect("every setting is a flag"));
+        let alone = Command::default().no_binary_name(true).arg(arg.clone().env(Resettable::Reset));
+        match alone.try_get_matches_from([&flag]) {
+            Ok(_) => right.push(flag),
+            // Its source says what is wrong; the error itself repeats the value.
+            Err(error) => problems.push((name.to_owned(), error.source().map(ToString::to_string).unwrap_or_default())),
         }
-        urls
     }
+    let mut region_urls = BTreeMap::new();
+    let own: Option<RegionCode> = vars.get(REGION).and_then(|region| region.trim().parse().ok());
+    for (name, url) in vars.iter().filter(|(_, url)| !url.trim().is_empty()) {
+        let suffix = name.strip_prefix(REGION_URL_PREFIX).map(|suffix| suffix.to_ascii_lowercase().replace('_', "-"));
+        let Some(region) = suffix.and_then(|region| region.parse().ok()) else {
+            continue;
+        };
+        match values::database_url(url.trim()) {
+            Ok(_) if own.as_ref() == Some(&region) => {
+                let problem = "names the instance's own region, whose nodes are in DATABASE_URL";
+                problems.push((name.clone(), problem.to_owned()));
+            }
+            Ok(url) => drop(region_urls.insert(region, url)),
+            Err(problem) => problems.push((name.clone(), problem)),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(ConfigError { problems });
+    }
+    let matches = settings.mut_args(|arg| arg.env(Resettable::Reset)).try_get_matches_from(right);
+    let mut settings = matches.and_then(|matches| T::from_arg_matches(&matches)).expect("each was right alone");
+    let database = database(&mut settings);
+    database.region_urls = region_urls;
+    if database.probe_timeout.is_some_and(|probe| probe <= database.statement_timeout) {
+        let problem = "must be more than MOVR_STATEMENT_TIMEOUT_MS";
+        return Err(ConfigError { problems: vec![("MOVR_PROBE_TIMEOUT_MS".to_owned(), problem.to_owned())] });
+    }
+    Ok(settings)
+}
 
-    fn log(&mut self) -> Log {
-        Log {
-            format: self.read("MOVR_LOG_FORMAT", values::log_format).unwrap_or_default(),
-            filter: self.read("RUST_LOG", values::log_filter).unwrap_or_default(),
-        }
-    }
+/// `command` with the settings of `T` as flags, which `--help` explains. A flag counts as its variable, set: the values are
+/// text here and looked at in [`read`].
+pub fn with_flags<T: Args>(command: Command) -> Command {
+    let as_text = |arg: Arg| {
+        arg.required(false).value_parser(value_parser!(String)).help_heading("Settings, as flags or in the environment")
+    };
+    let [name, _, meaning] = REGION_URLS;
+    command
+        .args(T::augment_args(Command::default()).mut_args(as_text).get_arguments())
+        .after_help(format!("In the environment only: {name}. {meaning}"))
+}
 
-    fn passwords(&mut self) -> Passwords {
-        Passwords {
-            memory_kib: self.number("MOVR_PASSWORD_MEMORY_KIB", 8, 1_048_576),
-            iterations: self.number("MOVR_PASSWORD_ITERATIONS", 1, 100),
-            threads: self.cores("MOVR_PASSWORD_THREADS"),
-        }
-    }
+/// The settings that were given as flags, by their variables.
+pub fn flags(matches: &ArgMatches) -> Vars {
+    let given = |arg: &Arg| {
+        let value = matches.try_get_one::<String>(arg.get_id().as_str()).ok()??;
+        let source = matches.value_source(arg.get_id().as_str());
+        (source == Some(ValueSource::CommandLine)).then(|| (variable(arg).to_owned(), value.clone()))
+    };
+    settings().get_arguments().filter_map(given).collect()
+}
 
-    fn proxy(&mut self) -> Proxy {
-        let header = values::header_name;
-        Proxy {
-            trusted: self.read("MOVR_TRUSTED_PROXIES", values::networks).unwrap_or_default(),
-            address_header: self.read("MOVR_CLIENT_ADDRESS_HEADER", header).unwrap_or_default(),
-            city_header: self.read("MOVR_CLIENT_CITY_HEADER", header),
-            coordinates_header: self.read("MOVR_CLIENT_COORDINATES_HEADER", header),
-        }
-    }
+/// The settings as clap has them.
+pub fn settings() -> Command {
+    Config::augment_args(Command::default())
+}
 
-    fn tiles(&mut self) -> Option<Tiles> {
-        if self.vars.get("MOVR_TILES_URL").is_some_and(|url| url.trim().is_empty()) {
-            return None;
-        }
-        let url = self.read("MOVR_TILES_URL", values::tiles_url)?;
-        let attribution = self.read("MOVR_TILES_ATTRIBUTION", |text| Ok(text.to_owned()))?;
-        Some(Tiles { url, attribution })
+/// The README's table of the environment.
+pub fn markdown_table() -> String {
+    let mut rows = vec!["| variable | default | meaning |\n|---|---|---|".to_owned()];
+    for arg in settings().get_arguments() {
+        let default = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<String>();
+        let default = match (arg.is_required_set(), default.as_str()) {
+            (true, _) => "required".to_owned(),
+            (false, "") => "none".to_owned(),
+            (false, value) => format!("`{value}`"),
+        };
+        let secret = if arg.is_hide_env_values_set() { " (secret)" } else { "" };
+        // clap takes the last full stop away.
+        let meaning = arg.get_help().map(|help| format!("{help}.").replace('|', "\\|")).unwrap_or_default();
+        rows.push(format!("| `{}`{secret} | {default} | {meaning} |", variable(arg)));
     }
-
-    /// A database deadline beyond the request's would never be reached.
-    fn at_most(&mut self, name: &str, deadline: Duration, config: &Config) {
-        if self.problems.is_empty() && deadline > config.request_timeout {
-            self.problem(name, "is longer than MOVR_REQUEST_TIMEOUT_MS");
-        }
-    }
+    rows.extend([REGION_URLS, PG_BIN].map(|cells| format!("| {} |", cells.join(" | "))));
+    rows.join("\n") + "\n"
 }

@@ -1,9 +1,5 @@
-//! argv to subcommand, and the exit code; no logic.
+//! argv to subcommand, and the exit code.
 
-use std::process::ExitCode;
-
-use clap::Parser;
-
-fn main() -> ExitCode {
-    movr::cli::run(movr::cli::Cli::parse())
+fn main() -> std::process::ExitCode {
+    movr::cli::run()
 }

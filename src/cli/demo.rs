@@ -3,10 +3,7 @@
 //! three regional instances in this process. The first printed line says which engine
 //! and what it cannot show.
 
-#![allow(clippy::print_stdout, reason = "commands print")]
-
 use std::{
-    collections::BTreeMap,
     io::Write,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::OpenOptionsExt,
@@ -25,16 +22,13 @@ use crate::{
     clock::Clock,
     config::{self, Config, Database},
     db::{self, Db, migrate::Layout},
-    domain::{
-        catalogue::{Catalogue, CatalogueFile},
-        region::RegionCode,
-    },
+    domain::{catalogue::CatalogueFile, region::RegionCode},
     local::{self, CockroachDemo, LocalError, PrivatePostgres},
-    ops::service::Service,
     ops::{
         self,
         passwords::Hasher,
         sample::{self, SamplePlan},
+        service::Service,
     },
     server, telemetry,
 };
@@ -109,23 +103,25 @@ impl Server {
 /// Runs until Ctrl-C or SIGTERM, then stops everything it started.
 pub async fn run(args: Args) -> Outcome {
     let data = args.data.clone().unwrap_or_else(|| local::default_data_dir(config::env));
-    let cockroach = local::find_cockroach(config::env("PATH").as_deref());
-    let binary = match (args.engine, cockroach) {
-        (EngineChoice::Postgres, _) | (EngineChoice::Auto, None) => None,
-        (EngineChoice::Auto | EngineChoice::Cockroach, Some(binary)) => Some(binary),
-        (EngineChoice::Cockroach, None) => return Err(LocalError::NoCockroach.into()),
+    let cockroach = match args.engine {
+        EngineChoice::Postgres => None,
+        _ => local::find_cockroach(config::env("PATH").as_deref()),
     };
+    if args.engine == EngineChoice::Cockroach && cockroach.is_none() {
+        return Err(LocalError::NoCockroach.into());
+    }
     let mut stop = StopSignals::listen()?;
     let mut server = tokio::select! {
-        server = start(&args, binary, &data) => server?,
+        server = start(&args, cockroach, &data) => server?,
         // Dropped, what was started ends.
         () = stop.next() => return Ok(()),
     };
-    let mut running = Vec::new();
+    let file = CatalogueFile::parse(SHIPPED)?;
+    let configs = settings(&args, &server, &file, &data);
     let console = if let Server::Cockroach(cluster) = &server { Some(cluster.console.clone()) } else { None };
-    let prepared = prepare(&args, &server, &data);
+    let mut running = Vec::new();
     let work = async {
-        serve(&args, prepared?, &mut running).await?;
+        serve(args.locality, file, configs?, &mut running).await?;
         if let Some(console) = console {
             println!("  console of the cluster: {console}");
         }
@@ -143,8 +139,8 @@ pub async fn run(args: Args) -> Outcome {
 }
 
 /// Starts the database and says what it is.
-async fn start(args: &Args, binary: Option<PathBuf>, data: &Path) -> Result<Server, Box<dyn std::error::Error>> {
-    let Some(binary) = binary else {
+async fn start(args: &Args, cockroach: Option<PathBuf>, data: &Path) -> Outcome<Server> {
+    let Some(binary) = cockroach else {
         println!("MovR demo on a private PostgreSQL. Shown: regions touched. Not shown: latency between regions.");
         let options = local::Options { data: data.to_owned(), fresh: args.fresh, ..Default::default() };
         return Ok(Server::Postgres(PrivatePostgres::start(options).await?));
@@ -158,49 +154,46 @@ async fn start(args: &Args, binary: Option<PathBuf>, data: &Path) -> Result<Serv
     Ok(Server::Cockroach(CockroachDemo::start(&binary, data).await?))
 }
 
-/// The catalogue, and the settings of an instance for each of its regions.
-fn prepare(
-    args: &Args,
-    server: &Server,
-    data: &Path,
-) -> Result<(CatalogueFile, Vec<Config>), Box<dyn std::error::Error>> {
-    let file = CatalogueFile::parse(SHIPPED)?;
-    let regions: Vec<RegionCode> = file.regions.iter().map(|region| region.code.clone()).collect();
-    let configs = settings(args, server, &regions, &secret_key(data)?)?;
-    Ok((file, configs))
-}
-
 /// Schema, data and the instances, which are running when this returns.
 async fn serve(
-    args: &Args,
-    (mut file, configs): (CatalogueFile, Vec<Config>),
+    locality: Locality,
+    mut file: CatalogueFile,
+    configs: Vec<Config>,
     running: &mut Vec<server::Running>,
 ) -> Outcome {
-    let regions: Vec<RegionCode> = file.regions.iter().map(|region| region.code.clone()).collect();
-    let Some(first) = configs.first() else {
-        return Err("the catalogue has no regions".into());
-    };
+    let first = configs.first().ok_or("the catalogue has no regions")?;
     telemetry::init(&first.log);
     // Links to other regions lead to these instances, whatever ports were free.
     for (region, config) in file.regions.iter_mut().zip(&configs) {
         config.public_url.origin().clone_into(&mut region.base_url);
     }
-    let locality = args.locality == Locality::Auto;
-    let layout = Layout { regions, survive_region: false, placement_restricted: false, locality };
+    let layout = Layout {
+        regions: configs.iter().map(|config| config.region.clone()).collect(),
+        survive_region: false,
+        placement_restricted: false,
+        locality: locality == Locality::Auto,
+    };
     let endpoint = db::endpoint(&first.database, first.database.url.expose())?;
     db::migrate::run(&endpoint, &layout, false).await.map_err(migrate::explain)?;
-    let database = Db::open(&first.database).await?;
-    ops::catalogue::load(&database, &file, &Clock::default()).await?;
-    let catalogue = db::catalogue::load(&database.here().await?).await?.ok_or("the catalogue was not loaded")?;
-    fill(first, &database, &catalogue).await?;
-    database.close();
-    for config in configs {
-        let service = Service::start(config, Clock::default()).await?;
-        let (instance, server) = server::start(service)?;
+    let db = Db::open(&first.database).await?;
+    ops::catalogue::load(&db, &file, &Clock::default()).await?;
+    let filled = db::users::find_login(&db.here().await?, None, "rider").await?.is_some();
+    if !filled {
+        let catalogue = super::catalogue(&db).await?;
+        let hash = Hasher::new(first.passwords).hash(PASSWORD).await?;
+        let plan = SamplePlan { cities: Vec::new(), users: 60, vehicles: 150, rides: 200, seed: 1 };
+        load::with_progress(&db, &catalogue, &plan, &hash).await?;
+        sample::accounts(&db, &catalogue, &first.region, &hash, Clock::default().now()).await?;
+    }
+    db.close();
+    for (config, usual) in configs.into_iter().zip(FIRST_PORT..) {
+        let (instance, server) = server::start(Service::start(config, Clock::default()).await?)?;
         actix_web::rt::spawn(server);
+        let moved = if instance.address.port() == usual { "" } else { " (another port: the usual one is taken)" };
+        println!("  {:<14} http://{}{moved}", instance.state.service.here.as_str(), instance.address);
         running.push(instance);
     }
-    announce(running);
+    println!("Sign in as rider, owner, operator or administrator; password: {PASSWORD}");
     Ok(())
 }
 
@@ -217,38 +210,33 @@ fn secret_key(data: &Path) -> std::io::Result<String> {
 }
 
 /// The settings of each instance: the environment's, and ours over them.
-fn settings(
-    args: &Args,
-    server: &Server,
-    regions: &[RegionCode],
-    key: &str,
-) -> Result<Vec<Config>, Box<dyn std::error::Error>> {
-    let mut port = FIRST_PORT;
-    let mut configs = Vec::new();
-    for region in regions {
-        let listen = free_address(args.host, port);
-        port = listen.port().saturating_add(1);
-        let mut vars: BTreeMap<String, String> = config::environment();
-        // The nodes of a real deployment, if this shell knows any, are none of ours.
-        vars.retain(|name, _| !name.starts_with(config::REGION_URL_PREFIX));
-        vars.entry("RUST_LOG".to_owned()).or_insert_with(|| "warn,deadpool.postgres=error".to_owned());
+fn settings(args: &Args, server: &Server, file: &CatalogueFile, data: &Path) -> Outcome<Vec<Config>> {
+    let key = secret_key(data)?;
+    let mut environment = config::environment();
+    // The nodes of a real deployment, if this shell knows any, are none of ours.
+    environment.retain(|name, _| !name.starts_with(config::REGION_URL_PREFIX));
+    environment.entry("RUST_LOG".to_owned()).or_insert_with(|| "warn,deadpool.postgres=error".to_owned());
+    let regions = || file.regions.iter().map(|region| &region.code);
+    let (mut port, mut configs) = (FIRST_PORT, Vec::new());
+    for region in regions() {
+        let mut vars = environment.clone();
+        let mut set = |name: &str, value: &str| drop(vars.insert(name.to_owned(), value.to_owned()));
         if let Server::Cockroach(_) = server {
-            for other in regions.iter().filter(|other| *other != region) {
-                vars.insert(Database::region_variable(other), server.url(other)?);
+            for other in regions().filter(|other| *other != region) {
+                set(&Database::region_variable(other), &server.url(other)?);
             }
             // A cold node of the demo takes seconds for its first statements.
-            vars.insert("MOVR_STATEMENT_TIMEOUT_MS".to_owned(), "10000".to_owned());
-            vars.insert("MOVR_WRITE_TIMEOUT_MS".to_owned(), "10000".to_owned());
+            set("MOVR_STATEMENT_TIMEOUT_MS", "10000");
+            set("MOVR_WRITE_TIMEOUT_MS", "10000");
         }
-        let ours = [
-            ("MOVR_REGION", region.to_string()),
-            ("DATABASE_URL", server.url(region)?),
-            ("MOVR_LISTEN", listen.to_string()),
-            ("MOVR_PUBLIC_URL", format!("http://{listen}")),
-            ("MOVR_SECRET_KEYS", key.to_owned()),
-            ("MOVR_DRAIN_DELAY_MS", "0".to_owned()),
-        ];
-        vars.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+        let listen = free_address(args.host, port);
+        port = listen.port().saturating_add(1);
+        set("MOVR_REGION", region.as_str());
+        set("DATABASE_URL", &server.url(region)?);
+        set("MOVR_LISTEN", &listen.to_string());
+        set("MOVR_PUBLIC_URL", &format!("http://{listen}"));
+        set("MOVR_SECRET_KEYS", &key);
+        set("MOVR_DRAIN_DELAY_MS", "0");
         configs.push(Config::from_vars(vars)?);
     }
     Ok(configs)
@@ -258,28 +246,4 @@ fn settings(
 fn free_address(host: IpAddr, port: u16) -> SocketAddr {
     let free = |port: &u16| TcpListener::bind((host, *port)).is_ok();
     SocketAddr::new(host, (port..port.saturating_add(100)).find(free).unwrap_or(0))
-}
-
-/// Sample data, when there is none yet.
-async fn fill(config: &Config, db: &Db, catalogue: &Catalogue) -> Outcome {
-    let Some(here) = catalogue.regions.first() else {
-        return Ok(());
-    };
-    let known = db::users::find_login(&db.here().await?, None, "rider").await?;
-    if known.is_some() {
-        return Ok(());
-    }
-    let hash = Hasher::new(config.passwords).hash(PASSWORD).await?;
-    let plan = SamplePlan { cities: Vec::new(), users: 60, vehicles: 150, rides: 200, seed: 1 };
-    load::with_progress(db, catalogue, &plan, &hash).await?;
-    sample::accounts(db, catalogue, &here.code, &hash, Clock::default().now()).await?;
-    Ok(())
-}
-
-fn announce(running: &[server::Running]) {
-    for (instance, usual) in running.iter().zip(FIRST_PORT..) {
-        let moved = if instance.address.port() == usual { "" } else { " (another port: the usual one is taken)" };
-        println!("  {:<14} http://{}{moved}", instance.state.service.here.as_str(), instance.address);
-    }
-    println!("Sign in as rider, owner, operator or administrator; password: {PASSWORD}");
 }

@@ -1,15 +1,13 @@
 //! `movr load`: sample data, the same for the same seed. For trying out and measuring;
 //! all sample people share one password.
 
-#![allow(clippy::print_stdout, reason = "commands print")]
-
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Outcome;
 use crate::{
     clock::Clock,
     config::Tools,
-    db::{self, Db},
+    db::Db,
     domain::catalogue::Catalogue,
     ops::{
         passwords::{Hasher, new_token},
@@ -43,7 +41,7 @@ pub struct Args {
 /// Runs it.
 pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     let db = Db::open(&tools.database).await?;
-    let catalogue = db::catalogue::load(&db.here().await?).await?.ok_or("no catalogue yet: run movr migrate first")?;
+    let catalogue = super::catalogue(&db).await?;
     let hash = Hasher::new(tools.passwords).hash(args.password.as_deref().unwrap_or(&new_token())).await?;
     let plan = SamplePlan {
         cities: args.cities.clone(),

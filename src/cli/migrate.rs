@@ -1,8 +1,6 @@
 //! `movr migrate`: database, regions, schema, catalogue. Safe to run again, and two at
 //! once. Run once per release; `movr serve` never changes the schema.
 
-#![allow(clippy::print_stdout, reason = "commands print")]
-
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -34,11 +32,11 @@ pub struct Args {
     #[arg(long)]
     catalog: Option<PathBuf>,
     /// What the database survives: `region` costs writes a trip to the next region.
-    #[arg(long, value_enum, default_value_t = Survive::Zone)]
-    survive: Survive,
+    #[arg(long, default_value = "zone", value_parser = ["zone", "region"])]
+    survive: String,
     /// `restricted` keeps no replicas outside the home region.
-    #[arg(long, value_enum, default_value_t = Placement::Default)]
-    placement: Placement,
+    #[arg(long, default_value = "default", value_parser = ["default", "restricted"])]
+    placement: String,
     /// `off` ignores the regions of the cluster: a single-region schema.
     #[arg(long, value_enum, default_value_t = Locality::Auto)]
     locality: Locality,
@@ -49,18 +47,6 @@ pub struct Args {
     /// Print what would be done, as SQL, and do nothing.
     #[arg(long)]
     plan: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Survive {
-    Zone,
-    Region,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Placement {
-    Default,
-    Restricted,
 }
 
 /// Whether the regions of the cluster are used.
@@ -94,8 +80,8 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     let file = CatalogueFile::parse(&text)?;
     let layout = Layout {
         regions: file.regions.iter().map(|region| region.code.clone()).collect(),
-        survive_region: args.survive == Survive::Region,
-        placement_restricted: args.placement == Placement::Restricted,
+        survive_region: args.survive == "region",
+        placement_restricted: args.placement == "restricted",
         locality: args.locality == Locality::Auto,
     };
     let endpoint = db::endpoint(&tools.database, tools.database.url.expose())?;

@@ -1,17 +1,21 @@
 //! The command line: one file a subcommand. The only layer that prints. Each command
 //! runs in its own runtime; errors end in words on stderr and exit code 1.
 
-use std::process::ExitCode;
+#![allow(clippy::print_stdout, reason = "commands print")]
 
-use clap::{Parser, Subcommand};
+use std::{error::Error, process::ExitCode};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    config::{Config, Tools},
+    config::{self, Config, Tools, Vars},
+    db::{self, Db},
+    domain::catalogue::Catalogue,
+    ops::OpError,
     telemetry,
 };
 
 pub mod demo;
-mod files;
 pub mod load;
 pub mod migrate;
 pub mod operator;
@@ -22,14 +26,14 @@ pub mod verify_locality;
 /// MovR: a multi-region vehicle-sharing application on `CockroachDB`.
 #[derive(Debug, Parser)]
 #[command(name = "movr", version, about)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve one region, configured by the environment.
+    /// Serve one region.
     Serve,
     /// Create the database, its regions and schema, and load the catalogue.
     Migrate(migrate::Args),
@@ -48,25 +52,31 @@ enum Command {
 }
 
 /// What a command ends with: nothing, or words for the person at the terminal.
-pub type Outcome = Result<(), Box<dyn std::error::Error>>;
+pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// Runs the command that was asked for.
-pub fn run(cli: Cli) -> ExitCode {
+pub fn run() -> ExitCode {
+    let command = Cli::command().mut_subcommands(|command| match command.get_name() {
+        "demo" | "contract" => command,
+        "serve" => config::with_flags::<Config>(command),
+        _ => config::with_flags::<Tools>(command),
+    });
+    let matches = command.get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let mut vars = config::environment();
+    vars.extend(matches.subcommand().map(|(_, matches)| config::flags(matches)).unwrap_or_default());
     let outcome = match cli.command {
-        Command::Serve => Config::from_env().map_err(Into::into).and_then(|config| {
-            telemetry::init(&config.log);
-            actix_web::rt::System::new().block_on(serve::run(config))
-        }),
+        Command::Serve => serve(vars),
         Command::Demo(args) => actix_web::rt::System::new().block_on(demo::run(args)),
-        Command::Migrate(args) => tools(async |tools| migrate::run(&tools, &args).await),
-        Command::Load(args) => tools(async |tools| load::run(&tools, &args).await),
-        Command::Operator(args) => tools(async |tools| operator::run(&tools, &args).await),
+        Command::Migrate(args) => tools(vars, async |tools| migrate::run(&tools, &args).await),
+        Command::Load(args) => tools(vars, async |tools| load::run(&tools, &args).await),
+        Command::Operator(args) => tools(vars, async |tools| operator::run(&tools, &args).await),
         Command::Contract => {
-            contract();
+            print!("{}", crate::web::contract::markdown());
             Ok(())
         }
-        Command::VerifyData => tools(async |tools| verify_data::run(&tools).await),
-        Command::VerifyLocality(args) => tools(async |tools| verify_locality::run(&tools, &args).await),
+        Command::VerifyData => tools(vars, async |tools| verify_data::run(&tools).await),
+        Command::VerifyLocality(args) => tools(vars, async |tools| verify_locality::run(&tools, &args).await),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,19 +87,24 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
-fn tools(command: impl AsyncFnOnce(Tools) -> Outcome) -> Outcome {
-    let tools = Tools::from_env()?;
+fn serve(vars: Vars) -> Outcome {
+    let config = Config::from_vars(vars)?;
+    telemetry::init(&config.log);
+    actix_web::rt::System::new().block_on(serve::run(config))
+}
+
+fn tools(vars: Vars, command: impl AsyncFnOnce(Tools) -> Outcome) -> Outcome {
+    let tools = Tools::from_vars(vars)?;
     telemetry::init(&tools.log);
     actix_web::rt::System::new().block_on(command(tools))
 }
 
-#[allow(clippy::print_stdout, reason = "commands print")]
-fn contract() {
-    print!("{}", crate::web::contract::markdown());
+async fn catalogue(db: &Db) -> Outcome<Catalogue> {
+    Ok(db::catalogue::load(&db.here().await?).await?.ok_or("no catalogue yet: run movr migrate first")?)
 }
 
 /// An error with its causes, one after the other.
-fn words(error: &dyn std::error::Error) -> String {
+fn words(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -103,11 +118,11 @@ fn words(error: &dyn std::error::Error) -> String {
 }
 
 /// Refusals as errors, for commands.
-impl From<crate::ops::OpError> for Box<dyn std::error::Error> {
-    fn from(error: crate::ops::OpError) -> Self {
+impl From<OpError> for Box<dyn Error> {
+    fn from(error: OpError) -> Self {
         match error {
-            crate::ops::OpError::Refused(refusal) => refusal.message().into(),
-            crate::ops::OpError::Db(error) => error.into(),
+            OpError::Refused(refusal) => refusal.message().into(),
+            OpError::Db(error) => error.into(),
         }
     }
 }

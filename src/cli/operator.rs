@@ -1,33 +1,46 @@
-//! `movr operator`: what needs no browser. The first administrator is made here, and a
-//! region can be closed and opened while no administrator can sign in.
+//! `movr operator`: what needs no browser. The first administrator is made here, a region can be closed and opened while
+//! no administrator can sign in, and vehicles come from and go to files.
 
-#![allow(clippy::print_stdout, reason = "commands print")]
+use std::{
+    error::Error,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
+use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
-use super::{
-    Outcome,
-    files::{self, ExportArgs, ImportArgs},
-};
+use super::Outcome;
 use crate::{
     clock::Clock,
     config::Tools,
-    db::{Db, acting::By, gates::Change, jobs},
-    domain::{catalogue::Catalogue, job::JobRef, refusal::Refusal, region::RegionCode},
-    ops::{self, Done, OpError, gates::Gates, jobs::JobContext},
+    db::{Db, acting::By, gates::Change, imports::Preview, jobs},
+    domain::{
+        catalogue::{Catalogue, City},
+        fleet::Filter,
+        job::{self, JobRef},
+        refusal::Refusal,
+        region::RegionCode,
+    },
+    ops::{
+        self, Done, OpError,
+        gates::Gates,
+        imports::{Import, ImportError},
+        jobs::JobContext,
+    },
 };
 
 /// Options of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Command {
     /// Give a role to a person: administrator, or operator of a city.
     Grant {
         /// The person's username.
@@ -48,10 +61,24 @@ enum What {
         /// The job's id, as its page's address has it.
         id: Uuid,
     },
-    /// Add and change vehicles of a city from a CSV file.
-    Import(ImportArgs),
+    /// Add and change vehicles of a city from a CSV file. Without `--yes` it ends with the preview, and the job waits for
+    /// somebody to confirm it in the browser.
+    Import {
+        /// The city whose vehicles they are.
+        #[arg(long)]
+        city: String,
+        /// The file, as `/fleet/import` describes it.
+        file: PathBuf,
+        /// Do it after the preview.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Write the vehicles of a city as a CSV file to the standard output.
-    Export(ExportArgs),
+    Export {
+        /// The city whose vehicles they are.
+        #[arg(long)]
+        city: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,28 +102,42 @@ struct RegionState {
     no_wait: bool,
 }
 
+impl From<ImportError> for Box<dyn Error> {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::File(wrong) => wrong.into(),
+            ImportError::Op(error) => error.into(),
+        }
+    }
+}
+
 /// Runs it.
 pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     let db = Db::open(&tools.database).await?;
     // A cold node takes seconds to prepare a statement, which is longer than one may take.
     db.warm().await?;
-    let catalogue =
-        crate::db::catalogue::load(&db.here().await?).await?.ok_or("no catalogue yet: run movr migrate first")?;
-    match &args.what {
-        What::Grant { username, role, city } => grant(&db, &catalogue, username, role, city.as_ref()).await,
-        What::RegionState(wish) => region_state(&db, &catalogue, wish).await,
-        What::Job { region, id } => job(&db, &catalogue, &JobRef { region: region.clone(), id: *id }).await,
-        What::Import(args) => files::import(&db, &catalogue, args).await,
-        What::Export(args) => files::export(&db, &catalogue, args).await,
+    let catalogue = super::catalogue(&db).await?;
+    let city_of = |slug: &str| catalogue.city(slug).ok_or_else(|| format!("there is no city {slug} in the catalogue"));
+    let (gates, now) = (Gates::default(), Clock::default().now());
+    let context = JobContext { db: &db, gates: &gates, catalogue: &catalogue, by: By::Shell, refusals: None, now };
+    match &args.command {
+        Command::Grant { username, role, city } => {
+            let city = city.as_deref().map(city_of).transpose()?;
+            grant(&db, username, role, city).await
+        }
+        Command::RegionState(command) => region_state(&db, &catalogue, command).await,
+        Command::Job { region, id } => job(context, &JobRef { region: region.clone(), id: *id }).await,
+        Command::Import { city, file, yes } => import(context, city_of(city)?, file, *yes).await,
+        Command::Export { city } => export(&db, city_of(city)?).await,
     }
 }
 
-async fn region_state(db: &Db, catalogue: &Catalogue, wish: &RegionState) -> Outcome {
-    let RegionState { region, reason, until, epoch, .. } = wish;
+async fn region_state(db: &Db, catalogue: &Catalogue, command: &RegionState) -> Outcome {
+    let RegionState { region, reason, until, epoch, .. } = command;
     if catalogue.region(region).is_none() {
         return Err(format!("there is no region {region} in the catalogue").into());
     }
-    let writable = wish.state == "writable";
+    let writable = command.state == "writable";
     let reason = reason.as_deref().map(ops::gates::reason).transpose()?;
     if writable && (reason.is_some() || until.is_some()) {
         return Err("an open region has no --reason and no --until".into());
@@ -109,23 +150,22 @@ async fn region_state(db: &Db, catalogue: &Catalogue, wish: &RegionState) -> Out
     let done = ops::gates::change(db, &change, region, None).await?;
     let gate = ops::gates::find(db, region).await?;
     let was = if done == Done::Now { "is" } else { "was already" };
-    println!("{region} {was} {}, epoch {}", wish.state, gate.epoch);
-    let fenced_at = if wish.no_wait { gate.fenced_at(db.fence()) } else { ops::gates::fenced(db, region).await? };
+    println!("{region} {was} {}, epoch {}", command.state, gate.epoch);
+    let fenced_at = if command.no_wait { gate.fenced_at(db.fence()) } else { ops::gates::fenced(db, region).await? };
     if let Some(at) = fenced_at {
-        let word = if wish.no_wait { "not before" } else { "at" };
+        let word = if command.no_wait { "not before" } else { "at" };
         println!("fenced {word} {}", at.format("%Y-%m-%dT%H:%M:%SZ"));
     }
     Ok(())
 }
 
-async fn job(db: &Db, catalogue: &Catalogue, which: &JobRef) -> Outcome {
-    let gates = Gates::default();
+async fn job(context: JobContext<'_>, which: &JobRef) -> Outcome {
     loop {
-        let job = match ops::jobs::find(db, which).await {
+        let job = match ops::jobs::find(context.db, which).await {
             Err(OpError::Refused(Refusal::NoSuchJob)) => return Err(format!("there is no job {}", which.id).into()),
             found => found?,
         };
-        let counts = jobs::count_items(&db.at(&which.region).await?, which).await?;
+        let counts = jobs::count_items(&context.db.at(&which.region).await?, which).await?;
         println!("{} done, {} refused, {} waiting", counts.done, counts.refused, counts.waiting);
         if !job.running {
             let end = if job.cancelled { "cancelled" } else { "done" };
@@ -138,16 +178,14 @@ async fn job(db: &Db, catalogue: &Catalogue, which: &JobRef) -> Outcome {
         if let Some(compared) = job.parameters.get("compared") {
             return Err(format!("what left and what arrived is not the same: {compared}").into());
         }
-        let context =
-            JobContext { db, gates: &gates, catalogue, by: By::Shell, refusals: None, now: Clock::default().now() };
-        ops::jobs::turn(context, &job).await?;
+        ops::jobs::turn(JobContext { now: Clock::default().now(), ..context }, &job).await?;
     }
 }
 
-async fn grant(db: &Db, catalogue: &Catalogue, username: &str, role: &str, city: Option<&String>) -> Outcome {
+async fn grant(db: &Db, username: &str, role: &str, city: Option<&City>) -> Outcome {
     let city = match (role, city) {
         ("administrator", None) => "",
-        ("operator", Some(city)) => &files::city_of(catalogue, city)?.slug,
+        ("operator", Some(city)) => &city.slug,
         ("operator", None) => return Err("an operator needs --city".into()),
         _ => return Err("an administrator has no city".into()),
     };
@@ -161,4 +199,65 @@ async fn grant(db: &Db, catalogue: &Catalogue, username: &str, role: &str, city:
         Done::Before => println!("{username} was {role} already"),
     }
     Ok(())
+}
+
+/// Prints what the file would do, and does it if `confirmed`.
+async fn import(context: JobContext<'_>, city: &City, path: &Path, confirmed: bool) -> Outcome {
+    let named = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mut file = tokio::fs::File::open(path).await.map_err(named)?;
+    let (mut import, mut buffer) = (Import::new(context, city), vec![0; 64 * 1024]);
+    while let read @ 1.. = file.read(&mut buffer).await.map_err(named)? {
+        import.feed(buffer.get(..read).unwrap_or_default()).await?;
+    }
+    let (which, preview) = import.end().await?;
+    let Preview { new, changed, same, refused } = preview;
+    println!("{}: {new} new, {changed} changed, {same} unchanged, {refused} refused", city.name);
+    let job = ops::jobs::find(context.db, &which).await?;
+    println!("read as: {}", job.text("read_as").unwrap_or_default());
+    print_refused(context.db, &which).await?;
+    if !confirmed {
+        println!("nothing was changed; confirm job {} at {}", which.id, crate::web::paths::job(&which));
+        return Ok(());
+    }
+    println!("job {} in {}", which.id, which.region);
+    ops::jobs::confirm(context, &job).await?;
+    loop {
+        let job = ops::jobs::find(context.db, &which).await?;
+        if !job.running {
+            break;
+        }
+        ops::jobs::turn(context, &job).await?;
+    }
+    let counts = jobs::count_items(&context.db.at(&which.region).await?, &which).await?;
+    println!("done: {} of {} lines, {} refused", counts.done, counts.all(), counts.refused);
+    if counts.refused > refused { print_refused(context.db, &which).await } else { Ok(()) }
+}
+
+/// Every refused line, with its reason.
+async fn print_refused(db: &Db, which: &JobRef) -> Outcome {
+    let (mut after, limit) = (0, 500);
+    loop {
+        let items = jobs::list_items(&db.at(&which.region).await?, which, after, Some("refused"), limit).await?;
+        for item in &items {
+            println!("line {}: {}", item.position, job::reason(item.reason.as_deref().unwrap_or_default()));
+        }
+        match items.last() {
+            Some(last) => after = last.position,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Writes the vehicles of a city to the standard output.
+async fn export(db: &Db, city: &City) -> Outcome {
+    let (mut after, mut out) = (None, std::io::stdout());
+    loop {
+        let conn = db.at(&city.region).await?;
+        let (text, next) = ops::exports::vehicles(&conn, (&city.region, &city.slug), &Filter::default(), after).await?;
+        out.write_all(text.as_bytes())?;
+        if next.is_none() {
+            return Ok(out.flush()?);
+        }
+        after = next;
+    }
 }

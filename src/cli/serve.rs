@@ -31,7 +31,7 @@ pub async fn run(config: Config) -> Outcome {
     let (_, files) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
     let (open, server) = server::open(&config)?;
-    tracing::info!(address = %open.address, region = config.region, "listening; warming up");
+    tracing::info!(address = %open.address, region = %config.region, "listening; warming up");
     actix_web::rt::spawn(server);
     let service = tokio::select! {
         service = warm_up(&config, &open.startup) => service?,
@@ -68,7 +68,7 @@ impl StopSignals {
 }
 
 /// Tries until it has an application, the deadline passes, or trying again is no use.
-async fn warm_up(config: &Config, startup: &StartupGate) -> Result<Service, Box<dyn std::error::Error>> {
+async fn warm_up(config: &Config, startup: &StartupGate) -> Outcome<Service> {
     let deadline = Instant::now() + config.warm_up_timeout;
     let mut last = String::new();
     while let Ok(tried) =
@@ -78,13 +78,12 @@ async fn warm_up(config: &Config, startup: &StartupGate) -> Result<Service, Box<
             Ok(service) => return Ok(service),
             Err(error) => error,
         };
-        match &error.kind {
-            kind @ (DbErrorKind::Unavailable
-            | DbErrorKind::Timeout
-            | DbErrorKind::Contention
-            | DbErrorKind::Ambiguous) => startup.failed(health::trouble(kind)),
-            _ => return Err(error.into()),
-        }
+        let (DbErrorKind::Unavailable | DbErrorKind::Timeout | DbErrorKind::Contention | DbErrorKind::Ambiguous) =
+            &error.kind
+        else {
+            return Err(error.into());
+        };
+        startup.failed(health::trouble(&error.kind));
         tracing::warn!(%error, "not warm yet; trying again");
         last = format!("; last error: {error}");
         if timeout_at(deadline, sleep(PAUSE)).await.is_err() {

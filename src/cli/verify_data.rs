@@ -1,15 +1,13 @@
 //! `movr verify-data`: reads the whole database and says which invariants hold. Exit
 //! code 1 when one does not.
 
-#![allow(clippy::print_stdout, reason = "commands print")]
-
 use std::time::Duration;
 
 use super::Outcome;
 use crate::{
     clock::Clock,
     config::Tools,
-    db::{self, Db, verify::SHOWN},
+    db::{Db, verify::SHOWN},
     domain::region::RegionCode,
     ops::verify,
 };
@@ -22,8 +20,8 @@ pub async fn run(tools: &Tools) -> Outcome {
     let mut database = tools.database.clone();
     (database.statement_timeout, database.write_timeout) = (PATIENCE, PATIENCE);
     let db = Db::open(&database).await?;
-    let catalogue = db::catalogue::load(&db.here().await?).await?.ok_or("no catalogue yet: run movr migrate first")?;
-    let regions: Vec<RegionCode> = catalogue.regions.iter().map(|region| region.code.clone()).collect();
+    let regions: Vec<RegionCode> =
+        super::catalogue(&db).await?.regions.iter().map(|region| region.code.clone()).collect();
     let findings = verify::run(&db, &regions, Clock::default().now()).await?;
     println!("findings  check");
     for (check, meaning) in &verify::CHECKS {

@@ -1,14 +1,22 @@
 //! From a variable's text to a typed value: one small function a form, no I/O.
 //! Each answers `Err` with words that continue "NAME: ..."; a secret's text is never repeated.
-//! The surprise: keys are read as standard base64 with or without padding, since tools differ.
 
-use std::{fmt, net::IpAddr, ops::RangeInclusive, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
+use actix_web::http::header::HeaderName;
 use base64::{Engine as _, engine::general_purpose::STANDARD_PAD_INDIFFERENT};
+use clap::builder::ValueParser;
 use ipnet::IpNet;
+use url::Url;
+
+use crate::domain::region::RegionCode;
 
 /// A value that `Debug` does not show.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T>(T);
 
 impl<T> Secret<T> {
@@ -30,7 +38,7 @@ impl<T> fmt::Debug for Secret<T> {
 }
 
 /// The address under which browsers see this instance: scheme, host and port, nothing after.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl(String);
 
 impl PublicUrl {
@@ -55,16 +63,14 @@ pub struct Tiles {
 
 impl Tiles {
     /// Scheme and host of the tiles, for the content security policy.
-    pub fn origin(&self) -> &str {
-        origin_of(&self.url).unwrap_or_default()
+    pub fn origin(&self) -> String {
+        web_url(&self.url).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
     }
 }
 
 /// How a log line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
-    #[default]
     Text,
     /// One JSON object a line.
     Json,
@@ -72,18 +78,19 @@ pub enum LogFormat {
 
 type Parsed<T> = Result<T, String>;
 
-fn origin_of(url: &str) -> Option<&str> {
-    let start = url.find("://")? + 3;
-    let length = url.get(start..)?.find(['/', '?', '#']);
-    length.map_or(Some(url), |length| url.get(..start + length))
+fn web_url(text: &str) -> Option<Url> {
+    Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()))
 }
 
-pub(super) fn region(text: &str) -> Parsed<String> {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if text.len() <= 40 && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(fits) {
-        return Ok(text.to_owned());
-    }
-    Err(format!("{text:?} is not a region code; write small letters, digits and hyphens, like us-east1"))
+pub(super) fn region(text: &str) -> Parsed<RegionCode> {
+    text.parse()
+        .ok()
+        .filter(|_: &RegionCode| text.starts_with(|c: char| c.is_ascii_lowercase()))
+        .ok_or_else(|| format!("{text:?} is not a region code; write small letters, digits and hyphens, like us-east1"))
+}
+
+pub(super) fn listen(text: &str) -> Parsed<SocketAddr> {
+    text.parse().map_err(|error| format!("{text:?} is not like 0.0.0.0:8080 or [::]:8080 ({error})"))
 }
 
 pub(super) fn database_url(text: &str) -> Parsed<Secret<String>> {
@@ -94,18 +101,13 @@ pub(super) fn database_url(text: &str) -> Parsed<Secret<String>> {
 }
 
 pub(super) fn public_url(text: &str) -> Parsed<PublicUrl> {
-    let url = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
-    let (rest, default_port) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
-        (Some(rest), _) => (rest, ":443"),
-        (None, Some(rest)) => (rest, ":80"),
-        (None, None) => return Err(format!("{text:?} must begin with https:// or http://")),
-    };
-    let host = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
-    if rest.is_empty() || rest.starts_with(':') || !rest.chars().all(host) {
-        return Err(format!("{text:?} must be scheme, host and port only, like https://movr.example"));
+    let url = web_url(text).ok_or_else(|| format!("{text:?} must begin with https:// or http://"))?;
+    let origin = url.origin().ascii_serialization();
+    // Written out, an origin ends with the only slash that its URL may have.
+    if url.as_str().strip_suffix('/') == Some(&origin) {
+        return Ok(PublicUrl(origin));
     }
-    // Browsers leave the scheme's own port out of `Origin`.
-    Ok(PublicUrl(url.strip_suffix(default_port).unwrap_or(&url).to_owned()))
+    Err(format!("{text:?} must be scheme, host and port only, like https://movr.example"))
 }
 
 pub(super) fn secret_keys(text: &str) -> Parsed<Secret<Vec<Vec<u8>>>> {
@@ -134,11 +136,8 @@ fn base64_fault(error: &base64::DecodeError) -> &'static str {
 }
 
 pub(super) fn header_name(text: &str) -> Parsed<String> {
-    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    if text.chars().all(token) {
-        return Ok(text.to_owned());
-    }
-    Err(format!("{text:?} is not the name of a header"))
+    HeaderName::try_from(text).map_err(|_bad| format!("{text:?} is not the name of a header"))?;
+    Ok(text.to_owned())
 }
 
 pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
@@ -152,10 +151,10 @@ fn network(text: &str) -> Parsed<IpNet> {
     text.parse().map_err(|error| format!("{text:?} is neither an address nor a CIDR like 10.0.0.0/8 ({error})"))
 }
 
+/// Empty, there are none.
 pub(super) fn tiles_url(text: &str) -> Parsed<String> {
-    let web = text.starts_with("https://") || text.starts_with("http://");
-    let host_is_fixed = origin_of(text).is_some_and(|origin| !origin.contains('{'));
-    if web && host_is_fixed && ["{z}", "{x}", "{y}"].iter().all(|part| text.contains(part)) {
+    let one_host = web_url(text).and_then(|url| Some(!url.host_str()?.contains('{'))) == Some(true);
+    if text.is_empty() || one_host && ["{z}", "{x}", "{y}"].iter().all(|part| text.contains(part)) {
         return Ok(text.to_owned());
     }
     Err(format!("{text:?} must be one http(s) host with {{z}}, {{x}} and {{y}} in the path"))
@@ -176,25 +175,40 @@ pub(super) fn log_filter(text: &str) -> Parsed<String> {
     }
 }
 
-pub(super) fn number(text: &str, range: RangeInclusive<u32>) -> Parsed<u32> {
-    text.parse()
-        .ok()
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| format!("{text:?} is not a whole number from {} to {}", range.start(), range.end()))
+fn whole(text: &str, least: u32, most: u32) -> Parsed<u32> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("{text:?} is not a whole number from {least} to {most}"))
 }
 
-pub(super) fn number_or_cores(text: &str, range: RangeInclusive<u32>) -> Parsed<u32> {
-    if text == "cores" {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        return Ok(u32::try_from(cores).unwrap_or(u32::MAX).clamp(*range.start(), *range.end()));
-    }
-    number(text, range).map_err(|problem| format!("{problem}, nor the word cores"))
+pub(super) fn number(least: u32, most: u32) -> ValueParser {
+    ValueParser::new(move |text: &str| whole(text, least, most))
 }
 
-pub(super) fn milliseconds(text: &str, range: RangeInclusive<u32>) -> Parsed<Duration> {
-    number(text, range).map(|count| Duration::from_millis(count.into()))
+pub(super) fn count(least: u32, most: u32) -> ValueParser {
+    ValueParser::new(move |text: &str| whole(text, least, most).map(|number| number as usize))
 }
 
-pub(super) fn seconds(text: &str, range: RangeInclusive<u32>) -> Parsed<Duration> {
-    number(text, range).map(|count| Duration::from_secs(count.into()))
+/// In bytes.
+pub(super) fn kibibytes(least: u32, most: u32) -> ValueParser {
+    ValueParser::new(move |text: &str| whole(text, least, most).map(|number| number as usize * 1024))
+}
+
+/// As many as there are processors, for the word `cores`.
+pub(super) fn cores() -> ValueParser {
+    ValueParser::new(|text: &str| match text {
+        "cores" => Ok(std::thread::available_parallelism().map_or(1, usize::from).min(1024)),
+        _ => whole(text, 1, 1024)
+            .map(|number| number as usize)
+            .map_err(|problem| format!("{problem}, nor the word cores")),
+    })
+}
+
+/// At most an hour: a larger number was meant in another unit.
+pub(super) fn milliseconds(least: u32) -> ValueParser {
+    ValueParser::new(move |text: &str| whole(text, least, 3_600_000).map(|number| Duration::from_millis(number.into())))
+}
+
+/// At most a day.
+pub(super) fn seconds() -> ValueParser {
+    ValueParser::new(|text: &str| whole(text, 1, 86_400).map(|number| Duration::from_secs(number.into())))
 }

@@ -145,7 +145,7 @@ impl Db {
         }
         let (read_deadline, write_deadline) = (config.statement_timeout, config.write_timeout);
         let health = Arc::new(Health::new(config.probe_failures, (config.pool_size / 4).max(1), faults));
-        let (probe_timeout, here) = (config.probe_timeout, config.here.clone());
+        let (probe_timeout, here) = (config.probe_timeout(), config.here.clone());
         Ok(Self { nodes, engine, health, read_deadline, write_deadline, probe_timeout, here })
     }
 

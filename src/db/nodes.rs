@@ -115,7 +115,7 @@ impl Nodes {
             lifetime: config.pool_lifetime,
             rested: Mutex::default(),
             mute: AtomicU32::new(0),
-            probe_timeout: config.probe_timeout,
+            probe_timeout: config.probe_timeout(),
             probe_failures: config.probe_failures,
             refused: Mutex::default(),
         })

@@ -73,7 +73,7 @@ async fn suspected(suspicions: &mut Receiver<u64>, began: Instant) {
 /// Asks `region` for its gate, which every write of it needs anyway, and notes the outcome.
 async fn probe(service: &Service, region: &RegionCode) {
     let (health, began) = (service.db.health(), Instant::now());
-    match timeout(service.config.database.probe_timeout, ask(service, region)).await {
+    match timeout(service.config.database.probe_timeout(), ask(service, region)).await {
         Ok(Ok(round_trip)) => health.probed(region, round_trip),
         // No gate yet, or a mistake of ours: it says nothing of the region.
         Ok(Err(error)) if error.kind == DbErrorKind::Bug => tracing::warn!(%region, %error, "not probed"),

@@ -185,7 +185,7 @@ async fn main() {
     let centre = catalogue.city("new-york").unwrap().centre;
     // The application learns how much of the index is enough; the bare handler is told.
     let db = Db::open(&config.database).await.unwrap();
-    let (region, nobody) = (config.region.parse().unwrap(), None);
+    let (region, nobody) = (config.region.clone(), None);
     let search = Search {
         region: &region,
         city: "new-york",
