@@ -29,7 +29,7 @@ pub fn add(headers: &mut HeaderMap, state: &State, nonce: &str) {
     let policy = format!(
         "default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'nonce-{nonce}'; \
          img-src 'self' data: {tiles}; object-src 'none'; base-uri 'none'; form-action 'self'{homes}; \
-         middleware-ancestors 'none'"
+         frame-ancestors 'none'"
     );
     if let Ok(value) = HeaderValue::from_str(&policy) {
         headers.insert(HeaderName::from_static("content-security-policy"), value);
