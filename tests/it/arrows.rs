@@ -46,18 +46,18 @@ impl Imports {
             }
             UseTree::Name(name) => {
                 path.push(name.ident.to_string());
-                self.found(path);
+                self.found(&path);
             }
             UseTree::Rename(name) => {
                 path.push(name.ident.to_string());
-                self.found(path);
+                self.found(&path);
             }
-            UseTree::Glob(_) => self.found(path),
+            UseTree::Glob(_) => self.found(&path),
             UseTree::Group(group) => group.items.iter().for_each(|tree| self.add(tree, before)),
         }
     }
 
-    fn found(&mut self, path: Vec<String>) {
+    fn found(&mut self, path: &[String]) {
         if let Some(("crate", rest)) = path.split_first().map(|(first, rest)| (first.as_str(), rest)) {
             self.0.insert(rest.to_vec());
         }
