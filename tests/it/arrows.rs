@@ -85,7 +85,8 @@ impl<'ast> Visit<'ast> for Imports {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        self.found(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+        let names: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.found(&names);
         syn::visit::visit_path(self, path);
     }
 }
