@@ -1,7 +1,7 @@
 //! Whether a statement's plan keeps what its `reach` declares. `gateway` asks a server,
 //! `postgres` and `cockroach` read its plans, `changes` reads the statement's text; here
-//! the answers are judged. Pure but for `Schema::read`. The surprise: which tables are
-//! GLOBAL is told by the migrations, because PostgreSQL cannot tell it.
+//! the answers are judged. Pure but for `Schema::read`. Which tables are GLOBAL is told by
+//! the migrations, because PostgreSQL cannot tell it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -152,36 +152,33 @@ impl Schema {
 
     /// Whether a change has a foreign key to a GLOBAL table checked: CockroachDB does so wherever
     /// one of its columns is set, also to what it is already.
-    fn checks_global(&self, Change { verb, table, columns, .. }: &Change<'_>) -> bool {
-        let sets =
-            |key: &Vec<String>| key.iter().any(|column| columns.contains(&column.as_str())) || columns.contains(&"(");
-        let checked = |key| *verb == Verb::Insert || *verb == Verb::Update && sets(key);
-        self.global_keys.iter().any(|(of, key)| of == table && checked(key))
+    fn checks_global(&self, change: &Change<'_>) -> bool {
+        self.global_keys.iter().any(|(of, key)| of == change.table && key.iter().any(|column| change.sets(column)))
     }
 
     /// What a change breaks by itself, whatever its plan looks like.
     fn breaks(&self, reach: Reach, change: &Change<'_>) -> Vec<String> {
         let Change { verb, table, columns, values } = change;
         let mut broken = Vec::new();
-        let named = self.regional.get(*table) == Some(&true) && reach == Reach::Named;
-        if named && *verb == Verb::Insert && columns.first() != Some(&"region") {
-            broken.push(format!("inserts into {table} without region as the first column"));
-        }
-        // A value is listed only where it goes into the region (or, in a GLOBAL table, the first column).
-        if named && (*verb == Verb::Insert && values.is_empty() || values.iter().any(|value| !is_region(value))) {
-            broken.push(format!("writes a region into {table} that is no parameter"));
-        }
-        for (name, index) in self.indexes.iter().filter(|(_, index)| named && index.unique && index.table == **table) {
-            let touched =
-                *verb == Verb::Insert || index.columns.iter().any(|column| columns.contains(&column.as_str()));
-            if touched && *verb != Verb::Delete && index.columns.first().is_none_or(|first| first != "region") {
-                broken.push(format!("{name} does not begin with region: every region is looked into"));
+        if reach == Reach::Named && self.regional.get(*table) == Some(&true) {
+            if *verb == Verb::Insert && columns.first() != Some(&"region") {
+                broken.push(format!("inserts into {table} without region as the first column"));
+            }
+            // A value is listed only where it goes into the region.
+            if *verb == Verb::Insert && values.is_empty() || values.iter().any(|value| !is_region(value)) {
+                broken.push(format!("writes a region into {table} that is no parameter"));
+            }
+            for (name, index) in self.indexes.iter().filter(|(_, index)| index.unique && index.table == **table) {
+                let touched = index.columns.iter().any(|column| change.sets(column));
+                if touched && index.columns.first().is_none_or(|first| first != "region") {
+                    broken.push(format!("{name} does not begin with region: every region is looked into"));
+                }
             }
         }
         let acts = |cascade: &&Cascade| {
-            let sets = || columns.contains(&cascade.column.as_str()) || columns.contains(&"(");
             cascade.table == **table
-                && (cascade.on_delete && *verb == Verb::Delete || cascade.on_update && *verb == Verb::Update && sets())
+                && (cascade.on_delete && *verb == Verb::Delete
+                    || cascade.on_update && *verb == Verb::Update && change.sets(&cascade.column))
         };
         if let Some(cascade) = self.cascades.iter().find(acts) {
             broken.push(format!("{} cascades, which reads every region", cascade.name));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use refinery::{AsyncMigrate, Migration, Target};
 use refinery_core::traits::r#async::{AsyncQuery, AsyncTransaction};
 use tokio_postgres::{Client, error::SqlState};
+use uuid::Uuid;
 
 use super::{
     connect::Endpoint,
@@ -71,6 +72,7 @@ pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec
     let pending = migrations.iter().filter(|m| m.version() > before);
     done.extend(pending.map(|m| sent(m.sql(), localities, cockroach)));
     if !plan {
+        mend(&client, before).await?;
         apply(&mut Localised { client: &mut client, localities, cockroach }).await?;
     }
     Ok(done)
@@ -213,6 +215,72 @@ async fn apply(client: &mut Localised<'_>) -> Result<(), DbError> {
         }
     }
     Err(last.as_ref().map_or_else(|| DbError::new(DbErrorKind::Bug, "migrate", "never ran"), failed))
+}
+
+/// What migrations of this name correct in old rows, in batches. A migration is one transaction,
+/// which a large cluster may begin again for ever, so this comes before it and leaves it nothing
+/// to do; and on every later run, since instances of an older version may have written such rows
+/// during a release. Each takes a region and the last key, and gives the last key of its batch.
+const MENDS: [(&str, &str); 2] = [
+    (
+        "ride_events_without_riders",
+        "WITH old AS (SELECT aggregate_id, version FROM events
+             WHERE region = $1::TEXT::crdb_internal_region AND aggregate_type = 'vehicle'
+               AND (aggregate_id, version) > ($2::UUID, $3::INT8)
+               AND action IN ('ride.started', 'ride.ended', 'ride.ended_by_operator', 'vehicle.reserved',
+                 'vehicle.reservation_cancelled')
+               AND (lat IS NOT NULL OR (actor_id IS NOT NULL AND action <> 'ride.ended_by_operator'))
+             ORDER BY aggregate_id, version LIMIT 1000),
+           new AS (UPDATE events SET lat = NULL, lon = NULL,
+               actor_region = CASE WHEN action = 'ride.ended_by_operator' THEN actor_region END,
+               actor_id = CASE WHEN action = 'ride.ended_by_operator' THEN actor_id END
+             FROM old WHERE events.region = $1::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
+               AND events.aggregate_id = old.aggregate_id AND events.version = old.version RETURNING 1 AS ok)
+         SELECT aggregate_id AS id, version FROM old ORDER BY aggregate_id DESC, version DESC LIMIT 1",
+    ),
+    (
+        "rides_follow_their_riders",
+        "WITH home AS (SELECT id, max(region::TEXT) AS region FROM users GROUP BY id HAVING count(*) = 1),
+           old AS (SELECT rides.id, rides.version, home.region FROM rides JOIN home ON home.id = rides.rider_id
+             WHERE rides.region = $1::TEXT::crdb_internal_region AND (rides.id, rides.version) > ($2::UUID, $3::INT8)
+               AND rides.rider_region::TEXT <> home.region
+             ORDER BY rides.id, rides.version LIMIT 1000),
+           new AS (UPDATE rides SET rider_region = old.region::crdb_internal_region
+             FROM old WHERE rides.region = $1::TEXT::crdb_internal_region AND rides.id = old.id RETURNING 1 AS ok)
+         SELECT id, version FROM old ORDER BY id DESC, version DESC LIMIT 1",
+    ),
+];
+
+async fn mend(client: &Client, schema: i32) -> Result<(), DbError> {
+    // Before that one there is no table of them.
+    if schema < INITIAL {
+        return Ok(());
+    }
+    let driver = |error| DbError::from_driver(error, "migrate.mend", true);
+    for (name, sql) in MENDS {
+        let statement = client.prepare(sql).await.map_err(driver)?;
+        for region in client.query("SELECT region::TEXT FROM region_gates", &[]).await.map_err(driver)? {
+            let region: String = region.try_get(0).map_err(driver)?;
+            let (mut last, mut batches) = ((Uuid::nil(), 0_i64), 0);
+            loop {
+                match client.query_opt(&statement, &[&region, &last.0, &last.1]).await {
+                    Ok(None) => break,
+                    Ok(Some(row)) => last = (row.try_get(0).map_err(driver)?, row.try_get(1).map_err(driver)?),
+                    // Instances are at work; the same batch again.
+                    Err(error) if error.code().is_some_and(is_race) => {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        continue;
+                    }
+                    Err(error) => return Err(driver(error)),
+                }
+                batches += 1;
+            }
+            if batches > 0 {
+                tracing::info!(name, region, batches, "old rows mended");
+            }
+        }
+    }
+    Ok(())
 }
 
 fn failed(error: &refinery::Error) -> DbError {

@@ -1,26 +1,25 @@
 //! The catalogue: regions, residency policies, cities, vehicle types, tariffs and promo
-//! codes of a deployment, with the look-ups that pages and operations need. Immutable;
-//! an instance shares one behind an `Arc` and replaces it when the version changes.
-//! `file` reads and checks `deploy/catalog.toml`; `promo` holds the promo codes.
-//! The surprise: nothing here is asynchronous or fails for the database, so that
-//! riding works while the GLOBAL tables cannot be read.
+//! codes of a deployment, with the look-ups that pages and operations need. Immutable; an
+//! instance shares one behind an `Arc` and replaces it when the version changes, so that riding
+//! works while the GLOBAL tables cannot be read. `file` reads and checks `deploy/catalog.toml`.
 
 mod file;
-mod fold;
-mod promo;
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 pub use file::{CatalogueError, CatalogueFile};
-pub use fold::fold;
-pub use promo::{PromoCode, PromoKind, PromoRefusal};
 
-use super::fare::Rate;
-use super::geo::{Point, Polygon};
-use super::money::Currency;
-use super::region::RegionCode;
+use super::{
+    fare::{Discount, Rate},
+    geo::{Point, Polygon},
+    money::Currency,
+    region::RegionCode,
+};
 
 /// A cloud region in which the service runs.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -56,7 +55,6 @@ impl Policy {
     }
 }
 
-/// A city with vehicles.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct City {
@@ -91,7 +89,7 @@ impl City {
     }
 }
 
-/// A kind of vehicle, in the terms of GBFS.
+/// In the terms of GBFS.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VehicleType {
@@ -110,9 +108,7 @@ pub struct VehicleType {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tariff {
-    /// The city's slug.
     pub city: String,
-    /// The vehicle type's slug.
     pub vehicle_type: String,
     pub unlock_minor: i64,
     pub per_minute_minor: i64,
@@ -141,24 +137,87 @@ impl Tariff {
     }
 }
 
-/// One version of everything above.
+/// What a promo code takes off a ride's charge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum PromoKind {
+    /// So many hundredths of the charge.
+    Percent { percent: i64 },
+    /// A fixed amount, at most the charge.
+    Amount { amount_minor: i64, currency: Currency },
+}
+
+/// A promo code. Its total limit is not counted anywhere as one number: it is split into a quota
+/// for each region when the code is loaded, so that redeeming stays local.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromoCode {
+    pub code: String,
+    pub discount: PromoKind,
+    /// Slugs of the cities where it counts; none means all.
+    #[serde(default)]
+    pub cities: Vec<String>,
+    pub valid_from: DateTime<Utc>,
+    pub valid_until: DateTime<Utc>,
+    pub per_rider_limit: i64,
+    pub total_limit: i64,
+    /// By the region in which a ride starts; one not named has none.
+    #[serde(default)]
+    pub quotas: BTreeMap<RegionCode, i64>,
+}
+
+/// Why a promo code does not count for a ride.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PromoRefusal {
+    #[error("this code is not valid yet")]
+    NotYet,
+    #[error("this code has expired")]
+    Expired,
+    #[error("this code is not valid in this city")]
+    OtherCity,
+    #[error("this code is in another currency")]
+    OtherCurrency,
+}
+
+impl PromoCode {
+    /// The discount for a ride that starts in `city` at a time; limits are checked by the database.
+    pub fn discount_for(&self, city: &City, at: DateTime<Utc>) -> Result<Discount, PromoRefusal> {
+        if at < self.valid_from {
+            return Err(PromoRefusal::NotYet);
+        }
+        if at >= self.valid_until {
+            return Err(PromoRefusal::Expired);
+        }
+        if !self.cities.is_empty() && !self.cities.contains(&city.slug) {
+            return Err(PromoRefusal::OtherCity);
+        }
+        match self.discount {
+            PromoKind::Percent { percent } => Ok(Discount::Percent(percent)),
+            PromoKind::Amount { currency, .. } if currency != city.currency => Err(PromoRefusal::OtherCurrency),
+            PromoKind::Amount { amount_minor, .. } => Ok(Discount::Amount(amount_minor)),
+        }
+    }
+
+    /// How many of the total limit a region was given.
+    pub fn quota(&self, region: &RegionCode) -> i64 {
+        self.quotas.get(region).copied().unwrap_or(0)
+    }
+}
+
+/// One version of everything; regions, cities and vehicle types in the file's order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Catalogue {
     /// Raised by every change; 0 before the first load.
     pub version: i64,
-    /// The regions, in the file's order.
     pub regions: Vec<Region>,
     pub policies: Vec<Policy>,
-    /// The cities, in the file's order.
     pub cities: Vec<City>,
-    /// The vehicle types, in the file's order.
     pub vehicle_types: Vec<VehicleType>,
     pub tariffs: Vec<Tariff>,
     pub promo_codes: Vec<PromoCode>,
 }
 
 impl Catalogue {
-    /// The catalogue with the contents of `file` as `version`.
     pub fn new(version: i64, file: CatalogueFile) -> Self {
         Self {
             version,
@@ -171,12 +230,10 @@ impl Catalogue {
         }
     }
 
-    /// The region of that code.
     pub fn region(&self, code: &RegionCode) -> Option<&Region> {
         self.regions.iter().find(|region| region.code == *code)
     }
 
-    /// The residency policy of a region.
     pub fn policy(&self, region: &RegionCode) -> Option<&Policy> {
         self.policies.iter().find(|policy| policy.region == *region)
     }
@@ -197,7 +254,6 @@ impl Catalogue {
         (!allowed).then_some("operator_export")
     }
 
-    /// The city of that slug.
     pub fn city(&self, slug: &str) -> Option<&City> {
         self.cities.iter().find(|city| city.slug == slug)
     }
@@ -207,7 +263,6 @@ impl Catalogue {
         self.city(slug).map_or(slug, |city| &city.name)
     }
 
-    /// The cities of a region, in the file's order.
     pub fn cities_of(&self, region: &RegionCode) -> impl Iterator<Item = &City> {
         self.cities.iter().filter(move |city| city.region == *region)
     }
@@ -226,9 +281,8 @@ impl Catalogue {
         })
     }
 
-    /// The vehicle type of that slug.
     pub fn vehicle_type(&self, slug: &str) -> Option<&VehicleType> {
-        self.vehicle_types.iter().find(|kind| kind.slug == slug)
+        self.vehicle_types.iter().find(|vehicle_type| vehicle_type.slug == slug)
     }
 
     /// The tariff of a vehicle type in a city that holds at a time.
@@ -247,5 +301,145 @@ impl Catalogue {
     }
 }
 
+/// `name` in lower case, without accents and punctuation, words apart by one blank:
+/// `"Washington, D.C."` and `"washington dc"` become the same text.
+pub fn fold(name: &str) -> String {
+    let mut plain = String::with_capacity(name.len());
+    for c in
+        name.nfd().filter(|c| !is_combining_mark(*c) && !matches!(c, '.' | '\'' | '’')).flat_map(char::to_lowercase)
+    {
+        match c {
+            // Letters of their own, not accented ones.
+            'æ' => plain.push_str("ae"),
+            'œ' => plain.push_str("oe"),
+            'ß' => plain.push_str("ss"),
+            'þ' => plain.push_str("th"),
+            'đ' | 'ð' => plain.push('d'),
+            'ı' => plain.push('i'),
+            'ł' => plain.push('l'),
+            'ø' => plain.push('o'),
+            _ => plain.push(if c.is_alphanumeric() { c } else { ' ' }),
+        }
+    }
+    plain.nfc().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
-mod tests;
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../deploy/catalog.toml");
+
+    fn catalogue() -> Catalogue {
+        Catalogue::new(7, CatalogueFile::parse(SHIPPED).unwrap())
+    }
+
+    fn time(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn shipped_catalogue_is_complete() {
+        let catalogue = catalogue();
+        assert_eq!(catalogue.version, 7);
+        assert_eq!(catalogue.regions.len(), 3);
+        assert_eq!(catalogue.cities.len(), 12);
+        assert_eq!(catalogue.tariffs.len(), 36);
+        let cities = |code: &str| catalogue.cities_of(&code.parse().unwrap()).count();
+        assert_eq!((cities("us-east1"), cities("us-west1"), cities("europe-west1")), (6, 3, 3));
+        for city in &catalogue.cities {
+            let corners = city.service_area.points();
+            assert!((8..=14).contains(&corners.len()), "{}", city.slug);
+            let far = |point: &Point| point.distance_m(city.centre) > 9_000.0;
+            assert!(!corners.iter().any(far), "{}", city.slug);
+            let bounds = city.service_area.bounds();
+            let corner = Point::new(bounds.south, bounds.west).unwrap();
+            let across = corner.distance_m(Point::new(bounds.north, bounds.east).unwrap());
+            assert!((5_000.0..12_000.0).contains(&across), "{}: {across} m", city.slug);
+        }
+    }
+
+    #[test]
+    fn finds_cities() {
+        let catalogue = catalogue();
+        let slug = |city: Option<&City>| city.map(|city| city.slug.clone()).unwrap_or_default();
+        assert_eq!(slug(catalogue.city("paris")), "paris");
+        assert_eq!(slug(catalogue.city("Paris")), "");
+        assert_eq!(slug(catalogue.city_by_name("WASHINGTON, D.C.")), "washington-dc");
+        assert_eq!(slug(catalogue.city_by_name("são paulo")), "");
+        let brussels = Point::new(50.85, 4.35).unwrap();
+        assert_eq!(slug(catalogue.nearest_city(brussels)), "amsterdam");
+        let honolulu = Point::new(21.3, -157.86).unwrap();
+        assert_eq!(slug(catalogue.nearest_city(honolulu)), "san-francisco");
+    }
+
+    #[test]
+    fn newest_tariff_that_has_begun_holds() {
+        let mut catalogue = catalogue();
+        let old = catalogue.tariff("rome", "bike", time("2026-01-01T00:00:00Z")).unwrap().clone();
+        assert_eq!(old.fare(10), 240);
+        assert_eq!(catalogue.tariff("rome", "bike", time("2020-01-01T00:00:00Z")), None);
+        let from = time("2027-01-01T00:00:00Z");
+        catalogue.tariffs.insert(0, Tariff { unlock_minor: 60, valid_from: from, ..old });
+        let unlock = |at| catalogue.tariff("rome", "bike", time(at)).unwrap().unlock_minor;
+        assert_eq!(unlock("2026-12-31T23:59:59Z"), 50);
+        assert_eq!(unlock("2027-01-01T00:00:00Z"), 60);
+    }
+
+    #[test]
+    fn promo_codes_know_place_and_time() {
+        let catalogue = catalogue();
+        let now = time("2026-11-20T12:00:00Z");
+        let discount = |code: &str, city: &str| {
+            let city = catalogue.city(city).unwrap();
+            catalogue.promo_code(code).unwrap().discount_for(city, now)
+        };
+        assert_eq!(discount(" welcome ", "paris"), Ok(Discount::Percent(50)));
+        assert_eq!(discount("CITY2", "boston"), Ok(Discount::Amount(200)));
+        assert_eq!(discount("CITY2", "paris"), Err(PromoRefusal::OtherCity));
+        assert_eq!(discount("OLD2019", "paris"), Err(PromoRefusal::Expired));
+        assert_eq!(catalogue.promo_code("NOPE"), None);
+
+        let mut promo = catalogue.promo_code("CITY2").unwrap().clone();
+        promo.cities.clear();
+        let paris = catalogue.city("paris").unwrap();
+        assert_eq!(promo.discount_for(paris, now), Err(PromoRefusal::OtherCurrency));
+        promo.valid_from = time("2027-01-01T00:00:00Z");
+        assert_eq!(promo.discount_for(paris, now), Err(PromoRefusal::NotYet));
+        assert_eq!(promo.quota(&"us-west1".parse().unwrap()), 2500);
+        assert_eq!(promo.quota(&"asia-east1".parse().unwrap()), 0);
+    }
+
+    #[test]
+    fn policies_bind_moves() {
+        let catalogue = catalogue();
+        let europe: RegionCode = "europe-west1".parse().unwrap();
+        let policy = catalogue.policy(&europe).unwrap();
+        assert!(!policy.operator_export);
+        assert!(policy.allows_move_to(&"us-east1".parse().unwrap()));
+        let closed = Policy { move_to: Vec::new(), ..policy.clone() };
+        assert!(closed.allows_move_to(&europe));
+        assert!(!closed.allows_move_to(&"us-east1".parse().unwrap()));
+    }
+
+    #[test]
+    fn names_fold_to_what_was_meant() {
+        for (name, folded) in [
+            ("New York", "new york"),
+            ("  NEW   york ", "new york"),
+            ("new-york", "new york"),
+            ("Washington, D.C.", "washington dc"),
+            ("Zürich", "zurich"),
+            ("Zu\u{308}rich", "zurich"),
+            ("Łódź", "lodz"),
+            ("Weißenfels", "weissenfels"),
+            ("L’Aquila", "laquila"),
+            ("東京", "東京"),
+            ("…", ""),
+        ] {
+            assert_eq!(fold(name), folded);
+        }
+    }
+}

@@ -276,4 +276,144 @@ fn point(lat: &str, lon: &str, city: &City) -> Result<Option<Point>, String> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::domain::catalogue::CatalogueFile;
+
+    fn catalogue() -> Catalogue {
+        Catalogue::new(1, CatalogueFile::parse(include_str!("../../deploy/catalog.toml")).unwrap())
+    }
+
+    fn read(header: &str, cells: &[&str]) -> Result<Line, String> {
+        let catalogue = catalogue();
+        let header = Header::read(&header.split(',').collect::<Vec<_>>()).unwrap();
+        header.line(cells, catalogue.city("boston").unwrap(), &catalogue)
+    }
+
+    #[test]
+    fn what_a_spreadsheet_would_run_gets_a_quote_in_front() {
+        for bad in ["=1+1", "+1", "-1", "@SUM(A1)", "\t1", "\r1", "=HYPERLINK(\"http://evil.example\")"] {
+            assert_eq!(escape_formula(bad), format!("'{bad}"));
+        }
+        for good in ["", "Trek", "a=b", "1-2", "é"] {
+            assert_eq!(escape_formula(good), good);
+        }
+        // Where a tab or a line break divides, a cell begins behind it too.
+        assert_eq!((&*escape_formula("\t=1"), &*escape_formula("\r=1")), ("'\t'=1", "'\r'=1"));
+        for (cell, meant) in [("'=1", "=1"), ("'t Hart", "'t Hart"), ("''t Hart", "'t Hart"), ("'", "'")] {
+            assert_eq!(unescape_formula(cell), meant);
+        }
+    }
+
+    /// The cells that a spreadsheet sees which divides by `separator`, however well it knows quotes.
+    fn seen(line: &str, separator: char, knows_quotes: bool) -> Vec<String> {
+        if !knows_quotes {
+            let unquoted = |cell: &str| cell.trim_matches(['"', ' ']).to_owned();
+            return line.split([separator, '\r', '\n']).map(unquoted).collect();
+        }
+        let mut reader = csv::ReaderBuilder::new();
+        reader.has_headers(false).flexible(true).delimiter(u8::try_from(separator).unwrap());
+        let cells = |row: csv::StringRecord| row.iter().map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+        reader.from_reader(line.as_bytes()).records().flat_map(|row| cells(row.unwrap())).collect()
+    }
+
+    #[test]
+    fn a_cell_is_no_formula_whatever_the_separator() {
+        for text in [
+            "x;=1+1",
+            "x\t+1",
+            "a, @b",
+            "a;\"=1+1\"",
+            "a;\"\"=1",
+            "two\nlines;=1",
+            "a\n=1",
+            "a|=1",
+            "＝1",
+            " =1",
+            ";=1",
+        ] {
+            let mut line = String::new();
+            let cells = [escape_formula(text), "plain".into(), escape_formula(text)];
+            write_line(&mut line, cells);
+            for separator in [',', ';', '\t', '|'] {
+                for cell in [true, false].into_iter().flat_map(|knows| seen(&line, separator, knows)) {
+                    assert!(!cell.starts_with(['=', '+', '-', '@', '＝']), "{text:?} by {separator:?}: {cell:?}");
+                }
+            }
+            assert_eq!(unescape_formula(&escape_formula(text)), text);
+        }
+    }
+
+    #[test]
+    fn a_header_names_its_columns_in_any_order() {
+        let header = |text: &str| Header::read(&text.split(',').collect::<Vec<_>>());
+        assert_eq!(header(&COLUMNS.join(",")).unwrap().cells, 10);
+        for good in [
+            "Note, code ,BATTERY",
+            "Vehicle type,Color,Latitude,Longitude,Battery (%),Code,,",
+            "ID,Lat,Lng,Notes",
+            "vehicle_id,Make",
+        ] {
+            assert!(header(good).is_ok(), "{good}");
+        }
+        for (text, why) in [
+            ("type,brand", "The column “code” is missing; it says which vehicle a line is about."),
+            ("code,owner,status", "Unknown columns: “owner”, “status”. Known ones are: code, type,"),
+            ("code,brand,code", "The column “code” is there twice."),
+            ("code,lat", "The columns “lat” and “lon” only go together."),
+            ("", "The column “code” is missing"),
+            ("code,,type", "Unknown columns: “”."),
+            ("code,Colour,color", "The column “colour” is there twice."),
+        ] {
+            let error = header(text).unwrap_err();
+            assert!(error.starts_with(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_line_says_everything_that_is_wrong_with_it() {
+        let all = "code,type,brand,colour,battery,lat,lon,place,note";
+        let good = read(all, &["B-1", "bike", "Trek", " blue ", "80", "42.36", "-71.06", "", ""]).unwrap();
+        let at = Some(Point::new(42.36, -71.06).unwrap());
+        assert_eq!((good.colour.as_deref(), good.battery, good.at), (Some("blue"), Some(80), at));
+        assert_eq!((good.place, good.note.as_deref()), (None, Some("")));
+        let bad = read(all, &["", "tram", "", "x\ny", "101", "42.36", "", "y", &"n".repeat(501)]).unwrap_err();
+        assert_eq!(
+            bad,
+            "code: is empty; brand: is empty; colour: Control characters and line breaks are not allowed; \
+             note: At most 200 characters, please; type: there is no type “tram”; \
+             battery: must be a whole number from 0 to 100; \
+             lat, lon: latitude goes from -90 to 90, longitude from -180 to 180"
+        );
+        let exchanged = read("code,lat,lon", &["B-1", "-71.06", "42.36"]).unwrap_err();
+        assert_eq!(exchanged, "lat, lon: more than 50 km from the centre of Boston");
+        assert_eq!(read("code,lat,lon", &["B-1", "NaN", "1"]).unwrap_err().split(':').next(), Some("lat, lon"));
+        assert_eq!(read("code,battery", &["B-1"]).unwrap_err(), "There are 1 cells where the header has 2.");
+        let few = read("battery,code", &["7", "B-1"]).unwrap();
+        assert_eq!((few.battery, few.kind, few.note), (Some(7), None, None));
+    }
+
+    #[test]
+    fn numbers_are_read_as_spreadsheets_write_them() {
+        let all = "code,Type,Battery (%),Latitude,Longitude";
+        let line = read(all, &["B-1", "BIKE", "88 %", "42,36", "-71,06", "", ""]).unwrap();
+        assert_eq!(
+            (line.kind.as_deref(), line.battery, line.at),
+            (Some("bike"), Some(88), Point::new(42.36, -71.06).ok())
+        );
+        assert_eq!(line.decimals, Decimals { commas: true, points: false });
+        let line = read(all, &["B-1", "Bike", "88.0", "42.36", "-71.06"]).unwrap();
+        assert_eq!((line.battery, line.decimals), (Some(88), Decimals { commas: false, points: true }));
+        for bad in ["0,88", "100,5", "1,0,0", "88 %%", "inf", "-1"] {
+            assert!(read("code,battery", &["B-1", bad]).is_err(), "{bad}");
+        }
+        let id = Uuid::from_u128(7);
+        let line = read("id,code", &[&id.to_string(), ""]).unwrap();
+        assert_eq!((line.id, line.code.as_deref()), (Some(id), Some("")));
+        assert_eq!(read("id", &[&id.to_string()]).unwrap().code, None);
+        assert_eq!(read("id,code", &["", ""]).unwrap_err(), "code: is empty");
+        assert_eq!(read("code,id", &["A", "7"]).unwrap_err(), "id: is none; leave it empty for a new vehicle");
+        let more = read("code,battery", &["A", "7", "", "x"]).unwrap_err();
+        assert_eq!(more, "There are 4 cells where the header has 2.");
+    }
+}

@@ -1,37 +1,20 @@
-//! Points on the Earth, the service area's polygon, and the cell code by which the
-//! nearest vehicles are found through an index. Plain arithmetic, no I/O.
-//! A cell is an interleaved (Morton) code of 26 bits of longitude and 26 of latitude:
-//! one stored INT8 serves every precision, because the cells of a coarser level are
-//! ranges of it. The surprise: there is no `Level` 1, since the three by three cells
-//! around a point would cover the Earth; it is `Level::WHOLE`.
+//! Points on the Earth, and the polygon of a service area with whether its outline is simple.
 
-mod outline;
+mod cells;
 
-pub use outline::Flaw;
+pub use cells::{Level, Ranges, block_ranges, cell, level_for_radius, retry_level};
 use serde::{Deserialize, Serialize};
 
 /// The mean radius of the Earth in metres (IUGG), the one used for every distance.
 pub const EARTH_RADIUS_M: f64 = 6_371_008.8;
 
-/// Bits per axis: a cell is about 0.3 m by 0.6 m at the equator.
-const BITS: u8 = 26;
-
-/// The largest code that `cell` returns.
-pub const MAX_CELL: i64 = (1 << (2 * BITS)) - 1;
-
-/// Taken off a safe radius: far more than the rounding of an `f64` edge, far less than matters.
-const MARGIN_M: f64 = 0.01;
-
 /// Coordinates that are not on the Earth.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum GeoError {
-    /// Latitude outside -90 to 90 degrees, or not a number.
     #[error("latitude {0} is not within -90 and 90")]
     Latitude(f64),
-    /// Longitude outside -180 to 180 degrees, or not a number.
     #[error("longitude {0} is not within -180 and 180")]
     Longitude(f64),
-    /// A polygon of fewer than three points.
     #[error("an area needs at least 3 points, not {0}")]
     TooFewPoints(usize),
 }
@@ -68,9 +51,6 @@ impl From<Point> for RawPoint {
 impl Point {
     /// A checked point, rounded to seven decimals: a centimetre, and no difference so small
     /// that the database's arithmetic underflows.
-    ///
-    /// # Errors
-    /// When a coordinate is not finite or out of range.
     pub fn new(lat: f64, lon: f64) -> Result<Self, GeoError> {
         if !(-90.0..=90.0).contains(&lat) {
             return Err(GeoError::Latitude(lat));
@@ -83,12 +63,10 @@ impl Point {
         Ok(Self { lat: round(lat), lon: round(lon) })
     }
 
-    /// Degrees north.
     pub const fn lat(self) -> f64 {
         self.lat
     }
 
-    /// Degrees east.
     pub const fn lon(self) -> f64 {
         self.lon
     }
@@ -149,9 +127,6 @@ impl From<Polygon> for Vec<[f64; 2]> {
 
 impl Polygon {
     /// A polygon of `points`; a last point that repeats the first is dropped.
-    ///
-    /// # Errors
-    /// When fewer than three points are left.
     pub fn new(mut points: Vec<Point>) -> Result<Self, GeoError> {
         if points.len() > 1 && points.first() == points.last() {
             points.pop();
@@ -162,7 +137,6 @@ impl Polygon {
         Ok(Self(points))
     }
 
-    /// The corners in order.
     pub fn points(&self) -> &[Point] {
         &self.0
     }
@@ -177,159 +151,206 @@ impl Polygon {
         crossings.count() % 2 == 1
     }
 
-    /// The box of degrees around the polygon.
     pub fn bounds(&self) -> Bounds {
         let nothing = Bounds { south: 0.0, west: 0.0, north: 0.0, east: 0.0 };
         Bounds::of(self.0.iter().copied()).unwrap_or(nothing)
     }
 }
 
-/// The number of the slice of `span` degrees, cut into 2^`bits`, that holds `degrees` above its start.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "0 <= degrees <= span by Point, and the result is clamped to 26 bits"
-)]
-fn slice(degrees: f64, span: f64, bits: u8) -> u32 {
-    let count = 1_u32 << bits;
-    ((degrees / span * f64::from(count)) as u32).min(count - 1)
+/// Why an outline is not simple, which is to have sides that meet nowhere but at the corner that
+/// they share. Corners are counted from 1, as they were written.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum Flaw {
+    #[error("corner {1} of the outline repeats corner {0}")]
+    Repeated(usize, usize),
+    #[error("at corner {0} the outline goes back the way it came")]
+    Spike(usize),
+    #[error(
+        "the outline {} itself: its sides from corner {} to {} and from corner {} to {} meet at latitude {:.5}, longitude {:.5}",
+        if *crosses { "crosses" } else { "touches" }, sides.0.0, sides.0.1, sides.1.0, sides.1.1, at.lat(), at.lon()
+    )]
+    Meet { sides: ((usize, usize), (usize, usize)), at: Point, crosses: bool },
 }
 
-/// Spreads the 26 low bits to the even positions.
-fn spread(bits: u32) -> u64 {
-    let mut code = u64::from(bits);
-    for (shift, mask) in [
-        (16, 0x0000_FFFF_0000_FFFF),
-        (8, 0x00FF_00FF_00FF_00FF),
-        (4, 0x0F0F_0F0F_0F0F_0F0F),
-        (2, 0x3333_3333_3333_3333),
-        (1, 0x5555_5555_5555_5555),
-    ] {
-        code = (code | (code << shift)) & mask;
+/// A corner: its number, where it is, and the same in whole units of 1e-7 degrees, to which points
+/// are rounded, so that what is computed is exact.
+type Corner = (usize, Point, (i128, i128));
+
+#[allow(clippy::cast_possible_truncation, reason = "a Point's degrees times 1e7 are far inside i64")]
+fn corner((number, at): (usize, &Point)) -> Corner {
+    let whole = |degrees: f64| i128::from((degrees * 1e7).round() as i64);
+    (number, *at, (whole(at.lon), whole(at.lat)))
+}
+
+fn minus((.., a): &Corner, (.., b): &Corner) -> (i128, i128) {
+    (a.0 - b.0, a.1 - b.1)
+}
+
+/// 1 when `c` is to the left of the line from `a` to `b`, -1 to the right, 0 on it.
+fn turn(a: &Corner, b: &Corner, c: &Corner) -> i128 {
+    let (to, aside) = (minus(b, a), minus(c, a));
+    (to.0 * aside.1 - to.1 * aside.0).signum()
+}
+
+/// Whether `c`, which is on the line through `a` and `b`, is between them or one of them.
+fn between(a: &Corner, b: &Corner, c: &Corner) -> bool {
+    let (back, on) = (minus(a, c), minus(b, c));
+    back.0 * on.0 + back.1 * on.1 <= 0
+}
+
+/// Where two sides have a point in common, and whether they cross there.
+fn meet((a, b): (&Corner, &Corner), (c, d): (&Corner, &Corner)) -> Option<(Point, bool)> {
+    let turns = [(a, b, c), (a, b, d), (c, d, a), (c, d, b)].map(|line| (turn(line.0, line.1, line.2), line));
+    if let Some((_, (_, _, touching))) = turns.iter().find(|(turn, (a, b, c))| *turn == 0 && between(a, b, c)) {
+        return Some((touching.1, false));
     }
-    code
+    let [left, right, before, behind] = turns.map(|(turn, _)| turn);
+    (left * right < 0 && before * behind < 0).then(|| (crossing((a.1, b.1), (c.1, d.1)), true))
 }
 
-fn interleave(column: u32, row: u32) -> i64 {
-    (spread(column) | (spread(row) << 1)).cast_signed()
-}
-
-/// The finest cell of `point`, 0 to `MAX_CELL`: what a vehicle's row stores.
-pub fn cell(point: Point) -> i64 {
-    interleave(slice(point.lon + 180.0, 360.0, BITS), slice(point.lat + 90.0, 180.0, BITS))
-}
-
-/// How fine a search is: bits per axis, 2 to 26, or 0 for everywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Level(u8);
-
-/// Nine inclusive `[lo, hi]` ranges of cells; the unused ones are `(1, 0)`, which holds nothing.
-pub type Ranges = [(i64, i64); 9];
-
-impl Level {
-    /// Everywhere: one range of all cells.
-    pub const WHOLE: Self = Self(0);
-    /// The finest level, where a range is a single cell.
-    pub const FINEST: Self = Self(BITS);
-
-    /// The level of so many bits per axis: at most the finest, below 2 the whole.
-    pub fn new(bits: u8) -> Self {
-        if bits < 2 { Self::WHOLE } else { Self(bits.min(BITS)) }
-    }
-
-    /// Whether the block around any point covers the Earth.
-    pub const fn is_whole(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The column and row of the cell of `point` at this level.
-    fn cell_of(self, point: Point) -> (u32, u32) {
-        (slice(point.lon + 180.0, 360.0, self.0), slice(point.lat + 90.0, 180.0, self.0))
-    }
-}
-
-/// The cells of the three by three block around `point` at `level`, as sorted, merged ranges.
-///
-/// Columns wrap at the antimeridian; rows beyond a pole do not exist.
-pub fn block_ranges(point: Point, level: Level) -> Ranges {
-    const NOTHING: (i64, i64) = (1, 0);
-    let mut ranges = [NOTHING; 9];
-    let mut merged: Vec<(i64, i64)> = Vec::with_capacity(9);
-    if level.is_whole() {
-        merged.push((0, MAX_CELL));
-    } else {
-        let count = 1_u32 << level.0;
-        let (column, row) = level.cell_of(point);
-        let columns = [(column + count - 1) % count, column, (column + 1) % count];
-        let rows = row.saturating_sub(1)..=(row + 1).min(count - 1);
-        let shift = 2 * (BITS - level.0);
-        let mut codes: Vec<i64> = rows.flat_map(|row| columns.map(|column| interleave(column, row))).collect();
-        codes.sort_unstable();
-        for code in codes {
-            let (lo, hi) = (code << shift, ((code + 1) << shift) - 1);
-            match merged.last_mut() {
-                Some(last) if last.1 + 1 == lo => last.1 = hi,
-                _ => merged.push((lo, hi)),
-            }
+impl Polygon {
+    /// The first thing by which the outline is not simple. Who accepts an area asks; areas
+    /// that are stored already are read as they are.
+    pub fn flaw(&self) -> Option<Flaw> {
+        let corners: Vec<Corner> = (1..).zip(&self.0).map(corner).collect();
+        let next = || corners.iter().cycle().skip(1);
+        let sides: Vec<(&Corner, &Corner)> = corners.iter().zip(next()).collect();
+        if let Some((a, b)) = sides.iter().find(|(a, b)| a.2 == b.2) {
+            return Some(Flaw::Repeated(a.0, b.0));
         }
-    }
-    for (slot, range) in ranges.iter_mut().zip(merged) {
-        *slot = range;
-    }
-    ranges
-}
-
-/// Metres around `point` that surely lie inside its block at `level`; infinite when the block is everything.
-///
-/// A list of the nearest found through `block_ranges` is exact as far as this distance.
-pub fn safe_radius_m(point: Point, level: Level) -> f64 {
-    if level.is_whole() {
-        return f64::INFINITY;
-    }
-    let count = f64::from(1_u32 << level.0);
-    let (column, row) = level.cell_of(point);
-    let (width, height) = (360.0 / count, 180.0 / count);
-    let west = point.lon + 180.0 - (f64::from(column) - 1.0) * width;
-    let east = 3.0 * width - west;
-    let south = point.lat + 90.0 - (f64::from(row) - 1.0) * height;
-    let north = 3.0 * height - south;
-    // A row beyond the pole does not exist: over the pole, the block is left through its sides.
-    let south = if row == 0 { f64::INFINITY } else { south };
-    let north = if row + 1 == 1 << level.0 { f64::INFINITY } else { north };
-    let side = meridian_distance(point.lat, west.min(east));
-    let radius = EARTH_RADIUS_M * side.min(south.to_radians()).min(north.to_radians());
-    (radius - MARGIN_M).max(0.0)
-}
-
-/// The angle in radians from a point at `lat` to the meridian `degrees` of longitude away.
-fn meridian_distance(lat: f64, degrees: f64) -> f64 {
-    if degrees >= 90.0 {
-        (90.0 - lat.abs()).to_radians()
-    } else {
-        (lat.to_radians().cos() * degrees.to_radians().sin()).asin()
+        let mut turns = sides.iter().zip(next().skip(1));
+        if let Some(((_, b), _)) = turns.find(|((a, b), c)| turn(a, b, c) == 0 && !between(a, c, b)) {
+            return Some(Flaw::Spike(b.0));
+        }
+        // Neighbours have their corner in common; what else they could have is a spike.
+        let apart = |i: usize, j: usize| j > i + 1 && j + 1 < i + sides.len();
+        let all = || sides.iter().enumerate();
+        let mut pairs =
+            all().flat_map(|(i, one)| all().filter(move |(j, _)| apart(i, *j)).map(move |(_, two)| (one, two)));
+        pairs.find_map(|(one, two)| {
+            let (at, crosses) = meet(*one, *two)?;
+            Some(Flaw::Meet { sides: ((one.0.0, one.1.0), (two.0.0, two.1.0)), at, crosses })
+        })
     }
 }
 
-/// The finest level whose block around `point` holds everything within `metres`.
-pub fn level_for_radius(point: Point, metres: f64) -> Level {
-    let fits = |level: &Level| safe_radius_m(point, *level) >= metres;
-    (0..=BITS).rev().map(Level).find(fits).unwrap_or(Level::WHOLE)
-}
-
-/// The level at which to search once more, or None when the answer found at `level` is exact.
-///
-/// `farthest_m` is the distance of the last of the wanted number, None when fewer were found.
-/// The second answer is always exact.
-pub fn retry_level(point: Point, level: Level, farthest_m: Option<f64>) -> Option<Level> {
-    if level.is_whole() {
-        return None;
-    }
-    match farthest_m {
-        Some(metres) if metres <= safe_radius_m(point, level) => None,
-        Some(metres) => Some(level_for_radius(point, metres)),
-        None => Some(Level::WHOLE),
-    }
+/// Where two sides that cross do so.
+fn crossing((a, b): (Point, Point), (c, d): (Point, Point)) -> Point {
+    let way = |from: Point, to: Point| (to.lon - from.lon, to.lat - from.lat);
+    let cross = |p: (f64, f64), q: (f64, f64)| p.0 * q.1 - p.1 * q.0;
+    let (side, other) = (way(a, b), way(c, d));
+    let part = cross(way(a, c), other) / cross(side, other);
+    Point::new(a.lat + part * side.1, a.lon + part * side.0).unwrap_or(a)
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(lat: f64, lon: f64) -> Point {
+        Point::new(lat, lon).unwrap()
+    }
+
+    #[test]
+    fn refuses_what_is_not_on_the_earth() {
+        assert!(Point::new(f64::NAN, 0.0).is_err());
+        assert!(Point::new(0.0, f64::INFINITY).is_err());
+        assert!(Point::new(90.1, 0.0).is_err());
+        assert!(Point::new(0.0, -180.1).is_err());
+        assert!(serde_json::from_str::<Point>(r#"{"lat": 91, "lon": 0}"#).is_err());
+        assert!(serde_json::from_str::<Polygon>("[[0, 0], [1, 1], [0, 0]]").is_err());
+    }
+
+    #[test]
+    fn knows_distances() {
+        let (paris, new_york) = (at(48.8566, 2.3522), at(40.7128, -74.0060));
+        assert!((paris.distance_m(new_york) - 5_837_250.0).abs() < 1_000.0);
+        assert!(paris.distance_m(paris) < 1e-6);
+        let half = EARTH_RADIUS_M * std::f64::consts::PI;
+        assert!((at(90.0, 0.0).distance_m(at(-90.0, 0.0)) - half).abs() < 1.0);
+    }
+
+    #[test]
+    fn polygon_contains_its_inside_only() {
+        let square = r"[[0, 0], [2, 0], [2, 2], [1, 0.5], [0, 2], [0, 0]]";
+        let polygon: Polygon = serde_json::from_str(square).unwrap();
+        assert_eq!(polygon.points().len(), 5);
+        assert!(polygon.contains(at(0.25, 1.0)));
+        assert!(polygon.contains(at(1.5, 0.1)));
+        assert!(!polygon.contains(at(1.5, 1.0)));
+        assert!(!polygon.contains(at(-0.1, 1.0)));
+        assert_eq!(polygon.bounds(), Bounds { south: 0.0, west: 0.0, north: 2.0, east: 2.0 });
+    }
+
+    fn ring(corners: &[(i32, i32)]) -> Polygon {
+        let corner = |(x, y): &(i32, i32)| at(52.0 + f64::from(*y) / 100.0, 4.0 + f64::from(*x) / 100.0);
+        Polygon::new(corners.iter().map(corner).collect()).unwrap()
+    }
+
+    #[test]
+    fn an_outline_that_is_none_is_told_with_the_place() {
+        let told = |corners: &[(i32, i32)]| ring(corners).flaw().map(|flaw| flaw.to_string()).unwrap_or_default();
+        assert_eq!(told(&[(0, 0), (4, 0), (4, 4), (0, 4), (0, 0)]), "", "closed as GeoJSON is");
+        assert_eq!(told(&[(0, 0), (2, 0), (4, 0), (4, 4)]), "", "a corner may be on a straight side");
+        let bow = told(&[(0, 0), (4, 4), (4, 0), (0, 4)]);
+        assert_eq!(
+            bow,
+            "the outline crosses itself: its sides from corner 1 to 2 and from corner 3 to 4 meet \
+             at latitude 52.02000, longitude 4.02000"
+        );
+        let touching = told(&[(0, 0), (4, 0), (4, 4), (2, 0), (0, 4)]);
+        assert!(touching.starts_with("the outline touches itself: its sides from corner 1 to 2"), "{touching}");
+        assert!(touching.ends_with("at latitude 52.00000, longitude 4.02000"), "{touching}");
+        assert_eq!(told(&[(0, 0), (4, 0), (4, 0), (0, 4)]), "corner 3 of the outline repeats corner 2");
+        for spike in
+            [&[(0, 0), (4, 0), (2, 0), (2, 4)][..], &[(0, 0), (1, 1), (2, 2)], &[(0, 0), (4, 4), (0, 0), (4, 4)]]
+        {
+            assert!(told(spike).ends_with("the outline goes back the way it came"), "{}", told(spike));
+        }
+    }
+
+    /// Whether two sides have more in common than a corner that they share, by solving for the
+    /// place on each of them instead of looking on which side corners lie.
+    fn share_more((a, b): ((i32, i32), (i32, i32)), (c, d): ((i32, i32), (i32, i32)), neighbours: bool) -> bool {
+        let (side, other, gap) = ((b.0 - a.0, b.1 - a.1), (d.0 - c.0, d.1 - c.1), (c.0 - a.0, c.1 - a.1));
+        let cross = |p: (i32, i32), q: (i32, i32)| p.0 * q.1 - p.1 * q.0;
+        let det = cross(side, other);
+        if det != 0 {
+            let inside = |numerator: i32| (0..=det.abs()).contains(&(numerator * det.signum()));
+            return !neighbours && inside(cross(gap, other)) && inside(cross(gap, side));
+        }
+        if cross(side, gap) != 0 {
+            return false;
+        }
+        let along = |p: (i32, i32)| if side.0 == 0 { p.1 } else { p.0 };
+        let (low, high) =
+            (along(a).min(along(b)).max(along(c).min(along(d))), along(a).max(along(b)).min(along(c).max(along(d))));
+        if neighbours { high > low } else { high >= low }
+    }
+
+    proptest! {
+        #[test]
+        fn an_outline_is_simple_when_no_two_sides_share_more_than_a_corner(
+            corners in prop::collection::vec((0..7_i32, 0..7_i32), 3..9),
+        ) {
+            prop_assume!(corners.first() != corners.last());
+            let n = corners.len();
+            let side = |i: usize| (corners[i], corners[(i + 1) % n]);
+            let repeated = (0..n).any(|i| side(i).0 == side(i).1);
+            let share = |i: usize, j: usize| share_more(side(i), side(j), j == i + 1 || j + 1 == i + n);
+            let simple = !repeated && (0..n).all(|i| (i + 1..n).all(|j| !share(i, j)));
+            let polygon = ring(&corners);
+            prop_assert_eq!(polygon.flaw().is_none(), simple, "{:?}", polygon.flaw());
+            if let Some(Flaw::Meet { sides: (one, two), at: place, .. }) = polygon.flaw() {
+                for (from, to) in [one, two] {
+                    let [from, to] = [from, to].map(|n| polygon.points()[n - 1]);
+                    let detour = from.distance_m(place) + place.distance_m(to) - from.distance_m(to);
+                    prop_assert!(detour < 0.5, "{} m off the side", detour);
+                }
+            }
+        }
+    }
+}

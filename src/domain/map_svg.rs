@@ -1,12 +1,8 @@
-//! The numbers of a server-rendered map: service area, pins, a route and a
-//! scale bar of round metres, projected to pixels for an SVG that a template writes.
-//! Plain arithmetic over `geo`; the template draws, nothing here knows SVG syntax
-//! beyond a list of points. Equirectangular, scaled by the cosine of the middle
-//! latitude: right to a pixel over a city. The picture shows what static/app.js shows: pins,
-//! way and person; the whole service area only where there are fewer than two points.
-//! The surprise: a person who is far away is left out, else the city would be a dot.
-
-use std::fmt::Write;
+//! The numbers of a server-rendered map: service area, pins, a route and a scale bar of round
+//! metres, projected to pixels for an SVG that a template writes. Equirectangular, scaled by the
+//! cosine of the middle latitude: right to a pixel over a city. The picture shows what
+//! static/app.js shows: pins, route and person; the whole service area only where there are fewer
+//! than two points. A person who is far away is left out, else the city would be a dot.
 
 use super::geo::{Bounds, EARTH_RADIUS_M, Point, Polygon};
 
@@ -24,7 +20,7 @@ const PADDING: f64 = 0.06;
 pub struct Scene<'a> {
     pub area: &'a Polygon,
     pub pins: &'a [Point],
-    /// The way of a ride, in order of time.
+    /// The positions of a ride, in order of time.
     pub route: &'a [Point],
     pub me: Option<Point>,
     pub width: u16,
@@ -34,18 +30,15 @@ pub struct Scene<'a> {
 /// A position in pixels from the top left corner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Xy {
-    /// From the left.
     pub x: i32,
-    /// From the top.
     pub y: i32,
 }
 
-/// A length to measure by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScaleBar {
     /// A round number of metres: 1, 2 or 5 and zeros.
     pub metres: f64,
-    /// Its length in pixels, at most a quarter of the width.
+    /// At most a quarter of the width.
     pub px: f64,
     /// What stands beside it: `500 m`, `2 km`.
     pub label: String,
@@ -54,15 +47,13 @@ pub struct ScaleBar {
 /// A map in pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MapSvg {
-    /// As in the scene.
     pub width: u16,
-    /// As in the scene.
     pub height: u16,
-    /// The service area as the `points` of a polygon.
+    /// The `points` of a polygon.
     pub area: String,
-    /// The route as the `points` of a polyline; empty without a route.
+    /// The `points` of a polyline; empty without a route.
     pub route: String,
-    /// The pins in the scene's order.
+    /// In the scene's order.
     pub pins: Vec<Xy>,
     /// The person, when not too far away.
     pub me: Option<Xy>,
@@ -72,24 +63,24 @@ pub struct MapSvg {
 impl MapSvg {
     /// Projects a scene so that its points are visible.
     pub fn of(scene: &Scene<'_>) -> Self {
-        let points = scene.pins.iter().chain(scene.route).copied();
-        let area = scene.area.points().iter().copied();
-        let near = |me: &Point| points.clone().chain(area.clone()).any(|point| point.distance_m(*me) <= ME_WITHIN_M);
+        let area = scene.area.points();
+        let mut shown: Vec<Point> = scene.pins.iter().chain(scene.route).copied().collect();
+        let near = |me: &Point| shown.iter().chain(area).any(|point| point.distance_m(*me) <= ME_WITHIN_M);
         let me = scene.me.filter(near);
-        let shown = points.clone().chain(me);
-        let alone = shown.clone().nth(1).is_none();
-        let middleware = area.filter(|_| alone);
-        let bounds = Bounds::of(shown.clone().chain(middleware)).unwrap_or_else(|| scene.area.bounds());
+        shown.extend(me);
+        if shown.len() < 2 {
+            shown.extend(area);
+        }
+        let bounds = Bounds::of(shown).unwrap_or_else(|| scene.area.bounds());
         let projection = Projection::new(bounds, scene.width, scene.height);
-        let scale = projection.scale_bar();
         Self {
             width: scene.width,
             height: scene.height,
-            area: projection.points(scene.area.points()),
+            area: projection.points(area),
             route: projection.points(scene.route),
             pins: scene.pins.iter().map(|pin| projection.xy(*pin)).collect(),
             me: me.map(|me| projection.xy(me)),
-            scale,
+            scale: projection.scale_bar(),
         }
     }
 }
@@ -132,13 +123,8 @@ impl Projection {
     }
 
     fn points(&self, points: &[Point]) -> String {
-        let mut text = String::with_capacity(points.len() * 12);
-        for point in points {
-            let Xy { x, y } = self.xy(*point);
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{}{x},{y}", if text.is_empty() { "" } else { " " });
-        }
-        text
+        let pair = |Xy { x, y }| format!("{x},{y}");
+        points.iter().map(|point| pair(self.xy(*point))).collect::<Vec<_>>().join(" ")
     }
 
     /// The longest round length that takes at most a quarter of the width.

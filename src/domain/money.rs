@@ -1,11 +1,8 @@
-//! Currencies and how an amount is written for a person. Amounts are integers of
-//! minor units (cents) everywhere; there is no floating-point money in the program.
-//! Plain domain code: uses only serde and thiserror.
-//! Only currencies with two minor digits exist here; any other code is refused when
-//! it is parsed, so that formatting needs no table of digits.
+//! Currencies and how an amount is written for a person. Amounts are integers of minor units
+//! (cents) everywhere. Only currencies with two minor digits exist here, so that formatting
+//! needs no table of digits.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,41 +10,29 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Currency {
-    /// United States dollar.
     Usd,
-    /// Euro.
     Eur,
-    /// Pound sterling.
     Gbp,
-    /// Canadian dollar.
     Cad,
-    /// Swiss franc.
     Chf,
 }
 
 impl Currency {
-    /// Every currency that is served.
     pub const ALL: [Self; 5] = [Self::Usd, Self::Eur, Self::Gbp, Self::Cad, Self::Chf];
 
-    /// The ISO 4217 code, which is also what the database stores.
-    pub const fn as_str(self) -> &'static str {
+    const fn code_and_symbol(self) -> (&'static str, &'static str) {
         match self {
-            Self::Usd => "USD",
-            Self::Eur => "EUR",
-            Self::Gbp => "GBP",
-            Self::Cad => "CAD",
-            Self::Chf => "CHF",
+            Self::Usd => ("USD", "$"),
+            Self::Eur => ("EUR", "€"),
+            Self::Gbp => ("GBP", "£"),
+            Self::Cad => ("CAD", "CA$"),
+            Self::Chf => ("CHF", "CHF "),
         }
     }
 
-    const fn symbol(self) -> &'static str {
-        match self {
-            Self::Usd => "$",
-            Self::Eur => "€",
-            Self::Gbp => "£",
-            Self::Cad => "CA$",
-            Self::Chf => "CHF ",
-        }
+    /// The ISO 4217 code, which is also what the database stores.
+    pub const fn as_str(self) -> &'static str {
+        self.code_and_symbol().0
     }
 
     /// The amount in `minor` units as a person reads it: `$3.40`, `-€0.05`.
@@ -55,7 +40,7 @@ impl Currency {
         let sign = if minor < 0 { "-" } else { "" };
         let amount = minor.unsigned_abs();
         let (whole, cents) = (amount / 100, amount % 100);
-        format!("{sign}{}{whole}.{cents:02}", self.symbol())
+        format!("{sign}{}{whole}.{cents:02}", self.code_and_symbol().1)
     }
 }
 
@@ -85,16 +70,12 @@ impl fmt::Display for Currency {
     }
 }
 
-/// A currency code that is not served.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown currency {0:?}")]
-pub struct UnknownCurrency(pub String);
-
 impl FromStr for Currency {
-    type Err = UnknownCurrency;
+    type Err = String;
 
     fn from_str(code: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|currency| currency.as_str() == code).ok_or_else(|| UnknownCurrency(code.to_owned()))
+        let known = Self::ALL.into_iter().find(|currency| currency.as_str() == code);
+        known.ok_or_else(|| format!("unknown currency {code:?}"))
     }
 }
 
@@ -127,7 +108,7 @@ mod tests {
         for currency in Currency::ALL {
             assert_eq!(currency.as_str().parse(), Ok(currency));
         }
-        assert_eq!("usd".parse::<Currency>(), Err(UnknownCurrency("usd".into())));
+        assert_eq!("usd".parse::<Currency>(), Err("unknown currency \"usd\"".to_owned()));
         assert!("JPY".parse::<Currency>().is_err());
     }
 }

@@ -29,7 +29,7 @@ pub fn operates(roles: &[String], city: &str) -> bool {
     operated(roles).any(|operated| operated == city)
 }
 
-/// Longest first or last name, in characters.
+/// In characters.
 const NAME_MAX: usize = 60;
 /// Longest password, in characters; argon2 takes more, a flood of megabytes it should not.
 pub const PASSWORD_MAX: usize = 128;
@@ -94,7 +94,7 @@ pub fn username_key(username: &str) -> String {
     folded(username).nfd().map(alike).collect::<String>().nfc().collect()
 }
 
-/// An e-mail address that could exist: one `@`, something on each side, a dot behind it.
+/// An e-mail address that could exist: one `@`, something on each side, a dot after it.
 pub fn email(text: &str) -> Result<String, String> {
     let text = line(text, 254, "your e-mail address")?;
     let plausible = text.split_once('@').is_some_and(|(name, domain)| {
@@ -129,10 +129,7 @@ pub fn password(text: &str, username: &str) -> Result<(), String> {
 
 /// First name and initial: all that other riders of the city see.
 pub fn public_name(first: &str, last: &str) -> String {
-    match last.chars().next() {
-        Some(initial) => format!("{first} {initial}."),
-        None => first.to_owned(),
-    }
+    last.chars().next().map_or_else(|| first.to_owned(), |initial| format!("{first} {initial}."))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Short ways within a city on flat ground, and where a point is in words that are true of
+//! Short distances within a city on flat ground, and where a point is in words that are true of
 //! any city. Good to about a metre in a city's size; nothing is priced by it.
 
 use super::geo::Point;

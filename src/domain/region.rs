@@ -1,7 +1,5 @@
-//! Region codes: the name of a cloud region as the database, the catalogue and URLs
-//! write it (`us-east1`). Plain text underneath, shared cheaply, because every
-//! statement, URL and log line carries one. May be used by every layer. Being well
-//! formed does not make a region known: the catalogue decides that.
+//! Region codes: the name of a cloud region as the database, the catalogue and URLs write it
+//! (`us-east1`). Being well formed does not make a region known: the catalogue decides that.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -20,7 +18,6 @@ pub struct RegionCode(Arc<str>);
 pub struct BadRegionCode;
 
 impl RegionCode {
-    /// The code as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

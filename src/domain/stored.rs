@@ -1,4 +1,4 @@
-//! Moments and versions that come from outside and end in a column: what both databases
+//! Times and versions that come from outside and end in a column: what both databases
 //! hold, with room to count on. chrono's and Rust's own types reach farther.
 
 use std::str::FromStr;
@@ -45,7 +45,7 @@ impl TryFrom<String> for Moment {
     }
 }
 
-/// A version of a row, or an epoch of a gate; there are further ones behind it.
+/// A version of a row, or an epoch of a gate; others can follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Version(i64);

@@ -1,6 +1,6 @@
 //! Text that a person types and others see: in composed form, on one line, and showing all
 //! that it holds. Nothing invisible, nothing that changes the direction of what stands around
-//! it, no accents without a letter or in towers. Pure; messages are for the person who typed.
+//! it, no accents without a letter or in towers. Messages are for the person who typed.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};

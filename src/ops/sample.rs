@@ -10,13 +10,12 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, SubsecRound, Utc};
 use uuid::Uuid;
 
-use super::OpError;
+use super::{OpError, gates};
 use crate::{
     db::{
         Db,
         error::{DbError, DbErrorKind},
-        gates,
-        sample::{self, Inserted, User, Vehicle},
+        sample::{self, Street, User},
     },
     domain::{
         catalogue::{Catalogue, City},
@@ -37,7 +36,7 @@ const ACCOUNTS: [(&str, &str, &str, Option<&str>); 4] = [
     ("administrator", "Alma", "Administrator", Some("administrator")),
 ];
 
-/// What to load.
+/// What to load into each city.
 #[derive(Debug, Clone)]
 pub struct SamplePlan {
     /// Slugs; none means every city of the catalogue.
@@ -66,15 +65,19 @@ pub async fn load(
     progress: impl Fn(usize, usize),
 ) -> Result<Loaded, OpError> {
     let now = now.trunc_subsecs(3);
-    let cities = cities(catalogue, &plan.cities)?;
+    let known = |slug: &String| catalogue.city(slug).ok_or_else(|| unknown(&format!("city {slug}")));
+    let cities: Vec<&City> = if plan.cities.is_empty() {
+        catalogue.cities.iter().collect()
+    } else {
+        plan.cities.iter().map(known).collect::<Result<_, _>>()?
+    };
     let total = cities.len() * (plan.users + plan.vehicles + plan.rides);
     let (mut done, mut loaded) = (0, Loaded::default());
     let mut people: HashMap<&str, Vec<Uuid>> = HashMap::new();
     for city in &cities {
-        let epoch = epoch(db, &city.region).await?;
         let planned: Vec<User> = (0..plan.users).map(|n| draw::user(plan.seed, city, n, now)).collect();
         for batch in planned.chunks(BATCH) {
-            let (new, at_home) = insert_users(db, &city.region, epoch, password_hash, batch).await?;
+            let (new, at_home) = insert_users(db, &city.region, password_hash, batch).await?;
             loaded.users += new;
             people.entry(&city.slug).or_default().extend(at_home);
             done += batch.len();
@@ -83,18 +86,14 @@ pub async fn load(
     }
     let mut busy = Busy::default();
     for city in &cities {
-        let epoch = epoch(db, &city.region).await?;
-        let mut drawn = Drawn::new(catalogue, city, plan, &cities, &people, now);
-        let mut batch: Vec<Vehicle> = Vec::new();
-        let mut rows = 0;
+        let drawn = Drawn::new(catalogue, city, plan, &cities, &people, now);
+        let mut street = Street::default();
         for n in 0..plan.vehicles {
-            let vehicle = drawn.vehicle(n, &mut busy);
-            rows += 1 + vehicle.rides.len();
-            batch.push(vehicle);
+            drawn.vehicle(n, &mut busy, &mut street);
+            let rows = street.vehicles.len() + street.rides.len();
             if rows >= BATCH || n + 1 == plan.vehicles {
-                loaded.vehicles += insert_vehicles(db, city, epoch, &batch).await?;
-                batch.clear();
-                done += std::mem::take(&mut rows);
+                loaded.vehicles += insert_vehicles(db, city, &std::mem::take(&mut street)).await?;
+                done += rows;
                 progress(done, total);
             }
         }
@@ -113,7 +112,6 @@ pub async fn accounts(
     now: DateTime<Utc>,
 ) -> Result<String, OpError> {
     let city = catalogue.cities_of(here).next().ok_or_else(|| unknown(&format!("region {here} with a city")))?;
-    let epoch = epoch(db, here).await?;
     let accounts = ACCOUNTS.map(|(username, first_name, last_name, role)| User {
         id: Uuid::new_v4(),
         city: city.slug.clone(),
@@ -121,18 +119,20 @@ pub async fn accounts(
         first_name,
         last_name,
         created_at: now,
-        role: role.map(|role| (role, if role == "operator" { city.slug.clone() } else { String::new() })),
+        role,
+        role_city: if role == Some("operator") { city.slug.clone() } else { String::new() },
     });
-    let (_, new) = insert_users(db, here, epoch, password_hash, &accounts).await?;
+    let (_, new) = insert_users(db, here, password_hash, &accounts).await?;
     if let Some(owner) = accounts.iter().find(|account| account.username == "owner" && new.contains(&account.id)) {
         let plan = SamplePlan { cities: Vec::new(), users: 0, vehicles: 2, rides: 0, seed: rand::random() };
-        let mut drawn = Drawn::new(catalogue, city, &plan, &[], &HashMap::new(), now);
-        let mut vehicles = [0, 1].map(|n| drawn.vehicle(n, &mut Busy::default()));
-        for vehicle in &mut vehicles {
-            (vehicle.owner, vehicle.code) = (Some(owner.id), None);
-            (vehicle.status, vehicle.created_at) = ("available", now);
+        let drawn = Drawn::new(catalogue, city, &plan, &[], &HashMap::new(), now);
+        let (mut street, mut busy) = (Street::default(), Busy::default());
+        (0..plan.vehicles).for_each(|n| drawn.vehicle(n, &mut busy, &mut street));
+        for vehicle in &mut street.vehicles {
+            (vehicle.owner, vehicle.code, vehicle.status) = (Some(owner.id), None, "available");
+            (vehicle.created_at, vehicle.changed_at) = (now, now);
         }
-        insert_vehicles(db, city, epoch, &vehicles).await?;
+        insert_vehicles(db, city, &street).await?;
     }
     Ok(city.slug.clone())
 }
@@ -141,48 +141,34 @@ fn unknown(what: &str) -> DbError {
     DbError::new(DbErrorKind::BadValue, "sample", format!("the catalogue has no {what}"))
 }
 
-fn cities<'a>(catalogue: &'a Catalogue, wanted: &[String]) -> Result<Vec<&'a City>, DbError> {
-    if wanted.is_empty() {
-        return Ok(catalogue.cities.iter().collect());
-    }
-    let find = |slug: &String| catalogue.city(slug).ok_or_else(|| unknown(&format!("city {slug}")));
-    wanted.iter().map(find).collect()
+/// How many people are new, and who of all is at home in `region`, in their order.
+async fn insert_users(
+    db: &Db,
+    region: &RegionCode,
+    password_hash: &str,
+    users: &[User],
+) -> Result<(i64, Vec<Uuid>), OpError> {
+    let epoch = open_epoch(db, region).await?;
+    let insert = async |conn: &_| sample::insert_users(conn, (region, epoch), password_hash, users).await;
+    let (new, at_home) = db.write(region, insert).await?.ok_or_else(|| closed(region))?;
+    let at_home: HashSet<Uuid> = at_home.into_iter().collect();
+    Ok((new, users.iter().map(|user| user.id).filter(|id| at_home.contains(id)).collect()))
 }
 
-async fn epoch(db: &Db, region: &RegionCode) -> Result<i64, OpError> {
-    let missing =
-        || DbError::new(DbErrorKind::Bug, "gates.find", format!("region {region} has no gate: run movr migrate"));
-    let gate = gates::find(&db.at(region).await?, region).await?.ok_or_else(missing)?;
+async fn insert_vehicles(db: &Db, city: &City, street: &Street) -> Result<i64, OpError> {
+    let epoch = open_epoch(db, &city.region).await?;
+    let insert = async |conn: &_| sample::insert_vehicles(conn, city, epoch, street).await;
+    Ok(db.write(&city.region, insert).await?.ok_or_else(|| closed(&city.region))?)
+}
+
+async fn open_epoch(db: &Db, region: &RegionCode) -> Result<i64, OpError> {
+    let gate = gates::find(db, region).await?;
     if gate.writable {
         return Ok(gate.epoch);
     }
     Err(Refusal::RegionReadOnly { region: gate.region, reason: gate.reason, until: gate.until }.into())
 }
 
-fn counted(region: &RegionCode, inserted: &Inserted) -> Result<i64, OpError> {
-    if inserted.open {
-        return Ok(inserted.new);
-    }
-    Err(Refusal::RegionReadOnly { region: region.clone(), reason: None, until: None }.into())
-}
-
-async fn insert_users(
-    db: &Db,
-    region: &RegionCode,
-    epoch: i64,
-    password_hash: &str,
-    users: &[User],
-) -> Result<(i64, Vec<Uuid>), OpError> {
-    let insert = async |conn: &_| sample::insert_users(conn, region, epoch, password_hash, users).await;
-    let (inserted, at_home) = db.write(region, insert).await?;
-    let new = counted(region, &inserted)?;
-    // In the order of the plan, which the database does not keep.
-    let at_home: HashSet<Uuid> = at_home.into_iter().collect();
-    Ok((new, users.iter().map(|user| user.id).filter(|id| at_home.contains(id)).collect()))
-}
-
-async fn insert_vehicles(db: &Db, city: &City, epoch: i64, vehicles: &[Vehicle]) -> Result<i64, OpError> {
-    let (region, currency) = (&city.region, city.currency.as_str());
-    let insert = async |conn: &_| sample::insert_vehicles(conn, region, epoch, &city.slug, currency, vehicles).await;
-    counted(region, &db.write(region, insert).await?)
+fn closed(region: &RegionCode) -> Refusal {
+    Refusal::RegionReadOnly { region: region.clone(), reason: None, until: None }
 }

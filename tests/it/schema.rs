@@ -204,6 +204,51 @@ async fn rides_that_a_move_home_left_behind_are_their_riders_again() {
     assert!(before == rides && rides == 2, "{before} of {rides}");
     world.set(&migration("rides_follow_their_riders")).await;
     assert_eq!(world.count(strays).await, 0);
+    // Every later run of the migrations does the same, batch by batch.
+    world.set("UPDATE rides SET rider_region = 'europe-west1'").await;
+    assert_eq!(run(&world.database.url, false).await, [""; 0]);
+    assert_eq!(world.count(strays).await, 0);
+    world.end().await;
+}
+
+/// Rides' events as older versions wrote them, more than one batch in each of two regions, and
+/// others that stay as they are.
+const OLD_EVENTS: &str = "
+INSERT INTO events (region, aggregate_type, aggregate_id, version, action, actor_region, actor_id, command_id,
+    correlation_id, occurred_at, epoch, lat, lon, metadata)
+  SELECT r.region::crdb_internal_region, 'vehicle', gen_random_uuid(), n, a.action, r.region, gen_random_uuid(),
+    gen_random_uuid(), gen_random_uuid(), now(), 1, 1, 2, '{}'
+  FROM (VALUES ('us-east1'), ('europe-west1')) AS r (region), generate_series(1, 420) AS n,
+    (VALUES ('ride.started'), ('ride.ended'), ('ride.ended_by_operator'), ('vehicle.added'), ('vehicle.reserved')) AS a (action)";
+
+#[actix_web::test]
+async fn every_migrate_takes_rider_and_place_from_old_ride_events_in_batches() {
+    let world = world().await;
+    let url = world.database.another();
+    run(&url, false).await;
+    let client = engine::client(&url).await;
+    let gates = "INSERT INTO region_gates VALUES ('us-east1', 'writable', 1, NULL, NULL, now()),
+        ('europe-west1', 'writable', 1, NULL, NULL, now())";
+    client.batch_execute(gates).await.unwrap();
+    let told = "SELECT concat_ws(' ', action, (count(lat) + count(lon))::TEXT, count(actor_id)::TEXT, count(actor_region)::TEXT)
+        FROM events GROUP BY action ORDER BY action";
+    let clean = [
+        "ride.ended 0 0 0",
+        "ride.ended_by_operator 0 840 840",
+        "ride.started 0 0 0",
+        "vehicle.added 1680 840 840",
+        "vehicle.reserved 0 0 0",
+    ];
+    // A second time, as after a release during which an older version went on writing.
+    for times in 1..=2 {
+        client.batch_execute(OLD_EVENTS).await.unwrap();
+        assert!(column(&client, told).await.concat().contains("ride.started 1680 840"));
+        assert_eq!(run(&url, false).await, [""; 0]);
+        assert_eq!(column(&client, told).await, clean, "run {times}");
+        client.batch_execute("DELETE FROM events").await.unwrap();
+    }
+    drop(client);
+    world.database.drop_another(&url).await;
     world.end().await;
 }
 

@@ -1,7 +1,7 @@
 //! What a statement's text says that no plan does: which columns it sets, and what it
 //! writes into `region`. Pure; reads only the SQL of our own statements (keywords in
-//! capitals). The surprise: whatever this reader does not understand comes out as a value
-//! that is no region parameter, so it is reported and never passed over.
+//! capitals). Whatever this reader does not understand comes out as a value that is no
+//! region parameter, so it is reported and never passed over.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
@@ -19,6 +19,14 @@ pub struct Change<'a> {
     /// What goes into the first inserted column (one for each part of a UNION), or into
     /// `region` where that is set.
     pub values: Vec<&'a str>,
+}
+
+impl Change<'_> {
+    /// Whether it writes `column`. An INSERT writes all; `(a, b) = ...` may set anything, and
+    /// is not written here.
+    pub fn sets(&self, column: &str) -> bool {
+        self.verb == Verb::Insert || self.columns.iter().any(|set| *set == column || *set == "(")
+    }
 }
 
 /// Every change in `text`, in its order.
@@ -88,7 +96,6 @@ fn updated<'a>(table: &'a str, words: &[&'a str]) -> Change<'a> {
         }
         if std::mem::take(&mut begins) {
             change.columns.push(word);
-            // `(a, b) = ...` may set anything, and is not written here.
             if matches!(*word, "region" | "(") {
                 change.values.push(alone(words, at + 2));
             }
@@ -120,12 +127,8 @@ pub fn only_parameters(text: &str) -> bool {
 /// The table and column that parameter `number` is compared with, where that is plain.
 pub fn compared(text: &str, number: usize) -> Option<(&str, &str)> {
     let words = words(text);
-    let parameter = format!("${number}");
-    let at = words.iter().enumerate().position(|(at, word)| {
-        let here = word.strip_prefix(&parameter).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-        here && at > 1 && words.get(at - 1).is_some_and(|before| matches!(*before, "=" | ">"))
-    })?;
-    let column = words.get(at.checked_sub(2)?)?.rsplit('.').next()?;
+    let at = words.windows(2).position(|two| matches!(two, ["=" | ">", word] if is_parameter(word, number)))?;
+    let column = words.get(at.checked_sub(1)?)?.rsplit('.').next()?;
     let before = words.get(..at)?;
     let table = before.iter().rposition(|word| matches!(*word, "FROM" | "UPDATE" | "JOIN"))?;
     Some((before.get(table + 1)?, column))
@@ -133,12 +136,14 @@ pub fn compared(text: &str, number: usize) -> Option<(&str, &str)> {
 
 /// Whether something must lie below parameter `number`: `< $1`, `<= $1`, `< ($1, `.
 pub fn is_upper(text: &str, number: usize) -> bool {
-    let (words, parameter) = (words(text), format!("${number}"));
-    let here = |word: &str| word.strip_prefix(&parameter).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-    words.windows(3).any(|three| match three {
-        ["<", "=" | "(", word] | [_, "<", word] => here(word),
+    words(text).windows(3).any(|three| match three {
+        ["<", "=" | "(", word] | [_, "<", word] => is_parameter(word, number),
         _ => false,
     })
+}
+
+fn is_parameter(word: &str, number: usize) -> bool {
+    word.strip_prefix(&format!("${number}")).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 fn words(text: &str) -> Vec<&str> {

@@ -1,7 +1,7 @@
 //! What is asked of a server to check statements: their plans, on CockroachDB with keys
 //! of sample rows, the outcome under `enforce_home_region`, and where tables live. One
 //! connection outside the pools, because its settings are not those of the pages.
-//! The surprise: a checked write may run, in a transaction that is always rolled back.
+//! A checked write may run, in a transaction that is always rolled back.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::{
     Client, SimpleQueryMessage,
-    types::{FromSql, IsNull, Kind, ToSql, Type, private::BytesMut, to_sql_checked},
+    types::{Format, IsNull, Kind, ToSql, Type, private::BytesMut, to_sql_checked},
 };
 
 use super::{Access, Checked, Schema, Verdict, changes, cockroach, judge, postgres};
@@ -27,7 +27,7 @@ pub struct Gateway {
     pub engine: Engine,
     /// The gateway's region, which statements are checked with; on PostgreSQL no single one.
     pub region: String,
-    samples: HashMap<String, Sample>,
+    samples: HashMap<String, Option<String>>,
 }
 
 /// What a plan accesses, and how the statement ended under `enforce_home_region`.
@@ -110,7 +110,7 @@ impl Gateway {
         let prepared = self.client.prepare(statement.text).await?;
         let mut values = Vec::new();
         for (at, ty) in prepared.params().iter().enumerate() {
-            values.push(self.value(statement, at, ty).await?);
+            values.push(AsText(self.value(statement, at, ty).await));
         }
         let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
         let mut plans = [String::new(), String::new()];
@@ -134,24 +134,19 @@ impl Gateway {
 
     /// A value for the parameter `at`: the gateway's region for every region, a key of a
     /// sample row where there is one, otherwise a made-up one.
-    async fn value(&mut self, statement: &Statement, at: usize, ty: &Type) -> Result<Sample, tokio_postgres::Error> {
+    async fn value(&mut self, statement: &Statement, at: usize, ty: &Type) -> String {
         if statement.binds_region(at) {
-            return Ok(Sample(self.region.as_bytes().to_vec()));
+            return self.region.clone();
         }
         let compared = changes::compared(statement.text, at + 1);
         // Ids and cities only: names, usernames and hashes stay where they are.
-        if let Some((table, column)) = compared.filter(|(_, column)| *ty == Type::UUID || *column == "city") {
-            let found = format!(
-                "SELECT {column} FROM {table} WHERE region = '{}' AND {column} IS NOT NULL LIMIT 1",
-                self.region
-            );
-            // Where the column is another table's, the value is made up.
-            if let Ok(sample) = self.sample(found).await {
-                return Ok(sample);
-            }
+        if let Some((table, column)) = compared.filter(|(_, column)| *ty == Type::UUID || *column == "city")
+            && let Some(found) = self.sample(table, column).await
+        {
+            return found;
         }
         let (element, array) = if let Kind::Array(element) = ty.kind() { (element, true) } else { (ty, false) };
-        let literal = match element.name() {
+        let made_up = match element.name() {
             "uuid" => "00000000-0000-0000-0000-000000000000",
             // A condition that no row can meet would give a plan that reads nothing.
             "timestamptz" if changes::is_upper(statement.text, at + 1) => "2027-01-01T00:00:00Z",
@@ -163,23 +158,19 @@ impl Gateway {
             "int8" if changes::is_upper(statement.text, at + 1) => "1000",
             _ => "1",
         };
-        let element = element.name();
-        let made_up = if array {
-            format!("SELECT '{{{literal}}}'::{element}[]")
-        } else {
-            format!("SELECT '{literal}'::{element}")
-        };
-        self.sample(made_up).await
+        if array { format!("{{{made_up}}}") } else { made_up.to_owned() }
     }
 
-    /// The one value that `query` gives, asked for once.
-    async fn sample(&mut self, query: String) -> Result<Sample, tokio_postgres::Error> {
-        if let Some(known) = self.samples.get(&query) {
-            return Ok(known.clone());
+    /// What some row of the region has in this column; none also where the column is another
+    /// table's. Asked for once.
+    async fn sample(&mut self, table: &str, column: &str) -> Option<String> {
+        let key = format!("{column}::TEXT FROM {table}");
+        if !self.samples.contains_key(&key) {
+            let query = format!("SELECT {key} WHERE region = '{}' AND {column} IS NOT NULL LIMIT 1", self.region);
+            let found = self.client.query_one(&query, &[]).await.and_then(|row| row.try_get(0)).ok();
+            self.samples.insert(key.clone(), found);
         }
-        let sample: Sample = self.client.query_one(&query, &[]).await?.try_get(0)?;
-        self.samples.insert(query, sample.clone());
-        Ok(sample)
+        self.samples.get(&key).cloned().flatten()
     }
 
     /// Where every table lives; nothing on a server without regions.
@@ -237,28 +228,22 @@ fn refused(error: &tokio_postgres::Error) -> String {
     format!("{home} ({})", error.code().code())
 }
 
-/// A value as the server sent it, to be sent back.
-#[derive(Debug, Clone)]
-struct Sample(Vec<u8>);
+/// A parameter of any type, sent as text.
+#[derive(Debug)]
+struct AsText(String);
 
-impl<'a> FromSql<'a> for Sample {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Self(raw.to_vec()))
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-}
-
-impl ToSql for Sample {
+impl ToSql for AsText {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        out.extend_from_slice(&self.0);
+        out.extend_from_slice(self.0.as_bytes());
         Ok(IsNull::No)
     }
 
     fn accepts(_: &Type) -> bool {
         true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
     }
 
     to_sql_checked!();

@@ -1,6 +1,6 @@
 //! PostgreSQL's plans as JSON. It has no regions; but a plan that reaches every regional
 //! table by the region, in the condition of an index, is one that CockroachDB can keep
-//! inside that region. Pure. The surprise: an index without the column `region` passes
+//! inside that region. Pure. An index without the column `region` passes
 //! when the region stands in the filter, because on CockroachDB every index of a table
 //! that is REGIONAL BY ROW begins with it.
 

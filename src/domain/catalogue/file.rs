@@ -1,25 +1,21 @@
-//! The catalogue file (`deploy/catalog.toml`): reading it and refusing what cannot be.
-//! Plain parsing of text that the caller has read.
-//! The surprise: everything is checked here, once, before anything reaches the
-//! database, and every message names both sides of a broken reference.
+//! The catalogue file (`deploy/catalog.toml`): everything is checked here, once, before
+//! anything reaches the database, and a message names both sides of a broken reference.
 
-use std::collections::HashSet;
-use std::hash::Hash;
+use std::{collections::HashSet, fmt::Display, hash::Hash};
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{City, Policy, PromoCode, PromoKind, Region, Tariff, VehicleType};
-use crate::domain::{geo::Flaw, region::RegionCode, text::line};
+use super::{City, Policy, PromoCode, PromoKind, Region, Tariff, VehicleType, fold};
+use crate::domain::{region::RegionCode, text::line};
 
 /// The `form_factor` values of GBFS 3.
 const FORM_FACTORS: [&str; 8] =
     ["bicycle", "cargo_bicycle", "car", "moped", "other", "scooter_seated", "scooter_standing", "tricycle"];
 
-/// The `propulsion_type` values of GBFS 3 for vehicles of our kinds.
+/// The `propulsion_type` values of GBFS 3 for vehicles of our types.
 const PROPULSIONS: [&str; 3] = ["electric", "electric_assist", "human"];
 
-/// What a catalogue file holds.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogueFile {
@@ -29,7 +25,6 @@ pub struct CatalogueFile {
     pub vehicle_types: Vec<VehicleType>,
     /// At least one for each city and vehicle type.
     pub tariffs: Vec<Tariff>,
-    /// May be none.
     #[serde(default)]
     pub promo_codes: Vec<PromoCode>,
 }
@@ -40,61 +35,45 @@ pub enum CatalogueError {
     /// It is not TOML of the expected shape; the text says the line.
     #[error("the catalogue cannot be read: {0}")]
     Syntax(#[from] toml::de::Error),
-    /// Something stands there twice.
-    #[error("{kind} {name:?} stands in the catalogue twice")]
-    Duplicate { kind: &'static str, name: String },
-    /// Something names what is not there.
-    #[error("{owner} names the {kind} {name:?}, which is not in the catalogue")]
-    Unknown { owner: String, kind: &'static str, name: String },
-    /// Something that must be there is not.
-    #[error("{owner} has no {what}")]
-    Missing { owner: String, what: String },
-    /// A service area that is none.
-    #[error("the city {city}: service_area: {flaw}")]
-    Area { city: String, flaw: Flaw },
-    /// A value breaks a rule.
-    #[error("{owner}: {rule}")]
-    Invalid { owner: String, rule: &'static str },
+    #[error("{0}")]
+    Invalid(String),
 }
 
-type Checked = Result<(), CatalogueError>;
+type Checked<T = ()> = Result<T, CatalogueError>;
 
-fn require(holds: bool, owner: impl FnOnce() -> String, rule: &'static str) -> Checked {
-    if holds {
-        return Ok(());
-    }
-    let owner = owner();
-    Err(CatalogueError::Invalid { owner, rule })
+fn require(holds: bool, owner: impl Display, rule: impl Display) -> Checked {
+    if holds { Ok(()) } else { Err(CatalogueError::Invalid(format!("{owner}: {rule}"))) }
 }
 
-fn unique<K: Hash + Eq>(
-    kind: &'static str,
-    keys: impl Iterator<Item = (K, String)>,
-) -> Result<HashSet<K>, CatalogueError> {
+/// The keys, each of which names one thing only.
+fn unique<K: Hash + Eq>(what: &str, keys: impl Iterator<Item = (K, impl Display)>) -> Checked<HashSet<K>> {
     let mut seen = HashSet::new();
     for (key, name) in keys {
         if !seen.insert(key) {
-            return Err(CatalogueError::Duplicate { kind, name });
+            let name = name.to_string();
+            return Err(CatalogueError::Invalid(format!("{what} {name:?} stands in the catalogue twice")));
         }
     }
     Ok(seen)
 }
 
-fn known(there: bool, owner: &str, kind: &'static str, name: &impl ToString) -> Checked {
+/// That what `owner` names is there.
+fn known(there: bool, owner: impl Display, what: &str, name: &impl Display) -> Checked {
     if there {
         return Ok(());
     }
-    let (owner, name) = (owner.to_owned(), name.to_string());
-    Err(CatalogueError::Unknown { owner, kind, name })
+    let name = name.to_string();
+    Err(CatalogueError::Invalid(format!("{owner} names the {what} {name:?}, which is not in the catalogue")))
 }
 
-/// Whether `slug` may stand in URLs and rows.
-fn is_slug(slug: &str) -> bool {
+/// That the names of something may stand in URLs and rows, and be shown as they stand.
+fn named(owner: impl Display, slug: &str, name: &str) -> Checked {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=64).contains(&slug.len()) && slug.bytes().all(good)
+    let is_slug = (1..=64).contains(&slug.len()) && slug.bytes().all(good);
+    require(is_slug, &owner, "slug is lower-case letters, digits and dashes")?;
+    require(is_name(name), &owner, "name has 1 to 64 printable characters")
 }
 
-/// Whether `name` can be shown as it stands.
 fn is_name(name: &str) -> bool {
     line(name, 64, "a name").as_deref() == Ok(name)
 }
@@ -107,151 +86,213 @@ pub(super) fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz
 }
 
 impl CatalogueFile {
-    /// Reads a catalogue file's text and checks all of it.
-    ///
-    /// # Errors
-    /// The first thing that is wrong, in words for the person who wrote the file.
+    /// Reads a catalogue file's text and checks all of it; the error is the first thing that is wrong.
     pub fn parse(text: &str) -> Result<Self, CatalogueError> {
         let file: Self = toml::from_str(text)?;
-        file.check()?;
+        let regions = file.check_regions()?;
+        let types = file.check_vehicle_types()?;
+        let cities = file.check_cities(&regions)?;
+        file.check_tariffs(&cities, &types)?;
+        file.check_promo_codes(&regions, &cities)?;
         Ok(file)
     }
 
-    fn check(&self) -> Checked {
-        let regions = self.check_regions()?;
-        let types = self.check_vehicle_types()?;
-        let cities = self.check_cities(&regions)?;
-        self.check_tariffs(&cities, &types)?;
-        self.check_promo_codes(&regions, &cities)
-    }
-
-    fn check_regions(&self) -> Result<HashSet<&RegionCode>, CatalogueError> {
-        let codes = self.regions.iter().map(|region| (&region.code, region.code.to_string()));
-        let regions = unique("the region", codes)?;
-        require(!regions.is_empty(), || "the catalogue".into(), "needs a region")?;
+    fn check_regions(&self) -> Checked<HashSet<&RegionCode>> {
+        let regions = unique("the region", self.regions.iter().map(|region| (&region.code, &region.code)))?;
+        require(!regions.is_empty(), "the catalogue", "needs a region")?;
         for region in &self.regions {
-            let owner = || format!("the region {}", region.code);
+            let owner = format!("the region {}", region.code);
             let url = &region.base_url;
             let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
             let good_url = host.is_some_and(|host| !host.is_empty() && !host.ends_with('/'));
-            require(good_url, owner, "base_url begins with http(s):// and ends without a slash")?;
-            require(is_name(&region.name), owner, "name has 1 to 64 printable characters")?;
+            require(good_url, &owner, "base_url begins with http(s):// and ends without a slash")?;
+            require(is_name(&region.name), &owner, "name has 1 to 64 printable characters")?;
             let law = &region.jurisdiction;
             let good_law = (2..=8).contains(&law.len()) && law.bytes().all(|b| b.is_ascii_uppercase());
-            require(good_law, owner, "jurisdiction is 2 to 8 capital letters")?;
+            require(good_law, &owner, "jurisdiction is 2 to 8 capital letters")?;
         }
-        let policies = self.policies.iter().map(|p| (&p.region, p.region.to_string()));
-        let governed = unique("the policy of region", policies)?;
+        let governed = unique("the policy of region", self.policies.iter().map(|p| (&p.region, &p.region)))?;
         if let Some(code) = regions.difference(&governed).next() {
-            let owner = format!("the region {code}");
-            return Err(CatalogueError::Missing { owner, what: "residency policy".into() });
+            return Err(CatalogueError::Invalid(format!("the region {code} has no residency policy")));
         }
         for policy in &self.policies {
             let owner = format!("the policy of region {}", policy.region);
-            let named = policy.move_to.iter().chain(&policy.backup_regions);
-            for code in named.chain([&policy.region]) {
+            for code in policy.move_to.iter().chain(&policy.backup_regions).chain([&policy.region]) {
                 known(regions.contains(code), &owner, "region", code)?;
             }
         }
         Ok(regions)
     }
 
-    fn check_vehicle_types(&self) -> Result<HashSet<&str>, CatalogueError> {
-        let slugs = self.vehicle_types.iter().map(|kind| (kind.slug.as_str(), kind.slug.clone()));
-        let types = unique("the vehicle type", slugs)?;
-        for kind in &self.vehicle_types {
-            let owner = || format!("the vehicle type {}", kind.slug);
-            require(is_slug(&kind.slug), owner, "slug is lower-case letters, digits and dashes")?;
-            require(is_name(&kind.name), owner, "name has 1 to 64 printable characters")?;
-            let form = FORM_FACTORS.contains(&kind.form_factor.as_str());
-            require(form, owner, "form_factor is not one of GBFS")?;
-            let propulsion = PROPULSIONS.contains(&kind.propulsion.as_str());
-            require(propulsion, owner, "propulsion is electric, electric_assist or human")?;
-            let range = match kind.max_range_m {
-                None => kind.propulsion == "human",
-                Some(metres) => kind.propulsion != "human" && metres > 0,
-            };
-            require(range, owner, "max_range_m is positive with a motor, absent without")?;
+    fn check_vehicle_types(&self) -> Checked<HashSet<&str>> {
+        let types = unique("the vehicle type", self.vehicle_types.iter().map(|t| (t.slug.as_str(), &t.slug)))?;
+        for vehicle_type in &self.vehicle_types {
+            let owner = format!("the vehicle type {}", vehicle_type.slug);
+            named(&owner, &vehicle_type.slug, &vehicle_type.name)?;
+            let form = FORM_FACTORS.contains(&vehicle_type.form_factor.as_str());
+            require(form, &owner, "form_factor is not one of GBFS")?;
+            let propulsion = PROPULSIONS.contains(&vehicle_type.propulsion.as_str());
+            require(propulsion, &owner, "propulsion is electric, electric_assist or human")?;
+            let human = vehicle_type.propulsion == "human";
+            let range = vehicle_type.max_range_m.map_or(human, |metres| !human && metres > 0);
+            require(range, &owner, "max_range_m is positive with a motor, absent without")?;
         }
         Ok(types)
     }
 
-    fn check_cities(&self, regions: &HashSet<&RegionCode>) -> Result<HashSet<&str>, CatalogueError> {
-        let slugs = self.cities.iter().map(|city| (city.slug.as_str(), city.slug.clone()));
-        let cities = unique("the city", slugs)?;
-        let names = self.cities.iter().map(|city| (super::fold(&city.name), city.name.clone()));
-        unique("the city name", names)?;
+    fn check_cities(&self, regions: &HashSet<&RegionCode>) -> Checked<HashSet<&str>> {
+        let cities = unique("the city", self.cities.iter().map(|city| (city.slug.as_str(), &city.slug)))?;
+        unique("the city name", self.cities.iter().map(|city| (fold(&city.name), &city.name)))?;
         for city in &self.cities {
-            let owner = || format!("the city {}", city.slug);
-            require(is_slug(&city.slug), owner, "slug is lower-case letters, digits and dashes")?;
-            require(is_name(&city.name), owner, "name has 1 to 64 printable characters")?;
-            known(regions.contains(&city.region), &owner(), "region", &city.region)?;
+            let owner = format!("the city {}", city.slug);
+            named(&owner, &city.slug, &city.name)?;
+            known(regions.contains(&city.region), &owner, "region", &city.region)?;
             if let Some(flaw) = city.service_area.flaw() {
-                return Err(CatalogueError::Area { city: city.slug.clone(), flaw });
+                return Err(CatalogueError::Invalid(format!("{owner}: service_area: {flaw}")));
             }
             let covered = city.service_area.contains(city.centre);
-            require(covered, owner, "service_area does not contain the centre")?;
+            require(covered, &owner, "service_area does not contain the centre")?;
             let near = city.service_area.points().iter().all(|corner| city.allows(*corner));
-            require(near, owner, "service_area reaches farther than 50 km from the centre")?;
+            require(near, &owner, "service_area reaches farther than 50 km from the centre")?;
         }
         Ok(cities)
     }
 
     fn check_tariffs(&self, cities: &HashSet<&str>, types: &HashSet<&str>) -> Checked {
-        let keys = self.tariffs.iter().map(|tariff| {
-            let key = (tariff.city.as_str(), tariff.vehicle_type.as_str());
-            ((key, tariff.valid_from), format!("{} {} {}", key.0, key.1, tariff.valid_from))
-        });
-        unique("the tariff", keys)?;
+        let key = |tariff: &Tariff| format!("{} {} {}", tariff.city, tariff.vehicle_type, tariff.valid_from);
+        unique("the tariff", self.tariffs.iter().map(|tariff| (key(tariff), key(tariff))))?;
         let mut complete = HashSet::new();
         for tariff in &self.tariffs {
-            let (city, kind) = (tariff.city.as_str(), tariff.vehicle_type.as_str());
-            let owner = format!("the tariff {city} {kind}");
+            let (city, vehicle_type) = (tariff.city.as_str(), tariff.vehicle_type.as_str());
+            let owner = format!("the tariff {city} {vehicle_type}");
             known(cities.contains(city), &owner, "city", &city)?;
-            known(types.contains(kind), &owner, "vehicle type", &kind)?;
+            known(types.contains(vehicle_type), &owner, "vehicle type", &vehicle_type)?;
             let prices = [tariff.unlock_minor, tariff.per_minute_minor, tariff.out_of_area_fee_minor];
             let sane = prices.iter().chain(&tariff.max_charge_minor).all(|minor| (0..=1_000_000).contains(minor));
-            require(sane, || owner, "prices are 0 to 1000000 minor units")?;
-            complete.insert((city, kind));
+            require(sane, &owner, "prices are 0 to 1000000 minor units")?;
+            complete.insert((city, vehicle_type));
         }
-        for (city, kind) in cities.iter().flat_map(|city| types.iter().map(move |kind| (*city, *kind))) {
-            if !complete.contains(&(city, kind)) {
-                let (owner, what) = (format!("the city {city}"), format!("tariff for {kind}"));
-                return Err(CatalogueError::Missing { owner, what });
+        for (city, vehicle_type) in cities.iter().flat_map(|city| types.iter().map(move |of| (*city, *of))) {
+            if !complete.contains(&(city, vehicle_type)) {
+                return Err(CatalogueError::Invalid(format!("the city {city} has no tariff for {vehicle_type}")));
             }
         }
         Ok(())
     }
 
     fn check_promo_codes(&self, regions: &HashSet<&RegionCode>, cities: &HashSet<&str>) -> Checked {
-        unique("the promo code", self.promo_codes.iter().map(|p| (&p.code, p.code.clone())))?;
+        unique("the promo code", self.promo_codes.iter().map(|promo| (&promo.code, &promo.code)))?;
         for promo in &self.promo_codes {
-            let owner = || format!("the promo code {}", promo.code);
+            let owner = format!("the promo code {}", promo.code);
             let good = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
             let good_code = (3..=32).contains(&promo.code.len()) && promo.code.bytes().all(good);
-            require(good_code, owner, "code is 3 to 32 capital letters and digits")?;
+            require(good_code, &owner, "code is 3 to 32 capital letters and digits")?;
             match promo.discount {
                 PromoKind::Percent { percent } => {
-                    require((1..=100).contains(&percent), owner, "percent is 1 to 100")?;
+                    require((1..=100).contains(&percent), &owner, "percent is 1 to 100")?;
                 }
                 PromoKind::Amount { amount_minor, .. } => {
-                    require(amount_minor > 0, owner, "amount_minor is positive")?;
+                    require(amount_minor > 0, &owner, "amount_minor is positive")?;
                 }
             }
-            let in_order = promo.valid_from < promo.valid_until;
-            require(in_order, owner, "valid_from is before valid_until")?;
+            require(promo.valid_from < promo.valid_until, &owner, "valid_from is before valid_until")?;
             let limits = 1 <= promo.per_rider_limit && promo.per_rider_limit <= promo.total_limit;
-            require(limits, owner, "per_rider_limit is 1 to total_limit")?;
+            require(limits, &owner, "per_rider_limit is 1 to total_limit")?;
             for city in &promo.cities {
-                known(cities.contains(city.as_str()), &owner(), "city", city)?;
+                known(cities.contains(city.as_str()), &owner, "city", city)?;
             }
             for code in promo.quotas.keys() {
-                known(regions.contains(code), &owner(), "region", code)?;
+                known(regions.contains(code), &owner, "region", code)?;
             }
             let positive = promo.quotas.values().all(|quota| *quota >= 0);
             let sum = promo.quotas.values().fold(0_i64, |sum, quota| sum.saturating_add(*quota));
-            require(positive && sum == promo.total_limit, owner, "quotas add up to total_limit")?;
+            require(positive && sum == promo.total_limit, &owner, "quotas add up to total_limit")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../../deploy/catalog.toml");
+
+    /// The message with which the shipped file is refused once `from` has become `to`: only one
+    /// word is broken, so that only its rule can be the reason.
+    fn refusal(from: &str, to: &str) -> String {
+        assert!(SHIPPED.contains(from), "{from:?} is not in the file");
+        let broken = SHIPPED.replacen(from, to, 1);
+        CatalogueFile::parse(&broken).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn refuses_a_city_without_its_region() {
+        let message =
+            refusal("name = \"Paris\"\nregion = \"europe-west1\"", "name = \"Paris\"\nregion = \"europe-west9\"");
+        assert_eq!(message, "the city paris names the region \"europe-west9\", which is not in the catalogue");
+    }
+
+    /// What is broken, how, and a part of the message that must come.
+    const REFUSALS: [(&str, &str, &str); 27] = [
+        ("slug = \"boston\"", "slug = \"new-york\"", "the city \"new-york\" stands"),
+        ("name = \"Boston\"", "name = \"NEW YORK\"", "the city name \"NEW YORK\" stands"),
+        ("slug = \"boston\"", "slug = \"Boston\"", "slug is lower-case"),
+        ("Europe/Rome", "Europe/Roma", "unknown time zone \"Europe/Roma\""),
+        ("currency = \"EUR\"", "currency = \"XXX\"", "unknown variant `XXX`"),
+        ("lat = 48.8566", "lat = 49.8566", "the city paris: service_area does not contain"),
+        ("[-74.0165, 40.7125]", "[-73.95, 40.7125]", "the city new-york: service_area: the outline crosses itself"),
+        ("lat = 48.8566", "lat = 148.8566", "latitude 148.8566"),
+        (
+            "city = \"rome\", vehicle_type = \"bike\"",
+            "city = \"oslo\", vehicle_type = \"bike\"",
+            "the tariff oslo bike names the city \"oslo\"",
+        ),
+        (
+            "city = \"rome\", vehicle_type = \"bike\"",
+            "city = \"rome\", vehicle_type = \"boat\"",
+            "names the vehicle type \"boat\"",
+        ),
+        (
+            "city = \"rome\", vehicle_type = \"bike\"",
+            "city = \"paris\", vehicle_type = \"bike\"",
+            "the tariff \"paris bike",
+        ),
+        ("unlock_minor = 150", "unlock_minor = -1", "prices are 0"),
+        ("percent = 50", "percent = 101", "WELCOME: percent is 1 to 100"),
+        ("percent = 50", "percent = 0", "percent is 1 to 100"),
+        ("code = \"WELCOME\"", "code = \"Welcome\"", "capital letters"),
+        ("code = \"CITY2\"", "code = \"WELCOME\"", "the promo code \"WELCOME\" stands"),
+        ("us-east1 = 4000", "us-east1 = 4001", "quotas add up"),
+        ("us-east1 = 4000", "us-east9 = 4000", "names the region \"us-east9\""),
+        ("per_rider_limit = 1\n", "per_rider_limit = 0\n", "per_rider_limit"),
+        ("cities = [\"rome\"]", "cities = [\"oslo\"]", "names the city \"oslo\""),
+        (
+            "policies = [\n  { region = \"us-east1\"",
+            "policies = [\n  { region = \"us-west1\"",
+            "the policy of region \"us-west1\" stands",
+        ),
+        ("form_factor = \"other\"", "form_factor = \"board\"", "form_factor"),
+        ("\"electric\", max_range_m = 20000", "\"human\", max_range_m = 20000", "max_range_m"),
+        ("localhost:8080", "localhost:8080/", "base_url"),
+        ("jurisdiction = \"US\"", "jurisdiction = \"us\"", "jurisdiction"),
+        ("analytics = true", "analytic = true", "unknown field `analytic`"),
+        ("regions = [", "regions = ", "cannot be read"),
+    ];
+
+    #[test]
+    fn refuses_what_cannot_be() {
+        for (from, to, part) in REFUSALS {
+            let message = refusal(from, to);
+            assert!(message.contains(part), "{to}: {message}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_city_without_a_price() {
+        let line = SHIPPED.lines().find(|line| line.contains("\"rome\", vehicle_type = \"bike\""));
+        assert_eq!(refusal(line.unwrap(), ""), "the city rome has no tariff for bike");
     }
 }

@@ -2,7 +2,7 @@
 //! by seed, city and number, so that it does not depend on how many there are. Plain
 //! computing: no database, no clock.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 use super::SamplePlan;
 use crate::{
-    db::sample::{Ride, User, Vehicle},
+    db::sample::{Position, Ride, Street, User, Vehicle},
     domain::{
         catalogue::{Catalogue, City, Tariff, fold},
         fare::{Fare, minutes_started},
-        geo::Point,
+        geo::{self, Point},
         place::{moved, offset, place},
     },
 };
@@ -60,8 +60,9 @@ pub(super) fn user(seed: u64, city: &City, number: usize, now: DateTime<Utc>) ->
         username: format!("{}.{}.{}", fold(first_name), city.slug, number + 1),
         first_name,
         last_name,
-        created_at: now - TimeDelta::days(DAYS + 1) - TimeDelta::seconds(rng.random_range(0..400 * 86_400)),
+        created_at: long_ago(&mut rng, now),
         role: None,
+        role_city: String::new(),
     }
 }
 
@@ -89,8 +90,10 @@ pub(super) struct Drawn<'a> {
     seed: u64,
     now: DateTime<Utc>,
     locals: Vec<Uuid>,
+    /// From other cities of the region.
     guests: Vec<Uuid>,
-    rides: Vec<usize>,
+    /// How many rides each vehicle has had.
+    rides: Vec<i32>,
     /// From the centre to the farthest corner of the service area, in metres.
     radius: f64,
 }
@@ -104,8 +107,8 @@ impl<'a> Drawn<'a> {
         people: &HashMap<&str, Vec<Uuid>>,
         now: DateTime<Utc>,
     ) -> Self {
-        let of = |other: &str| people.get(other).into_iter().flatten().copied();
-        let guests = cities.iter().filter(|other| other.region == city.region && other.slug != city.slug);
+        let of = |other: &City| people.get(other.slug.as_str()).cloned().unwrap_or_default();
+        let others = cities.iter().filter(|other| other.region == city.region && other.slug != city.slug);
         let corners = city.service_area.points().iter().map(|corner| city.centre.distance_m(*corner));
         let (mut rides, mut rng) = (vec![0; plan.vehicles], generator(plan.seed, city, "rides", 0));
         let working: Vec<usize> = (0..plan.vehicles).filter(|n| !in_maintenance(*n)).collect();
@@ -119,113 +122,114 @@ impl<'a> Drawn<'a> {
             city,
             seed: plan.seed,
             now,
-            locals: of(&city.slug).collect(),
-            guests: guests.flat_map(|other| of(&other.slug)).collect(),
+            locals: of(city),
+            guests: others.flat_map(|other| of(other)).collect(),
             rides,
             radius: corners.fold(0.0, f64::max),
         }
     }
 
-    /// The vehicle of that number, with its rides.
-    pub(super) fn vehicle(&mut self, number: usize, busy: &mut Busy) -> Vehicle {
+    /// Adds the vehicle of that number with its rides, one in each of as many equal parts of
+    /// the month.
+    pub(super) fn vehicle(&self, number: usize, busy: &mut Busy, street: &mut Street) {
         let rng = &mut generator(self.seed, self.city, "vehicle", number);
         let (id, public_id) = (new_id(rng), new_id(rng));
-        let kind = self.catalogue.vehicle_types.choose(rng).map(|kind| kind.slug.clone()).unwrap_or_default();
+        let vehicle_type = self.catalogue.vehicle_types.choose(rng).map(|kind| kind.slug.clone()).unwrap_or_default();
         let owner = if rng.random_bool(0.1) { self.locals.choose(rng).copied() } else { None };
         // Unique over all cities, and different for the next seed.
         let city = self.city.slug.get(..3).unwrap_or("mov").to_uppercase();
         let code = owner.is_none().then(|| format!("{city}-{}-{:04}", self.seed % 10_000, number + 1));
         let (brand, colour) = (pick(rng, &BRANDS), pick(rng, &COLOURS));
         let first = self.somewhere(rng, true);
-        let created_at = self.now - TimeDelta::days(DAYS + 1) - TimeDelta::seconds(rng.random_range(0..400 * 86_400));
+        let created_at = long_ago(rng, self.now);
         let battery = rng.random_range(15..=100);
-        let rides = self.rides_of(number, &kind, first, rng, busy);
-        let at = rides.last().map_or(first, |ride| ride.end.1);
-        let status = if in_maintenance(number) { "maintenance" } else { "available" };
-        let place = place(self.city.centre, at);
-        Vehicle {
+
+        let rides = self.rides.get(number).copied().unwrap_or_default();
+        let part = TimeDelta::days(DAYS) / rides.max(1);
+        let (mut at, mut changed_at, mut version) = (first, created_at, 1);
+        for nth in 0..rides {
+            let begin = self.now - TimeDelta::days(DAYS) + part * nth;
+            let Some(tariff) = self.catalogue.tariff(&self.city.slug, &vehicle_type, begin) else { break };
+            // The last one brings it back into the service area.
+            let outside = nth + 1 < rides && rng.random_bool(0.03);
+            let (ride, positions) = self.ride(id, tariff, at, (begin, part), outside, rng, busy);
+            (at, changed_at, version) = (ride.end, ride.ended_at, version + 2);
+            street.rides.push(Ride { version, ..ride });
+            street.positions.extend(positions);
+        }
+        street.vehicles.push(Vehicle {
             id,
             public_id,
-            kind,
-            status,
+            vehicle_type,
+            status: if in_maintenance(number) { "maintenance" } else { "available" },
             code,
             brand,
             colour,
             battery,
             first,
             at,
-            place,
+            cell: geo::cell(at),
+            place: place(self.city.centre, at),
             owner,
+            version,
             created_at,
-            rides,
-        }
+            changed_at,
+        });
     }
 
-    /// The vehicle's rides, one in each of as many equal parts of the month.
-    fn rides_of(&self, number: usize, kind: &str, first: Point, rng: &mut StdRng, busy: &mut Busy) -> Vec<Ride> {
-        let count = self.rides.get(number).copied().unwrap_or_default();
-        let part = TimeDelta::days(DAYS) / i32::try_from(count.max(1)).unwrap_or(i32::MAX);
-        let (mut from, mut rides) = (first, Vec::with_capacity(count));
-        let mut begin = self.now - TimeDelta::days(DAYS);
-        for nth in 1..=count {
-            let Some(tariff) = self.catalogue.tariff(&self.city.slug, kind, begin) else { break };
-            let outside = nth < count && rng.random_bool(0.03);
-            let ride = self.ride(tariff, from, (begin, part), outside, rng, busy);
-            from = ride.end.1;
-            rides.push(ride);
-            begin += part;
-        }
-        rides
-    }
-
+    /// A ride within `part` of the month from `begin` on, and where it was on its way.
+    #[allow(clippy::too_many_arguments, reason = "all that a ride depends on")]
     fn ride(
         &self,
+        vehicle: Uuid,
         tariff: &Tariff,
-        from: Point,
+        start: Point,
         (begin, part): (DateTime<Utc>, TimeDelta),
         outside_area: bool,
         rng: &mut StdRng,
         busy: &mut Busy,
-    ) -> Ride {
-        let id = new_id(rng);
-        let to = self.somewhere(rng, !outside_area);
+    ) -> (Ride, Vec<Position>) {
+        let (id, end) = (new_id(rng), self.somewhere(rng, !outside_area));
         // 2.5 to 5 m/s as the crow flies, and a few minutes of standing about.
-        let wanted = from.distance_m(to) / rng.random_range(2.5..5.0) + rng.random_range(60.0..600.0);
+        let wanted = start.distance_m(end) / rng.random_range(2.5..5.0) + rng.random_range(60.0..600.0);
         let seconds = wanted.min(part.as_seconds_f64() * 0.6);
-        let lasting = |seconds: f64| TimeDelta::from_std(Duration::from_secs_f64(seconds)).unwrap_or_default();
-        let started_at =
-            (begin + lasting(rng.random_range(0.0..part.as_seconds_f64() * 0.95 - seconds))).trunc_subsecs(3);
-        let ended_at = (started_at + lasting(seconds)).trunc_subsecs(3);
+        let started_at = later(begin, rng.random_range(0.0..part.as_seconds_f64() * 0.95 - seconds));
+        let ended_at = later(started_at, seconds);
         let rider = (0..10).find_map(|_| {
             let from_elsewhere = self.locals.is_empty() || rng.random_bool(0.15);
             let rider = if from_elsewhere { self.guests.choose(rng) } else { self.locals.choose(rng) };
             rider.copied().filter(|rider| busy.take(*rider, started_at, ended_at))
         });
         let noted = if rng.random_bool(0.3) { rng.random_range(3..=8_u8) } else { 0 };
-        let way: Vec<_> = (1..=noted)
-            .map(|n| {
-                let part = f64::from(n) / f64::from(noted + 1);
-                let (north, east) = offset(from, to);
-                let (aside_n, aside_e) = (rng.random_range(-80.0..80.0), rng.random_range(-80.0..80.0));
-                let point = moved(from, north * part + aside_n, east * part + aside_e);
-                ((started_at + lasting(seconds * part)).trunc_subsecs(3), point)
-            })
-            .collect();
-        let stops: Vec<Point> = [from].into_iter().chain(way.iter().map(|(_, point)| *point)).chain([to]).collect();
-        let distance = stops.windows(2).filter_map(|leg| Some(leg.first()?.distance_m(*leg.last()?))).sum();
+        let (north, east) = offset(start, end);
+        let (mut positions, mut distance, mut last) = (Vec::new(), 0.0, start);
+        for n in 1..=noted {
+            let share = f64::from(n) / f64::from(noted + 1);
+            let (aside_n, aside_e) = (rng.random_range(-80.0..80.0), rng.random_range(-80.0..80.0));
+            let at = moved(start, north * share + aside_n, east * share + aside_e);
+            positions.push(Position { ride: id, noted_at: later(started_at, seconds * share), at });
+            distance += last.distance_m(at);
+            last = at;
+        }
         let fee = if outside_area { tariff.out_of_area_fee_minor } else { 0 };
-        Ride {
+        let ride = Ride {
             id,
+            vehicle,
+            version: 0,
             rider,
-            start: (started_at, from, place(self.city.centre, from)),
-            end: (ended_at, to, place(self.city.centre, to)),
+            started_at,
+            start,
+            start_place: place(self.city.centre, start),
+            ended_at,
+            end,
+            end_place: place(self.city.centre, end),
             outside_area,
-            distance_m: whole(distance),
+            distance_m: whole(distance + last.distance_m(end)),
             rate: tariff.rate(),
             out_of_area_minor: tariff.out_of_area_fee_minor,
             fare: Fare::new(tariff.rate(), minutes_started(ended_at - started_at), None, fee),
-            way,
-        }
+        };
+        (ride, positions)
     }
 
     /// A point inside (or outside) the service area, denser towards the centre.
@@ -236,11 +240,8 @@ impl<'a> Drawn<'a> {
             moved(self.city.centre, metres * angle.cos(), metres * angle.sin())
         });
         // The service area contains its centre, so a hit is only a matter of tries.
-        points
-            .by_ref()
-            .take(200)
-            .find(|point| self.city.service_area.contains(*point) == inside)
-            .unwrap_or(self.city.centre)
+        let hit = points.by_ref().take(200).find(|point| self.city.service_area.contains(*point) == inside);
+        hit.unwrap_or(self.city.centre)
     }
 }
 
@@ -249,7 +250,16 @@ fn in_maintenance(number: usize) -> bool {
     number % 25 == 17
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "a distance within a city")]
-fn whole(metres: f64) -> i64 {
-    metres.round() as i64
+/// Up to 400 days before any ride.
+fn long_ago(rng: &mut StdRng, now: DateTime<Utc>) -> DateTime<Utc> {
+    now - TimeDelta::days(DAYS + 1) - TimeDelta::seconds(rng.random_range(0..400 * 86_400))
+}
+
+fn later(time: DateTime<Utc>, seconds: f64) -> DateTime<Utc> {
+    (time + TimeDelta::milliseconds(whole(seconds * 1000.0))).trunc_subsecs(3)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "metres within a city, milliseconds within a month")]
+fn whole(number: f64) -> i64 {
+    number.round() as i64
 }
