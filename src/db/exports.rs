@@ -1,5 +1,5 @@
 //! Rows for the files that operators take away: a city's vehicles, a city's riders. One
-//! statement a chunk, each beginning behind the last row of the one before, so that memory
+//! statement a chunk, each beginning after the last row of the one before, so that memory
 //! is bounded whatever the size of the fleet.
 
 use chrono::{DateTime, Utc};
@@ -17,8 +17,8 @@ pub const ALL: &[&Statement] = &[&VEHICLES, &RIDERS];
 /// Rows of one chunk.
 pub const CHUNK: usize = 500;
 
-/// Behind which vehicle a chunk begins: code and id.
-pub type After = (String, Uuid);
+/// The code and id of the vehicle after which a chunk begins.
+pub type Cursor = (String, Uuid);
 
 /// A vehicle as a file shows it.
 #[derive(Debug, Clone)]
@@ -26,13 +26,11 @@ pub struct Vehicle {
     pub id: Uuid,
     /// The operator's code; empty if it has none.
     pub code: String,
-    pub kind: String,
+    pub vehicle_type: String,
     pub brand: String,
     pub colour: String,
-    /// Charge, in percent.
     pub battery: i64,
     pub at: Point,
-    /// The same in words.
     pub place: String,
     pub note: Option<String>,
 }
@@ -60,14 +58,14 @@ pub async fn list_vehicles(
     conn: &Conn,
     (region, city): (&RegionCode, &str),
     filter: &Filter,
-    (code, id): &After,
+    (code, id): &Cursor,
 ) -> Result<Vec<Vehicle>, DbError> {
     let (statuses, Filter { kind, battery_below, idle_since, prefix, .. }) = (filter.statuses(), filter);
     let read = |row: &Row| {
         Ok(Vehicle {
             id: row.get("id")?,
             code: row.get("code")?,
-            kind: row.get("type")?,
+            vehicle_type: row.get("type")?,
             brand: row.get("brand")?,
             colour: row.get("colour")?,
             battery: row.get("battery")?,
@@ -88,7 +86,6 @@ pub struct Rider {
     pub username: String,
     pub first_name: String,
     pub last_name: String,
-    /// Since when.
     pub created_at: DateTime<Utc>,
 }
 
@@ -99,7 +96,7 @@ const RIDERS: Statement = Statement::read(
      WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND id > $3 ORDER BY id LIMIT 500",
 );
 
-/// The next people at home in a city behind `after`, by id; at most [`CHUNK`].
+/// The next people at home in a city after `after`, by id; at most [`CHUNK`].
 pub async fn list_riders(conn: &Conn, region: &RegionCode, city: &str, after: Uuid) -> Result<Vec<Rider>, DbError> {
     let read = |row: &Row| {
         Ok(Rider {

@@ -1,9 +1,10 @@
-//! What a region's fleet does and earns, as numbers only: one aggregate statement a
-//! region, which may be answered by a replica of some seconds ago. Days are those of the
-//! city's own zone. The surprise: totals are counted a second time without the cities, so
-//! that whoever shows the sums can tell whether they are whole.
+//! What a region's fleet does and earns, as numbers only: one aggregate statement a region,
+//! which may be answered by a replica of some seconds ago. Days are those of the city's own
+//! zone. Totals are counted a second time without the cities, so that whoever shows the sums
+//! can tell whether they are whole.
 
 use chrono::{DateTime, Duration, NaiveDate, Utc};
+use serde::Deserialize;
 
 use super::{
     error::DbError,
@@ -57,8 +58,8 @@ pub const IDLE: Duration = Duration::days(3);
 /// Thirty days of every zone lie within this.
 const WINDOW: Duration = Duration::days(32);
 
-/// What a city's rides of one day earned in one currency.
-#[derive(Debug, Clone)]
+/// What a city's rides of one day earned in one currency; written as an array in this order.
+#[derive(Debug, Clone, Deserialize)]
 pub struct Day {
     pub city: String,
     pub day: NaiveDate,
@@ -72,12 +73,10 @@ pub struct Day {
 pub struct Figures {
     /// City, status, how many vehicles, and how many of them stand idle; without retired ones.
     pub vehicles: Vec<(String, String, i64, i64)>,
-    /// All of the region's vehicles that are not retired.
     pub all_vehicles: i64,
     /// City, and how many rides were under way.
     pub running: Vec<(String, i64)>,
     pub days: Vec<Day>,
-    /// All rides of the same time.
     pub all_rides: i64,
 }
 
@@ -92,15 +91,11 @@ pub async fn figures(
     let slugs: Vec<&str> = cities.iter().map(|city| city.slug.as_str()).collect();
     let zones: Vec<&str> = cities.iter().map(|city| city.time_zone.name()).collect();
     let row = conn.one(&FIGURES, &[region, &at, &(at - IDLE), &(at - WINDOW), &slugs, &zones]).await?;
-    let days: Vec<(String, NaiveDate, String, i64, i64)> = row.json("days")?;
     Ok(Figures {
         vehicles: row.json("vehicles")?,
         all_vehicles: row.get("all_vehicles")?,
         running: row.json("running")?,
-        days: days
-            .into_iter()
-            .map(|(city, day, currency, rides, revenue)| Day { city, day, currency, rides, revenue })
-            .collect(),
+        days: row.json("days")?,
         all_rides: row.get("all_rides")?,
     })
 }

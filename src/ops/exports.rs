@@ -1,5 +1,5 @@
-//! Files for operators, chunk by chunk: each function gives the next lines and where the
-//! ones behind them begin. Texts that people typed are escaped for spreadsheets; numbers
+//! Files for operators, chunk by chunk: each function gives the next lines and the cursor of
+//! those that follow. Texts that people typed are escaped for spreadsheets; numbers
 //! are written as they are. A file of vehicles can be imported again and changes nothing.
 
 use chrono::SecondsFormat;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{
     db::{
         error::DbError,
-        exports::{self, After, CHUNK},
+        exports::{self, CHUNK, Cursor},
         statement::Conn,
     },
     domain::{
@@ -18,22 +18,22 @@ use crate::{
     },
 };
 
-/// Lines, and behind which row the next ones begin.
+/// Lines, and after which row the next ones begin.
 pub type Chunk<K> = (String, Option<K>);
 
-/// The vehicles of a city behind `after`; the first chunk (None) has the header.
+/// The vehicles of a city after `after`; the first chunk (None) has the header.
 pub async fn vehicles(
     conn: &Conn,
     place: (&RegionCode, &str),
     filter: &Filter,
-    after: Option<After>,
-) -> Result<Chunk<After>, DbError> {
+    after: Option<Cursor>,
+) -> Result<Chunk<Cursor>, DbError> {
     let mut text = if after.is_none() { head(&COLUMNS) } else { String::new() };
     let found = exports::list_vehicles(conn, place, filter, &after.unwrap_or_default()).await?;
     for vehicle in &found {
         let cells = [
             escape_formula(&vehicle.code),
-            escape_formula(&vehicle.kind),
+            escape_formula(&vehicle.vehicle_type),
             escape_formula(&vehicle.brand),
             escape_formula(&vehicle.colour),
             vehicle.battery.to_string().into(),
@@ -49,7 +49,7 @@ pub async fn vehicles(
     Ok((text, last.map(|last| (last.code, last.id))))
 }
 
-/// The people at home in a city behind `after`; the first chunk (None) has the header.
+/// The people at home in a city after `after`; the first chunk (None) has the header.
 pub async fn riders(
     conn: &Conn,
     (region, city): (&RegionCode, &str),

@@ -1,7 +1,7 @@
 //! The figures of each region for whoever runs the fleet: read at the nearest replica
 //! where there are some, else at the region itself; when it does not answer, as they were
-//! last seen here. The surprise: where there are replicas all regions are read as of one
-//! time some seconds ago, so that the same page can be shown again.
+//! last seen here. Where there are replicas all regions are read as of one time some seconds
+//! ago, so that the same page can be shown again.
 
 use parking_lot::RwLock;
 use std::{collections::HashMap, sync::Arc};
@@ -13,6 +13,7 @@ use crate::{
         error::DbError,
         overview::{self, Figures},
         stale::REPLICA_LAG,
+        statement::Conn,
     },
     domain::{
         catalogue::{Catalogue, City},
@@ -26,9 +27,7 @@ pub type Dated = (DateTime<Utc>, Arc<Figures>);
 
 /// The last good figures of each region. Bounded by the regions.
 #[derive(Debug, Default)]
-pub struct FiguresCache {
-    known: RwLock<HashMap<RegionCode, Dated>>,
-}
+pub struct FiguresCache(RwLock<HashMap<RegionCode, Dated>>);
 
 /// What is known of a region's figures.
 #[derive(Debug, Clone)]
@@ -40,7 +39,7 @@ pub struct Answer {
     /// The region's policy keeps its figures in its own jurisdiction (rule `analytics`).
     pub hidden: bool,
     /// The region did not answer, at least since then.
-    pub silent_since: Option<DateTime<Utc>>,
+    pub unreachable_since: Option<DateTime<Utc>>,
 }
 
 /// When figures asked for `now` are read: one time for all regions.
@@ -61,7 +60,7 @@ pub async fn ask(
     at: DateTime<Utc>,
     again: bool,
 ) -> Answer {
-    let nothing = Answer { figures: None, source: "none", hidden: false, silent_since: None };
+    let nothing = Answer { figures: None, source: "none", hidden: false, unreachable_since: None };
     if !may_count(catalogue, region, &service.here) {
         return Answer { hidden: true, ..nothing };
     }
@@ -70,19 +69,17 @@ pub async fn ask(
         Ok((at, figures)) => {
             let figures = Arc::new(figures);
             if !again {
-                let mut known = service.figures.known.write();
-                known.insert(region.clone(), (at, Arc::clone(&figures)));
+                service.figures.0.write().insert(region.clone(), (at, Arc::clone(&figures)));
             }
             let source = if service.db.engine().regions { "replica" } else { "strong" };
             Answer { figures: Some((at, figures)), source, ..nothing }
         }
         Err(error) => {
             tracing::warn!(%error, %region, "figures were not read");
-            let silent_since = service.db.health().of(region).unreachable_since.or(Some(at));
-            let known = service.figures.known.read();
-            let figures = known.get(region).filter(|_| !again).cloned();
+            let unreachable_since = service.db.health().of(region).unreachable_since.or(Some(at));
+            let figures = service.figures.0.read().get(region).filter(|_| !again).cloned();
             let source = if figures.is_some() { "memory" } else { "none" };
-            Answer { figures, source, silent_since, ..nothing }
+            Answer { figures, source, unreachable_since, ..nothing }
         }
     }
 }
@@ -96,9 +93,9 @@ async fn read(
     if !service.db.engine().regions {
         return Ok((at, overview::figures(&service.db.at(region).await?, region, cities, at).await?));
     }
-    // The replicas of a silent region know nothing later than its last good time.
+    // The replicas of an unreachable region know nothing later than its last good time.
     let known = service.db.health().of(region);
     let latest = known.unreachable_since.and(known.good_at).map_or(at, |good_at| at.min(good_at - REPLICA_LAG));
-    let figures = async |conn: &crate::db::statement::Conn| overview::figures(conn, region, cities, latest).await;
+    let figures = async |conn: &Conn| overview::figures(conn, region, cities, latest).await;
     Ok((latest, service.db.read_as_of_within(service.config.database.statement_timeout, latest, figures).await?))
 }

@@ -20,7 +20,7 @@ use crate::{
     ops::service::Service,
 };
 
-/// What is written at once.
+/// What is sent at once.
 const CHUNK: usize = 64 * 1024;
 
 /// An export whose person is known to be signed in.
@@ -46,27 +46,16 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Adds to what is sent; an error when nobody receives it any more.
-    async fn write(&mut self, text: &str) -> Result<(), Stop> {
+    async fn write(&mut self, text: &str) {
         self.text.push_str(text);
-        if self.text.len() < CHUNK { Ok(()) } else { self.flush().await }
+        if self.text.len() >= CHUNK {
+            self.flush().await;
+        }
     }
 
-    async fn flush(&mut self) -> Result<(), Stop> {
-        self.to.send(std::mem::take(&mut self.text)).await.map_err(|_gone| Stop::Gone)
-    }
-}
-
-/// Why nothing more is written.
-enum Stop {
-    /// Nobody receives it.
-    Gone,
-    Db(DbError),
-}
-
-impl From<DbError> for Stop {
-    fn from(error: DbError) -> Self {
-        Self::Db(error)
+    async fn flush(&mut self) {
+        // When nobody receives it any more, all of this is dropped.
+        let _ = self.to.send(std::mem::take(&mut self.text)).await;
     }
 }
 
@@ -87,79 +76,59 @@ impl Reader<'_> {
 impl Export {
     /// Writes all of it; ends early when nobody receives it.
     pub async fn write(mut self, service: &Service, to: &Sender<String>) {
-        let mut out = Writer { text: String::new(), to };
-        if self.document(service, &mut out).await.is_err() {
-            tracing::info!("an export was not received to its end");
+        tokio::select! {
+            () = self.document(service, Writer { text: String::new(), to }) => {}
+            () = to.closed() => tracing::info!("an export was not received to its end"),
         }
     }
 
-    async fn document(&mut self, service: &Service, out: &mut Writer<'_>) -> Result<(), Stop> {
+    async fn document(&mut self, service: &Service, mut out: Writer<'_>) {
         let now = service.clock.now().to_rfc3339_opts(SecondsFormat::Micros, true);
-        out.write(&format!("{{\"exported_at\":\"{now}\",\n\"person\":{},\n\"regions\":{{", self.person)).await?;
+        out.write(&format!("{{\"exported_at\":\"{now}\",\n\"person\":{},\n\"regions\":{{", self.person)).await;
         let (mut missing, mut next) = (Vec::new(), 0);
         while let Some(region) = self.regions.get(next).cloned() {
             let comma = if next == 0 { "" } else { "," };
-            out.write(&format!("{comma}\n\"{region}\":{{")).await?;
-            let failed = self.region(service, &region, out).await?;
-            if let Some(error) = failed {
+            out.write(&format!("{comma}\n\"{region}\":{{")).await;
+            if let Err(error) = self.region(service, &region, &mut out).await {
                 tracing::warn!(%region, %error, "a region is missing in an export");
                 let why = "This region does not answer just now: please export again later.";
-                out.write(&format!(",\n\"incomplete\":{}", json!(why))).await?;
+                out.write(&format!(",\n\"incomplete\":{}", json!(why))).await;
                 missing.push(region);
             }
-            out.write("}").await?;
+            out.write("}").await;
             next += 1;
         }
-        out.write(&format!("}},\n\"missing\":{}}}\n", json!(missing))).await?;
-        out.flush().await
+        out.write(&format!("}},\n\"missing\":{}}}\n", json!(missing))).await;
+        out.flush().await;
     }
 
-    /// What a region keeps, with all that was opened closed again; and why it is not complete.
-    async fn region(
-        &mut self,
-        service: &Service,
-        region: &RegionCode,
-        out: &mut Writer<'_>,
-    ) -> Result<Option<DbError>, Stop> {
+    /// What a region keeps, with all that was opened closed again; or why it is not complete.
+    async fn region(&mut self, service: &Service, region: &RegionCode, out: &mut Writer<'_>) -> Result<(), DbError> {
         let at = match service.db.time_at(region).await {
             Ok(at) => at,
             Err(error) => {
-                out.write("\"as_of\":null").await?;
-                return Ok(Some(error));
+                out.write("\"as_of\":null").await;
+                return Err(error);
             }
         };
         let (auth, id) = (self.auth.clone(), self.auth.user.id);
         let reader = Reader { service, auth: &auth, region, at };
-        out.write(&format!("\"as_of\":{},\n\"rides\":[", json!(at))).await?;
-        let mut failed = kept(rides(&reader, out).await)?;
-        out.write("]").await?;
-        let vehicles = async |conn: &Conn, after| home::list_vehicles(conn, region, &auth.user, after).await;
-        failed = failed.or(kept(list(&reader, out, "vehicles", Uuid::nil(), vehicles, |_| ()).await)?);
-        let about = async |conn: &Conn, after| home::list_events_about(conn, region, id, after).await;
-        let former = |event: &Value| {
+        out.write(&format!("\"as_of\":{},\n\"rides\":[", json!(at))).await;
+        let rides = rides(&reader, out).await;
+        out.write("]").await;
+        let page = async |conn: &Conn, after| home::list_vehicles(conn, region, &auth.user, after).await;
+        let vehicles = list(&reader, out, "vehicles", Uuid::nil(), page, |_| ()).await;
+        let page = async |conn: &Conn, after| home::list_events_about(conn, region, id, after).await;
+        let former_home = |event: &Value| {
             // Former homes keep the events of that time.
-            let from =
-                event.pointer("/metadata/from").filter(|_| event.get("action") == Some(&json!("user.home_moved")));
-            if let Some(from) = from.and_then(|from| from.as_str()?.parse().ok())
-                && !self.regions.contains(&from)
-            {
-                self.regions.push(from);
-            }
+            let moved = event.get("action") == Some(&json!("user.home_moved"));
+            let from = event.pointer("/metadata/from").filter(|_| moved).and_then(|from| from.as_str()?.parse().ok());
+            self.regions.extend(from.filter(|from| !self.regions.contains(from)));
         };
-        failed = failed.or(kept(list(&reader, out, "events_about_you", 0, about, former).await)?);
-        let by = async |conn: &Conn, after| home::list_events_by(conn, region, id, after).await;
-        let nothing = (String::new(), Uuid::nil(), 0);
-        failed = failed.or(kept(list(&reader, out, "events_by_you", nothing, by, |_| ()).await)?);
-        Ok(failed)
-    }
-}
-
-/// A failure of the database is noted in the file; that of the receiver ends it.
-fn kept(outcome: Result<(), Stop>) -> Result<Option<DbError>, Stop> {
-    match outcome {
-        Ok(()) => Ok(None),
-        Err(Stop::Db(error)) => Ok(Some(error)),
-        Err(Stop::Gone) => Err(Stop::Gone),
+        let about = list(&reader, out, "events_about_you", 0, page, former_home).await;
+        let page = async |conn: &Conn, after| home::list_events_by(conn, region, id, after).await;
+        let by = list(&reader, out, "events_by_you", (String::new(), Uuid::nil(), 0), page, |_| ()).await;
+        rides.and(vehicles).and(about).and(by)
     }
 }
 
@@ -171,34 +140,34 @@ async fn list<K: Clone>(
     mut after: K,
     page: impl AsyncFn(&Conn, K) -> Page<K>,
     mut each: impl FnMut(&Value),
-) -> Result<(), Stop> {
-    out.write(&format!(",\n\"{name}\":[")).await?;
-    let mut first = true;
-    let written = loop {
+) -> Result<(), DbError> {
+    out.write(&format!(",\n\"{name}\":[")).await;
+    let mut comma = "";
+    let read = loop {
         let rows = match reader.read(async |conn| page(conn, after.clone()).await).await {
             Ok(rows) => rows,
-            Err(error) => break Err(Stop::Db(error)),
+            Err(error) => break Err(error),
         };
         let full = rows.len() == PAGE;
         for (key, item) in rows {
-            out.write(&format!("{}\n{item}", if first { "" } else { "," })).await?;
+            out.write(&format!("{comma}\n{item}")).await;
             each(&item);
-            (after, first) = (key, false);
+            (after, comma) = (key, ",");
         }
         if !full {
             break Ok(());
         }
     };
-    out.write("]").await?;
-    written
+    out.write("]").await;
+    read
 }
 
 /// The rides of the region, newest pages first, each with its positions.
-async fn rides(reader: &Reader<'_>, out: &mut Writer<'_>) -> Result<(), Stop> {
+async fn rides(reader: &Reader<'_>, out: &mut Writer<'_>) -> Result<(), DbError> {
     let (region, person) = (reader.region, &reader.auth.user);
     // A day of tolerance for rides begun by an instance whose clock is ahead.
     let mut after = (reader.auth.now + chrono::Duration::days(1), Uuid::nil());
-    let mut first = true;
+    let mut comma = "";
     loop {
         let mut rides = reader.read(async |conn| home::list_rides(conn, region, person, after).await).await?;
         let Some((last, _)) = rides.last() else { return Ok(()) };
@@ -207,19 +176,15 @@ async fn rides(reader: &Reader<'_>, out: &mut Writer<'_>) -> Result<(), Stop> {
         // Positions come ride by ride in this order.
         rides.sort_by_key(|((_, id), _)| *id);
         let ids: Vec<Uuid> = rides.iter().map(|((_, id), _)| *id).collect();
-        let mut positions =
-            Positions { reader, ids, after: (Uuid::nil(), DateTime::UNIX_EPOCH), page: Vec::new(), more: true };
+        let after = (Uuid::nil(), DateTime::UNIX_EPOCH);
+        let mut positions = Positions { reader, rides: ids, after, page: Vec::new(), more: true };
         for ((_, id), ride) in rides {
-            let open = ride.to_string();
-            out.write(&format!(
-                "{}\n{},\"positions\":[",
-                if first { "" } else { "," },
-                open.strip_suffix('}').unwrap_or(&open)
-            ))
-            .await?;
-            first = false;
+            let ride = ride.to_string();
+            let open = ride.strip_suffix('}').unwrap_or(&ride);
+            out.write(&format!("{comma}\n{open},\"positions\":[")).await;
+            comma = ",";
             let written = positions.write_of(id, out).await;
-            out.write("]}").await?;
+            out.write("]}").await;
             written?;
         }
         if !full {
@@ -231,7 +196,7 @@ async fn rides(reader: &Reader<'_>, out: &mut Writer<'_>) -> Result<(), Stop> {
 /// The positions of a page of rides, read as they are written.
 struct Positions<'a> {
     reader: &'a Reader<'a>,
-    ids: Vec<Uuid>,
+    rides: Vec<Uuid>,
     after: (Uuid, DateTime<Utc>),
     /// Read and not written, last first.
     page: Vec<((Uuid, DateTime<Utc>), Value)>,
@@ -239,24 +204,22 @@ struct Positions<'a> {
 }
 
 impl Positions<'_> {
-    async fn write_of(&mut self, ride: Uuid, out: &mut Writer<'_>) -> Result<(), Stop> {
+    async fn write_of(&mut self, ride: Uuid, out: &mut Writer<'_>) -> Result<(), DbError> {
         let mut comma = "";
         loop {
             if self.page.is_empty() && self.more {
-                let (region, ids, after) = (self.reader.region, &self.ids, self.after);
-                let rows = async |conn: &Conn| home::list_positions(conn, region, ids, after).await;
-                self.page = self.reader.read(rows).await?;
+                let (region, rides, after) = (self.reader.region, &self.rides, self.after);
+                let page = async |conn: &Conn| home::list_positions(conn, region, rides, after).await;
+                self.page = self.reader.read(page).await?;
                 self.more = self.page.len() == PAGE;
                 self.page.reverse();
             }
-            match self.page.pop_if(|((of, _), _)| *of == ride) {
-                None => return Ok(()),
-                Some((key, position)) => {
-                    self.after = key;
-                    out.write(&format!("{comma}{position}")).await?;
-                    comma = ",";
-                }
-            }
+            let Some((key, position)) = self.page.pop_if(|((of, _), _)| *of == ride) else {
+                return Ok(());
+            };
+            self.after = key;
+            out.write(&format!("{comma}{position}")).await;
+            comma = ",";
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What a residency policy forbids: refused with the rule's name, recorded as an event in
 //! the home region of whoever asked, and counted in this instance's memory.
 
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{OpError, signed_write};

@@ -96,7 +96,7 @@ fn as_of(text: &str, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, String
 }
 
 fn view(context: &RequestContext, region: &Region, answer: Answer, no_vehicles: bool) -> RegionFiguresView {
-    let since = answer.silent_since.map(|since| since.format("%H:%M:%S UTC"));
+    let since = answer.unreachable_since.map(|since| since.format("%H:%M:%S UTC"));
     let note = match (&answer.figures, answer.hidden, since) {
         (_, true, _) => Some(format!(
             "The residency policy keeps the figures of this region in {} (rule analytics).",
