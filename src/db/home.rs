@@ -427,7 +427,7 @@ pub const PAGE: usize = 1_000;
 /// Rides of one page, which each have positions.
 pub const RIDES: usize = 100;
 
-/// A page's rows as JSON, each with the key that the next page begins behind.
+/// A page's rows as JSON, each with the key after which the next page begins.
 pub type Page<K> = Result<Vec<(K, Value)>, DbError>;
 
 fn page<K>(rows: &[Row], key: impl Fn(&Row) -> Result<K, DbError>) -> Page<K> {
@@ -455,9 +455,9 @@ pub async fn list_rides(
     conn: &Conn,
     region: &RegionCode,
     person: &UserRef,
-    behind: (DateTime<Utc>, Uuid),
+    cursor: (DateTime<Utc>, Uuid),
 ) -> Page<(DateTime<Utc>, Uuid)> {
-    let rows = conn.rows(&LIST_RIDES, &[region, &person.id, &behind.0, &behind.1, &person.region.as_str()]).await?;
+    let rows = conn.rows(&LIST_RIDES, &[region, &person.id, &cursor.0, &cursor.1, &person.region.as_str()]).await?;
     page(&rows, |row| Ok((row.get("started_at")?, row.get("id")?)))
 }
 
@@ -475,9 +475,9 @@ pub async fn list_positions(
     conn: &Conn,
     region: &RegionCode,
     rides: &[Uuid],
-    behind: (Uuid, DateTime<Utc>),
+    cursor: (Uuid, DateTime<Utc>),
 ) -> Page<(Uuid, DateTime<Utc>)> {
-    let rows = conn.rows(&LIST_POSITIONS, &[region, &rides, &behind.0, &behind.1]).await?;
+    let rows = conn.rows(&LIST_POSITIONS, &[region, &rides, &cursor.0, &cursor.1]).await?;
     page(&rows, |row| Ok((row.get("ride_id")?, row.get("at")?)))
 }
 
@@ -494,8 +494,8 @@ const LIST_VEHICLES: Statement = Statement::read(
 );
 
 /// A page of the vehicles that the person has in `region`, retired ones too.
-pub async fn list_vehicles(conn: &Conn, region: &RegionCode, person: &UserRef, behind: Uuid) -> Page<Uuid> {
-    let rows = conn.rows(&LIST_VEHICLES, &[region, &person.id, &behind, &person.region.as_str()]).await?;
+pub async fn list_vehicles(conn: &Conn, region: &RegionCode, person: &UserRef, cursor: Uuid) -> Page<Uuid> {
+    let rows = conn.rows(&LIST_VEHICLES, &[region, &person.id, &cursor, &person.region.as_str()]).await?;
     page(&rows, |row| row.get("id"))
 }
 
@@ -511,8 +511,8 @@ const LIST_EVENTS_ABOUT: Statement = Statement::read(
 );
 
 /// A page of the events of the person's own row that lie in `region`.
-pub async fn list_events_about(conn: &Conn, region: &RegionCode, person: Uuid, behind: i64) -> Page<i64> {
-    let rows = conn.rows(&LIST_EVENTS_ABOUT, &[region, &person, &behind]).await?;
+pub async fn list_events_about(conn: &Conn, region: &RegionCode, person: Uuid, cursor: i64) -> Page<i64> {
+    let rows = conn.rows(&LIST_EVENTS_ABOUT, &[region, &person, &cursor]).await?;
     page(&rows, |row| row.get("version"))
 }
 
@@ -533,7 +533,7 @@ const LIST_EVENTS_BY: Statement = Statement::read(
 pub type EventKey = (String, Uuid, i64);
 
 /// A page of the other events in `region` that the person caused.
-pub async fn list_events_by(conn: &Conn, region: &RegionCode, person: Uuid, behind: EventKey) -> Page<EventKey> {
-    let rows = conn.rows(&LIST_EVENTS_BY, &[region, &person, &behind.0, &behind.1, &behind.2]).await?;
+pub async fn list_events_by(conn: &Conn, region: &RegionCode, person: Uuid, cursor: EventKey) -> Page<EventKey> {
+    let rows = conn.rows(&LIST_EVENTS_BY, &[region, &person, &cursor.0, &cursor.1, &cursor.2]).await?;
     page(&rows, |row| Ok((row.get("aggregate_type")?, row.get("aggregate_id")?, row.get("version")?)))
 }

@@ -1,4 +1,4 @@
-//! Sessions and what every signed-in page needs to know of its visitor. The row at
+//! Sessions and what every signed-in page needs to know of its person. The row at
 //! home is the truth; the cookie's copy only bridges five minutes abroad. The secret
 //! itself is never stored, only its SHA-256.
 
@@ -25,7 +25,6 @@ pub const ALL: &[&Statement] = &[&CHECK, &LIST, &START, &PRUNE, &TOUCH, &END, &E
 pub struct Reservation {
     pub region: RegionCode,
     pub public_id: Uuid,
-    /// When it lapses.
     pub until: DateTime<Utc>,
 }
 
@@ -72,19 +71,16 @@ const CHECK: Statement = Statement::read(
        AND u.region = $1::TEXT::crdb_internal_region AND u.id = $3",
 );
 
-/// The visitor, if the session is good.
+/// The person, if the session is good.
 pub async fn check(conn: &Conn, auth: &SessionAuth) -> Result<Option<CurrentUser>, DbError> {
     let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
         [&auth.user.region, &auth.session, &auth.user.id, &auth.token_hash, &auth.now, &auth.idle_since];
-    conn.opt(&CHECK, &params).await?.map(|row| current_user(&row)).transpose()
-}
-
-fn current_user(row: &Row) -> Result<CurrentUser, DbError> {
+    let Some(row) = conn.opt(&CHECK, &params).await? else { return Ok(None) };
     let reservation = match row.opt_ref("reserved_region", "reserved_public_id")? {
         Some((region, public_id)) => Some(Reservation { region, public_id, until: row.get("reserved_until")? }),
         None => None,
     };
-    Ok(CurrentUser {
+    Ok(Some(CurrentUser {
         city: row.get("city")?,
         first_name: row.get("first_name")?,
         roles: row.get("roles")?,
@@ -92,7 +88,7 @@ fn current_user(row: &Row) -> Result<CurrentUser, DbError> {
         open_ride: row.opt_ref("open_ride_region", "open_ride_id")?.map(|(region, id)| RideRef { region, id }),
         reservation,
         seen_at: row.get("seen_at")?,
-    })
+    }))
 }
 
 /// One session in a person's list.
@@ -100,9 +96,7 @@ fn current_user(row: &Row) -> Result<CurrentUser, DbError> {
 pub struct SessionRow {
     pub id: Uuid,
     pub device: String,
-    /// When it began.
     pub created_at: DateTime<Utc>,
-    /// When it was last noted as used.
     pub seen_at: DateTime<Utc>,
 }
 

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
     verdict::{SessionAuth, Verdict, event_sql, signed_sql, verdict},
 };
 use crate::domain::{
-    people::{UserRef, folded, username_key},
+    people::{Registration, UserRef, folded, username_key},
     region::RegionCode,
 };
 
@@ -25,7 +26,6 @@ pub const ALL: &[&Statement] =
 pub struct Login {
     pub user: UserRef,
     pub city: String,
-    /// argon2id, PHC string.
     pub password_hash: String,
     /// Hashes of the unused recovery codes.
     pub recovery_hashes: Vec<String>,
@@ -54,12 +54,12 @@ pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, username: &str
         Some(region) => conn.rows(&LOGIN, &[region, &key, &old]).await?,
         None => conn.rows(&LOGIN_ANYWHERE, &[&key, &old]).await?,
     };
-    let wanted = folded(username);
+    let name = folded(username);
     // A look-alike is another person's; and who has just this name comes before who has its fold.
     let mut found = None;
     for row in &rows {
-        let name: &str = row.get("username")?;
-        if folded(name) == wanted && (found.is_none() || name.to_lowercase() == old) {
+        let theirs: &str = row.get("username")?;
+        if folded(theirs) == name && (found.is_none() || theirs.to_lowercase() == old) {
             found = Some(row);
         }
     }
@@ -73,21 +73,6 @@ pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, username: &str
         })
     };
     found.map(login).transpose()
-}
-
-/// What a person types when registering, checked and hashed.
-#[derive(Debug, Clone)]
-pub struct NewUser {
-    /// Home region and the id that the form carried.
-    pub user: UserRef,
-    pub city: String,
-    pub username: String,
-    pub username_key: String,
-    pub first_name: String,
-    pub last_name: String,
-    pub email: String,
-    /// argon2id, PHC string.
-    pub password_hash: String,
 }
 
 const INSERT: Statement = Statement::write(
@@ -121,39 +106,38 @@ const INSERT: Statement = Statement::write(
     ),
 );
 
-/// Registers a person and begins their first session.
+/// Registers a person under the id `id` and begins their first session.
 pub async fn insert(
     conn: &Conn,
-    new: &NewUser,
+    id: Uuid,
+    new: &Registration,
+    password_hash: &str,
     epoch: i64,
     session: &NewSession,
     now: DateTime<Utc>,
 ) -> Result<Verdict, DbError> {
-    let row = conn
-        .one(
-            &INSERT,
-            &[
-                &new.user.region,
-                &epoch,
-                &new.user.id,
-                &new.city,
-                &new.username,
-                &new.username_key,
-                &new.first_name,
-                &new.last_name,
-                &new.email,
-                &new.password_hash,
-                &session.id,
-                &session.token_hash,
-                &session.device,
-                &session.expires_at,
-                &now,
-                // The key of those who registered before look-alikes had one.
-                &new.username.trim().to_lowercase(),
-            ],
-        )
-        .await?;
-    verdict(&row)
+    let key = username_key(&new.username);
+    // The key of those who registered before look-alikes had one.
+    let old_key = new.username.trim().to_lowercase();
+    let params: [&(dyn ToSql + Sync); 16] = [
+        &new.region,
+        &epoch,
+        &id,
+        &new.city,
+        &new.username,
+        &key,
+        &new.first_name,
+        &new.last_name,
+        &new.email,
+        &password_hash,
+        &session.id,
+        &session.token_hash,
+        &session.device,
+        &session.expires_at,
+        &now,
+        &old_key,
+    ];
+    verdict(&conn.one(&INSERT, &params).await?)
 }
 
 /// What a person sees of themselves.
@@ -164,10 +148,8 @@ pub struct Profile {
     pub last_name: String,
     pub email: String,
     pub city: String,
-    /// argon2id, PHC string.
     pub password_hash: String,
     pub recovery_codes: usize,
-    /// Since when.
     pub created_at: DateTime<Utc>,
     pub version: i64,
 }
@@ -211,11 +193,10 @@ pub struct Neighbour {
     pub id: Uuid,
     pub first_name: String,
     pub initial: String,
-    /// Since when.
     pub created_at: DateTime<Utc>,
 }
 
-/// Riders of a city behind `after`, by id, one more than the 50 of a page.
+/// Riders of a city after `after`, by id, one more than the 50 of a page.
 pub async fn list_city(conn: &Conn, region: &RegionCode, city: &str, after: Uuid) -> Result<Vec<Neighbour>, DbError> {
     let read = |row: &Row| {
         Ok(Neighbour {

@@ -19,6 +19,22 @@ pub struct UserRef {
     pub id: Uuid,
 }
 
+/// What a person typed to register, with fields already checked.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// The id that the form carried.
+    pub id: Uuid,
+    /// Slug of the home city.
+    pub city: String,
+    pub region: RegionCode,
+    pub username: String,
+    pub first_name: String,
+    pub last_name: String,
+    pub email: String,
+    /// In clear, only here.
+    pub password: String,
+}
+
 /// The cities whose fleets somebody with these roles (`role:city`) operates.
 pub fn operated(roles: &[String]) -> impl Iterator<Item = &str> {
     roles.iter().filter_map(|role| role.strip_prefix("operator:"))

@@ -3,7 +3,7 @@
 //! computed against has not changed.
 
 use chrono::{DateTime, Duration, Utc};
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -16,11 +16,11 @@ use crate::{
         home, roles,
         sessions::{self, NewSession},
         statement::Conn,
-        users::{self, Login, NewUser, Profile},
+        users::{self, Login, Profile},
         verdict::{SessionAuth, Verdict},
     },
     domain::{
-        people::{UserRef, username_key},
+        people::{Registration, UserRef},
         refusal::Refusal,
         region::RegionCode,
     },
@@ -45,110 +45,67 @@ pub struct Started {
     pub expires_at: DateTime<Utc>,
 }
 
-fn new_session(service: &Service, device: &str) -> (String, NewSession) {
-    let token = passwords::new_token();
-    let session = NewSession {
-        id: Uuid::new_v4(),
-        token_hash: passwords::token_hash(&token),
-        device: device.to_owned(),
-        expires_at: service.clock.now() + ABSOLUTE,
-    };
-    (token, session)
+impl Started {
+    pub(super) fn new(user: UserRef, city: String, (token, session): (String, NewSession)) -> Self {
+        Self { user, session: session.id, token, city, expires_at: session.expires_at }
+    }
 }
 
-/// What a person typed to register, with fields already checked.
-#[derive(Debug, Clone)]
-pub struct Registration {
-    /// The id that the form carried.
-    pub id: Uuid,
-    /// Slug of the home city.
-    pub city: String,
-    pub region: RegionCode,
-    pub username: String,
-    pub first_name: String,
-    pub last_name: String,
-    pub email: String,
-    /// In clear, only here.
-    pub password: String,
+/// A session's secret, and what is stored of it.
+pub(super) fn new_session(service: &Service, device: &str) -> (String, NewSession) {
+    let token = passwords::new_token();
+    let token_hash = passwords::token_hash(&token);
+    let expires_at = service.clock.now() + ABSOLUTE;
+    (token, NewSession { id: Uuid::new_v4(), token_hash, device: device.to_owned(), expires_at })
 }
 
 /// Registers a person at home in the city they chose, and signs them in.
-pub async fn register(service: &Service, registration: Registration, device: &str) -> Result<Started, OpError> {
-    let new = NewUser {
-        user: UserRef {
-            id: service.ids.row("user", &registration.region, None, registration.id),
-            region: registration.region,
-        },
-        city: registration.city,
-        username_key: username_key(&registration.username),
-        username: registration.username,
-        first_name: registration.first_name,
-        last_name: registration.last_name,
-        email: registration.email,
-        password_hash: service.hasher.hash(&registration.password).await?,
-    };
-    let (token, session) = new_session(service, device);
+pub async fn register(service: &Service, new: Registration, device: &str) -> Result<Started, OpError> {
+    let id = service.ids.row("user", &new.region, None, new.id);
+    let hash = service.hasher.hash(&new.password).await?;
+    let session = new_session(service, device);
     let now = service.clock.now();
-    gated_write(&service.db, &service.gates, &new.user.region, async |conn, epoch| {
-        users::insert(conn, &new, epoch, &session, now).await
+    gated_write(&service.db, &service.gates, &new.region, async |conn, epoch| {
+        users::insert(conn, id, &new, &hash, epoch, &session.1, now).await
     })
     .await?;
-    Ok(Started { user: new.user, session: session.id, token, city: new.city, expires_at: session.expires_at })
+    Ok(Started::new(UserRef { region: new.region, id }, new.city, session))
 }
 
 /// Finds a person by username: here first, then in the other regions side by side, each at its
 /// own gateway. Whoever is found needs no other region; that nobody is needs all of them.
 pub async fn find_login(service: &Service, username: &str) -> Result<Option<Login>, OpError> {
+    search(service, username, true).await
+}
+
+async fn search(service: &Service, username: &str, until_found: bool) -> Result<Option<Login>, OpError> {
     let ask =
         async |region: &RegionCode| users::find_login(&service.db.at(region).await?, Some(region), username).await;
-    let mut unknown = None;
-    match ask(&service.here).await {
-        Ok(None) => {}
-        Ok(found) => return Ok(found),
-        Err(error) => unknown = Some(error),
-    }
     let catalogue = service.catalogue();
     let others = catalogue.regions.iter().map(|region| &region.code).filter(|region| **region != service.here);
-    let mut answers: FuturesUnordered<_> = others.map(&ask).collect();
+    let first = ask(&service.here).await;
+    let mut answers = stream::iter([first]).chain(others.map(ask).collect::<FuturesUnordered<_>>());
+    let mut unknown = None;
     while let Some(answer) = answers.next().await {
         match answer {
-            Ok(None) => {}
-            Ok(found) => return Ok(found),
+            Ok(Some(found)) if until_found => return Ok(Some(found)),
+            Ok(_) => {}
             Err(error) => unknown = Some(error),
         }
     }
     unknown.map_or(Ok(None), |error| Err(error.into()))
 }
 
+/// What a password or code that is wrong answers: the same as a name that nobody has. While a
+/// region is away that is not that they do not match: nobody learns then which names there are.
+async fn no_match(service: &Service, username: &str) -> OpError {
+    search(service, username, false).await.err().unwrap_or(OpError::Refused(Refusal::NoMatch))
+}
+
 /// Signs a person in: a new session. The caller makes failures take the same time,
 /// whatever the reason.
 pub async fn sign_in(service: &Service, username: &str, password: &str, device: &str) -> Result<Started, OpError> {
-    let login = find_login(service, username).await?;
-    begin(service, login, password, device).await
-}
-
-/// Begins a session for the person that was found, if the password is theirs.
-async fn begin(service: &Service, login: Option<Login>, password: &str, device: &str) -> Result<Started, OpError> {
-    let hash = login.as_ref().map(|l| l.password_hash.as_str());
-    if !service.hasher.verify(password, hash).await? {
-        return Err(Refusal::NoMatch.into());
-    }
-    let Some(login) = login else {
-        return Err(Refusal::NoMatch.into());
-    };
-    let (token, session) = new_session(service, device);
-    let now = service.clock.now();
-    gated_write(&service.db, &service.gates, &login.user.region, async |conn, epoch| {
-        let start = sessions::start(conn, &login.user, epoch, &session, &login.password_hash, now);
-        let prune = sessions::prune(conn, &login.user, epoch, now, now - IDLE);
-        let (verdict, pruned) = tokio::join!(start, prune);
-        if let Err(error) = pruned {
-            tracing::warn!(%error, "old sessions were not forgotten");
-        }
-        verdict
-    })
-    .await?;
-    Ok(Started { user: login.user, session: session.id, token, city: login.city, expires_at: session.expires_at })
+    begin(service, username, password, device, |_| true).await
 }
 
 /// Signs in the person that the registration form `form` made, and nobody else.
@@ -159,9 +116,36 @@ pub async fn sign_in_as(
     password: &str,
     device: &str,
 ) -> Result<Started, OpError> {
-    let login = find_login(service, username).await?;
-    let login = login.filter(|login| login.user.id == service.ids.row("user", &login.user.region, None, form));
-    begin(service, login, password, device).await
+    let made = |login: &Login| login.user.id == service.ids.row("user", &login.user.region, None, form);
+    begin(service, username, password, device, made).await
+}
+
+async fn begin(
+    service: &Service,
+    username: &str,
+    password: &str,
+    device: &str,
+    may: impl FnOnce(&Login) -> bool,
+) -> Result<Started, OpError> {
+    let login = find_login(service, username).await?.filter(may);
+    let hash = login.as_ref().map(|login| login.password_hash.as_str());
+    let matches = service.hasher.verify(password, hash).await?;
+    let Some(login) = login.filter(|_| matches) else {
+        return Err(no_match(service, username).await);
+    };
+    let session = new_session(service, device);
+    let now = service.clock.now();
+    gated_write(&service.db, &service.gates, &login.user.region, async |conn, epoch| {
+        let start = sessions::start(conn, &login.user, epoch, &session.1, &login.password_hash, now);
+        let prune = sessions::prune(conn, &login.user, epoch, now, now - IDLE);
+        let (verdict, pruned) = tokio::join!(start, prune);
+        if let Err(error) = pruned {
+            tracing::warn!(%error, "old sessions were not forgotten");
+        }
+        verdict
+    })
+    .await?;
+    Ok(Started::new(login.user, login.city, session))
 }
 
 /// Ends this session. A session that has ended already is fine.
@@ -216,7 +200,7 @@ async fn change_and_begin(
     profile: Profile,
     change: impl AsyncFn(&Conn, &SessionAuth, Uuid) -> Result<Verdict, DbError>,
 ) -> Result<Started, OpError> {
-    let ((token, session), command) = (new_session(service, device), Uuid::new_v4());
+    let (session, command) = (new_session(service, device), Uuid::new_v4());
     let user = &auth.user;
     gated(&service.db, &service.gates, &[&user.region], async |epochs| {
         let &[epoch] = epochs else {
@@ -224,14 +208,13 @@ async fn change_and_begin(
         };
         let auth = SessionAuth { epoch, ..auth.clone() };
         let both = async |conn: &Conn| match change(conn, &auth, command).await? {
-            Verdict::Done => sessions::start(conn, user, epoch, &session, &profile.password_hash, auth.now).await,
+            Verdict::Done => sessions::start(conn, user, epoch, &session.1, &profile.password_hash, auth.now).await,
             verdict => Ok(verdict),
         };
         all_or_nothing(service, &user.region, both, async |conn| home::find_command(conn, user, command).await).await
     })
     .await?;
-    let (user, city) = (user.clone(), profile.city);
-    Ok(Started { user, session: session.id, token, city, expires_at: session.expires_at })
+    Ok(Started::new(user.clone(), profile.city, session))
 }
 
 /// Changes the password; of the person's sessions only the returned one is left.
@@ -270,7 +253,7 @@ pub async fn make_recovery_codes(
 pub async fn recover(service: &Service, username: &str, code: &str, password: &str) -> Result<(), OpError> {
     let hash = passwords::recovery_hash(code);
     let Some(login) = find_login(service, username).await?.filter(|login| login.recovery_hashes.contains(&hash)) else {
-        return Err(Refusal::NoMatch.into());
+        return Err(no_match(service, username).await);
     };
     let left = json!(login.recovery_hashes.iter().filter(|known| **known != hash).collect::<Vec<_>>());
     let new = service.hasher.hash(password).await?;

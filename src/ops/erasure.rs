@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{OpError, gated_write, home::present_in, jobs::JobContext};
+use super::{OpError, gated_write, home::current_user, jobs::JobContext};
 use crate::{
     db::{
         error::{DbError, DbErrorKind},
@@ -22,7 +22,7 @@ use crate::{
 /// reservation, or owns vehicles that are not retired, as far as their regions can be asked.
 pub async fn close_account(service: &Service, auth: &SessionAuth, password_hash: &str) -> Result<JobRef, OpError> {
     let home = &auth.user.region;
-    let current_user = present_in(service, auth).await?;
+    let current_user = current_user(service, auth).await?;
     let present_in = json!(current_user.present_in);
     let mut regions: Vec<&RegionCode> = current_user.present_in.iter().filter(|region| *region != home).collect();
     let owned = regions.iter().map(async |region| {

@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use super::{
     OpError,
-    accounts::{ABSOLUTE, Started},
-    all_or_nothing, gated, passwords, residency,
+    accounts::{Started, new_session},
+    all_or_nothing, gated, residency,
 };
 use crate::{
     db::{
         error::DbError,
         home::{self, Leaving},
-        sessions::{self, CurrentUser, NewSession},
+        sessions::{self, CurrentUser},
         statement::Conn,
         verdict::{SessionAuth, Verdict},
     },
@@ -39,14 +39,8 @@ pub async fn move_home(
     if target != old && !catalogue.policy(old).is_some_and(|policy| policy.allows_move_to(target)) {
         return Err(residency::refuse(service, auth, ("residency.move_refused", "move_to"), target).await);
     }
-    let present_in = present_in(service, auth).await?.present_in;
-    let token = passwords::new_token();
-    let session = NewSession {
-        id: Uuid::new_v4(),
-        token_hash: passwords::token_hash(&token),
-        device: device.to_owned(),
-        expires_at: auth.now + ABSOLUTE,
-    };
+    let present_in = current_user(service, auth).await?.present_in;
+    let session = new_session(service, device);
     let user = UserRef { region: target.clone(), id: auth.user.id };
     let kept = json!(present_in);
     let leaving = Leaving { password_hash, present_in: &kept, command: Uuid::new_v4() };
@@ -66,16 +60,16 @@ pub async fn move_home(
             if done != Verdict::Done {
                 return Ok(done);
             }
-            sessions::start(conn, &user, *epoch_there, &session, password_hash, auth.now).await
+            sessions::start(conn, &user, *epoch_there, &session.1, password_hash, auth.now).await
         };
         all_or_nothing(service, old, moved, async |conn| home::find_command(conn, &user, leaving.command).await).await
     })
     .await?;
-    Ok(Started { user, session: session.id, token, city: city.slug.clone(), expires_at: session.expires_at })
+    Ok(Started::new(user, city.slug.clone(), session))
 }
 
 /// What home knows of the person, if the session is good.
-pub(super) async fn present_in(service: &Service, auth: &SessionAuth) -> Result<CurrentUser, OpError> {
+pub(super) async fn current_user(service: &Service, auth: &SessionAuth) -> Result<CurrentUser, OpError> {
     let conn = service.db.at(&auth.user.region).await?;
     Ok(sessions::check(&conn, auth).await?.ok_or(Refusal::SignedOut)?)
 }
@@ -87,20 +81,15 @@ async fn together(
     home: impl Future<Output = Result<Verdict, DbError>>,
 ) -> Result<Verdict, DbError> {
     let (home, regions) = tokio::join!(home, futures_util::future::join_all(regions));
-    let verdicts = all_answers(std::iter::once(home).chain(regions))?;
-    Ok(verdicts.into_iter().find(|verdict| *verdict != Verdict::Done).unwrap_or(Verdict::Done))
-}
-
-/// The answers to statements of one transaction, or why it failed. After the first
-/// failure the server answers the others with 25P02, which would hide whether to try again.
-fn all_answers<T>(answers: impl IntoIterator<Item = Result<T, DbError>>) -> Result<Vec<T>, DbError> {
-    let (mut good, mut failed) = (Vec::new(), None);
-    for answer in answers {
+    let (mut objection, mut failed) = (Verdict::Done, None);
+    for answer in std::iter::once(home).chain(regions) {
         match answer {
-            Ok(value) => good.push(value),
+            Ok(verdict) if objection == Verdict::Done => objection = verdict,
+            // After the first failure the server answers the others with 25P02, which would
+            // hide whether to try again.
             Err(error) if failed.is_none() || error.sqlstate() != Some("25P02") => failed = Some(error),
-            Err(_) => {}
+            _ => {}
         }
     }
-    failed.map_or(Ok(good), Err)
+    failed.map_or(Ok(objection), Err)
 }

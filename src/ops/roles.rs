@@ -1,6 +1,6 @@
 //! Roles given and taken in the browser. They lie with the person, so the write names the
-//! person's home and the administrator's, and holds for the person's very next write.
-//! The surprise: nobody takes their own administration away, so the last one stays.
+//! person's home and the administrator's, and holds for the person's very next write. Nobody
+//! takes their own administration away, so the last one stays.
 
 use uuid::Uuid;
 

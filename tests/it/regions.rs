@@ -176,10 +176,15 @@ async fn signing_in_and_recovering_abroad_need_only_the_home_of_the_person() {
     assert_eq!(instance.browser().sign_in(&seattle.name, PASSWORD).await.status, StatusCode::SEE_OTHER);
     let form = [("username", &*seattle.name), ("code", &*codes[0]), ("password", "another road to the sea")];
     assert_eq!(instance.browser().post("/recover", &form).await.location(), "/login");
-    for name in [&*paris.name, "nobody.knows.me"] {
-        let page = instance.browser().sign_in(name, PASSWORD).await;
-        assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{name}: {}", page.text());
-        assert!(page.text().contains("The region europe-west1 has not answered since"), "{}", page.text());
+    // Nor does a wrong password tell that there is somebody of the name.
+    let wrong = "not what it was";
+    for (name, password) in [(&*paris.name, PASSWORD), ("nobody.knows.me", wrong), (&*seattle.name, wrong)] {
+        let code = [("username", name), ("code", &*codes[0]), ("password", "a third way to the lake")];
+        for page in [instance.browser().sign_in(name, password).await, instance.browser().post("/recover", &code).await]
+        {
+            assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{name}: {}", page.text());
+            assert!(page.text().contains("The region europe-west1 has not answered since"), "{}", page.text());
+        }
     }
     faults.write().clear();
     instance.browser().until_status("europe-west1", true).await;

@@ -8,11 +8,11 @@ use actix_web::{HttpResponse, http::header};
 use serde::Deserialize;
 
 use crate::{
-    domain::{people, refusal::Refusal},
-    ops::{
-        self, OpError,
-        accounts::{Registration, Started},
+    domain::{
+        people::{self, Registration},
+        refusal::Refusal,
     },
+    ops::{self, OpError, accounts::Started},
     web::{
         context::RequestContext,
         error::PageError,
@@ -24,13 +24,18 @@ use crate::{
     },
 };
 
-/// Begins the session in this browser; the one that it had before ends.
-async fn begin(context: &mut RequestContext, started: Started, account: &str) {
+/// Ends the session that this browser had before.
+async fn end_old(context: &RequestContext) {
     if let Ok(old) = context.auth()
         && let Err(error) = ops::accounts::sign_out(&context.service, &old).await
     {
         tracing::warn!(?error, "the session before was not ended");
     }
+}
+
+/// Begins the session in this browser; the one that it had before ends.
+async fn begin(context: &mut RequestContext, started: Started, account: &str) {
+    end_old(context).await;
     context.know_account(account);
     context.set_city(&started.city);
     context.set_session(SessionCookie::new(started, context.now));
@@ -197,7 +202,10 @@ pub async fn login(mut context: RequestContext, Form(form): Form<Login>) -> Resu
             floor(&context, began).await;
             context.wrong(&login_page(&context, &form.username, &form.next, Some(refusal.message())))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            floor(&context, began).await;
+            Err(error.into())
+        }
     }
 }
 
@@ -255,6 +263,7 @@ pub async fn recover(mut context: RequestContext, Form(form): Form<Recover>) -> 
     }
     match ops::accounts::recover(&context.service, &form.username, &form.code, &form.password).await {
         Ok(()) => {
+            end_old(&context).await;
             context.forget_session();
             Ok(context.done("/login", "Your new password is set. Please sign in with it."))
         }
@@ -263,6 +272,9 @@ pub async fn recover(mut context: RequestContext, Form(form): Form<Recover>) -> 
             floor(&context, began).await;
             context.wrong(&recovery_page(&context, &form, None, Some(refusal.message())))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            floor(&context, began).await;
+            Err(error.into())
+        }
     }
 }

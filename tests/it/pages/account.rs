@@ -522,6 +522,19 @@ async fn a_recovery_code_sets_a_new_password_once_and_ends_all_sessions() {
 }
 
 #[actix_web::test]
+async fn recovering_in_a_browser_that_is_signed_in_as_somebody_ends_their_session_there() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
+    let codes = ann.post("/profile/recovery-codes", &[("current", PASSWORD)]).await.texts(".codes code");
+    let form = [("username", &*ann.name), ("code", &*codes[0]), ("password", NEW_PASSWORD)];
+    assert_eq!(bob.post("/recover", &form).await.location(), "/login");
+    assert_eq!(world.count("SELECT count(*) FROM sessions").await, 0, "of both");
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
 async fn a_person_abroad_signs_in_and_their_session_lives_at_home() {
     let world = world().await;
     world.sample(&["paris"], 0, 30).await;

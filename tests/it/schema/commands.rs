@@ -3,7 +3,7 @@
 //! process that ends with words on stderr and exit code 1, and without secrets.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use movr::ops::accounts::{self, Registration};
+use movr::{domain::people::Registration, ops::accounts};
 use uuid::Uuid;
 
 use super::{changed, number, step_by_step};

@@ -4,9 +4,9 @@
 
 use movr::{
     db::verdict::SessionAuth,
-    domain::people::UserRef,
+    domain::people::{Registration, UserRef},
     ops::{
-        accounts::{self, Registration, Started},
+        accounts::{self, Started},
         ids::Ids,
     },
     web::session::{self, SessionCookie},

@@ -10,6 +10,7 @@ use movr::{
         catalogue::City,
         geo::{Point, cell},
         job::JobRef,
+        people::Registration,
         refusal::Refusal,
         ride::RideRef,
         vehicle::PublicVehicle,
@@ -17,7 +18,7 @@ use movr::{
     ops::service::Service,
     ops::{
         OpError,
-        accounts::{self, Registration, Started},
+        accounts::{self, Started},
         erasure, home,
         jobs::{self, JobContext},
         own_data, passwords, rides, vehicles,
