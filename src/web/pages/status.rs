@@ -58,7 +58,7 @@ fn status(context: &RequestContext) -> Status {
     let may_name = engine.cockroach || service.db.regions_with_nodes().next().is_some();
     for region in regions.iter().filter(|region| may_name && !region.own_nodes) {
         warnings.push(format!(
-            "No nodes of {} are configured: what scope it goes through the nodes here, where every step of a \
+            "No nodes of {} are configured: what touches it goes through the nodes here, where every step of a \
              statement is a crossing of its own; and it is no fallback when the nodes here fail.",
             region.region
         ));
