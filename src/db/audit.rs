@@ -26,7 +26,7 @@ pub struct Filter {
     pub kind: Option<String>,
     pub id: Option<Uuid>,
     pub from: DateTime<Utc>,
-    /// Only what stands behind this place.
+    /// Only what comes after this place, which is older.
     pub before: Place,
 }
 
@@ -61,7 +61,6 @@ impl Sees {
         Self::Cities(cities)
     }
 
-    /// Whether it is nothing at all.
     pub fn is_nothing(&self) -> bool {
         matches!(self, Self::Cities(cities) if cities.is_empty())
     }
@@ -151,10 +150,8 @@ const LIST_BY: Statement =
 /// Events that one search looks at.
 pub const SEARCHED: i64 = 1_000;
 
-/// What a search found.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// The newest events that fit.
     pub events: Vec<Event>,
     pub searched_to: Option<Place>,
 }

@@ -217,7 +217,6 @@ pub async fn put(conn: &Conn, file: &CatalogueFile, now: DateTime<Utc>) -> Resul
     Ok(Put { changed, promo_codes: file.promo_codes })
 }
 
-/// What a file changed.
 #[derive(Debug)]
 pub struct Put {
     pub changed: usize,
@@ -235,7 +234,6 @@ fn without(file: &CatalogueFile, edits: &HashSet<(String, String)>) -> Catalogue
     file
 }
 
-/// The same as SQL text, for those who want to read it first.
 pub async fn plan(file: &CatalogueFile, now: DateTime<Utc>) -> Result<Vec<String>, DbError> {
     let texts = std::cell::RefCell::new(Vec::new());
     let send = async |statement: &'static Statement, params: &Params<'_>| {

@@ -20,7 +20,6 @@ pub const CHUNK: usize = 500;
 /// The code and id of the vehicle after which a chunk begins.
 pub type Cursor = (String, Uuid);
 
-/// A vehicle as a file shows it.
 #[derive(Debug, Clone)]
 pub struct Vehicle {
     pub id: Uuid,
@@ -79,7 +78,6 @@ pub async fn list_vehicles(
     rows.iter().map(read).collect()
 }
 
-/// A rider as a file shows them.
 #[derive(Debug, Clone)]
 pub struct Rider {
     pub id: Uuid,

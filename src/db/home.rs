@@ -286,7 +286,6 @@ pub struct Erasable {
 }
 
 impl Erasable {
-    /// Nothing of the person is left.
     pub fn is_empty(&self) -> bool {
         self.rides.is_empty() && self.vehicles.is_empty()
     }
@@ -371,7 +370,6 @@ const FIND_ERASURE: Statement = Statement::read(
      WHERE region = $1::TEXT::crdb_internal_region AND id = $2 AND kind = 'erasure'",
 );
 
-/// How far an erasure is, and since when it is over.
 pub async fn find_erasure(conn: &Conn, job: &JobRef) -> Result<Option<(Value, Option<DateTime<Utc>>)>, DbError> {
     let row = conn.opt(&FIND_ERASURE, &[&job.region, &job.id]).await?;
     row.map(|row| Ok((row.get("parameters")?, row.get("finished_at")?))).transpose()
@@ -529,7 +527,6 @@ const LIST_EVENTS_BY: Statement = Statement::read(
      ORDER BY aggregate_type, aggregate_id, version LIMIT 1000",
 );
 
-/// The key of an event in its region.
 pub type EventKey = (String, Uuid, i64);
 
 /// A page of the other events in `region` that the person caused.

@@ -60,7 +60,6 @@ pub async fn grant(
 pub struct Role {
     /// `operator` or `administrator`.
     pub role: String,
-    /// The city's slug.
     pub city: String,
 }
 
@@ -135,13 +134,11 @@ pub async fn set(
     verdict(&conn.one(statement, &acting.params(&[&person, role, city])).await?)
 }
 
-/// Who has a role.
 #[derive(Debug, Clone)]
 pub struct Granted {
     pub person: UserRef,
     pub username: String,
     pub role: Role,
-    /// Since when.
     pub granted_at: DateTime<Utc>,
 }
 
@@ -155,7 +152,7 @@ const LIST: Statement = Statement::read(
      ORDER BY user_id, role, city LIMIT $5",
 );
 
-/// The roles of people at home in `region` behind that of a person, by their ids.
+/// The roles of people at home in `region` after that of a person, by their ids.
 pub async fn list(
     conn: &Conn,
     region: &RegionCode,

@@ -28,7 +28,7 @@ pub struct Reservation {
     pub until: DateTime<Utc>,
 }
 
-/// The person behind a good session, as the home region knows them now.
+/// The person whose session is good, as the home region knows them now.
 #[derive(Debug, Clone)]
 pub struct CurrentUser {
     pub city: String,
@@ -42,17 +42,14 @@ pub struct CurrentUser {
 }
 
 impl CurrentUser {
-    /// Is an administrator.
     pub fn administers(&self) -> bool {
         self.roles.iter().any(|role| role == "administrator:")
     }
 
-    /// Operates the fleet of `city`.
     pub fn operates(&self, city: &str) -> bool {
         people::operates(&self.roles, city)
     }
 
-    /// The cities whose fleets the person operates.
     pub fn operated(&self) -> impl Iterator<Item = &str> {
         people::operated(&self.roles)
     }
@@ -91,7 +88,6 @@ pub async fn check(conn: &Conn, auth: &SessionAuth) -> Result<Option<CurrentUser
     }))
 }
 
-/// One session in a person's list.
 #[derive(Debug, Clone)]
 pub struct SessionRow {
     pub id: Uuid,
@@ -127,11 +123,9 @@ pub async fn list(
     rows.iter().map(read).collect()
 }
 
-/// What a new session is made of.
 #[derive(Debug, Clone)]
 pub struct NewSession {
     pub id: Uuid,
-    /// Hash of the secret.
     pub token_hash: String,
     pub device: String,
     pub expires_at: DateTime<Utc>,
@@ -272,7 +266,6 @@ const END_OTHERS: Statement = Statement::write(
     ),
 );
 
-/// Ends every session of the person except this one.
 pub async fn end_others(conn: &Conn, auth: &SessionAuth, command: Uuid) -> Result<Verdict, DbError> {
     verdict(&conn.one(&END_OTHERS, &auth.params(&[&command])).await?)
 }

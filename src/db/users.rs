@@ -161,7 +161,6 @@ const PROFILE: Statement = Statement::read(
      FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $2",
 );
 
-/// The person's own data.
 pub async fn find_profile(conn: &Conn, user: &UserRef) -> Result<Option<Profile>, DbError> {
     let read = |row: &Row| {
         Ok(Profile {
@@ -231,7 +230,6 @@ const SET_PROFILE: Statement = Statement::write(
     ),
 );
 
-/// Changes names and e-mail address.
 pub async fn set_profile(conn: &Conn, auth: &SessionAuth, names: [&str; 3], command: Uuid) -> Result<Verdict, DbError> {
     let [first, last, email] = names;
     verdict(&conn.one(&SET_PROFILE, &auth.params(&[&first, &last, &email, &command])).await?)

@@ -96,9 +96,7 @@ pub struct VehicleType {
     /// Its name in URLs and rows (`bike`).
     pub slug: String,
     pub name: String,
-    /// The `form_factor` of GBFS 3.
     pub form_factor: String,
-    /// The `propulsion_type` of GBFS 3.
     pub propulsion: String,
     /// Metres on a full battery; None exactly when `propulsion` is `human`.
     pub max_range_m: Option<i64>,
@@ -141,10 +139,14 @@ impl Tariff {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PromoKind {
-    /// So many hundredths of the charge.
-    Percent { percent: i64 },
+    Percent {
+        percent: i64,
+    },
     /// A fixed amount, at most the charge.
-    Amount { amount_minor: i64, currency: Currency },
+    Amount {
+        amount_minor: i64,
+        currency: Currency,
+    },
 }
 
 /// A promo code. Its total limit is not counted anywhere as one number: it is split into a quota
@@ -166,7 +168,6 @@ pub struct PromoCode {
     pub quotas: BTreeMap<RegionCode, i64>,
 }
 
-/// Why a promo code does not count for a ride.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PromoRefusal {
     #[error("this code is not valid yet")]
@@ -198,7 +199,6 @@ impl PromoCode {
         }
     }
 
-    /// How many of the total limit a region was given.
     pub fn quota(&self, region: &RegionCode) -> i64 {
         self.quotas.get(region).copied().unwrap_or(0)
     }
@@ -238,7 +238,6 @@ impl Catalogue {
         self.policies.iter().find(|policy| policy.region == *region)
     }
 
-    /// Whether both regions are known and stand under the same law.
     pub fn same_law(&self, one: &RegionCode, other: &RegionCode) -> bool {
         let law = |code| self.region(code).map(|region| &region.jurisdiction);
         law(one).is_some() && law(one) == law(other)

@@ -71,7 +71,7 @@ impl Point {
         self.lon
     }
 
-    /// The great-circle distance to `other` in metres (haversine).
+    /// Along the great circle (haversine).
     pub fn distance_m(self, other: Self) -> f64 {
         let half_lat = (other.lat - self.lat).to_radians() / 2.0;
         let half_lon = (other.lon - self.lon).to_radians() / 2.0;
@@ -204,8 +204,8 @@ fn meet((a, b): (&Corner, &Corner), (c, d): (&Corner, &Corner)) -> Option<(Point
     if let Some((_, (_, _, touching))) = turns.iter().find(|(turn, (a, b, c))| *turn == 0 && between(a, b, c)) {
         return Some((touching.1, false));
     }
-    let [left, right, before, behind] = turns.map(|(turn, _)| turn);
-    (left * right < 0 && before * behind < 0).then(|| (crossing((a.1, b.1), (c.1, d.1)), true))
+    let [left, right, one, other] = turns.map(|(turn, _)| turn);
+    (left * right < 0 && one * other < 0).then(|| (crossing((a.1, b.1), (c.1, d.1)), true))
 }
 
 impl Polygon {

@@ -44,7 +44,6 @@ pub struct ScaleBar {
     pub label: String,
 }
 
-/// A map in pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MapSvg {
     pub width: u16,
@@ -55,7 +54,6 @@ pub struct MapSvg {
     pub route: String,
     /// In the scene's order.
     pub pins: Vec<Xy>,
-    /// The person, when not too far away.
     pub me: Option<Xy>,
     pub scale: ScaleBar,
 }

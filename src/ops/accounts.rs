@@ -31,7 +31,6 @@ use crate::{
 pub const IDLE: Duration = Duration::minutes(30);
 /// A session ends this long after it began, used or not.
 pub const ABSOLUTE: Duration = Duration::days(14);
-/// How many recovery codes a person gets.
 const RECOVERY_CODES: usize = 8;
 
 /// A session that was just begun: what the cookie will carry.
@@ -156,18 +155,15 @@ pub async fn sign_out(service: &Service, auth: &SessionAuth) -> Result<(), OpErr
     }
 }
 
-/// Ends one of the person's sessions.
 pub async fn end_session(service: &Service, auth: &SessionAuth, session: Uuid) -> Result<Done, OpError> {
     home_write(service, auth, async |conn, auth| sessions::end(conn, auth, session).await).await
 }
 
-/// Ends all of the person's sessions but this one.
 pub async fn end_other_sessions(service: &Service, auth: &SessionAuth) -> Result<Done, OpError> {
     let command = Uuid::new_v4();
     home_write(service, auth, async |conn, auth| sessions::end_others(conn, auth, command).await).await
 }
 
-/// Changes first name, last name and e-mail address.
 pub async fn set_profile(service: &Service, auth: &SessionAuth, names: [&str; 3]) -> Result<Done, OpError> {
     let command = Uuid::new_v4();
     home_write(service, auth, async |conn, auth| users::set_profile(conn, auth, names, command).await).await

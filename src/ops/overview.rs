@@ -29,7 +29,6 @@ pub type Dated = (DateTime<Utc>, Arc<Figures>);
 #[derive(Debug, Default)]
 pub struct FiguresCache(RwLock<HashMap<RegionCode, Dated>>);
 
-/// What is known of a region's figures.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The figures and when they were true; none when they are not known, or not for here.

@@ -19,7 +19,6 @@ use crate::{
     domain::people,
 };
 
-/// Hashes and verifies passwords.
 pub struct Hasher {
     argon: Argon2<'static>,
     permits: Arc<Semaphore>,
@@ -27,8 +26,6 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// A hasher of the configured cost.
-    ///
     /// # Panics
     /// If argon2 does not take the cost; the bounds of the settings are its own.
     pub fn new(config: Passwords) -> Self {

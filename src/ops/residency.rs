@@ -18,12 +18,10 @@ use crate::{
 pub struct Refusals(Mutex<BTreeMap<&'static str, u64>>);
 
 impl Refusals {
-    /// Counts `n` refusals by `rule`.
     pub(super) fn count(&self, rule: &'static str, n: u64) {
         *self.0.lock().entry(rule).or_default() += n;
     }
 
-    /// The counts by rule.
     pub fn by_rule(&self) -> BTreeMap<&'static str, u64> {
         self.0.lock().clone()
     }

@@ -176,7 +176,6 @@ pub(super) const WITHDRAW_TARIFF: Statement = Statement::write(
 )
 .reading_global(CHANGES_IT);
 
-/// Takes back a tariff that does not hold yet.
 pub async fn withdraw_tariff(conn: &Conn, acting: &Acting<'_>, tariff: &Tariff) -> Result<Verdict, DbError> {
     send(conn, &WITHDRAW_TARIFF, acting, &tariff_key(tariff), &super::tariff_params(tariff)).await
 }
@@ -257,7 +256,6 @@ pub struct PromoTerms {
 }
 
 impl PromoTerms {
-    /// Those of a code.
     pub fn of(promo: &PromoCode) -> Self {
         Self {
             valid_until: promo.valid_until,
