@@ -196,6 +196,40 @@ const PROMOS: Statement = Statement::write(
      RETURNING 1 AS changed",
 );
 
+/// What a promo code's row has in another form.
+struct PromoColumns {
+    percent: Option<i64>,
+    amount: Option<i64>,
+    currency: Option<&'static str>,
+    cities: Value,
+    quotas: Value,
+}
+
+impl PromoColumns {
+    fn of(promo: &PromoCode) -> Self {
+        let (percent, amount, currency) = match promo.discount {
+            PromoKind::Percent { percent } => (Some(percent), None, None),
+            PromoKind::Amount { amount_minor, currency } => (None, Some(amount_minor), Some(currency.as_str())),
+        };
+        Self { percent, amount, currency, cities: json!(promo.cities), quotas: json!(promo.quotas) }
+    }
+
+    fn params<'a>(&'a self, promo: &'a PromoCode) -> [&'a (dyn ToSql + Sync); 10] {
+        [
+            &promo.code,
+            &self.percent,
+            &self.amount,
+            &self.currency,
+            &self.cities,
+            &self.quotas,
+            &promo.per_rider_limit,
+            &promo.total_limit,
+            &promo.valid_from,
+            &promo.valid_until,
+        ]
+    }
+}
+
 const BUMP: Statement = Statement::write(
     "catalogue.bump",
     Reach::Global,
@@ -226,11 +260,11 @@ pub struct Put {
 
 /// `file` without the entries that were changed in the browser.
 fn without(file: &CatalogueFile, edits: &HashSet<(String, String)>) -> CatalogueFile {
-    let edited = |kind: &str, key: String| edits.contains(&(kind.to_owned(), key));
+    let as_loaded = |entry: &str, key: String| !edits.contains(&(entry.to_owned(), key));
     let mut file = file.clone();
-    file.cities.retain(|city| !edited("city", city.slug.clone()));
-    file.tariffs.retain(|tariff| !edited("tariff", changes::tariff_key(tariff)));
-    file.promo_codes.retain(|promo| !edited("promo_code", promo.code.clone()));
+    file.cities.retain(|city| as_loaded("city", city.slug.clone()));
+    file.tariffs.retain(|tariff| as_loaded("tariff", changes::tariff_key(tariff)));
+    file.promo_codes.retain(|promo| as_loaded("promo_code", promo.code.clone()));
     file
 }
 
@@ -272,28 +306,8 @@ async fn entries(
     for t in &file.tariffs {
         changed += send(&TARIFFS, &tariff_params(t)).await?;
     }
-    for p in &file.promo_codes {
-        let (percent, amount, currency) = match p.discount {
-            PromoKind::Percent { percent } => (Some(percent), None, None),
-            PromoKind::Amount { amount_minor, currency } => (None, Some(amount_minor), Some(currency.as_str())),
-        };
-        let (cities, quotas) = (json!(p.cities), json!(p.quotas));
-        changed += send(
-            &PROMOS,
-            &[
-                &p.code,
-                &percent,
-                &amount,
-                &currency,
-                &cities,
-                &quotas,
-                &p.per_rider_limit,
-                &p.total_limit,
-                &p.valid_from,
-                &p.valid_until,
-            ],
-        )
-        .await?;
+    for promo in &file.promo_codes {
+        changed += send(&PROMOS, &PromoColumns::of(promo).params(promo)).await?;
     }
     Ok(changed)
 }

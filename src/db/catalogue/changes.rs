@@ -1,16 +1,16 @@
 //! Changes of the catalogue by people: each statement checks session, role and the gate
 //! of the region that keeps the event, changes one entry, marks it as changed in the
 //! browser, raises the version and writes the event, or does nothing and says why.
-//! The surprise: an entry that is as asked already answers "already", which is also how
-//! a change whose COMMIT was lost is found done.
+//! An entry that is as asked already answers "already", which is also how a change whose
+//! COMMIT was lost is found done.
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::PromoColumns;
 use crate::{
     db::{
         error::DbError,
@@ -18,7 +18,7 @@ use crate::{
         verdict::{Acting, Verdict, acting_sql, event_sql, verdict},
     },
     domain::{
-        catalogue::{City, PromoCode, PromoKind, Tariff},
+        catalogue::{City, PromoCode, Tariff},
         region::RegionCode,
     },
 };
@@ -205,24 +205,7 @@ pub(super) const ADD_PROMO: Statement = Statement::write(
 
 /// Adds a code; the regions' quotas are put in the same transaction.
 pub async fn add_promo_code(conn: &Conn, acting: &Acting<'_>, promo: &PromoCode) -> Result<Verdict, DbError> {
-    let (percent, amount, currency) = match promo.discount {
-        PromoKind::Percent { percent } => (Some(percent), None, None),
-        PromoKind::Amount { amount_minor, currency } => (None, Some(amount_minor), Some(currency.as_str())),
-    };
-    let (cities, quotas) = (json!(promo.cities), json!(promo.quotas));
-    let rest: [&(dyn ToSql + Sync); 10] = [
-        &promo.code,
-        &percent,
-        &amount,
-        &currency,
-        &cities,
-        &quotas,
-        &promo.per_rider_limit,
-        &promo.total_limit,
-        &promo.valid_from,
-        &promo.valid_until,
-    ];
-    send(conn, &ADD_PROMO, acting, &promo.code, &rest).await
+    send(conn, &ADD_PROMO, acting, &promo.code, &PromoColumns::of(promo).params(promo)).await
 }
 
 pub(super) const SET_PROMO: Statement = Statement::write(
@@ -246,44 +229,25 @@ pub(super) const SET_PROMO: Statement = Statement::write(
 )
 .reading_global(CHANGES_IT);
 
-/// What of a code can change: its end, what one rider may use, and what the regions have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PromoTerms {
-    pub valid_until: DateTime<Utc>,
-    pub per_rider_limit: i64,
-    pub total_limit: i64,
-    pub quotas: Value,
-}
-
-impl PromoTerms {
-    pub fn of(promo: &PromoCode) -> Self {
-        Self {
-            valid_until: promo.valid_until,
-            per_rider_limit: promo.per_rider_limit,
-            total_limit: promo.total_limit,
-            quotas: json!(promo.quotas),
-        }
-    }
-}
-
-/// Gives a code other terms, if it has those `seen`.
+/// Gives a code another end, limits and quotas, if it has those `seen`.
 pub async fn set_promo_code(
     conn: &Conn,
     acting: &Acting<'_>,
-    code: &str,
-    (seen, new): (&PromoTerms, &PromoTerms),
+    seen: &PromoCode,
+    new: &PromoCode,
 ) -> Result<Verdict, DbError> {
+    let (quotas, seen_quotas) = (json!(new.quotas), json!(seen.quotas));
     let rest: [&(dyn ToSql + Sync); 8] = [
-        &code,
+        &new.code,
         &new.valid_until,
         &new.per_rider_limit,
         &new.total_limit,
-        &new.quotas,
+        &quotas,
         &seen.valid_until,
         &seen.per_rider_limit,
-        &seen.quotas,
+        &seen_quotas,
     ];
-    send(conn, &SET_PROMO, acting, code, &rest).await
+    send(conn, &SET_PROMO, acting, &new.code, &rest).await
 }
 
 pub(super) const ADD_CITY: Statement = Statement::write(

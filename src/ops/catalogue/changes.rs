@@ -7,10 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     db::{
-        catalogue::{
-            self,
-            changes::{self, PromoTerms},
-        },
+        catalogue::{self, changes},
         error::DbError,
         statement::Conn,
         verdict::{Acting, SessionAuth, Verdict},
@@ -48,16 +45,12 @@ pub async fn add_promo_code(service: &Service, by: &SessionAuth, new: &PromoCode
 pub async fn set_promo_code(
     service: &Service,
     by: &SessionAuth,
-    seen: &PromoTerms,
+    seen: &PromoCode,
     new: &PromoCode,
 ) -> Result<Done, OpError> {
-    let terms = PromoTerms::of(new);
     // An end alone concerns no quota, and so no region but this one.
-    let quotas = (seen.quotas != terms.quotas).then_some(new);
-    change(service, by, quotas, async |conn, acting| {
-        changes::set_promo_code(conn, acting, &new.code, (seen, &terms)).await
-    })
-    .await
+    let quotas = (seen.quotas != new.quotas).then_some(new);
+    change(service, by, quotas, async |conn, acting| changes::set_promo_code(conn, acting, seen, new).await).await
 }
 
 /// Adds a city with its first tariffs.

@@ -11,11 +11,11 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use chrono_tz::Tz;
 use futures_util::future::join_all;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{EVERYWHERE, administrator, number, typed};
 use crate::{
-    db::catalogue::changes::{self, PromoTerms},
+    db::catalogue::changes,
     domain::{
         catalogue::{PromoCode, PromoKind},
         money::{self, Currency},
@@ -310,14 +310,14 @@ pub async fn change(
 ) -> Result<HttpResponse, PageError> {
     let promo = context.catalogue.promo_code(&path).ok_or(PageError::NotFound)?.clone();
     let bad = || PageError::BadRequest("A field is not as it was.");
-    let (micros, limit, seen_quotas): (i64, i64, Value) = serde_json::from_str(&form.seen).map_err(|_bad| bad())?;
-    let seen = PromoTerms {
+    let (micros, limit, shown): (i64, i64, BTreeMap<RegionCode, i64>) =
+        serde_json::from_str(&form.seen).map_err(|_bad| bad())?;
+    let seen = PromoCode {
         valid_until: DateTime::from_timestamp_micros(micros).and_then(Moment::new).ok_or_else(bad)?.at(),
         per_rider_limit: limit,
-        total_limit: promo.total_limit,
-        quotas: seen_quotas.clone(),
+        quotas: shown.clone(),
+        ..promo.clone()
     };
-    let shown: BTreeMap<RegionCode, i64> = serde_json::from_value(seen_quotas).map_err(|_bad| bad())?;
     let mut new = promo.clone();
     if form.end.is_empty() {
         let until = form::moment(&form.until, Tz::UTC).and_then(|until| match until {
