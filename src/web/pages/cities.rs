@@ -207,7 +207,7 @@ pub async fn add(mut context: RequestContext, Form(form): Form<Add>) -> Result<H
                 valid_from,
             };
         let tariffs: Vec<Tariff> = context.catalogue.vehicle_types.iter().zip(prices).map(tariff).collect();
-        match ops::catalogue::changes::add_city(&context.service, &context.auth()?, &city, &tariffs).await {
+        match ops::catalogue::add_city(&context.service, &context.auth()?, &city, &tariffs).await {
             Ok(_) => return Ok(context.done(PATH, &format!("{name} is added. {EVERYWHERE}"))),
             Err(OpError::Refused(refusal @ Refusal::CityTaken)) => slug = Err(refusal.message()),
             Err(error) => return Err(error.into()),

@@ -261,7 +261,7 @@ pub async fn add(mut context: RequestContext, Form(form): Form<Add>) -> Result<H
             quotas: parts,
         };
         name_all(&context);
-        match ops::catalogue::changes::add_promo_code(&context.service, &context.auth()?, &promo).await {
+        match ops::catalogue::add_promo_code(&context.service, &context.auth()?, &promo).await {
             Ok(_) => return Ok(context.done(PATH, &format!("{name} is added. {EVERYWHERE}"))),
             Err(OpError::Refused(refusal @ Refusal::PromoTaken)) => code = Err(refusal.message()),
             Err(error) => return Err(error.into()),
@@ -353,7 +353,7 @@ pub async fn change(
         new.per_rider_limit = limit;
     }
     name_all(&context);
-    match ops::catalogue::changes::set_promo_code(&context.service, &context.auth()?, &seen, &new).await {
+    match ops::catalogue::set_promo_code(&context.service, &context.auth()?, &seen, &new).await {
         Ok(_) => Ok(context.done(PATH, &format!("{} is changed. {EVERYWHERE}", promo.code))),
         Err(OpError::Refused(refusal @ Refusal::Changed)) => Ok(context.refused(PATH, &refusal.message())),
         Err(error) => Err(error.into()),

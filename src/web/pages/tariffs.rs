@@ -183,7 +183,7 @@ pub async fn set(
         max_charge_minor,
         valid_from,
     };
-    let outcome = ops::catalogue::changes::set_tariff(&context.service, &context.auth()?, &tariff, &seen).await;
+    let outcome = ops::catalogue::set_tariff(&context.service, &context.auth()?, &tariff, &seen).await;
     let from = valid_from.with_timezone(&city.time_zone).format("%-d %b %Y, %H:%M");
     let done = format!("{} costs this from {from} on. {EVERYWHERE}", vehicle_type.name);
     context.respond(outcome, &paths::tariffs(&city.slug), &done)
@@ -217,7 +217,7 @@ pub async fn withdraw(context: RequestContext, Form(form): Form<Withdraw>) -> Re
         max_charge_minor: if form.most.is_empty() { None } else { Some(number(&form.most)?) },
         valid_from: valid_from.ok_or(PageError::BadRequest("A field is not as it was."))?.at(),
     };
-    let outcome = ops::catalogue::changes::withdraw_tariff(&context.service, &context.auth()?, &tariff).await;
+    let outcome = ops::catalogue::withdraw_tariff(&context.service, &context.auth()?, &tariff).await;
     let done = format!("The tariff will not come. {EVERYWHERE}");
     context.respond(outcome, &paths::tariffs(&city.slug), &done)
 }
