@@ -94,10 +94,11 @@ pub struct Cascade {
 }
 
 /// What plans and texts are compared with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Schema {
     pub regional: BTreeMap<String, bool>,
-    pub global_keys: Vec<(String, Vec<String>)>,
+    /// Columns of regional tables that are part of a foreign key to a GLOBAL one.
+    pub global_keys: Vec<(String, String)>,
     pub indexes: BTreeMap<String, Index>,
     /// The foreign keys that act by themselves, one entry for each column.
     pub cascades: Vec<Cascade>,
@@ -118,11 +119,18 @@ const CASCADES: &str = "SELECT c.conname::TEXT, r.relname::TEXT, t.relname::TEXT
 impl Schema {
     /// What the migrations say, without the indexes and foreign keys of a database.
     pub fn of_migrations() -> Self {
-        let regional = migrate::localities().into_iter().map(|(table, locality)| (table, locality != "GLOBAL"));
-        let regional: BTreeMap<String, bool> = regional.collect();
-        let mut global_keys = migrate::global_keys();
-        global_keys.retain(|(table, _)| regional.get(table) == Some(&true));
-        Self { regional, global_keys, indexes: BTreeMap::new(), cascades: Vec::new() }
+        let mut schema = Self::default();
+        for table in migrate::tables() {
+            let regional = table.locality != "GLOBAL";
+            for (column, to) in table.references {
+                // A table is made after those that it refers to.
+                if regional && schema.regional.get(&to) == Some(&false) {
+                    schema.global_keys.push((table.name.clone(), column));
+                }
+            }
+            schema.regional.insert(table.name, regional);
+        }
+        schema
     }
 
     /// The schema as the database has it.
@@ -153,7 +161,7 @@ impl Schema {
     /// Whether a change has a foreign key to a GLOBAL table checked: CockroachDB does so wherever
     /// one of its columns is set, also to what it is already.
     fn checks_global(&self, change: &Change<'_>) -> bool {
-        self.global_keys.iter().any(|(of, key)| of == change.table && key.iter().any(|column| change.sets(column)))
+        self.global_keys.iter().any(|(of, column)| of == change.table && change.sets(column))
     }
 
     /// What a change breaks by itself, whatever its plan looks like.

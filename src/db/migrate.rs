@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use refinery::{AsyncMigrate, Migration, Target};
 use refinery_core::traits::r#async::{AsyncQuery, AsyncTransaction};
-use tokio_postgres::{Client, error::SqlState};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::{
@@ -90,40 +90,37 @@ pub fn newest() -> i32 {
     in_order().last().map_or(0, Migration::version)
 }
 
-/// Every table that the migrations make, with what its LOCALITY line says.
-pub(super) fn localities() -> Vec<(String, String)> {
-    let migrations = in_order();
-    let mut tables: Vec<(String, String)> = Vec::new();
+/// A table that the migrations make.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub name: String,
+    /// What its LOCALITY line says.
+    pub locality: String,
+    /// The columns of its foreign keys, and the table that each refers to.
+    pub references: Vec<(String, String)>,
+}
+
+/// The tables that there are after all migrations.
+pub(super) fn tables() -> Vec<Table> {
+    let (migrations, mut tables) = (in_order(), Vec::<Table>::new());
     for line in migrations.iter().filter_map(Migration::sql).flat_map(str::lines) {
-        if let Some(table) = line.strip_prefix("DROP TABLE IF EXISTS ") {
-            tables.retain(|(known, _)| known != table.trim_end_matches(';'));
+        if let Some(dropped) = line.strip_prefix("DROP TABLE IF EXISTS ") {
+            tables.retain(|table| table.name != dropped.trim_end_matches(';'));
         }
-        if let Some(table) = line.strip_prefix("CREATE TABLE ").and_then(|rest| rest.strip_suffix(" (")) {
-            tables.push((table.to_owned(), String::new()));
-        } else if let (Some(locality), Some(last)) = (line.strip_prefix("LOCALITY "), tables.last_mut()) {
-            locality.trim_end_matches(';').clone_into(&mut last.1);
+        if let Some(name) = line.strip_prefix("CREATE TABLE ").and_then(|rest| rest.strip_suffix(" (")) {
+            tables.push(Table { name: name.to_owned(), ..Table::default() });
+        }
+        let Some(table) = tables.last_mut() else { continue };
+        if let Some(locality) = line.strip_prefix("LOCALITY ") {
+            locality.trim_end_matches(';').clone_into(&mut table.locality);
+        }
+        let key = line.split_once("FOREIGN KEY (").and_then(|(_, key)| key.split_once(") REFERENCES "));
+        if let Some((columns, to)) = key {
+            let to = to.split(' ').next().unwrap_or_default();
+            table.references.extend(columns.split(", ").map(|column| (column.to_owned(), to.to_owned())));
         }
     }
     tables
-}
-
-/// The columns that refer to a GLOBAL table, for each table that has such.
-pub(super) fn global_keys() -> Vec<(String, Vec<String>)> {
-    let global: Vec<String> =
-        localities().into_iter().filter(|(_, of)| of == "GLOBAL").map(|(table, _)| table).collect();
-    let (migrations, mut table, mut keys) = (in_order(), "", Vec::new());
-    for line in migrations.iter().filter_map(Migration::sql).flat_map(str::lines) {
-        if let Some(made) = line.strip_prefix("CREATE TABLE ") {
-            table = made.trim_end_matches(" (");
-        }
-        if let Some((_, key)) = line.split_once("FOREIGN KEY (")
-            && let Some((columns, to)) = key.split_once(") REFERENCES ")
-            && global.iter().any(|table| to.strip_prefix(table.as_str()).is_some_and(|rest| rest.starts_with(' ')))
-        {
-            keys.push((table.to_owned(), columns.split(", ").map(str::to_owned).collect()));
-        }
-    }
-    keys
 }
 
 /// The schema version of the database, 0 when there is none yet.
@@ -193,8 +190,8 @@ const INITIAL: i32 = 6;
 /// take minutes on a cluster that spans oceans), what came later one by one, since a
 /// schema change may build on the one before.
 async fn apply(client: &mut Localised<'_>) -> Result<(), DbError> {
-    let mut last = None;
-    for attempt in 0..20_u64 {
+    let mut attempt = 0;
+    loop {
         let initial = version_of(client.client).await? == 0;
         let ran = async {
             if initial {
@@ -205,16 +202,15 @@ async fn apply(client: &mut Localised<'_>) -> Result<(), DbError> {
         };
         match ran.await {
             Ok(_) => return Ok(()),
-            Err(error) if raced(&error) => {
+            Err(error) if attempt < 20 && driver_error(&error).is_some_and(is_race) => {
                 tracing::info!("another migration is under way; waiting");
                 let _ = client.client.batch_execute("ROLLBACK").await;
                 tokio::time::sleep(Duration::from_millis(100 + 100 * attempt)).await;
-                last = Some(error);
+                attempt += 1;
             }
             Err(error) => return Err(failed(&error)),
         }
     }
-    Err(last.as_ref().map_or_else(|| DbError::new(DbErrorKind::Bug, "migrate", "never ran"), failed))
 }
 
 /// What migrations of this name correct in old rows, in batches. A migration is one transaction,
@@ -267,7 +263,7 @@ async fn mend(client: &Client, schema: i32) -> Result<(), DbError> {
                     Ok(None) => break,
                     Ok(Some(row)) => last = (row.try_get(0).map_err(driver)?, row.try_get(1).map_err(driver)?),
                     // Instances are at work; the same batch again.
-                    Err(error) if error.code().is_some_and(is_race) => {
+                    Err(error) if is_race(&error) => {
                         tokio::time::sleep(Duration::from_millis(100)).await;
                         continue;
                     }
@@ -289,30 +285,21 @@ fn failed(error: &refinery::Error) -> DbError {
     DbError::new(DbErrorKind::Bug, "migrate", format!("{error}{cause}"))
 }
 
-fn driver_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a tokio_postgres::Error> {
-    let mut source = Some(error);
-    while let Some(error) = source {
-        if let Some(driver) = error.downcast_ref() {
-            return Some(driver);
-        }
-        source = error.source();
-    }
-    None
+fn driver_error(error: &refinery::Error) -> Option<&tokio_postgres::Error> {
+    let first: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |error| error.source()).find_map(|error| error.downcast_ref())
 }
 
 /// Somebody else made the same thing at the same time.
-fn raced(error: &refinery::Error) -> bool {
-    driver_error(error).and_then(tokio_postgres::Error::code).is_some_and(is_race)
-}
-
-fn is_race(code: &SqlState) -> bool {
+fn is_race(error: &tokio_postgres::Error) -> bool {
     // Serialization, deadlock, unique violation, and duplicate database, object, table, type.
-    matches!(code.code(), "40001" | "40P01" | "23505" | "42P04" | "42710" | "42P07" | "55006")
+    let races = ["40001", "40P01", "23505", "42P04", "42710", "42P07", "55006"];
+    error.code().is_some_and(|code| races.contains(&code.code()))
 }
 
 /// Somebody else having done the same is no failure.
 pub(super) fn tolerate(error: tokio_postgres::Error, step: &'static str) -> Result<(), DbError> {
-    if error.code().is_some_and(is_race) { Ok(()) } else { Err(DbError::from_driver(error, step, false)) }
+    if is_race(&error) { Ok(()) } else { Err(DbError::from_driver(error, step, false)) }
 }
 
 /// The text of a migration as it is sent: LOCALITY lines become `;` without regions, and on
@@ -377,9 +364,9 @@ mod tests {
         let as_index =
             "DROP INDEX IF EXISTS users@users_a_key CASCADE;\nALTER TABLE users DROP CONSTRAINT users_a_fkey;";
         assert_eq!([false, true].map(|cockroach| sent(Some(dropped), true, cockroach)), [dropped, as_index]);
-        let known = |(table, locality): &(String, String)| {
-            !table.contains(' ') && ["GLOBAL", "REGIONAL BY ROW AS region"].contains(&locality.as_str())
+        let known = |table: &Table| {
+            !table.name.contains(' ') && ["GLOBAL", "REGIONAL BY ROW AS region"].contains(&table.locality.as_str())
         };
-        assert!(localities().iter().all(known), "{:?}", localities());
+        assert!(tables().iter().all(known), "{:?}", tables());
     }
 }

@@ -103,9 +103,9 @@ mod tests {
 
     #[test]
     fn the_role_may_do_what_the_statements_do_and_no_more() {
-        let tables = migrate::localities();
+        let tables = migrate::tables();
         let mut wanted: BTreeMap<&str, BTreeSet<&str>> =
-            tables.iter().map(|(table, _)| (table.as_str(), BTreeSet::new())).collect();
+            tables.iter().map(|table| (table.name.as_str(), BTreeSet::new())).collect();
         for change in all_statements().into_iter().flat_map(|statement| changes(statement.text)) {
             wanted.get_mut(change.table).unwrap().insert(match change.verb {
                 Verb::Insert => "INSERT",

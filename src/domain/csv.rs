@@ -109,7 +109,7 @@ pub struct Line {
     pub id: Option<Uuid>,
     /// The operator's own code; empty says that the vehicle has none.
     pub code: Option<String>,
-    pub kind: Option<String>,
+    pub vehicle_type: Option<String>,
     pub brand: Option<String>,
     pub colour: Option<String>,
     /// Charge, in percent.
@@ -180,7 +180,7 @@ impl Header {
             return Err(format!("There are {found} cells where the header has {}.", self.cells));
         }
         let sorted = self.sorted(cells);
-        let [code, kind, brand, colour, battery, lat, lon, place, note, id] =
+        let [code, vehicle_type, brand, colour, battery, lat, lon, place, note, id] =
             sorted.each_ref().map(|cell| cell.as_deref().map(str::trim));
         let mut wrong = Vec::new();
         let id = id.filter(|id| !id.is_empty()).map(str::parse::<Uuid>);
@@ -206,14 +206,14 @@ impl Header {
             Some("") => Some(String::new()),
             note => text("note", note, NOTE_MAX),
         };
-        let named = |kind: &str| {
+        let named = |name: &str| {
             let known = |known: &&VehicleType| {
-                [&known.slug, &known.name].iter().any(|name| name.to_lowercase() == kind.to_lowercase())
+                [&known.slug, &known.name].iter().any(|known| known.to_lowercase() == name.to_lowercase())
             };
             catalogue.vehicle_types.iter().find(known).map(|known| known.slug.clone())
         };
-        let kind = kind.map(|kind| named(kind).ok_or(kind));
-        if let Some(Err(unknown)) = kind {
+        let vehicle_type = vehicle_type.map(|name| named(name).ok_or(name));
+        if let Some(Err(unknown)) = vehicle_type {
             let shown: String = unknown.chars().take(40).collect();
             wrong.push(format!("type: there is no type “{shown}”"));
         }
@@ -234,8 +234,9 @@ impl Header {
         }
         let mark = |mark| numbers.iter().flatten().any(|cell| cell.contains(mark));
         let decimals = Decimals { commas: mark(','), points: mark('.') };
-        let (id, kind, battery) = (id.and_then(Result::ok), kind.and_then(Result::ok), battery.flatten());
-        Ok(Line { id, code, kind, brand, colour, battery, at, place, note, decimals })
+        let (id, vehicle_type) = (id.and_then(Result::ok), vehicle_type.and_then(Result::ok));
+        let battery = battery.flatten();
+        Ok(Line { id, code, vehicle_type, brand, colour, battery, at, place, note, decimals })
     }
 
     /// The code of a line, as far as there is one, to name a line that is refused.
@@ -390,7 +391,7 @@ mod tests {
         assert_eq!(read("code,lat,lon", &["B-1", "NaN", "1"]).unwrap_err().split(':').next(), Some("lat, lon"));
         assert_eq!(read("code,battery", &["B-1"]).unwrap_err(), "There are 1 cells where the header has 2.");
         let few = read("battery,code", &["7", "B-1"]).unwrap();
-        assert_eq!((few.battery, few.kind, few.note), (Some(7), None, None));
+        assert_eq!((few.battery, few.vehicle_type, few.note), (Some(7), None, None));
     }
 
     #[test]
@@ -398,7 +399,7 @@ mod tests {
         let all = "code,Type,Battery (%),Latitude,Longitude";
         let line = read(all, &["B-1", "BIKE", "88 %", "42,36", "-71,06", "", ""]).unwrap();
         assert_eq!(
-            (line.kind.as_deref(), line.battery, line.at),
+            (line.vehicle_type.as_deref(), line.battery, line.at),
             (Some("bike"), Some(88), Point::new(42.36, -71.06).ok())
         );
         assert_eq!(line.decimals, Decimals { commas: true, points: false });

@@ -202,7 +202,7 @@ fn input(line: &Line) -> Value {
     };
     let text = |text: &Option<String>| text.clone().map(Value::from);
     says("code", line.code.as_ref().map(|code| if code.is_empty() { Value::Null } else { code.clone().into() }));
-    says("type", text(&line.kind));
+    says("type", text(&line.vehicle_type));
     says("brand", text(&line.brand));
     says("colour", text(&line.colour));
     says("battery", line.battery.map(Value::from));

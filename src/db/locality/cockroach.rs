@@ -5,7 +5,7 @@
 //! step ran, not where the rows are, and does not count. A node or a line about a regional
 //! table of which there is no recording makes the plan unparsed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{Access, How, Schema};
 
@@ -19,7 +19,7 @@ const PASSING: [&str; 29] = [
 
 /// Lines that reach no table, whatever they name.
 #[rustfmt::skip]
-const SAYING: [&str; 13] = [
+const HARMLESS: [&str; 13] = [
     "original sql", "columns", "filter", "pred", "set", "label", "order", "ordering", "group by", "distinct on",
     "equality", "arbiter indexes", "merge ordering",
 ];
@@ -28,16 +28,16 @@ const SAYING: [&str; 13] = [
 /// what EXPLAIN printed, `verbose` what EXPLAIN (VERBOSE) did, or nothing.
 pub fn accesses(plain: &str, verbose: &str, region: &str, schema: &Schema) -> Vec<Access> {
     let readable: Vec<(&str, &str)> = nodes(plain).iter().filter_map(Node::spans).collect();
-    let nodes = nodes(if verbose.is_empty() { plain } else { verbose });
-    let scanned: Vec<(usize, &str)> =
-        nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.spans()?.0))).collect();
-    let same = readable.iter().map(|(table, _)| *table).eq(scanned.iter().map(|(_, table)| *table));
-    if nodes.is_empty() || !same {
+    let mut nodes = nodes(if verbose.is_empty() { plain } else { verbose });
+    let scanned = nodes.iter().filter_map(|node| Some(node.spans()?.0));
+    if nodes.is_empty() || !readable.iter().map(|(table, _)| *table).eq(scanned) {
         // The verbose form that does not fit is another plan.
         return vec![Access::unparsed(format!("{plain}\n{verbose}"))];
     }
-    let scans = scanned.into_iter().zip(readable).map(|((at, _), (_, spans))| (at, spans)).collect();
-    let tree = Plan { nodes, scans, region };
+    for (node, (_, spans)) in nodes.iter_mut().filter(|node| node.spans().is_some()).zip(readable) {
+        node.readable = Some(spans);
+    }
+    let tree = Plan { nodes, region };
     (0..tree.nodes.len()).flat_map(|at| tree.accesses(at, schema)).collect()
 }
 
@@ -46,6 +46,8 @@ struct Node<'a> {
     kind: &'a str,
     lines: Vec<&'a str>,
     children: Vec<usize>,
+    /// The spans of a scan as the plain form has them.
+    readable: Option<&'a str>,
 }
 
 impl<'a> Node<'a> {
@@ -76,20 +78,20 @@ fn nodes(plan: &str) -> Vec<Node<'_>> {
     let mut nodes: Vec<Node> = Vec::new();
     let mut above: Vec<(usize, usize)> = Vec::new();
     for line in plan.lines().take_while(|line| !line.starts_with("index recommendations: ")) {
-        let said = line.trim_start_matches(['│', '├', '└', '─', ' ']);
-        let depth = line.chars().count() - said.chars().count();
-        if let Some(name) = said.strip_prefix("• ") {
+        let text = line.trim_start_matches(['│', '├', '└', '─', ' ']);
+        let depth = line.chars().count() - text.chars().count();
+        if let Some(name) = text.strip_prefix("• ") {
             let (at, kind) = (nodes.len(), name.split(" (").next().unwrap_or(name).trim_end());
             above.retain(|(_, other)| *other < depth);
             if let Some(parent) = above.last().and_then(|(parent, _)| nodes.get_mut(*parent)) {
                 parent.children.push(at);
             }
             above.push((at, depth));
-            nodes.push(Node { kind, lines: Vec::new(), children: Vec::new() });
+            nodes.push(Node { kind, lines: Vec::new(), children: Vec::new(), readable: None });
         } else if let Some(node) = nodes.last_mut()
-            && !said.trim_end().is_empty()
+            && !text.trim_end().is_empty()
         {
-            node.lines.push(said.trim_end());
+            node.lines.push(text.trim_end());
         }
     }
     nodes
@@ -97,40 +99,39 @@ fn nodes(plan: &str) -> Vec<Node<'_>> {
 
 struct Plan<'a> {
     nodes: Vec<Node<'a>>,
-    scans: BTreeMap<usize, &'a str>,
     region: &'a str,
 }
 
 impl Plan<'_> {
     fn node(&self, at: usize) -> &Node<'_> {
-        static NONE: Node<'static> = Node { kind: "", lines: Vec::new(), children: Vec::new() };
+        static NONE: Node<'static> = Node { kind: "", lines: Vec::new(), children: Vec::new(), readable: None };
         self.nodes.get(at).unwrap_or(&NONE)
     }
 
     fn accesses(&self, at: usize, schema: &Schema) -> Vec<Access> {
         let (node, mut found) = (self.node(at), Vec::new());
         for line in &node.lines {
-            let (key, said) = line.split_once(": ").unwrap_or((line, ""));
-            let table = said.split(['@', '(']).next().unwrap_or_default();
+            let (key, text) = line.split_once(": ").unwrap_or((line, ""));
+            let table = text.split(['@', '(']).next().unwrap_or_default();
             let access = match (node.kind, key) {
                 ("scan" | "revscan", "table") => {
                     let (how, shown) = self.scan(at);
-                    let implied = how == How::Free && self.implied(at, said, schema);
-                    Access::new(table, if implied { How::Kept } else { how }, format!("{said} {shown}"))
+                    let implied = how == How::Free && self.implied(at, text, schema);
+                    Access::new(table, if implied { How::Kept } else { how }, format!("{text} {shown}"))
                 }
                 // Rows that the nodes below found, and that are read or changed where they are.
                 ("index join" | "update" | "delete", "table" | "from") => {
-                    Access::new(table, How::Kept, format!("{said} input"))
+                    Access::new(table, How::Kept, format!("{text} input"))
                 }
                 ("lookup join", "table") => {
                     let condition = ["equality", "lookup condition"].iter().find_map(|key| node.value(key));
-                    Access::new(table, self.lookup(at), format!("{said} {}", condition.unwrap_or_default()))
+                    Access::new(table, self.lookup(at), format!("{text} {}", condition.unwrap_or_default()))
                 }
                 ("insert" | "insert fast path" | "upsert", "into") => {
                     Access::new(table, self.inserted(at), format!("{table} {}", node.kind.replace(" fast path", "")))
                 }
                 ("insert fast path", "FK check") => {
-                    let index = said.split_once('@').and_then(|(_, index)| schema.indexes.get(index));
+                    let index = text.split_once('@').and_then(|(_, index)| schema.indexes.get(index));
                     let how = match index.and_then(|index| index.columns.first()) {
                         Some(first) if first == "region" => How::Kept,
                         Some(_) => How::Free,
@@ -140,7 +141,7 @@ impl Plan<'_> {
                 }
                 ("fk-cascade", "fk") => Access::new("", How::Cascade, (*line).to_owned()),
                 ("scan" | "revscan", "spans") => continue,
-                _ if is_saying(key) => continue,
+                _ if is_harmless(key) => continue,
                 _ if names_regional(line, schema) => Access::unparsed(format!("{}: {line}", node.kind)),
                 _ => continue,
             };
@@ -154,14 +155,14 @@ impl Plan<'_> {
 
     /// Where the spans of a scan lie, and their first values.
     fn scan(&self, at: usize) -> (How, String) {
-        let Some(spans) = self.scans.get(&at) else { return (How::Unparsed, "no spans".to_owned()) };
+        let Some(spans) = self.node(at).readable else { return (How::Unparsed, "no spans".to_owned()) };
         if spans.is_empty() {
             return (How::Kept, "nothing".to_owned());
         }
         if spans.starts_with("FULL SCAN") {
             return (How::Free, "FULL SCAN".to_owned());
         }
-        let (shown, hidden) = spans.split_once(" … ").map_or((*spans, false), |(shown, _)| (shown, true));
+        let (shown, hidden) = spans.split_once(" … ").map_or((spans, false), |(shown, _)| (shown, true));
         // Of the many spans that are left out, the verbose form shows the encoded values.
         let alike = || self.node(at).value("spans").and_then(encoded).is_some_and(|values| values.len() == 1);
         match leading(shown).filter(|_| !hidden || alike()) {
@@ -223,7 +224,7 @@ impl Plan<'_> {
         match source.and_then(|(child, columns)| Some((child, *columns.get(place)?))) {
             Some((child, column)) => self.column(child, column),
             None if node.lines.iter().any(|line| line.starts_with("row ")) => self.rows(at, &[place]),
-            // The plain form: what goes into the first column is told by the statement's text.
+            // The plain form: what goes into the first column is in the statement's text.
             None if place == 0 => How::Kept,
             None => How::Free,
         }
@@ -368,8 +369,8 @@ fn encoded(spans: &str) -> Option<BTreeSet<&str>> {
     Some(values)
 }
 
-fn is_saying(key: &str) -> bool {
-    SAYING.contains(&key) || ["render ", "row ", "aggregate ", "window "].iter().any(|begin| key.starts_with(begin))
+fn is_harmless(key: &str) -> bool {
+    HARMLESS.contains(&key) || ["render ", "row ", "aggregate ", "window "].iter().any(|begin| key.starts_with(begin))
 }
 
 fn names_regional(line: &str, schema: &Schema) -> bool {

@@ -31,7 +31,7 @@ pub struct Gateway {
 }
 
 /// What a plan accesses, and how the statement ended under `enforce_home_region`.
-type Told = Result<(Vec<Access>, Option<String>), tokio_postgres::Error>;
+type Explained = Result<(Vec<Access>, Option<String>), tokio_postgres::Error>;
 
 /// Where a table lives, as the server tells it.
 #[derive(Debug, Clone, Serialize)]
@@ -76,7 +76,7 @@ impl Gateway {
     pub async fn check(&mut self, statement: &Statement) -> Result<Checked, DbError> {
         let plan = if self.engine.cockroach { self.cockroach(statement).await } else { self.postgres(statement).await };
         let (accesses, home_region) = match plan.map_err(|error| DbError::from_driver(error, "locality.plan", false)) {
-            Ok(told) => told,
+            Ok(explained) => explained,
             Err(error) if error.kind == DbErrorKind::Unavailable => return Err(error),
             Err(error) => (vec![Access::unparsed(error.to_string())], None),
         };
@@ -94,7 +94,7 @@ impl Gateway {
     }
 
     /// The generic plan, which does not look at the values.
-    async fn postgres(&self, statement: &Statement) -> Told {
+    async fn postgres(&self, statement: &Statement) -> Explained {
         let parameters = self.client.prepare(statement.text).await?.params().len();
         let nulls = vec!["NULL"; parameters].join(", ");
         let nulls = if nulls.is_empty() { nulls } else { format!("({nulls})") };
@@ -106,7 +106,7 @@ impl Gateway {
         Ok((postgres::accesses(&plan, &self.schema, &changes::changes(statement.text)), None))
     }
 
-    async fn cockroach(&mut self, statement: &Statement) -> Told {
+    async fn cockroach(&mut self, statement: &Statement) -> Explained {
         let prepared = self.client.prepare(statement.text).await?;
         let mut values = Vec::new();
         for (at, ty) in prepared.params().iter().enumerate() {

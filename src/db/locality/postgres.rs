@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Every read of a table in `plan`, the value that EXPLAIN (VERBOSE, FORMAT JSON) gives
-/// for a generic plan, and every write; one of which `changes` does not tell is not understood.
+/// for a generic plan, and every write; one that is not among `changes` is not understood.
 pub fn accesses(plan: &Value, schema: &Schema, changes: &[Change<'_>]) -> Vec<Access> {
     let mut found = Vec::new();
     match plan.pointer("/0/Plan") {
@@ -33,9 +33,9 @@ fn walk(node: &Value, schema: &Schema, changes: &[Change<'_>], found: &mut Vec<A
                 "Delete" => Some(Verb::Delete),
                 _ => None,
             };
-            let told = changes.iter().any(|change| Some(change.verb) == verb && change.table == table);
+            let known = changes.iter().any(|change| Some(change.verb) == verb && change.table == table);
             let shown = format!("{table} {}", text("Operation").to_lowercase());
-            found.push(if told { Access::new(table, How::Kept, shown) } else { Access::unparsed(shown) });
+            found.push(if known { Access::new(table, How::Kept, shown) } else { Access::unparsed(shown) });
         }
         "Seq Scan" => found.push(Access::new(table, How::Free, format!("{table} Seq Scan"))),
         "Index Scan" | "Index Only Scan" | "Bitmap Index Scan" => {
