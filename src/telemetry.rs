@@ -18,16 +18,13 @@ use crate::config::{Log, LogFormat};
 
 /// Installs the subscriber; a second call in one process is a no-op.
 pub fn init(log: &Log) {
-    install(log, std::io::stderr, std::io::stderr().is_terminal());
+    init_to(log, std::io::stderr);
 }
 
 /// The same, with the lines written to `writer`.
 pub fn init_to(log: &Log, writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) {
-    install(log, writer, false);
-}
-
-fn install(log: &Log, writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static, colours: bool) {
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_error| EnvFilter::new("info"));
+    let colours = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(writer);
     let ours = filter_fn(|line| {
         // What the web server calls an error is a client's mistake; our own we say ourselves.

@@ -38,7 +38,6 @@ const PASSWORD: &str = "ride the demo city";
 /// First port tried for the first region, then the next for the next.
 const FIRST_PORT: u16 = 8080;
 
-/// Options of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// `auto` takes cockroach when it is on the PATH, else PostgreSQL.

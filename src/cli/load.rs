@@ -15,7 +15,6 @@ use crate::{
     },
 };
 
-/// Options of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Slugs of cities, by comma; without them all cities of the catalogue.
@@ -38,7 +37,6 @@ pub struct Args {
     password: Option<String>,
 }
 
-/// Runs it.
 pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     let db = Db::open(&tools.database).await?;
     let catalogue = super::catalogue(&db).await?;

@@ -25,7 +25,6 @@ pub const SHIPPED: &str = include_str!("../../deploy/catalog.toml");
 pub const LOST: &str = "a single-region schema: rows do not live in their region, so reads and writes wait for wherever \
     the cluster keeps them, no row survives a region by rule, and nothing of locality can be shown";
 
-/// Options of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The geography of the deployment; without it the shipped one.
@@ -71,7 +70,6 @@ pub fn explain(error: DbError) -> Box<dyn std::error::Error> {
     .into()
 }
 
-/// Runs it.
 pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     let text = match &args.catalog {
         Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,

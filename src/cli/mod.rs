@@ -11,7 +11,6 @@ use crate::{
     config::{self, Config, Tools, Vars},
     db::{self, Db},
     domain::catalogue::Catalogue,
-    ops::OpError,
     telemetry,
 };
 
@@ -48,7 +47,11 @@ enum Command {
     /// Check the invariants of a whole database.
     VerifyData,
     /// Check that the plan of every statement stays in the regions it names.
-    VerifyLocality(verify_locality::Args),
+    VerifyLocality {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// What a command ends with: nothing, or words for the person at the terminal.
@@ -76,7 +79,7 @@ pub fn run() -> ExitCode {
             Ok(())
         }
         Command::VerifyData => tools(vars, async |tools| verify_data::run(&tools).await),
-        Command::VerifyLocality(args) => tools(vars, async |tools| verify_locality::run(&tools, &args).await),
+        Command::VerifyLocality { json } => tools(vars, async |tools| verify_locality::run(&tools, json).await),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -115,14 +118,4 @@ fn words(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Refusals as errors, for commands.
-impl From<OpError> for Box<dyn Error> {
-    fn from(error: OpError) -> Self {
-        match error {
-            OpError::Refused(refusal) => refusal.message().into(),
-            OpError::Db(error) => error.into(),
-        }
-    }
 }

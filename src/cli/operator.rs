@@ -2,7 +2,6 @@
 //! no administrator can sign in, and vehicles come from and go to files.
 
 use std::{
-    error::Error,
     io::Write,
     path::{Path, PathBuf},
 };
@@ -24,15 +23,9 @@ use crate::{
         refusal::Refusal,
         region::RegionCode,
     },
-    ops::{
-        self, Done, OpError,
-        gates::Gates,
-        imports::{Import, ImportError},
-        jobs::JobContext,
-    },
+    ops::{self, Done, OpError, gates::Gates, imports::Import, jobs::JobContext},
 };
 
-/// Options of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -102,16 +95,6 @@ struct RegionState {
     no_wait: bool,
 }
 
-impl From<ImportError> for Box<dyn Error> {
-    fn from(error: ImportError) -> Self {
-        match error {
-            ImportError::File(wrong) => wrong.into(),
-            ImportError::Op(error) => error.into(),
-        }
-    }
-}
-
-/// Runs it.
 pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     let db = Db::open(&tools.database).await?;
     // A cold node takes seconds to prepare a statement, which is longer than one may take.
@@ -221,13 +204,7 @@ async fn import(context: JobContext<'_>, city: &City, path: &Path, confirmed: bo
     }
     println!("job {} in {}", which.id, which.region);
     ops::jobs::confirm(context, &job).await?;
-    loop {
-        let job = ops::jobs::find(context.db, &which).await?;
-        if !job.running {
-            break;
-        }
-        ops::jobs::turn(context, &job).await?;
-    }
+    self::job(context, &which).await?;
     let counts = jobs::count_items(&context.db.at(&which.region).await?, &which).await?;
     println!("done: {} of {} lines, {} refused", counts.done, counts.all(), counts.refused);
     if counts.refused > refused { print_refused(context.db, &which).await } else { Ok(()) }

@@ -15,7 +15,6 @@ use crate::{
 /// A check reads whole tables in one statement.
 const PATIENCE: Duration = Duration::from_hours(1);
 
-/// Runs it.
 pub async fn run(tools: &Tools) -> Outcome {
     let mut database = tools.database.clone();
     (database.statement_timeout, database.write_timeout) = (PATIENCE, PATIENCE);

@@ -16,14 +16,6 @@ use crate::{
     },
 };
 
-/// Options of the command.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-}
-
 /// What one gateway showed.
 #[derive(Debug, Serialize)]
 struct Seen {
@@ -31,8 +23,7 @@ struct Seen {
     statements: Vec<Checked>,
 }
 
-/// Runs it.
-pub async fn run(tools: &Tools, args: &Args) -> Outcome {
+pub async fn run(tools: &Tools, json: bool) -> Outcome {
     let database = &tools.database;
     let mut here = Gateway::open(&db::endpoint(database, database.url.expose())?).await?;
     let placement = here.placement().await;
@@ -48,7 +39,7 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     let all: Vec<&Checked> = seen.iter().flat_map(|seen| &seen.statements).collect();
     let count = |verdict| all.iter().filter(|checked| checked.verdict == verdict).count();
     let [ok, breach, unknown] = [Verdict::Ok, Verdict::Breach, Verdict::Unknown].map(count);
-    if args.json {
+    if json {
         let counts = json!({ "ok": ok, "breach": breach, "unknown": unknown });
         let report = json!({ "server": here.engine.version, "gateways": seen, "unreachable": unreachable,
             "placement": placement, "counts": counts });

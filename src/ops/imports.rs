@@ -33,18 +33,13 @@ pub const BATCH: usize = 500;
 pub const LINES_MAX: i64 = 100_000;
 
 /// Why a file was not imported.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file as a whole is not one, in words.
+    #[error("{0}")]
     File(String),
-    /// It was refused, or the database could not do it.
-    Op(OpError),
-}
-
-impl From<OpError> for ImportError {
-    fn from(error: OpError) -> Self {
-        Self::Op(error)
-    }
+    #[error(transparent)]
+    Op(#[from] OpError),
 }
 
 /// A file that is being read.

@@ -39,11 +39,12 @@ pub mod verify;
 pub mod watch;
 
 /// Why something was not done.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum OpError {
     /// A rule says no; the person is told why, and nothing was changed.
+    #[error("{}", .0.message())]
     Refused(Refusal),
-    /// The database could not do it.
+    #[error(transparent)]
     Db(DbError),
 }
 

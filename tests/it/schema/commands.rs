@@ -39,8 +39,26 @@ async fn missing_and_wrong_settings_are_told_in_words() {
     let nobody = movr(&["migrate"], &nobody).await;
     assert_words(&nobody, &["127.0.0.1", "nothing listens"]);
     assert!(!nobody.err.contains("hidden"), "{}", nobody.err);
+    let flags = ["migrate", "--database-url", "mysql://ada:hidden@h/movr", "--pool-size", "many"];
+    let flags = movr(&flags, &[("DATABASE_URL", "postgresql://b/c"), ("MOVR_POOL_SIZE", "8")]).await;
+    assert_words(&flags, &["DATABASE_URL", "postgresql://", "MOVR_POOL_SIZE", "whole number"]);
+    assert!(!flags.err.contains("hidden"), "{}", flags.err);
     let unknown = movr(&["fly"], &[]).await;
     assert_eq!(unknown.code, Some(2), "{unknown:?}");
+}
+
+#[actix_web::test]
+async fn help_has_every_setting_and_no_secret() {
+    let env = [("DATABASE_URL", "postgresql://ada:hidden@h/movr"), ("MOVR_SECRET_KEYS", "hidden")];
+    let help = movr(&["serve", "--help"], &env).await;
+    assert!(help.code == Some(0) && !help.out.contains("hidden"), "{help:?}");
+    for setting in movr::config::settings().get_arguments() {
+        let variable = setting.get_env().unwrap().to_str().unwrap();
+        let default = setting.get_default_values().iter().all(|value| help.out.contains(value.to_str().unwrap()));
+        assert!(help.out.contains(variable) && default, "{variable}: {}", help.out);
+        assert!(help.out.contains(&setting.get_help().unwrap().to_string()), "{variable}: {}", help.out);
+    }
+    assert!(help.out.contains("MOVR_DATABASE_URL_<REGION>"), "{}", help.out);
 }
 
 #[actix_web::test]
