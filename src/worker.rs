@@ -114,7 +114,7 @@ impl Worker {
             return Ok(false);
         }
         let catalogue = service.catalogue();
-        ops::jobs::turn(JobContext::for_requester(service, &catalogue, job), job).await?;
+        ops::jobs::batch(JobContext::for_requester(service, &catalogue, job), job).await?;
         // What was compared and is not the same may be put right by people, but not at once.
         Ok(job.parameters.get("compared").is_none())
     }

@@ -15,7 +15,7 @@ use super::Outcome;
 use crate::{
     clock::Clock,
     config::Tools,
-    db::{Db, acting::By, gates::Change, imports::Preview, jobs},
+    db::{Db, gates::Change, imports::Preview, jobs},
     domain::{
         catalogue::{Catalogue, City},
         fleet::Filter,
@@ -102,7 +102,7 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     let catalogue = super::catalogue(&db).await?;
     let city_of = |slug: &str| catalogue.city(slug).ok_or_else(|| format!("there is no city {slug} in the catalogue"));
     let (gates, now) = (Gates::default(), Clock::default().now());
-    let context = JobContext { db: &db, gates: &gates, catalogue: &catalogue, by: By::Shell, refusals: None, now };
+    let context = JobContext::of_shell(&db, &gates, &catalogue, now);
     match &args.command {
         Command::Grant { username, role, city } => {
             let city = city.as_deref().map(city_of).transpose()?;
@@ -161,7 +161,7 @@ async fn job(context: JobContext<'_>, which: &JobRef) -> Outcome {
         if let Some(compared) = job.parameters.get("compared") {
             return Err(format!("what left and what arrived is not the same: {compared}").into());
         }
-        ops::jobs::turn(JobContext { now: Clock::default().now(), ..context }, &job).await?;
+        ops::jobs::batch(JobContext { now: Clock::default().now(), ..context }, &job).await?;
     }
 }
 

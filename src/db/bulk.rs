@@ -1,79 +1,70 @@
-//! Which vehicles a job takes, and the turn that changes them: each item is done or refused
+//! Which vehicles a job takes, and the batches that change them: each item is done or refused
 //! in the same statement as its vehicle, so that a crash loses or doubles nothing. What was
-//! changed by somebody else is refused with the last thing that happened to it. The
-//! surprise: times are cut out of their text, because CockroachDB v22.1 has no `to_char`.
+//! changed by somebody else is refused with the last thing that happened to it.
 
 use chrono::{DateTime, Utc};
+use const_format::formatcp;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    acting::{Acting, acting_sql, gates_sql, job_event_sql, running_sql, who_sql},
     error::{DbError, DbErrorKind},
+    jobs::{BY_JOB, GATES, JOB_DONE, JobWrite, ON_JOB, RUNNING, WHO},
     statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::{Verdict, event_sql, verdict},
+    verdict::{EVENT, Verdict, verdict},
 };
-use crate::domain::{fleet::Filter, geo, geo::Point, job::JobKind};
+use crate::domain::{
+    fleet::Filter,
+    geo::{self, Point},
+    job::JobKind,
+    vehicle::AWAITS_APPROVAL,
+};
 
-pub const ALL: &[&Statement] = &[&SELECT_LIST, &SELECT_FILTER, &TURN, &MOVE];
+pub const ALL: &[&Statement] = &[&SELECT_LIST, &SELECT_FILTER, &BATCH_HERE, &MOVE];
 
 /// Most items of a job.
 pub const ITEMS_MAX: i64 = 50_000;
 /// Items that one `bulk.select_filter` adds.
 const SELECTED_AT_ONCE: i64 = 5_000;
+/// Items of one batch.
+pub const BATCH: i64 = 200;
 
 /// What must arrive as it was sent, of the vehicle row `$v`.
 macro_rules! checksum_sql {
     ($v:literal) => {
-        concat!(
-            "md5(",
-            $v,
-            ".id::TEXT || '|' || ",
-            $v,
-            ".type || '|' || ",
-            $v,
-            ".brand || '|' || ",
-            $v,
-            ".colour || '|' || coalesce(",
-            $v,
-            ".code, '') || '|' || (",
-            $v,
-            ".created_at AT TIME ZONE 'UTC')::TEXT)"
+        formatcp!(
+            "md5({v}.id::TEXT || '|' || {v}.type || '|' || {v}.brand || '|' || {v}.colour || '|' ||
+               coalesce({v}.code, '') || '|' || ({v}.created_at AT TIME ZONE 'UTC')::TEXT)",
+            v = $v
         )
     };
 }
 pub(super) use checksum_sql;
 
-/// The last event of a vehicle as `what`, from a row of events.
-macro_rules! what_sql {
-    () => {
-        "events.action || ' at ' || substr((events.occurred_at AT TIME ZONE 'UTC')::TEXT, 1, 16) || ' UTC' AS what"
-    };
-}
-pub(super) use what_sql;
+/// What happened last to a vehicle, from a row of events; CockroachDB v22.1 has no `to_char`.
+pub(super) const WHAT: &str =
+    "events.action || ' at ' || substr((events.occurred_at AT TIME ZONE 'UTC')::TEXT, 1, 16) || ' UTC' AS what";
 
 /// A selection: `l` and `f` give the vehicles with the version that was `seen` and whether
 /// they `changed` since. $15 is how far the selection was, $16 that owners' vehicles may not
 /// leave, $17 how many rows at most.
 macro_rules! select_sql {
     ($vehicles:expr) => {
-        acting_sql!(
-            "j AS (SELECT parameters FROM jobs
+        formatcp!(
+            "{ON_JOB},
+             j AS (SELECT parameters FROM jobs
                  WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT
                    AND state = 'running' AND confirmed_at IS NULL AND parameters->>'selecting' = $15::TEXT),
-             verdict AS (SELECT CASE ",
-            who_sql!(),
-            "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already' ",
-            gates_sql!(),
-            "    ELSE 'ok' END AS code),
+             verdict AS (SELECT CASE {WHO}
+                 WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
+                 {GATES}
+                 ELSE 'ok' END AS code),
              p AS (SELECT coalesce(max(position), 0) AS last FROM job_items
                  WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID),
-            ",
-            $vehicles,
-            ",
-             c AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, ",
-            what_sql!(),
-            "  FROM f JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
+             {vehicles},
+             c AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, {WHAT}
+                 FROM f JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
                  AND events.aggregate_id = f.id AND events.version > f.seen
                  WHERE f.changed ORDER BY events.aggregate_id, events.version DESC),
              x AS (SELECT f.id, f.expected, f.input, p.last + row_number() OVER (ORDER BY f.id) AS position, CASE
@@ -84,59 +75,54 @@ macro_rules! select_sql {
                    END AS reason
                  FROM p CROSS JOIN f LEFT JOIN c ON c.aggregate_id = f.id),
              i AS (INSERT INTO job_items (region, job_id, position, vehicle_id, vehicle_version, input, state, reason)
-                 SELECT $8::TEXT::crdb_internal_region, $9::UUID, position, id, expected, coalesce(input, '{}'::JSONB),
+                 SELECT $8::TEXT::crdb_internal_region, $9::UUID, position, id, expected, coalesce(input, '{{}}'::JSONB),
                    CASE WHEN reason IS NULL THEN 'waiting' ELSE 'refused' END, reason FROM x RETURNING 1 AS ok),
              far AS (SELECT count(*) AS n, max(id::TEXT) AS id FROM f),
              n AS (UPDATE jobs SET parameters = CASE
                    WHEN far.n < $17::INT8 THEN jobs.parameters - 'selecting'
-                   WHEN p.last + far.n >= 50000 THEN (jobs.parameters - 'selecting') || '{\"cut\": true}'::JSONB
+                   WHEN p.last + far.n >= {ITEMS_MAX} THEN (jobs.parameters - 'selecting') || '{{\"cut\": true}}'::JSONB
                    ELSE jobs.parameters || jsonb_build_object('selecting', far.id) END
                  FROM verdict, p, far WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID
                    AND code = 'ok' RETURNING jobs.id),
              kept AS (SELECT count(*) AS n, min(position) AS first FROM x WHERE reason LIKE 'residency: %'),
-             e AS (",
-            event_sql!(
-                "SELECT $8::TEXT::crdb_internal_region, 'residency_refusal', $9::UUID, kept.first, 'residency.move_refused',
-                   CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ,
-                   $10::INT8, NULL::FLOAT8, NULL::FLOAT8,
-                   jsonb_build_object('rule', 'move_to', 'to', $11::TEXT, 'vehicles', kept.n) FROM kept WHERE kept.n > 0"
-            ),
-            ") SELECT code AS verdict, (SELECT n FROM kept) AS kept FROM verdict"
+             e AS ({EVENT}
+                 SELECT $8::TEXT::crdb_internal_region, 'residency_refusal', $9::UUID, kept.first, 'residency.move_refused',
+                   {BY_JOB}, $10::INT8, NULL::FLOAT8, NULL::FLOAT8,
+                   jsonb_build_object('rule', 'move_to', 'to', $11::TEXT, 'vehicles', kept.n) FROM kept WHERE kept.n > 0
+                 RETURNING 1 AS ok)
+             SELECT code AS verdict, (SELECT n FROM kept) AS kept FROM verdict",
+            vehicles = $vehicles
         )
     };
 }
 
 /// What is written down of a vehicle for the job's page, its report and, at the end of a
 /// transfer, for the comparison.
-macro_rules! input_sql {
-    () => {
-        concat!(
-            "jsonb_build_object('code', v.code, 'type', v.type, 'brand', v.brand, 'owner', v.owner_region::TEXT, 'mark', ",
-            checksum_sql!("v"),
-            ") AS input, v.owner_region::TEXT AS owner_region, v.city, v.version"
-        )
-    };
-}
+const INPUT: &str = formatcp!(
+    "jsonb_build_object('code', v.code, 'type', v.type, 'brand', v.brand, 'owner', v.owner_region::TEXT,
+               'mark', {checksum}) AS input, v.owner_region::TEXT AS owner_region, v.city, v.version",
+    checksum = checksum_sql!("v")
+);
 
 const SELECT_LIST: Statement = Statement::write(
     "bulk.select_list",
     Reach::Named,
-    select_sql!(concat!(
+    select_sql!(formatcp!(
         "l AS (SELECT n.id, n.version FROM unnest($18::UUID[], $19::INT8[]) AS n (id, version), verdict
              WHERE verdict.code = 'ok'),
-         f AS (SELECT l.id, l.version AS expected, l.version AS seen, v.version <> l.version AS changed, ",
-        input_sql!(),
-        " FROM l LEFT JOIN vehicles v ON v.region = $8::TEXT::crdb_internal_region AND v.id = l.id)"
+         f AS (SELECT l.id, l.version AS expected, l.version AS seen, v.version <> l.version AS changed,
+               {INPUT}
+             FROM l LEFT JOIN vehicles v ON v.region = $8::TEXT::crdb_internal_region AND v.id = l.id)"
     )),
 );
 
 const SELECT_FILTER: Statement = Statement::write(
     "bulk.select_filter",
     Reach::Named,
-    select_sql!(concat!(
-        "f AS (SELECT v.id, v.version AS expected, v.version - 1 AS seen, v.changed_at > $18::TIMESTAMPTZ AS changed, ",
-        input_sql!(),
-        " FROM vehicles v, verdict
+    select_sql!(formatcp!(
+        "f AS (SELECT v.id, v.version AS expected, v.version - 1 AS seen, v.changed_at > $18::TIMESTAMPTZ AS changed,
+               {INPUT}
+             FROM vehicles v, verdict
          WHERE v.region = $8::TEXT::crdb_internal_region AND v.city = $13::TEXT AND v.id > $24::UUID
            AND ($19::TEXT IS NULL OR v.status = $19::TEXT) AND v.status <> 'retired'
            AND ($20::TEXT IS NULL OR v.type = $20::TEXT)
@@ -148,32 +134,33 @@ const SELECT_FILTER: Statement = Statement::write(
     )),
 );
 
-/// Which vehicles.
-#[derive(Debug, Clone)]
+/// Which vehicles, as the job keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Selection {
     /// These, with the versions that were seen; at most 200.
-    List(Vec<(Uuid, i64)>),
+    List { list: Vec<(Uuid, i64)> },
     /// Those that the filter finds, as a page drawn at that time showed them: what was
     /// changed since is refused.
-    Filter(Filter, DateTime<Utc>),
+    Filter { filter: Filter, drawn: DateTime<Utc> },
 }
 
 /// Adds the next vehicles of the selection to the job: behind `selecting`, as the job has
 /// it. How many were refused because residency does not let their owners' vehicles leave.
 pub async fn select(
     conn: &Conn,
-    acting: &Acting,
+    write: &JobWrite<'_>,
     selecting: &str,
     owners_stay: bool,
     selection: &Selection,
 ) -> Result<(Verdict, i64), DbError> {
     let row = match selection {
-        Selection::List(list) => {
+        Selection::List { list } => {
             let (ids, versions): (Vec<Uuid>, Vec<i64>) = list.iter().copied().unzip();
             // All at once: fewer than this many rows.
-            acting.one(conn, &SELECT_LIST, &[&selecting, &owners_stay, &ITEMS_MAX, &ids, &versions]).await?
+            write.row(conn, &SELECT_LIST, &[&selecting, &owners_stay, &ITEMS_MAX, &ids, &versions]).await?
         }
-        Selection::Filter(filter, drawn) => {
+        Selection::Filter { filter, drawn } => {
             let cursor = selecting.parse::<Uuid>();
             let after =
                 cursor.map_err(|error| DbError::new(DbErrorKind::Bug, SELECT_FILTER.name, error.to_string()))?;
@@ -183,13 +170,13 @@ pub async fn select(
                 &SELECTED_AT_ONCE,
                 drawn,
                 &filter.status,
-                &filter.kind,
+                &filter.vehicle_type,
                 &filter.battery_below,
                 &filter.idle_since,
                 &filter.prefix,
                 &after,
             ];
-            acting.one(conn, &SELECT_FILTER, &rest).await?
+            write.row(conn, &SELECT_FILTER, &rest).await?
         }
     };
     Ok((verdict(&row)?, row.get("kept")?))
@@ -200,22 +187,19 @@ pub async fn select(
 /// job, and would compare each of them with all of `d`.
 macro_rules! batch_sql {
     ($taken:literal, $join:literal, $set:literal) => {
-        acting_sql!(
-            "j AS (",
-            running_sql!(),
-            "),
-             verdict AS (SELECT CASE ",
-            who_sql!(),
-            "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already' ",
-            gates_sql!(),
-            "    ELSE 'ok' END AS code),
+        formatcp!(
+            "{ON_JOB},
+             j AS ({RUNNING}),
+             verdict AS (SELECT CASE {WHO}
+                 WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
+                 {GATES}
+                 ELSE 'ok' END AS code),
              w AS (SELECT position, vehicle_id, vehicle_version FROM job_items
                  WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND state = 'waiting'
-                   AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') ORDER BY position LIMIT 201),
-             n AS (SELECT position, vehicle_id, vehicle_version FROM w ORDER BY position LIMIT 200),
-             c AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, ",
-            what_sql!(),
-            "  FROM n JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
+                   AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') ORDER BY position LIMIT {BATCH} + 1),
+             n AS (SELECT position, vehicle_id, vehicle_version FROM w ORDER BY position LIMIT {BATCH}),
+             c AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, {WHAT}
+                 FROM n JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
                  AND events.aggregate_id = n.vehicle_id AND events.version > n.vehicle_version
                  ORDER BY events.aggregate_id, events.version DESC),
              d AS (SELECT n.position, n.vehicle_id, n.vehicle_version, CASE
@@ -223,19 +207,13 @@ macro_rules! batch_sql {
                    WHEN v.version <> n.vehicle_version THEN 'changed: ' || coalesce(c.what, 'at an unknown time')
                    WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
                    WHEN NOT v.status = ANY($17::TEXT[]) THEN 'state: ' || v.status
-                   ",
-            $taken,
-            "
+                   {taken}
                    END AS reason
                  FROM n LEFT JOIN vehicles v ON v.region = $8::TEXT::crdb_internal_region AND v.id = n.vehicle_id
-                 LEFT JOIN c ON c.aggregate_id = n.vehicle_id ",
-            $join,
-            "),
+                 LEFT JOIN c ON c.aggregate_id = n.vehicle_id {join}),
              v2 AS (UPDATE vehicles SET status = $16::TEXT,
                    code = CASE WHEN $16::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
-                   note = nullif(coalesce($18::TEXT, nullif(vehicles.note, 'Waits for approval')), ''),",
-            $set,
-            "
+                   note = nullif(coalesce($18::TEXT, nullif(vehicles.note, '{AWAITS_APPROVAL}')), ''),{set}
                    seen_at = CASE WHEN $19::BOOL THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END,
                    reserved_region = NULL, reserved_by = NULL, reserved_until = NULL,
                    version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ
@@ -248,20 +226,20 @@ macro_rules! batch_sql {
                    AND job_items.position <= (SELECT max(position) FROM n) RETURNING 1 AS ok),
              over AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
                  WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
-                   AND (SELECT count(*) FROM w) < 201 RETURNING jobs.id),
-             e AS (",
-            event_sql!(
-                "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, $15::TEXT,
-                   CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ,
-                   $10::INT8, v2.lat, v2.lon, '{}'::JSONB FROM v2 UNION ALL ",
-                job_event_sql!("3", "job.done", "'{}'::JSONB", "over")
-            ),
-            ") SELECT code AS verdict FROM verdict"
+                   AND (SELECT count(*) FROM w) <= {BATCH} RETURNING jobs.id),
+             e AS ({EVENT}
+                 SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, $15::TEXT,
+                   {BY_JOB}, $10::INT8, v2.lat, v2.lon, '{{}}'::JSONB FROM v2
+                 UNION ALL {JOB_DONE} RETURNING 1 AS ok)
+             SELECT code AS verdict FROM verdict",
+            taken = $taken,
+            join = $join,
+            set = $set
         )
     };
 }
 
-const TURN: Statement = Statement::write("bulk.turn", Reach::Named, batch_sql!("", "", ""));
+const BATCH_HERE: Statement = Statement::write("bulk.turn", Reach::Named, batch_sql!("", "", ""));
 
 const MOVE: Statement = Statement::write(
     "bulk.move",
@@ -276,23 +254,23 @@ const MOVE: Statement = Statement::write(
 
 /// Does or refuses the next 200 items, and ends the job when none is left. With a depot the
 /// vehicles go there, to the job's other city.
-pub async fn turn(
+pub async fn batch(
     conn: &Conn,
-    acting: &Acting,
-    kind: JobKind,
+    write: &JobWrite<'_>,
+    job_kind: JobKind,
     note: Option<&str>,
     depot: Option<Point>,
 ) -> Result<Verdict, DbError> {
-    let (action, status, from) = kind.change();
+    let (action, status, from) = job_kind.change();
     // It has come to where it stands now.
-    let seen = matches!(kind, JobKind::Back | JobKind::Found | JobKind::Move);
+    let seen = matches!(job_kind, JobKind::Back | JobKind::Found | JobKind::Move);
     let rest: [&(dyn ToSql + Sync); 5] = [&action, &status, &from, &note, &seen];
     let row = match depot {
-        None => acting.one(conn, &TURN, &rest).await?,
+        None => write.row(conn, &BATCH_HERE, &rest).await?,
         Some(depot) => {
             let (lat, lon, cell) = (depot.lat(), depot.lon(), geo::cell(depot));
             let place: [&(dyn ToSql + Sync); 4] = [&lat, &lon, &cell, &DEPOT];
-            acting.one(conn, &MOVE, &[&rest[..], &place].concat()).await?
+            write.row(conn, &MOVE, &[&rest[..], &place].concat()).await?
         }
     };
     verdict(&row)

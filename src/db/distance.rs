@@ -4,23 +4,20 @@
 //! are shifted before they are subtracted or turned, which makes a difference either zero
 //! or large enough to be squared; it costs some nanometres.
 
+use const_format::formatcp;
+
 /// Metres between (`lat0`, `lon0`) and (`lat1`, `lon1`), four expressions of degrees.
 macro_rules! distance_sql {
     ($lat0:literal, $lon0:literal, $lat1:literal, $lon1:literal) => {
-        concat!(
-            "12742017.6 * asin(sqrt(greatest(0.0::FLOAT8, least(1.0::FLOAT8, power(sin(radians((",
-            $lat1,
-            " + 180.0) - (",
-            $lat0,
-            " + 180.0)) / 2.0), 2.0) + sin(radians(",
-            $lat0,
-            " + 90.0)) * sin(radians(",
-            $lat1,
-            " + 90.0)) * power(sin(radians((",
-            $lon1,
-            " + 360.0) - (",
-            $lon0,
-            " + 360.0)) / 2.0), 2.0)))))"
+        formatcp!(
+            "12742017.6 * asin(sqrt(greatest(0.0::FLOAT8, least(1.0::FLOAT8,
+               power(sin(radians(({lat1} + 180.0) - ({lat0} + 180.0)) / 2.0), 2.0)
+               + sin(radians({lat0} + 90.0)) * sin(radians({lat1} + 90.0))
+               * power(sin(radians(({lon1} + 360.0) - ({lon0} + 360.0)) / 2.0), 2.0)))))",
+            lat0 = $lat0,
+            lon0 = $lon0,
+            lat1 = $lat1,
+            lon1 = $lon1
         )
     };
 }

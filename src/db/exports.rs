@@ -59,7 +59,7 @@ pub async fn list_vehicles(
     filter: &Filter,
     (code, id): &Cursor,
 ) -> Result<Vec<Vehicle>, DbError> {
-    let (statuses, Filter { kind, battery_below, idle_since, prefix, .. }) = (filter.statuses(), filter);
+    let (statuses, Filter { vehicle_type, battery_below, idle_since, prefix, .. }) = (filter.statuses(), filter);
     let read = |row: &Row| {
         Ok(Vehicle {
             id: row.get("id")?,
@@ -73,8 +73,9 @@ pub async fn list_vehicles(
             note: row.get("note")?,
         })
     };
-    let rows =
-        conn.rows(&VEHICLES, &[region, &city, &statuses, code, id, kind, battery_below, idle_since, prefix]).await?;
+    let rows = conn
+        .rows(&VEHICLES, &[region, &city, &statuses, code, id, vehicle_type, battery_below, idle_since, prefix])
+        .await?;
     rows.iter().map(read).collect()
 }
 

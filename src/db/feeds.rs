@@ -2,6 +2,7 @@
 //! a vehicle belongs to, or who has reserved it. Rows may be a few seconds old.
 
 use chrono::{DateTime, Utc};
+use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     statement::{Conn, Reach, Statement},
     vehicles::settled_sql,
 };
-use crate::domain::{geo::Point, region::RegionCode};
+use crate::domain::{geo::Point, region::RegionCode, vehicle::AWAITS_APPROVAL};
 
 pub const ALL: &[&Statement] = &[&LIST];
 
@@ -18,11 +19,9 @@ pub const ALL: &[&Statement] = &[&LIST];
 #[derive(Debug)]
 pub struct Standing {
     pub public_id: Uuid,
-    pub kind: String,
-    /// Charge, in percent.
+    pub vehicle_type: String,
     pub battery: i64,
     pub at: Point,
-    /// Since when.
     pub seen_at: DateTime<Utc>,
     pub in_maintenance: bool,
     pub reserved: bool,
@@ -35,18 +34,17 @@ const MOST: usize = 200_000;
 const LIST: Statement = Statement::read(
     "feeds.list_standing",
     Reach::Stale,
-    concat!(
+    formatcp!(
         "SELECT public_id, type, battery, lat, lon, seen_at, FALSE AS in_maintenance,
         coalesce(reserved_until > $3::TIMESTAMPTZ, FALSE) AS reserved
      FROM vehicles
-     WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = 'available' AND ",
-        settled_sql!("$3"),
-        " UNION ALL SELECT public_id, type, battery, lat, lon, seen_at, TRUE, FALSE
+     WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = 'available' AND {settled}
+     UNION ALL SELECT public_id, type, battery, lat, lon, seen_at, TRUE, FALSE
      FROM vehicles
      WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = 'maintenance'
-       AND (note IS NULL OR note <> 'Waits for approval') AND ",
-        settled_sql!("$3"),
-        " LIMIT 200001"
+       AND (note IS NULL OR note <> '{AWAITS_APPROVAL}') AND {settled}
+     LIMIT {MOST} + 1",
+        settled = settled_sql!("$3")
     ),
 );
 
@@ -61,7 +59,7 @@ pub async fn list_standing(
     let read = |row: &Row| {
         Ok(Standing {
             public_id: row.get("public_id")?,
-            kind: row.get("type")?,
+            vehicle_type: row.get("type")?,
             battery: row.get("battery")?,
             at: row.point("lat", "lon")?,
             seen_at: row.get("seen_at")?,

@@ -1,33 +1,41 @@
-//! A city's fleet as its operators see it: the list in three orders, how many there are
-//! of each status, one vehicle with its history. By inner ids; for operators only.
-//! The surprise: a list reads each status of its own, because the index of an order
-//! begins with the status, and looks at a bounded number of rows whatever is filtered.
+//! A city's fleet as its operators see it, by inner ids: the list in three orders, how many there
+//! are of each status, one vehicle with its history, and what operators do with one vehicle.
+//! A list reads each status by itself, because the index of an order begins with the status, and
+//! looks at a bounded number of rows whatever is filtered. A change is one statement that checks
+//! session, both gates, the operator's role for the city where the vehicle really stands, and the
+//! version that the page showed; changes it and writes its event; or does nothing and says why.
+//! A form's command id makes a second try find the first.
 
 use chrono::{DateTime, Utc};
+use const_format::formatcp;
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
+    bulk::DEPOT,
     error::DbError,
     row::Row,
-    statement::{Conn, Reach, Statement},
+    statement::{CITY_CHECKED, Conn, Reach, Statement},
+    verdict::{EVENT, SIGNED_THERE, SessionAuth, Verdict, verdict},
 };
 use crate::domain::{
+    catalogue::City,
     fleet::{Filter, Key, Sort},
-    geo::Point,
+    geo::{Point, cell},
+    job::JobKind,
     region::RegionCode,
     ride::RideRef,
     vehicle::{AWAITS_APPROVAL, VehicleRef},
 };
 
-pub const ALL: &[&Statement] = &[&BY_CODE, &BY_BATTERY, &BY_SEEN, &COUNT, &FIND, &HISTORY];
+pub const ALL: &[&Statement] = &[&BY_CODE, &BY_BATTERY, &BY_SEEN, &COUNT, &FIND, &HISTORY, &SET_STATUS, &EDIT, &MOVE];
 
 /// A vehicle as whoever has it sees it: its operators, its owner.
 #[derive(Debug, Clone)]
-pub struct Listed {
+pub struct FleetVehicle {
     pub vehicle: VehicleRef,
-    pub kind: String,
+    pub vehicle_type: String,
     /// available, `in_use`, maintenance, lost, retired.
     pub status: String,
     /// Until when somebody has reserved it; may have lapsed.
@@ -35,10 +43,8 @@ pub struct Listed {
     pub code: Option<String>,
     pub brand: String,
     pub colour: String,
-    /// Charge, in percent.
     pub battery: i64,
     pub at: Point,
-    /// The same in words.
     pub place: String,
     /// Since when it stands there.
     pub seen_at: DateTime<Utc>,
@@ -46,7 +52,7 @@ pub struct Listed {
     pub version: i64,
 }
 
-impl Listed {
+impl FleetVehicle {
     /// The status as people see it: `reserved` while somebody holds a reservation, `waiting`
     /// while a person's new vehicle has not been approved.
     pub fn shown_status(&self, now: DateTime<Utc>) -> &str {
@@ -62,11 +68,10 @@ impl Listed {
     }
 }
 
-/// A part of a list.
 #[derive(Debug, Clone)]
-pub struct Part {
+pub struct Page {
     /// What matches, in order.
-    pub vehicles: Vec<Listed>,
+    pub vehicles: Vec<FleetVehicle>,
     /// Where the list goes on; none at its end.
     pub next: Option<(Key, Uuid)>,
 }
@@ -77,29 +82,21 @@ pub const PAGE: usize = 100;
 /// matches: a page costs the same in a city of a thousand and of a hundred thousand.
 const LOOK_AT: i64 = 500;
 
+/// The columns of a [`FleetVehicle`].
+const COLUMNS: &str =
+    "id, type, status, reserved_until, code, brand, colour, battery, lat, lon, place, seen_at, note, version";
+
 /// The vehicles of one status behind ($5, $6) in an order.
 macro_rules! status_sql {
     ($status:literal, $key:literal, $type:literal) => {
-        concat!(
-            "(SELECT id, type, status, reserved_until, code, brand, colour, battery, lat, lon, place, seen_at, note, version, ",
-            $key,
-            " AS key FROM vehicles
-              WHERE region = $1::TEXT::crdb_internal_region AND city = $2::TEXT AND status = '",
-            $status,
-            "' AND '",
-            $status,
-            "' = ANY ($3::TEXT[]) AND ",
-            $key,
-            " >= $5::",
-            $type,
-            " AND (",
-            $key,
-            " > $5::",
-            $type,
-            " OR id > $6::UUID)
-              ORDER BY ",
-            $key,
-            ", id LIMIT $4::INT8)"
+        formatcp!(
+            "(SELECT {COLUMNS}, {key} AS key FROM vehicles
+               WHERE region = $1::TEXT::crdb_internal_region AND city = $2::TEXT AND status = '{status}'
+                 AND '{status}' = ANY ($3::TEXT[]) AND {key} >= $5::{ty} AND ({key} > $5::{ty} OR id > $6::UUID)
+               ORDER BY {key}, id LIMIT $4::INT8)",
+            key = $key,
+            status = $status,
+            ty = $type
         )
     };
 }
@@ -107,26 +104,20 @@ macro_rules! status_sql {
 /// A list in an order: what matches among the first $4 rows, and the last of them.
 macro_rules! list_sql {
     ($key:literal, $type:literal) => {
-        concat!(
-            "WITH seen AS (SELECT id, type, status, reserved_until, code, brand, colour, battery, lat, lon, place, seen_at,
-               note, version, key, row_number() OVER (ORDER BY key, id) AS nth FROM (",
-            status_sql!("available", $key, $type),
-            " UNION ALL ",
-            status_sql!("in_use", $key, $type),
-            " UNION ALL ",
-            status_sql!("maintenance", $key, $type),
-            " UNION ALL ",
-            status_sql!("lost", $key, $type),
-            " UNION ALL ",
-            status_sql!("retired", $key, $type),
-            ") AS statuses ORDER BY key, id LIMIT $4::INT8),
-             judged AS (SELECT id, type, status, reserved_until, code, brand, colour, battery, lat, lon, place, seen_at, note, version,
-               nth, ($7::TEXT IS NULL OR type = $7::TEXT) AND ($8::INT8 IS NULL OR battery < $8::INT8)
-               AND ($9::TIMESTAMPTZ IS NULL OR seen_at < $9::TIMESTAMPTZ)
+        formatcp!(
+            "WITH seen AS (SELECT {COLUMNS}, key, row_number() OVER (ORDER BY key, id) AS nth FROM (
+               {available} UNION ALL {in_use} UNION ALL {maintenance} UNION ALL {lost} UNION ALL {retired}
+               ) AS statuses ORDER BY key, id LIMIT $4::INT8),
+             judged AS (SELECT {COLUMNS}, nth, ($7::TEXT IS NULL OR type = $7::TEXT)
+               AND ($8::INT8 IS NULL OR battery < $8::INT8) AND ($9::TIMESTAMPTZ IS NULL OR seen_at < $9::TIMESTAMPTZ)
                AND ($10::TEXT IS NULL OR left(code, length($10::TEXT)) = $10::TEXT) AS matches FROM seen)
-             SELECT id, type, status, reserved_until, code, brand, colour, battery, lat, lon, place, seen_at, note, version,
-               coalesce(matches, FALSE) AS matches, nth = $4::INT8 AS last
-             FROM judged WHERE matches OR nth = $4::INT8 ORDER BY nth LIMIT 102"
+             SELECT {COLUMNS}, coalesce(matches, FALSE) AS matches, nth = $4::INT8 AS last
+             FROM judged WHERE matches OR nth = $4::INT8 ORDER BY nth LIMIT 102",
+            available = status_sql!("available", $key, $type),
+            in_use = status_sql!("in_use", $key, $type),
+            maintenance = status_sql!("maintenance", $key, $type),
+            lost = status_sql!("lost", $key, $type),
+            retired = status_sql!("retired", $key, $type)
         )
     };
 }
@@ -135,29 +126,29 @@ const BY_CODE: Statement = Statement::read("fleet.list_by_code", Reach::Named, l
 const BY_BATTERY: Statement = Statement::read("fleet.list_by_battery", Reach::Named, list_sql!("battery", "INT8"));
 const BY_SEEN: Statement = Statement::read("fleet.list_by_seen", Reach::Named, list_sql!("seen_at", "TIMESTAMPTZ"));
 
-/// A page of the fleet of `city` behind `behind`, at most [`PAGE`]; it may hold fewer and
+/// A page of the fleet of `city` behind `cursor`, at most [`PAGE`]; it may hold fewer and
 /// go on, where what matches is rare.
 pub async fn list(
     conn: &Conn,
     city: (&RegionCode, &str),
     filter: &Filter,
     sort: Sort,
-    behind: Option<(Key, Uuid)>,
-) -> Result<Part, DbError> {
+    cursor: Option<(Key, Uuid)>,
+) -> Result<Page, DbError> {
     let (region, slug) = city;
     let statuses = filter.statuses();
     let look_at = if filter.follows(sort) { i64::try_from(PAGE).unwrap_or(LOOK_AT) + 1 } else { LOOK_AT };
-    let (key, id) = behind.unwrap_or_else(|| (start(filter, sort), Uuid::nil()));
+    let (key, id) = cursor.unwrap_or_else(|| (start(filter, sort), Uuid::nil()));
     let (statement, key): (_, &(dyn ToSql + Sync)) = match &key {
         Key::Code(code) => (&BY_CODE, code),
         Key::Battery(battery) => (&BY_BATTERY, battery),
         Key::Seen(seen) => (&BY_SEEN, seen),
     };
-    let Filter { kind, battery_below, idle_since, prefix, .. } = filter;
+    let Filter { vehicle_type, battery_below, idle_since, prefix, .. } = filter;
     let params: [&(dyn ToSql + Sync); 10] =
-        [region, &slug, &statuses, &look_at, key, &id, kind, battery_below, idle_since, prefix];
+        [region, &slug, &statuses, &look_at, key, &id, vehicle_type, battery_below, idle_since, prefix];
     let rows = conn.rows(statement, &params).await?;
-    part(region, &rows, filter, sort)
+    page(region, &rows, filter, sort)
 }
 
 /// Where a list begins: before the first row, or where its prefix does.
@@ -169,15 +160,15 @@ fn start(filter: &Filter, sort: Sort) -> Key {
     }
 }
 
-fn part(region: &RegionCode, rows: &[Row], filter: &Filter, sort: Sort) -> Result<Part, DbError> {
-    let key = |vehicle: &Listed| match sort {
+fn page(region: &RegionCode, rows: &[Row], filter: &Filter, sort: Sort) -> Result<Page, DbError> {
+    let key = |vehicle: &FleetVehicle| match sort {
         Sort::Code => Key::Code(vehicle.code.clone().unwrap_or_default()),
         Sort::Battery => Key::Battery(vehicle.battery),
         Sort::Seen => Key::Seen(vehicle.seen_at),
     };
     let (mut vehicles, mut last) = (Vec::with_capacity(PAGE), None);
     for row in rows {
-        let vehicle = listed(region, row)?;
+        let vehicle = fleet_vehicle(region, row)?;
         if row.get("last")? {
             last = Some((key(&vehicle), vehicle.vehicle.id));
         }
@@ -189,14 +180,14 @@ fn part(region: &RegionCode, rows: &[Row], filter: &Filter, sort: Sort) -> Resul
         vehicles.truncate(PAGE);
         last = vehicles.last().map(|vehicle| (key(vehicle), vehicle.vehicle.id));
     }
-    Ok(Part { vehicles, next: last.filter(|(key, _)| !filter.ends_at(key)) })
+    Ok(Page { vehicles, next: last.filter(|(key, _)| !filter.ends_at(key)) })
 }
 
 /// Reads a vehicle as lists show it.
-pub(super) fn listed(region: &RegionCode, row: &Row) -> Result<Listed, DbError> {
-    Ok(Listed {
+pub(super) fn fleet_vehicle(region: &RegionCode, row: &Row) -> Result<FleetVehicle, DbError> {
+    Ok(FleetVehicle {
         vehicle: VehicleRef { region: region.clone(), id: row.get("id")? },
-        kind: row.get("type")?,
+        vehicle_type: row.get("type")?,
         status: row.get("status")?,
         reserved_until: row.get("reserved_until")?,
         code: row.get("code")?,
@@ -226,16 +217,14 @@ pub async fn count(conn: &Conn, region: &RegionCode, city: &str) -> Result<Vec<(
 
 /// A vehicle as its operators see it.
 #[derive(Debug, Clone)]
-pub struct Detailed {
-    pub listed: Listed,
-    /// Slug of the city where it stands.
+pub struct VehicleDetails {
+    pub vehicle: FleetVehicle,
     pub city: String,
     pub public_id: Uuid,
     /// Somebody's own, and not the operator's.
     pub owned: bool,
     /// The ride on which it is, and since when.
     pub ride: Option<(RideRef, DateTime<Utc>)>,
-    /// Since when it is in the fleet.
     pub created_at: DateTime<Utc>,
     pub changed_at: DateTime<Utc>,
 }
@@ -251,18 +240,17 @@ const FIND: Statement = Statement::read(
 );
 
 /// The vehicle with this inner key.
-pub async fn find(conn: &Conn, vehicle: &VehicleRef) -> Result<Option<Detailed>, DbError> {
+pub async fn find(conn: &Conn, vehicle: &VehicleRef) -> Result<Option<VehicleDetails>, DbError> {
     let Some(row) = conn.opt(&FIND, &[&vehicle.region, &vehicle.id]).await? else {
         return Ok(None);
     };
-    let ride: (Option<Uuid>, Option<DateTime<Utc>>) = (row.get("ride_id")?, row.get("started_at")?);
-    let of = |id| RideRef { region: vehicle.region.clone(), id };
-    Ok(Some(Detailed {
-        listed: listed(&vehicle.region, &row)?,
+    let ride = row.get::<Option<Uuid>>("ride_id")?.zip(row.get("started_at")?);
+    Ok(Some(VehicleDetails {
+        vehicle: fleet_vehicle(&vehicle.region, &row)?,
         city: row.get("city")?,
         public_id: row.get("public_id")?,
         owned: row.get("owned")?,
-        ride: ride.0.zip(ride.1).map(|(id, since)| (of(id), since)),
+        ride: ride.map(|(id, since)| (RideRef { region: vehicle.region.clone(), id }, since)),
         created_at: row.get("created_at")?,
         changed_at: row.get("changed_at")?,
     }))
@@ -270,7 +258,7 @@ pub async fn find(conn: &Conn, vehicle: &VehicleRef) -> Result<Option<Detailed>,
 
 /// Something that happened to a vehicle.
 #[derive(Debug, Clone)]
-pub struct Happened {
+pub struct HistoryEntry {
     pub version: i64,
     /// What, as in `ride.ended`.
     pub action: String,
@@ -298,21 +286,183 @@ const HISTORY: Statement = Statement::read(
 
 /// What happened to a vehicle in its region before `version`, newest first; one more than
 /// [`HISTORY_PAGE`] when it goes on.
-pub async fn history(conn: &Conn, vehicle: &VehicleRef, before: i64) -> Result<Vec<Happened>, DbError> {
+pub async fn history(conn: &Conn, vehicle: &VehicleRef, before: i64) -> Result<Vec<HistoryEntry>, DbError> {
     let read = |row: &Row| {
         let at: (Option<f64>, Option<f64>) = (row.get("lat")?, row.get("lon")?);
-        let minutes: Option<i64> = row.get("minutes")?;
-        Ok(Happened {
+        Ok(HistoryEntry {
             version: row.get("version")?,
             action: row.get("action")?,
             at: row.get("occurred_at")?,
             point: at.0.zip(at.1).and_then(|(lat, lon)| Point::new(lat, lon).ok()),
             metadata: row.get("metadata")?,
-            ride: match minutes {
+            ride: match row.get("minutes")? {
                 None => None,
                 Some(minutes) => Some((minutes, row.get("distance_m")?, row.get("total_minor")?, row.get("currency")?)),
             },
         })
     };
     conn.rows(&HISTORY, &[&vehicle.region, &vehicle.id, &before]).await?.iter().map(read).collect()
+}
+
+/// A vehicle as the page showed it, and the form that asks for its change.
+#[derive(Debug, Clone)]
+pub struct SeenVehicle {
+    pub vehicle: VehicleRef,
+    pub version: i64,
+    /// The id that the form carried.
+    pub command: Uuid,
+}
+
+/// The text of a change of vehicle ($8, $9) at version $11 by command $12: `v` is the
+/// vehicle, `o` has a row when the person operates its city. `$refusals` come after the
+/// common ones, `$set` is what the UPDATE sets beside the version, `$event` names the event
+/// and `$metadata` what it notes.
+macro_rules! change_sql {
+    ($tables:literal, $refusals:literal, $set:expr, $event:literal, $metadata:literal) => {
+        formatcp!(
+            "{SIGNED_THERE},
+             v AS (SELECT city, status, version, reserved_until FROM vehicles
+               WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID),
+             o AS (SELECT 1 AS ok FROM role_grants JOIN v ON v.city = role_grants.city
+               WHERE role_grants.region = $1::TEXT::crdb_internal_region AND role_grants.user_id = $3::UUID
+                 AND role_grants.role = 'operator'),
+             {tables}before AS (SELECT 1 AS ok FROM events WHERE region = $8::TEXT::crdb_internal_region
+               AND aggregate_type = 'vehicle' AND aggregate_id = $9::UUID AND version = $11::INT8 + 1
+               AND command_id = $12::UUID),
+             verdict AS (SELECT CASE
+                 WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+                 WHEN NOT EXISTS (SELECT 1 FROM o) THEN 'not_operator'
+                 WHEN EXISTS (SELECT 1 FROM before) THEN 'already'
+                 WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
+                 WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use' OR reserved_until > $5::TIMESTAMPTZ) THEN 'vehicle_in_use'
+                 WHEN EXISTS (SELECT 1 FROM v WHERE version <> $11::INT8 OR status = 'retired') THEN 'changed'
+                 {refusals}
+                 ELSE 'ok' END AS code),
+             n AS (UPDATE vehicles SET {set}, version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ,
+                   reserved_region = NULL, reserved_by = NULL, reserved_until = NULL
+                 FROM verdict WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $9::UUID
+                   AND verdict.code = 'ok'
+                 RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon, vehicles.city),
+             e AS ({EVENT}
+                 SELECT $8::TEXT::crdb_internal_region, 'vehicle', n.id, n.version, {event}, $1::TEXT, $3::UUID,
+                   $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, n.lat, n.lon, {metadata} FROM n RETURNING 1 AS ok)
+             SELECT verdict.code AS verdict FROM verdict",
+            tables = $tables,
+            refusals = $refusals,
+            set = $set,
+            event = $event,
+            metadata = $metadata
+        )
+    };
+}
+
+const SET_STATUS: Statement = Statement::write(
+    "fleet.set_status",
+    Reach::Named,
+    change_sql!(
+        "",
+        "WHEN NOT EXISTS (SELECT 1 FROM v WHERE status = ANY ($13::TEXT[])) THEN 'changed'",
+        formatcp!(
+            "status = $14::TEXT, note = coalesce($16::TEXT, nullif(vehicles.note, '{AWAITS_APPROVAL}')),
+             code = CASE WHEN $14::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
+             seen_at = CASE WHEN vehicles.status = 'lost' THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END"
+        ),
+        "$15::TEXT",
+        "CASE WHEN $16::TEXT IS NULL THEN '{}'::JSONB ELSE jsonb_build_object('note', $16::TEXT) END"
+    ),
+);
+
+/// Gives the vehicle the status that `job_kind` gives, and a note if there is one.
+pub async fn set_status(
+    conn: &Conn,
+    auth: &SessionAuth,
+    seen: &SeenVehicle,
+    epoch: i64,
+    job_kind: JobKind,
+    note: Option<&str>,
+) -> Result<Verdict, DbError> {
+    let (event, to, from) = job_kind.change();
+    change(conn, &SET_STATUS, auth, seen, epoch, &[&from, &to, &event, &note]).await
+}
+
+/// What an operator can say of a vehicle.
+#[derive(Debug, Clone)]
+pub struct VehicleEdit {
+    pub code: Option<String>,
+    pub brand: String,
+    pub colour: String,
+    pub battery: i64,
+    pub at: Point,
+    pub place: String,
+    pub note: Option<String>,
+}
+
+const EDIT: Statement = Statement::write(
+    "fleet.edit",
+    Reach::Named,
+    change_sql!(
+        "",
+        "",
+        "code = $13::TEXT, brand = $14::TEXT, colour = $15::TEXT, battery = $16::INT8,
+             seen_at = CASE WHEN vehicles.cell = $19::INT8 THEN vehicles.seen_at ELSE $5::TIMESTAMPTZ END,
+             lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT, note = $21::TEXT",
+        "'vehicle.edited'",
+        "CASE WHEN $21::TEXT IS NULL THEN '{}'::JSONB ELSE jsonb_build_object('note', $21::TEXT) END"
+    ),
+);
+
+/// Says something else of the vehicle. A code that another one of the city has is an error
+/// of the unique kind.
+pub async fn edit(
+    conn: &Conn,
+    auth: &SessionAuth,
+    seen: &SeenVehicle,
+    epoch: i64,
+    new: &VehicleEdit,
+) -> Result<Verdict, DbError> {
+    let VehicleEdit { code, brand, colour, battery, at, place, note } = new;
+    let (lat, lon, cell) = (at.lat(), at.lon(), cell(*at));
+    change(conn, &EDIT, auth, seen, epoch, &[code, brand, colour, battery, &lat, &lon, &cell, place, note]).await
+}
+
+const MOVE: Statement = Statement::write(
+    "fleet.move",
+    Reach::Named,
+    change_sql!(
+        "o2 AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
+           AND role = 'operator' AND city = $13::TEXT),
+         ",
+        "WHEN NOT EXISTS (SELECT 1 FROM o2) THEN 'not_operator'",
+        "city = $13::TEXT, lat = $14::FLOAT8, lon = $15::FLOAT8, cell = $16::INT8, place = $17::TEXT,
+             seen_at = $5::TIMESTAMPTZ, status = 'maintenance'",
+        "'vehicle.moved'",
+        "jsonb_build_object('city', n.city)"
+    ),
+)
+.reading_global(CITY_CHECKED);
+
+/// Puts the vehicle into another city of its region, into maintenance: it has to be set up
+/// there. The person operates both cities.
+pub async fn move_to(
+    conn: &Conn,
+    auth: &SessionAuth,
+    seen: &SeenVehicle,
+    epoch: i64,
+    city: &City,
+) -> Result<Verdict, DbError> {
+    let (lat, lon, cell) = (city.centre.lat(), city.centre.lon(), cell(city.centre));
+    change(conn, &MOVE, auth, seen, epoch, &[&city.slug, &lat, &lon, &cell, &DEPOT]).await
+}
+
+async fn change(
+    conn: &Conn,
+    statement: &'static Statement,
+    auth: &SessionAuth,
+    seen: &SeenVehicle,
+    epoch: i64,
+    rest: &[&(dyn ToSql + Sync)],
+) -> Result<Verdict, DbError> {
+    let SeenVehicle { vehicle, version, command } = seen;
+    let first: [&(dyn ToSql + Sync); 5] = [&vehicle.region, &vehicle.id, &epoch, version, command];
+    verdict(&conn.one(statement, &auth.params(&[&first, rest].concat())).await?)
 }

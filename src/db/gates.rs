@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use const_format::formatcp;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
     error::DbError,
     statement::{Conn, Reach, Statement},
-    verdict::{SessionAuth, Verdict, event_sql, session_sql, verdict},
+    verdict::{EVENT, SessionAuth, Verdict, verdict},
 };
 use crate::domain::region::RegionCode;
 
@@ -96,15 +97,11 @@ pub struct Change {
 /// reply was lost is found done when it is sent again. The event needs no open gate: it
 /// must be possible to open a region from inside.
 macro_rules! change_sql {
-    ($tables:expr, $refusals:literal, $event:expr) => {
-        concat!(
-            "WITH ",
-            $tables,
-            "old AS (SELECT write_state, epoch, reason, until_at FROM region_gates
+    ($tables:literal, $refusals:literal, $event:expr) => {
+        formatcp!(
+            "WITH {tables}old AS (SELECT write_state, epoch, reason, until_at FROM region_gates
                WHERE region = $1::TEXT::crdb_internal_region),
-             verdict AS (SELECT CASE ",
-            $refusals,
-            "
+             verdict AS (SELECT CASE {refusals}
                  WHEN EXISTS (SELECT 1 FROM old WHERE write_state = $2::TEXT
                      AND reason IS NOT DISTINCT FROM $4::TEXT AND until_at IS NOT DISTINCT FROM $5::TIMESTAMPTZ) THEN 'already'
                  WHEN NOT EXISTS (SELECT 1 FROM old WHERE epoch = coalesce($3::INT8, epoch)) THEN 'changed'
@@ -113,9 +110,10 @@ macro_rules! change_sql {
                    until_at = $5::TIMESTAMPTZ, changed_at = now()
                  FROM verdict WHERE region_gates.region = $1::TEXT::crdb_internal_region AND code = 'ok'
                  RETURNING region_gates.epoch),
-             e AS (",
-            $event,
-            ") SELECT code AS verdict FROM verdict"
+             e AS ({event}) SELECT code AS verdict FROM verdict",
+            tables = $tables,
+            refusals = $refusals,
+            event = $event
         )
     };
 }
@@ -124,13 +122,13 @@ macro_rules! change_sql {
 /// are those that the change gave to the gate.
 macro_rules! change_event_sql {
     ($actor:literal) => {
-        event_sql!(
-            "SELECT $6::TEXT::crdb_internal_region, 'region', $7::UUID, n.epoch,
-               CASE WHEN $2::TEXT = 'writable' THEN 'region.opened' ELSE 'region.closed' END,",
-            $actor,
-            ", $8::UUID, $8::UUID, now(), n.epoch, NULL::FLOAT8, NULL::FLOAT8,
+        formatcp!(
+            "{EVENT} SELECT $6::TEXT::crdb_internal_region, 'region', $7::UUID, n.epoch,
+               CASE WHEN $2::TEXT = 'writable' THEN 'region.opened' ELSE 'region.closed' END, {actor},
+               $8::UUID, $8::UUID, now(), n.epoch, NULL::FLOAT8, NULL::FLOAT8,
                jsonb_build_object('region', $1::TEXT, 'state', $2::TEXT, 'epoch', n.epoch, 'reason', $4::TEXT,
-                 'until', $5::TIMESTAMPTZ) FROM n"
+                 'until', $5::TIMESTAMPTZ) FROM n RETURNING 1 AS ok",
+            actor = $actor
         )
     };
 }
@@ -142,13 +140,12 @@ const CHANGE_SIGNED: Statement = Statement::write(
     "gates.change_signed",
     Reach::Named,
     change_sql!(
-        concat!(
-            session_sql!("$9", "$10", "$11", "$12", "$13", "$14"),
-            ",
+        "s AS (SELECT 1 AS ok FROM sessions
+               WHERE region = $9::TEXT::crdb_internal_region AND id = $10::UUID AND user_id = $11::UUID
+                 AND token_hash = $12::TEXT AND expires_at > $13::TIMESTAMPTZ AND seen_at > $14::TIMESTAMPTZ),
              a AS (SELECT 1 AS ok FROM role_grants WHERE region = $9::TEXT::crdb_internal_region
                AND user_id = $11::UUID AND role = 'administrator'),
-             "
-        ),
+             ",
         "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
                  WHEN NOT EXISTS (SELECT 1 FROM a) THEN 'not_administrator'",
         change_event_sql!("$9::TEXT, $11::UUID")

@@ -5,6 +5,7 @@
 //! region, without a session, as the job's row at home says (`erase_region`).
 
 use chrono::{DateTime, Utc};
+use const_format::formatcp;
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use super::{
     error::DbError,
     row::Row,
     statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::{SessionAuth, Verdict, event_sql, signed_sql, verdict},
+    verdict::{EVENT, GATED, SIGNED, SessionAuth, Verdict, verdict},
 };
 use crate::domain::{job::JobRef, people::UserRef, region::RegionCode};
 
@@ -49,8 +50,9 @@ pub struct Leaving<'a> {
 const SET_HOME: Statement = Statement::write(
     "home.set_home",
     Reach::Named,
-    signed_sql!(
-        "tg AS (SELECT 1 AS ok FROM region_gates
+    formatcp!(
+        "{SIGNED},
+         tg AS (SELECT 1 AS ok FROM region_gates
              WHERE region = $11::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $12::INT8),
          me AS (SELECT password_hash, present_in, open_ride_id, reserved_until FROM users
              WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
@@ -74,13 +76,11 @@ const SET_HOME: Statement = Statement::write(
          p AS (UPDATE promo_redemptions SET region = $11::TEXT::crdb_internal_region FROM u
              WHERE promo_redemptions.region = $1::TEXT::crdb_internal_region AND promo_redemptions.user_id = u.id
              RETURNING 1 AS ok),
-         e AS (",
-        event_sql!(
-            "SELECT $11::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.home_moved', $11::TEXT, u.id,
+         e AS ({EVENT}
+             SELECT $11::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.home_moved', $11::TEXT, u.id,
                $10::UUID, $10::UUID, $5::TIMESTAMPTZ, $12::INT8, NULL::FLOAT8, NULL::FLOAT8,
-               jsonb_build_object('from', $1::TEXT) FROM u"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+               jsonb_build_object('from', $1::TEXT) FROM u RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 )
 .reading_global(CITY_CHECKED);
@@ -102,17 +102,18 @@ pub async fn set_home(
 const SET_OWNER_REGION: Statement = Statement::write(
     "home.set_owner_region",
     Reach::Named,
-    "WITH g AS (SELECT 1 AS ok FROM region_gates
-         WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
-     v AS (UPDATE vehicles SET owner_region = $4::TEXT::crdb_internal_region FROM g
-         WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.owner_id = $3::UUID
-           AND vehicles.owner_region::TEXT = $5::TEXT
-         RETURNING 1 AS ok),
-     r AS (UPDATE rides SET rider_region = $4::TEXT::crdb_internal_region FROM g
-         WHERE rides.region = $1::TEXT::crdb_internal_region AND rides.rider_id = $3::UUID
-           AND rides.rider_region::TEXT = $5::TEXT
-         RETURNING 1 AS ok)
-     SELECT CASE WHEN EXISTS (SELECT 1 FROM g) THEN 'ok' ELSE 'gate' END AS verdict",
+    formatcp!(
+        "{GATED},
+         v AS (UPDATE vehicles SET owner_region = $4::TEXT::crdb_internal_region FROM g
+             WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.owner_id = $3::UUID
+               AND vehicles.owner_region::TEXT = $5::TEXT
+             RETURNING 1 AS ok),
+         r AS (UPDATE rides SET rider_region = $4::TEXT::crdb_internal_region FROM g
+             WHERE rides.region = $1::TEXT::crdb_internal_region AND rides.rider_id = $3::UUID
+               AND rides.rider_region::TEXT = $5::TEXT
+             RETURNING 1 AS ok)
+         SELECT CASE WHEN EXISTS (SELECT 1 FROM g) THEN 'ok' ELSE 'gate' END AS verdict"
+    ),
 );
 
 /// Makes the vehicles and rides that a person has in `region` point at their new home.
@@ -129,20 +130,19 @@ pub async fn set_owner_region(
 const NOTE_REFUSAL: Statement = Statement::write(
     "home.note_refusal",
     Reach::Named,
-    signed_sql!(
-        "verdict AS (SELECT CASE
+    formatcp!(
+        "{SIGNED},
+         verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN EXISTS (SELECT 1 FROM events WHERE region = $1::TEXT::crdb_internal_region
                  AND aggregate_type = 'residency_refusal' AND aggregate_id = $8::UUID AND version = 1) THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              ELSE 'ok' END AS code),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'residency_refusal', $8::UUID, 1, $10::TEXT,
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'residency_refusal', $8::UUID, 1, $10::TEXT,
                $1::TEXT, $3::UUID, $8::UUID, $8::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8,
-               jsonb_build_object('rule', $11::TEXT, 'to', $9::TEXT) FROM verdict WHERE code = 'ok'"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+               jsonb_build_object('rule', $11::TEXT, 'to', $9::TEXT) FROM verdict WHERE code = 'ok' RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
@@ -161,8 +161,9 @@ pub async fn note_refusal(
 const ERASE: Statement = Statement::write(
     "home.erase",
     Reach::Named,
-    signed_sql!(
-        "me AS (SELECT password_hash, present_in, open_ride_id, reserved_until FROM users
+    formatcp!(
+        "{SIGNED},
+         me AS (SELECT password_hash, present_in, open_ride_id, reserved_until FROM users
              WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          old AS (SELECT 1 AS ok FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND id = $10::UUID),
          own AS (SELECT 1 AS ok FROM vehicles WHERE region = $1::TEXT::crdb_internal_region
@@ -192,12 +193,11 @@ const ERASE: Statement = Statement::write(
                confirmed_at)
              SELECT $1::TEXT::crdb_internal_region, $10::UUID, 'erasure', '', 'running', $1::TEXT::crdb_internal_region,
                u.id, $11::JSONB, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ FROM u RETURNING 1 AS ok),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version + 1, 'user.erased', $1::TEXT, u.id,
-               $10::UUID, $10::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM u"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version + 1, 'user.erased', $1::TEXT, u.id,
+               $10::UUID, $10::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
+               RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
@@ -238,10 +238,9 @@ const FIND_BOUND: Statement = Statement::read(
 const ERASE_REGION: Statement = Statement::write(
     "home.erase_region",
     Reach::Named,
-    concat!(
-        "WITH verdict AS (SELECT CASE WHEN EXISTS (SELECT 1 FROM region_gates
-             WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8)
-           THEN 'ok' ELSE 'gate' END AS code),
+    formatcp!(
+        "{GATED},
+         verdict AS (SELECT CASE WHEN EXISTS (SELECT 1 FROM g) THEN 'ok' ELSE 'gate' END AS code),
          p AS (DELETE FROM ride_positions WHERE ride_positions.region = $1::TEXT::crdb_internal_region
              AND ride_positions.ride_id = ANY($5::UUID[]) AND (ride_positions.ride_id <> $7::UUID OR ride_positions.at < $8::TIMESTAMPTZ)
              AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING 1 AS ok),
@@ -267,12 +266,11 @@ const ERASE_REGION: Statement = Statement::write(
                changed_at = CASE WHEN w.retires THEN $9::TIMESTAMPTZ ELSE vehicles.changed_at END
              FROM w, verdict WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.id = w.id
                AND (w.own OR w.reserved) AND verdict.code = 'ok' RETURNING vehicles.id, vehicles.version, w.retires),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'vehicle', v.id, v.version, 'vehicle.retired', NULL::TEXT, NULL::UUID,
-               $4::UUID, $4::UUID, $9::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM v WHERE v.retires"
-        ),
-        ") SELECT verdict.code AS verdict, (SELECT count(*) FROM r) AS rides FROM verdict"
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'vehicle', v.id, v.version, 'vehicle.retired', NULL::TEXT, NULL::UUID,
+               $4::UUID, $4::UUID, $9::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v WHERE v.retires
+               RETURNING 1 AS ok)
+         SELECT verdict.code AS verdict, (SELECT count(*) FROM r) AS rides FROM verdict"
     ),
 );
 
@@ -332,22 +330,20 @@ pub async fn erase_region(
 const NOTE_ERASED: Statement = Statement::write(
     "home.note_erased",
     Reach::Named,
-    concat!(
-        "WITH verdict AS (SELECT CASE WHEN EXISTS (SELECT 1 FROM region_gates
-             WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8)
-           THEN 'ok' ELSE 'gate' END AS code),
+    formatcp!(
+        "{GATED},
+         verdict AS (SELECT CASE WHEN EXISTS (SELECT 1 FROM g) THEN 'ok' ELSE 'gate' END AS code),
          n AS (UPDATE jobs SET parameters = $5::JSONB, state = CASE WHEN $6::BOOL THEN 'done' ELSE 'running' END,
                finished_at = CASE WHEN $6::BOOL THEN $7::TIMESTAMPTZ END,
                requested_by = CASE WHEN $6::BOOL THEN '00000000-0000-0000-0000-000000000000'::UUID ELSE jobs.requested_by END
              FROM verdict WHERE jobs.region = $1::TEXT::crdb_internal_region AND jobs.id = $3::UUID
                AND jobs.kind = 'erasure' AND jobs.state = 'running' AND jobs.parameters = $4::JSONB AND verdict.code = 'ok'
              RETURNING jobs.id, jobs.state),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'job', n.id, 3, 'job.done', NULL::TEXT, NULL::UUID, n.id, n.id,
-               $7::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM n WHERE n.state = 'done'"
-        ),
-        ") SELECT verdict.code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'job', n.id, 3, 'job.done', NULL::TEXT, NULL::UUID, n.id, n.id,
+               $7::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM n WHERE n.state = 'done'
+               RETURNING 1 AS ok)
+         SELECT verdict.code AS verdict FROM verdict"
     ),
 );
 

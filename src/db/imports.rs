@@ -3,14 +3,15 @@
 //! id, or without one by the operator's own code. What a line does not say is filled in when
 //! it is staged, from the vehicle as it is then; its version tells later whether that holds.
 
+use const_format::formatcp;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    acting::{Acting, acting_sql, gates_sql, job_event_sql, running_sql, who_sql},
     error::DbError,
+    jobs::{BY_JOB, GATES, JOB_DONE, JobWrite, ON_JOB, RUNNING, WHO},
     statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::{Verdict, event_sql, verdict},
+    verdict::{EVENT, Verdict, verdict},
 };
 use crate::domain::job::JobRef;
 
@@ -30,13 +31,13 @@ pub struct Staged {
 const STAGE: Statement = Statement::write(
     "imports.stage",
     Reach::Named,
-    acting_sql!(
-        "j AS (SELECT 1 AS ok FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
+    formatcp!(
+        "{ON_JOB},
+         j AS (SELECT 1 AS ok FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
              AND city = $13::TEXT AND kind = 'import' AND state = 'running' AND parameters->>'selecting' IS NOT NULL),
-         verdict AS (SELECT CASE ",
-        who_sql!(),
-        gates_sql!(),
-        "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'changed'
+         verdict AS (SELECT CASE {WHO}
+             {GATES}
+             WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'changed'
              ELSE 'ok' END AS code),
          n AS (SELECT position, input::JSONB AS input, id, reason, known
              FROM unnest($15::INT8[], $16::TEXT[], $17::UUID[], $18::TEXT[], $21::UUID[])
@@ -80,32 +81,32 @@ const STAGE: Statement = Statement::write(
 
 /// Makes items of `lines`: refused, to be done, or done already because the vehicle is
 /// like that. `defaults` is what a new vehicle is where its line does not say it.
-pub async fn stage(conn: &Conn, acting: &Acting, lines: &[Staged], defaults: &Value) -> Result<Verdict, DbError> {
+pub async fn stage(conn: &Conn, write: &JobWrite<'_>, lines: &[Staged], defaults: &Value) -> Result<Verdict, DbError> {
     let positions: Vec<i64> = lines.iter().map(|line| line.line).collect();
     let inputs: Vec<String> = lines.iter().map(|line| line.input.to_string()).collect();
     let ids: Vec<Uuid> = lines.iter().map(|line| line.new_id).collect();
     let reasons: Vec<Option<&str>> = lines.iter().map(|line| line.reason.as_deref()).collect();
     let codes: Vec<&str> = lines.iter().filter_map(|line| line.input.get("code")?.as_str()).collect();
     let known: Vec<Option<Uuid>> = lines.iter().map(|line| line.known_id).collect();
-    verdict(&acting.one(conn, &STAGE, &[&positions, &inputs, &ids, &reasons, defaults, &codes, &known]).await?)
+    write.verdict(conn, &STAGE, &[&positions, &inputs, &ids, &reasons, defaults, &codes, &known]).await
 }
 
 const READY: Statement = Statement::write(
     "imports.ready",
     Reach::Named,
-    acting_sql!(
-        "j AS (SELECT parameters->>'selecting' IS NOT NULL AS selecting FROM jobs
+    formatcp!(
+        "{ON_JOB},
+         j AS (SELECT parameters->>'selecting' IS NOT NULL AS selecting FROM jobs
              WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT
                AND kind = 'import' AND state = 'running'),
          c AS (SELECT count(*) AS items, count(*) FILTER (WHERE state = 'waiting' AND vehicle_version IS NULL) AS new,
                count(*) FILTER (WHERE state = 'waiting' AND vehicle_version IS NOT NULL) AS changed,
                count(*) FILTER (WHERE state = 'done') AS same, count(*) FILTER (WHERE state = 'refused') AS refused
              FROM job_items WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID),
-         verdict AS (SELECT CASE ",
-        who_sql!(),
-        "    WHEN EXISTS (SELECT 1 FROM j WHERE NOT selecting) THEN 'already' ",
-        gates_sql!(),
-        "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'changed'
+         verdict AS (SELECT CASE {WHO}
+             WHEN EXISTS (SELECT 1 FROM j WHERE NOT selecting) THEN 'already'
+             {GATES}
+             WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'changed'
              WHEN EXISTS (SELECT 1 FROM c WHERE items <> $15::INT8) THEN 'incomplete'
              ELSE 'ok' END AS code),
          n AS (UPDATE jobs SET parameters = (jobs.parameters - 'selecting'::TEXT) || jsonb_build_object(
@@ -128,8 +129,13 @@ pub struct Preview {
 
 /// The file of so many `lines` has been read to its end: the job can be confirmed, and keeps
 /// these counts. Fails when not every line has become an item.
-pub async fn ready(conn: &Conn, acting: &Acting, lines: i64, read_as: &str) -> Result<(Verdict, Preview), DbError> {
-    let row = acting.one(conn, &READY, &[&lines, &read_as]).await?;
+pub async fn ready(
+    conn: &Conn,
+    write: &JobWrite<'_>,
+    lines: i64,
+    read_as: &str,
+) -> Result<(Verdict, Preview), DbError> {
+    let row = write.row(conn, &READY, &[&lines, &read_as]).await?;
     let counts = Preview {
         new: row.get("new")?,
         changed: row.get("changed")?,
@@ -154,44 +160,41 @@ const NEXT: Statement = Statement::read(
 /// Lines of one batch.
 const BATCH: usize = 200;
 
-/// Lines that wait.
+/// Lines that wait: all changes, or all new vehicles.
 #[derive(Debug, Clone)]
 pub struct Waiting {
     positions: Vec<i64>,
     codes: Vec<Option<String>>,
     vehicles: Vec<Uuid>,
-    /// They are vehicles that are not there yet.
     new: bool,
     last: bool,
 }
 
-/// The next lines that wait: changes, or new vehicles.
 pub async fn list_waiting(conn: &Conn, job: &JobRef) -> Result<Waiting, DbError> {
     let rows = conn.rows(&NEXT, &[&job.region, &job.id]).await?;
-    let new: Vec<bool> = rows.iter().map(|row| row.get("new")).collect::<Result<_, _>>()?;
-    let first = new.first().copied().unwrap_or(true);
-    let taken = new.iter().take(BATCH).filter(|new| **new == first).count();
-    let rows_taken = rows.get(..taken).unwrap_or_default();
-    Ok(Waiting {
-        positions: rows_taken.iter().map(|row| row.get("position")).collect::<Result<_, _>>()?,
-        codes: rows_taken.iter().map(|row| row.get("code")).collect::<Result<_, _>>()?,
-        vehicles: rows_taken.iter().map(|row| row.get("vehicle_id")).collect::<Result<_, _>>()?,
-        new: first,
-        last: taken == rows.len(),
-    })
+    let new = rows.first().map_or(Ok(true), |row| row.get("new"))?;
+    let mut waiting = Waiting { positions: Vec::new(), codes: Vec::new(), vehicles: Vec::new(), new, last: false };
+    for row in rows.iter().take(BATCH) {
+        if row.get::<bool>("new")? != new {
+            break;
+        }
+        waiting.positions.push(row.get("position")?);
+        waiting.codes.push(row.get("code")?);
+        waiting.vehicles.push(row.get("vehicle_id")?);
+    }
+    waiting.last = waiting.positions.len() == rows.len();
+    Ok(waiting)
 }
 
 /// A batch of lines, as `$write` does them: `u` gives the vehicles with their new versions.
 macro_rules! batch_sql {
     ($write:literal, $action:literal) => {
-        acting_sql!(
-            "j AS (",
-            running_sql!(),
-            "      AND kind = 'import'),
-             verdict AS (SELECT CASE ",
-            who_sql!(),
-            gates_sql!(),
-            "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
+        formatcp!(
+            "{ON_JOB},
+             j AS ({RUNNING} AND kind = 'import'),
+             verdict AS (SELECT CASE {WHO}
+                 {GATES}
+                 WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
                  ELSE 'ok' END AS code),
              i AS (SELECT position, vehicle_id, vehicle_version, input FROM job_items
                  WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND position = ANY($15::INT8[])
@@ -215,27 +218,22 @@ macro_rules! batch_sql {
                  LEFT JOIN taken ON taken.code = i.input->>'code'
                  LEFT JOIN events AS h ON h.region = $8::TEXT::crdb_internal_region AND h.aggregate_type = 'vehicle'
                    AND h.aggregate_id = v.id AND h.version = v.version),
-             u AS (",
-            $write,
-            "),
+             u AS ({write}),
              x AS (UPDATE job_items SET state = CASE WHEN m.why IS NULL THEN 'done' ELSE 'refused' END, reason = m.why
                  FROM m WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
                    AND job_items.position = ANY($15::INT8[]) AND job_items.position = m.position
                    AND job_items.state = 'waiting' RETURNING 1 AS ok),
-             n AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
+             over AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
                  WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
                    AND $17::BOOL RETURNING 1 AS ok),
-             e AS (",
-            event_sql!(
-                "SELECT $8::TEXT::crdb_internal_region, 'vehicle', u.id, u.version, '",
-                $action,
-                "', CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ,
+             e AS ({EVENT}
+                 SELECT $8::TEXT::crdb_internal_region, 'vehicle', u.id, u.version, '{action}', {BY_JOB},
                    $10::INT8, u.lat, u.lon, jsonb_build_object('line', m.position)
                  FROM u JOIN m ON m.vehicle_id = u.id
-                 UNION ALL ",
-                job_event_sql!("3", "job.done", "'{}'::JSONB", "n")
-            ),
-            ") SELECT code AS verdict FROM verdict"
+                 UNION ALL {JOB_DONE} RETURNING 1 AS ok)
+             SELECT code AS verdict FROM verdict",
+            write = $write,
+            action = $action
         )
     };
 }
@@ -276,8 +274,8 @@ const ADD: Statement = Statement::write(
 
 /// Does the lines of a confirmed job that still wait, each with its event, or refuses them
 /// with the reason; with the last of them the job is done. Nothing when it is over.
-pub async fn turn(conn: &Conn, acting: &Acting, lines: &Waiting) -> Result<Verdict, DbError> {
+pub async fn batch(conn: &Conn, write: &JobWrite<'_>, lines: &Waiting) -> Result<Verdict, DbError> {
     let statement = if lines.new { &ADD } else { &CHANGE };
     // Lines only ever cease to wait, so behind the last there will be none.
-    verdict(&acting.one(conn, statement, &[&lines.positions, &lines.codes, &lines.last, &lines.vehicles]).await?)
+    write.verdict(conn, statement, &[&lines.positions, &lines.codes, &lines.last, &lines.vehicles]).await
 }

@@ -1,17 +1,18 @@
 //! Jobs of operators: asked for, confirmed, cancelled, read. A job does nothing until it is
-//! confirmed. The surprise: its own events have fixed versions, since each happens once: 1
-//! requested, 2 confirmed, 3 over.
+//! confirmed. Its own events have fixed versions, since each happens once: 1 requested,
+//! 2 confirmed, 3 over.
 
 use chrono::{DateTime, Utc};
+use const_format::formatcp;
 use serde_json::Value;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    acting::{Acting, acting_sql, gates_sql, job_event_sql, who_sql},
     error::{DbError, DbErrorKind},
     row::Row,
     statement::{Conn, Reach, Statement},
-    verdict::{Verdict, event_sql, verdict},
+    verdict::{EVENT, GATED, SIGNED_THERE, Verdict, Write, verdict},
 };
 use crate::domain::{
     job::{JobKind, JobRef},
@@ -21,66 +22,137 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&INSERT, &CONFIRM, &CANCEL, &FIND, &COUNT, &NEXT, &LEASE, &PAUSE, &LIST, &LIST_ITEMS];
 
+/// A write on a job, in the job's region.
+#[derive(Debug, Clone, Copy)]
+pub struct JobWrite<'a> {
+    pub write: Write<'a>,
+    /// The job's.
+    pub city: &'a str,
+    /// Where its vehicles go, and that region's epoch; the same place for jobs that move nothing.
+    pub to: (&'a RegionCode, &'a str),
+    pub to_epoch: i64,
+}
+
+impl JobWrite<'_> {
+    /// Sends a statement that begins with [`ON_JOB`], its parameters from $15 in `rest`.
+    pub(super) async fn row(
+        &self,
+        conn: &Conn,
+        statement: &'static Statement,
+        rest: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, DbError> {
+        let own: [&(dyn ToSql + Sync); 4] = [self.to.0, &self.to_epoch, &self.city, &self.to.1];
+        self.write.row(conn, statement, &[&own[..], rest].concat()).await
+    }
+
+    pub(super) async fn verdict(
+        &self,
+        conn: &Conn,
+        statement: &'static Statement,
+        rest: &[&(dyn ToSql + Sync)],
+    ) -> Result<Verdict, DbError> {
+        verdict(&self.row(conn, statement, rest).await?)
+    }
+}
+
+/// Begins a write on job ($8, $9): `tg` has a row when the target region $11 is writable at epoch
+/// $12, `o` and `o2` when the person operates the job's city $13 and the target city $14. A worker
+/// has no session, so only roles and gates count; the shell is nobody, so only the gates do.
+pub(super) const ON_JOB: &str = formatcp!(
+    "{SIGNED_THERE},
+     tg AS (SELECT 1 AS ok FROM region_gates
+       WHERE region = $11::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $12::INT8),
+     o AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region
+       AND user_id = $3::UUID AND role = 'operator' AND city = $13::TEXT),
+     o2 AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region
+       AND user_id = $3::UUID AND role = 'operator' AND city = $14::TEXT)"
+);
+
+/// The first conditions of a verdict: who may not.
+pub(super) const WHO: &str = "WHEN $2::UUID IS NOT NULL AND NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN $3::UUID IS NOT NULL AND NOT (EXISTS (SELECT 1 FROM o) AND EXISTS (SELECT 1 FROM o2)) THEN 'not_operator'";
+
+/// The condition on the three gates.
+pub(super) const GATES: &str = "WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) OR NOT EXISTS (SELECT 1 FROM tg) THEN 'gate'";
+
+/// The job while it is confirmed and not over.
+pub(super) const RUNNING: &str =
+    "SELECT 1 AS ok FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
+               AND city = $13::TEXT AND state = 'running' AND confirmed_at IS NOT NULL";
+
+/// Of an event that a job causes: actor, command, correlation and time.
+pub(super) const BY_JOB: &str =
+    "CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ";
+
+/// The event of the job's end, in a statement where `over` has a row when it ends.
+pub(super) const JOB_DONE: &str = formatcp!(
+    "SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 3, 'job.done', {BY_JOB}, $10::INT8,
+               NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM over"
+);
+
 const INSERT: Statement = Statement::write(
     "jobs.insert",
     Reach::Named,
-    acting_sql!(
-        "old AS (SELECT requested_by FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID),
+    formatcp!(
+        "{ON_JOB},
+         old AS (SELECT requested_by FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID),
          me AS (SELECT coalesce($3::UUID, '00000000-0000-0000-0000-000000000000'::UUID) AS id),
-         verdict AS (SELECT CASE ",
-        who_sql!(),
-        "    WHEN EXISTS (SELECT 1 FROM old, me WHERE requested_by = me.id) THEN 'already'
-             WHEN EXISTS (SELECT 1 FROM old) THEN 'form_used' ",
-        gates_sql!(),
-        "    ELSE 'ok' END AS code),
+         verdict AS (SELECT CASE {WHO}
+             WHEN EXISTS (SELECT 1 FROM old, me WHERE requested_by = me.id) THEN 'already'
+             WHEN EXISTS (SELECT 1 FROM old) THEN 'form_used'
+             {GATES}
+             ELSE 'ok' END AS code),
          n AS (INSERT INTO jobs (region, id, kind, city, state, requested_region, requested_by, parameters, created_at)
              SELECT $8::TEXT::crdb_internal_region, $9::UUID, $15::TEXT, $13::TEXT, 'running',
                $1::TEXT::crdb_internal_region, me.id, $16::JSONB, $5::TIMESTAMPTZ FROM verdict, me WHERE code = 'ok'
              RETURNING id),
-         e AS (",
-        event_sql!(job_event_sql!(
-            "1",
-            "job.requested",
-            "jsonb_build_object('kind', $15::TEXT, 'city', $13::TEXT, 'to', $14::TEXT)",
-            "n"
-        )),
-        ") SELECT code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 1, 'job.requested', {BY_JOB}, $10::INT8,
+               NULL::FLOAT8, NULL::FLOAT8, jsonb_build_object('kind', $15::TEXT, 'city', $13::TEXT, 'to', $14::TEXT) FROM n
+             RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
 /// Makes the job, without items. While `parameters` has `selecting`, it cannot be confirmed.
 /// The shell's jobs are asked for by the nil id.
-pub async fn insert(conn: &Conn, acting: &Acting, kind: JobKind, parameters: &Value) -> Result<Verdict, DbError> {
-    verdict(&acting.one(conn, &INSERT, &[&kind.code(), parameters]).await?)
+pub async fn insert(
+    conn: &Conn,
+    write: &JobWrite<'_>,
+    job_kind: JobKind,
+    parameters: &Value,
+) -> Result<Verdict, DbError> {
+    write.verdict(conn, &INSERT, &[&job_kind.code(), parameters]).await
 }
 
 const CONFIRM: Statement = Statement::write(
     "jobs.confirm",
     Reach::Named,
-    acting_sql!(
-        "j AS (SELECT state, confirmed_at, parameters FROM jobs
+    formatcp!(
+        "{ON_JOB},
+         j AS (SELECT state, confirmed_at, parameters FROM jobs
              WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT),
-         verdict AS (SELECT CASE ",
-        who_sql!(),
-        "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'no_such_job'
-             WHEN EXISTS (SELECT 1 FROM j WHERE confirmed_at IS NOT NULL) THEN 'already' ",
-        gates_sql!(),
-        "    WHEN EXISTS (SELECT 1 FROM j WHERE state <> 'running' OR parameters->>'selecting' IS NOT NULL) THEN 'changed'
+         verdict AS (SELECT CASE {WHO}
+             WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'no_such_job'
+             WHEN EXISTS (SELECT 1 FROM j WHERE confirmed_at IS NOT NULL) THEN 'already'
+             {GATES}
+             WHEN EXISTS (SELECT 1 FROM j WHERE state <> 'running' OR parameters->>'selecting' IS NOT NULL) THEN 'changed'
              ELSE 'ok' END AS code),
          n AS (UPDATE jobs SET confirmed_at = $5::TIMESTAMPTZ, requested_region = $1::TEXT::crdb_internal_region,
                progress = NULL, requested_by = coalesce($3::UUID, '00000000-0000-0000-0000-000000000000'::UUID)
              FROM verdict
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
              RETURNING jobs.id),
-         e AS (",
-        event_sql!(job_event_sql!("2", "job.confirmed", "'{}'::JSONB", "n")),
-        ") SELECT code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 2, 'job.confirmed', {BY_JOB}, $10::INT8,
+               NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM n RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
 /// Lets the job begin, for the person who confirms it.
-pub async fn confirm(conn: &Conn, acting: &Acting) -> Result<Verdict, DbError> {
-    verdict(&acting.one(conn, &CONFIRM, &[]).await?)
+pub async fn confirm(conn: &Conn, write: &JobWrite<'_>) -> Result<Verdict, DbError> {
+    write.verdict(conn, &CONFIRM, &[]).await
 }
 
 /// Items that one `jobs.cancel` takes: their rows stay within the write deadline.
@@ -89,15 +161,15 @@ const CANCELLED_AT_ONCE: i64 = 5_000;
 const CANCEL: Statement = Statement::write(
     "jobs.cancel",
     Reach::Named,
-    acting_sql!(
-        "j AS (SELECT state FROM jobs
+    formatcp!(
+        "{ON_JOB},
+         j AS (SELECT state FROM jobs
              WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT),
-         verdict AS (SELECT CASE ",
-        who_sql!(),
-        "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'no_such_job'
-             WHEN EXISTS (SELECT 1 FROM j WHERE state = 'done') THEN 'changed' ",
-        gates_sql!(),
-        "    ELSE 'ok' END AS code),
+         verdict AS (SELECT CASE {WHO}
+             WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'no_such_job'
+             WHEN EXISTS (SELECT 1 FROM j WHERE state = 'done') THEN 'changed'
+             {GATES}
+             ELSE 'ok' END AS code),
          n AS (UPDATE jobs SET state = 'cancelled', finished_at = $5::TIMESTAMPTZ FROM verdict
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND jobs.state = 'running'
                AND code = 'ok' RETURNING jobs.id),
@@ -107,18 +179,19 @@ const CANCEL: Statement = Statement::write(
          i AS (UPDATE job_items SET state = 'cancelled'
              WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
                AND job_items.state = 'waiting' AND job_items.position <= (SELECT max(position) FROM w) RETURNING 1 AS ok),
-         e AS (",
-        event_sql!(job_event_sql!("3", "job.cancelled", "'{}'::JSONB", "n")),
-        ") SELECT code AS verdict, (SELECT count(*) FROM w) AS items FROM verdict"
+         e AS ({EVENT}
+             SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 3, 'job.cancelled', {BY_JOB}, $10::INT8,
+               NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM n RETURNING 1 AS ok)
+         SELECT code AS verdict, (SELECT count(*) FROM w) AS items FROM verdict"
     ),
 );
 
 /// Ends the job: what waits is not done any more. What was done stays.
-pub async fn cancel(conn: &Conn, acting: &Acting) -> Result<Verdict, DbError> {
+pub async fn cancel(conn: &Conn, write: &JobWrite<'_>) -> Result<Verdict, DbError> {
     loop {
-        let row = acting.one(conn, &CANCEL, &[&CANCELLED_AT_ONCE]).await?;
+        let row = write.row(conn, &CANCEL, &[&CANCELLED_AT_ONCE]).await?;
         let verdict = verdict(&row)?;
-        // It is cancelled with the first of them: no turn takes another one.
+        // It is cancelled with the first of them: no batch takes another one.
         if verdict != Verdict::Done || row.get::<i64>("items")? < CANCELLED_AT_ONCE {
             return Ok(verdict);
         }
@@ -129,18 +202,15 @@ pub async fn cancel(conn: &Conn, acting: &Acting) -> Result<Verdict, DbError> {
 #[derive(Debug, Clone)]
 pub struct Job {
     pub job: JobRef,
-    pub kind: JobKind,
+    pub job_kind: JobKind,
     /// Slug of its city.
     pub city: String,
     pub running: bool,
     pub cancelled: bool,
     /// What it was asked with; see `ops::jobs`.
     pub parameters: Value,
-    /// When it was asked for.
     pub created_at: DateTime<Utc>,
-    /// Since when it may do something.
     pub confirmed_at: Option<DateTime<Utc>>,
-    /// When it was over.
     pub finished_at: Option<DateTime<Utc>>,
     /// Who asked for it or, later, confirmed it; nobody has the nil id.
     pub requested_by: UserRef,
@@ -169,27 +239,23 @@ impl Job {
     }
 }
 
-/// The columns of a [`Job`].
-macro_rules! columns_sql {
-    () => {
-        "region::TEXT AS region, id, kind, city, state, parameters, created_at, confirmed_at, finished_at,
-         requested_region::TEXT AS requested_region, requested_by, progress"
-    };
-}
+const COLUMNS: &str =
+    "region::TEXT AS region, id, kind, city, state, parameters, created_at, confirmed_at, finished_at,
+         requested_region::TEXT AS requested_region, requested_by, progress";
 
 fn job(row: &Row) -> Result<Job, DbError> {
+    let bug = |words: String| DbError::new(DbErrorKind::Bug, "jobs", words);
     let (kind, state): (&str, &str) = (row.get("kind")?, row.get("state")?);
-    let unknown = || DbError::new(DbErrorKind::Bug, "jobs", format!("unknown kind {kind}"));
     let parameters: Value = row.get("parameters")?;
     let target = parameters.get("to_region").and_then(Value::as_str).map(str::parse::<RegionCode>).transpose();
-    target.map_err(|error| DbError::new(DbErrorKind::Bug, "jobs", format!("to_region: {error}")))?;
+    target.map_err(|error| bug(format!("to_region: {error}")))?;
     let progress: Option<Value> = row.get("progress")?;
     let number = |key: &str| progress.as_ref()?.get(key)?.as_i64();
     let running = state == "running";
     let confirmed_at: Option<DateTime<Utc>> = row.get("confirmed_at")?;
     Ok(Job {
         job: JobRef { region: row.region("region")?, id: row.get("id")? },
-        kind: JobKind::from_code(kind).ok_or_else(unknown)?,
+        job_kind: JobKind::from_code(kind).ok_or_else(|| bug(format!("unknown kind {kind}")))?,
         city: row.get("city")?,
         running,
         cancelled: state == "cancelled",
@@ -209,18 +275,16 @@ fn job(row: &Row) -> Result<Job, DbError> {
     })
 }
 
-/// How many items wait, are done, refused, cancelled.
+/// How many items wait, are done, refused, or not done because the job was cancelled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub waiting: i64,
     pub done: i64,
     pub refused: i64,
-    /// Not done because the job was cancelled.
     pub cancelled: i64,
 }
 
 impl Counts {
-    /// All of them.
     pub fn all(&self) -> i64 {
         self.waiting + self.done + self.refused + self.cancelled
     }
@@ -229,26 +293,20 @@ impl Counts {
 const FIND: Statement = Statement::read(
     "jobs.find",
     Reach::Named,
-    concat!("SELECT ", columns_sql!(), " FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND id = $2::UUID"),
+    formatcp!("SELECT {COLUMNS} FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND id = $2::UUID"),
 );
 
 pub async fn find(conn: &Conn, which: &JobRef) -> Result<Option<Job>, DbError> {
     conn.opt(&FIND, &[&which.region, &which.id]).await?.as_ref().map(job).transpose()
 }
 
-/// Counts of the items of job ($1, $id).
-macro_rules! counts_sql {
-    ($id:literal) => {
-        concat!(
-            "SELECT count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'done') AS done,
-               count(*) FILTER (WHERE state = 'refused') AS refused, count(*) FILTER (WHERE state = 'cancelled') AS cancelled
-             FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = ",
-            $id
-        )
-    };
-}
-
-const COUNT: Statement = Statement::read("jobs.count_items", Reach::Named, counts_sql!("$2::UUID"));
+const COUNT: Statement = Statement::read(
+    "jobs.count_items",
+    Reach::Named,
+    "SELECT count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'done') AS done,
+       count(*) FILTER (WHERE state = 'refused') AS refused, count(*) FILTER (WHERE state = 'cancelled') AS cancelled
+     FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2::UUID",
+);
 
 /// How far the job is, by its items: the truth, and a read of all of them.
 pub async fn count_items(conn: &Conn, which: &JobRef) -> Result<Counts, DbError> {
@@ -266,15 +324,13 @@ pub async fn count_items(conn: &Conn, which: &JobRef) -> Result<Counts, DbError>
 const NEXT: Statement = Statement::read(
     "jobs.list_next",
     Reach::Named,
-    concat!(
-        "SELECT ",
-        columns_sql!(),
-        " FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND state = 'running' AND confirmed_at IS NOT NULL
+    formatcp!(
+        "SELECT {COLUMNS} FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND state = 'running'
+           AND confirmed_at IS NOT NULL
            AND (lease_owner IS NULL OR lease_owner = $2::UUID OR lease_until < now()) AND NOT id = ANY($3::UUID[])
          UNION ALL
-         SELECT ",
-        columns_sql!(),
-        " FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND state = 'running' AND confirmed_at IS NULL
+         SELECT {COLUMNS} FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND state = 'running'
+           AND confirmed_at IS NULL
            AND created_at > $4::TIMESTAMPTZ AND kind <> 'import' AND parameters->>'selecting' IS NOT NULL
            AND (lease_owner IS NULL OR lease_owner = $2::UUID OR lease_until < now()) AND NOT id = ANY($3::UUID[])
          ORDER BY created_at, id LIMIT 8"
@@ -300,16 +356,15 @@ pub async fn list_next(
 const LEASE: Statement = Statement::write(
     "jobs.lease",
     Reach::Named,
-    concat!(
-        "WITH g AS (SELECT 1 AS ok FROM region_gates
-           WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+    formatcp!(
+        "{GATED},
          j AS (SELECT 1 AS ok FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
            AND state = 'running' AND (lease_owner IS NULL OR lease_owner = $4::UUID OR lease_until < now())),
          verdict AS (SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already' ELSE 'ok' END AS code),
-         c AS (",
-        counts_sql!("$3::UUID"),
-        "),
+         c AS (SELECT count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'done') AS done,
+               count(*) FILTER (WHERE state = 'refused') AS refused
+             FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $3::UUID),
          n AS (UPDATE jobs SET lease_owner = $4::UUID, lease_until = now() + '6 s'::INTERVAL,
                progress = jsonb_build_object('waiting', c.waiting, 'done', c.done, 'refused', c.refused)
              FROM verdict, c WHERE jobs.region = $1::TEXT::crdb_internal_region AND jobs.id = $3::UUID AND code = 'ok'
@@ -327,13 +382,14 @@ pub async fn lease(conn: &Conn, which: &JobRef, epoch: i64, worker: Uuid) -> Res
 const PAUSE: Statement = Statement::write(
     "jobs.pause",
     Reach::Named,
-    "WITH g AS (SELECT 1 AS ok FROM region_gates
-       WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
-     verdict AS (SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate' ELSE 'ok' END AS code),
-     n AS (UPDATE jobs SET progress = progress || jsonb_build_object('paused', $5::TEXT)
-         FROM verdict WHERE jobs.region = $1::TEXT::crdb_internal_region AND jobs.id = $3::UUID
-           AND jobs.lease_owner = $4::UUID AND code = 'ok' RETURNING 1 AS ok)
-     SELECT code AS verdict FROM verdict",
+    formatcp!(
+        "{GATED},
+         verdict AS (SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate' ELSE 'ok' END AS code),
+         n AS (UPDATE jobs SET progress = progress || jsonb_build_object('paused', $5::TEXT)
+             FROM verdict WHERE jobs.region = $1::TEXT::crdb_internal_region AND jobs.id = $3::UUID
+               AND jobs.lease_owner = $4::UUID AND code = 'ok' RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
+    ),
 );
 
 /// Writes down why the worker that has the job does not go on.
@@ -344,24 +400,22 @@ pub async fn pause(conn: &Conn, which: &JobRef, epoch: i64, worker: Uuid, why: &
 const LIST: Statement = Statement::read(
     "jobs.list",
     Reach::Named,
-    concat!(
-        "SELECT ",
-        columns_sql!(),
-        " FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND city = $2
+    formatcp!(
+        "SELECT {COLUMNS} FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND city = $2
            AND created_at <= $3 AND (created_at < $3 OR id > $4)
          ORDER BY created_at DESC, id LIMIT $5"
     ),
 );
 
-/// The jobs of a city behind a place in the list, newest first.
+/// The jobs of a city behind `cursor`, newest first.
 pub async fn list(
     conn: &Conn,
     region: &RegionCode,
     city: &str,
-    behind: (DateTime<Utc>, Uuid),
+    cursor: (DateTime<Utc>, Uuid),
     limit: i64,
 ) -> Result<Vec<Job>, DbError> {
-    conn.rows(&LIST, &[region, &city, &behind.0, &behind.1, &limit]).await?.iter().map(job).collect()
+    conn.rows(&LIST, &[region, &city, &cursor.0, &cursor.1, &limit]).await?.iter().map(job).collect()
 }
 
 /// An item as pages and reports show it.

@@ -20,7 +20,6 @@ use nodes::{NoConnection, Nodes, Use};
 use statement::{Conn, Statement};
 use tokio::sync::OwnedSemaphorePermit;
 
-pub mod acting;
 pub mod audit;
 pub mod bulk;
 pub mod catalogue;
@@ -31,7 +30,6 @@ pub mod error;
 pub mod exports;
 pub mod feeds;
 pub mod fleet;
-pub mod fleet_changes;
 pub mod gates;
 pub mod health;
 pub mod home;
@@ -41,13 +39,10 @@ mod literal;
 pub mod locality;
 pub mod meter;
 pub mod migrate;
-pub mod moved;
 mod nodes;
 pub mod overview;
-pub mod positions;
 pub mod reservations;
 mod retry;
-pub mod ride_ends;
 pub mod rides;
 pub mod rights;
 pub mod roles;
@@ -65,7 +60,7 @@ pub mod verify;
 
 /// Every statement by file, and whether the server sends those of that file: these are
 /// prepared on a connection before a page needs them. The others are the commands'.
-const STATEMENTS: [(&[&Statement], bool); 24] = [
+const STATEMENTS: [(&[&Statement], bool); 20] = [
     (catalogue::ALL, true),
     (gates::ALL, true),
     (sessions::ALL, true),
@@ -73,11 +68,7 @@ const STATEMENTS: [(&[&Statement], bool); 24] = [
     (vehicles::ALL, true),
     (reservations::ALL, true),
     (rides::ALL, true),
-    (ride_ends::ALL, true),
-    (positions::ALL, true),
     (fleet::ALL, true),
-    (fleet_changes::ALL, true),
-    (moved::ALL, true),
     (feeds::ALL, true),
     (audit::ALL, true),
     (roles::ALL, true),

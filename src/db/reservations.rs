@@ -2,12 +2,13 @@
 //! vehicle and on the person at once, and lapse by time alone.
 
 use chrono::{DateTime, Utc};
+use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{
     error::DbError,
     statement::{Conn, Reach, Statement},
-    verdict::{SessionAuth, Verdict, event_sql, signed_there_sql, verdict},
+    verdict::{EVENT, SIGNED_THERE, SessionAuth, Verdict, verdict},
 };
 use crate::domain::vehicle::{PublicVehicle, RESERVATIONS_IN, RESERVATIONS_MAX};
 
@@ -18,8 +19,9 @@ pub const ALL: &[&Statement] = &[&RESERVE, &CANCEL];
 const RESERVE: Statement = Statement::write(
     "reservations.make",
     Reach::Named,
-    signed_there_sql!(
-        "u AS (SELECT open_ride_id, reserved_until, CASE WHEN reservations_since > $15::TIMESTAMPTZ THEN reservations
+    formatcp!(
+        "{SIGNED_THERE},
+         u AS (SELECT open_ride_id, reserved_until, CASE WHEN reservations_since > $15::TIMESTAMPTZ THEN reservations
                ELSE 0 END AS reservations FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          v AS (SELECT status, city, type, reserved_by, reserved_until FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID),
@@ -49,12 +51,10 @@ const RESERVE: Statement = Statement::write(
              FROM verdict
              WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.public_id = $9::UUID AND verdict.code = 'ok'
              RETURNING vehicles.id, vehicles.version),
-         e AS (",
-        event_sql!(
-            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'vehicle.reserved', NULL::TEXT, NULL::UUID,
-               $14::UUID, $14::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM v2"
-        ),
-        ") SELECT verdict.code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'vehicle.reserved', NULL::TEXT, NULL::UUID,
+               $14::UUID, $14::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2 RETURNING 1 AS ok)
+         SELECT verdict.code AS verdict FROM verdict"
     ),
 );
 
@@ -64,22 +64,22 @@ pub async fn make(
     auth: &SessionAuth,
     vehicle: &PublicVehicle,
     epoch: i64,
-    said: (&str, &str),
+    (city, vehicle_type): (&str, &str),
     until: DateTime<Utc>,
     command: Uuid,
 ) -> Result<Verdict, DbError> {
-    let ((city, kind), most) = (said, RESERVATIONS_MAX);
-    let since = auth.now - RESERVATIONS_IN;
-    let params =
-        auth.params(&[&vehicle.region, &vehicle.public_id, &epoch, &city, &kind, &until, &command, &since, &most]);
+    let PublicVehicle { region, public_id } = vehicle;
+    let (since, most) = (auth.now - RESERVATIONS_IN, RESERVATIONS_MAX);
+    let params = auth.params(&[region, public_id, &epoch, &city, &vehicle_type, &until, &command, &since, &most]);
     verdict(&conn.one(&RESERVE, &params).await?)
 }
 
 const CANCEL: Statement = Statement::write(
     "reservations.cancel",
     Reach::Named,
-    signed_there_sql!(
-        "v AS (SELECT id, version, reserved_by, reserved_until FROM vehicles
+    formatcp!(
+        "{SIGNED_THERE},
+         v AS (SELECT id, version, reserved_by, reserved_until FROM vehicles
                WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID),
          done AS (SELECT 1 AS ok FROM v JOIN events ON events.region = $8::TEXT::crdb_internal_region
                AND events.aggregate_type = 'vehicle' AND events.aggregate_id = v.id AND events.version = v.version
@@ -100,12 +100,10 @@ const CANCEL: Statement = Statement::write(
              FROM verdict
              WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.public_id = $9::UUID AND verdict.code = 'ok'
              RETURNING vehicles.id, vehicles.version),
-         e AS (",
-        event_sql!(
-            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'vehicle.reservation_cancelled', NULL::TEXT,
-               NULL::UUID, $11::UUID, $11::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM v2"
-        ),
-        ") SELECT verdict.code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'vehicle.reservation_cancelled', NULL::TEXT,
+               NULL::UUID, $11::UUID, $11::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2 RETURNING 1 AS ok)
+         SELECT verdict.code AS verdict FROM verdict"
     ),
 );
 

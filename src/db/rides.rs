@@ -1,65 +1,50 @@
-//! Rides: start, lists, receipts. Starting is one statement that touches the ride's
-//! region and the rider's home, does everything or nothing, and reads no GLOBAL row.
+//! Rides: start, positions, end, lists and receipts. Each write is one statement that touches the
+//! ride's region and the rider's home, does everything or nothing, and reads no GLOBAL row. A ride
+//! is ended by its rider, by an operator of its city for them, or by the system when it has been
+//! open too long; distance and fare are computed from the ride's row.
 
 use chrono::{DateTime, Utc};
+use const_format::formatcp;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
+    distance::distance_sql,
     error::{DbError, DbErrorKind},
     row::Row,
     statement::{Conn, Reach, Statement},
-    verdict::{SessionAuth, Verdict, event_sql, signed_there_sql, verdict},
+    verdict::{EVENT, SIGNED_THERE, SessionAuth, Verdict, verdict},
 };
 use crate::domain::{
-    fare::Rate, geo::Point, people::UserRef, region::RegionCode, ride::RideRef, vehicle::PublicVehicle,
+    catalogue::{City, PromoCode, PromoKind, Tariff},
+    fare::Rate,
+    geo::{GeoError, Point, cell},
+    people::UserRef,
+    region::RegionCode,
+    ride::{POSITION_EVERY_S, POSITIONS_MAX, RIDE_MAX_HOURS, RideRef, SPEED_MAX_KMH, Step},
+    vehicle::PublicVehicle,
 };
 
-pub const ALL: &[&Statement] = &[&START, &LIST, &FIND];
+pub const ALL: &[&Statement] = &[&START, &LIST, &FIND, &ADD_POSITIONS, &END, &FORCE, &RIDER, &OVERDUE, &EXPIRE];
 
-/// The price terms that a ride copies when it starts.
+/// A ride that a person wants to start, and the price terms that it copies.
 #[derive(Debug, Clone)]
-pub struct Terms {
-    /// ISO code.
-    pub currency: String,
-    /// To unlock, in minor units.
-    pub unlock_minor: i64,
-    /// For each started minute, in minor units.
-    pub per_minute_minor: i64,
-    /// For leaving the vehicle outside the service area, in minor units.
-    pub out_of_area_minor: i64,
-    /// The most that unlocking and minutes cost, in minor units.
-    pub max_charge_minor: Option<i64>,
-    pub promo: Option<Promo>,
-}
-
-/// A promo code as a ride copies it.
-#[derive(Debug, Clone)]
-pub struct Promo {
-    pub code: String,
-    /// Percent off the charge, or
-    pub percent: Option<i64>,
-    /// an amount off the charge, in minor units.
-    pub amount_minor: Option<i64>,
-    pub per_rider_limit: i64,
-}
-
-/// What starting a ride needs besides the person.
-#[derive(Debug, Clone)]
-pub struct NewRide {
+pub struct NewRide<'a> {
     /// The id that the form carried, in the vehicle's region.
-    pub ride: RideRef,
-    pub vehicle: PublicVehicle,
-    pub city: String,
-    pub kind: String,
-    pub terms: Terms,
+    pub id: Uuid,
+    pub vehicle: &'a PublicVehicle,
+    pub city: &'a City,
+    pub vehicle_type: &'a str,
+    pub tariff: &'a Tariff,
+    pub promo: Option<&'a PromoCode>,
 }
 
 const START: Statement = Statement::write(
     "rides.start",
     Reach::Named,
-    signed_there_sql!(
-        "u AS (SELECT open_ride_id, reserved_public_id, reserved_until FROM users
+    formatcp!(
+        "{SIGNED_THERE},
+         u AS (SELECT open_ride_id, reserved_public_id, reserved_until FROM users
              WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          v AS (SELECT status, city, type, reserved_by, reserved_until FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID),
@@ -113,38 +98,39 @@ const START: Statement = Statement::write(
                $1::TEXT::crdb_internal_region, $3::UUID, $5::TIMESTAMPTZ, v2.lat, v2.lon, v2.place, $14::INT8, $15::INT8,
                $16::INT8, $17::TEXT, $18::TEXT, $19::INT8, $20::INT8, $22::INT8, 1
              FROM v2 RETURNING id),
-         e AS (",
-        event_sql!(
-            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'ride.started', NULL::TEXT, NULL::UUID,
-               $13::UUID, $13::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM v2"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'ride.started', NULL::TEXT, NULL::UUID,
+               $13::UUID, $13::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2 RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
 /// Starts a ride: exactly once, for whoever is first.
-pub async fn start(conn: &Conn, auth: &SessionAuth, new: &NewRide, epoch: i64) -> Result<Verdict, DbError> {
-    let terms = &new.terms;
-    let code = terms.promo.as_ref().map(|p| p.code.as_str());
-    let percent = terms.promo.as_ref().and_then(|p| p.percent);
-    let amount = terms.promo.as_ref().and_then(|p| p.amount_minor);
-    let limit = terms.promo.as_ref().map(|p| p.per_rider_limit);
+pub async fn start(conn: &Conn, auth: &SessionAuth, new: &NewRide<'_>, epoch: i64) -> Result<Verdict, DbError> {
+    let NewRide { id, vehicle, city, vehicle_type, tariff, promo } = new;
+    let (percent, amount) = match promo.map(|promo| &promo.discount) {
+        None => (None, None),
+        Some(PromoKind::Percent { percent }) => (Some(percent), None),
+        Some(PromoKind::Amount { amount_minor, .. }) => (None, Some(amount_minor)),
+    };
+    let (code, limit) = (promo.map(|promo| &promo.code), promo.map(|promo| promo.per_rider_limit));
+    let currency = city.currency.as_str();
     let params = auth.params(&[
-        &new.vehicle.region,
-        &new.vehicle.public_id,
+        &vehicle.region,
+        &vehicle.public_id,
         &epoch,
-        &new.city,
-        &new.kind,
-        &new.ride.id,
-        &terms.unlock_minor,
-        &terms.per_minute_minor,
-        &terms.out_of_area_minor,
-        &terms.currency,
+        &city.slug,
+        vehicle_type,
+        id,
+        &tariff.unlock_minor,
+        &tariff.per_minute_minor,
+        &tariff.out_of_area_fee_minor,
+        &currency,
         &code,
         &percent,
         &amount,
         &limit,
-        &terms.max_charge_minor,
+        &tariff.max_charge_minor,
     ]);
     verdict(&conn.one(&START, &params).await?)
 }
@@ -156,7 +142,6 @@ pub struct Ended {
     pub point: Point,
     pub place: String,
     pub outside_area: bool,
-    /// Way, in metres.
     pub distance_m: i64,
     pub minutes: i64,
     /// Unlocking and minutes, in minor units.
@@ -176,28 +161,27 @@ pub struct Ended {
 #[derive(Debug, Clone)]
 pub struct Ride {
     pub ride: RideRef,
-    /// Slug of its city.
     pub city: String,
-    pub kind: String,
-    /// When it began.
+    pub vehicle_type: String,
     pub started_at: DateTime<Utc>,
     pub start: Point,
-    /// The same in words.
     pub start_place: String,
-    /// ISO code.
     pub currency: String,
     /// To unlock, for each started minute, and at most.
     pub rate: Rate,
     /// The fee for leaving it outside the area, in minor units.
     pub out_of_area_minor: i64,
     pub promo_code: Option<String>,
-    /// Percent off.
     pub promo_percent: Option<i64>,
-    /// Amount off, in minor units.
     pub promo_amount_minor: Option<i64>,
-    /// Absent while it is open.
     pub ended: Option<Ended>,
 }
+
+const COLUMNS: &str =
+    "region::TEXT AS region, id, city, vehicle_type, started_at, start_lat, start_lon, start_place, currency,
+        unlock_minor, per_minute_minor, out_of_area_minor, promo_code, promo_percent, promo_amount_minor,
+        ended_at, end_lat, end_lon, end_place, outside_area, distance_m, minutes, charge_minor, discount_minor,
+        fee_minor, total_minor, forced, automatic, max_charge_minor";
 
 fn ride(row: &Row) -> Result<Ride, DbError> {
     let ended_at: Option<DateTime<Utc>> = row.get("ended_at")?;
@@ -221,7 +205,7 @@ fn ride(row: &Row) -> Result<Ride, DbError> {
     Ok(Ride {
         ride: RideRef { region: row.region("region")?, id: row.get("id")? },
         city: row.get("city")?,
-        kind: row.get("vehicle_type")?,
+        vehicle_type: row.get("vehicle_type")?,
         started_at: row.get("started_at")?,
         start: row.point("start_lat", "start_lon")?,
         start_place: row.get("start_place")?,
@@ -242,48 +226,373 @@ fn ride(row: &Row) -> Result<Ride, DbError> {
 const LIST: Statement = Statement::read(
     "rides.list_own",
     Reach::Named,
-    "SELECT region::TEXT AS region, id, city, vehicle_type, started_at, start_lat, start_lon, start_place, currency,
-        unlock_minor, per_minute_minor, out_of_area_minor, promo_code, promo_percent, promo_amount_minor,
-        ended_at, end_lat, end_lon, end_place, outside_area, distance_m, minutes, charge_minor, discount_minor,
-        fee_minor, total_minor, forced, automatic, max_charge_minor
-     FROM rides
-     WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2 AND rider_region::TEXT = $6::TEXT
-       AND started_at <= $3 AND (started_at < $3 OR id > $4)
-     ORDER BY started_at DESC, id LIMIT $5",
+    formatcp!(
+        "SELECT {COLUMNS} FROM rides
+         WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2 AND rider_region::TEXT = $6::TEXT
+           AND started_at <= $3 AND (started_at < $3 OR id > $4)
+         ORDER BY started_at DESC, id LIMIT $5"
+    ),
 );
 
-/// A person's rides in `region` behind `(started_at, id)`, newest first.
+/// A person's rides in `region` behind the cursor `(started_at, id)`, newest first.
 pub async fn list_own(
     conn: &Conn,
     region: &RegionCode,
     rider: &UserRef,
-    behind: (DateTime<Utc>, Uuid),
+    cursor: (DateTime<Utc>, Uuid),
     limit: i64,
 ) -> Result<Vec<Ride>, DbError> {
-    let params: [&(dyn ToSql + Sync); 6] = [region, &rider.id, &behind.0, &behind.1, &limit, &rider.region.as_str()];
+    let params: [&(dyn ToSql + Sync); 6] = [region, &rider.id, &cursor.0, &cursor.1, &limit, &rider.region.as_str()];
     conn.rows(&LIST, &params).await?.iter().map(ride).collect()
 }
 
 const FIND: Statement = Statement::read(
     "rides.find_own",
     Reach::Named,
-    "SELECT region::TEXT AS region, id, city, vehicle_type, started_at, start_lat, start_lon, start_place, currency,
-        unlock_minor, per_minute_minor, out_of_area_minor, promo_code, promo_percent, promo_amount_minor,
-        ended_at, end_lat, end_lon, end_place, outside_area, distance_m, minutes, charge_minor, discount_minor,
-        fee_minor, total_minor, forced, automatic, max_charge_minor,
-        (SELECT coalesce(jsonb_agg(jsonb_build_array(lat, lon) ORDER BY at), '[]'::JSONB) FROM ride_positions
-          WHERE region = $1::TEXT::crdb_internal_region AND ride_id = $2) AS way
-     FROM rides WHERE region = $1::TEXT::crdb_internal_region AND id = $2 AND rider_id = $3
-       AND rider_region::TEXT = $4::TEXT",
+    formatcp!(
+        "SELECT {COLUMNS},
+            (SELECT coalesce(jsonb_agg(jsonb_build_array(lat, lon) ORDER BY at), '[]'::JSONB) FROM ride_positions
+              WHERE region = $1::TEXT::crdb_internal_region AND ride_id = $2) AS track
+         FROM rides WHERE region = $1::TEXT::crdb_internal_region AND id = $2 AND rider_id = $3
+           AND rider_region::TEXT = $4::TEXT"
+    ),
 );
 
-/// One ride of a person, with the positions noted on the way.
-pub async fn find_own(conn: &Conn, wanted: &RideRef, rider: &UserRef) -> Result<Option<(Ride, Vec<Point>)>, DbError> {
-    let Some(row) = conn.opt(&FIND, &[&wanted.region, &wanted.id, &rider.id, &rider.region.as_str()]).await? else {
+/// One ride of a person, with the positions noted during it.
+pub async fn find_own(conn: &Conn, key: &RideRef, rider: &UserRef) -> Result<Option<(Ride, Vec<Point>)>, DbError> {
+    let Some(row) = conn.opt(&FIND, &[&key.region, &key.id, &rider.id, &rider.region.as_str()]).await? else {
         return Ok(None);
     };
-    let way = row.json::<Vec<[f64; 2]>>("way")?.into_iter().map(|[lat, lon]| Point::new(lat, lon));
-    let way =
-        way.collect::<Result<_, _>>().map_err(|error| DbError::new(DbErrorKind::Bug, FIND.name, error.to_string()));
-    Ok(Some((ride(&row)?, way?)))
+    let bug = |error: GeoError| DbError::new(DbErrorKind::Bug, FIND.name, error.to_string());
+    let track = row.json::<Vec<[f64; 2]>>("track")?.into_iter().map(|[lat, lon]| Point::new(lat, lon).map_err(bug));
+    Ok(Some((ride(&row)?, track.collect::<Result<_, _>>()?)))
+}
+
+// The first position may lie anywhere in the city, because where a vehicle stood is what people
+// said of it; but no way counts for more than its time allows.
+const ADD_POSITIONS: Statement = Statement::write(
+    "rides.add_positions",
+    Reach::Named,
+    formatcp!(
+        "{SIGNED_THERE},
+         r AS (SELECT 1 AS ok, city, ended_at, positions, coalesce(last_at, started_at) AS at,
+               coalesce(last_lat, start_lat) AS lat, coalesce(last_lon, start_lon) AS lon FROM rides
+             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
+               AND rider_region = $1::TEXT::crdb_internal_region AND rider_id = $3::UUID),
+         verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN r.ok IS NULL THEN 'no_such_ride'
+             WHEN r.ended_at IS NOT NULL THEN 'ride_ended'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
+             WHEN r.city <> $11::TEXT THEN 'form_used'
+             ELSE 'ok' END AS code
+             FROM (SELECT 1 AS one) AS here LEFT JOIN r ON TRUE),
+         n AS (SELECT n.chain, n.nth, n.at, n.lat, n.lon, n.metres
+             FROM unnest($12::INT8[], $13::INT8[], $14::TIMESTAMPTZ[], $15::FLOAT8[], $16::FLOAT8[], $17::FLOAT8[])
+               AS n (chain, nth, at, lat, lon, metres)),
+         f AS (SELECT n.chain, n.at, r.positions, extract(epoch FROM (n.at - r.at))::FLOAT8 AS seconds,
+               {distance} AS metres
+             FROM n, r, verdict WHERE verdict.code = 'ok' AND n.nth = 0 AND n.at > r.at),
+         head AS (SELECT chain, positions, least(metres, seconds * {SPEED_MAX_KMH}.0 / 3.6) AS metres FROM f
+             WHERE positions = 0 OR (seconds >= {POSITION_EVERY_S}.0 AND metres <= seconds * {SPEED_MAX_KMH}.0 / 3.6) ORDER BY at LIMIT 1),
+         kept AS (SELECT n.at, n.lat, n.lon, n.metres + CASE WHEN n.nth = 0 THEN head.metres ELSE 0.0 END AS metres
+             FROM n JOIN head ON n.chain = head.chain WHERE n.nth < {POSITIONS_MAX} - head.positions),
+         p AS (INSERT INTO ride_positions (region, ride_id, at, lat, lon)
+             SELECT $8::TEXT::crdb_internal_region, $9::UUID, kept.at, kept.lat, kept.lon FROM kept
+             ON CONFLICT (region, ride_id, at) DO NOTHING RETURNING 1 AS ok),
+         sums AS (SELECT count(*) AS n, sum(metres) AS metres, max(at) AS at FROM kept),
+         r2 AS (UPDATE rides SET positions = rides.positions + sums.n, way_m = rides.way_m + sums.metres,
+               last_at = kept.at, last_lat = kept.lat, last_lon = kept.lon
+             FROM sums JOIN kept ON kept.at = sums.at
+             WHERE rides.region = $8::TEXT::crdb_internal_region AND rides.id = $9::UUID
+             RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict",
+        distance = distance_sql!("r.lat", "r.lon", "n.lat", "n.lon")
+    ),
+);
+
+/// Adds to the person's open ride in `city` what can follow its last position, at most to the
+/// number that is kept of a ride. Sending a batch twice notes it once; a ride of another city
+/// is refused as `FormUsed`.
+pub async fn add_positions(
+    conn: &Conn,
+    auth: &SessionAuth,
+    ride: &RideRef,
+    epoch: i64,
+    city: &str,
+    steps: &[Step],
+) -> Result<Verdict, DbError> {
+    let chains: Vec<i64> = steps.iter().map(|step| step.chain).collect();
+    let nth: Vec<i64> = steps.iter().map(|step| step.nth).collect();
+    let times: Vec<DateTime<Utc>> = steps.iter().map(|step| step.at).collect();
+    let lats: Vec<f64> = steps.iter().map(|step| step.point.lat()).collect();
+    let lons: Vec<f64> = steps.iter().map(|step| step.point.lon()).collect();
+    let metres: Vec<f64> = steps.iter().map(|step| step.metres).collect();
+    let params = auth.params(&[&ride.region, &ride.id, &epoch, &city, &chains, &nth, &times, &lats, &lons, &metres]);
+    verdict(&conn.one(&ADD_POSITIONS, &params).await?)
+}
+
+/// Where and how a ride ends. The service area of `city`, which the page said, decided about the fee.
+#[derive(Debug, Clone)]
+pub struct RideEnd<'a> {
+    ride: &'a RideRef,
+    city: &'a str,
+    lat: f64,
+    lon: f64,
+    cell: i64,
+    place: &'a str,
+    outside_area: bool,
+    public_id: Uuid,
+}
+
+impl<'a> RideEnd<'a> {
+    pub fn new(ride: &'a RideRef, city: &'a str, at: Point, place: &'a str, outside_area: bool) -> Self {
+        let (lat, lon, cell) = (at.lat(), at.lon(), cell(at));
+        Self { ride, city, lat, lon, cell, place, outside_area, public_id: Uuid::new_v4() }
+    }
+
+    /// Sends the statement of an end, its parameters from $18 in `rest`.
+    async fn send(
+        &self,
+        conn: &Conn,
+        statement: &'static Statement,
+        auth: &SessionAuth,
+        epoch: i64,
+        rest: &[&(dyn ToSql + Sync)],
+    ) -> Result<Verdict, DbError> {
+        let own: [&(dyn ToSql + Sync); 10] = [
+            &self.ride.region,
+            &self.ride.id,
+            &epoch,
+            &self.place,
+            &self.lat,
+            &self.lon,
+            &self.outside_area,
+            &self.cell,
+            &self.public_id,
+            &self.city,
+        ];
+        verdict(&conn.one(statement, &auth.params(&[&own[..], rest].concat())).await?)
+    }
+}
+
+/// The text of an end: further tables, who is refused, further gates, the rider's home and
+/// id, when it ended, who ended it, and what the event says: the action and who did it, if
+/// that was an operator (a rider is named by the ride's row only), and the metadata.
+macro_rules! end_sql {
+    (
+        $tables:literal,
+        $refusals:literal,
+        $gates:literal,
+        $region:literal,
+        $user:literal,
+        $ended:expr,
+        $how:literal,
+        $event:literal,
+        $metadata:literal
+    ) => {
+        formatcp!(
+            "{SIGNED_THERE},
+         {tables}r AS (SELECT 1 AS ok, city, started_at, ended_at, unlock_minor, per_minute_minor, out_of_area_minor,
+               promo_percent, promo_amount_minor, max_charge_minor, way_m, coalesce(last_at, started_at) AS at,
+               coalesce(last_lat, start_lat) AS lat, coalesce(last_lon, start_lon) AS lon FROM rides
+             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND rider_region = {region} AND rider_id = {user}),
+         verdict AS (SELECT CASE {refusals}
+             WHEN r.ok IS NULL THEN 'no_such_ride'
+             WHEN r.ended_at IS NOT NULL THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) {gates} THEN 'gate'
+             WHEN r.city <> $17::TEXT THEN 'form_used'
+             ELSE 'ok' END AS code
+             FROM (SELECT 1 AS one) AS here LEFT JOIN r ON TRUE),
+         d AS (SELECT round(way_m + least({distance},
+               greatest(0.0::FLOAT8, extract(epoch FROM ({ended} - at))::FLOAT8) * {SPEED_MAX_KMH}.0 / 3.6))::INT8 AS m FROM r),
+         t AS (SELECT greatest(1, ceil(extract(epoch FROM ({ended} - started_at)) / 60.0)::INT8) AS minutes,
+               unlock_minor, per_minute_minor, max_charge_minor, promo_percent, promo_amount_minor,
+               CASE WHEN $14::BOOL THEN out_of_area_minor ELSE 0 END AS fee FROM r),
+         c AS (SELECT minutes, fee, promo_percent, promo_amount_minor,
+               CASE WHEN max_charge_minor < unlock_minor + minutes * per_minute_minor THEN max_charge_minor
+                 ELSE unlock_minor + minutes * per_minute_minor END AS charge FROM t),
+         f AS (SELECT minutes, fee, charge, CASE
+               WHEN promo_percent IS NOT NULL THEN floor((charge * promo_percent)::NUMERIC / 100)::INT8
+               WHEN promo_amount_minor IS NOT NULL THEN least(promo_amount_minor, charge)
+               ELSE 0 END AS discount FROM c),
+         r2 AS (UPDATE rides SET ended_at = {ended}, end_lat = $12::FLOAT8, end_lon = $13::FLOAT8,
+               end_place = $11::TEXT, outside_area = $14::BOOL, distance_m = d.m, minutes = f.minutes,
+               charge_minor = f.charge, discount_minor = f.discount, fee_minor = f.fee,
+               total_minor = f.charge - f.discount + f.fee, {how}, version = version + 1
+             FROM d, f, verdict
+             WHERE rides.region = $8::TEXT::crdb_internal_region AND rides.id = $9::UUID AND code = 'ok'
+             RETURNING rides.vehicle_id),
+         v2 AS (UPDATE vehicles SET status = 'available', open_ride_id = NULL, lat = $12::FLOAT8, lon = $13::FLOAT8,
+               cell = $15::INT8, place = $11::TEXT, public_id = $16::UUID, version = version + 1, changed_at = $5::TIMESTAMPTZ,
+               seen_at = $5::TIMESTAMPTZ
+             FROM r2 WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = r2.vehicle_id
+               AND vehicles.open_ride_id = $9::UUID
+             RETURNING vehicles.id, vehicles.version),
+         u2 AS (UPDATE users SET open_ride_region = NULL, open_ride_id = NULL FROM r2
+             WHERE users.region = {region} AND users.id = {user} AND users.open_ride_id = $9::UUID
+             RETURNING users.id),
+         e AS ({EVENT}
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, {event},
+               $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, {metadata} FROM v2
+             RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict",
+            tables = $tables,
+            region = $region,
+            user = $user,
+            refusals = $refusals,
+            gates = $gates,
+            distance = distance_sql!("lat", "lon", "$12::FLOAT8", "$13::FLOAT8"),
+            ended = $ended,
+            how = $how,
+            event = $event,
+            metadata = $metadata
+        )
+    };
+}
+
+/// When a ride ends that ends now.
+const AT_MOST_RIDE_MAX: &str = formatcp!("least($5::TIMESTAMPTZ, started_at + '{RIDE_MAX_HOURS}:00:00'::INTERVAL)");
+
+const END: Statement = Statement::write(
+    "rides.end",
+    Reach::Named,
+    end_sql!(
+        "",
+        "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'",
+        "",
+        "$1::TEXT::crdb_internal_region",
+        "$3::UUID",
+        AT_MOST_RIDE_MAX,
+        "forced = FALSE",
+        "'ride.ended', NULL::TEXT, NULL::UUID",
+        "'{}'::JSONB"
+    ),
+);
+
+/// Ends the person's own ride: distance and fare are computed from what is stored.
+pub async fn end(conn: &Conn, auth: &SessionAuth, end: &RideEnd<'_>, epoch: i64) -> Result<Verdict, DbError> {
+    end.send(conn, &END, auth, epoch, &[]).await
+}
+
+const FORCE: Statement = Statement::write(
+    "rides.force_end",
+    Reach::Named,
+    end_sql!(
+        "h AS (SELECT 1 AS ok FROM region_gates
+           WHERE region = $18::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $20::INT8),
+         o AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
+           AND role = 'operator' AND city = $17::TEXT),
+         ",
+        "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out' WHEN NOT EXISTS (SELECT 1 FROM o) THEN 'not_operator'",
+        " OR NOT EXISTS (SELECT 1 FROM h)",
+        "$18::TEXT::crdb_internal_region",
+        "$19::UUID",
+        AT_MOST_RIDE_MAX,
+        "forced = TRUE",
+        "'ride.ended_by_operator', $1::TEXT, $3::UUID",
+        "'{}'::JSONB"
+    ),
+);
+
+/// Ends the ride of `rider` for them: by an operator of its city. `epochs` are those of the
+/// ride's region and of the rider's home.
+pub async fn force(
+    conn: &Conn,
+    auth: &SessionAuth,
+    end: &RideEnd<'_>,
+    rider: &UserRef,
+    epochs: (i64, i64),
+) -> Result<Verdict, DbError> {
+    end.send(conn, &FORCE, auth, epochs.0, &[&rider.region, &rider.id, &epochs.1]).await
+}
+
+const RIDER: Statement = Statement::read(
+    "rides.find_rider",
+    Reach::Named,
+    "SELECT rider_region::TEXT AS rider_region, rider_id, city FROM rides
+     WHERE region = $1::TEXT::crdb_internal_region AND id = $2",
+);
+
+/// Whose ride it is, and in which city; for writing only, never shown.
+pub async fn find_rider(conn: &Conn, ride: &RideRef) -> Result<Option<(UserRef, String)>, DbError> {
+    let Some(row) = conn.opt(&RIDER, &[&ride.region, &ride.id]).await? else {
+        return Ok(None);
+    };
+    let rider = row.opt_ref("rider_region", "rider_id")?.map(|(region, id)| UserRef { region, id });
+    rider.map(|rider| Ok((rider, row.get("city")?))).transpose()
+}
+
+/// A ride that has been open for longer than a ride may be, and its last known place.
+#[derive(Debug)]
+pub struct Overdue {
+    pub ride: RideRef,
+    pub rider: UserRef,
+    pub city: String,
+    pub started_at: DateTime<Utc>,
+    pub last: Point,
+}
+
+/// Overdue rides that are read at once.
+pub const OVERDUE_PAGE: usize = 50;
+
+// The index of open rides holds as many as there are vehicles on the way, and no more.
+const OVERDUE: Statement = Statement::read(
+    "rides.list_overdue",
+    Reach::Named,
+    "SELECT id, rider_region::TEXT AS rider_region, rider_id, city, started_at, coalesce(last_lat, start_lat) AS lat,
+        coalesce(last_lon, start_lon) AS lon
+     FROM rides WHERE region = $1::TEXT::crdb_internal_region AND ended_at IS NULL AND started_at <= $2
+       AND rider_id IS NOT NULL AND id > $3 ORDER BY id LIMIT 50",
+);
+
+/// Open rides of `region` that began before `before`, by id behind `after`.
+pub async fn list_overdue(
+    conn: &Conn,
+    region: &RegionCode,
+    before: DateTime<Utc>,
+    after: Uuid,
+) -> Result<Vec<Overdue>, DbError> {
+    let mut overdue = Vec::new();
+    for row in conn.rows(&OVERDUE, &[region, &before, &after]).await? {
+        let Some((home, rider)) = row.opt_ref("rider_region", "rider_id")? else {
+            continue;
+        };
+        overdue.push(Overdue {
+            ride: RideRef { region: region.clone(), id: row.get("id")? },
+            rider: UserRef { region: home, id: rider },
+            city: row.get("city")?,
+            started_at: row.get("started_at")?,
+            last: row.point("lat", "lon")?,
+        });
+    }
+    Ok(overdue)
+}
+
+const EXPIRE: Statement = Statement::write(
+    "rides.expire",
+    Reach::Named,
+    end_sql!(
+        "",
+        "WHEN $18::TIMESTAMPTZ > $5::TIMESTAMPTZ OR EXISTS (SELECT 1 FROM s) THEN 'changed'",
+        "",
+        "$1::TEXT::crdb_internal_region",
+        "$3::UUID",
+        "$18::TIMESTAMPTZ",
+        "automatic = TRUE",
+        "'ride.ended', NULL::TEXT, NULL::UUID",
+        "'{\"automatic\": true}'::JSONB"
+    ),
+);
+
+/// Ends an overdue ride as of `ended_at`, by nobody's session: `rider` has the rider's home
+/// and its epoch, and the time now.
+pub async fn expire(
+    conn: &Conn,
+    rider: &SessionAuth,
+    end: &RideEnd<'_>,
+    ended_at: DateTime<Utc>,
+    epoch: i64,
+) -> Result<Verdict, DbError> {
+    end.send(conn, &EXPIRE, rider, epoch, &[&ended_at]).await
 }

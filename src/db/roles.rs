@@ -1,12 +1,13 @@
 //! Role grants: who operates a city, who administers. Rows live with the person.
 
 use chrono::{DateTime, Utc};
+use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{
     error::DbError,
     statement::{Conn, Reach, Statement},
-    verdict::{Acting, Verdict, acting_sql, event_sql, verdict},
+    verdict::{BY_ROLE, EVENT, GATED, Verdict, Write, verdict},
 };
 use crate::domain::{people::UserRef, region::RegionCode};
 
@@ -15,9 +16,8 @@ pub const ALL: &[&Statement] = &[&GRANT, &GRANT_SIGNED, &REVOKE_SIGNED, &LIST];
 const GRANT: Statement = Statement::write(
     "users.grant",
     Reach::Named,
-    concat!(
-        "WITH g AS (SELECT 1 AS ok FROM region_gates
-           WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+    formatcp!(
+        "{GATED},
          old AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region
                  AND user_id = $3::UUID AND role = $4::TEXT AND city = $5::TEXT),
          verdict AS (SELECT CASE
@@ -32,13 +32,11 @@ const GRANT: Statement = Statement::write(
          u AS (UPDATE users SET version = version + 1 FROM r
              WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = r.user_id
              RETURNING users.id, users.version),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.role_granted', NULL::TEXT, NULL::UUID,
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.role_granted', NULL::TEXT, NULL::UUID,
                $7::UUID, $7::UUID, $6::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8,
-               jsonb_build_object('role', $4::TEXT, 'city', $5::TEXT) FROM u"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+               jsonb_build_object('role', $4::TEXT, 'city', $5::TEXT) FROM u RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
@@ -66,34 +64,32 @@ pub struct Role {
 /// An administrator's write: when there is nothing to do, the change, and the event's action.
 macro_rules! set_sql {
     ($done:literal, $change:literal, $action:literal) => {
-        concat!(
-            acting_sql!("role = 'administrator'"),
-            "old AS (SELECT 1 AS ok FROM role_grants WHERE region = $7::TEXT::crdb_internal_region
+        formatcp!(
+            "{BY_ROLE},
+             a AS (SELECT 1 AS ok FROM role_grants
+               WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND role = 'administrator'),
+             old AS (SELECT 1 AS ok FROM role_grants WHERE region = $7::TEXT::crdb_internal_region
                  AND user_id = $10::UUID AND role = $11::TEXT AND city = $12::TEXT),
              verdict AS (SELECT CASE
                  WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
                  WHEN NOT EXISTS (SELECT 1 FROM a) THEN 'not_administrator'
-                 WHEN ",
-            $done,
-            " (SELECT 1 FROM old) THEN 'already'
+                 WHEN {done} (SELECT 1 FROM old) THEN 'already'
                  WHEN NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
                  WHEN NOT EXISTS (SELECT 1 FROM users WHERE region = $7::TEXT::crdb_internal_region AND id = $10::UUID)
                    THEN 'changed'
                  ELSE 'ok' END AS code),
-             r AS (",
-            $change,
-            " RETURNING role_grants.user_id),
+             r AS ({change} RETURNING role_grants.user_id),
              u AS (UPDATE users SET version = version + 1 FROM r
                  WHERE users.region = $7::TEXT::crdb_internal_region AND users.id = r.user_id
                  RETURNING users.id, users.version),
-             e AS (",
-            event_sql!(
-                "SELECT $7::TEXT::crdb_internal_region, 'user', u.id, u.version, '",
-                $action,
-                "', $1::TEXT, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $8::INT8, NULL::FLOAT8, NULL::FLOAT8,
-                   jsonb_build_object('role', $11::TEXT, 'city', $12::TEXT) FROM u"
-            ),
-            ") SELECT code AS verdict FROM verdict"
+             e AS ({EVENT}
+                 SELECT $7::TEXT::crdb_internal_region, 'user', u.id, u.version, '{action}', $1::TEXT, $3::UUID,
+                   $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $8::INT8, NULL::FLOAT8, NULL::FLOAT8,
+                   jsonb_build_object('role', $11::TEXT, 'city', $12::TEXT) FROM u RETURNING 1 AS ok)
+             SELECT code AS verdict FROM verdict",
+            done = $done,
+            change = $change,
+            action = $action
         )
     };
 }
@@ -125,13 +121,13 @@ const REVOKE_SIGNED: Statement = Statement::write(
 /// Gives a role to the person with this id in the region that is written, or takes it.
 pub async fn set(
     conn: &Conn,
-    acting: &Acting<'_>,
+    write: &Write<'_>,
     person: Uuid,
     Role { role, city }: &Role,
     grant: bool,
 ) -> Result<Verdict, DbError> {
     let statement = if grant { &GRANT_SIGNED } else { &REVOKE_SIGNED };
-    verdict(&conn.one(statement, &acting.params(&[&person, role, city])).await?)
+    write.verdict_by_role(conn, statement, &[&person, role, city]).await
 }
 
 #[derive(Debug, Clone)]

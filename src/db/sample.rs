@@ -5,6 +5,7 @@
 //! Rows come as arrays of JSON, whose fields the statements name.
 
 use chrono::{DateTime, Utc};
+use const_format::formatcp;
 use serde::Serialize;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 use super::{
     error::DbError,
     statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::event_sql,
+    verdict::{EVENT, GATED},
 };
 use crate::domain::{
     catalogue::City,
@@ -41,9 +42,8 @@ pub struct User {
 const INSERT_USERS: Statement = Statement::write(
     "sample.insert_users",
     Reach::AllRegions { why: "a username is unique over all regions" },
-    concat!(
-        "WITH g AS (SELECT 1 AS ok FROM region_gates
-           WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+    formatcp!(
+        "{GATED},
          n AS (SELECT j, (j->>'id')::UUID AS id FROM jsonb_array_elements($4::JSONB) AS t (j)),
          u AS (INSERT INTO users (region, id, city, username, username_key, first_name, last_name, email,
                password_hash, recovery_hashes, present_in, version, created_at)
@@ -57,16 +57,14 @@ const INSERT_USERS: Statement = Statement::write(
          r AS (INSERT INTO role_grants (region, user_id, role, city, granted_at)
              SELECT $1::TEXT::crdb_internal_region, u.id, n.j->>'role', n.j->>'role_city', u.created_at
              FROM u JOIN n ON n.id = u.id WHERE (n.j->>'role') IS NOT NULL RETURNING user_id, role, city, granted_at),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, 1, 'user.registered', $1::TEXT, u.id,
-               u.id, u.id, u.created_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM u
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, 1, 'user.registered', $1::TEXT, u.id,
+               u.id, u.id, u.created_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
              UNION ALL
              SELECT $1::TEXT::crdb_internal_region, 'user', r.user_id, 2, 'user.role_granted', NULL::TEXT, NULL::UUID,
                r.user_id, r.user_id, r.granted_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8,
-               jsonb_build_object('role', r.role, 'city', r.city) FROM r"
-        ),
-        ") SELECT (SELECT count(*) FROM g) > 0 AS open, (SELECT count(*) FROM u) AS inserted,
+               jsonb_build_object('role', r.role, 'city', r.city) FROM r RETURNING 1 AS ok)
+         SELECT (SELECT count(*) FROM g) > 0 AS open, (SELECT count(*) FROM u) AS inserted,
              (SELECT array_agg(id) FROM (SELECT id FROM u UNION SELECT users.id FROM users JOIN n ON n.id = users.id
                WHERE users.region = $1::TEXT::crdb_internal_region) AS both_kinds) AS at_home"
     ),
@@ -151,9 +149,8 @@ pub struct Position {
 const INSERT_VEHICLES: Statement = Statement::write(
     "sample.insert_vehicles",
     Reach::Named,
-    concat!(
-        "WITH g AS (SELECT 1 AS ok FROM region_gates
-           WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+    formatcp!(
+        "{GATED},
          n AS (SELECT j, (j->>'id')::UUID AS id, (j->>'owner')::UUID AS owner
              FROM jsonb_array_elements($5::JSONB) AS t (j)),
          v AS (INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, battery, lat, lon,
@@ -192,19 +189,17 @@ const INSERT_VEHICLES: Statement = Statement::write(
              SELECT $1::TEXT::crdb_internal_region, r.id, (t.j->>'noted_at')::TIMESTAMPTZ,
                (t.j->'at'->>'lat')::FLOAT8, (t.j->'at'->>'lon')::FLOAT8
              FROM jsonb_array_elements($7::JSONB) AS t (j) JOIN r ON r.id = (t.j->>'ride')::UUID RETURNING ride_id),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'vehicle', n.id, 1, 'vehicle.added',
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'vehicle', n.id, 1, 'vehicle.added',
                CASE WHEN n.owner IS NOT NULL THEN $1::TEXT END, n.owner, n.id, n.id, v.created_at, $2::INT8,
-               (n.j->'first'->>'lat')::FLOAT8, (n.j->'first'->>'lon')::FLOAT8, '{}'::JSONB FROM n JOIN v ON v.id = n.id
+               (n.j->'first'->>'lat')::FLOAT8, (n.j->'first'->>'lon')::FLOAT8, '{{}}'::JSONB FROM n JOIN v ON v.id = n.id
              UNION ALL
              SELECT $1::TEXT::crdb_internal_region, 'vehicle', m.vehicle, m.version - 1, 'ride.started',
-               NULL::TEXT, NULL::UUID, m.id, m.id, m.started_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM m
+               NULL::TEXT, NULL::UUID, m.id, m.id, m.started_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM m
              UNION ALL
              SELECT $1::TEXT::crdb_internal_region, 'vehicle', m.vehicle, m.version, 'ride.ended',
-               NULL::TEXT, NULL::UUID, m.id, m.id, m.ended_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM m"
-        ),
-        ") SELECT (SELECT count(*) FROM g) > 0 AS open, (SELECT count(*) FROM v) AS inserted"
+               NULL::TEXT, NULL::UUID, m.id, m.id, m.ended_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM m RETURNING 1 AS ok)
+         SELECT (SELECT count(*) FROM g) > 0 AS open, (SELECT count(*) FROM v) AS inserted"
     ),
 )
 .reading_global(CITY_CHECKED);

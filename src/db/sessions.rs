@@ -3,6 +3,7 @@
 //! itself is never stored, only its SHA-256.
 
 use chrono::{DateTime, Utc};
+use const_format::formatcp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -10,7 +11,7 @@ use super::{
     error::DbError,
     row::Row,
     statement::{Conn, Reach, Statement},
-    verdict::{SessionAuth, Verdict, event_sql, signed_sql, verdict},
+    verdict::{EVENT, GATED, SIGNED, SessionAuth, Verdict, verdict},
 };
 use crate::domain::{
     people::{self, UserRef},
@@ -134,9 +135,8 @@ pub struct NewSession {
 const START: Statement = Statement::write(
     "sessions.start",
     Reach::Named,
-    concat!(
-        "WITH g AS (SELECT 1 AS ok FROM region_gates
-           WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+    formatcp!(
+        "{GATED},
          u AS (SELECT password_hash FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          old AS (SELECT 1 AS ok FROM sessions
            WHERE region = $1::TEXT::crdb_internal_region AND id = $4::UUID AND token_hash = $5::TEXT),
@@ -148,12 +148,11 @@ const START: Statement = Statement::write(
          n AS (INSERT INTO sessions (region, id, user_id, token_hash, device, created_at, seen_at, expires_at)
              SELECT $1::TEXT::crdb_internal_region, $4::UUID, $3::UUID, $5::TEXT, $7::TEXT, $8::TIMESTAMPTZ,
                $8::TIMESTAMPTZ, $9::TIMESTAMPTZ FROM verdict WHERE code = 'ok' RETURNING id),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'session', n.id, 1, 'session.started', $1::TEXT, $3::UUID,
-               n.id, n.id, $8::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM n"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'session', n.id, 1, 'session.started', $1::TEXT, $3::UUID,
+               n.id, n.id, $8::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM n
+               RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
@@ -208,8 +207,9 @@ pub async fn prune(
 const TOUCH: Statement = Statement::write(
     "sessions.touch",
     Reach::Named,
-    signed_sql!(
-        "u AS (UPDATE sessions SET seen_at = $5::TIMESTAMPTZ
+    formatcp!(
+        "{SIGNED},
+         u AS (UPDATE sessions SET seen_at = $5::TIMESTAMPTZ
             WHERE region = $1::TEXT::crdb_internal_region AND id = $2::UUID AND user_id = $3::UUID
               AND EXISTS (SELECT 1 FROM s) AND EXISTS (SELECT 1 FROM g) RETURNING 1 AS ok)
          SELECT count(*) AS touched FROM u"
@@ -224,20 +224,20 @@ pub async fn touch(conn: &Conn, auth: &SessionAuth) -> Result<(), DbError> {
 const END: Statement = Statement::write(
     "sessions.end",
     Reach::Named,
-    signed_sql!(
-        "verdict AS (SELECT CASE
+    formatcp!(
+        "{SIGNED},
+         verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              ELSE 'ok' END AS code),
          d AS (DELETE FROM sessions
              WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.id = $8::UUID
                AND sessions.user_id = $3::UUID AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'session', d.id, 2, 'session.ended', $1::TEXT, $3::UUID,
-               d.id, d.id, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM d"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'session', d.id, 2, 'session.ended', $1::TEXT, $3::UUID,
+               d.id, d.id, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM d
+               RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
@@ -249,20 +249,20 @@ pub async fn end(conn: &Conn, auth: &SessionAuth, session: Uuid) -> Result<Verdi
 const END_OTHERS: Statement = Statement::write(
     "sessions.end_others",
     Reach::Named,
-    signed_sql!(
-        "verdict AS (SELECT CASE
+    formatcp!(
+        "{SIGNED},
+         verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              ELSE 'ok' END AS code),
          d AS (DELETE FROM sessions
              WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
                AND sessions.id <> $2::UUID AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'session', d.id, 2, 'session.ended', $1::TEXT, $3::UUID,
-               $8::UUID, $8::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM d"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'session', d.id, 2, 'session.ended', $1::TEXT, $3::UUID,
+               $8::UUID, $8::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM d
+               RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 

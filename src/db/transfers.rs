@@ -1,19 +1,20 @@
 //! Vehicles that go to another region: one statement a vehicle, at a gateway of the region
 //! that it leaves, which moves the row and writes the next two versions' events, one in each
-//! region. And what is compared before a transfer is called complete. The surprise: a row may
-//! have been changed after its arrival, so the event of the arrival carries its checksum.
+//! region. And what is compared before a transfer is called complete: a row may have been changed
+//! after its arrival, so the event of the arrival carries its checksum.
 
+use const_format::formatcp;
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    acting::{Acting, acting_sql, gates_sql, job_event_sql, running_sql, who_sql},
-    bulk::{DEPOT, checksum_sql, what_sql},
+    bulk::{DEPOT, WHAT, checksum_sql},
     error::DbError,
+    jobs::{BY_JOB, GATES, JobWrite, ON_JOB, RUNNING, WHO},
     row::Row,
     statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::{Verdict, event_sql, verdict},
+    verdict::{EVENT, Verdict},
 };
 use crate::domain::{
     geo::{self, Point},
@@ -28,7 +29,7 @@ pub struct Item {
     pub position: i64,
     pub vehicle: Uuid,
     pub owner: Option<RegionCode>,
-    pub mark: String,
+    pub checksum: String,
 }
 
 const LIST: Statement = Statement::read(
@@ -46,7 +47,7 @@ pub async fn list(conn: &Conn, job: &JobRef, state: &str, after: i64, limit: i64
             position: row.get("position")?,
             vehicle: row.get("vehicle_id")?,
             owner: row.opt_region("owner")?,
-            mark: row.get("mark")?,
+            checksum: row.get("mark")?,
         })
     };
     conn.rows(&LIST, &[&job.region, &job.id, &state, &after, &limit]).await?.iter().map(read).collect()
@@ -55,23 +56,19 @@ pub async fn list(conn: &Conn, job: &JobRef, state: &str, after: i64, limit: i64
 const MOVE: Statement = Statement::write(
     "transfers.move",
     Reach::Named,
-    acting_sql!(
-        "j AS (",
-        running_sql!(),
-        "),
+    formatcp!(
+        "{ON_JOB},
+         j AS ({RUNNING}),
          i AS (SELECT vehicle_version FROM job_items
              WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND position = $15::INT8
                AND vehicle_id = $16::UUID AND state = 'waiting'),
-         verdict AS (SELECT CASE ",
-        who_sql!(),
-        "    WHEN NOT EXISTS (SELECT 1 FROM j) OR NOT EXISTS (SELECT 1 FROM i) THEN 'already' ",
-        gates_sql!(),
-        "    ELSE 'ok' END AS code),
+         verdict AS (SELECT CASE {WHO}
+             WHEN NOT EXISTS (SELECT 1 FROM j) OR NOT EXISTS (SELECT 1 FROM i) THEN 'already'
+             {GATES}
+             ELSE 'ok' END AS code),
          v AS (SELECT id, version, status, city, code, reserved_until, owner_region::TEXT AS owner_region FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND id = $16::UUID),
-         c AS (SELECT ",
-        what_sql!(),
-        "  FROM events WHERE region = $8::TEXT::crdb_internal_region AND aggregate_type = 'vehicle'
+         c AS (SELECT {WHAT} FROM events WHERE region = $8::TEXT::crdb_internal_region AND aggregate_type = 'vehicle'
                AND aggregate_id = $16::UUID ORDER BY version DESC LIMIT 1),
          d AS (SELECT i.vehicle_version, CASE
                WHEN v.id IS NULL OR v.city <> $13::TEXT THEN 'gone'
@@ -92,9 +89,7 @@ const MOVE: Statement = Statement::write(
                version = vehicles.version + 2, changed_at = $5::TIMESTAMPTZ, seen_at = $5::TIMESTAMPTZ
              FROM d WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $16::UUID
                AND vehicles.version = d.vehicle_version AND d.reason IS NULL
-             RETURNING vehicles.id, vehicles.version, vehicles.owner_id, vehicles.lat, vehicles.lon, ",
-        checksum_sql!("vehicles"),
-        " AS mark),
+             RETURNING vehicles.id, vehicles.version, vehicles.owner_id, vehicles.lat, vehicles.lon, {checksum} AS mark),
          u2 AS (UPDATE users SET present_in = CASE WHEN present_in @> jsonb_build_array($11::TEXT) THEN present_in
                  ELSE present_in || jsonb_build_array($11::TEXT) END
              FROM v2 WHERE users.region = $22::TEXT::crdb_internal_region AND users.id = v2.owner_id
@@ -102,38 +97,40 @@ const MOVE: Statement = Statement::write(
          i2 AS (UPDATE job_items SET state = CASE WHEN d.reason IS NULL THEN 'done' ELSE 'refused' END, reason = d.reason
              FROM d WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
                AND job_items.position = $15::INT8 RETURNING 1 AS ok),
-         e AS (",
-        event_sql!(
-            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version - 1, 'vehicle.sent',
-               CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $10::INT8,
+         e AS ({EVENT}
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version - 1, 'vehicle.sent', {BY_JOB}, $10::INT8,
                NULL::FLOAT8, NULL::FLOAT8, jsonb_build_object('to', $11::TEXT, 'city', $14::TEXT) FROM v2
              UNION ALL
-             SELECT $11::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'vehicle.received',
-               CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $12::INT8,
-               v2.lat, v2.lon, jsonb_build_object('from', $8::TEXT, 'city', $13::TEXT, 'mark', v2.mark) FROM v2"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+             SELECT $11::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'vehicle.received', {BY_JOB}, $12::INT8,
+               v2.lat, v2.lon, jsonb_build_object('from', $8::TEXT, 'city', $13::TEXT, 'mark', v2.mark) FROM v2
+             RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict",
+        checksum = checksum_sql!("vehicles")
     ),
 )
 .reading_global(CITY_CHECKED);
 
 /// Moves one vehicle, or refuses its item. `Already` when somebody else has done the item,
 /// or the job is over.
-pub async fn move_one(conn: &Conn, acting: &Acting, item: &Item, depot: Point, note: &str) -> Result<Verdict, DbError> {
+pub async fn move_one(
+    conn: &Conn,
+    write: &JobWrite<'_>,
+    item: &Item,
+    depot: Point,
+    note: &str,
+) -> Result<Verdict, DbError> {
     let (lat, lon, cell) = (depot.lat(), depot.lon(), geo::cell(depot));
-    let owner = item.owner.as_ref().unwrap_or(&acting.job.region);
+    let owner = item.owner.as_ref().unwrap_or(write.write.region);
     let rest: [&(dyn ToSql + Sync); 8] = [&item.position, &item.vehicle, &lat, &lon, &cell, &DEPOT, &note, owner];
-    verdict(&acting.one(conn, &MOVE, &rest).await?)
+    write.verdict(conn, &MOVE, &rest).await
 }
 
 const LIST_ARRIVED: Statement = Statement::read(
     "transfers.list_arrived",
     Reach::Named,
-    concat!(
+    formatcp!(
         "SELECT events.aggregate_id AS id, coalesce(events.metadata->>'mark', '') AS mark, CASE
-           WHEN v.version = events.version THEN ",
-        checksum_sql!("v"),
-        " = events.metadata->>'mark'
+           WHEN v.version = events.version THEN {checksum} = events.metadata->>'mark'
            ELSE coalesce(v.version, sent.version, 0) > events.version END AS there
          FROM events LEFT JOIN vehicles v ON v.region = $1::TEXT::crdb_internal_region AND v.id = events.aggregate_id
          LEFT JOIN (SELECT aggregate_id, max(version) AS version FROM events
@@ -142,7 +139,8 @@ const LIST_ARRIVED: Statement = Statement::read(
            ON sent.aggregate_id = events.aggregate_id
          WHERE events.region = $1::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
            AND events.aggregate_id = ANY($2::UUID[]) AND events.action = 'vehicle.received' AND events.correlation_id = $3
-         ORDER BY events.aggregate_id LIMIT 2000"
+         ORDER BY events.aggregate_id LIMIT 2000",
+        checksum = checksum_sql!("v")
     ),
 );
 
@@ -161,28 +159,27 @@ pub async fn list_arrived(
 const FINISH: Statement = Statement::write(
     "transfers.finish",
     Reach::Named,
-    acting_sql!(
-        "j AS (",
-        running_sql!(),
-        "      AND NOT EXISTS (SELECT 1 FROM job_items WHERE region = $8::TEXT::crdb_internal_region
+    formatcp!(
+        "{ON_JOB},
+         j AS ({RUNNING} AND NOT EXISTS (SELECT 1 FROM job_items WHERE region = $8::TEXT::crdb_internal_region
                  AND job_id = $9::UUID AND state = 'waiting')),
-         verdict AS (SELECT CASE ",
-        who_sql!(),
-        "    WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already' ",
-        gates_sql!(),
-        "    ELSE 'ok' END AS code),
+         verdict AS (SELECT CASE {WHO}
+             WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
+             {GATES}
+             ELSE 'ok' END AS code),
          over AS (UPDATE jobs SET state = CASE WHEN $16::BOOL THEN 'done' ELSE 'running' END,
                finished_at = CASE WHEN $16::BOOL THEN $5::TIMESTAMPTZ END,
                parameters = jobs.parameters || jsonb_build_object('compared', $15::JSONB)
              FROM verdict WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
              RETURNING jobs.id, jobs.state),
-         e AS (",
-        event_sql!(job_event_sql!("3", "job.done", "$15::JSONB", "over WHERE over.state = 'done'")),
-        ") SELECT code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 3, 'job.done', {BY_JOB}, $10::INT8,
+               NULL::FLOAT8, NULL::FLOAT8, $15::JSONB FROM over WHERE over.state = 'done' RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
 /// Writes down what the comparison gave, and ends the job if all of it was good.
-pub async fn finish(conn: &Conn, acting: &Acting, compared: &Value, good: bool) -> Result<Verdict, DbError> {
-    verdict(&acting.one(conn, &FINISH, &[compared, &good]).await?)
+pub async fn finish(conn: &Conn, write: &JobWrite<'_>, compared: &Value, good: bool) -> Result<Verdict, DbError> {
+    write.verdict(conn, &FINISH, &[compared, &good]).await
 }

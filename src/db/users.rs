@@ -2,6 +2,7 @@
 //! abroad are the two deliberate crossings; everything else names the home region.
 
 use chrono::{DateTime, Utc};
+use const_format::formatcp;
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -11,7 +12,7 @@ use super::{
     row::Row,
     sessions::NewSession,
     statement::{Conn, Reach, Statement},
-    verdict::{SessionAuth, Verdict, event_sql, signed_sql, verdict},
+    verdict::{EVENT, GATED, SIGNED, SessionAuth, Verdict, verdict},
 };
 use crate::domain::{
     people::{Registration, UserRef, folded, username_key},
@@ -78,9 +79,8 @@ pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, username: &str
 const INSERT: Statement = Statement::write(
     "users.insert",
     Reach::AllRegions { why: "a username is unique over all regions" },
-    concat!(
-        "WITH g AS (SELECT 1 AS ok FROM region_gates
-           WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+    formatcp!(
+        "{GATED},
          old AS (SELECT username_key FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          verdict AS (SELECT CASE
              WHEN EXISTS (SELECT 1 FROM sessions WHERE region = $1::TEXT::crdb_internal_region AND id = $11::UUID
@@ -97,12 +97,11 @@ const INSERT: Statement = Statement::write(
          n AS (INSERT INTO sessions (region, id, user_id, token_hash, device, created_at, seen_at, expires_at)
              SELECT $1::TEXT::crdb_internal_region, $11::UUID, u.id, $12::TEXT, $13::TEXT, $15::TIMESTAMPTZ,
                $15::TIMESTAMPTZ, $14::TIMESTAMPTZ FROM u RETURNING id),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, 1, 'user.registered', $1::TEXT, u.id,
-               u.id, u.id, $15::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM u"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, 1, 'user.registered', $1::TEXT, u.id,
+               u.id, u.id, $15::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
+               RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
@@ -211,8 +210,9 @@ pub async fn list_city(conn: &Conn, region: &RegionCode, city: &str, after: Uuid
 const SET_PROFILE: Statement = Statement::write(
     "users.set_profile",
     Reach::Named,
-    signed_sql!(
-        "verdict AS (SELECT CASE
+    formatcp!(
+        "{SIGNED},
+         verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
                           AND first_name = $8::TEXT AND last_name = $9::TEXT AND email = $10::TEXT) THEN 'already'
@@ -221,12 +221,11 @@ const SET_PROFILE: Statement = Statement::write(
          u AS (UPDATE users SET first_name = $8::TEXT, last_name = $9::TEXT, email = $10::TEXT, version = version + 1
              FROM verdict WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
              RETURNING users.id, users.version),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.profile_changed', $1::TEXT, u.id,
-               $11::UUID, $11::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM u"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.profile_changed', $1::TEXT, u.id,
+               $11::UUID, $11::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
+               RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
@@ -238,8 +237,9 @@ pub async fn set_profile(conn: &Conn, auth: &SessionAuth, names: [&str; 3], comm
 const SET_PASSWORD: Statement = Statement::write(
     "users.set_password",
     Reach::Named,
-    signed_sql!(
-        "verdict AS (SELECT CASE
+    formatcp!(
+        "{SIGNED},
+         verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
                           AND password_hash = $9::TEXT) THEN 'already'
@@ -253,12 +253,11 @@ const SET_PASSWORD: Statement = Statement::write(
          d AS (DELETE FROM sessions
              WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
                AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.password_changed', $1::TEXT, u.id,
-               $10::UUID, $10::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM u"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.password_changed', $1::TEXT, u.id,
+               $10::UUID, $10::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
+               RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
@@ -276,8 +275,9 @@ pub async fn set_password(
 const SET_RECOVERY: Statement = Statement::write(
     "users.set_recovery",
     Reach::Named,
-    signed_sql!(
-        "verdict AS (SELECT CASE
+    formatcp!(
+        "{SIGNED},
+         verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
                           AND recovery_hashes = $8::JSONB) THEN 'already'
@@ -289,12 +289,11 @@ const SET_RECOVERY: Statement = Statement::write(
          d AS (DELETE FROM sessions
              WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
                AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.recovery_codes_made', $1::TEXT, u.id,
-               $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM u"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.recovery_codes_made', $1::TEXT, u.id,
+               $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
+               RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
@@ -306,9 +305,8 @@ pub async fn set_recovery(conn: &Conn, auth: &SessionAuth, hashes: &Value, comma
 const RECOVER: Statement = Statement::write(
     "users.recover",
     Reach::Named,
-    concat!(
-        "WITH g AS (SELECT 1 AS ok FROM region_gates
-           WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8),
+    formatcp!(
+        "{GATED},
          verdict AS (SELECT CASE
              WHEN EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
                           AND password_hash = $6::TEXT) THEN 'already'
@@ -322,12 +320,11 @@ const RECOVER: Statement = Statement::write(
          d AS (DELETE FROM sessions
              WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')
              RETURNING sessions.id),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.recovered', $1::TEXT, u.id,
-               $7::UUID, $7::UUID, $8::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{}'::JSONB FROM u"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.recovered', $1::TEXT, u.id,
+               $7::UUID, $7::UUID, $8::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
+               RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 

@@ -2,34 +2,35 @@
 //! statements know a vehicle by its rotating public id only.
 
 use chrono::{DateTime, Duration, Utc};
+use const_format::formatcp;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
     distance::distance_sql,
     error::DbError,
-    fleet::{Listed, listed},
+    fleet::{FleetVehicle, fleet_vehicle},
     row::Row,
     statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::{SessionAuth, Verdict, event_sql, signed_sql, signed_there_sql, verdict},
+    verdict::{EVENT, SIGNED, SIGNED_THERE, SessionAuth, Verdict, verdict},
 };
 use crate::domain::{
-    geo::{Point, Ranges},
+    geo::{Point, Ranges, cell},
     people::UserRef,
     refusal::Refusal,
     region::RegionCode,
     vehicle::{AWAITS_APPROVAL, PublicVehicle, VehicleRef},
 };
 
-pub const ALL: &[&Statement] = &[&NEAREST, &COUNT, &FIND, &LIST_OWN, &INSERT, &RETIRE];
+pub const ALL: &[&Statement] = &[&NEAREST, &COUNT, &FIND, &FIND_MOVED, &LIST_OWN, &INSERT, &RETIRE];
 
 /// An available vehicle as the list shows it.
 #[derive(Debug, Clone)]
 pub struct Nearby {
     pub public_id: Uuid,
-    pub kind: String,
+    pub vehicle_type: String,
     pub brand: String,
     pub colour: String,
-    /// Charge, in percent.
     pub battery: i64,
     pub at: Point,
     pub place: String,
@@ -43,11 +44,10 @@ pub struct Nearby {
 #[derive(Debug, Clone)]
 pub struct Search<'a> {
     pub region: &'a RegionCode,
-    /// Slug of the city.
     pub city: &'a str,
     pub point: Point,
     /// Only this type.
-    pub kind: Option<&'a str>,
+    pub vehicle_type: Option<&'a str>,
     /// At least this charge, in percent.
     pub battery: i64,
     pub rider: Option<Uuid>,
@@ -60,10 +60,10 @@ pub struct Search<'a> {
 /// inner id, which the public does not know; `$now` is a parameter.
 macro_rules! settled_sql {
     ($now:literal) => {
-        concat!(
-            "(seen_at = created_at OR seen_at <= ",
-            $now,
-            "::TIMESTAMPTZ - strpos('0123456789abcdef', substr(id::TEXT, 36, 1)) * '00:00:07.5'::INTERVAL)"
+        formatcp!(
+            "(seen_at = created_at OR seen_at <= {now}::TIMESTAMPTZ
+               - strpos('0123456789abcdef', substr(id::TEXT, 36, 1)) * '00:00:07.5'::INTERVAL)",
+            now = $now
         )
     };
 }
@@ -78,15 +78,12 @@ pub const NEAREST_LIMIT: usize = 25;
 pub const NEAREST: Statement = Statement::read(
     "vehicles.list_nearest",
     Reach::Named,
-    concat!(
+    formatcp!(
         "WITH fresh AS (SELECT id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND city = $2
-         AND status = 'available' AND seen_at > $6::TIMESTAMPTZ - '00:02:00'::INTERVAL AND NOT ",
-        settled_sql!("$6"),
-        ")
+         AND status = 'available' AND seen_at > $6::TIMESTAMPTZ - '00:02:00'::INTERVAL AND NOT {settled})
      SELECT public_id, type, brand, colour, battery, lat, lon, place,
-        CASE WHEN reserved_until > $6::TIMESTAMPTZ THEN reserved_until END AS reserved_until, ",
-        distance_sql!("$7::FLOAT8", "$8::FLOAT8", "lat", "lon"),
-        " AS distance_m
+        CASE WHEN reserved_until > $6::TIMESTAMPTZ THEN reserved_until END AS reserved_until,
+        {distance} AS distance_m
      FROM vehicles
      WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = 'available'
        AND (cell BETWEEN $9 AND $10 OR cell BETWEEN $11 AND $12 OR cell BETWEEN $13 AND $14
@@ -95,17 +92,27 @@ pub const NEAREST: Statement = Statement::read(
        AND ($3::TEXT IS NULL OR type = $3::TEXT) AND battery >= $4::INT8
        AND (reserved_until IS NULL OR reserved_until <= $6::TIMESTAMPTZ OR reserved_by = $5::UUID)
        AND id NOT IN (SELECT id FROM fresh)
-     ORDER BY distance_m, public_id LIMIT 25"
+     ORDER BY distance_m, public_id LIMIT 25",
+        settled = settled_sql!("$6"),
+        distance = distance_sql!("$7::FLOAT8", "$8::FLOAT8", "lat", "lon")
     ),
 );
 
 /// The 25 nearest available vehicles within `ranges`, nearest first.
 pub async fn list_nearest(conn: &Conn, search: &Search<'_>, ranges: &Ranges) -> Result<Vec<Nearby>, DbError> {
     let (lat, lon) = (search.point.lat(), search.point.lon());
-    let mut params: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
-        vec![search.region, &search.city, &search.kind, &search.battery, &search.rider, &search.now, &lat, &lon];
+    let mut params: Vec<&(dyn ToSql + Sync)> = vec![
+        search.region,
+        &search.city,
+        &search.vehicle_type,
+        &search.battery,
+        &search.rider,
+        &search.now,
+        &lat,
+        &lon,
+    ];
     for (low, high) in ranges {
-        params.extend([low as &(dyn tokio_postgres::types::ToSql + Sync), high]);
+        params.extend([low as &(dyn ToSql + Sync), high]);
     }
     conn.rows(&NEAREST, &params).await?.iter().map(|row| nearby(row, row.get("distance_m")?)).collect()
 }
@@ -113,7 +120,7 @@ pub async fn list_nearest(conn: &Conn, search: &Search<'_>, ranges: &Ranges) -> 
 fn nearby(row: &Row, distance_m: f64) -> Result<Nearby, DbError> {
     Ok(Nearby {
         public_id: row.get("public_id")?,
-        kind: row.get("type")?,
+        vehicle_type: row.get("type")?,
         brand: row.get("brand")?,
         colour: row.get("colour")?,
         battery: row.get("battery")?,
@@ -127,11 +134,11 @@ fn nearby(row: &Row, distance_m: f64) -> Result<Nearby, DbError> {
 const COUNT: Statement = Statement::read(
     "vehicles.count_available",
     Reach::Named,
-    concat!(
+    formatcp!(
         "SELECT count(*) AS n FROM vehicles
      WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = 'available'
-       AND (reserved_until IS NULL OR reserved_until <= $3::TIMESTAMPTZ) AND ",
-        settled_sql!("$3")
+       AND (reserved_until IS NULL OR reserved_until <= $3::TIMESTAMPTZ) AND {settled}",
+        settled = settled_sql!("$3")
     ),
 );
 
@@ -143,7 +150,6 @@ pub async fn count_available(conn: &Conn, region: &RegionCode, city: &str, now: 
 /// A vehicle on its own page.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// Slug of the city where it stands.
     pub city: String,
     /// The vehicle; nobody asked how far it is, so that is 0.
     pub vehicle: Nearby,
@@ -154,16 +160,15 @@ pub struct Found {
 const FIND: Statement = Statement::read(
     "vehicles.find",
     Reach::Named,
-    concat!(
+    formatcp!(
         "SELECT city, public_id, type, brand, colour, battery, lat, lon, place,
         CASE WHEN reserved_until > $4::TIMESTAMPTZ AND reserved_by = $3::UUID THEN reserved_until END AS reserved_until,
         coalesce(reserved_until > $4::TIMESTAMPTZ, FALSE) AS reserved
      FROM vehicles LEFT JOIN (SELECT id AS own_ride_id FROM rides WHERE region = $1::TEXT::crdb_internal_region
          AND rider_id = $3::UUID AND ended_at IS NULL) AS own ON own_ride_id = open_ride_id
      WHERE region = $1::TEXT::crdb_internal_region AND public_id = $2
-       AND ((status = 'available' AND ",
-        settled_sql!("$4"),
-        ") OR own_ride_id IS NOT NULL)"
+       AND ((status = 'available' AND {settled}) OR own_ride_id IS NOT NULL)",
+        settled = settled_sql!("$4")
     ),
 );
 
@@ -183,6 +188,20 @@ pub async fn find(
     conn.opt(&FIND, &[&vehicle.region, &vehicle.public_id, &rider, &now]).await?.as_ref().map(read).transpose()
 }
 
+// A deliberate crossing; whoever asks throttles it, since anybody can write a link. Rides stay
+// where they happened; only vehicles move. What is not shown is not found either.
+const FIND_MOVED: Statement = Statement::read(
+    "vehicles.find_moved",
+    Reach::AllRegions { why: "a link to a row that has moved" },
+    "SELECT region::TEXT AS region FROM vehicles
+     WHERE public_id = $1 AND status = 'available' ORDER BY region LIMIT 1",
+);
+
+/// In which region the vehicle with this public id is now, when it is not where its link says.
+pub async fn find_moved(conn: &Conn, public_id: Uuid) -> Result<Option<RegionCode>, DbError> {
+    conn.opt(&FIND_MOVED, &[&public_id]).await?.map(|row| row.region("region")).transpose()
+}
+
 const LIST_OWN: Statement = Statement::read(
     "vehicles.list_own",
     Reach::Named,
@@ -196,9 +215,13 @@ const LIST_OWN: Statement = Statement::read(
 pub const OWN_MAX: usize = 200;
 
 /// The vehicles that a person has in `region`, with their cities, at most [`OWN_MAX`].
-pub async fn list_own(conn: &Conn, region: &RegionCode, owner: &UserRef) -> Result<Vec<(String, Listed)>, DbError> {
+pub async fn list_own(
+    conn: &Conn,
+    region: &RegionCode,
+    owner: &UserRef,
+) -> Result<Vec<(String, FleetVehicle)>, DbError> {
     let rows = conn.rows(&LIST_OWN, &[region, &owner.id, &owner.region.as_str()]).await?;
-    rows.iter().map(|row| Ok((row.get("city")?, listed(region, row)?))).collect()
+    rows.iter().map(|row| Ok((row.get("city")?, fleet_vehicle(region, row)?))).collect()
 }
 
 /// A vehicle that a person offers to their home city.
@@ -207,22 +230,20 @@ pub struct NewVehicle {
     /// The id that the form carried.
     pub id: Uuid,
     pub city: String,
-    pub kind: String,
+    pub vehicle_type: String,
     pub code: Option<String>,
     pub brand: String,
     pub colour: String,
     pub at: Point,
-    /// The same as a cell.
-    pub cell: i64,
-    /// The same in words.
     pub place: String,
 }
 
 const INSERT: Statement = Statement::write(
     "vehicles.insert",
     Reach::Named,
-    signed_sql!(
-        "old AS (SELECT owner_region, owner_id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND id = $8::UUID),
+    formatcp!(
+        "{SIGNED},
+         old AS (SELECT owner_region, owner_id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND id = $8::UUID),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN EXISTS (SELECT 1 FROM old WHERE owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID) THEN 'already'
@@ -246,30 +267,28 @@ const INSERT: Statement = Statement::write(
                $13::TEXT, $14::TEXT, 100, $15::FLOAT8, $16::FLOAT8, $17::INT8, $18::TEXT,
                $1::TEXT::crdb_internal_region, u.id, 1, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ FROM u
              RETURNING id),
-         e AS (",
-        event_sql!(
-            "SELECT $1::TEXT::crdb_internal_region, 'vehicle', v.id, 1, 'vehicle.added', $1::TEXT, $3::UUID,
-               v.id, v.id, $5::TIMESTAMPTZ, $7::INT8, $15::FLOAT8, $16::FLOAT8, '{}'::JSONB FROM v"
-        ),
-        ") SELECT code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'vehicle', v.id, 1, 'vehicle.added', $1::TEXT, $3::UUID,
+               v.id, v.id, $5::TIMESTAMPTZ, $7::INT8, $15::FLOAT8, $16::FLOAT8, '{{}}'::JSONB FROM v RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 )
 .reading_global(CITY_CHECKED);
 
 /// Adds a vehicle in the owner's home city, where it waits for approval.
 pub async fn insert(conn: &Conn, auth: &SessionAuth, new: &NewVehicle, public_id: Uuid) -> Result<Verdict, DbError> {
-    let (lat, lon, day_ago) = (new.at.lat(), new.at.lon(), auth.now - Duration::days(1));
+    let (lat, lon, cell, day_ago) = (new.at.lat(), new.at.lon(), cell(new.at), auth.now - Duration::days(1));
     let params = auth.params(&[
         &new.id,
         &public_id,
         &new.city,
-        &new.kind,
+        &new.vehicle_type,
         &new.code,
         &new.brand,
         &new.colour,
         &lat,
         &lon,
-        &new.cell,
+        &cell,
         &new.place,
         &AWAITS_APPROVAL,
         &day_ago,
@@ -280,8 +299,9 @@ pub async fn insert(conn: &Conn, auth: &SessionAuth, new: &NewVehicle, public_id
 const RETIRE: Statement = Statement::write(
     "vehicles.retire",
     Reach::Named,
-    signed_there_sql!(
-        "v AS (SELECT status, version, reserved_until FROM vehicles
+    formatcp!(
+        "{SIGNED_THERE},
+         v AS (SELECT status, version, reserved_until FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
                AND owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID),
          verdict AS (SELECT CASE
@@ -296,12 +316,10 @@ const RETIRE: Statement = Statement::write(
                reserved_region = NULL, reserved_by = NULL, reserved_until = NULL
              FROM verdict WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $9::UUID AND verdict.code = 'ok'
              RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon),
-         e AS (",
-        event_sql!(
-            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', n.id, n.version, 'vehicle.retired', $1::TEXT, $3::UUID,
-               $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, n.lat, n.lon, '{}'::JSONB FROM n"
-        ),
-        ") SELECT verdict.code AS verdict FROM verdict"
+         e AS ({EVENT}
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', n.id, n.version, 'vehicle.retired', $1::TEXT, $3::UUID,
+               $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, n.lat, n.lon, '{{}}'::JSONB FROM n RETURNING 1 AS ok)
+         SELECT verdict.code AS verdict FROM verdict"
     ),
 );
 

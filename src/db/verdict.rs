@@ -1,19 +1,20 @@
-//! What every write of a signed-in person has in common: the first seven parameters,
-//! the conditions on session and gate, and the verdict column that tells what
-//! happened. A write either does all of its work or nothing, and says which, in the
-//! same round trip.
+//! What every write has in common: who writes and under which gates, as the first parameters and
+//! the beginning of its text, and the verdict column that tells what happened. A write either does
+//! all of its work or nothing, and says which, in the same round trip.
 
 use chrono::{DateTime, Utc};
+use const_format::formatcp;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
     error::{DbError, DbErrorKind},
     row::Row,
+    statement::{Conn, Statement},
 };
 use crate::domain::{people::UserRef, refusal::Refusal, region::RegionCode};
 
-/// Who writes: a session of a person, the times that bound it, and the home region's epoch.
+/// A session of a person, the times that bound it, and the home region's epoch.
 #[derive(Debug, Clone)]
 pub struct SessionAuth {
     pub user: UserRef,
@@ -27,9 +28,9 @@ pub struct SessionAuth {
 }
 
 impl SessionAuth {
-    /// Parameters $1 to $7, then `rest` from $8.
+    /// Parameters $1 to $7 of [`SIGNED`], then `rest` from $8.
     pub fn params<'a>(&'a self, rest: &[&'a (dyn ToSql + Sync)]) -> Vec<&'a (dyn ToSql + Sync)> {
-        let mut params: Vec<&(dyn ToSql + Sync)> = vec![
+        let own: [&(dyn ToSql + Sync); 7] = [
             &self.user.region,
             &self.session,
             &self.user.id,
@@ -38,121 +39,130 @@ impl SessionAuth {
             &self.idle_since,
             &self.epoch,
         ];
-        params.extend_from_slice(rest);
-        params
+        [&own[..], rest].concat()
     }
 }
 
-/// `s` has a row when the session is good: parameters for home region, session, person,
-/// secret hash, the time now, and the time after which it was seen.
-macro_rules! session_sql {
-    ($region:literal, $session:literal, $user:literal, $token:literal, $now:literal, $idle:literal) => {
-        concat!(
-            "s AS (SELECT 1 AS ok FROM sessions
-               WHERE region = ",
-            $region,
-            "::TEXT::crdb_internal_region AND id = ",
-            $session,
-            "::UUID AND user_id = ",
-            $user,
-            "::UUID
-                 AND token_hash = ",
-            $token,
-            "::TEXT AND expires_at > ",
-            $now,
-            "::TIMESTAMPTZ AND seen_at > ",
-            $idle,
-            "::TIMESTAMPTZ)"
-        )
-    };
+/// Who writes.
+#[derive(Debug, Clone, Copy)]
+pub enum Actor<'a> {
+    /// A person, whose session must be good.
+    Session(&'a SessionAuth),
+    /// A worker for a person.
+    Person(&'a UserRef),
+    /// Whoever has the shell.
+    Shell,
 }
-pub(super) use session_sql;
 
-/// Begins the text of a signed-in person's write: `s` has a row when the session $2 of
-/// person ($1, $3) with secret hash $4 is good at $5 and was seen after $6, `g` when
-/// the home region is writable at epoch $7.
-macro_rules! signed_sql {
-    ($($rest:expr),+ $(,)?) => {
-        concat!(
-            "WITH ",
-            $crate::db::verdict::session_sql!("$1", "$2", "$3", "$4", "$5", "$6"),
-            ",
-             g AS (SELECT 1 AS ok FROM region_gates
-               WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $7::INT8),
-            ",
-            $($rest),+
-        )
-    };
+impl<'a> Actor<'a> {
+    fn user(self) -> Option<&'a UserRef> {
+        match self {
+            Self::Session(auth) => Some(&auth.user),
+            Self::Person(user) => Some(user),
+            Self::Shell => None,
+        }
+    }
+
+    /// The home of the person, or `else_in`.
+    pub fn home(self, else_in: &'a RegionCode) -> &'a RegionCode {
+        self.user().map_or(else_in, |user| &user.region)
+    }
 }
-pub(super) use signed_sql;
 
-/// Who acts for others: a session whose roles count ($1 to $6), the region that is written
-/// ($7) with the epoch held of its gate ($8), and the command's name ($9).
-#[derive(Debug, Clone)]
-pub struct Acting<'a> {
-    pub auth: &'a SessionAuth,
+/// A write in a region, under its gate and that of the actor's home.
+#[derive(Debug, Clone, Copy)]
+pub struct Write<'a> {
+    pub actor: Actor<'a>,
+    pub now: DateTime<Utc>,
+    pub home_epoch: i64,
     pub region: &'a RegionCode,
+    /// The row that is written, or the command.
+    pub id: Uuid,
     pub epoch: i64,
-    pub command: Uuid,
 }
 
-impl Acting<'_> {
-    /// Parameters $1 to $9, then `rest` from $10.
-    pub fn params<'a>(&'a self, rest: &[&'a (dyn ToSql + Sync)]) -> Vec<&'a (dyn ToSql + Sync)> {
-        let mut params = self.auth.params(&[]);
-        params.truncate(6);
-        let own: [&(dyn ToSql + Sync); 3] = [self.region, &self.epoch, &self.command];
-        params.extend(own.into_iter().chain(rest.iter().copied()));
-        params
+impl<'a> Write<'a> {
+    /// That of a signed-in person.
+    pub fn signed(auth: &'a SessionAuth, home_epoch: i64, (region, id): (&'a RegionCode, Uuid), epoch: i64) -> Self {
+        Self { actor: Actor::Session(auth), now: auth.now, home_epoch, region, id, epoch }
+    }
+
+    /// Sends a statement whose parameters begin with $1 to $6 of [`SIGNED`].
+    async fn send(
+        &self,
+        conn: &Conn,
+        statement: &'static Statement,
+        rest: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, DbError> {
+        let session = if let Actor::Session(auth) = self.actor { Some(auth) } else { None };
+        let (session_id, token) = (session.map(|auth| auth.session), session.map(|auth| &auth.token_hash));
+        let (home, user) = (self.actor.home(self.region), self.actor.user().map(|user| user.id));
+        let idle_since = session.map_or(self.now, |auth| auth.idle_since);
+        let own: [&(dyn ToSql + Sync); 6] = [home, &session_id, &user, &token, &self.now, &idle_since];
+        conn.one(statement, &[&own[..], rest].concat()).await
+    }
+
+    /// Sends a statement that begins with [`SIGNED_THERE`], its parameters from $11 in `rest`.
+    pub(super) async fn row(
+        &self,
+        conn: &Conn,
+        statement: &'static Statement,
+        rest: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, DbError> {
+        let own: [&(dyn ToSql + Sync); 4] = [&self.home_epoch, self.region, &self.id, &self.epoch];
+        self.send(conn, statement, &[&own[..], rest].concat()).await
+    }
+
+    /// Sends a statement that begins with [`BY_ROLE`], its parameters from $10 in `rest`.
+    pub(super) async fn verdict_by_role(
+        &self,
+        conn: &Conn,
+        statement: &'static Statement,
+        rest: &[&(dyn ToSql + Sync)],
+    ) -> Result<Verdict, DbError> {
+        let own: [&(dyn ToSql + Sync); 3] = [self.region, &self.epoch, &self.id];
+        verdict(&self.send(conn, statement, &[&own[..], rest].concat()).await?)
     }
 }
 
-/// Begins the text of such a write: `s` has a row when the session is good, `a` when one of
-/// the person's roles is as given, `there` when the region takes writes at that epoch.
-macro_rules! acting_sql {
-    ($role:literal) => {
-        concat!(
-            "WITH ",
-            $crate::db::verdict::session_sql!("$1", "$2", "$3", "$4", "$5", "$6"),
-            ",
-             a AS (SELECT 1 AS ok FROM role_grants
-               WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND ",
-            $role,
-            "),
-             there AS (SELECT 1 AS ok FROM region_gates
-               WHERE region = $7::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $8::INT8),
-             "
-        )
-    };
-}
-pub(super) use acting_sql;
+/// Begins a write of nobody in particular: `g` has a row when the region $1 is writable at epoch $2.
+pub(super) const GATED: &str = "WITH g AS (SELECT 1 AS ok FROM region_gates
+     WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8)";
 
-/// As `signed_sql` for a write that also touches the region $8: `there` has a row when that
-/// region is writable at epoch $10.
-macro_rules! signed_there_sql {
-    ($($rest:expr),+ $(,)?) => {
-        $crate::db::verdict::signed_sql!(
-            "there AS (SELECT 1 AS ok FROM region_gates
-               WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8),
-            ",
-            $($rest),+
-        )
-    };
-}
-pub(super) use signed_there_sql;
+/// `s` has a row when the session $2 of person ($1, $3) with secret hash $4 is good at $5 and was
+/// seen after $6.
+const SESSION: &str = "WITH s AS (SELECT 1 AS ok FROM sessions
+     WHERE region = $1::TEXT::crdb_internal_region AND id = $2::UUID AND user_id = $3::UUID
+       AND token_hash = $4::TEXT AND expires_at > $5::TIMESTAMPTZ AND seen_at > $6::TIMESTAMPTZ)";
 
-/// The columns of an event, in the order in which the statements give them.
-macro_rules! event_sql {
-    ($($select:expr),+ $(,)?) => {
-        concat!(
-            "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, actor_region, actor_id,
-               command_id, correlation_id, occurred_at, epoch, lat, lon, metadata) ",
-            $($select),+,
-            " RETURNING 1 AS ok"
-        )
-    };
-}
-pub(super) use event_sql;
+/// Begins a signed-in person's write: beside `s`, `g` has a row when the home region is writable at
+/// epoch $7.
+pub(super) const SIGNED: &str = formatcp!(
+    "{SESSION},
+     g AS (SELECT 1 AS ok FROM region_gates
+       WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $7::INT8)"
+);
+
+/// The same for a [`Write`] about $9 in region $8: `there` has a row when that region is writable
+/// at epoch $10.
+pub(super) const SIGNED_THERE: &str = formatcp!(
+    "{SIGNED},
+     there AS (SELECT 1 AS ok FROM region_gates
+       WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8)"
+);
+
+/// Begins the write by command $9 of a person whose roles count, and not their home's gate: `there`
+/// has a row when region $7 is writable at epoch $8.
+pub(super) const BY_ROLE: &str = formatcp!(
+    "{SESSION},
+     there AS (SELECT 1 AS ok FROM region_gates
+       WHERE region = $7::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $8::INT8)"
+);
+
+/// Begins the INSERT of an event; a SELECT of these columns follows.
+pub(super) const EVENT: &str =
+    "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, actor_region,
+       actor_id, command_id, correlation_id, occurred_at, epoch, lat, lon, metadata)";
 
 /// What a write statement did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,13 +180,11 @@ pub enum Verdict {
 /// Reads the column `verdict`.
 pub fn verdict(row: &Row) -> Result<Verdict, DbError> {
     let code: &str = row.get("verdict")?;
+    let unknown = || DbError::new(DbErrorKind::Bug, "verdict", format!("unknown verdict {code}"));
     Ok(match code {
         "ok" => Verdict::Done,
         "already" => Verdict::Already,
         "gate" => Verdict::Gate,
-        other => Verdict::Refused(
-            Refusal::from_code(other)
-                .ok_or_else(|| DbError::new(DbErrorKind::Bug, "verdict", format!("unknown verdict {other}")))?,
-        ),
+        refused => Verdict::Refused(Refusal::from_code(refused).ok_or_else(unknown)?),
     })
 }

@@ -53,8 +53,9 @@ pub enum Key {
 pub struct Filter {
     /// Only this status; none for all but retired ones.
     pub status: Option<String>,
-    /// Only this type.
-    pub kind: Option<String>,
+    /// Jobs keep it under its older name.
+    #[serde(rename = "kind")]
+    pub vehicle_type: Option<String>,
     /// Less charge than this, in percent.
     pub battery_below: Option<i64>,
     /// Standing where they stand since before.
@@ -81,7 +82,7 @@ impl Filter {
 
     /// Whether the order alone finds what matches: at most a page has to be looked at.
     pub fn follows(&self, sort: Sort) -> bool {
-        self.kind.is_none()
+        self.vehicle_type.is_none()
             && (self.battery_below.is_none() || sort == Sort::Battery)
             && (self.idle_since.is_none() || sort == Sort::Seen)
             && (self.prefix.is_none() || sort == Sort::Code)

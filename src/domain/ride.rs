@@ -35,13 +35,17 @@ impl RideRef {
 }
 
 /// A ride that is open for longer is ended by the system, as of then.
-pub const RIDE_MAX: TimeDelta = TimeDelta::hours(24);
-/// Two positions of a ride lie at least this far apart in time.
-pub const POSITION_EVERY: TimeDelta = TimeDelta::seconds(5);
-/// Nobody rides faster, in metres per second: 120 km/h.
-pub const SPEED_MAX: f64 = 120.0 / 3.6;
+pub const RIDE_MAX: TimeDelta = TimeDelta::hours(RIDE_MAX_HOURS);
+/// The same for statements.
+pub const RIDE_MAX_HOURS: i64 = 24;
+/// Two positions of a ride lie at least this far apart, in seconds.
+pub const POSITION_EVERY_S: i64 = 5;
+/// So many positions of a ride are kept.
+pub const POSITIONS_MAX: i64 = 5_000;
+/// Nobody rides faster.
+pub const SPEED_MAX_KMH: u8 = 120;
 
-/// A position in one of the ways in which a batch can go on.
+/// A position in one of the chains in which a batch can go on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     pub chain: i64,
@@ -52,7 +56,7 @@ pub struct Step {
     pub metres: f64,
 }
 
-/// The ways in which positions of a ride in `city` can go on, for each of them that may come
+/// The chains in which positions of a ride in `city` can go on, for each of them that may come
 /// first after those that are stored, which only the database knows: it and what can be true
 /// after it. What lies in the future, too far from the city, too soon after the one before or
 /// too fast from there is left out; so is what comes later than that, if it is no better.
@@ -66,7 +70,9 @@ pub fn chains(city: &City, now: DateTime<Utc>, mut noted: Vec<(DateTime<Utc>, Po
         steps.push(Step { chain, nth, at: last.0, point: last.1, metres: 0.0 });
         for (at, point) in noted.iter().filter(|(at, _)| *at > first.0) {
             let (elapsed, metres) = (*at - last.0, last.1.distance_m(*point));
-            if elapsed >= POSITION_EVERY && metres <= elapsed.as_seconds_f64() * SPEED_MAX {
+            if elapsed.num_seconds() >= POSITION_EVERY_S
+                && metres <= elapsed.as_seconds_f64() * f64::from(SPEED_MAX_KMH) / 3.6
+            {
                 (nth, last) = (nth + 1, (*at, *point));
                 steps.push(Step { chain, nth, at: *at, point: *point, metres });
             }

@@ -27,7 +27,7 @@ pub const fn charge(battery: i64) -> i64 {
 }
 
 /// The note of a person's new vehicle, in maintenance until an operator of its city brings it
-/// to the street. The two statements that do so know these words.
+/// to the street.
 pub const AWAITS_APPROVAL: &str = "Waits for approval";
 
 /// How long a reservation holds, in minutes. It lapses by time alone.

@@ -18,7 +18,7 @@ use crate::{
         gates,
         statement::Conn,
         txn::Outcome::Commit,
-        verdict::{Acting, SessionAuth, Verdict},
+        verdict::{SessionAuth, Verdict, Write},
     },
     domain::{
         catalogue::{CatalogueFile, City, PromoCode, Tariff},
@@ -61,18 +61,18 @@ pub async fn set_tariff(
     new: &Tariff,
     seen: &serde_json::Value,
 ) -> Result<Done, OpError> {
-    change(service, by, None, async |conn, acting| changes::set_tariff(conn, acting, new, seen).await).await
+    change(service, by, None, async |conn, write| changes::set_tariff(conn, write, new, seen).await).await
 }
 
 /// Takes back a tariff that does not hold yet.
 pub async fn withdraw_tariff(service: &Service, by: &SessionAuth, tariff: &Tariff) -> Result<Done, OpError> {
-    change(service, by, None, async |conn, acting| changes::withdraw_tariff(conn, acting, tariff).await).await
+    change(service, by, None, async |conn, write| changes::withdraw_tariff(conn, write, tariff).await).await
 }
 
 /// Adds a promo code with its quota in each region: refused whole when one of them is
 /// closed or does not answer.
 pub async fn add_promo_code(service: &Service, by: &SessionAuth, new: &PromoCode) -> Result<Done, OpError> {
-    change(service, by, Some(new), async |conn, acting| changes::add_promo_code(conn, acting, new).await).await
+    change(service, by, Some(new), async |conn, write| changes::add_promo_code(conn, write, new).await).await
 }
 
 /// Gives a promo code another end and higher limits, if it is as `seen`.
@@ -84,13 +84,13 @@ pub async fn set_promo_code(
 ) -> Result<Done, OpError> {
     // An end alone concerns no quota, and so no region but this one.
     let quotas = (seen.quotas != new.quotas).then_some(new);
-    change(service, by, quotas, async |conn, acting| changes::set_promo_code(conn, acting, seen, new).await).await
+    change(service, by, quotas, async |conn, write| changes::set_promo_code(conn, write, seen, new).await).await
 }
 
 /// Adds a city with its first tariffs.
 pub async fn add_city(service: &Service, by: &SessionAuth, new: &City, tariffs: &[Tariff]) -> Result<Done, OpError> {
-    change(service, by, None, async |conn, acting| {
-        let verdict = changes::add_city(conn, acting, new).await?;
+    change(service, by, None, async |conn, write| {
+        let verdict = changes::add_city(conn, write, new).await?;
         if verdict == Verdict::Done {
             for tariff in tariffs {
                 catalogue::put_tariff(conn, tariff).await?;
@@ -106,7 +106,7 @@ async fn change(
     service: &Service,
     by: &SessionAuth,
     quotas: Option<&PromoCode>,
-    op: impl AsyncFn(&Conn, &Acting<'_>) -> Result<Verdict, DbError>,
+    op: impl AsyncFn(&Conn, &Write<'_>) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
     let (command, current) = (Uuid::new_v4(), service.catalogue());
     let granted: Vec<_> = current.regions.iter().filter_map(|r| Some((&r.code, quotas?))).collect();
@@ -115,9 +115,9 @@ async fn change(
         let Some((epoch, of_granted)) = epochs.split_first() else {
             return Ok(Verdict::Gate);
         };
-        let acting = Acting { auth: by, region: &service.here, epoch: *epoch, command };
+        let write = Write::signed(by, by.epoch, (&service.here, command), *epoch);
         let all = async |conn: &Conn| {
-            let verdict = op(conn, &acting).await?;
+            let verdict = op(conn, &write).await?;
             if verdict != Verdict::Done {
                 return Ok(verdict);
             }

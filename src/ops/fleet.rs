@@ -5,28 +5,18 @@ use parking_lot::RwLock;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Duration, Utc};
-use uuid::Uuid;
 
 use super::{Done, OpError, gated, vehicle_write};
 use crate::{
     db::{
-        bulk,
         error::DbError,
-        fleet,
-        fleet_changes::{self, Details, Wanted},
-        ride_ends::{self, RideEnd},
+        fleet::{self, SeenVehicle, VehicleEdit},
+        rides::{self, RideEnd},
         statement::Conn,
         vehicles,
         verdict::{SessionAuth, Verdict},
     },
-    domain::{
-        catalogue::City,
-        geo::{Point, cell},
-        job::JobKind,
-        refusal::Refusal,
-        region::RegionCode,
-        ride::RideRef,
-    },
+    domain::{catalogue::City, geo::Point, job::JobKind, refusal::Refusal, region::RegionCode, ride::RideRef},
     ops::service::Service,
 };
 
@@ -87,31 +77,33 @@ pub async fn count_available(service: &Service, conn: &Conn, city: &City, now: D
     Ok(service.available.get(city, now, count).await?.1)
 }
 
-/// Does `kind` of change with a vehicle.
+/// Changes a vehicle as `job_kind` does.
 pub async fn act(
     service: &Service,
     auth: &SessionAuth,
-    wanted: &Wanted,
-    kind: JobKind,
+    seen: &SeenVehicle,
+    job_kind: JobKind,
     note: Option<&str>,
 ) -> Result<Done, OpError> {
-    let region = &wanted.vehicle.region;
-    vehicle_write(service, auth, region, async |conn, auth, epoch| {
-        fleet_changes::set_status(conn, auth, wanted, epoch, kind, note).await
+    vehicle_write(service, auth, &seen.vehicle.region, async |conn, auth, epoch| {
+        fleet::set_status(conn, auth, seen, epoch, job_kind, note).await
     })
     .await
 }
 
 /// Says something else of a vehicle.
-pub async fn edit(service: &Service, auth: &SessionAuth, wanted: &Wanted, new: &Details) -> Result<Done, OpError> {
-    let region = &wanted.vehicle.region;
+pub async fn edit(
+    service: &Service,
+    auth: &SessionAuth,
+    seen: &SeenVehicle,
+    new: &VehicleEdit,
+) -> Result<Done, OpError> {
+    let region = &seen.vehicle.region;
     // The version holds the city: one that it leaves meanwhile refuses the edit.
-    let found = fleet::find(&service.db.at(region).await?, &wanted.vehicle).await?;
+    let found = fleet::find(&service.db.at(region).await?, &seen.vehicle).await?;
     allowed(service, found.as_ref().map(|found| found.city.as_str()), new.at)?;
-    vehicle_write(service, auth, region, async |conn, auth, epoch| {
-        fleet_changes::edit(conn, auth, wanted, epoch, new).await
-    })
-    .await
+    vehicle_write(service, auth, region, async |conn, auth, epoch| fleet::edit(conn, auth, seen, epoch, new).await)
+        .await
 }
 
 /// Refuses a place that is none of the city; what is in no city is refused by its statement.
@@ -122,15 +114,11 @@ fn allowed(service: &Service, city: Option<&str>, at: Point) -> Result<(), Refus
 }
 
 /// Puts a vehicle into another city of its region.
-pub async fn move_to(service: &Service, auth: &SessionAuth, wanted: &Wanted, city: &str) -> Result<Done, OpError> {
-    let region = &wanted.vehicle.region;
-    let catalogue = service.catalogue();
+pub async fn move_to(service: &Service, auth: &SessionAuth, seen: &SeenVehicle, city: &str) -> Result<Done, OpError> {
+    let (catalogue, region) = (service.catalogue(), &seen.vehicle.region);
     let city = catalogue.city(city).filter(|city| city.region == *region).ok_or(Refusal::Changed)?;
-    let place = (city.centre, cell(city.centre), bulk::DEPOT);
-    vehicle_write(service, auth, region, async |conn, auth, epoch| {
-        fleet_changes::move_to(conn, auth, wanted, epoch, &city.slug, place).await
-    })
-    .await
+    vehicle_write(service, auth, region, async |conn, auth, epoch| fleet::move_to(conn, auth, seen, epoch, city).await)
+        .await
 }
 
 /// Ends the open ride `ride` for its rider, who is told on their next page. No fee is due
@@ -142,24 +130,16 @@ pub async fn end_ride(
     at: Point,
     place: &str,
 ) -> Result<Done, OpError> {
-    let found = ride_ends::find_rider(&service.db.at(&ride.region).await?, ride).await?;
+    let found = rides::find_rider(&service.db.at(&ride.region).await?, ride).await?;
     let (rider, city) = found.ok_or(Refusal::NoSuchRide)?;
     allowed(service, Some(&city), at)?;
-    let end = RideEnd {
-        ride: ride.clone(),
-        city,
-        at,
-        cell: cell(at),
-        place: place.to_owned(),
-        outside_area: false,
-        public_id: Uuid::new_v4(),
-    };
+    let end = RideEnd::new(ride, &city, at, place, false);
     gated(&service.db, &service.gates, &[&auth.user.region, &ride.region, &rider.region], async |epochs| {
         let [home, there, riders] = epochs else {
             return Ok(Verdict::Gate);
         };
         let auth = SessionAuth { epoch: *home, ..auth.clone() };
-        let force = async |conn: &Conn| ride_ends::force(conn, &auth, &end, &rider, (*there, *riders)).await;
+        let force = async |conn: &Conn| rides::force(conn, &auth, &end, &rider, (*there, *riders)).await;
         service.db.write(&ride.region, force).await
     })
     .await

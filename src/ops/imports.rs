@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -12,10 +13,9 @@ use uuid::Uuid;
 use super::{Done, OpError, jobs::JobContext};
 use crate::{
     db::{
-        acting::Acting,
         error::DbError,
         imports::{self, Preview, Staged},
-        jobs,
+        jobs::{self, JobWrite},
         statement::Conn,
         verdict::Verdict,
     },
@@ -88,15 +88,14 @@ impl<'a> Import<'a> {
         }
         self.stage().await?;
         let read_as = self.read_as();
-        let counted = std::sync::Mutex::new(Preview::default());
-        let ready = async |conn: &Conn, acting: &Acting| {
-            let (verdict, preview) = imports::ready(conn, acting, self.lines, &read_as).await?;
-            *counted.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = preview;
+        let preview = Mutex::new(Preview::default());
+        self.act(async |conn, write| {
+            let (verdict, counts) = imports::ready(conn, write, self.lines, &read_as).await?;
+            *preview.lock() = counts;
             Ok(verdict)
-        };
-        self.act(ready).await?;
-        let preview = *counted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok((self.job, preview))
+        })
+        .await?;
+        Ok((self.job, preview.into_inner()))
     }
 
     /// What was recognised in the file, in words.
@@ -126,9 +125,7 @@ impl<'a> Import<'a> {
         };
         if self.lines == 0 {
             let parameters = json!({ "selecting": "import" });
-            let insert =
-                async |conn: &Conn, acting: &Acting| jobs::insert(conn, acting, JobKind::Import, &parameters).await;
-            self.act(insert).await?;
+            self.act(async |conn, write| jobs::insert(conn, write, JobKind::Import, &parameters).await).await?;
         }
         if self.lines == LINES_MAX {
             return Err(ImportError::File(format!("At most {LINES_MAX} lines, please: divide the file.")));
@@ -173,15 +170,14 @@ impl<'a> Import<'a> {
         Staged { line: number, input: input(line), new_id: new_id.unwrap_or_default(), known_id: line.id, reason }
     }
 
-    async fn act(&self, op: impl AsyncFn(&Conn, &Acting) -> Result<Verdict, DbError>) -> Result<Done, OpError> {
+    async fn act(&self, op: impl AsyncFn(&Conn, &JobWrite<'_>) -> Result<Verdict, DbError>) -> Result<Done, OpError> {
         let City { region, slug, .. } = self.city;
         self.context.act(&self.job, slug, (region, slug), op).await
     }
 
     async fn stage(&mut self) -> Result<(), ImportError> {
         let defaults = defaults(self.city);
-        let stage = async |conn: &Conn, acting: &Acting| imports::stage(conn, acting, &self.batch, &defaults).await;
-        self.act(stage).await?;
+        self.act(async |conn, write| imports::stage(conn, write, &self.batch, &defaults).await).await?;
         self.batch.clear();
         Ok(())
     }

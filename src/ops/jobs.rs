@@ -10,7 +10,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -18,14 +18,13 @@ use super::{Done, OpError, erasure, gated, gates::Gates, residency::Refusals};
 use crate::{
     db::{
         Db,
-        acting::{Acting, By},
         bulk::{self, Selection},
         error::{DbError, DbErrorKind},
         imports,
-        jobs::{self, Job},
+        jobs::{self, Job, JobWrite},
         statement::Conn,
         transfers::{self, Item},
-        verdict::{SessionAuth, Verdict},
+        verdict::{Actor, SessionAuth, Verdict, Write},
     },
     domain::{
         catalogue::Catalogue,
@@ -36,10 +35,8 @@ use crate::{
     ops::service::Service,
 };
 
-/// Items of one turn.
-const TURN: i64 = 200;
-/// After this time a turn begins no other vehicle.
-const TURN_TIME: Duration = Duration::from_millis(900);
+/// After this time a batch begins no other vehicle.
+const BATCH_TIME: Duration = Duration::from_millis(900);
 /// Vehicles that a transfer moves side by side.
 const SIDE_BY_SIDE: usize = 4;
 /// Vehicles that are compared in one go.
@@ -53,36 +50,29 @@ pub struct JobContext<'a> {
     pub db: &'a Db,
     pub gates: &'a Gates,
     pub catalogue: &'a Catalogue,
-    pub by: By<'a>,
+    pub actor: Actor<'a>,
     /// What policies forbid is counted here; a command counts nothing.
     pub refusals: Option<&'a Refusals>,
     pub now: DateTime<Utc>,
 }
 
 impl<'a> JobContext<'a> {
-    /// A person's hand.
     pub fn of(service: &'a Service, catalogue: &'a Catalogue, auth: &'a SessionAuth) -> Self {
-        Self {
-            db: &service.db,
-            gates: &service.gates,
-            catalogue,
-            by: By::Session(auth),
-            refusals: Some(&service.residency_refusals),
-            now: auth.now,
-        }
+        let refusals = Some(&service.residency_refusals);
+        let (db, gates) = (&service.db, &service.gates);
+        Self { db, gates, catalogue, actor: Actor::Session(auth), refusals, now: auth.now }
     }
 
-    /// The hand of a worker of this instance, for whoever answers for the job.
+    /// Of a worker of this instance, for whoever answers for the job.
     pub fn for_requester(service: &'a Service, catalogue: &'a Catalogue, job: &'a Job) -> Self {
-        let by = if job.requested_by.id.is_nil() { By::Shell } else { By::Person(&job.requested_by) };
-        Self {
-            db: &service.db,
-            gates: &service.gates,
-            catalogue,
-            by,
-            refusals: Some(&service.residency_refusals),
-            now: service.clock.now(),
-        }
+        let actor = if job.requested_by.id.is_nil() { Actor::Shell } else { Actor::Person(&job.requested_by) };
+        let refusals = Some(&service.residency_refusals);
+        Self { db: &service.db, gates: &service.gates, catalogue, actor, refusals, now: service.clock.now() }
+    }
+
+    /// Of a command, without a service.
+    pub fn of_shell(db: &'a Db, gates: &'a Gates, catalogue: &'a Catalogue, now: DateTime<Utc>) -> Self {
+        Self { db, gates, catalogue, actor: Actor::Shell, refusals: None, now }
     }
 
     /// Runs a statement on a job at a gateway of its region, under the gates of the person's
@@ -92,15 +82,16 @@ impl<'a> JobContext<'a> {
         job: &JobRef,
         city: &str,
         to: (&RegionCode, &str),
-        op: impl AsyncFn(&Conn, &Acting) -> Result<Verdict, DbError>,
+        op: impl AsyncFn(&Conn, &JobWrite<'_>) -> Result<Verdict, DbError>,
     ) -> Result<Done, OpError> {
-        let home = self.by.home(&job.region);
-        gated(self.db, self.gates, &[home, &job.region, to.0], async |epochs| {
-            let [home, there, target] = epochs else {
+        let (actor, now, region) = (self.actor, self.now, &job.region);
+        gated(self.db, self.gates, &[actor.home(region), region, to.0], async |epochs| {
+            let &[home_epoch, epoch, to_epoch] = epochs else {
                 return Ok(Verdict::Gate);
             };
-            let acting = Acting::new(self.by, self.now, job, (city, to), [*home, *there, *target]);
-            self.db.write(&job.region, async |conn| op(conn, &acting).await).await
+            let write = Write { actor, now, home_epoch, region, id: job.id, epoch };
+            let write = JobWrite { write, city, to, to_epoch };
+            self.db.write(region, async |conn| op(conn, &write).await).await
         })
         .await
     }
@@ -108,7 +99,7 @@ impl<'a> JobContext<'a> {
     async fn act_on(
         &self,
         job: &Job,
-        op: impl AsyncFn(&Conn, &Acting) -> Result<Verdict, DbError>,
+        op: impl AsyncFn(&Conn, &JobWrite<'_>) -> Result<Verdict, DbError>,
     ) -> Result<Done, OpError> {
         let (region, city) = job.target();
         self.act(&job.job, &job.city, (&region, &city), op).await
@@ -120,7 +111,7 @@ impl<'a> JobContext<'a> {
 pub struct NewJob {
     /// The id that the form carried, in the region of `city`.
     pub job: JobRef,
-    pub kind: JobKind,
+    pub job_kind: JobKind,
     /// Slug of the city whose vehicles it is about.
     pub city: String,
     /// Where they go, for those that go somewhere.
@@ -138,11 +129,11 @@ pub async fn create(context: JobContext<'_>, new: &NewJob) -> Result<Done, OpErr
         "to_region": new.to_city.as_ref().map(|_| region),
         "to_city": new.to_city,
         "note": new.note,
-        "selection": stored(&new.selection),
+        "selection": new.selection,
     });
     let done = context
-        .act(&new.job, &new.city, (region, target), async |conn, acting| {
-            jobs::insert(conn, acting, new.kind, &parameters).await
+        .act(&new.job, &new.city, (region, target), async |conn, write| {
+            jobs::insert(conn, write, new.job_kind, &parameters).await
         })
         .await?;
     // The first vehicles at once, so that a small job is ready when it is seen; a worker goes on.
@@ -153,39 +144,19 @@ pub async fn create(context: JobContext<'_>, new: &NewJob) -> Result<Done, OpErr
     Ok(done)
 }
 
-/// The selection as the job keeps it.
-fn stored(selection: &Selection) -> Value {
-    match selection {
-        Selection::List(list) => json!({ "list": list }),
-        Selection::Filter(filter, drawn) => json!({ "filter": filter, "drawn": drawn }),
-    }
-}
-
-/// The same back.
-fn selection(job: &Job) -> Result<Selection, DbError> {
-    let bug = |error: serde_json::Error| DbError::new(DbErrorKind::Bug, "jobs", format!("selection: {error}"));
-    let Some(stored) = job.parameters.get("selection") else {
-        return Ok(Selection::List(Vec::new()));
-    };
-    if let Some(list) = stored.get("list") {
-        return serde_json::from_value(list.clone()).map(Selection::List).map_err(bug);
-    }
-    let part = |key: &str| stored.get(key).cloned().unwrap_or_default();
-    let filter = serde_json::from_value(part("filter")).map_err(bug)?;
-    serde_json::from_value(part("drawn")).map(|drawn| Selection::Filter(filter, drawn)).map_err(bug)
-}
-
 /// Adds the next items to a job that is still being selected. A vehicle of a person leaves
 /// its region only if the policy lets the person themselves leave.
 pub async fn select(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
-    let (selection, target) = (selection(job)?, job.target().0);
+    let stored = job.parameters.get("selection").cloned().unwrap_or_else(|| json!({ "list": [] }));
+    let bug = |error: serde_json::Error| DbError::new(DbErrorKind::Bug, "jobs", format!("selection: {error}"));
+    let (selection, target) = (serde_json::from_value(stored).map_err(bug)?, job.target().0);
     let selecting = job.text("selecting").unwrap_or_default();
     let policy = context.catalogue.policy(&job.job.region);
     let owners_stay = target != job.job.region && !policy.is_some_and(|policy| policy.allows_move_to(&target));
     let kept = AtomicI64::new(0);
     context
-        .act_on(job, async |conn, acting| {
-            let (verdict, refused) = bulk::select(conn, acting, selecting, owners_stay, &selection).await?;
+        .act_on(job, async |conn, write| {
+            let (verdict, refused) = bulk::select(conn, write, selecting, owners_stay, &selection).await?;
             kept.store(refused, Ordering::Relaxed);
             Ok(verdict)
         })
@@ -202,20 +173,20 @@ pub async fn select(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
 
 /// Lets the job begin.
 pub async fn confirm(context: JobContext<'_>, job: &Job) -> Result<Done, OpError> {
-    context.act_on(job, async |conn, acting| jobs::confirm(conn, acting).await).await
+    context.act_on(job, async |conn, write| jobs::confirm(conn, write).await).await
 }
 
 /// Ends the job: what waits is not done any more. Nothing is asked of the region that its
 /// vehicles would have gone to.
 pub async fn cancel(context: JobContext<'_>, job: &Job) -> Result<Done, OpError> {
     let here = (&job.job.region, job.city.as_str());
-    context.act(&job.job, &job.city, here, async |conn, acting| jobs::cancel(conn, acting).await).await
+    context.act(&job.job, &job.city, here, async |conn, write| jobs::cancel(conn, write).await).await
 }
 
 /// Does what comes next: more items to select, or the next of a confirmed job. Nothing for
 /// others.
-pub async fn turn(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
-    match job.kind {
+pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
+    match job.job_kind {
         _ if !job.running => Ok(()),
         // Its items come with the rest of the file, or never.
         JobKind::Import if job.selecting() => Ok(()),
@@ -233,40 +204,36 @@ pub async fn turn(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
 /// The next lines of a file that has been read to its end.
 async fn import(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     let lines = imports::list_waiting(&context.db.at(&job.job.region).await?, &job.job).await?;
-    match context.act_on(job, async |conn, acting| imports::turn(conn, acting, &lines).await).await {
-        // Somebody added one of these codes in that moment; the next turn sees it.
+    match context.act_on(job, async |conn, write| imports::batch(conn, write, &lines).await).await {
+        // Somebody added one of these codes in that moment; the next batch sees it.
         Err(OpError::Refused(Refusal::CodeTaken)) => Ok(()),
-        turned => turned.map(drop),
+        done => done.map(drop),
+    }
+}
+
+/// Once more when somebody took a code in that moment: now the statement sees it.
+async fn retry_code_taken(op: impl AsyncFn() -> Result<Done, OpError>) -> Result<(), OpError> {
+    match op().await {
+        Err(OpError::Refused(Refusal::CodeTaken)) => op().await.map(drop),
+        done => done.map(drop),
     }
 }
 
 async fn change(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
-    let depot = match job.kind {
+    let depot = match job.job_kind {
         JobKind::Move => Some(context.catalogue.city(&job.target().1).ok_or(Refusal::Changed)?.centre),
         _ => None,
     };
     let note = note(context, job);
-    let mut turned = once(context, job, note.as_deref(), depot).await;
-    if let Err(OpError::Refused(Refusal::CodeTaken)) = turned {
-        // Somebody took the code in that moment; now the statement sees it.
-        turned = once(context, job, note.as_deref(), depot).await;
-    }
-    turned
-}
-
-async fn once(
-    context: JobContext<'_>,
-    job: &Job,
-    note: Option<&str>,
-    depot: Option<crate::domain::geo::Point>,
-) -> Result<(), OpError> {
-    context.act_on(job, async |conn, acting| bulk::turn(conn, acting, job.kind, note, depot).await).await.map(drop)
+    let batch =
+        async |conn: &Conn, write: &JobWrite<'_>| bulk::batch(conn, write, job.job_kind, note.as_deref(), depot).await;
+    retry_code_taken(async || context.act_on(job, batch).await).await
 }
 
 /// The note that the vehicles get: none leaves the one they have, an empty one takes it away.
 fn note(context: JobContext<'_>, job: &Job) -> Option<String> {
     let from = context.catalogue.city_name(&job.city);
-    match job.kind {
+    match job.job_kind {
         JobKind::Maintenance => job.text("note").map(str::to_owned),
         JobKind::Back => Some(String::new()),
         JobKind::Move => Some(format!("Moved from {from}")),
@@ -280,24 +247,18 @@ async fn transfer(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     let began = Instant::now();
     let depot = context.catalogue.city(&job.target().1).ok_or(Refusal::Changed)?.centre;
     let note = note(context, job).unwrap_or_default();
-    let waiting = transfers::list(&context.db.at(&job.job.region).await?, &job.job, "waiting", 0, TURN).await?;
+    let waiting = transfers::list(&context.db.at(&job.job.region).await?, &job.job, "waiting", 0, bulk::BATCH).await?;
     if waiting.is_empty() {
         return complete(context, job).await;
     }
     let move_one = async |item: &Item| {
-        context.act_on(job, async |conn, acting| transfers::move_one(conn, acting, item, depot, &note).await).await
+        context.act_on(job, async |conn, write| transfers::move_one(conn, write, item, depot, &note).await).await
     };
     stream::iter(&waiting)
-        .take_while(|_| std::future::ready(began.elapsed() < TURN_TIME))
-        .map(|item| async {
-            match move_one(item).await {
-                // Somebody took the code in that moment; now the statement sees it.
-                Err(OpError::Refused(Refusal::CodeTaken)) => move_one(item).await,
-                moved => moved,
-            }
-        })
+        .take_while(|_| std::future::ready(began.elapsed() < BATCH_TIME))
+        .map(|item| retry_code_taken(async || move_one(item).await))
         .buffer_unordered(SIDE_BY_SIDE)
-        .try_for_each(|_| std::future::ready(Ok(())))
+        .try_for_each(|()| std::future::ready(Ok(())))
         .await
 }
 
@@ -313,9 +274,9 @@ async fn complete(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
         let ids: Vec<Uuid> = left.iter().map(|item| item.vehicle).collect();
         let arrived = transfers::list_arrived(&context.db.at(&target).await?, &target, job.job.id, &ids).await?;
         for item in &left {
-            sent = (sent.0 + 1, sent.1.chain_update(&item.mark));
+            sent = (sent.0 + 1, sent.1.chain_update(&item.checksum));
             match arrived.iter().find(|(id, ..)| *id == item.vehicle) {
-                Some((_, mark, true)) => received = (received.0 + 1, received.1.chain_update(mark)),
+                Some((_, checksum, true)) => received = (received.0 + 1, received.1.chain_update(checksum)),
                 _ => missing.push(item.vehicle),
             }
         }
@@ -333,7 +294,7 @@ async fn complete(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     if !good {
         tracing::error!(job = %job.job.id, %compared, "a transfer is not complete");
     }
-    context.act_on(job, async |conn, acting| transfers::finish(conn, acting, &compared, good).await).await.map(drop)
+    context.act_on(job, async |conn, write| transfers::finish(conn, write, &compared, good).await).await.map(drop)
 }
 
 /// A job; refused when it is not there.

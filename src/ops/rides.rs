@@ -8,14 +8,11 @@ use super::{Done, OpError, signed_write, vehicle_write};
 use crate::{
     db::{
         error::DbError,
-        positions,
-        ride_ends::{self, OVERDUE_PAGE, Overdue, RideEnd},
-        rides::{self, NewRide, Promo, Ride, Terms},
+        rides::{self, NewRide, OVERDUE_PAGE, Overdue, Ride, RideEnd},
         verdict::SessionAuth,
     },
     domain::{
-        catalogue::PromoKind,
-        geo::{Point, cell},
+        geo::Point,
         people::UserRef,
         place::place,
         refusal::Refusal,
@@ -38,44 +35,27 @@ pub struct Start {
     pub ride: RideRef,
     pub vehicle: PublicVehicle,
     pub city: String,
-    pub kind: String,
+    pub vehicle_type: String,
     /// As typed; empty for none.
     pub promo: String,
 }
 
 /// Starts a ride, exactly once.
 pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Result<Done, OpError> {
-    let terms = terms(service, &start, auth.now)?;
-    let new = NewRide { ride: start.ride, vehicle: start.vehicle, city: start.city, kind: start.kind, terms };
-    let region = &new.vehicle.region;
-    vehicle_write(service, auth, region, async |conn, auth, epoch| rides::start(conn, auth, &new, epoch).await).await
-}
-
-fn terms(service: &Service, start: &Start, now: DateTime<Utc>) -> Result<Terms, OpError> {
-    let catalogue = service.catalogue();
-    let city = catalogue.city(&start.city).filter(|city| city.region == start.vehicle.region);
-    let city = city.ok_or(Refusal::VehicleMoved)?;
-    let tariff = catalogue.tariff(&start.city, &start.kind, now).ok_or(Refusal::VehicleMoved)?;
+    let (catalogue, region) = (service.catalogue(), &start.vehicle.region);
+    let city = catalogue.city(&start.city).filter(|city| city.region == *region).ok_or(Refusal::VehicleMoved)?;
+    let tariff = catalogue.tariff(&start.city, &start.vehicle_type, auth.now).ok_or(Refusal::VehicleMoved)?;
     let promo = match start.promo.trim() {
         "" => None,
         typed => {
             let promo = catalogue.promo_code(typed).ok_or(Refusal::PromoUnknown)?;
-            promo.discount_for(city, now).map_err(|_refused| Refusal::PromoUnknown)?;
-            let (percent, amount_minor) = match promo.discount {
-                PromoKind::Percent { percent } => (Some(percent), None),
-                PromoKind::Amount { amount_minor, .. } => (None, Some(amount_minor)),
-            };
-            Some(Promo { code: promo.code.clone(), percent, amount_minor, per_rider_limit: promo.per_rider_limit })
+            promo.discount_for(city, auth.now).map_err(|_refused| Refusal::PromoUnknown)?;
+            Some(promo)
         }
     };
-    Ok(Terms {
-        currency: city.currency.as_str().to_owned(),
-        unlock_minor: tariff.unlock_minor,
-        per_minute_minor: tariff.per_minute_minor,
-        out_of_area_minor: tariff.out_of_area_fee_minor,
-        max_charge_minor: tariff.max_charge_minor,
-        promo,
-    })
+    let Start { ride, vehicle, vehicle_type, .. } = &start;
+    let new = NewRide { id: ride.id, vehicle, city, vehicle_type, tariff, promo };
+    vehicle_write(service, auth, region, async |conn, auth, epoch| rides::start(conn, auth, &new, epoch).await).await
 }
 
 /// Ends the person's ride at `at`, a place in `city` (a slug of the ride's region). In words
@@ -89,17 +69,10 @@ pub async fn end(
 ) -> Result<Done, OpError> {
     let catalogue = service.catalogue();
     let city = catalogue.city(city).filter(|city| city.region == ride.region).ok_or(Refusal::NoSuchRide)?;
-    let end = RideEnd {
-        ride: ride.clone(),
-        city: city.slug.clone(),
-        at,
-        cell: cell(at),
-        place: place(city.centre, at),
-        outside_area: !city.service_area.contains(at),
-        public_id: Uuid::new_v4(),
-    };
+    let words = place(city.centre, at);
+    let end = RideEnd::new(ride, &city.slug, at, &words, !city.service_area.contains(at));
     let region = &ride.region;
-    vehicle_write(service, auth, region, async |conn, auth, epoch| ride_ends::end(conn, auth, &end, epoch).await).await
+    vehicle_write(service, auth, region, async |conn, auth, epoch| rides::end(conn, auth, &end, epoch).await).await
 }
 
 /// Ends the rides of the region here that have been open for too long, each at its last known
@@ -111,21 +84,14 @@ pub async fn end_overdue(service: &Service) -> Result<usize, DbError> {
     let (mut after, mut ended) = (Uuid::nil(), 0);
     loop {
         let conn = service.db.at(&service.here).await?;
-        let overdue = ride_ends::list_overdue(&conn, &service.here, now - RIDE_MAX, after).await?;
+        let overdue = rides::list_overdue(&conn, &service.here, now - RIDE_MAX, after).await?;
         drop(conn);
         for Overdue { ride, rider, city, started_at, last } in &overdue {
             let Some(city) = catalogue.city(city) else {
                 continue;
             };
-            let end = RideEnd {
-                ride: ride.clone(),
-                city: city.slug.clone(),
-                at: *last,
-                cell: cell(*last),
-                place: place(city.centre, *last),
-                outside_area: false,
-                public_id: Uuid::new_v4(),
-            };
+            let words = place(city.centre, *last);
+            let end = RideEnd::new(ride, &city.slug, *last, &words, false);
             // Nobody's session: these parameters name the rider, whose row is freed.
             let system = SessionAuth {
                 user: rider.clone(),
@@ -136,7 +102,7 @@ pub async fn end_overdue(service: &Service) -> Result<usize, DbError> {
                 epoch: 0,
             };
             let done = vehicle_write(service, &system, &ride.region, async |conn, system, epoch| {
-                ride_ends::expire(conn, system, &end, *started_at + RIDE_MAX, epoch).await
+                rides::expire(conn, system, &end, *started_at + RIDE_MAX, epoch).await
             })
             .await;
             match done {
@@ -165,13 +131,13 @@ pub async fn add_positions(
         let catalogue = service.catalogue();
         let steps = catalogue.city(city).map_or_else(Vec::new, |city| chains(city, auth.now, noted.to_vec()));
         signed_write(service, auth, &ride.region, async |conn, auth, epoch| {
-            positions::add(conn, auth, ride, epoch, city, &steps).await
+            rides::add_positions(conn, auth, ride, epoch, city, &steps).await
         })
         .await
     };
     match add(city).await {
         Err(OpError::Refused(Refusal::FormUsed)) => {
-            let found = ride_ends::find_rider(&service.db.at(&ride.region).await?, ride).await?;
+            let found = rides::find_rider(&service.db.at(&ride.region).await?, ride).await?;
             add(&found.ok_or(Refusal::NoSuchRide)?.1).await
         }
         added => added,
@@ -184,20 +150,20 @@ pub async fn list(
     service: &Service,
     rider: &UserRef,
     regions: &[RegionCode],
-    from: (DateTime<Utc>, Uuid),
+    cursor: (DateTime<Utc>, Uuid),
 ) -> (Vec<Ride>, Vec<(RegionCode, DbError)>) {
     let ask = async |region: RegionCode| match service.db.at(&region).await {
-        Ok(conn) => (rides::list_own(&conn, &region, rider, from, PAGE_AND_ONE).await, region),
+        Ok(conn) => (rides::list_own(&conn, &region, rider, cursor, PAGE_AND_ONE).await, region),
         Err(error) => (Err(error), region),
     };
-    let (mut newest, mut silent) = (Vec::new(), Vec::new());
+    let (mut newest, mut unreachable) = (Vec::new(), Vec::new());
     for (answer, region) in futures_util::future::join_all(regions.iter().cloned().map(ask)).await {
         match answer {
             Ok(some) => newest.extend(some),
-            Err(error) => silent.push((region, error)),
+            Err(error) => unreachable.push((region, error)),
         }
     }
     newest.sort_by(|a, b| b.started_at.cmp(&a.started_at).then_with(|| a.ride.id.cmp(&b.ride.id)));
     newest.truncate(PAGE + 1);
-    (newest, silent)
+    (newest, unreachable)
 }

@@ -8,7 +8,7 @@ use super::{Done, OpError, gated_write};
 use crate::{
     db::{
         roles::{self, Role},
-        verdict::{Acting, SessionAuth},
+        verdict::{SessionAuth, Write},
     },
     domain::{people::UserRef, refusal::Refusal},
     ops::service::Service,
@@ -27,8 +27,8 @@ pub async fn set(
     }
     let command = Uuid::new_v4();
     gated_write(&service.db, &service.gates, &person.region, async |conn, epoch| {
-        let acting = Acting { auth: by, region: &person.region, epoch, command };
-        roles::set(conn, &acting, person.id, role, grant).await
+        let write = Write::signed(by, by.epoch, (&person.region, command), epoch);
+        roles::set(conn, &write, person.id, role, grant).await
     })
     .await
 }

@@ -58,8 +58,12 @@ impl Levels {
 /// The 25 nearest available vehicles, exactly: the first question reads as much as was
 /// enough the last time around here; if that turns out too little, one wider question.
 pub async fn nearest(service: &Service, conn: &Conn, search: &Search<'_>) -> Result<Vec<Nearby>, DbError> {
-    let around =
-        (search.city.to_owned(), search.kind.map(str::to_owned), search.battery / 25, cell(search.point) >> BLOCK_BITS);
+    let around = (
+        search.city.to_owned(),
+        search.vehicle_type.map(str::to_owned),
+        search.battery / 25,
+        cell(search.point) >> BLOCK_BITS,
+    );
     let mut level = service.levels.get(&around);
     let mut found = vehicles::list_nearest(conn, search, &block_ranges(search.point, level)).await?;
     let farthest = |found: &[Nearby]| found.get(NEAREST_LIMIT - 1).map(|last| last.distance_m);
@@ -77,16 +81,16 @@ pub async fn nearest(service: &Service, conn: &Conn, search: &Search<'_>) -> Res
 }
 
 /// The last good list of each city, nearest to its centre, kept for the time when its
-/// region is silent. Bounded by the cities of the catalogue.
+/// region is unreachable. Bounded by the cities of the catalogue.
 #[derive(Debug, Default)]
 pub struct ListCache {
-    known: RwLock<HashMap<String, Kept>>,
+    known: RwLock<HashMap<String, CachedList>>,
     /// When replicas of the past last failed us; they are not asked at every page.
     no_replica: RwLock<Option<DateTime<Utc>>>,
 }
 
 /// When a list was true, and what it said.
-type Kept = (DateTime<Utc>, Vec<Nearby>);
+type CachedList = (DateTime<Utc>, Vec<Nearby>);
 
 /// A list of some time ago.
 #[derive(Debug)]
@@ -104,7 +108,7 @@ const RENEW: Duration = Duration::seconds(1);
 impl ListCache {
     /// Keeps the list of `search` if it is one that serves everybody.
     pub fn keep(&self, search: &Search<'_>, centre: Point, near: &[Nearby]) {
-        if search.kind.is_some() || search.battery > 0 || search.point != centre {
+        if search.vehicle_type.is_some() || search.battery > 0 || search.point != centre {
             return;
         }
         let known = self.known.read();
@@ -118,7 +122,7 @@ impl ListCache {
         known.insert(search.city.to_owned(), (search.now, free));
     }
 
-    /// How old a list of a silent region would be, and where it would come from.
+    /// How old a list of an unreachable region would be, and where it would come from.
     pub fn would_show(&self, service: &Service, region: &RegionCode) -> (Option<DateTime<Utc>>, &'static str) {
         if service.db.engine().regions
             && let Some(good_at) = service.db.health().of(region).good_at
@@ -134,7 +138,8 @@ impl ListCache {
     fn find(&self, search: &Search<'_>) -> Option<StaleList> {
         let known = self.known.read();
         let (as_of, near) = known.get(search.city)?;
-        let fits = |v: &&Nearby| v.battery >= search.battery && search.kind.is_none_or(|kind| v.kind == kind);
+        let fits =
+            |v: &&Nearby| v.battery >= search.battery && search.vehicle_type.is_none_or(|ty| v.vehicle_type == ty);
         let from_here = |v: &Nearby| Nearby { distance_m: v.at.distance_m(search.point), ..v.clone() };
         let mut near: Vec<Nearby> = near.iter().filter(fits).map(from_here).collect();
         near.sort_by(|a, b| a.distance_m.total_cmp(&b.distance_m));
@@ -155,7 +160,7 @@ pub async fn nearest_stale(service: &Service, search: &Search<'_>) -> Option<Sta
         match service.db.read_as_of(as_of, async |conn| nearest(service, conn, &then).await).await {
             Ok(near) => return Some(StaleList { as_of, source: "replica", near }),
             Err(error) => {
-                tracing::warn!(%error, region = %search.region, "no replica near here answers for the silent region");
+                tracing::warn!(%error, region = %search.region, "no replica near here answers for the unreachable region");
                 *service.lists.no_replica.write() = Some(search.now);
             }
         }
@@ -168,12 +173,12 @@ pub async fn reserve(
     service: &Service,
     auth: &SessionAuth,
     vehicle: &PublicVehicle,
-    said: (&str, &str),
+    city_and_type: (&str, &str),
 ) -> Result<Done, OpError> {
     let until = auth.now + Duration::minutes(RESERVATION_MINUTES);
     let command = Uuid::new_v4();
     vehicle_write(service, auth, &vehicle.region, async |conn, auth, epoch| {
-        reservations::make(conn, auth, vehicle, epoch, said, until, command).await
+        reservations::make(conn, auth, vehicle, epoch, city_and_type, until, command).await
     })
     .await
 }

@@ -190,7 +190,7 @@ async fn main() {
         region: &region,
         city: "new-york",
         point: centre,
-        kind: None,
+        vehicle_type: None,
         battery: 0,
         rider: nobody,
         now: Clock::default().now(),

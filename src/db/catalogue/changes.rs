@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 
+use const_format::formatcp;
 use serde_json::{Value, json};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -15,7 +16,7 @@ use crate::{
     db::{
         error::DbError,
         statement::{Conn, Reach, Statement},
-        verdict::{Acting, Verdict, acting_sql, event_sql, verdict},
+        verdict::{BY_ROLE, EVENT, Verdict, Write},
     },
     domain::{
         catalogue::{City, PromoCode, Tariff},
@@ -53,36 +54,32 @@ pub(super) fn tariff_key(tariff: &Tariff) -> String {
 /// catalogue as what the event is about, $11 the key of the entry.
 macro_rules! change_sql {
     ($role:literal, $not:literal, $refusals:literal, $change:literal, $kind:literal, $action:literal, $metadata:literal) => {
-        concat!(
-            acting_sql!($role),
-            "verdict AS (SELECT CASE
+        formatcp!(
+            "{BY_ROLE},
+             a AS (SELECT 1 AS ok FROM role_grants
+               WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND {role}),
+             verdict AS (SELECT CASE
                  WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-                 WHEN NOT EXISTS (SELECT 1 FROM a) THEN '",
-            $not,
-            "'
-                 ",
-            $refusals,
-            "
+                 WHEN NOT EXISTS (SELECT 1 FROM a) THEN '{not}'
+                 {refusals}
                  WHEN NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
                  ELSE 'ok' END AS code),
-             n AS (",
-            $change,
-            " RETURNING 1 AS ok),
+             n AS ({change} RETURNING 1 AS ok),
              c AS (UPDATE catalogue SET version = catalogue.version + 1, changed_at = $5::TIMESTAMPTZ FROM n
                  WHERE catalogue.id = 1 RETURNING catalogue.version),
-             m AS (INSERT INTO catalogue_edits (kind, key, version) SELECT '",
-            $kind,
-            "', $11::TEXT, c.version FROM c
+             m AS (INSERT INTO catalogue_edits (kind, key, version) SELECT '{kind}', $11::TEXT, c.version FROM c
                  ON CONFLICT (kind, key) DO UPDATE SET version = excluded.version RETURNING 1 AS ok),
-             e AS (",
-            event_sql!(
-                "SELECT $7::TEXT::crdb_internal_region, 'catalogue', $10::UUID, c.version, '",
-                $action,
-                "', $1::TEXT, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $8::INT8, NULL::FLOAT8, NULL::FLOAT8, ",
-                $metadata,
-                " FROM c"
-            ),
-            ") SELECT code AS verdict FROM verdict"
+             e AS ({EVENT}
+                 SELECT $7::TEXT::crdb_internal_region, 'catalogue', $10::UUID, c.version, '{action}', $1::TEXT, $3::UUID,
+                   $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $8::INT8, NULL::FLOAT8, NULL::FLOAT8, {metadata} FROM c RETURNING 1 AS ok)
+             SELECT code AS verdict FROM verdict",
+            role = $role,
+            not = $not,
+            refusals = $refusals,
+            change = $change,
+            kind = $kind,
+            action = $action,
+            metadata = $metadata
         )
     };
 }
@@ -96,13 +93,12 @@ const CATALOGUE: Uuid = Uuid::from_u128(0x6d6f_7672_0000_8000_8000_6361_7461_6c6
 async fn send(
     conn: &Conn,
     statement: &'static Statement,
-    acting: &Acting<'_>,
+    write: &Write<'_>,
     key: &str,
     rest: &[&(dyn ToSql + Sync)],
 ) -> Result<Verdict, DbError> {
-    let mut params: Vec<&(dyn ToSql + Sync)> = vec![&CATALOGUE, &key];
-    params.extend_from_slice(rest);
-    verdict(&conn.one(statement, &acting.params(&params)).await?)
+    let first: [&(dyn ToSql + Sync); 2] = [&CATALOGUE, &key];
+    write.verdict_by_role(conn, statement, &[&first[..], rest].concat()).await
 }
 
 pub(super) const SET_TARIFF: Statement = Statement::write(
@@ -149,9 +145,9 @@ pub fn seen<'a>(tariffs: impl Iterator<Item = &'a Tariff>) -> Value {
 }
 
 /// Sets the price of a vehicle type in a city from a time on, if its tariffs are those `seen`.
-pub async fn set_tariff(conn: &Conn, acting: &Acting<'_>, tariff: &Tariff, seen: &Value) -> Result<Verdict, DbError> {
+pub async fn set_tariff(conn: &Conn, write: &Write<'_>, tariff: &Tariff, seen: &Value) -> Result<Verdict, DbError> {
     let rest = [&super::tariff_params(tariff)[..], &[seen]].concat();
-    send(conn, &SET_TARIFF, acting, &tariff_key(tariff), &rest).await
+    send(conn, &SET_TARIFF, write, &tariff_key(tariff), &rest).await
 }
 
 pub(super) const WITHDRAW_TARIFF: Statement = Statement::write(
@@ -176,8 +172,8 @@ pub(super) const WITHDRAW_TARIFF: Statement = Statement::write(
 )
 .reading_global(CHANGES_IT);
 
-pub async fn withdraw_tariff(conn: &Conn, acting: &Acting<'_>, tariff: &Tariff) -> Result<Verdict, DbError> {
-    send(conn, &WITHDRAW_TARIFF, acting, &tariff_key(tariff), &super::tariff_params(tariff)).await
+pub async fn withdraw_tariff(conn: &Conn, write: &Write<'_>, tariff: &Tariff) -> Result<Verdict, DbError> {
+    send(conn, &WITHDRAW_TARIFF, write, &tariff_key(tariff), &super::tariff_params(tariff)).await
 }
 
 pub(super) const ADD_PROMO: Statement = Statement::write(
@@ -204,8 +200,8 @@ pub(super) const ADD_PROMO: Statement = Statement::write(
 .reading_global(CHANGES_IT);
 
 /// Adds a code; the regions' quotas are put in the same transaction.
-pub async fn add_promo_code(conn: &Conn, acting: &Acting<'_>, promo: &PromoCode) -> Result<Verdict, DbError> {
-    send(conn, &ADD_PROMO, acting, &promo.code, &PromoColumns::of(promo).params(promo)).await
+pub async fn add_promo_code(conn: &Conn, write: &Write<'_>, promo: &PromoCode) -> Result<Verdict, DbError> {
+    send(conn, &ADD_PROMO, write, &promo.code, &PromoColumns::of(promo).params(promo)).await
 }
 
 pub(super) const SET_PROMO: Statement = Statement::write(
@@ -232,7 +228,7 @@ pub(super) const SET_PROMO: Statement = Statement::write(
 /// Gives a code another end, limits and quotas, if it has those `seen`.
 pub async fn set_promo_code(
     conn: &Conn,
-    acting: &Acting<'_>,
+    write: &Write<'_>,
     seen: &PromoCode,
     new: &PromoCode,
 ) -> Result<Verdict, DbError> {
@@ -247,7 +243,7 @@ pub async fn set_promo_code(
         &seen.per_rider_limit,
         &seen_quotas,
     ];
-    send(conn, &SET_PROMO, acting, &new.code, &rest).await
+    send(conn, &SET_PROMO, write, &new.code, &rest).await
 }
 
 pub(super) const ADD_CITY: Statement = Statement::write(
@@ -270,9 +266,9 @@ pub(super) const ADD_CITY: Statement = Statement::write(
 .reading_global(CHANGES_IT);
 
 /// Adds a city; its tariffs are put in the same transaction.
-pub async fn add_city(conn: &Conn, acting: &Acting<'_>, city: &City) -> Result<Verdict, DbError> {
+pub async fn add_city(conn: &Conn, write: &Write<'_>, city: &City) -> Result<Verdict, DbError> {
     let (lat, lon, area) = (city.centre.lat(), city.centre.lon(), json!(city.service_area));
     let (zone, currency) = (city.time_zone.name(), city.currency.as_str());
     let rest: [&(dyn ToSql + Sync); 8] = [&city.slug, &city.region, &city.name, &lat, &lon, &zone, &currency, &area];
-    send(conn, &ADD_CITY, acting, &city.slug, &rest).await
+    send(conn, &ADD_CITY, write, &city.slug, &rest).await
 }

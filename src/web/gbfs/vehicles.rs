@@ -105,12 +105,12 @@ async fn read(state: &State, system: &System<'_>) -> Result<Feed, PageError> {
     // A large city takes longer than a worker should be busy.
     let build = web::block(move || {
         let vehicle = |standing: Standing| {
-            let (max_range_m, priced) = *kinds.get(&standing.kind)?;
+            let (max_range_m, priced) = *kinds.get(&standing.vehicle_type)?;
             let is_disabled = standing.in_maintenance || !priced;
             let page = PublicVehicle { region: region.clone(), public_id: standing.public_id };
             Some(Vehicle {
                 id: standing.public_id,
-                kind: standing.kind,
+                kind: standing.vehicle_type,
                 lat: five_decimals(standing.at.lat()),
                 lon: five_decimals(standing.at.lon()),
                 is_reserved: standing.reserved,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{jobs, map};
 use crate::{
     db::{
-        fleet::{self, Listed},
+        fleet::{self, FleetVehicle},
         sessions::CurrentUser,
     },
     domain::{
@@ -107,7 +107,7 @@ impl Filters {
         let idle = number("idle", &self.idle, 1..=8760)?;
         let filter = Filter {
             status,
-            kind,
+            vehicle_type: kind,
             battery_below: number("battery", &self.battery, 1..=100)?,
             idle_since: idle.map(|hours| now - Duration::hours(hours)),
             prefix: some(&self.prefix),
@@ -235,14 +235,14 @@ fn count_views(counts: &[(String, i64)], filters: &Filters, city: &City) -> Vec<
 }
 
 /// A vehicle as a row, number `number` on its page.
-pub(super) fn row(vehicle: &Listed, number: usize, now: DateTime<Utc>) -> FleetRow {
+pub(super) fn row(vehicle: &FleetVehicle, number: usize, now: DateTime<Utc>) -> FleetRow {
     let status = vehicle.shown_status(now);
     FleetRow {
         number,
         href: paths::fleet_vehicle(&vehicle.vehicle),
         key: format!("{}:{}", vehicle.vehicle.id, vehicle.version),
         code: vehicle.code.clone().unwrap_or_else(|| "no code".to_owned()),
-        kind: vehicle.kind.clone(),
+        kind: vehicle.vehicle_type.clone(),
         title: format!("{}, {}", vehicle.brand, vehicle.colour),
         status: status.to_owned(),
         status_text: status_text(status),

@@ -8,14 +8,12 @@ use serde::Deserialize;
 use super::{fleet as list, map, row_of_path};
 use crate::{
     db::{
-        fleet::{self, Detailed, HISTORY_PAGE, Happened},
-        fleet_changes::{Details, Wanted},
+        fleet::{self, HISTORY_PAGE, HistoryEntry, SeenVehicle, VehicleDetails, VehicleEdit},
         sessions::CurrentUser,
     },
     domain::{
         catalogue::City,
         fleet::NOTE_MAX,
-        geo,
         job::{JobKind, STEPS},
         people,
         refusal::Refusal,
@@ -73,15 +71,15 @@ async fn page(
     let found = found.ok_or(PageError::NotFound)?;
     let city = context.catalogue.city(&found.city).ok_or(PageError::NotFound)?.clone();
     list::only_operators(&current_user, &city.slug)?;
-    let row = list::row(&found.listed, 1, context.now);
-    let status = found.listed.status.as_str();
+    let row = list::row(&found.vehicle, 1, context.now);
+    let status = found.vehicle.status.as_str();
     let held = row.status == "reserved" || status == "in_use";
     let leads = |kind: &JobKind| kind.change().1 != status && kind.change().2.contains(&status);
     let steps = STEPS.into_iter().filter(|kind| !held && leads(kind));
     let shown = map::Shown {
         label: format!("Map of {} with the vehicle", city.name),
         city: &city,
-        pins: vec![(found.listed.at, "1".to_owned())],
+        pins: vec![(found.vehicle.at, "1".to_owned())],
         route: Vec::new(),
         me: None,
     };
@@ -91,7 +89,7 @@ async fn page(
         city: CityView { slug: city.slug.clone(), name: city.name.clone() },
         id: vehicle.id,
         action: paths::fleet_vehicle(vehicle),
-        version: found.listed.version,
+        version: found.vehicle.version,
         command: context.service.ids.form(),
         facts: facts(&found, &city),
         steps: steps.map(|kind| (kind.code(), kind.title())).collect(),
@@ -117,12 +115,12 @@ fn blocked(status: &str, held: bool) -> Option<String> {
     }
 }
 
-fn facts(found: &Detailed, city: &City) -> Vec<(&'static str, String)> {
-    let listed = &found.listed;
+fn facts(found: &VehicleDetails, city: &City) -> Vec<(&'static str, String)> {
+    let listed = &found.vehicle;
     let at = |at| time(at, city.time_zone).text;
     let mut facts = vec![
         ("City", city.name.clone()),
-        ("Type", listed.kind.clone()),
+        ("Type", listed.vehicle_type.clone()),
         ("Battery", format!("{} %", listed.battery)),
         ("Stands since", at(listed.seen_at)),
         ("Place", listed.place.clone()),
@@ -138,9 +136,9 @@ fn facts(found: &Detailed, city: &City) -> Vec<(&'static str, String)> {
 }
 
 /// The form as the row says it.
-fn stored(found: &Detailed) -> EditVehicleView {
+fn stored(found: &VehicleDetails) -> EditVehicleView {
     let field = |value: String| FieldView { value, error: None };
-    let listed = &found.listed;
+    let listed = &found.vehicle;
     EditVehicleView {
         code: field(listed.code.clone().unwrap_or_default()),
         brand: field(listed.brand.clone()),
@@ -160,7 +158,7 @@ fn other_cities(context: &RequestContext, current_user: &CurrentUser, city: &Cit
     operated.map(|city| OptionView { value: city.slug.clone(), text: city.name.clone(), selected: false }).collect()
 }
 
-fn happened_view(context: &RequestContext, happened: &Happened, city: &City) -> HappenedView {
+fn happened_view(context: &RequestContext, happened: &HistoryEntry, city: &City) -> HappenedView {
     let automatic = happened.metadata.get("automatic").is_some();
     let text = match happened.action.as_str() {
         "vehicle.added" => "Put into the fleet",
@@ -197,10 +195,10 @@ fn wanted(
     path: &(String, String),
     version: Version,
     command: Id,
-) -> Result<Wanted, PageError> {
+) -> Result<SeenVehicle, PageError> {
     let vehicle = vehicle_of(context, path)?;
     let command = context.made_by(command, "command", &vehicle.region)?;
-    Ok(Wanted { vehicle, version: version.get(), command })
+    Ok(SeenVehicle { vehicle, version: version.get(), command })
 }
 
 /// Back to the vehicle's page with what came of it.
@@ -276,7 +274,7 @@ pub struct Edit {
 
 impl Edit {
     /// What it says, or the form with what is wrong in it.
-    fn details(&self) -> Result<Details, Box<EditVehicleView>> {
+    fn details(&self) -> Result<VehicleEdit, Box<EditVehicleView>> {
         let code = people::optional_line(&self.code, 60, "a code");
         let brand = people::line(&self.brand, 60, "a brand");
         let colour = people::line(&self.colour, 40, "a colour");
@@ -287,7 +285,7 @@ impl Edit {
         let note = people::optional_line(&self.note, NOTE_MAX, "a note");
         match (code, brand, colour, battery, place, at, note) {
             (Ok(code), Ok(brand), Ok(colour), Ok(battery), Ok(place), Ok(at), Ok(note)) => {
-                Ok(Details { code, brand, colour, battery, at, cell: geo::cell(at), place, note })
+                Ok(VehicleEdit { code, brand, colour, battery, at, place, note })
             }
             (code, brand, colour, battery, place, at, note) => {
                 let mut view = self.typed();

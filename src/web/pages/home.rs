@@ -38,8 +38,15 @@ pub async fn show(mut context: RequestContext, Query(asked): Query<Asked>) -> Re
     let catalogue = std::sync::Arc::clone(&context.catalogue);
     let city = catalogue.city(&asked.city).unwrap_or_else(|| context.nearest_city()).clone();
     let (service, now) = (Arc::clone(&context.service), context.now);
-    let search =
-        Search { region: &city.region, city: &city.slug, point: city.centre, kind: None, battery: 0, rider: None, now };
+    let search = Search {
+        region: &city.region,
+        city: &city.slug,
+        point: city.centre,
+        vehicle_type: None,
+        battery: 0,
+        rider: None,
+        now,
+    };
     let asked = context
         .read(&city.region, async |conn| {
             let count = ops::fleet::count_available(&service, conn, &city, now);

@@ -103,7 +103,7 @@ fn page(
     let city = context.catalogue.city(&job.city).ok_or(PageError::NotFound)?;
     let (state, class) = state(job);
     let (title, compared) = (title(context, job), compared(job));
-    let half_read = job.kind == JobKind::Import && job.selecting();
+    let half_read = job.job_kind == JobKind::Import && job.selecting();
     let goes_on = job.running && !half_read && (job.selecting() || job.confirmed_at.is_some());
     let halted = halted(context, job).filter(|_| goes_on);
     let mut notes: Vec<_> = halted.into_iter().map(|text| NoteView { class: "error", text }).collect();
@@ -155,7 +155,7 @@ fn will(context: &RequestContext, job: &Job, counts: &Counts) -> String {
     let (_, to) = job.target();
     let (from, to) = (context.catalogue.city_name(&job.city), context.catalogue.city_name(&to));
     let vehicles = if counts.waiting == 1 { "1 vehicle".to_owned() } else { format!("{} vehicles", counts.waiting) };
-    match job.kind {
+    match job.job_kind {
         JobKind::Maintenance => format!("Sets {vehicles} of {from} to maintenance."),
         JobKind::Back => format!("Puts {vehicles} of {from} back on the street."),
         JobKind::Lost => format!("Marks {vehicles} of {from} as lost."),

@@ -172,12 +172,12 @@ fn parse(
         _ => None,
     };
     let selection = if form.all.is_empty() {
-        Selection::List(listed(list)?)
+        Selection::List { list: listed(list)? }
     } else {
         let drawn = form.drawn.ok_or("Please load the page again.")?.at();
-        Selection::Filter(form.filters.filter(&context.catalogue, drawn)?, drawn)
+        Selection::Filter { filter: form.filters.filter(&context.catalogue, drawn)?, drawn }
     };
-    Ok(NewJob { job, kind: form.kind, city: city.slug.clone(), to_city, note, selection })
+    Ok(NewJob { job, job_kind: form.kind, city: city.slug.clone(), to_city, note, selection })
 }
 
 /// `ID:VERSION` of each chosen vehicle.
@@ -207,7 +207,7 @@ pub(super) fn told(context: &RequestContext, back: &str, error: OpError) -> Resu
 pub(super) fn title(context: &RequestContext, job: &Job) -> String {
     let (_, to) = job.target();
     let (from, to) = (context.catalogue.city_name(&job.city), context.catalogue.city_name(&to));
-    match job.kind {
+    match job.job_kind {
         JobKind::Move => format!("Move from {from} to {to}"),
         JobKind::Transfer => format!("Transfer from {from} to {to}"),
         kind => format!("{} in {from}", kind.title()),

@@ -5,7 +5,7 @@
 use actix_web::HttpResponse;
 
 use crate::{
-    db::moved,
+    db::vehicles,
     domain::vehicle::PublicVehicle,
     web::{context::RequestContext, error::PageError, paths},
 };
@@ -13,7 +13,7 @@ use crate::{
 /// Leads to the vehicle.
 pub async fn vehicle(context: &RequestContext, named: PublicVehicle) -> Result<HttpResponse, PageError> {
     context.state.limits.look_everywhere(&context.address()).map_err(|wait| PageError::TooMany(wait.0))?;
-    let found = moved::find_vehicle(&context.service.db.here().await?, named.public_id).await?;
+    let found = vehicles::find_moved(&context.service.db.here().await?, named.public_id).await?;
     // It was not there a moment ago; a page never leads to itself.
     let region = found.filter(|region| *region != named.region).ok_or(PageError::NoVehicle)?;
     Ok(context.done(&paths::vehicle(&PublicVehicle { region, ..named }), ""))

@@ -10,12 +10,10 @@ use uuid::Uuid;
 use super::row_of_path;
 use crate::{
     db::{
-        fleet::Listed,
+        fleet::FleetVehicle,
         vehicles::{self, NewVehicle, OWN_MAX},
     },
-    domain::{
-        fleet::status_text, geo, people, refusal::Refusal, region::RegionCode, stored::Version, vehicle::VehicleRef,
-    },
+    domain::{fleet::status_text, people, refusal::Refusal, region::RegionCode, stored::Version, vehicle::VehicleRef},
     ops::{self, OpError},
     web::{
         context::RequestContext,
@@ -69,12 +67,12 @@ async fn page(context: &mut RequestContext, form: AddVehicleView) -> Result<Owne
     })
 }
 
-fn view(context: &RequestContext, city: &str, own: &Listed) -> OwnVehicleView {
+fn view(context: &RequestContext, city: &str, own: &FleetVehicle) -> OwnVehicleView {
     let status = own.shown_status(context.now);
     OwnVehicleView {
         remove_action: paths::remove_vehicle(&own.vehicle),
-        kind: own.kind.clone(),
-        title: format!("{}, {} {}", own.brand, own.colour, own.kind),
+        kind: own.vehicle_type.clone(),
+        title: format!("{}, {} {}", own.brand, own.colour, own.vehicle_type),
         code: own.code.clone().unwrap_or_default(),
         city: context.catalogue.city_name(city).to_owned(),
         place: own.place.clone(),
@@ -151,7 +149,7 @@ fn check(context: &RequestContext, form: &Add, id: Uuid) -> Result<NewVehicle, B
     });
     match (kind, brand, colour, code, place, at) {
         (Ok(kind), Ok(brand), Ok(colour), Ok(code), Ok(place), Ok((city, at))) => {
-            Ok(NewVehicle { id, city, kind: kind.slug.clone(), code, brand, colour, at, cell: geo::cell(at), place })
+            Ok(NewVehicle { id, city, vehicle_type: kind.slug.clone(), code, brand, colour, at, place })
         }
         (kind, brand, colour, code, place, at) => {
             let mut view = typed(context, form);

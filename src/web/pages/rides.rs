@@ -63,7 +63,7 @@ pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> 
         ride: ride.clone(),
         vehicle: PublicVehicle { region: form.region, public_id: form.vehicle.0 },
         city: form.city.clone(),
-        kind: form.kind,
+        vehicle_type: form.kind,
         promo: form.promo,
     };
     let list = list_again(&context, &form.city);
@@ -164,7 +164,7 @@ fn row(context: &RequestContext, ride: &Ride) -> Option<RideRow> {
     let (city, ended) = (city(context, ride)?, ride.ended.as_ref()?);
     Some(RideRow {
         href: paths::ride(&ride.ride),
-        kind: ride.kind.clone(),
+        kind: ride.vehicle_type.clone(),
         number: ride.ride.number(ride.started_at),
         city: city.name.clone(),
         started: time(ride.started_at, city.time_zone),
@@ -194,8 +194,8 @@ fn open_view(context: &RequestContext, ride: &Ride) -> Option<OpenRideView> {
     let fare = Fare::new(ride.rate, minutes, discount(ride), 0);
     Some(OpenRideView {
         href: paths::ride(&ride.ride),
-        kind: ride.kind.clone(),
-        title: format!("{} in {}", kind_name(context, &ride.kind), city.name),
+        kind: ride.vehicle_type.clone(),
+        title: format!("{} in {}", kind_name(context, &ride.vehicle_type), city.name),
         started: time(ride.started_at, city.time_zone),
         elapsed_seconds: (context.now - ride.started_at).num_seconds().max(0),
         elapsed: format!("{minutes} min"),
@@ -246,8 +246,8 @@ async fn page(
     Ok(RidePage {
         layout: layout(context, Some(&current_user), &format!("Ride {number}"), Section::Rides, &city),
         number,
-        kind: ride.kind.clone(),
-        vehicle: kind_name(context, &ride.kind),
+        kind: ride.vehicle_type.clone(),
+        vehicle: kind_name(context, &ride.vehicle_type),
         city: city.name.clone(),
         open,
         receipt: ride.ended.as_ref().map(|ended| receipt(&ride, ended, &city, way.is_empty())),

@@ -93,7 +93,7 @@ pub async fn list(mut context: RequestContext, Query(filters): Query<Filters>) -
         region: &city.region,
         city: &city.slug,
         point: me.unwrap_or(city.centre),
-        kind: kind.as_deref(),
+        vehicle_type: kind.as_deref(),
         battery,
         rider: context.cookie.as_ref().map(|cookie| cookie.user),
         now: context.now,
@@ -216,12 +216,12 @@ pub(super) fn card(
     vehicle: &Nearby,
     number: usize,
 ) -> Option<VehicleCard> {
-    let price = prices.iter().find(|price| price.kind == vehicle.kind)?;
+    let price = prices.iter().find(|price| price.kind == vehicle.vehicle_type)?;
     Some(VehicleCard {
         number,
         id: vehicle.public_id.to_string(),
-        kind: vehicle.kind.clone(),
-        title: format!("{}, {} {}", vehicle.brand, vehicle.colour, vehicle.kind),
+        kind: vehicle.vehicle_type.clone(),
+        title: format!("{}, {} {}", vehicle.brand, vehicle.colour, vehicle.vehicle_type),
         battery: u8::try_from(charge(vehicle.battery)).unwrap_or(0),
         distance: distance(vehicle.distance_m),
         place: vehicle.place.clone(),

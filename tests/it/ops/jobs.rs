@@ -99,7 +99,7 @@ pub async fn batch(instance: &Instance, path: &str) -> Result<(), ops::OpError> 
     let service = &instance.running.state.service;
     let which = JobRef { region: "us-east1".parse().unwrap(), id: path.rsplit_once('/').unwrap().1.parse().unwrap() };
     let (catalogue, job) = (service.catalogue(), ops::jobs::find(&service.db, &which).await.unwrap());
-    ops::jobs::turn(JobContext::for_requester(service, &catalogue, &job), &job).await
+    ops::jobs::batch(JobContext::for_requester(service, &catalogue, &job), &job).await
 }
 
 async fn end(world: World, instance: Instance) {

@@ -64,7 +64,15 @@ struct Question<'a> {
 
 fn search<'a>(service: &Service, city: &'a City, question: &Question<'a>) -> Search<'a> {
     let Question { point, kind, battery } = *question;
-    Search { region: &city.region, city: &city.slug, point, kind, battery, rider: None, now: service.clock.now() }
+    Search {
+        region: &city.region,
+        city: &city.slug,
+        point,
+        vehicle_type: kind,
+        battery,
+        rider: None,
+        now: service.clock.now(),
+    }
 }
 
 /// Asks the application and compares every answer with all rows; returns how many

@@ -81,7 +81,7 @@ impl Scene {
                 return (counts, longest);
             }
             let began = Instant::now();
-            jobs::turn(context, &found).await.unwrap();
+            jobs::batch(context, &found).await.unwrap();
             longest = longest.max(began.elapsed());
         }
     }
@@ -429,7 +429,7 @@ async fn two_who_carry_out_one_import_do_each_line_once() {
     jobs::confirm(context, &scene.find(&job).await.0).await.unwrap();
     let found = scene.find(&job).await.0;
     for _ in 0..6 {
-        let turns = (0..3).map(|_| jobs::turn(context, &found));
+        let turns = (0..3).map(|_| jobs::batch(context, &found));
         futures_util::future::join_all(turns).await.into_iter().for_each(Result::unwrap);
     }
     let (over, counts) = scene.find(&job).await;

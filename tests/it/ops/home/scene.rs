@@ -7,12 +7,7 @@ use movr::{
         verdict::SessionAuth,
     },
     domain::{
-        catalogue::City,
-        geo::{Point, cell},
-        job::JobRef,
-        people::Registration,
-        refusal::Refusal,
-        ride::RideRef,
+        catalogue::City, geo::Point, job::JobRef, people::Registration, refusal::Refusal, ride::RideRef,
         vehicle::PublicVehicle,
     },
     ops::service::Service,
@@ -128,7 +123,7 @@ impl Scene {
             if !job.running {
                 return Ok(());
             }
-            jobs::turn(JobContext::for_requester(&self.service, &catalogue, &job), &job).await?;
+            jobs::batch(JobContext::for_requester(&self.service, &catalogue, &job), &job).await?;
         }
     }
 
@@ -151,10 +146,9 @@ impl Scene {
         let (city, id) = (self.city(&owner.start.city), Uuid::new_v4());
         let new = NewVehicle {
             id,
-            cell: cell(city.centre),
             at: city.centre,
             city: city.slug,
-            kind: "bike".to_owned(),
+            vehicle_type: "bike".to_owned(),
             code: None,
             brand: "X".to_owned(),
             colour: "red".to_owned(),
@@ -171,21 +165,22 @@ impl Scene {
             region: &city.region,
             city: &city.slug,
             point: city.centre,
-            kind: None,
+            vehicle_type: None,
             battery: 0,
             rider: None,
             now: self.service.clock.now(),
         };
         let conn = self.service.db.here().await.unwrap();
         let found = vehicles::nearest(&self.service, &conn, &search).await.unwrap().remove(0);
-        (PublicVehicle { region: city.region.clone(), public_id: found.public_id }, found.kind)
+        (PublicVehicle { region: city.region.clone(), public_id: found.public_id }, found.vehicle_type)
     }
 
     pub async fn start(&self, rider: &Person, city: &str, promo: &str) -> Result<RideRef, OpError> {
         let city = self.city(city);
         let (vehicle, kind) = self.vehicle(&city).await;
         let ride = RideRef { region: city.region, id: Uuid::new_v4() };
-        let start = rides::Start { ride: ride.clone(), vehicle, city: city.slug, kind, promo: promo.to_owned() };
+        let start =
+            rides::Start { ride: ride.clone(), vehicle, city: city.slug, vehicle_type: kind, promo: promo.to_owned() };
         rides::start(&self.service, &self.auth(&rider.start), start).await.map(|_| ride)
     }
 
