@@ -35,7 +35,7 @@ chmod 711 "$MOVR_TEST_DATA"
 clean_up() {
   local pids tries
   for tries in $(seq 300); do
-    pids=$(find "$MOVR_TEST_DATA" -name postmaster.pid -exec head -n1 {} \; 2>/dev/null)
+    pids=$(find "$MOVR_TEST_DATA" -name postmaster.pid -exec head -n1 {} \; 2>/dev/null) || true
     # shellcheck disable=SC2086
     [ -n "$pids" ] && kill -INT $pids 2>/dev/null || break
     sleep 0.1

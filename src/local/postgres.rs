@@ -239,8 +239,7 @@ impl Folder {
     /// nothing: after a restart of the machine it may belong to anybody.
     fn server(&self) -> Option<Pid> {
         let text = fs::read_to_string(self.pid_file()).ok()?;
-        // 0 and below would be signals to whole groups.
-        let pid = text.lines().next()?.trim().parse::<i32>().ok().filter(|pid| *pid > 1)?;
+        let pid: i32 = text.lines().next()?.trim().parse().ok()?;
         let command = if cfg!(target_os = "linux") {
             fs::read(format!("/proc/{pid}/cmdline")).ok()?
         } else {

@@ -3,12 +3,9 @@
 use std::{
     fs,
     net::TcpStream,
-    os::unix::{
-        fs::{MetadataExt, PermissionsExt},
-        process::CommandExt,
-    },
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
@@ -17,7 +14,10 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, geteuid},
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
@@ -54,7 +54,7 @@ impl Scratch {
         let port = port.split_once('"').unwrap().0.parse().unwrap();
         let user = fs::metadata(self.cluster()).unwrap();
         let mut server = Command::new("sh");
-        server.args(["-c", &format!("exec {command}")]).uid(user.uid()).gid(user.gid()).process_group(0);
+        server.args(["-c", &format!("exec {command}")]).uid(user.uid()).gid(user.gid()).kill_on_drop(true);
         let server = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         until("it listens", || listens(port)).await;
         (server, port)
@@ -75,6 +75,11 @@ async fn ask(server: &PrivatePostgres, sql: &str) -> String {
 
 fn port(server: &PrivatePostgres) -> u16 {
     server.url("postgres").split([':', '/']).nth(5).unwrap().parse().unwrap()
+}
+
+async fn ended_well(server: &mut Child) {
+    let status = timeout(Duration::from_secs(5), server.wait()).await.expect("it still runs").unwrap();
+    assert!(status.success(), "{status}");
 }
 
 fn listens(port: u16) -> bool {
@@ -126,7 +131,8 @@ async fn a_server_that_outlived_us_is_stopped_and_its_data_kept_unless_it_starts
         let (mut leftover, port) = scratch.leave_running().await;
         let password = fs::read_to_string(scratch.0.join("postgres/password")).unwrap();
         let server = PrivatePostgres::start(Options { fresh, ..scratch.options() }).await.unwrap();
-        assert!(leftover.wait().unwrap().success() && !listens(port));
+        ended_well(&mut leftover).await;
+        assert!(!listens(port));
         assert_eq!(ask(&server, COUNT).await, if fresh { "0" } else { "1" });
         assert_eq!(server.url("postgres").contains(&password), !fresh);
         server.stop().await.unwrap();
@@ -162,7 +168,7 @@ async fn a_dropped_server_is_stopped_and_its_data_started_again() {
     again.stop().await.unwrap();
 }
 
-/// A process id alone proves nothing, and 0 and below are groups.
+/// A process id alone proves nothing; a signal to 0 or below would reach a whole group.
 #[tokio::test]
 async fn a_pid_file_that_names_no_server_is_ignored() {
     let scratch = Scratch::new();
@@ -187,7 +193,8 @@ async fn a_leftover_whose_file_is_half_written_is_stopped_too() {
     let half: Vec<&str> = whole.lines().take(2).collect();
     fs::write(&file, half.join("\n")).unwrap();
     let server = scratch.start().await;
-    assert!(leftover.wait().unwrap().success() && !listens(port));
+    ended_well(&mut leftover).await;
+    assert!(!listens(port));
     server.stop().await.unwrap();
 }
 
