@@ -120,7 +120,7 @@ impl CockroachDemo {
         let mut process = Process::spawn("cockroach demo", &mut command, &folder.join("cockroach.log"))?;
         // Left in the child, waiting for its end would close it.
         let stdin = process.child.stdin.take();
-        let look = async || {
+        let probe = async || {
             let url = fs::read_to_string(&url_file).unwrap_or_default();
             if url.trim().is_empty() {
                 return Ok(None);
@@ -129,7 +129,7 @@ impl CockroachDemo {
             let nodes = timeout(ASK_PATIENCE, find_nodes(&host, first)).await.unwrap_or(None);
             Ok(nodes.map(|nodes| (nodes, format!("http://{host}:{http}"))))
         };
-        let (nodes, console) = process.ready(START_PATIENCE, look).await?;
+        let (nodes, console) = process.ready(START_PATIENCE, probe).await?;
         Ok(Self { process, stdin, nodes, console })
     }
 

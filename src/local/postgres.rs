@@ -182,7 +182,7 @@ impl Folder {
         let mut initdb = Process::spawn("initdb", command.kill_on_drop(true), &self.path.join("log"))?;
         let status = initdb.child.wait().await.map_err(LocalError::io("wait for", Path::new("initdb")))?;
         if !status.success() {
-            return Err(initdb.told("at once", status));
+            return Err(initdb.ended_with("at once", status));
         }
         fs::rename(&unfinished, &self.cluster).map_err(LocalError::io("make", &self.cluster))
     }

@@ -31,19 +31,19 @@ impl Process {
         Ok(Self { name, child: child.map_err(LocalError::io("run", Path::new(name)))?, log: log.to_owned() })
     }
 
-    /// Waits until `look` finds what says that it is ready.
+    /// Waits until `probe` finds that it is ready.
     pub(super) async fn ready<T>(
         &mut self,
         patience: Duration,
-        mut look: impl AsyncFnMut() -> Result<Option<T>, LocalError>,
+        mut probe: impl AsyncFnMut() -> Result<Option<T>, LocalError>,
     ) -> Result<T, LocalError> {
         let deadline = Instant::now() + patience;
         loop {
-            if let Some(found) = look().await? {
+            if let Some(found) = probe().await? {
                 return Ok(found);
             }
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(self.told("at once", status));
+                return Err(self.ended_with("at once", status));
             }
             if Instant::now() > deadline {
                 return Err(LocalError::Late { what: "answer", name: self.name, patience, log: tail(&self.log) });
@@ -55,12 +55,12 @@ impl Process {
     /// Waits until it ends without having been told to.
     pub(super) async fn ended(&mut self) -> LocalError {
         match self.child.wait().await {
-            Ok(status) => self.told("while the demo ran on it", status),
+            Ok(status) => self.ended_with("while the demo ran on it", status),
             Err(error) => LocalError::io("wait for", Path::new(self.name))(error),
         }
     }
 
-    pub(super) fn told(&self, when: &'static str, status: ExitStatus) -> LocalError {
+    pub(super) fn ended_with(&self, when: &'static str, status: ExitStatus) -> LocalError {
         LocalError::Ended { name: self.name, when, status, log: tail(&self.log) }
     }
 }
