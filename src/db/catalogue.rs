@@ -271,7 +271,7 @@ fn without(file: &CatalogueFile, edits: &HashSet<(String, String)>) -> Catalogue
 pub async fn plan(file: &CatalogueFile, now: DateTime<Utc>) -> Result<Vec<String>, DbError> {
     let texts = std::cell::RefCell::new(Vec::new());
     let send = async |statement: &'static Statement, params: &Params<'_>| {
-        texts.borrow_mut().push(super::literal::filled_in(statement.text, params));
+        texts.borrow_mut().push(statement.with_values(params));
         Ok(1)
     };
     entries(&send, file).await?;

@@ -1,11 +1,10 @@
-//! From a libpq-style URL to hosts, TLS and session settings: what a pool or one connection needs.
-//! The driver parses the URL; the four keys that it does not know (`sslmode` beyond its own words,
+//! From a libpq-style URL to hosts, TLS and session settings; and single connections. The
+//! driver parses the URL; the keys that it does not know (`sslmode` beyond its own words,
 //! `sslrootcert`, `sslcert`, `sslkey`) are taken out first and become a TLS configuration.
-//! The surprise: whenever TLS is spoken the server's certificate is verified, name and chain, also
-//! with `require`, `prefer` or no `sslmode` at all; only `disable` speaks plainly, and only
+//! Whenever TLS is spoken the server's certificate is verified, name and chain, also with
+//! `require`, `prefer` or no `sslmode` at all; only `disable` speaks plainly, and only
 //! `verify-ca` leaves out the name.
 
-mod explain;
 mod tls;
 
 use std::{
@@ -14,57 +13,37 @@ use std::{
     time::Duration,
 };
 
+use percent_encoding::percent_decode_str;
 use tokio_postgres::{
     Client,
-    config::{Host, LoadBalanceHosts, SslMode, SslNegotiation},
+    config::{Host, SslMode, SslNegotiation},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub use explain::{explain, incurable};
+use super::{
+    engine,
+    error::{DbError, DbErrorKind, NO_DATABASE},
+    explain::explain,
+};
+use crate::config::{self, Database};
 
-/// A node that does not answer within this time is passed over for the next.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// The system's two hours would keep connections to a dead node for a whole afternoon.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-/// Sent bytes that no one acknowledges for this long end the connection: a node lost mid-statement.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// What holds unless the URL says something else: a node that does not answer in 3 s is passed
+/// over for the next. The system's keepalive of two hours would keep connections to a dead node
+/// for a whole afternoon. Sent bytes that no one acknowledges for 10 s end the connection: a
+/// node lost mid-statement.
+const DEFAULTS: &str =
+    "connect_timeout=3&keepalives_idle=30&tcp_user_timeout=10&load_balance_hosts=random&application_name=movr";
 
 /// What is wrong with a database URL, in words that never hold its password.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The text is not a URL of PostgreSQL.
-    #[error("the database URL must look like postgresql://user:password@host:26257/movr?sslmode=verify-full")]
-    NotAUrl,
-    /// The driver refuses a part of the URL.
-    #[error("the database URL is not right: {reason}")]
-    Url {
-        /// The driver's words, which name the parameter and not its value.
-        reason: String,
-        #[source]
-        source: tokio_postgres::Error,
-    },
-    /// A parameter has a value that is not one of its values.
-    #[error("{name}={value} in the database URL: {problem}")]
-    Parameter { name: &'static str, value: String, problem: &'static str },
-    /// A file that the URL names, or the default root file, cannot be used.
-    #[error("{name} {path}: {reason}")]
-    File {
-        name: &'static str,
-        path: PathBuf,
-        /// Why it cannot be used.
-        reason: String,
-    },
-    /// There is no certificate authority to trust.
-    #[error(
-        "no CA certificates found on this system: install the package ca-certificates, or name a file by sslrootcert ({0})"
-    )]
-    NoSystemRoots(String),
-    /// The TLS library refuses what the files hold.
-    #[error("sslcert and sslkey do not make a client certificate: {0}")]
-    ClientCertificate(#[source] rustls::Error),
-    /// The TLS library refuses the configuration.
-    #[error("TLS cannot be configured: {0}")]
-    Tls(String),
+#[error("{0}")]
+pub struct ConnectError(String);
+
+impl ConnectError {
+    fn not_a_url() -> Self {
+        let like = "postgresql://user:password@host:26257/movr?sslmode=verify-full";
+        Self(format!("the database URL must look like {like}"))
+    }
 }
 
 /// The TLS parameters of a URL, before any file is read.
@@ -75,7 +54,6 @@ struct TlsParameters {
     system_roots: bool,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
-    direct: bool,
 }
 
 /// How far the server is trusted.
@@ -107,46 +85,31 @@ impl std::fmt::Debug for Endpoint {
 impl Endpoint {
     /// Reads `url` and the certificate files that it names; `home` is where `.postgresql/root.crt`
     /// is looked for and what `~/` and `$HOME/` stand for in file names.
-    ///
-    /// # Errors
-    /// When the URL or a file cannot be used; the message says which part, never the password.
     pub fn parse(url: &str, home: Option<&Path>) -> Result<Self, ConnectError> {
-        let parts = Parts::split(url, home)?;
-        let mut config: tokio_postgres::Config = parts.rest.parse().map_err(url_error)?;
+        let (url, mut parameters) = TlsParameters::take(url, home)?;
+        // The driver names the parameter and leaves its value out.
+        let words = |error: tokio_postgres::Error| {
+            let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            ConnectError(format!("the database URL is not right: {reason}"))
+        };
+        let mut config: tokio_postgres::Config = url.parse().map_err(words)?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(ConnectError::NotAUrl);
+            return Err(ConnectError::not_a_url());
         }
-        let given = |key: &str| parts.given.iter().any(|given| given == key);
-        if !given("connect_timeout") {
-            config.connect_timeout(CONNECT_TIMEOUT);
-        }
-        if !given("tcp_user_timeout") {
-            config.tcp_user_timeout(TCP_USER_TIMEOUT);
-        }
-        if !given("keepalives_idle") {
-            config.keepalives_idle(KEEPALIVE);
-        }
-        if !given("load_balance_hosts") {
-            config.load_balance_hosts(LoadBalanceHosts::Random);
-        }
-        if !given("application_name") {
-            config.application_name("movr");
-        }
-        let mut parameters = parts.tls;
         // PostgreSQL speaks no TLS over a socket of this machine.
         let only_sockets =
             config.get_hostaddrs().is_empty() && config.get_hosts().iter().all(|host| !matches!(host, Host::Tcp(_)));
         if only_sockets {
             parameters.mode = Mode::Disable;
         }
-        parameters.direct = config.get_ssl_negotiation() == SslNegotiation::Direct;
-        config.ssl_mode(match parameters.mode {
-            Mode::Disable => SslMode::Disable,
-            Mode::VerifyChain | Mode::VerifyFull => SslMode::Require,
-        });
-        let connect_timeout_given = given("connect_timeout");
-        let tls = MakeRustlsConnect::new(tls::client_config(&parameters, home)?);
-        Ok(Self { config, tls, connect_timeout_given })
+        config.ssl_mode(if parameters.mode == Mode::Disable { SslMode::Disable } else { SslMode::Require });
+        let mut tls = tls::client_config(&parameters, home)?;
+        if config.get_ssl_negotiation() == SslNegotiation::Direct {
+            // A server that begins with TLS wants to know that PostgreSQL comes next.
+            tls.alpn_protocols = vec![b"postgresql".to_vec()];
+        }
+        let connect_timeout_given = url.matches("connect_timeout=").count() > 1;
+        Ok(Self { config, tls: MakeRustlsConnect::new(tls), connect_timeout_given })
     }
 
     /// The same nodes, another database (to create the one that is missing).
@@ -170,108 +133,78 @@ impl Endpoint {
         let mut options = self.config.get_options().unwrap_or_default().to_owned();
         for (name, value) in settings {
             let gap = if options.is_empty() { "" } else { " " };
+            // Spaces end an option and backslashes escape, on both engines.
+            let value = value.replace('\\', r"\\").replace(' ', r"\ ");
             // Writing to a String cannot fail.
-            let _ = write!(options, "{gap}-c {name}={}", escape_option(value));
+            let _ = write!(options, "{gap}-c {name}={value}");
         }
         self.config.options(options);
         self
     }
 
     /// How many nodes there are to try.
-    pub fn hosts(&self) -> usize {
-        self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1)
+    pub fn hosts(&self) -> u32 {
+        let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1);
+        u32::try_from(hosts).unwrap_or(1)
     }
 
     /// The nodes and the database, without user and password, for logs and messages.
     pub fn describe(&self) -> String {
         let ports = self.config.get_ports();
-        let port = |i: usize| ports.get(i).or(ports.first()).copied().unwrap_or(5432);
         let named = self.config.get_hosts().iter().map(|host| match host {
             Host::Tcp(name) if name.contains(':') => format!("[{name}]"),
             Host::Tcp(name) => name.clone(),
             Host::Unix(path) => path.display().to_string(),
         });
-        let numbered = self.config.get_hostaddrs().iter().map(ToString::to_string);
         let mut hosts: Vec<String> = named.collect();
         if hosts.is_empty() {
-            hosts = numbered.collect();
+            hosts = self.config.get_hostaddrs().iter().map(ToString::to_string).collect();
         }
+        let port = |i: usize| ports.get(i).or(ports.first()).copied().unwrap_or(5432);
         let nodes = hosts.iter().enumerate().map(|(i, host)| format!("{host}:{}", port(i)));
-        let nodes = nodes.collect::<Vec<_>>().join(",");
-        match self.config.get_dbname() {
-            Some(database) => format!("{nodes}/{database}"),
-            None => nodes,
-        }
-    }
-
-    /// Opens one connection outside of any pool; it is driven by a task of its own until the client
-    /// is dropped.
-    ///
-    /// # Errors
-    /// The driver's error of the last node tried; [`explain`] puts it into words.
-    pub async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
-        let (client, connection) = self.config.connect(self.tls.clone()).await?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(reason = explain(&error), "database connection ended");
-            }
-        });
-        Ok(client)
+        let database = self.config.get_dbname().map(|name| format!("/{name}")).unwrap_or_default();
+        nodes.collect::<Vec<_>>().join(",") + &database
     }
 }
 
-/// Spaces end an option and backslashes escape, on both engines.
-fn escape_option(value: &str) -> String {
-    let mut escaped = String::with_capacity(value.len());
-    for c in value.chars() {
-        if c == '\\' || c.is_ascii_whitespace() {
-            escaped.push('\\');
+/// The nodes of `url` with the session settings every connection of ours has.
+pub fn endpoint(config: &Database, url: &str) -> Result<Endpoint, DbError> {
+    // libpq's place for certificates is below the home folder.
+    let home = config::env("HOME").map(PathBuf::from);
+    let wrong = DbErrorKind::Setup("cannot be reached: its URL, or a file that the URL names, is not right");
+    let bad = |error: ConnectError| DbError::new(wrong, "connect", error.to_string());
+    let mut endpoint = Endpoint::parse(url, home.as_deref()).map_err(bad)?;
+    endpoint.with_connect_timeout(config.connect_timeout);
+    let timeout = config.write_timeout.as_millis().to_string();
+    endpoint.with_session(&[("default_transaction_isolation", "serializable"), ("statement_timeout", &timeout)]);
+    Ok(endpoint)
+}
+
+/// One connection outside the pools, for migrations and questions about the server; it is
+/// driven by a task of its own until the client is dropped.
+pub async fn connect_once(endpoint: &Endpoint) -> Result<Client, DbError> {
+    let failed = |error| DbError::connecting(&error, &endpoint.describe());
+    let (client, connection) = endpoint.config.connect(endpoint.tls.clone()).await.map_err(failed)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(reason = explain(&error), "database connection ended");
         }
-        escaped.push(c);
+    });
+    // On CockroachDB a missing database shows at the first statement that looks something up.
+    match engine::text(&client, "SELECT count(*)::TEXT FROM pg_database").await {
+        Err(error) if error.kind == NO_DATABASE => {
+            Err(DbError::new(NO_DATABASE, "connect", format!("{}: {}", endpoint.describe(), error.detail)))
+        }
+        asked => asked.map(|_| client),
     }
-    escaped
 }
 
-/// The driver names the parameter and leaves its value out.
-fn url_error(source: tokio_postgres::Error) -> ConnectError {
-    let reason = std::error::Error::source(&source).map_or_else(|| source.to_string(), ToString::to_string);
-    ConnectError::Url { reason, source }
-}
-
-/// A URL without its TLS parameters, and those parameters.
-struct Parts {
-    rest: String,
-    tls: TlsParameters,
-    given: Vec<String>,
-}
-
-impl Parts {
-    fn split(url: &str, home: Option<&Path>) -> Result<Self, ConnectError> {
-        if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
-            return Err(ConnectError::NotAUrl);
-        }
-        let (base, query) = url.split_at(query_at(url));
-        // The driver takes the first `@` for the end of the password; it is the last.
-        let rest = match base.rsplit_once('@') {
-            Some((person, nodes)) => format!("{}@{nodes}", person.replace('@', "%40")),
-            None => base.to_owned(),
-        };
-        let mut parts = Self { rest, tls: TlsParameters::default(), given: Vec::new() };
-        let query = match query.strip_prefix('?') {
-            Some(query) => query.replace('@', "%40"),
-            None => return Ok(parts),
-        };
-        parts.rest.push('?');
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if !parts.tls.take(key, &percent_decode(value), home)? {
-                parts.given.push(key.to_owned());
-                let gap = if parts.rest.ends_with('?') { "" } else { "&" };
-                parts.rest.push_str(gap);
-                parts.rest.push_str(pair);
-            }
-        }
-        Ok(parts)
+/// The same to a database that is there from the start: `postgres` on both engines, unless
+/// somebody dropped it; on CockroachDB and at some providers also `defaultdb`.
+pub(super) async fn connect_beside(endpoint: &Endpoint) -> Result<Client, DbError> {
+    match connect_once(&endpoint.with_database("postgres")).await {
+        Err(error) if error.kind == NO_DATABASE => connect_once(&endpoint.with_database("defaultdb")).await,
+        connected => connected,
     }
 }
 
@@ -291,17 +224,36 @@ fn query_at(url: &str) -> usize {
 }
 
 impl TlsParameters {
-    /// Whether `key` is one of the TLS parameters; if so it is kept here.
-    fn take(&mut self, key: &str, value: &str, home: Option<&Path>) -> Result<bool, ConnectError> {
-        match key {
-            "sslmode" => self.mode = mode(value)?,
-            "sslrootcert" if value == "system" => self.system_roots = true,
-            "sslrootcert" => self.root = path(value, home),
-            "sslcert" => self.certificate = path(value, home),
-            "sslkey" => self.key = path(value, home),
-            _ => return Ok(false),
+    /// The TLS parameters of `url`, and the URL without them and with our defaults, as the
+    /// driver reads it.
+    fn take(url: &str, home: Option<&Path>) -> Result<(String, Self), ConnectError> {
+        if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
+            return Err(ConnectError::not_a_url());
         }
-        Ok(true)
+        let (base, query) = url.split_at(query_at(url));
+        // The driver takes the first `@` for the end of the password; it is the last.
+        let base = match base.rsplit_once('@') {
+            Some((person, nodes)) => format!("{}@{nodes}", person.replace('@', "%40")),
+            None => base.to_owned(),
+        };
+        let (mut rest, mut parameters) = (format!("{base}?{DEFAULTS}"), Self::default());
+        let query = query.trim_start_matches('?').replace('@', "%40");
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_decode_str(value).decode_utf8_lossy();
+            match key {
+                "sslmode" => parameters.mode = mode(&value)?,
+                "sslrootcert" if value == "system" => parameters.system_roots = true,
+                "sslrootcert" => parameters.root = path(&value, home),
+                "sslcert" => parameters.certificate = path(&value, home),
+                "sslkey" => parameters.key = path(&value, home),
+                _ => {
+                    rest.push('&');
+                    rest.push_str(pair);
+                }
+            }
+        }
+        Ok((rest, parameters))
     }
 }
 
@@ -311,11 +263,9 @@ fn mode(value: &str) -> Result<Mode, ConnectError> {
         "verify-ca" => Ok(Mode::VerifyChain),
         // `allow` and `prefer` would give the password to whoever answers without TLS.
         "allow" | "prefer" | "require" | "verify-full" => Ok(Mode::VerifyFull),
-        _ => Err(ConnectError::Parameter {
-            name: "sslmode",
-            value: value.to_owned(),
-            problem: "use verify-full, verify-ca, require (verifies like verify-full) or disable",
-        }),
+        _ => Err(ConnectError(format!(
+            "sslmode={value} in the database URL: use verify-full, verify-ca, require (verifies like verify-full) or disable"
+        ))),
     }
 }
 
@@ -329,24 +279,207 @@ fn path(value: &str, home: Option<&Path>) -> Option<PathBuf> {
     }
 }
 
-fn percent_decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) if first == b'%' => {
-                bytes.push(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio_postgres::config::{LoadBalanceHosts, TargetSessionAttrs};
+
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("movr-connect-{name}-{}", std::process::id()));
+            fs::create_dir_all(path.join(".postgresql")).unwrap();
+            Self(path)
+        }
+
+        fn file(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.join(name);
+            fs::write(&path, text).unwrap();
+            path
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
 
-#[cfg(test)]
-mod tests;
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn certificate() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["db.example".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    fn plain(rest: &str) -> Endpoint {
+        let gap = if rest.contains('?') { '&' } else { '?' };
+        Endpoint::parse(&format!("postgresql://{rest}{gap}sslmode=disable"), None).unwrap()
+    }
+
+    fn refusal(url: &str) -> String {
+        Endpoint::parse(url, None).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn several_hosts_are_tried_in_random_order_with_short_timeouts() {
+        let endpoint = plain("ada:pw@a.example:26257,b.example,[::1]:26259/movr");
+        let config = &endpoint.config;
+        assert_eq!(config.get_ports(), [26257, 5432, 26259]);
+        assert_eq!(config.get_load_balance_hosts(), LoadBalanceHosts::Random);
+        assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(3)));
+        assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_secs(10)));
+        assert_eq!(config.get_keepalives_idle(), Duration::from_secs(30));
+        assert_eq!(config.get_application_name(), Some("movr"));
+        assert_eq!(endpoint.describe(), "a.example:26257,b.example:5432,[::1]:26259/movr");
+    }
+
+    #[test]
+    fn what_the_url_says_wins_over_our_defaults() {
+        let mut endpoint = plain(
+            "ada@h/movr?connect_timeout=7&keepalives_idle=9&tcp_user_timeout=8&load_balance_hosts=disable\
+             &application_name=fleet%20desk&target_session_attrs=read-write",
+        );
+        endpoint.with_connect_timeout(Duration::from_secs(1));
+        let config = &endpoint.config;
+        assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(7)));
+        assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_secs(8)));
+        assert_eq!(config.get_keepalives_idle(), Duration::from_secs(9));
+        assert_eq!(config.get_load_balance_hosts(), LoadBalanceHosts::Disable);
+        assert_eq!(config.get_application_name(), Some("fleet desk"));
+        assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+    }
+
+    #[test]
+    fn the_setting_for_connecting_holds_where_the_url_names_none() {
+        let mut endpoint = plain("ada@h/movr");
+        endpoint.with_connect_timeout(Duration::from_millis(1500));
+        assert_eq!(endpoint.config.get_connect_timeout(), Some(&Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn session_settings_follow_the_urls_options_and_are_escaped() {
+        let mut endpoint = plain("ada@h/movr?options=--cluster%3Dfree-1");
+        endpoint.with_session(&[("statement_timeout", "2000"), ("search_path", r"a b\c")]);
+        let options = endpoint.config.get_options().unwrap();
+        assert_eq!(options, r"--cluster=free-1 -c statement_timeout=2000 -c search_path=a\ b\\c");
+        let mut bare = plain("ada@h/movr");
+        bare.with_session(&[("default_transaction_isolation", "serializable")]);
+        assert_eq!(bare.config.get_options(), Some("-c default_transaction_isolation=serializable"));
+    }
+
+    #[test]
+    fn another_database_keeps_everything_else() {
+        let endpoint = plain("ada:pw@h:1/movr");
+        let other = endpoint.with_database("postgres");
+        assert_eq!(other.describe(), "h:1/postgres");
+        assert_eq!(other.config.get_user(), endpoint.config.get_user());
+        assert_eq!(endpoint.describe(), "h:1/movr");
+    }
+
+    #[test]
+    fn a_password_may_hold_marks_of_urls_and_is_never_shown() {
+        let endpoint = plain("ada:s%40cret?x@h:1/movr");
+        assert_eq!(endpoint.config.get_password(), Some(&b"s@cret?x"[..]));
+        assert!(!format!("{endpoint:?}").contains("cret"), "{endpoint:?}");
+        // As people write them: nothing is encoded.
+        for password in [
+            "s@cret",
+            "a@b@c",
+            "s/cret@x",
+            "s?cret@x",
+            "s#cret@x",
+            "50%@x",
+            "a:b@c",
+            "s?x=y@z&w",
+            "@",
+            "?sslmode=disable@x",
+        ] {
+            for rest in ["h:1/movr", "h:1/movr?application_name=a@b", "h:1/movr?connect_timeout=3&options=-c%20a=b@c"] {
+                let gap = if rest.contains('?') { '&' } else { '?' };
+                let url = format!("postgresql://ada:{password}@{rest}{gap}sslmode=disable");
+                let endpoint = Endpoint::parse(&url, None).unwrap();
+                let config = &endpoint.config;
+                assert_eq!(
+                    (config.get_user(), config.get_password()),
+                    (Some("ada"), Some(password.as_bytes())),
+                    "{rest}"
+                );
+                assert_eq!(endpoint.describe(), "h:1/movr", "{password}");
+                assert_eq!(format!("{endpoint:?}"), "Endpoint(\"h:1/movr\")");
+            }
+            for rest in ["h:x/movr", "h/movr?sslmode=on", "h/movr?colour=red", "/movr", "h/movr?sslrootcert=/nowhere"] {
+                let said = refusal(&format!("postgresql://ada:{password}@{rest}"));
+                let parts = password.split(['@', '/', '?', '#', ':', '%']).filter(|part| part.len() > 2);
+                for secret in parts.filter(|part| !part.contains("sslmode")).chain(["ada"]) {
+                    assert!(!said.contains(secret), "{password}@{rest}: {said}");
+                }
+            }
+        }
+        assert_eq!(plain("h:1/movr?application_name=a@b").config.get_application_name(), Some("a@b"));
+        for bad in ["postgresql://ada:secret@h/movr?sslmode=on", "postgresql://ada:secret@h:x/movr", "ada:secret@h"] {
+            assert!(!refusal(bad).contains("secret"), "{}", refusal(bad));
+        }
+    }
+
+    #[test]
+    fn only_disable_speaks_plainly() {
+        let folder = Folder::new("modes");
+        folder.file(".postgresql/root.crt", &certificate().0);
+        let parse = |query: &str| Endpoint::parse(&format!("postgresql://ada@h/movr{query}"), Some(&folder.0)).unwrap();
+        assert_eq!(parse("?sslmode=disable").config.get_ssl_mode(), SslMode::Disable);
+        for query in
+            ["", "?sslmode=allow", "?sslmode=prefer", "?sslmode=require", "?sslmode=verify-ca", "?sslmode=verify-full"]
+        {
+            assert_eq!(parse(query).config.get_ssl_mode(), SslMode::Require, "{query}");
+        }
+        let socket = Endpoint::parse("postgresql://ada@%2Frun%2Fpostgresql/movr", None).unwrap();
+        assert_eq!(socket.config.get_ssl_mode(), SslMode::Disable);
+        assert_eq!(socket.describe(), "/run/postgresql:5432/movr");
+    }
+
+    #[test]
+    fn what_the_cloud_console_shows_is_taken_unchanged() {
+        let folder = Folder::new("cloud");
+        folder.file(".postgresql/root.crt", &certificate().0);
+        let url = "postgresql://ada:pw@free-tier.gcp-us-east1.cockroachlabs.cloud:26257/movr\
+                   ?sslmode=verify-full&sslrootcert=$HOME/.postgresql/root.crt&options=--cluster%3Dgreat-cat-1";
+        let endpoint = Endpoint::parse(url, Some(&folder.0)).unwrap();
+        assert_eq!(endpoint.config.get_options(), Some("--cluster=great-cat-1"));
+        assert_eq!(endpoint.config.get_ssl_mode(), SslMode::Require);
+    }
+
+    #[test]
+    fn certificate_files_are_read_at_once_and_named_when_they_are_wrong() {
+        let folder = Folder::new("files");
+        let (certificate, key) = certificate();
+        let crt = folder.file("client crt", &certificate);
+        let key = folder.file("client.key", &key);
+        let empty = folder.file("empty.crt", "nothing\n");
+        let root = crt.display().to_string().replace(' ', "%20");
+        let url = |query: &str| format!("postgresql://ada@h/movr?sslrootcert={root}{query}");
+        assert!(Endpoint::parse(&url(&format!("&sslcert={root}&sslkey={}", key.display())), None).is_ok());
+        for (query, words) in [
+            (format!("&sslcert={root}"), "needs sslkey beside it"),
+            (format!("&sslkey={}", key.display()), "needs sslcert beside it"),
+            (format!("&sslcert={root}&sslkey={root}"), "sslkey"),
+            (format!("&sslrootcert={}", empty.display()), "holds no certificate"),
+            ("&sslrootcert=/nowhere/root.crt".to_owned(), "sslrootcert /nowhere/root.crt: cannot be read"),
+        ] {
+            let refused = refusal(&url(&query));
+            assert!(refused.contains(words), "{query}: {refused}");
+        }
+    }
+
+    #[test]
+    fn unknown_words_are_refused_by_name() {
+        let modes = refusal("postgresql://ada@h/movr?sslmode=on");
+        assert!(modes.starts_with("sslmode=on") && modes.contains("verify-full"), "{modes}");
+        let unknown = refusal("postgresql://ada@h/movr?sslmode=disable&colour=red");
+        assert!(unknown.contains("colour"), "{unknown}");
+        assert!(refusal("mysql://h/movr").contains("postgresql://"));
+        assert!(refusal("postgresql:///movr?sslmode=disable").contains("postgresql://"));
+    }
+}

@@ -1,24 +1,23 @@
-//! What the server is and can do. The only place that asks, and the only place where
-//! text differs by engine: which settings a session gets, whether LOCALITY clauses
-//! mean anything, how a stale read is written.
+//! What the server is and can do, asked once when connecting first, and what differs by that:
+//! the settings of a session, whether LOCALITY clauses mean anything, how the past is read.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::error::DbError;
 
-/// The database server's kind and abilities, asked once when connecting first.
+/// The database server's kind and abilities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
     /// `PostgreSQL 15.18 ...` or `CockroachDB CCL v25.4.11 ...`, as the server says.
     pub version: String,
     pub cockroach: bool,
+    /// Whether this database has regions.
     pub regions: bool,
     /// Region of the node that answered, where nodes have one.
     pub gateway: Option<String>,
 }
 
 impl Engine {
-    /// Asks the server. On CockroachDB also whether this database has regions.
     pub async fn ask(client: &Client) -> Result<Self, DbError> {
         let version = text(client, "SELECT version()").await?;
         let cockroach = version.starts_with("CockroachDB");
@@ -31,18 +30,17 @@ impl Engine {
         Ok(Self { version, cockroach, regions, gateway })
     }
 
-    /// Statements that every new session runs, each by itself; those marked optional
-    /// may fail on versions that do not know the setting.
-    pub fn session_settings(&self) -> &'static [&'static str] {
+    /// Settings of every session, besides deadlines and isolation.
+    pub fn session_settings(&self) -> [(&'static str, &'static str); 2] {
         if self.cockroach {
             // A generic plan has no constant region, and may read a whole city where nine
             // ranges would do; a small table may look cheap enough to scan in all regions.
-            &["SET plan_cache_mode = force_custom_plan", "SET prefer_lookup_joins_for_fks = on"]
+            [("plan_cache_mode", "force_custom_plan"), ("prefer_lookup_joins_for_fks", "on")]
         } else {
             // Small predicate locks: a sequential scan under SERIALIZABLE locks the whole
             // table and makes independent riders conflict. A scan that must be costs so much
             // then, on paper, that PostgreSQL would compile it first, for a second or more.
-            &["SET enable_seqscan = off", "SET jit = off"]
+            [("enable_seqscan", "off"), ("jit", "off")]
         }
     }
 }
@@ -59,11 +57,10 @@ pub(super) async fn text_if_any(client: &Client, sql: &str) -> Result<Option<Str
 
 /// The first column of the first row of a parameterless query, as text.
 pub(super) async fn text(client: &Client, sql: &str) -> Result<String, DbError> {
-    let rows = client.simple_query(sql).await.map_err(|error| DbError::from_driver(error, "engine.ask", false))?;
-    for message in rows {
-        if let tokio_postgres::SimpleQueryMessage::Row(row) = message {
-            return Ok(row.get(0).unwrap_or_default().to_owned());
-        }
-    }
-    Ok(String::new())
+    let messages = client.simple_query(sql).await.map_err(|error| DbError::from_driver(error, "engine.ask", false))?;
+    let first = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    Ok(first.unwrap_or_default().to_owned())
 }

@@ -1,14 +1,14 @@
-//! What can go wrong with the database, and the one function from SQLSTATE to
-//! variant. The driver's error is kept for programs but never printed: PostgreSQL
-//! puts whole rows into DETAIL and values into messages, and those are personal data.
-//! What is printed is the statement's name, the SQLSTATE and the constraint.
+//! What can go wrong with the database, and the one function from SQLSTATE to variant. The
+//! driver's error is kept but never printed: PostgreSQL puts whole rows into DETAIL and values
+//! into messages, and those are personal data. What is printed is the statement's name, the
+//! SQLSTATE and the constraint.
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::error::SqlState;
 
-use super::connect::{explain, incurable};
+use super::explain::{MISSING, diagnose, explain};
 use crate::domain::region::RegionCode;
 
 /// Why a statement or a connection failed, as far as the program can act on it.
@@ -46,19 +46,19 @@ pub struct DbError {
     pub kind: DbErrorKind,
     /// Name of the statement, or of the step (`connect`, `begin`, `commit`).
     pub statement: &'static str,
-    /// The region that does not answer, and since when, if that is why.
-    pub silent: Option<(RegionCode, DateTime<Utc>)>,
+    /// The region whose circuit is open, and since when, if that is why.
+    pub open_circuit: Option<(RegionCode, DateTime<Utc>)>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
     pub(super) detail: String,
 }
 
 /// CockroachDB lets clients connect to a database that does not exist.
-pub(super) const NO_DATABASE: DbErrorKind = DbErrorKind::Setup("does not exist: `movr migrate` creates it");
+pub(super) const NO_DATABASE: DbErrorKind = DbErrorKind::Setup(MISSING);
 
 impl DbError {
     /// An error of our own making, with words for the log.
     pub fn new(kind: DbErrorKind, statement: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind, statement, silent: None, cause: None, detail: detail.into() }
+        Self { kind, statement, open_circuit: None, cause: None, detail: detail.into() }
     }
 
     /// Translates the driver's error; `wrote` says that a write was under way, so that
@@ -87,18 +87,21 @@ impl DbError {
             None if lost(&error) => (DbErrorKind::Unavailable, "connection lost".to_owned()),
             None => (DbErrorKind::Bug, explain(&error)),
         };
-        Self { kind, statement, silent: None, cause: Some(Box::new(error)), detail }
+        Self { kind, statement, open_circuit: None, cause: Some(Box::new(error)), detail }
     }
 
     /// A connection to `whom` that could not be made.
     pub(super) fn connecting(error: &tokio_postgres::Error, whom: &str) -> Self {
-        let kind = incurable(error).map_or(DbErrorKind::Unavailable, DbErrorKind::Setup);
-        Self::new(kind, "connect", format!("{whom}: {}", explain(error)))
+        let (words, incurable) = diagnose(error);
+        let kind = incurable.map_or(DbErrorKind::Unavailable, DbErrorKind::Setup);
+        Self::new(kind, "connect", format!("{whom}: {words}"))
     }
 
-    /// The same, because of a region that does not answer.
-    pub(super) fn with_silent(self, silent: (RegionCode, DateTime<Utc>)) -> Self {
-        Self { silent: Some(silent), ..self }
+    /// `statement` is not sent, or had no answer, since the circuit of a region is open.
+    pub(super) fn region_unreachable(statement: &'static str, (region, since): (RegionCode, DateTime<Utc>)) -> Self {
+        let detail = format!("{region} is unreachable");
+        let error = Self::new(DbErrorKind::Unavailable, statement, detail);
+        Self { open_circuit: Some((region, since)), ..error }
     }
 
     /// Whether the rows could not be had just now, by nobody's fault of asking.

@@ -1,7 +1,7 @@
-//! Region gates: one row a region that says whether it takes writes, and its epoch.
-//! Every write statement carries the gate's condition; this file reads the rows, makes
-//! and changes them. The surprise: the times of a change are the server's and not the
-//! application's, because a fence reported early by a wrong clock would be no fence.
+//! Region gates: one row a region that says whether it takes writes, and its epoch. Every
+//! write statement carries the gate's condition; this file reads the rows, makes and changes
+//! them. The times of a change are the server's and not the application's: a fence reported
+//! early by a wrong clock would be no fence.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    error::DbError,
+    error::{DbError, DbErrorKind},
     statement::{Conn, Reach, Statement},
     verdict::{EVENT, SessionAuth, Verdict, verdict},
 };
@@ -52,12 +52,12 @@ const FIND: Statement = Statement::read(
      FROM region_gates WHERE region = $1::TEXT::crdb_internal_region",
 );
 
-/// The gate of `region`, if the region has been set up.
-pub async fn find(conn: &Conn, region: &RegionCode) -> Result<Option<Gate>, DbError> {
+pub async fn find(conn: &Conn, region: &RegionCode) -> Result<Gate, DbError> {
     let Some(row) = conn.opt(&FIND, &[region]).await? else {
-        return Ok(None);
+        let missing = format!("region {region} has no gate: run movr migrate");
+        return Err(DbError::new(DbErrorKind::Bug, FIND.name, missing));
     };
-    Ok(Some(Gate {
+    Ok(Gate {
         region: row.region("region")?,
         writable: row.get::<&str>("write_state")? == "writable",
         epoch: row.get("epoch")?,
@@ -65,7 +65,7 @@ pub async fn find(conn: &Conn, region: &RegionCode) -> Result<Option<Gate>, DbEr
         until: row.get("until_at")?,
         changed_at: row.get("changed_at")?,
         read_at: row.get("read_at")?,
-    }))
+    })
 }
 
 const OPEN: Statement = Statement::write(

@@ -1,10 +1,9 @@
 //! A circuit breaker for each region's rows. A region whose circuit is open is refused
-//! before a statement is sent (`statement.rs`), so nobody queues behind a region that is
-//! away. Probes (`ops::watch`) open it and end the refusals; answers to ordinary
-//! statements keep it closed, because a late probe says little on a busy machine. Also
-//! the faults that tests inject by region: one PostgreSQL cannot lose one region.
+//! before a statement is sent (`statement.rs`), so nobody queues behind it. Probes
+//! (`ops::watch`) open it and end the refusals; answers to ordinary statements keep it
+//! closed, because a late probe says little on a busy machine. Also the faults that tests
+//! inject by region: one PostgreSQL cannot lose one region.
 
-use parking_lot::RwLock;
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -12,6 +11,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{clock::Clock, domain::region::RegionCode};
@@ -57,7 +57,7 @@ pub enum Fault {
     /// They are sent this much later.
     Delay(Duration),
     /// They are never answered.
-    Silent,
+    Unreachable,
     /// Only probes are sent this much later.
     SlowProbe(Duration),
 }
@@ -74,7 +74,7 @@ pub struct Health {
     threshold: u32,
     /// Connections of the own nodes that may wait for one other region.
     share: usize,
-    shares: RwLock<HashMap<RegionCode, Arc<Semaphore>>>,
+    shares: Mutex<HashMap<RegionCode, Arc<Semaphore>>>,
     faults: Option<Arc<Faults>>,
 }
 
@@ -86,7 +86,7 @@ impl Health {
             suspicions: watch::Sender::default(),
             threshold,
             share,
-            shares: RwLock::default(),
+            shares: Mutex::default(),
             faults,
         }
     }
@@ -120,23 +120,23 @@ impl Health {
         known.answered = Some(Instant::now());
     }
 
-    /// An ordinary statement that named these regions was answered: none of them is away.
+    /// An ordinary statement that named these regions was answered: all of them are reachable.
     pub(super) fn answered(&self, regions: &[RegionCode]) {
-        let troubled = |known: &Known| matches!(known.circuit, Circuit::Suspected(_) | Circuit::HalfOpen);
+        let on_trial = |known: &Known| matches!(known.circuit, Circuit::Suspected(_) | Circuit::HalfOpen);
         let now = Instant::now();
-        let all = self.known.read();
         // Every statement comes by here: where all is well nothing is written each time.
-        let stale = |known: &Known| known.answered.is_none_or(|at| now - at > FRESH);
-        let note = regions.iter().any(|region| all.get(region).is_none_or(|known| troubled(known) || stale(known)));
+        let noted = |known: &Known| !on_trial(known) && known.answered.is_some_and(|at| now - at <= FRESH);
+        let all = self.known.read();
+        if regions.iter().all(|region| all.get(region).is_some_and(noted)) {
+            return;
+        }
         drop(all);
-        if note {
-            let mut all = self.known.write();
-            for region in regions {
-                let known = all.entry(region.clone()).or_default();
-                known.answered = Some(now);
-                if troubled(known) {
-                    known.circuit = Circuit::Closed;
-                }
+        let mut all = self.known.write();
+        for region in regions {
+            let known = all.entry(region.clone()).or_default();
+            known.answered = Some(now);
+            if on_trial(known) {
+                known.circuit = Circuit::Closed;
             }
         }
     }
@@ -164,36 +164,30 @@ impl Health {
         known.circuit = match (known.circuit, failure) {
             (circuit, Failure::Cut) => circuit,
             (Circuit::Closed, Failure::Late) if self.threshold > 1 => Circuit::Suspected(1),
-            (Circuit::Suspected(failures), Failure::Late) if failures + 1 < self.threshold => {
-                Circuit::Suspected(failures + 1)
-            }
+            (Circuit::Suspected(n), Failure::Late) if n + 1 < self.threshold => Circuit::Suspected(n + 1),
             (_, Failure::Late) => Circuit::Open,
         };
-        let away = known.circuit == Circuit::Open || failure == Failure::Cut;
-        if away && known.unreachable_since.is_none() {
+        let unreachable = known.circuit == Circuit::Open || failure == Failure::Cut;
+        if unreachable && known.unreachable_since.is_none() {
             tracing::warn!(%region, ?failure, "the region cannot be reached");
             known.unreachable_since = Some(self.clock.now());
         }
     }
 
-    /// Asks for probes of regions and nodes now.
+    /// Somebody suspects that a region or node does not answer: asks for probes now.
     pub(super) fn suspect(&self) {
         self.suspicions.send_modify(|suspicions| *suspicions += 1);
     }
 
-    /// Changes when somebody suspects that a region or node does not answer.
     pub fn suspicions(&self) -> watch::Receiver<u64> {
         self.suspicions.subscribe()
     }
 
     /// A place among the connections of the own nodes that may wait for `region`, which is
-    /// not theirs: while it is away, and its circuit not yet open, the others stay free.
+    /// not theirs: while it does not answer and its circuit is not open yet, the others stay free.
     pub(super) async fn place(&self, region: &RegionCode) -> Option<OwnedSemaphorePermit> {
-        let found = self.shares.read().get(region).cloned();
-        let share = found.unwrap_or_else(|| {
-            let mut shares = self.shares.write();
-            Arc::clone(shares.entry(region.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.share))))
-        });
+        let new = || Arc::new(Semaphore::new(self.share));
+        let share = Arc::clone(self.shares.lock().entry(region.clone()).or_insert_with(new));
         share.acquire_owned().await.ok()
     }
 
@@ -202,20 +196,16 @@ impl Health {
         let Some(faults) = &self.faults else {
             return;
         };
-        let worst = |faults: &HashMap<RegionCode, Fault>| {
-            let hit = faults.iter().filter(|(region, _)| any || regions.contains(region));
-            let delay = |fault: &Fault| match fault {
-                Fault::Delay(delay) => Some(*delay),
-                Fault::SlowProbe(delay) => probe.then_some(*delay),
-                Fault::Silent => Some(Duration::MAX),
-            };
-            hit.filter_map(|(_, fault)| delay(fault)).max()
+        let delay = |(region, fault): (&RegionCode, &Fault)| match fault {
+            _ if !any && !regions.contains(region) => None,
+            Fault::Delay(delay) => Some(*delay),
+            Fault::SlowProbe(delay) => probe.then_some(*delay),
+            Fault::Unreachable => Some(Duration::MAX),
         };
-        let worst = worst(&faults.read());
-        match worst {
-            None => {}
-            Some(Duration::MAX) => std::future::pending().await,
-            Some(delay) => tokio::time::sleep(delay).await,
+        let longest = faults.read().iter().filter_map(delay).max();
+        if let Some(longest) = longest {
+            // The longest sleep never ends.
+            tokio::time::sleep(longest).await;
         }
     }
 }

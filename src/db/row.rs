@@ -2,7 +2,7 @@
 //! panicking, and is our bug. `Row` is what every statement returns.
 
 use serde::de::DeserializeOwned;
-use tokio_postgres::types::FromSql;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
 use uuid::Uuid;
 
 use super::error::{DbError, DbErrorKind};
@@ -11,16 +11,11 @@ use crate::domain::{geo::Point, region::RegionCode};
 /// One row of a statement's result.
 #[derive(Debug)]
 pub struct Row {
-    statement: &'static str,
-    inner: tokio_postgres::Row,
+    pub(super) statement: &'static str,
+    pub(super) inner: tokio_postgres::Row,
 }
 
 impl Row {
-    pub(super) fn new(statement: &'static str, inner: tokio_postgres::Row) -> Self {
-        Self { statement, inner }
-    }
-
-    /// The column `name`, or an error that names statement and column.
     pub fn get<'a, T: FromSql<'a>>(&'a self, name: &str) -> Result<T, DbError> {
         self.inner.try_get(name).map_err(|error| self.bug(name, &error))
     }
@@ -30,7 +25,6 @@ impl Row {
         self.get::<&str>(name)?.parse().map_err(|error| self.bug(name, &error))
     }
 
-    /// A region column that may be empty, read as text.
     pub fn opt_region(&self, name: &str) -> Result<Option<RegionCode>, DbError> {
         let code = self.get::<Option<&str>>(name)?;
         code.map(str::parse).transpose().map_err(|error| self.bug(name, &error))
@@ -42,20 +36,28 @@ impl Row {
         value.map_err(|error| self.bug(name, &format!("other JSON than expected ({:?})", error.classify())))
     }
 
-    /// A pair of coordinate columns.
     pub fn point(&self, lat: &str, lon: &str) -> Result<Point, DbError> {
         Point::new(self.get(lat)?, self.get(lon)?).map_err(|error| self.bug(lat, &error))
     }
 
     /// A pair of columns that names a row of another table, both or neither.
     pub fn opt_ref(&self, region: &str, id: &str) -> Result<Option<(RegionCode, Uuid)>, DbError> {
-        match (self.get::<Option<&str>>(region)?, self.get::<Option<Uuid>>(id)?) {
-            (Some(code), Some(id)) => Ok(Some((code.parse().map_err(|error| self.bug(region, &error))?, id))),
-            _ => Ok(None),
-        }
+        Ok(self.opt_region(region)?.zip(self.get(id)?))
     }
 
     fn bug(&self, column: &str, error: &dyn std::fmt::Display) -> DbError {
         DbError::new(DbErrorKind::Bug, self.statement, format!("column {column}: {error}"))
     }
+}
+
+impl ToSql for RegionCode {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        self.as_str().to_sql(ty, out)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        <&str as ToSql>::accepts(ty)
+    }
+
+    to_sql_checked!();
 }

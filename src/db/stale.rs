@@ -1,7 +1,7 @@
 //! Reads of the past, from the replicas nearest to here. Only CockroachDB with regions
-//! keeps such replicas; elsewhere a read that may be stale is an ordinary one. The
-//! surprise: the time is set on a read-only transaction, since no placeholder may stand
-//! in AS OF SYSTEM TIME (crdb#30955), and so the caller knows exactly how old rows are.
+//! keeps such replicas; elsewhere a read that may be stale is an ordinary one. The time is
+//! set on a read-only transaction, since no placeholder may stand in AS OF SYSTEM TIME
+//! (crdb#30955); and so the caller knows exactly how old rows are.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ use super::{
 use crate::domain::region::RegionCode;
 
 /// Replicas elsewhere know the past up to about 4.2 s ago (`follower_read_timestamp()`),
-/// or before their region fell silent; later than that they would have to ask it.
+/// or before their region became unreachable; later than that they would have to ask it.
 pub const REPLICA_LAG: TimeDelta = TimeDelta::seconds(5);
 
-/// How long replicas are waited for in place of a region that is away.
-const REPLICA_DEADLINE: Duration = Duration::from_secs(1);
+/// How long replicas are waited for in place of a region that is unreachable.
+pub const REPLICA_DEADLINE: Duration = Duration::from_secs(1);
 
 impl Db {
     /// Reads rows of `region` that may be a few seconds old, from the replicas nearest to
@@ -36,33 +36,26 @@ impl Db {
         if !self.engine.regions {
             return Ok((now, op(&self.at(region).await?, now).await?));
         }
-        let silent = self.health.refused(region).is_some();
-        let newest = self.health.of(region).good_at.filter(|_| silent).unwrap_or(now);
-        let (at, deadline) = (newest - REPLICA_LAG, if silent { REPLICA_DEADLINE } else { self.read_deadline });
-        Ok((at, self.read_as_of_within(deadline, at, async |conn| op(conn, at).await).await?))
+        let (newest, deadline) = match self.health.refused(region) {
+            Some(_) => (self.health.of(region).good_at.unwrap_or(now), REPLICA_DEADLINE),
+            None => (now, self.config.statement_timeout),
+        };
+        let at = newest - REPLICA_LAG;
+        Ok((at, self.read_as_of(at, deadline, async |conn| op(conn, at).await).await?))
     }
 
-    /// Reads rows of a region that is silent, as they were at `at`, from the replicas
-    /// nearest to here. Only where the engine keeps such replicas.
+    /// Reads rows of whatever regions as they were at `at`, from the replicas nearest to here,
+    /// for which `deadline` is waited. Only where the engine keeps such replicas.
     pub async fn read_as_of<T>(
         &self,
         at: DateTime<Utc>,
-        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
-        self.read_as_of_within(REPLICA_DEADLINE, at, op).await
-    }
-
-    /// The same for what takes longer, and for regions that answer.
-    pub async fn read_as_of_within<T>(
-        &self,
         deadline: Duration,
-        at: DateTime<Utc>,
         op: impl AsyncFn(&Conn) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
         if !self.engine.regions {
             return Err(DbError::new(DbErrorKind::Unavailable, "as of", "this engine has no replicas of the past"));
         }
-        let read = async || as_of(self.here().await?.asking_silent(deadline), at, &op).await;
+        let read = async || as_of(self.here().await?.ignoring_circuits(deadline), at, &op).await;
         match read().await {
             Err(DbError { kind: DbErrorKind::StalePlan, .. }) => read().await,
             read => read,
@@ -71,8 +64,7 @@ impl Db {
 
     /// The server's time at a gateway of `region`, for [`Self::read_at`].
     pub async fn time_at(&self, region: &RegionCode) -> Result<DateTime<Utc>, DbError> {
-        let missing = || DbError::new(DbErrorKind::Bug, "time", format!("region {region} has no gate"));
-        let at = gates::find(&self.at(region).await?, region).await?.ok_or_else(missing)?.read_at;
+        let at = gates::find(&self.at(region).await?, region).await?.read_at;
         if self.engine.cockroach {
             // Another node's clock may be behind, and a node refuses to read its future.
             tokio::time::sleep(CLOCKS).await;

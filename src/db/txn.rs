@@ -31,14 +31,14 @@ impl Db {
     /// for COMMIT to arrive, after which the server ends a transaction that it hears nothing
     /// of (`idle_in_transaction_session_timeout`); one for COMMIT itself.
     pub fn longest_write(&self) -> Duration {
-        self.write_deadline * 3
+        self.config.write_timeout * 3
     }
 
     /// A region closed at the server's time T is fenced at T plus this. T is taken when the
     /// closing statement begins, and that one may last as long as any other; from its end
     /// the longest write is waited for.
     pub fn fence(&self) -> Duration {
-        self.write_deadline + self.longest_write() + CLOCKS
+        self.config.write_timeout + self.longest_write() + CLOCKS
     }
 
     /// Runs one auto-committed write statement at a gateway of `region`, again after
@@ -48,7 +48,7 @@ impl Db {
         region: &RegionCode,
         op: impl AsyncFn(&Conn) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
-        let mut attempts = Attempts::within(self.write_deadline);
+        let mut attempts = Attempts::within(self.config.write_timeout);
         loop {
             let outcome = async { op(&self.writer(region).await?).await }.await;
             match outcome {
@@ -67,7 +67,7 @@ impl Db {
         op: impl AsyncFn(&Conn) -> Result<Outcome<T>, DbError>,
         committed: impl AsyncFn(&Conn) -> Result<Option<T>, DbError>,
     ) -> Result<T, DbError> {
-        self.txn_within(self.write_deadline, region, op, committed).await
+        self.txn_within(self.config.write_timeout, region, op, committed).await
     }
 
     /// The same for what writes under no gate, and so may take `limit` until COMMIT.
@@ -78,7 +78,7 @@ impl Db {
         op: impl AsyncFn(&Conn) -> Result<Outcome<T>, DbError>,
         committed: impl AsyncFn(&Conn) -> Result<Option<T>, DbError>,
     ) -> Result<T, DbError> {
-        let mut attempts = Attempts::within(self.write_deadline);
+        let mut attempts = Attempts::within(self.config.write_timeout);
         loop {
             let error = match self.attempt(limit, region, &op).await {
                 Ok(value) => return Ok(value),

@@ -138,7 +138,7 @@ async fn change(
         tracing::warn!(%error, "the catalogue was changed and could not be read again");
     }
     done.map_err(|error| match error {
-        OpError::Db(error) if error.unreachable() && error.silent.is_none() => {
+        OpError::Db(error) if error.unreachable() && error.open_circuit.is_none() => {
             tracing::warn!(%error, "the catalogue could not be changed");
             Refusal::CatalogueAway.into()
         }

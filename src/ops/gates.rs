@@ -3,17 +3,17 @@
 //! Closing a region has two phases: the gate's change, and waiting until every write that
 //! saw it open must have ended.
 
-use parking_lot::RwLock;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use parking_lot::RwLock;
 use uuid::Uuid;
 
 use super::{Done, OpError};
 use crate::{
     db::{
         Db,
-        error::{DbError, DbErrorKind},
+        error::DbError,
         gates::{self, Change, Gate},
         statement::Conn,
         verdict::{SessionAuth, Verdict},
@@ -33,21 +33,15 @@ pub struct Gates {
 impl Gates {
     /// The gate of `region`, read once and then from memory.
     pub async fn get(&self, db: &Db, region: &RegionCode) -> Result<Gate, DbError> {
-        let known = self.known.read().get(region).cloned();
-        match known {
+        match self.last_seen(region) {
             Some(gate) => Ok(gate),
-            None => self.reload(db, region).await,
+            None => self.reload(&db.at(region).await?, region).await,
         }
     }
 
     /// The gate of `region` as the database has it now.
-    pub async fn reload(&self, db: &Db, region: &RegionCode) -> Result<Gate, DbError> {
-        self.reload_by(&db.at(region).await?, region).await
-    }
-
-    /// The same over a connection that is there already.
-    pub async fn reload_by(&self, conn: &Conn, region: &RegionCode) -> Result<Gate, DbError> {
-        let gate = find_by(conn, region).await?;
+    pub async fn reload(&self, conn: &Conn, region: &RegionCode) -> Result<Gate, DbError> {
+        let gate = gates::find(conn, region).await?;
         self.known.write().insert(region.clone(), gate.clone());
         Ok(gate)
     }
@@ -60,7 +54,7 @@ impl Gates {
     /// Reads the gates again and refuses if one of them is closed.
     pub async fn refuse_if_closed(&self, db: &Db, regions: &[&RegionCode]) -> Result<(), OpError> {
         for region in regions {
-            let gate = self.reload(db, region).await?;
+            let gate = self.reload(&db.at(region).await?, region).await?;
             if !gate.writable {
                 return Err(
                     Refusal::RegionReadOnly { region: gate.region, reason: gate.reason, until: gate.until }.into()
@@ -73,13 +67,7 @@ impl Gates {
 
 /// The gate of `region` as the database has it now.
 pub async fn find(db: &Db, region: &RegionCode) -> Result<Gate, DbError> {
-    find_by(&db.at(region).await?, region).await
-}
-
-async fn find_by(conn: &Conn, region: &RegionCode) -> Result<Gate, DbError> {
-    let missing =
-        || DbError::new(DbErrorKind::Bug, "gates.find", format!("region {region} has no gate: run movr migrate"));
-    gates::find(conn, region).await?.ok_or_else(missing)
+    gates::find(&db.at(region).await?, region).await
 }
 
 /// Why a region is closed, as everybody will read it, or what is wrong with the text.

@@ -96,5 +96,5 @@ async fn read(
     let known = service.db.health().of(region);
     let latest = known.unreachable_since.and(known.good_at).map_or(at, |good_at| at.min(good_at - REPLICA_LAG));
     let figures = async |conn: &Conn| overview::figures(conn, region, cities, latest).await;
-    Ok((latest, service.db.read_as_of_within(service.config.database.statement_timeout, latest, figures).await?))
+    Ok((latest, service.db.read_as_of(latest, service.config.database.statement_timeout, figures).await?))
 }

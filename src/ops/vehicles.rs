@@ -11,7 +11,7 @@ use crate::{
     db::{
         error::DbError,
         reservations,
-        stale::REPLICA_LAG,
+        stale::{REPLICA_DEADLINE, REPLICA_LAG},
         statement::Conn,
         vehicles::{self, NEAREST_LIMIT, Nearby, NewVehicle, Search},
         verdict::SessionAuth,
@@ -157,7 +157,7 @@ pub async fn nearest_stale(service: &Service, search: &Search<'_>) -> Option<Sta
     {
         let as_of = good_at - REPLICA_LAG;
         let then = Search { now: as_of, rider: None, ..search.clone() };
-        match service.db.read_as_of(as_of, async |conn| nearest(service, conn, &then).await).await {
+        match service.db.read_as_of(as_of, REPLICA_DEADLINE, async |conn| nearest(service, conn, &then).await).await {
             Ok(near) => return Some(StaleList { as_of, source: "replica", near }),
             Err(error) => {
                 tracing::warn!(%error, region = %search.region, "no replica near here answers for the unreachable region");

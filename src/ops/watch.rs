@@ -25,47 +25,59 @@ use crate::{
     ops::service::Service,
 };
 
-/// Between two probes of a region, or tries of nodes, that do not answer.
+/// Between two probes of a region that does not answer.
 const TROUBLED: Duration = Duration::from_millis(500);
+/// Between two tries of nodes that cannot be reached.
+const UNREACHED: Duration = Duration::from_secs(1);
 /// Between two of anything, however many suspect it.
 const LEAST: Duration = Duration::from_millis(250);
 
 /// Watches for ever.
 pub async fn watch(service: Arc<Service>) {
     let catalogue = service.catalogue();
-    let regions = catalogue.regions.iter().map(|of| region(&service, &of.code));
+    // At once for a region; more would only hold connections: they fail one after the other.
+    // No region takes those that the others' probes need.
+    let most = (service.config.database.probe_failures as usize).min(PROBES / catalogue.regions.len().max(1)).max(1);
+    let regions = catalogue.regions.iter().map(|of| region(&service, &of.code, most));
     tokio::join!(join_all(regions), nodes(&service));
 }
 
-async fn region(service: &Service, region: &RegionCode) {
+async fn region(service: &Service, region: &RegionCode, most: usize) {
     let mut suspicions = service.db.health().suspicions();
     let mut probes = FuturesUnordered::new();
     loop {
-        // More would only hold connections: they fail one after the other. No region takes
-        // those that the others' probes need.
-        let most =
-            (service.config.database.probe_failures as usize).min(PROBES / service.catalogue().regions.len().max(1));
-        if probes.len() < most.max(1) {
+        if probes.len() < most {
             probes.push(probe(service, region));
         }
         let began = Instant::now();
         loop {
             let known = service.db.health().of(region);
             let well = known.circuit == Circuit::Closed && known.unreachable_since.is_none();
-            let wait = if well { service.config.watch } else { TROUBLED };
+            let retry = (!well).then_some(TROUBLED);
             tokio::select! {
                 // What it found out decides how long to wait for the next one.
                 Some(()) = probes.next() => {}
-                () = sleep(wait.saturating_sub(began.elapsed())) => break,
-                () = suspected(&mut suspicions, began), if well => break,
+                () = pause(service, retry, began, &mut suspicions) => break,
             }
         }
     }
 }
 
-async fn suspected(suspicions: &mut Receiver<u64>, began: Instant) {
-    if suspicions.changed().await.is_err() {
-        std::future::pending::<()>().await;
+async fn nodes(service: &Service) {
+    let mut suspicions = service.db.health().suspicions();
+    loop {
+        let began = Instant::now();
+        let retry = (!service.db.tend().await).then_some(UNREACHED);
+        pause(service, retry, began, &mut suspicions).await;
+    }
+}
+
+/// While all is well until somebody suspects something, else until it is time to `retry`.
+async fn pause(service: &Service, retry: Option<Duration>, began: Instant, suspicions: &mut Receiver<u64>) {
+    let wait = retry.unwrap_or(service.config.watch).saturating_sub(began.elapsed());
+    match retry {
+        Some(_) => sleep(wait).await,
+        None => drop(timeout(wait, suspicions.changed()).await),
     }
     sleep(LEAST.saturating_sub(began.elapsed())).await;
 }
@@ -91,30 +103,11 @@ async fn ask(service: &Service, region: &RegionCode) -> Result<Duration, DbError
     let once = async || {
         let conn = service.db.probe(region).await?;
         let began = Instant::now();
-        service.gates.reload_by(&conn, region).await?;
+        service.gates.reload(&conn, region).await?;
         Ok(began.elapsed())
     };
     match once().await {
         Err(DbError { kind: DbErrorKind::Unavailable, .. }) => once().await,
         asked => asked,
     }
-}
-
-async fn nodes(service: &Service) {
-    let mut suspicions = service.db.health().suspicions();
-    loop {
-        let began = Instant::now();
-        let reached = service.db.tend().await;
-        pause(service, reached, began, &mut suspicions).await;
-    }
-}
-
-/// While all are reached until somebody suspects them, else shortly.
-async fn pause(service: &Service, reached: bool, began: Instant, suspicions: &mut Receiver<u64>) {
-    if reached {
-        let _suspected = timeout(service.config.watch, suspicions.changed()).await;
-    } else {
-        sleep((TROUBLED * 2).saturating_sub(began.elapsed())).await;
-    }
-    sleep(LEAST.saturating_sub(began.elapsed())).await;
 }

@@ -247,7 +247,7 @@ impl RequestContext {
     ) -> Result<(Result<Option<CurrentUser>, DbError>, T), PageError> {
         let auth = self.auth()?;
         // Two connections of one pool would be held one after the other; one carries both.
-        let one = *region == auth.user.region || self.service.db.same_way(region, &auth.user.region);
+        let one = *region == auth.user.region || self.service.db.same_nodes(region, &auth.user.region);
         let (value, current_user) = if one {
             let conn = self.service.db.at(region).await?;
             // The page first: the check is answered just behind it, and both are read at once.

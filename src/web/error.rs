@@ -226,7 +226,7 @@ fn refused(refusal: &Refusal) -> ErrorText {
 
 fn database(error: &DbError) -> ErrorText {
     let unclear = "Please look whether it was done before you repeat it; sending the same form again is safe.";
-    if let Some((region, since)) = &error.silent {
+    if let Some((region, since)) = &error.open_circuit {
         let outcome = if error.kind == DbErrorKind::Ambiguous { unclear } else { "Nothing was changed." };
         let message = format!(
             "The region {region} has not answered since {}. {outcome} Everything about other regions works as usual; \

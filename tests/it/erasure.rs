@@ -37,7 +37,7 @@ async fn an_erasure_closes_the_account_at_once_and_goes_on_when_a_region_is_back
         ann.post(&format!("{ride}/end"), &[("city", city), ("lat", lat), ("lon", lon)]).await.location();
     }
     ann.get("/profile").await;
-    faults.write().insert("europe-west1".parse().unwrap(), Fault::Silent);
+    faults.write().insert("europe-west1".parse().unwrap(), Fault::Unreachable);
     ann.get("/vehicles?city=paris").await;
     ann.until_status("europe-west1", false).await;
     // What is missing is named in the export.

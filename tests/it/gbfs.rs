@@ -323,7 +323,7 @@ async fn a_silent_region_keeps_its_last_feed_and_its_time() {
     assert!((-1..=1).contains(&(updated(&fresh) - before).num_seconds()), "{before}: {}", fresh["last_updated"]);
 
     let europe: movr::domain::region::RegionCode = "europe-west1".parse().unwrap();
-    faults.write().insert(europe.clone(), Fault::Silent);
+    faults.write().insert(europe.clone(), Fault::Unreachable);
     nobody.until_status("europe-west1", false).await;
     world.clock.advance(chrono::Duration::minutes(7));
     let last = schemas.get(&nobody, "vehicle_status", &status("paris")).await;

@@ -67,7 +67,7 @@ async fn a_silent_region_is_told_honestly_and_the_others_do_not_notice() {
     assert!(cards.len() > 3);
     assert_eq!(nobody.status_of("europe-west1").await["source"], "strong");
 
-    faults.write().insert(region("europe-west1"), Fault::Silent);
+    faults.write().insert(region("europe-west1"), Fault::Unreachable);
     nobody.until_status("europe-west1", false).await;
     world.clock.advance(chrono::Duration::minutes(3));
     // Home does not notice.
@@ -171,7 +171,7 @@ async fn signing_in_and_recovering_abroad_need_only_the_home_of_the_person() {
     let (instance, faults) = losing(&world, &[]).await;
     let (seattle, paris) = (instance.person("seattle").await, instance.person("paris").await);
     let codes = seattle.post("/profile/recovery-codes", &[("current", PASSWORD)]).await.texts(".codes code");
-    faults.write().insert(region("europe-west1"), Fault::Silent);
+    faults.write().insert(region("europe-west1"), Fault::Unreachable);
     instance.browser().until_status("europe-west1", false).await;
     assert_eq!(instance.browser().sign_in(&seattle.name, PASSWORD).await.status, StatusCode::SEE_OTHER);
     let form = [("username", &*seattle.name), ("code", &*codes[0]), ("password", "another road to the sea")];
@@ -251,7 +251,7 @@ async fn a_region_that_goes_away_under_load_lets_nobody_wait_longer_than_the_dea
     nobody.until_status("europe-west1", true).await;
     let (done, back) = (std::cell::Cell::new(false), std::cell::Cell::new(Duration::MAX));
     let drill = async {
-        faults.write().insert(region("europe-west1"), Fault::Silent);
+        faults.write().insert(region("europe-west1"), Fault::Unreachable);
         nobody.until_status("europe-west1", false).await;
         // Long enough for probes to be under way that will never be answered.
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -285,7 +285,7 @@ async fn the_first_to_notice_wait_and_those_behind_do_not() {
     let nobody = instance.browser();
     assert_eq!(nobody.get("/vehicles?city=paris").await.status, StatusCode::OK);
     nobody.until_status("europe-west1", true).await;
-    faults.write().insert(region("europe-west1"), Fault::Silent);
+    faults.write().insert(region("europe-west1"), Fault::Unreachable);
     let began = Instant::now();
     let first = nobody.get("/vehicles?city=paris").await;
     assert!((Duration::from_secs(2)..Duration::from_secs(4)).contains(&began.elapsed()), "{:?}", began.elapsed());
@@ -308,7 +308,7 @@ async fn a_slow_statement_takes_no_region_away() {
     let (instance, faults) = losing(&world, &[("MOVR_WATCH_MS", "600000")]).await;
     let ann = crowd(&instance, 1).await.remove(0).browser;
     // Another region that is away does not change that.
-    faults.write().insert(region("europe-west1"), Fault::Silent);
+    faults.write().insert(region("europe-west1"), Fault::Unreachable);
     ann.get("/vehicles?city=rome").await;
     ann.until_status("europe-west1", false).await;
     let holder = world.sql().await;

@@ -1,6 +1,6 @@
 //! TLS to the database, against private PostgreSQL servers with certificates made here.
 //! What passes, what is refused, and that the refusal's words name the setting to look at.
-//! The surprise: `hostaddr` leads the name of the certificate to this machine, so that no name
+//! `hostaddr` leads the name of the certificate to this machine, so that no name
 //! service is needed; and database `template1` asks for a client certificate.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 };
 
 use movr::{
-    db::connect::{Endpoint, explain},
+    db::{connect::Endpoint, connect_once, explain::explain},
     local::{Options, PrivatePostgres},
 };
 use rcgen::{
@@ -116,7 +116,7 @@ async fn connect(url: &str) -> Result<bool, String> {
 
 async fn connect_from(url: &str, home: Option<&Path>) -> Result<bool, String> {
     let endpoint = Endpoint::parse(url, home).map_err(|error| error.to_string())?;
-    let client = endpoint.connect().await.map_err(|error| explain(&error))?;
+    let client = connect_once(&endpoint).await.map_err(|error| error.to_string())?;
     let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     let row = client.query_one(sql, &[]).await.map_err(|error| explain(&error))?;
     row.try_get(0).map_err(|error| error.to_string())

@@ -1,8 +1,6 @@
 //! The rustls side of a database connection: which authorities are trusted, which client
-//! certificate is shown. Files are read here, once, when the URL is parsed.
-//! Uses `ring` explicitly, so no process-wide provider has to be installed first.
-//! The surprise: `verify-ca` is the ordinary verifier with one answer changed, since rustls checks
-//! the name last: an error about the name means that the chain was found good.
+//! certificate is shown. Files are read here, once, when the URL is parsed. `ring` is named
+//! explicitly, so that no process-wide provider has to be installed first.
 
 use std::{path::Path, sync::Arc};
 
@@ -20,30 +18,27 @@ use super::{ConnectError, Mode, TlsParameters};
 
 pub(super) fn client_config(parameters: &TlsParameters, home: Option<&Path>) -> Result<ClientConfig, ConnectError> {
     let provider = Arc::new(ring::default_provider());
+    let refused = |error: &dyn std::fmt::Display| ConnectError(format!("TLS cannot be configured: {error}"));
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| ConnectError::Tls(error.to_string()))?;
+        .map_err(|error| refused(&error))?;
     if parameters.mode == Mode::Disable {
         return Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
     }
     let roots = Arc::new(roots(parameters, home)?);
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
-        .build()
-        .map_err(|error| ConnectError::Tls(error.to_string()))?;
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(roots, provider).build().map_err(|error| refused(&error))?;
     let builder = if parameters.mode == Mode::VerifyChain {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(ChainOnly(verifier)))
     } else {
         builder.with_webpki_verifier(verifier)
     };
-    let mut config = match client_certificate(parameters)? {
-        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(ConnectError::ClientCertificate)?,
-        None => builder.with_no_client_auth(),
-    };
-    if parameters.direct {
-        // A server that begins with TLS wants to know that PostgreSQL comes next.
-        config.alpn_protocols = vec![b"postgresql".to_vec()];
+    match client_certificate(parameters)? {
+        Some((chain, key)) => builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| ConnectError(format!("sslcert and sslkey do not make a client certificate: {error}"))),
+        None => Ok(builder.with_no_client_auth()),
     }
-    Ok(config)
 }
 
 /// `sslrootcert`, else `~/.postgresql/root.crt` where it exists, else the system's.
@@ -64,7 +59,10 @@ fn system_roots() -> Result<RootCertStore, ConnectError> {
     store.add_parsable_certificates(found.certs);
     if store.is_empty() {
         let reasons: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
-        return Err(ConnectError::NoSystemRoots(reasons.join("; ")));
+        return Err(ConnectError(format!(
+            "no CA certificates found on this system: install the package ca-certificates, or name a file by sslrootcert ({})",
+            reasons.join("; ")
+        )));
     }
     Ok(store)
 }
@@ -72,7 +70,7 @@ fn system_roots() -> Result<RootCertStore, ConnectError> {
 fn file_roots(path: &Path) -> Result<RootCertStore, ConnectError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates("sslrootcert", path)? {
-        store.add(certificate).map_err(|error| unusable("sslrootcert", path, error.to_string()))?;
+        store.add(certificate).map_err(|error| unusable("sslrootcert", path, &error.to_string()))?;
     }
     Ok(store)
 }
@@ -80,11 +78,9 @@ fn file_roots(path: &Path) -> Result<RootCertStore, ConnectError> {
 fn certificates(name: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
-        Ok(certificates) if certificates.is_empty() => {
-            Err(unusable(name, path, "holds no certificate in PEM form".to_owned()))
-        }
+        Ok(certificates) if certificates.is_empty() => Err(unusable(name, path, "holds no certificate in PEM form")),
         Ok(certificates) => Ok(certificates),
-        Err(error) => Err(unusable(name, path, pem_fault(&error))),
+        Err(error) => Err(unusable(name, path, &pem_fault(&error))),
     }
 }
 
@@ -94,15 +90,11 @@ fn client_certificate(parameters: &TlsParameters) -> Result<Option<ClientCertifi
     let (certificate, key) = match (&parameters.certificate, &parameters.key) {
         (None, None) => return Ok(None),
         (Some(certificate), Some(key)) => (certificate, key),
-        (Some(path), None) => {
-            return Err(unusable("sslcert", path, "needs sslkey beside it".to_owned()));
-        }
-        (None, Some(path)) => {
-            return Err(unusable("sslkey", path, "needs sslcert beside it".to_owned()));
-        }
+        (Some(path), None) => return Err(unusable("sslcert", path, "needs sslkey beside it")),
+        (None, Some(path)) => return Err(unusable("sslkey", path, "needs sslcert beside it")),
     };
     let chain = certificates("sslcert", certificate)?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable("sslkey", key, pem_fault(&error)))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable("sslkey", key, &pem_fault(&error)))?;
     Ok(Some((chain, private)))
 }
 
@@ -115,11 +107,12 @@ fn pem_fault(error: &rustls::pki_types::pem::Error) -> String {
     }
 }
 
-fn unusable(name: &'static str, path: &Path, reason: String) -> ConnectError {
-    ConnectError::File { name, path: path.to_owned(), reason }
+fn unusable(name: &str, path: &Path, reason: &str) -> ConnectError {
+    ConnectError(format!("{name} {}: {reason}", path.display()))
 }
 
-/// Verifies chain, times and signatures, not the host name.
+/// Verifies chain, times and signatures, not the host name: rustls checks that last, so an
+/// error about the name means that the chain was found good.
 #[derive(Debug)]
 struct ChainOnly(Arc<WebPkiServerVerifier>);
 

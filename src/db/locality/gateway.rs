@@ -49,14 +49,15 @@ impl Gateway {
     pub async fn open(endpoint: &Endpoint) -> Result<Self, DbError> {
         let client = connect_once(endpoint).await?;
         let engine = Engine::ask(&client).await?;
-        let plans: &[&str] = if engine.cockroach {
+        let plans = if engine.cockroach {
             // Recommendations made for a large statement crashed a v22.1 server.
-            &["SET index_recommendations_enabled = off"]
+            ("index_recommendations_enabled", "off")
         } else {
-            &["SET plan_cache_mode = force_generic_plan"]
+            ("plan_cache_mode", "force_generic_plan")
         };
-        for setting in engine.session_settings().iter().chain(plans) {
-            if let Err(error) = client.batch_execute(setting).await
+        for (name, value) in engine.session_settings().into_iter().chain([plans]) {
+            // Not every version knows every setting.
+            if let Err(error) = client.batch_execute(&format!("SET {name} = {value}")).await
                 && error.code().is_none()
             {
                 return Err(DbError::from_driver(error, "locality.settings", false));

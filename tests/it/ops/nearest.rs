@@ -331,8 +331,8 @@ async fn the_plan_uses_the_covering_index_prepared_or_not() {
     }
     let (service, city) = city_of(&world, "new-york", 10_000).await;
     sql.batch_execute("VACUUM ANALYZE vehicles").await.unwrap();
-    for setting in engine.session_settings() {
-        sql.batch_execute(setting).await.unwrap();
+    for (name, value) in engine.session_settings() {
+        sql.batch_execute(&format!("SET {name} = {value}")).await.unwrap();
     }
     let statement = all_statements().into_iter().find(|statement| statement.name == "vehicles.list_nearest").unwrap();
     sql.batch_execute(&format!("PREPARE near AS {}", statement.text)).await.unwrap();

@@ -242,7 +242,7 @@ async fn a_silent_region_gets_no_transfer_and_the_job_can_be_cancelled() {
     let operator = operator(&instance, "boston", &["boston", "amsterdam"]).await;
     let job = ask(&operator, "boston", "transfer", &TO).await;
     operator.post(&format!("{job}/confirm"), &[]).await.location();
-    faults.write().insert("europe-west1".parse().unwrap(), Fault::Silent);
+    faults.write().insert("europe-west1".parse().unwrap(), Fault::Unreachable);
     operator.get("/vehicles?city=amsterdam").await;
     operator.until_status("europe-west1", false).await;
     let page = operator.get(&job).await;

@@ -182,7 +182,7 @@ async fn a_silent_region_says_so_and_the_others_show_theirs() {
     let admin = person(&instance, "administrator", "").await;
     let europe = format!("{PATH}?region=europe-west1");
     assert_eq!(admin.get(&europe).await.status, StatusCode::OK);
-    faults.write().insert("europe-west1".parse().unwrap(), Fault::Silent);
+    faults.write().insert("europe-west1".parse().unwrap(), Fault::Unreachable);
     admin.until_status("europe-west1", false).await;
     let page = admin.get(&europe).await;
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);

@@ -163,7 +163,7 @@ async fn a_silent_region_shows_its_last_figures_and_a_policy_keeps_them_at_home(
     let before = city(&fresh, "europe-west1", "Paris");
     assert_ne!(before[0], "0");
 
-    faults.write().insert("europe-west1".parse().unwrap(), Fault::Silent);
+    faults.write().insert("europe-west1".parse().unwrap(), Fault::Unreachable);
     admin.until_status("europe-west1", false).await;
     world.set("UPDATE vehicles SET status = 'lost' WHERE city IN ('paris', 'seattle')").await;
     let page = admin.get(PATH).await;

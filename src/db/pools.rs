@@ -1,0 +1,252 @@
+//! `Db`: pools to each region's nodes (here's own, and small ones to the others when their
+//! URLs are given). `Db::at` picks the gateway by the region a statement names, and the next
+//! nearest nodes when that one cannot be reached.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+
+use super::{
+    connect::{Endpoint, connect_once, endpoint},
+    engine::Engine,
+    error::{DbError, DbErrorKind},
+    gates,
+    health::{Faults, Health},
+    migrate,
+    nodes::{NoConnection, Nodes, Use},
+    statement::Conn,
+};
+use crate::{config::Database, domain::region::RegionCode};
+
+/// How long an instance waits at its start for the nodes of other regions: the first
+/// prepares on a cold node take 7 to 9 s. What is not done by then the watch does.
+const OTHERS: Duration = Duration::from_secs(15);
+
+/// Longest time of tending: a cold node takes seconds to prepare its first statements.
+const TEND: Duration = Duration::from_secs(30);
+
+/// The pools of one instance.
+pub struct Db {
+    nodes: Vec<Nodes>,
+    pub(super) engine: Engine,
+    pub(super) health: Arc<Health>,
+    pub(super) config: Arc<Database>,
+}
+
+impl Db {
+    /// Connects once to learn the engine, then builds the pools. Fails, with words,
+    /// when no node answers.
+    pub async fn open(config: &Database) -> Result<Self, DbError> {
+        Self::open_with(config, None).await
+    }
+
+    /// The same for tests that lose regions.
+    pub async fn open_with(config: &Database, faults: Option<Arc<Faults>>) -> Result<Self, DbError> {
+        let mut endpoints = vec![(None, endpoint(config, config.url.expose())?)];
+        for (region, url) in config.region_urls() {
+            endpoints.push((Some(region), endpoint(config, url)?));
+        }
+        let engine = ask(&endpoints, config.connect_timeout).await?;
+        let (config, quarter) = (Arc::new(config.clone()), config.pool_size / 4);
+        let nodes = endpoints.into_iter().map(|(region, endpoint)| {
+            // Few connections to the others: they carry only what names another region.
+            let size = if region.is_none() { config.pool_size } else { quarter.max(2) };
+            Nodes::new(Arc::clone(&config), region, &endpoint, &engine, size)
+        });
+        let nodes = nodes.collect::<Result<_, _>>()?;
+        let health = Arc::new(Health::new(config.probe_failures, quarter.max(1), faults));
+        Ok(Self { nodes, engine, health, config })
+    }
+
+    /// What the server is and can do.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Where the own nodes say that they are, if that is not `here`: every statement crosses.
+    pub fn foreign_gateway(&self, here: &RegionCode) -> Option<&str> {
+        self.engine.gateway.as_deref().filter(|gateway| *gateway != here.as_str())
+    }
+
+    /// What is known of the regions.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// The regions whose own nodes are known.
+    pub fn regions_with_nodes(&self) -> impl Iterator<Item = &RegionCode> {
+        self.nodes.iter().filter_map(|nodes| nodes.region.as_ref())
+    }
+
+    /// A connection for reading at a gateway of `region`: its own nodes when their URL is
+    /// configured, otherwise the nodes of this instance; when they cannot be reached,
+    /// the nearest of the others.
+    pub async fn at(&self, region: &RegionCode) -> Result<Conn, DbError> {
+        self.checkout(Some(region), Use::Read).await
+    }
+
+    /// A connection for reading at this instance's own nodes, for GLOBAL tables.
+    pub async fn here(&self) -> Result<Conn, DbError> {
+        self.checkout(None, Use::Read).await
+    }
+
+    /// A connection for writing; only `write` and `txn` use it.
+    pub(super) async fn writer(&self, region: &RegionCode) -> Result<Conn, DbError> {
+        self.checkout(Some(region), Use::Write).await
+    }
+
+    /// A connection for asking whether `region` answers, whatever is known of it.
+    pub async fn probe(&self, region: &RegionCode) -> Result<Conn, DbError> {
+        let conn = self.checkout(Some(region), Use::Probe).await?.ignoring_circuits(self.config.probe_timeout());
+        for statement in gates::ALL.iter().filter(|statement| !statement.writes) {
+            conn.prepare(statement).await?;
+        }
+        Ok(conn)
+    }
+
+    /// Where statements for `region` go, best first.
+    fn route(&self, region: Option<&RegionCode>) -> Vec<&Nodes> {
+        let mut route: Vec<&Nodes> = self.nodes.iter().collect();
+        // Stable: own nodes stay before those whose distance is not known yet.
+        route.sort_by_key(|nodes| match &nodes.region {
+            of if of.is_some() && of.as_ref() == region => (0, Duration::ZERO),
+            None => (1, Duration::ZERO),
+            Some(other) => (2, self.health.of(other).round_trip.unwrap_or(Duration::MAX)),
+        });
+        route
+    }
+
+    async fn checkout(&self, region: Option<&RegionCode>, wanted: Use) -> Result<Conn, DbError> {
+        if let Some(region) = region.filter(|_| wanted != Use::Probe)
+            && let Some(since) = self.health.refused(region)
+        {
+            return Err(DbError::region_unreachable("connect", (region.clone(), since)));
+        }
+        let mut refused = None;
+        let mut route = self.route(region);
+        if route.iter().any(|nodes| nodes.reachable()) {
+            route.retain(|nodes| nodes.reachable());
+        }
+        for nodes in route {
+            let place = self.place(nodes, region, wanted).await?;
+            match nodes.take(wanted).await {
+                Ok(object) => return Ok(Conn::new(object, place, &self.config, Arc::clone(&self.health))),
+                Err(NoConnection::Busy(error)) => return Err(error),
+                Err(NoConnection::Nodes(error)) => {
+                    self.health.suspect();
+                    refused = refused.or(Some(error));
+                }
+            }
+        }
+        Err(refused.unwrap_or_else(|| DbError::new(DbErrorKind::Unavailable, "connect", "no nodes")))
+    }
+
+    /// The place that a statement for another region needs at this instance's own nodes, so
+    /// that what waits for that region does not take all of their connections.
+    async fn place(
+        &self,
+        nodes: &Nodes,
+        region: Option<&RegionCode>,
+        wanted: Use,
+    ) -> Result<Option<OwnedSemaphorePermit>, DbError> {
+        let (None, Some(here), Some(region)) = (&nodes.region, &self.config.here, region) else {
+            return Ok(None);
+        };
+        if wanted == Use::Probe || region == here {
+            return Ok(None);
+        }
+        let place = timeout(self.config.statement_timeout, self.health.place(region)).await;
+        place.map_err(|_late| {
+            self.health.suspect();
+            DbError::new(DbErrorKind::Unavailable, "connect", format!("too many already wait for {region}"))
+        })
+    }
+
+    /// Version of the schema that the database has.
+    pub async fn schema_version(&self) -> Result<i32, DbError> {
+        migrate::version_of(self.here().await?.client()?).await
+    }
+
+    /// Opens two connections to each pool and prepares every statement of the pages on
+    /// them: the first statement on a cold node costs seconds. Fails when no nodes can be
+    /// reached, or when our own refuse us for good.
+    pub async fn warm(&self) -> Result<(), DbError> {
+        let late = || DbError::new(DbErrorKind::Timeout, "connect", "not ready in time; the watch goes on");
+        let warm = async |nodes: &Nodes| match &nodes.region {
+            None => nodes.warm().await,
+            Some(_) => timeout(OTHERS, nodes.warm()).await.unwrap_or_else(|_late| Err(late())),
+        };
+        let warmed = futures_util::future::join_all(self.nodes.iter().map(warm)).await;
+        let mut failures = Vec::new();
+        for (nodes, warmed) in self.nodes.iter().zip(warmed) {
+            if let Err(error) = warmed {
+                if nodes.region.is_none() && matches!(error.kind, DbErrorKind::Setup(_)) {
+                    return Err(error);
+                }
+                tracing::warn!(%error, region = nodes.name(), "nodes could not be made ready");
+                failures.push(error);
+            }
+        }
+        if failures.len() < self.nodes.len() { Ok(()) } else { failures.pop().map_or(Ok(()), Err) }
+    }
+
+    /// Tries unreachable nodes again, and keeps the connections to the others young and
+    /// prepared. Whether all nodes are reached.
+    pub async fn tend(&self) -> bool {
+        let tend = async |nodes: &Nodes| {
+            let before = nodes.reachable();
+            nodes.retire();
+            let warmed = nodes.warm().await;
+            match &warmed {
+                Ok(()) if !before => tracing::warn!(region = nodes.name(), "the nodes are reached again"),
+                Err(error) if before => tracing::warn!(region = nodes.name(), %error, "the nodes cannot be reached"),
+                _ => {}
+            }
+            warmed.is_ok()
+        };
+        let tended = self.nodes.iter().map(|nodes| timeout(TEND, tend(nodes)));
+        futures_util::future::join_all(tended).await.iter().all(|tended| matches!(tended, Ok(true)))
+    }
+
+    /// The regions whose own nodes cannot be reached, and none for the instance's own.
+    pub fn unreached(&self) -> impl Iterator<Item = Option<&RegionCode>> {
+        self.nodes.iter().filter(|nodes| !nodes.reachable()).map(|nodes| nodes.region.as_ref())
+    }
+
+    /// Whether any node answers, whatever is known of the regions' rows.
+    pub async fn answers(&self) -> Result<(), DbError> {
+        let conn = self.checkout(None, Use::Probe).await?.ignoring_circuits(self.config.probe_timeout());
+        conn.control("probe", "SELECT 1").await
+    }
+
+    /// Whether statements for both regions go through the same nodes just now.
+    pub fn same_nodes(&self, one: &RegionCode, other: &RegionCode) -> bool {
+        let nodes = |region| self.route(Some(region)).into_iter().find(|nodes| nodes.reachable()).map(Nodes::name);
+        nodes(one) == nodes(other)
+    }
+
+    /// Closes the pools: no new connection is handed out.
+    pub fn close(&self) {
+        self.nodes.iter().for_each(Nodes::close);
+    }
+}
+
+/// The engine, asked of the first nodes that answer.
+async fn ask(endpoints: &[(Option<RegionCode>, Endpoint)], patience: Duration) -> Result<Engine, DbError> {
+    let mut first = None;
+    for (region, endpoint) in endpoints {
+        let asked = async { Engine::ask(&connect_once(endpoint).await?).await };
+        // The hosts in turn, and then the questions.
+        let patience = patience * (endpoint.hosts() + 1);
+        let late = || DbError::new(DbErrorKind::Unavailable, "connect", "the server does not answer");
+        let asked = timeout(patience, asked).await;
+        match asked.unwrap_or_else(|_late| Err(late())) {
+            // Other nodes may do where ours do not answer, not where their URL is wrong.
+            Err(error) if region.is_none() && matches!(error.kind, DbErrorKind::Setup(_)) => return Err(error),
+            // Where another region's node stands says nothing of ours.
+            Ok(engine) => return Ok(Engine { gateway: engine.gateway.filter(|_| region.is_none()), ..engine }),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(first.unwrap_or_else(|| DbError::new(DbErrorKind::Bug, "connect", "no URL")))
+}

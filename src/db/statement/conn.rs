@@ -1,0 +1,246 @@
+//! A connection of a pool: the one place where statements are sent, measured, with a deadline,
+//! and with the regions read from the parameters that were bound, not from what was declared.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use deadpool_postgres::Object;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_postgres::types::ToSql;
+
+use super::Statement;
+use crate::{
+    config::Database,
+    db::{
+        error::{DbError, DbErrorKind},
+        health::Health,
+        meter::Meter,
+        retry,
+        row::Row,
+    },
+};
+
+/// A statement that takes longer has its regions probed.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A connection of a pool. When it is dropped inside a transaction, after a deadline, or
+/// with a statement that is not answered yet, it is closed instead of returned, so that
+/// nothing half done stays open and nobody waits behind it.
+pub struct Conn {
+    object: Option<Object>,
+    read_deadline: Duration,
+    write_deadline: Duration,
+    health: Arc<Health>,
+    _place: Option<OwnedSemaphorePermit>,
+    ignores_circuits: bool,
+    discarded: AtomicBool,
+    unanswered: AtomicU32,
+}
+
+impl Conn {
+    pub(in crate::db) fn new(
+        object: Object,
+        place: Option<OwnedSemaphorePermit>,
+        config: &Database,
+        health: Arc<Health>,
+    ) -> Self {
+        Self {
+            object: Some(object),
+            read_deadline: config.statement_timeout,
+            write_deadline: config.write_timeout,
+            health,
+            _place: place,
+            ignores_circuits: false,
+            discarded: false.into(),
+            unanswered: 0.into(),
+        }
+    }
+
+    /// The same connection for those who want to know whether an unreachable region answers,
+    /// or have reason to think that its replicas here do; `deadline` is how long they wait.
+    pub(in crate::db) fn ignoring_circuits(mut self, deadline: Duration) -> Self {
+        (self.ignores_circuits, self.read_deadline) = (true, deadline);
+        self
+    }
+
+    /// Marks the connection so that it is closed when dropped, or takes the mark back.
+    pub(in crate::db) fn discard(&self, discarded: bool) {
+        self.discarded.store(discarded, Ordering::Relaxed);
+    }
+
+    pub(in crate::db) fn client(&self) -> Result<&deadpool_postgres::ClientWrapper, DbError> {
+        let closed = || DbError::new(DbErrorKind::Unavailable, "connection", "already closed");
+        self.object.as_deref().ok_or_else(closed)
+    }
+
+    /// Sends a statement and waits for all of its rows. A read that lost a race between
+    /// writers (PostgreSQL cancels such ones) is sent again, and once anything whose plan does
+    /// not fit a changed schema, which was not begun; inside a transaction, all of that is.
+    pub async fn rows(
+        &self,
+        statement: &'static Statement,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, DbError> {
+        let (mut attempt, mut prepared_again) = (1, false);
+        loop {
+            let error = match self.send(statement, params).await {
+                Ok(rows) => return Ok(rows),
+                Err(error) => error,
+            };
+            let in_transaction = self.discarded.load(Ordering::Relaxed);
+            match error.kind {
+                DbErrorKind::StalePlan if !prepared_again => {
+                    // A change of the schema meets the other connections of the pool, too.
+                    if let Some(pool) = self.object.as_ref().and_then(Object::pool) {
+                        pool.manager().statement_caches.clear();
+                    }
+                    if in_transaction {
+                        return Err(error);
+                    }
+                    prepared_again = true;
+                }
+                DbErrorKind::Contention if !statement.writes && !in_transaction && attempt < retry::ATTEMPTS => {
+                    retry::pause(attempt, &error).await;
+                    attempt += 1;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    async fn send(&self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DbError> {
+        let (client, bound, everywhere) = (self.client()?, statement.bound(params), statement.everywhere());
+        if !self.ignores_circuits
+            && let Some(open) = self.health.refused_among(&bound, everywhere)
+        {
+            return Err(DbError::region_unreachable(statement.name, open));
+        }
+        Meter::sent(statement.name, statement.writes, everywhere, &bound);
+        // Boxed: pages join several, and each layer above would hold its size again.
+        let work = Box::pin(async {
+            self.health.inject_fault(&bound, everywhere, self.ignores_circuits).await;
+            let mut prepare = std::pin::pin!(client.prepare_cached(statement.text));
+            let prepared = match futures_util::poll!(prepare.as_mut()) {
+                Poll::Ready(prepared) => prepared,
+                Poll::Pending => {
+                    Meter::prepares();
+                    prepare.await
+                }
+            };
+            let prepared = prepared.map_err(|error| (error, false))?;
+            client.query(&prepared, params).await.map_err(|error| (error, statement.writes))
+        });
+        let answer = self.bounded(statement.name, statement.writes, work).await;
+        Meter::answered(answer.as_ref().map_or(0, Vec::len));
+        match answer {
+            Ok(rows) => {
+                // A replica near here says nothing of the region that it stands in for.
+                if !self.ignores_circuits {
+                    self.health.answered(&bound);
+                }
+                Ok(rows.into_iter().map(|inner| Row { statement: statement.name, inner }).collect())
+            }
+            Err(mut error) if error.no_answer() => {
+                self.health.unanswered(&bound);
+                // Probes have gone out meanwhile, so it may be known that a region is the reason.
+                error.open_circuit = self.health.refused_among(&bound, everywhere);
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a statement that returns at most one row.
+    pub async fn opt(
+        &self,
+        statement: &'static Statement,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, DbError> {
+        Ok(self.rows(statement, params).await?.into_iter().next())
+    }
+
+    /// Sends a statement that returns exactly one row.
+    pub async fn one(&self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Row, DbError> {
+        let missing = || DbError::new(DbErrorKind::Bug, statement.name, "no row");
+        self.opt(statement, params).await?.ok_or_else(missing)
+    }
+
+    /// Prepares a statement on this connection, so that its first use costs one round trip.
+    pub(in crate::db) async fn prepare(&self, statement: &'static Statement) -> Result<(), DbError> {
+        let client = self.client()?;
+        // Not taken back when this future is dropped.
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        let prepared = client.prepare_cached(statement.text).await;
+        self.unanswered.fetch_sub(1, Ordering::Relaxed);
+        prepared.map(drop).map_err(|error| DbError::from_driver(error, statement.name, false))
+    }
+
+    /// Sends BEGIN, COMMIT or ROLLBACK; only `Db::txn` does.
+    pub(in crate::db) async fn control(&self, step: &'static str, sql: &str) -> Result<(), DbError> {
+        let client = self.client()?;
+        let commits = step == "commit";
+        if commits {
+            Meter::waits();
+        }
+        let work = async { client.batch_execute(sql).await.map_err(|error| (error, commits)) };
+        let answer = self.bounded(step, commits, work).await;
+        if commits {
+            Meter::answered(0);
+        }
+        answer
+    }
+
+    async fn bounded<T>(
+        &self,
+        name: &'static str,
+        writes: bool,
+        work: impl Future<Output = Result<T, (tokio_postgres::Error, bool)>>,
+    ) -> Result<T, DbError> {
+        let deadline = if writes { self.write_deadline } else { self.read_deadline };
+        let mut work = std::pin::pin!(work);
+        // Not taken back when this future is dropped.
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        let mut answer = tokio::time::timeout(PATIENCE.min(deadline), work.as_mut()).await;
+        if answer.is_err() && PATIENCE < deadline {
+            // Probes find out whether the regions answer at all: a statement may be slow for
+            // many reasons.
+            if !self.ignores_circuits {
+                self.health.suspect();
+            }
+            answer = tokio::time::timeout(deadline.saturating_sub(PATIENCE), work).await;
+        }
+        self.unanswered.fetch_sub(1, Ordering::Relaxed);
+        match answer {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err((error, wrote))) => {
+                use DbErrorKind as K;
+                let error = DbError::from_driver(error, name, wrote);
+                if !matches!(error.kind, K::Unique(_) | K::ForeignKey(_) | K::Contention | K::StalePlan) {
+                    self.discard(true);
+                }
+                Err(error)
+            }
+            Err(elapsed) => {
+                self.discard(true);
+                let kind = if writes { DbErrorKind::Ambiguous } else { DbErrorKind::Timeout };
+                Err(DbError::new(kind, name, format!("no answer within {deadline:?}: {elapsed}")))
+            }
+        }
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        if (self.discarded.load(Ordering::Relaxed) || self.unanswered.load(Ordering::Relaxed) > 0)
+            && let Some(object) = self.object.take()
+        {
+            drop(Object::take(object));
+        }
+    }
+}
