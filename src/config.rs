@@ -27,18 +27,8 @@ pub use values::{LogFormat, PublicUrl, Secret, Tiles};
 /// The prefix of the variables that hold the other regions' database URLs.
 pub const REGION_URL_PREFIX: &str = "MOVR_DATABASE_URL_";
 
-const REGION_URLS: [&str; 3] = [
-    "`MOVR_DATABASE_URL_<REGION>` (secret)",
-    "none",
-    "Another region's nodes, such as `MOVR_DATABASE_URL_EUROPE_WEST1`; without it that region is reached through \
-     `DATABASE_URL`.",
-];
-
-const PG_BIN: [&str; 3] = [
-    "`MOVR_PG_BIN`",
-    "none",
-    "Folder with PostgreSQL's programs for `movr demo`; without it the usual folders are searched.",
-];
+const REGION_URLS: &str = "Another region's nodes, such as `MOVR_DATABASE_URL_EUROPE_WEST1`; without it that region is \
+    reached through `DATABASE_URL`.";
 
 const REGION: &str = "MOVR_REGION";
 /// Empty, this one means something: no tiles.
@@ -56,32 +46,32 @@ pub struct Config {
     // Port 0 takes a free one.
     #[arg(long, env = "MOVR_LISTEN", default_value = "0.0.0.0:8080", value_parser = values::listen)]
     pub listen: SocketAddr,
-    /// What browsers see: `https://movr.example`. With `https` cookies are `__Host-` and `Secure`, and HSTS is sent.
+    /// The address in the browser: `https://movr.example`. With `https` cookies are `__Host-` and `Secure`, and HSTS is sent.
     #[arg(long, env = "MOVR_PUBLIC_URL", value_parser = values::public_url)]
     pub public_url: PublicUrl,
-    /// One to three base64 keys of at least 64 bytes (`openssl rand -base64 64 | tr -d '\n'`), by comma, the same in all
-    /// regions: the first signs cookies, all are accepted.
+    /// One to three base64 keys of at least 64 bytes (`openssl rand -base64 64 | tr -d '\n'`), separated by commas, the same
+    /// in all regions: the first signs cookies, all are accepted.
     #[arg(long, env = "MOVR_SECRET_KEYS", hide_env_values = true, value_parser = values::secret_keys)]
     pub secret_keys: Secret<Vec<Vec<u8>>>,
     #[command(flatten)]
     pub proxy: Proxy,
-    /// Map tiles; set but empty: a map without tiles.
+    /// URL of the map tiles; set but empty: a map without tiles.
     #[arg(long, env = TILES_URL, default_value = "https://tile.openstreetmap.org/{z}/{x}/{y}.png")]
     #[arg(value_parser = values::tiles_url)]
     tiles_url: String,
-    /// Whom the map thanks for the tiles, as plain text.
+    /// Attribution of the tiles on the map, as plain text.
     #[arg(long, env = "MOVR_TILES_ATTRIBUTION", default_value = "© OpenStreetMap contributors")]
     tiles_attribution: String,
     /// Of the two before this; none where the URL is empty.
     #[arg(skip)]
     pub tiles: Option<Tiles>,
-    /// E-mail address for those who use the GBFS feeds, told in them.
+    /// Contact e-mail address that the GBFS feeds publish.
     #[arg(long, env = "MOVR_FEED_CONTACT", default_value = "feeds@movr.example", value_parser = people::email)]
     pub feed_contact: String,
     #[command(flatten)]
     pub log: Log,
-    /// Longest time of a whole request, in milliseconds; twelve times that for a file that is imported, and for a client
-    /// to read an answer.
+    /// Deadline of a request, in milliseconds; twelve times that for a file that is imported, and for a client to read
+    /// an answer.
     #[arg(long, env = "MOVR_REQUEST_TIMEOUT_MS", default_value = "10000", value_parser = milliseconds(100))]
     pub request_timeout: Duration,
     /// Web worker threads; `cores` is one for each processor.
@@ -90,11 +80,11 @@ pub struct Config {
     /// Connections of clients at the same time; others wait until one ends.
     #[arg(long, env = "MOVR_MAX_CONNECTIONS", default_value = "512", value_parser = count(1, 100_000))]
     pub max_connections: usize,
-    /// How long an idle connection stays open, in seconds. Longer than the balancer in front keeps one, or it sends
-    /// requests into connections that are just being closed and answers 502.
+    /// How long an idle connection stays open, in seconds. It must be longer than the load balancer keeps one, which
+    /// otherwise sends requests into connections that are just being closed, and answers 502.
     #[arg(long, env = "MOVR_KEEP_ALIVE_S", default_value = "75", value_parser = seconds())]
     pub keep_alive: Duration,
-    /// Age from which a connection is closed behind its next answer, in seconds.
+    /// Age from which a connection is closed after its next answer, in seconds.
     #[arg(long, env = "MOVR_CONNECTION_LIFETIME_S", default_value = "600", value_parser = seconds())]
     pub connection_lifetime: Duration,
     /// Largest request body, in KiB; a file that is imported may have 20 MB.
@@ -102,27 +92,27 @@ pub struct Config {
     pub max_body_bytes: usize,
     #[command(flatten)]
     pub passwords: Passwords,
-    /// A failed sign-in answers after this many milliseconds, whatever the reason.
+    /// A failed sign-in is answered after this many milliseconds, whatever the reason.
     #[arg(long, env = "MOVR_SIGN_IN_FLOOR_MS", default_value = "1000", value_parser = milliseconds(0))]
     pub sign_in_floor: Duration,
-    /// Seconds between two readings of the catalogue.
+    /// Seconds between two reloads of the catalogue.
     #[arg(long, env = "MOVR_CATALOGUE_RELOAD_S", default_value = "30", value_parser = seconds())]
     pub catalogue_reload: Duration,
-    /// Milliseconds between two probes of a region that answers; another one is probed twice a second.
+    /// Milliseconds between two probes of a region that answers; one that does not is probed twice a second.
     #[arg(long, env = "MOVR_WATCH_MS", default_value = "5000", value_parser = milliseconds(100))]
     pub watch: Duration,
-    /// Milliseconds between two looks for jobs of this region that nobody does; a job that is confirmed here is begun at
-    /// once. 0: this instance does none.
+    /// Milliseconds between two polls for jobs of this region that no instance works on; a job that is confirmed here
+    /// begins at once. 0: this instance does no jobs.
     #[arg(long, env = "MOVR_WORKER_MS", default_value = "1000", value_parser = milliseconds(0))]
     pub worker: Duration,
     /// Longest time from the start until ready (connect, prepare, load the catalogue), in seconds; then the process ends
     /// with code 1.
     #[arg(long, env = "MOVR_WARM_UP_TIMEOUT_S", default_value = "30", value_parser = seconds())]
     pub warm_up_timeout: Duration,
-    /// After SIGTERM: time not ready but still serving, in milliseconds, so that the balancer notices.
+    /// After SIGTERM: time not ready but still serving, in milliseconds, so that the load balancer notices.
     #[arg(long, env = "MOVR_DRAIN_DELAY_MS", default_value = "5000", value_parser = milliseconds(0))]
     pub drain_delay: Duration,
-    /// After that: time for the open requests to end, in milliseconds.
+    /// After the drain delay: time for the open requests to end, in milliseconds.
     #[arg(long, env = "MOVR_SHUTDOWN_TIMEOUT_MS", default_value = "20000", value_parser = milliseconds(0))]
     pub shutdown_timeout: Duration,
 }
@@ -141,24 +131,24 @@ pub struct Tools {
 /// Where the database is, and how long it is waited for.
 #[derive(Debug, Clone, Args)]
 pub struct Database {
-    /// This region's nodes, as PostgreSQL URL: several hosts, `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `options`;
-    /// what CockroachDB Cloud shows is taken unchanged.
+    /// This region's nodes, as a PostgreSQL URL: several hosts, `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `options`;
+    /// what CockroachDB Cloud shows can be used unchanged.
     #[arg(long = "database-url", env = "DATABASE_URL", hide_env_values = true, value_parser = values::database_url)]
     pub url: Secret<String>,
     #[arg(skip)]
     region_urls: BTreeMap<RegionCode, Secret<String>>,
-    /// Longest time of a statement that reads, in milliseconds.
+    /// Deadline of a statement that reads, in milliseconds.
     #[arg(long, env = "MOVR_STATEMENT_TIMEOUT_MS", default_value = "2000", value_parser = milliseconds(10))]
     pub statement_timeout: Duration,
-    /// Longest time of one try of a write, in milliseconds; after it no new try begins. A transaction sends its COMMIT
-    /// within it. The same in all regions and for `movr operator`: the fence of a closed region is computed from it.
+    /// Deadline of one attempt of a write, in milliseconds; after it no new attempt begins. A transaction sends its COMMIT
+    /// within it. It must be the same in all regions and for `movr operator`: the fence of a closed region is computed from it.
     #[arg(long, env = "MOVR_WRITE_TIMEOUT_MS", default_value = "4000", value_parser = milliseconds(10))]
     pub write_timeout: Duration,
-    /// Longest time to reach one database node, in milliseconds.
+    /// Deadline for connecting to one database node, in milliseconds.
     #[arg(long, env = "MOVR_CONNECT_TIMEOUT_MS", default_value = "3000", value_parser = milliseconds(10))]
     pub connect_timeout: Duration,
-    /// Database connections of this instance to its own region, and a quarter of that to each other one; besides, up to
-    /// twelve that only probe whether it answers. What waits for another region gets at most a quarter of them.
+    /// Database connections of this instance to its own region, and a quarter of that to each other region, plus up to
+    /// twelve that only probe. Requests that wait for another region get at most a quarter of them.
     #[arg(long, env = "MOVR_POOL_SIZE", default_value = "16", value_parser = count(1, 10_000))]
     pub pool_size: usize,
     /// Age at which a connection is replaced, in seconds, give or take 10 %.
@@ -182,7 +172,7 @@ pub struct Log {
     /// `text` for people, `json` for log collectors.
     #[arg(long = "log-format", env = "MOVR_LOG_FORMAT", default_value = "text", value_parser = values::log_format)]
     pub format: LogFormat,
-    /// What is logged, as `tracing` filter: `info,movr::db=debug`.
+    /// What is logged, as a `tracing` filter: `info,movr::db=debug`.
     #[arg(long = "log-filter", env = "RUST_LOG", default_value = "info", value_parser = values::log_filter)]
     pub filter: String,
 }
@@ -206,7 +196,7 @@ pub struct Passwords {
 /// Whom to believe about the client.
 #[derive(Debug, Clone, Args)]
 pub struct Proxy {
-    /// Addresses and CIDRs of the proxies whose headers are believed, by comma: `10.0.0.0/8,::1`.
+    /// Addresses and CIDRs of the proxies whose headers are believed, separated by commas: `10.0.0.0/8,::1`.
     // By its whole path, for clap would make one argument for each element of a `Vec`.
     #[arg(long = "trusted-proxies", env = "MOVR_TRUSTED_PROXIES", default_value = "", hide_default_value = true)]
     #[arg(value_parser = values::networks)]
@@ -380,10 +370,9 @@ pub fn with_flags<T: Args>(command: Command) -> Command {
     let as_text = |arg: Arg| {
         arg.required(false).value_parser(value_parser!(String)).help_heading("Settings, as flags or in the environment")
     };
-    let [name, _, meaning] = REGION_URLS;
     command
         .args(T::augment_args(Command::default()).mut_args(as_text).get_arguments())
-        .after_help(format!("In the environment only: {name}. {meaning}"))
+        .after_help(format!("In the environment only: {REGION_URL_PREFIX}<REGION>. {REGION_URLS}"))
 }
 
 /// The settings that were given as flags, by their variables.
@@ -416,6 +405,8 @@ pub fn markdown_table() -> String {
         let meaning = arg.get_help().map(|help| format!("{help}.").replace('|', "\\|")).unwrap_or_default();
         rows.push(format!("| `{}`{secret} | {default} | {meaning} |", variable(arg)));
     }
-    rows.extend([REGION_URLS, PG_BIN].map(|cells| format!("| {} |", cells.join(" | "))));
+    rows.push(format!("| `{REGION_URL_PREFIX}<REGION>` (secret) | none | {REGION_URLS} |"));
+    let folder = "Folder with PostgreSQL's programs for `movr demo`; without it the usual folders are searched.";
+    rows.push(format!("| `MOVR_PG_BIN` | none | {folder} |"));
     rows.join("\n") + "\n"
 }

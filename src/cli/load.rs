@@ -37,17 +37,12 @@ pub struct Args {
     password: Option<String>,
 }
 
-pub async fn run(tools: &Tools, args: &Args) -> Outcome {
+pub async fn run(tools: &Tools, args: Args) -> Outcome {
+    let Args { cities, users, vehicles, rides, seed, password } = args;
     let db = Db::open(&tools.database).await?;
     let catalogue = super::catalogue(&db).await?;
-    let hash = Hasher::new(tools.passwords).hash(args.password.as_deref().unwrap_or(&new_token())).await?;
-    let plan = SamplePlan {
-        cities: args.cities.clone(),
-        users: args.users,
-        vehicles: args.vehicles,
-        rides: args.rides,
-        seed: args.seed,
-    };
+    let hash = Hasher::new(tools.passwords).hash(&password.unwrap_or_else(new_token)).await?;
+    let plan = SamplePlan { cities, users, vehicles, rides, seed };
     with_progress(&db, &catalogue, &plan, &hash).await
 }
 

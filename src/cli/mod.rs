@@ -72,7 +72,7 @@ pub fn run() -> ExitCode {
         Command::Serve => serve(vars),
         Command::Demo(args) => actix_web::rt::System::new().block_on(demo::run(args)),
         Command::Migrate(args) => tools(vars, async |tools| migrate::run(&tools, &args).await),
-        Command::Load(args) => tools(vars, async |tools| load::run(&tools, &args).await),
+        Command::Load(args) => tools(vars, async |tools| load::run(&tools, args).await),
         Command::Operator(args) => tools(vars, async |tools| operator::run(&tools, &args).await),
         Command::Contract => {
             print!("{}", crate::web::contract::markdown());

@@ -11,6 +11,7 @@ use actix_web::http::header::HeaderName;
 use base64::{Engine as _, engine::general_purpose::STANDARD_PAD_INDIFFERENT};
 use clap::builder::ValueParser;
 use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use crate::domain::region::RegionCode;
@@ -20,7 +21,6 @@ use crate::domain::region::RegionCode;
 pub struct Secret<T>(T);
 
 impl<T> Secret<T> {
-    /// Wraps `value`, which from here on is seen through [`Secret::expose`] only.
     pub const fn new(value: T) -> Self {
         Self(value)
     }
@@ -68,7 +68,6 @@ impl Tiles {
     }
 }
 
-/// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     Text,
@@ -141,14 +140,13 @@ pub(super) fn header_name(text: &str) -> Parsed<String> {
 }
 
 pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
+    let network = |part: &str| {
+        let address = part.parse::<IpAddr>().map(IpNet::from);
+        address.or_else(|_| part.parse()).map_err(|error: ipnet::AddrParseError| {
+            format!("{part:?} is neither an address nor a CIDR like 10.0.0.0/8 ({error})")
+        })
+    };
     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(network).collect()
-}
-
-fn network(text: &str) -> Parsed<IpNet> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(IpNet::from(address));
-    }
-    text.parse().map_err(|error| format!("{text:?} is neither an address nor a CIDR like 10.0.0.0/8 ({error})"))
 }
 
 /// Empty, there are none.
@@ -169,10 +167,8 @@ pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
 }
 
 pub(super) fn log_filter(text: &str) -> Parsed<String> {
-    match tracing_subscriber::EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("{text:?} is not a filter ({error})")),
-    }
+    EnvFilter::try_new(text).map_err(|error| format!("{text:?} is not a filter ({error})"))?;
+    Ok(text.to_owned())
 }
 
 fn whole(text: &str, least: u32, most: u32) -> Parsed<u32> {
