@@ -183,6 +183,13 @@ const COLUMNS: &str =
         ended_at, end_lat, end_lon, end_place, outside_area, distance_m, minutes, charge_minor, discount_minor,
         fee_minor, total_minor, forced, automatic, max_charge_minor";
 
+impl Ride {
+    /// The number on the receipt.
+    pub fn number(&self) -> String {
+        self.ride.number(self.started_at)
+    }
+}
+
 fn ride(row: &Row) -> Result<Ride, DbError> {
     let ended_at: Option<DateTime<Utc>> = row.get("ended_at")?;
     let ended = match ended_at {

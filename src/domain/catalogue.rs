@@ -262,6 +262,11 @@ impl Catalogue {
         self.city(slug).map_or(slug, |city| &city.name)
     }
 
+    /// The name of the region of that code; the code itself where there is none any more.
+    pub fn region_name<'a>(&'a self, code: &'a RegionCode) -> &'a str {
+        self.region(code).map_or(code.as_str(), |region| &region.name)
+    }
+
     pub fn cities_of(&self, region: &RegionCode) -> impl Iterator<Item = &City> {
         self.cities.iter().filter(move |city| city.region == *region)
     }

@@ -1,8 +1,9 @@
 //! Filters of the templates: how times, money and distances are written on pages.
 #![allow(
+    clippy::cast_precision_loss,
     clippy::inline_always,
     clippy::trivially_copy_pass_by_ref,
-    reason = "askama's macro and its calling convention"
+    reason = "askama's macro and its calling convention; metres of a ride are far below 2^52"
 )]
 
 use std::fmt::Display;
@@ -35,6 +36,18 @@ fn element(at: DateTime<Utc>, zone: Tz, format: &str) -> Safe<String> {
 #[filter_fn]
 pub fn money(minor: &i64, _: &dyn Values, currency: &Currency) -> askama::Result<String> {
     Ok(currency.format(*minor))
+}
+
+/// The same in the currency of this code, as a ride has it.
+#[filter_fn]
+pub fn money_of(minor: &i64, _: &dyn Values, code: &str) -> askama::Result<String> {
+    Ok(code.parse().map_or_else(|_| format!("{code} {minor}"), |currency: Currency| currency.format(*minor)))
+}
+
+/// The same of whole metres.
+#[filter_fn]
+pub fn metres(metres: &i64, _: &dyn Values) -> askama::Result<String> {
+    Ok(super::layout::distance(*metres as f64))
 }
 
 /// Metres, as in "120 m" or "2.1 km".

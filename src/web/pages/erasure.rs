@@ -2,6 +2,9 @@
 //! when the account was closed. It needs no session, and tells nothing of the person.
 
 use actix_web::{HttpResponse, web::Path};
+use askama::Template;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 
 use super::row_of_path;
 use crate::{
@@ -11,11 +14,24 @@ use crate::{
     web::{
         context::RequestContext,
         error::PageError,
-        layout::{layout, time},
+        filters,
+        layout::layout,
         paths,
-        views::{ErasurePage, Section},
+        views::{Layout, Section},
     },
 };
+
+#[derive(Template)]
+#[template(path = "pages/erasure.html")]
+struct ErasurePage<'a> {
+    layout: Layout,
+    job: JobRef,
+    /// Names of the regions in which something is left.
+    regions: Vec<&'a str>,
+    rides: i64,
+    finished_at: Option<DateTime<Utc>>,
+    time_zone: Tz,
+}
 
 /// `GET /erasure/{region}/{id}`.
 pub async fn show(context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
@@ -24,13 +40,12 @@ pub async fn show(context: RequestContext, path: Path<(String, String)>) -> Resu
     let found = home::find_erasure(&context.service.db.at(&job.region).await?, &job).await?;
     let (parameters, finished_at) = found.ok_or(PageError::NotFound)?;
     let (regions, rides) = progress(&parameters);
-    let region =
-        |code: &_| context.catalogue.region(code).map_or_else(|| code.to_string(), |region| region.name.clone());
     context.ok(&ErasurePage {
         layout: layout(&context, None, "Erasing your data", Section::None, context.city()),
-        href: paths::erasure(&job),
-        regions: regions.iter().map(region).collect(),
+        job,
+        regions: regions.iter().map(|region| context.catalogue.region_name(region)).collect(),
         rides,
-        over: finished_at.map(|at| time(at, context.city().time_zone)),
+        finished_at,
+        time_zone: context.city().time_zone,
     })
 }

@@ -3,40 +3,54 @@
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
+use askama::Template;
 use serde::Deserialize;
 
 use super::{
-    map,
-    vehicles::{stale_text, with_freshness},
+    map::{self, MapView},
+    vehicles::{prices, stale_text, with_freshness},
 };
 use crate::{
     db::vehicles::Search,
-    domain::catalogue::{Catalogue, City},
+    domain::catalogue::{City, Tariff, VehicleType},
     ops,
     web::{
         abroad,
         context::RequestContext,
         error::PageError,
+        filters,
         form::Query,
         layout::layout,
-        views::{HomePage, PriceView, Section},
+        views::{Layout, Section},
     },
 };
 
+#[derive(Template)]
+#[template(path = "pages/home.html")]
+struct HomePage<'a> {
+    layout: Layout,
+    city: &'a City,
+    available: Option<i64>,
+    prices: Vec<(&'a VehicleType, &'a Tariff)>,
+    stale: Option<String>,
+    map: MapView,
+}
+
 /// A city may be asked for.
 #[derive(Debug, Deserialize)]
-pub struct Asked {
+pub struct Parameters {
     #[serde(default)]
     city: String,
 }
 
 /// The landing page. It is drawn without figures while the city's region is away.
-pub async fn show(mut context: RequestContext, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
+pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     if let Some(there) = abroad::way_home(&context) {
         return Ok(context.done(&there, ""));
     }
-    let catalogue = std::sync::Arc::clone(&context.catalogue);
-    let city = catalogue.city(&asked.city).unwrap_or_else(|| context.nearest_city()).clone();
+    let catalogue = Arc::clone(&context.catalogue);
+    let nearest = || catalogue.city(&context.nearest_city().slug);
+    let city = catalogue.city(&query.city).or_else(nearest).ok_or(PageError::NotFound)?;
     let (service, now) = (Arc::clone(&context.service), context.now);
     let search = Search {
         region: &city.region,
@@ -47,17 +61,17 @@ pub async fn show(mut context: RequestContext, Query(asked): Query<Asked>) -> Re
         rider: None,
         now,
     };
-    let asked = context
+    let read = context
         .read(&city.region, async |conn| {
-            let count = ops::fleet::count_available(&service, conn, &city, now);
+            let count = ops::fleet::count_available(&service, conn, city, now);
             let near = ops::vehicles::nearest(&service, conn, &search);
             let (count, near) = tokio::join!(count, near);
             Ok((count?, near?))
         })
         .await;
     let mut stale = None;
-    let (current_user, available, near) = match asked {
-        Ok((current_user, (count, near))) => (current_user, u64::try_from(count).ok(), near),
+    let (current_user, available, near) = match read {
+        Ok((current_user, (count, near))) => (current_user, Some(count), near),
         Err(PageError::Db(error)) if error.unreachable() => {
             tracing::warn!(%error, "landing page without figures");
             let last = ops::vehicles::nearest_stale(&service, &search).await;
@@ -68,30 +82,18 @@ pub async fn show(mut context: RequestContext, Query(asked): Query<Asked>) -> Re
     };
     let shown = map::Shown {
         label: format!("Map of {} with the vehicles nearest to its centre", city.name),
-        city: &city,
-        pins: near.iter().zip(1..).map(|(vehicle, n): (_, usize)| (vehicle.at, n.to_string())).collect(),
+        city,
+        pins: map::numbered(near.iter().map(|vehicle| vehicle.at)),
         route: Vec::new(),
         me: None,
     };
     let page = HomePage {
-        layout: layout(&context, current_user.as_ref(), &city.name, Section::None, &city),
+        layout: layout(&context, current_user.as_ref(), &city.name, Section::None, city),
+        city,
         available,
-        prices: prices(&catalogue, &city, context.now),
+        prices: prices(&catalogue, city, now),
         stale: stale.map(|(as_of, _)| stale_text(&context, &city.region, as_of)),
-        map: Some(map::view(shown, context.state.config.tiles.as_ref())),
+        map: map::view(shown, context.state.config.tiles.as_ref()),
     };
-    Ok(with_freshness(context.ok(&page)?, context.now, stale))
-}
-
-fn prices(catalogue: &Catalogue, city: &City, now: chrono::DateTime<chrono::Utc>) -> Vec<PriceView> {
-    let price = |kind: &crate::domain::catalogue::VehicleType| {
-        let tariff = catalogue.tariff(&city.slug, &kind.slug, now)?;
-        Some(PriceView {
-            kind: kind.slug.clone(),
-            name: kind.name.clone(),
-            tariff: super::vehicles::tariff_text(city, tariff),
-            ten_minutes: city.currency.format(tariff.fare(10)),
-        })
-    };
-    catalogue.vehicle_types.iter().filter_map(price).collect()
+    Ok(with_freshness(context.ok(&page)?, now, stale))
 }

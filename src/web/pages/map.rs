@@ -1,14 +1,16 @@
-//! The map of a page: the numbers of the server-drawn SVG and the data for Leaflet, from
-//! one scene.
+//! The map of a page: an inline SVG that needs no JavaScript, and the data from which
+//! static/app.js draws the same as a Leaflet map in its place. Only the list next to the map
+//! can be focused; pins are shortcuts for the pointer.
+
+use serde::Serialize;
 
 use crate::{
     config::Tiles,
     domain::{
         catalogue::City,
         geo::Point,
-        map_svg::{MapSvg, Scene, Xy},
+        map_svg::{MapSvg, Scene},
     },
-    web::views::{MapData, MapPin, MapView, PinView},
 };
 
 /// What a map shows.
@@ -22,9 +24,24 @@ pub struct Shown<'a> {
     pub me: Option<Point>,
 }
 
+/// A map as parts/map.html writes it.
+#[derive(Debug, Clone)]
+pub struct MapView {
+    pub label: String,
+    pub svg: MapSvg,
+    /// What stands on the pins, in the order of those of the SVG.
+    pub pins: Vec<String>,
+    pub data: String,
+}
+
+/// Pins with the numbers of the list beside the map.
+pub fn numbered(points: impl Iterator<Item = Point>) -> Vec<(Point, String)> {
+    points.zip(1..).map(|(point, number): (_, usize)| (point, number.to_string())).collect()
+}
+
 /// Draws it; tiles come from where the settings say.
 pub fn view(shown: Shown<'_>, tiles: Option<&Tiles>) -> MapView {
-    let points: Vec<Point> = shown.pins.iter().map(|(point, _)| *point).collect();
+    let (points, pins): (Vec<Point>, Vec<String>) = shown.pins.into_iter().unzip();
     let svg = MapSvg::of(&Scene {
         area: &shown.city.service_area,
         pins: &points,
@@ -33,33 +50,52 @@ pub fn view(shown: Shown<'_>, tiles: Option<&Tiles>) -> MapView {
         width: 640,
         height: 480,
     });
-    let pair = |point: Point| [round(point.lat()), round(point.lon())];
-    let data = MapData {
-        tiles: tiles.map_or_else(String::new, |tiles| tiles.url.clone()),
-        attribution: tiles.map_or_else(String::new, |tiles| tiles.attribution.clone()),
-        area: shown.city.service_area.points().iter().copied().map(pair).collect(),
-        pins: shown.pins.iter().map(|(point, label)| MapPin(pair(*point), label)).collect(),
-        route: shown.route.iter().copied().map(pair).collect(),
-        me: shown.me.map(pair),
-        centre: Some(pair(shown.city.centre)),
+    let pair = |point: &Point| [round(point.lat()), round(point.lon())];
+    let data = Data {
+        tiles: tiles.map_or("", |tiles| &tiles.url),
+        attribution: tiles.map_or("", |tiles| &tiles.attribution),
+        area: shown.city.service_area.points().iter().map(pair).collect(),
+        pins: points.iter().map(pair).zip(pins.iter().map(String::as_str)).collect(),
+        route: shown.route.iter().map(pair).collect(),
+        me: shown.me.as_ref().map(pair),
+        centre: pair(&shown.city.centre),
     };
-    let data = data.to_script();
-    let pin = |(at, (_, label)): (Xy, (Point, String))| PinView { x: at.x, y: at.y, label };
-    MapView {
-        label: shown.label,
-        width: svg.width,
-        height: svg.height,
-        area: svg.area,
-        route: svg.route,
-        pins: svg.pins.into_iter().zip(shown.pins).map(pin).collect(),
-        me: svg.me.map(|at| (at.x, at.y)),
-        scale_width: svg.scale.px,
-        scale_label: svg.scale.label,
-        data,
-    }
+    MapView { data: script(&data), label: shown.label, svg, pins }
+}
+
+/// What static/app.js needs to draw the map; points are `[latitude, longitude]` in degrees.
+/// A pin is a point and its label; the card with the same number is its description.
+#[derive(Default, Serialize)]
+struct Data<'a> {
+    tiles: &'a str,
+    attribution: &'a str,
+    area: Vec<[f64; 2]>,
+    pins: Vec<([f64; 2], &'a str)>,
+    route: Vec<[f64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    me: Option<[f64; 2]>,
+    centre: [f64; 2],
+}
+
+/// JSON in which no `<` stands, so that it cannot end the script element it is put into.
+fn script(data: &Data<'_>) -> String {
+    // Numbers, strings and lists cannot fail to serialize; an empty object draws no map.
+    serde_json::to_string(data).map_or_else(|_| "{}".to_owned(), |json| json.replace('<', "\\u003c"))
 }
 
 /// Five decimals: a metre.
 fn round(degrees: f64) -> f64 {
     (degrees * 1e5).round() / 1e5
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn script_data_cannot_end_its_element() {
+        let json = script(&Data { attribution: "</script><script>alert(1)", ..Data::default() });
+        assert!(!json.contains('<'));
+        assert!(json.contains(r"\u003c/script>"));
+    }
 }

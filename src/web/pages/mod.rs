@@ -68,6 +68,11 @@ pub fn row_of_path(context: &RequestContext, path: &(String, String)) -> Result<
     Ok((region, id))
 }
 
+/// Those of `regions` that are neither `home` nor `known` already.
+pub fn other_regions(regions: &[RegionCode], home: &RegionCode, known: &[RegionCode]) -> Vec<RegionCode> {
+    regions.iter().filter(|region| *region != home && !known.contains(region)).cloned().collect()
+}
+
 /// A region that a form carries: one of the catalogue.
 pub fn region_of_form(context: &RequestContext, region: &RegionCode) -> Result<(), PageError> {
     context.names(region);

@@ -2,60 +2,69 @@
 //! transaction; rides and vehicles stay where they are.
 
 use actix_web::HttpResponse;
+use askama::Template;
 use serde::Deserialize;
 
 use super::profile::throttled;
 use crate::{
-    domain::refusal::Refusal,
+    domain::{
+        catalogue::{Catalogue, City},
+        refusal::Refusal,
+    },
     ops::{self, OpError},
     web::{
         context::RequestContext,
         error::PageError,
-        form::Form,
-        layout::{city_options, layout},
+        form::{FormState, FormWithState},
+        layout::layout,
         session::SessionCookie,
-        views::{MoveHomePage, Section},
+        views::{Layout, Section},
     },
 };
 
-fn page(context: &RequestContext, chosen: &str, errors: [Option<String>; 3]) -> Result<MoveHomePage, PageError> {
+#[derive(Template)]
+#[template(path = "pages/move_home.html")]
+struct MoveHomePage<'a> {
+    layout: Layout,
+    catalogue: &'a Catalogue,
+    home: &'a City,
+    form: FormState,
+}
+
+fn page(context: &RequestContext, mut form: FormState) -> Result<MoveHomePage<'_>, PageError> {
     let cookie = context.cookie.as_ref().ok_or_else(|| context.sign_in_first())?;
     let home = context.catalogue.city(&cookie.city).unwrap_or_else(|| context.city());
-    let region =
-        context.catalogue.region(&home.region).map_or_else(|| home.region.to_string(), |region| region.name.clone());
-    let [city_error, password_error, error] = errors;
-    Ok(MoveHomePage {
-        layout: layout(context, None, "Move home", Section::Profile, context.city()),
-        city: home.name.clone(),
-        region,
-        cities: city_options(&context.catalogue, if chosen.is_empty() { &home.slug } else { chosen }),
-        city_error,
-        password_error,
-        error,
-    })
+    if context.catalogue.city(form.value("city")).is_none() {
+        form = form.with("city", &home.slug);
+    }
+    let layout = layout(context, None, "Move home", Section::Profile, context.city());
+    Ok(MoveHomePage { layout, catalogue: &context.catalogue, home, form })
 }
 
 /// `GET /profile/home`.
 pub async fn form(mut context: RequestContext) -> Result<HttpResponse, PageError> {
     context.current_user().await?;
-    context.ok(&page(&context, "", Default::default())?)
+    context.ok(&page(&context, FormState::default())?)
 }
 
 /// Where to, and the password to confirm.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub struct Move {
     city: String,
     password: String,
 }
 
 /// `POST /profile/home`: all of it or nothing; other sessions end.
-pub async fn submit(mut context: RequestContext, Form(form): Form<Move>) -> Result<HttpResponse, PageError> {
+pub async fn submit(
+    mut context: RequestContext,
+    FormWithState(form, mut state): FormWithState<Move>,
+) -> Result<HttpResponse, PageError> {
     throttled(&context)?;
-    let Some(region) = context.catalogue.city(&form.city).map(|city| city.region.clone()) else {
-        let errors = [Some("Please choose a city.".to_owned()), None, None];
-        return context.wrong(&page(&context, "", errors)?);
+    let Some(city) = context.catalogue.city(&form.city).cloned() else {
+        state.reject("city", "Please choose a city.".to_owned());
+        return context.wrong(&page(&context, state)?);
     };
-    context.names(&region);
+    context.names(&city.region);
     let (auth, device) = (context.auth()?, context.device());
     let moved = async {
         let hash = ops::accounts::confirm_password(&context.service, &auth, &form.password).await?;
@@ -63,20 +72,20 @@ pub async fn submit(mut context: RequestContext, Form(form): Form<Move>) -> Resu
     };
     match moved.await {
         Ok(started) => {
-            let name = context.catalogue.city(&form.city).map(|city| city.name.clone()).unwrap_or_default();
             let present_in = context.cookie.as_ref().map(|cookie| cookie.present_in.clone()).unwrap_or_default();
-            context.set_city(&form.city);
+            context.set_city(&city.slug);
             let cookie = SessionCookie { present_in, ..SessionCookie::new(started, context.now) };
             context.set_session(cookie);
-            Ok(context.done("/profile", &format!("You are at home in {name} now.")))
+            return Ok(context.done("/profile", &format!("You are at home in {} now.", city.name)));
         }
         Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
             context.turned_away("wrong password");
-            context.wrong(&page(&context, &form.city, [None, Some(refusal.message()), None])?)
+            state.reject("password", refusal.message());
         }
         Err(OpError::Refused(refusal @ (Refusal::StillRiding | Refusal::Residency(_) | Refusal::Changed))) => {
-            context.wrong(&page(&context, &form.city, [None, None, Some(refusal.message())])?)
+            state.error = Some(refusal.message());
         }
-        Err(error) => Err(error.into()),
+        Err(error) => return Err(error.into()),
     }
+    context.wrong(&page(&context, state)?)
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, http::header, web::Bytes};
+use askama::Template;
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -11,37 +12,67 @@ use uuid::Uuid;
 
 use crate::{
     db::{
-        sessions::{self, CurrentUser, SessionRow},
+        sessions::{self, SessionRow},
         users::{self, Profile},
     },
-    domain::{people, refusal::Refusal},
+    domain::{catalogue::City, people, refusal::Refusal},
     ops::{self, OpError, accounts::IDLE, own_data},
     web::{
         context::RequestContext,
         error::PageError,
-        form::{Form, Id},
-        layout::{layout, time},
+        filters,
+        form::{Form, FormState, FormWithState, Id},
+        layout::layout,
         paths,
-        views::{DeleteAccountPage, FieldView, ProfilePage, RecoveryCodesPage, Section, SessionView},
+        views::{Layout, Section},
     },
 };
 
 /// Sessions on the page.
 const SESSIONS: usize = 50;
 
-/// What went wrong with one of the forms of the page.
-#[derive(Default)]
-struct Wrong {
-    details: Option<(Details, [Option<String>; 3])>,
-    current: Option<String>,
-    password: Option<String>,
-    codes: Option<String>,
+#[derive(Template)]
+#[template(path = "pages/profile.html")]
+struct ProfilePage<'a> {
+    layout: Layout,
+    profile: Profile,
+    city: &'a City,
+    region: &'a str,
+    /// The one that asks comes first.
+    sessions: Vec<SessionRow>,
+    more_sessions: bool,
+    current_session: Uuid,
+    forms: Forms,
 }
 
-async fn page(context: &mut RequestContext, wrong: Wrong) -> Result<ProfilePage, PageError> {
+/// The forms of the page, as they were typed.
+#[derive(Default)]
+struct Forms {
+    /// Shows what is stored unless it was typed.
+    details: Option<FormState>,
+    password: FormState,
+    codes: FormState,
+}
+
+/// New recovery codes, shown this once.
+#[derive(Template)]
+#[template(path = "pages/recovery_codes.html")]
+struct RecoveryCodesPage {
+    layout: Layout,
+    codes: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "pages/delete_account.html")]
+struct DeleteAccountPage {
+    layout: Layout,
+    form: FormState,
+}
+
+async fn page(mut context: RequestContext, forms: Option<Forms>) -> Result<HttpResponse, PageError> {
     let auth = context.auth()?;
-    let (now, user) = (context.now, auth.user.clone());
-    let (current_user, (profile, sessions)) = context
+    let (now, user) = (context.now, auth.user);
+    let (current_user, (profile, mut sessions)) = context
         .read_signed_in(&user.region, async |conn| {
             let profile = users::find_profile(conn, &user);
             let sessions = sessions::list(conn, &user, now, now - IDLE);
@@ -50,68 +81,38 @@ async fn page(context: &mut RequestContext, wrong: Wrong) -> Result<ProfilePage,
         })
         .await?;
     let profile = profile.ok_or_else(|| context.sign_in_first())?;
-    Ok(view(context, &current_user, profile, &sessions, auth.session, wrong))
-}
-
-fn view(
-    context: &RequestContext,
-    current_user: &CurrentUser,
-    profile: Profile,
-    sessions: &[SessionRow],
-    current: Uuid,
-    wrong: Wrong,
-) -> ProfilePage {
     let city = context.catalogue.city(&profile.city).unwrap_or_else(|| context.city());
-    let region =
-        context.catalogue.region(&city.region).map_or_else(|| city.region.to_string(), |region| region.name.clone());
-    let (details, errors) = wrong.details.unwrap_or_else(|| {
-        let Profile { first_name, last_name, email, .. } = profile;
-        (Details { first_name, last_name, email }, Default::default())
+    let more_sessions = sessions.len() > SESSIONS;
+    sessions.truncate(SESSIONS);
+    sessions.sort_by_key(|session| session.id != auth.session);
+    let rejected = forms.is_some();
+    let mut forms = forms.unwrap_or_default();
+    forms.details.get_or_insert_with(|| {
+        FormState::default()
+            .with("first_name", &profile.first_name)
+            .with("last_name", &profile.last_name)
+            .with("email", &profile.email)
     });
-    let [first, last, email] = errors;
-    let mut views: Vec<SessionView> = sessions
-        .iter()
-        .take(SESSIONS)
-        .map(|session| SessionView {
-            id: session.id.to_string(),
-            device: session.device.clone(),
-            started: time(session.created_at, city.time_zone),
-            seen: time(session.seen_at, city.time_zone),
-            current: session.id == current,
-        })
-        .collect();
-    views.sort_by_key(|session| !session.current);
-    ProfilePage {
-        layout: layout(context, Some(current_user), "Profile", Section::Profile, city),
-        username: profile.username,
-        city: city.name.clone(),
-        region,
-        first_name: FieldView { value: details.first_name, error: first },
-        last_name: FieldView { value: details.last_name, error: last },
-        email: FieldView { value: details.email, error: email },
-        details_error: None,
-        current_error: wrong.current,
-        password_error: wrong.password,
-        codes_left: u32::try_from(profile.recovery_codes).unwrap_or(0),
-        codes_error: wrong.codes,
-        more_sessions: sessions.len() > SESSIONS,
-        sessions: views,
-    }
+    let page = ProfilePage {
+        layout: layout(&context, Some(&current_user), "Profile", Section::Profile, city),
+        region: context.catalogue.region_name(&city.region),
+        profile,
+        city,
+        sessions,
+        more_sessions,
+        current_session: auth.session,
+        forms,
+    };
+    if rejected { context.wrong(&page) } else { context.ok(&page) }
 }
 
 /// `GET /profile`.
-pub async fn show(mut context: RequestContext) -> Result<HttpResponse, PageError> {
-    let page = page(&mut context, Wrong::default()).await?;
-    context.ok(&page)
-}
-
-async fn again(mut context: RequestContext, wrong: Wrong) -> Result<HttpResponse, PageError> {
-    let page = page(&mut context, wrong).await?;
-    context.wrong(&page)
+pub async fn show(context: RequestContext) -> Result<HttpResponse, PageError> {
+    page(context, None).await
 }
 
 /// Names and e-mail address.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub struct Details {
     first_name: String,
     last_name: String,
@@ -119,24 +120,23 @@ pub struct Details {
 }
 
 /// `POST /profile`.
-pub async fn save(context: RequestContext, Form(form): Form<Details>) -> Result<HttpResponse, PageError> {
-    let first = people::name(&form.first_name, "your first name");
-    let last = people::last_name(&form.last_name);
-    let email = people::email(&form.email);
-    match (first, last, email) {
-        (Ok(first), Ok(last), Ok(email)) => {
-            ops::accounts::set_profile(&context.service, &context.auth()?, [&first, &last, &email]).await?;
-            Ok(context.done("/profile", "Your details are saved."))
-        }
-        (first, last, email) => {
-            let errors = [first.err(), last.err(), email.err()];
-            again(context, Wrong { details: Some((form, errors)), ..Wrong::default() }).await
-        }
-    }
+pub async fn save(
+    context: RequestContext,
+    FormWithState(form, mut state): FormWithState<Details>,
+) -> Result<HttpResponse, PageError> {
+    let (Some(first), Some(last), Some(email)) = (
+        state.check("first_name", people::name(&form.first_name, "your first name")),
+        state.check("last_name", people::last_name(&form.last_name)),
+        state.check("email", people::email(&form.email)),
+    ) else {
+        return page(context, Some(Forms { details: Some(state), ..Forms::default() })).await;
+    };
+    ops::accounts::set_profile(&context.service, &context.auth()?, [&first, &last, &email]).await?;
+    Ok(context.done("/profile", "Your details are saved."))
 }
 
 /// The current and a new password.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub struct SetPassword {
     current: String,
     password: String,
@@ -147,11 +147,12 @@ pub struct SetPassword {
 /// `POST /profile/password`.
 pub async fn set_password(
     mut context: RequestContext,
-    Form(form): Form<SetPassword>,
+    FormWithState(form, mut state): FormWithState<SetPassword>,
 ) -> Result<HttpResponse, PageError> {
     throttled(&context)?;
-    if let Err(error) = context.service.hasher.acceptable(&form.password, &form.username).await? {
-        return again(context, Wrong { password: Some(error), ..Wrong::default() }).await;
+    let password = context.service.hasher.acceptable(&form.password, &form.username).await?;
+    if state.check("password", password).is_none() {
+        return page(context, Some(Forms { password: state, ..Forms::default() })).await;
     }
     let (auth, device) = (context.auth()?, context.device());
     match ops::accounts::set_password(&context.service, &auth, &form.current, &form.password, &device).await {
@@ -161,7 +162,8 @@ pub async fn set_password(
         }
         Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
             context.turned_away("wrong password");
-            again(context, Wrong { current: Some(refusal.message()), ..Wrong::default() }).await
+            state.reject("current", refusal.message());
+            page(context, Some(Forms { password: state, ..Forms::default() })).await
         }
         Err(error) => Err(error.into()),
     }
@@ -173,7 +175,7 @@ pub fn throttled(context: &RequestContext) -> Result<(), PageError> {
 }
 
 /// The current password, to confirm.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub struct Confirm {
     #[serde(alias = "password")]
     current: String,
@@ -182,7 +184,7 @@ pub struct Confirm {
 /// `POST /profile/recovery-codes`: shows them, this once.
 pub async fn make_recovery_codes(
     mut context: RequestContext,
-    Form(form): Form<Confirm>,
+    FormWithState(form, mut state): FormWithState<Confirm>,
 ) -> Result<HttpResponse, PageError> {
     throttled(&context)?;
     let (auth, device) = (context.auth()?, context.device());
@@ -194,7 +196,8 @@ pub async fn make_recovery_codes(
         }
         Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
             context.turned_away("wrong password");
-            again(context, Wrong { codes: Some(refusal.message()), ..Wrong::default() }).await
+            state.reject("current", refusal.message());
+            page(context, Some(Forms { codes: state, ..Forms::default() })).await
         }
         Err(error) => Err(error.into()),
     }
@@ -236,19 +239,21 @@ pub async fn export(context: RequestContext) -> Result<HttpResponse, PageError> 
         .streaming(body))
 }
 
-fn delete_page(context: &RequestContext, password: Option<String>, error: Option<String>) -> DeleteAccountPage {
-    let layout = layout(context, None, "Delete my account", Section::Profile, context.city());
-    DeleteAccountPage { layout, password_error: password, error }
+fn delete_page(context: &RequestContext, form: FormState) -> DeleteAccountPage {
+    DeleteAccountPage { layout: layout(context, None, "Delete my account", Section::Profile, context.city()), form }
 }
 
 /// `GET /profile/delete`.
 pub async fn delete_form(mut context: RequestContext) -> Result<HttpResponse, PageError> {
     context.current_user().await?;
-    context.ok(&delete_page(&context, None, None))
+    context.ok(&delete_page(&context, FormState::default()))
 }
 
 /// `POST /profile/delete`: closes the account; the rest is erased behind it.
-pub async fn delete(mut context: RequestContext, Form(form): Form<Confirm>) -> Result<HttpResponse, PageError> {
+pub async fn delete(
+    mut context: RequestContext,
+    FormWithState(form, mut state): FormWithState<Confirm>,
+) -> Result<HttpResponse, PageError> {
     throttled(&context)?;
     let auth = context.auth()?;
     let erased = async {
@@ -258,15 +263,16 @@ pub async fn delete(mut context: RequestContext, Form(form): Form<Confirm>) -> R
     match erased.await {
         Ok(job) => {
             context.forget_session();
-            Ok(context.done(&paths::erasure(&job), "Your account is deleted. Goodbye, and ride safely."))
+            return Ok(context.done(&paths::erasure(&job), "Your account is deleted. Goodbye, and ride safely."));
         }
         Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
             context.turned_away("wrong password");
-            context.wrong(&delete_page(&context, Some(refusal.message()), None))
+            state.reject("password", refusal.message());
         }
         Err(OpError::Refused(refusal @ (Refusal::StillRiding | Refusal::StillOwner | Refusal::Changed))) => {
-            context.wrong(&delete_page(&context, None, Some(refusal.message())))
+            state.error = Some(refusal.message());
         }
-        Err(error) => Err(error.into()),
+        Err(error) => return Err(error.into()),
     }
+    context.wrong(&delete_page(&context, state))
 }

@@ -1,8 +1,14 @@
 //! `/status` and `/status.json`: the regions as seen from here, out of the instance's
 //! memory, so that they answer while no database does. For people, and for balancers
-//! and alerts.
+//! and alerts: one struct for both, so that they cannot disagree. No personal data and no
+//! host names are in it.
+
+use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
+use askama::Template;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use crate::{
     db::health::Circuit,
@@ -12,9 +18,89 @@ use crate::{
         error::PageError,
         layout::layout,
         session::COPY_COUNTS,
-        views::{Dot, RegionStatus, Section, Status, StatusPage, Versions},
+        views::{Layout, Section},
     },
 };
+
+#[derive(Template)]
+#[template(path = "pages/status.html")]
+struct StatusPage {
+    layout: Layout,
+    status: Status,
+    dots: Vec<Dot>,
+    from: (i64, i64),
+}
+
+/// What an instance knows of itself and of the regions, from its memory.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    here: String,
+    at: DateTime<Utc>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    versions: Option<Versions>,
+    catalogue_age_seconds: i64,
+    residency_refusals: BTreeMap<&'static str, u64>,
+    warnings: Vec<String>,
+    regions: Vec<RegionStatus>,
+}
+
+/// Which versions run here.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Versions {
+    build: &'static str,
+    engine: String,
+    schema_version: i32,
+    catalogue_version: i64,
+}
+
+/// One region as seen from here.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RegionStatus {
+    region: String,
+    name: String,
+    state: &'static str,
+    epoch: Option<i64>,
+    reachable: bool,
+    round_trip_ms: Option<f64>,
+    last_good_at: Option<DateTime<Utc>>,
+    as_of: Option<DateTime<Utc>>,
+    lag_seconds: Option<i64>,
+    source: &'static str,
+    degraded_since: Option<DateTime<Utc>>,
+    circuit: &'static str,
+    own_nodes: bool,
+}
+
+impl RegionStatus {
+    /// In a word, and the CSS class of that word.
+    fn word(&self) -> (&'static str, &'static str) {
+        match (self.reachable, self.circuit, self.state) {
+            (false, ..) => ("does not answer", "bad"),
+            (true, "suspected", _) => ("suspected", "warn"),
+            (true, _, "read_only") => ("read-only", "warn"),
+            (true, ..) => ("healthy", "good"),
+        }
+    }
+
+    /// As in "68 ms".
+    fn trip(&self) -> String {
+        self.round_trip_ms.map_or_else(
+            || "not known".to_owned(),
+            |ms| if ms < 9.95 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") },
+        )
+    }
+}
+
+/// A region in the picture.
+struct Dot {
+    region: usize,
+    x: i64,
+    y: i64,
+    label: (i64, i64),
+}
 
 /// The picture's size in its own units, and the room around the regions.
 const SIZE: (f64, f64) = (640.0, 260.0);

@@ -1,20 +1,40 @@
 //! `/vehicles/{region}/{public_id}`: one vehicle, for everybody: its card as on the
 //! list, and where it stands. The address lasts until the end of the next ride.
 
-use actix_web::{HttpResponse, web::Path};
+use std::sync::Arc;
 
-use super::{map, moved, row_of_path, vehicles as list};
+use actix_web::{HttpResponse, web::Path};
+use askama::Template;
+
+use super::{
+    map::{self, MapView},
+    moved, row_of_path,
+    vehicles::{Card, blocked, card, prices},
+};
 use crate::{
     db::vehicles::{self, Found},
-    domain::{refusal::Refusal, vehicle::PublicVehicle},
+    domain::{catalogue::City, refusal::Refusal, vehicle::PublicVehicle},
     web::{
         context::RequestContext,
         error::PageError,
+        filters,
         layout::layout,
         paths,
-        views::{CityView, Section, VehiclePage},
+        views::{Layout, Section},
     },
 };
+
+#[derive(Template)]
+#[template(path = "pages/vehicle.html")]
+struct VehiclePage<'a> {
+    layout: Layout,
+    city: &'a City,
+    card: Card<'a>,
+    /// Why it cannot be taken now.
+    blocked: Option<String>,
+    next: String,
+    map: MapView,
+}
 
 /// The page; of a vehicle that is in another region by now, the way there.
 pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
@@ -26,26 +46,25 @@ pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> 
     let Some(Found { city, mut vehicle, refusal }) = found else {
         return moved::vehicle(&context, named).await;
     };
-    let city = context.catalogue.city(&city).ok_or(PageError::NoVehicle)?.clone();
+    let catalogue = Arc::clone(&context.catalogue);
+    let city = catalogue.city(&city).ok_or(PageError::NoVehicle)?;
     vehicle.distance_m = vehicle.at.distance_m(city.centre);
-    let mut card =
-        list::card(&context, &list::prices(&context, &city), &city, &vehicle, 1).ok_or(PageError::NoVehicle)?;
-    card.distance += " from the city centre";
+    let prices = prices(&catalogue, city, now);
     let shown = map::Shown {
         label: format!("Map of {} with the vehicle", city.name),
-        city: &city,
-        pins: vec![(vehicle.at, "1".to_owned())],
+        city,
+        pins: map::numbered([vehicle.at].into_iter()),
         route: Vec::new(),
         me: None,
     };
+    let title = format!("{}, {} {}", vehicle.brand, vehicle.colour, vehicle.vehicle_type);
     let page = VehiclePage {
-        layout: layout(&context, current_user.as_ref(), &card.title, Section::Vehicles, &city),
-        city: CityView { slug: city.slug.clone(), name: city.name.clone() },
-        region: named.region.to_string(),
-        blocked: list::blocked(&context).or(refusal.as_ref().map(Refusal::message)),
+        layout: layout(&context, current_user.as_ref(), &title, Section::Vehicles, city),
+        city,
+        card: card(&context, &prices, &vehicle, 1).ok_or(PageError::NoVehicle)?,
+        blocked: blocked(&context).or(refusal.as_ref().map(Refusal::message)),
         next: paths::encode(&context.path),
-        map: Some(map::view(shown, context.state.config.tiles.as_ref())),
-        card,
+        map: map::view(shown, context.state.config.tiles.as_ref()),
     };
     context.ok(&page)
 }

@@ -4,40 +4,77 @@
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, http::header::HeaderName, web::Path};
+use askama::Template;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use uuid::Uuid;
 
-use super::{map, region_of_form, row_of_path};
+use super::{
+    map::{self, MapView},
+    region_of_form, row_of_path,
+};
 use crate::{
-    db::{
-        sessions::CurrentUser,
-        vehicles::{Nearby, Search},
-    },
+    db::vehicles::{Nearby, Search},
     domain::{
-        catalogue::{City, Tariff, VehicleType},
+        catalogue::{Catalogue, City, Tariff, VehicleType},
         geo::Point,
         refusal::Refusal,
         region::RegionCode,
         vehicle::{PublicVehicle, charge},
     },
-    ops::{self, OpError},
+    ops::{self, Done},
     web::{
         context::RequestContext,
         error::PageError,
+        filters,
         form::{self, Form, Id, Query},
-        layout::{self, distance, kind_options, layout},
+        layout::{self, layout},
         paths,
-        views::{CityView, FiltersView, OptionView, Section, VehicleCard, VehiclesPage},
+        views::{Layout, Section},
     },
 };
 
-/// The filters, as sent.
+#[derive(Template)]
+#[template(path = "pages/vehicles.html")]
+struct VehiclesPage<'a> {
+    layout: Layout,
+    city: &'a City,
+    vehicle_types: &'a [VehicleType],
+    query: &'a Parameters,
+    /// What is wrong with the filters.
+    error: Option<String>,
+    near_me: bool,
+    cards: Vec<Card<'a>>,
+    /// Why nothing can be started now, as in "You are already riding"; none when it can.
+    blocked: Option<String>,
+    stale: Option<String>,
+    next: String,
+    map: MapView,
+}
+
+/// One vehicle of the list.
+pub(super) struct Card<'a> {
+    pub number: usize,
+    pub vehicle: &'a Nearby,
+    pub tariff: &'a Tariff,
+    /// The id that the form gives to the ride.
+    pub ride: Uuid,
+}
+
+impl Card<'_> {
+    /// In the steps that the public sees.
+    pub fn battery(&self) -> i64 {
+        charge(self.vehicle.battery)
+    }
+}
+
+/// City and filters, as sent.
 #[derive(Debug, Default, Deserialize)]
-pub struct Filters {
+pub struct Parameters {
     #[serde(default)]
     city: String,
     #[serde(default, rename = "type")]
-    kind: String,
+    vehicle_type: String,
     #[serde(default)]
     battery: String,
     #[serde(default)]
@@ -46,46 +83,39 @@ pub struct Filters {
     lon: String,
 }
 
+impl Parameters {
+    /// Type, least battery and point; or what is wrong with them.
+    fn filters(&self, catalogue: &Catalogue) -> Result<(Option<&str>, i64, Option<Point>), String> {
+        let vehicle_type = Some(self.vehicle_type.as_str()).filter(|slug| !slug.is_empty());
+        if vehicle_type.is_some_and(|slug| catalogue.vehicle_type(slug).is_none()) {
+            return Err("There is no such type of vehicle.".to_owned());
+        }
+        let battery = match self.battery.as_str() {
+            "" => Some(0),
+            text => text.parse().ok().filter(|percent| (0..=100).contains(percent)),
+        };
+        let battery: i64 = battery.ok_or("The least battery is a number from 0 to 100.")?;
+        // In the steps that the cards show, or asking again and again would tell more.
+        Ok((vehicle_type, charge(battery + 9), form::point(&self.lat, &self.lon)?))
+    }
+}
+
 /// Who is farther than this from a city's centre is not in it, in metres.
 const NEAR_M: f64 = 50_000.0;
 
-/// "$1.00 + $0.24/min".
-pub fn tariff_text(city: &City, tariff: &Tariff) -> String {
-    let money = |minor| city.currency.format(minor);
-    format!("{} + {}/min", money(tariff.unlock_minor), money(tariff.per_minute_minor))
-}
-
-/// What the filters mean: type, battery, point; or what is wrong with them.
-fn meaning(context: &RequestContext, filters: &Filters) -> Result<(Option<String>, i64, Option<Point>), String> {
-    let kind = Some(filters.kind.clone()).filter(|kind| !kind.is_empty());
-    if kind.as_ref().is_some_and(|kind| context.catalogue.vehicle_type(kind).is_none()) {
-        return Err("There is no such type of vehicle.".to_owned());
-    }
-    let battery = match filters.battery.as_str() {
-        "" => Some(0),
-        text => text.parse().ok().filter(|percent| (0..=100).contains(percent)),
-    };
-    let battery: i64 = battery.ok_or("The least battery is a number from 0 to 100.")?;
-    // In the steps that the cards show, or asking again and again would tell more.
-    let battery = charge(battery + 9);
-    Ok((kind, battery, form::point(&filters.lat, &filters.lon)?))
-}
-
 /// The list. With wrong filters: 422, and the list without them.
-pub async fn list(mut context: RequestContext, Query(filters): Query<Filters>) -> Result<HttpResponse, PageError> {
-    let catalogue = std::sync::Arc::clone(&context.catalogue);
-    let city = match filters.city.as_str() {
-        "" => context.city().clone(),
-        slug => {
-            let city = catalogue.city(slug).ok_or(PageError::NotFound)?.clone();
-            if context.city().slug != city.slug {
-                context.set_city(&city.slug);
-            }
-            city
-        }
+pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+    let catalogue = Arc::clone(&context.catalogue);
+    let slug = if query.city.is_empty() { &context.city().slug } else { &query.city };
+    let city = catalogue.city(slug).ok_or(PageError::NotFound)?;
+    if context.city().slug != city.slug {
+        context.set_city(&city.slug);
+    }
+    let (filters, error) = match query.filters(&catalogue) {
+        Ok(filters) => (filters, None),
+        Err(error) => (Default::default(), Some(error)),
     };
-    let meant = meaning(&context, &filters);
-    let (kind, battery, me) = meant.clone().unwrap_or((None, 0, None));
+    let (vehicle_type, battery, me) = filters;
     // From farther away every vehicle is equally far; the centre says more.
     let me = me.filter(|me| me.distance_m(city.centre) < NEAR_M);
     let service = Arc::clone(&context.service);
@@ -93,7 +123,7 @@ pub async fn list(mut context: RequestContext, Query(filters): Query<Filters>) -
         region: &city.region,
         city: &city.slug,
         point: me.unwrap_or(city.centre),
-        vehicle_type: kind.as_deref(),
+        vehicle_type,
         battery,
         rider: context.cookie.as_ref().map(|cookie| cookie.user),
         now: context.now,
@@ -112,12 +142,31 @@ pub async fn list(mut context: RequestContext, Query(filters): Query<Filters>) -
             }
             Err(error) => return Err(error),
         };
-    let mut page = page(&context, current_user.as_ref(), &city, &filters, meant.as_ref().err(), me, &near);
-    if let Some((as_of, _)) = stale {
-        page.stale = Some(stale_text(&context, &city.region, as_of));
-        page.blocked = Some("Reserving and riding here is not possible until the region answers.".to_owned());
-    }
-    let response = if meant.is_err() { context.wrong(&page) } else { context.ok(&page) }?;
+    let prices = prices(&catalogue, city, context.now);
+    let shown = map::Shown {
+        label: format!("Map of {} with the vehicles of the list", city.name),
+        city,
+        pins: map::numbered(near.iter().map(|vehicle| vehicle.at)),
+        route: Vec::new(),
+        me,
+    };
+    let page = VehiclesPage {
+        layout: layout(&context, current_user.as_ref(), &format!("Vehicles in {}", city.name), Section::Vehicles, city),
+        city,
+        vehicle_types: &catalogue.vehicle_types,
+        query: &query,
+        near_me: me.is_some(),
+        cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(&context, &prices, vehicle, n)).collect(),
+        blocked: match stale {
+            Some(_) => Some("Reserving and riding here is not possible until the region answers.".to_owned()),
+            None => blocked(&context),
+        },
+        stale: stale.map(|(as_of, _)| stale_text(&context, &city.region, as_of)),
+        next: paths::encode(&context.path),
+        map: map::view(shown, context.state.config.tiles.as_ref()),
+        error,
+    };
+    let response = if page.error.is_some() { context.wrong(&page) } else { context.ok(&page) }?;
     Ok(with_freshness(response, context.now, stale))
 }
 
@@ -140,124 +189,59 @@ pub fn stale_text(context: &RequestContext, region: &RegionCode, as_of: DateTime
     format!("The region {region} does not answer just now. This is its list as of {at}, {ago}.")
 }
 
-fn page(
-    context: &RequestContext,
-    current_user: Option<&CurrentUser>,
-    city: &City,
-    filters: &Filters,
-    wrong: Option<&String>,
-    me: Option<Point>,
-    near: &[Nearby],
-) -> VehiclesPage {
-    let shown = map::Shown {
-        label: format!("Map of {} with the vehicles of the list", city.name),
-        city,
-        pins: near.iter().zip(1..).map(|(vehicle, n): (_, usize)| (vehicle.at, n.to_string())).collect(),
-        route: Vec::new(),
-        me,
-    };
-    let prices = prices(context, city);
-    VehiclesPage {
-        layout: layout(context, current_user, &format!("Vehicles in {}", city.name), Section::Vehicles, city),
-        city: CityView { slug: city.slug.clone(), name: city.name.clone() },
-        region: city.region.to_string(),
-        filters: filters_view(context, filters, wrong),
-        measured_to: if me.is_some() { "you" } else { "the city centre" }.to_owned(),
-        cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(context, &prices, city, vehicle, n)).collect(),
-        blocked: blocked(context),
-        stale: None,
-        next: paths::encode(&context.path),
-        map: Some(map::view(shown, context.state.config.tiles.as_ref())),
-    }
-}
-
 /// Why the person cannot take any vehicle now.
 pub(super) fn blocked(context: &RequestContext) -> Option<String> {
     let cookie = context.cookie.as_ref()?;
     cookie.open_ride.is_some().then(|| Refusal::AlreadyRiding.message())
 }
 
-fn filters_view(context: &RequestContext, filters: &Filters, wrong: Option<&String>) -> FiltersView {
-    let any = OptionView { value: String::new(), text: "All".to_owned(), selected: filters.kind.is_empty() };
-    let battery = |least: u8| OptionView {
-        value: if least == 0 { String::new() } else { least.to_string() },
-        text: if least == 0 { "Any".to_owned() } else { format!("{least} % or more") },
-        selected: if least == 0 { filters.battery.is_empty() } else { filters.battery == least.to_string() },
-    };
-    FiltersView {
-        kinds: std::iter::once(any).chain(kind_options(&context.catalogue, &filters.kind)).collect(),
-        batteries: [0, 20, 50, 80].map(battery).into(),
-        point: (!filters.lat.is_empty()).then(|| (filters.lat.clone(), filters.lon.clone())),
-        error: wrong.cloned(),
-    }
-}
-
-/// The prices of a type of vehicle in the city, as the cards show them.
-pub(super) struct Price<'a> {
-    kind: &'a str,
-    ten_minutes: String,
-    tariff: String,
-}
-
-pub(super) fn prices<'a>(context: &'a RequestContext, city: &City) -> Vec<Price<'a>> {
-    let price = |kind: &'a VehicleType| {
-        let tariff = context.catalogue.tariff(&city.slug, &kind.slug, context.now)?;
-        let ten_minutes = city.currency.format(tariff.fare(10));
-        Some(Price { kind: &kind.slug, ten_minutes, tariff: tariff_text(city, tariff) })
-    };
-    context.catalogue.vehicle_types.iter().filter_map(price).collect()
+/// What the types of vehicles cost in the city now.
+pub(super) fn prices<'a>(
+    catalogue: &'a Catalogue,
+    city: &City,
+    now: DateTime<Utc>,
+) -> Vec<(&'a VehicleType, &'a Tariff)> {
+    let price = |of: &'a VehicleType| Some((of, catalogue.tariff(&city.slug, &of.slug, now)?));
+    catalogue.vehicle_types.iter().filter_map(price).collect()
 }
 
 /// The card of a vehicle; none without a price for its type.
-pub(super) fn card(
+pub(super) fn card<'a>(
     context: &RequestContext,
-    prices: &[Price<'_>],
-    city: &City,
-    vehicle: &Nearby,
+    prices: &[(&VehicleType, &'a Tariff)],
+    vehicle: &'a Nearby,
     number: usize,
-) -> Option<VehicleCard> {
-    let price = prices.iter().find(|price| price.kind == vehicle.vehicle_type)?;
-    Some(VehicleCard {
-        number,
-        id: vehicle.public_id.to_string(),
-        kind: vehicle.vehicle_type.clone(),
-        title: format!("{}, {} {}", vehicle.brand, vehicle.colour, vehicle.vehicle_type),
-        battery: u8::try_from(charge(vehicle.battery)).unwrap_or(0),
-        distance: distance(vehicle.distance_m),
-        place: vehicle.place.clone(),
-        ten_minutes: price.ten_minutes.clone(),
-        tariff: price.tariff.clone(),
-        reserved_until: vehicle
-            .reserved_until
-            .map(|until| until.with_timezone(&city.time_zone).format("%H:%M").to_string()),
-        ride: context.service.ids.form().to_string(),
-    })
+) -> Option<Card<'a>> {
+    let (_, tariff) = prices.iter().find(|(of, _)| of.slug == vehicle.vehicle_type)?;
+    Some(Card { number, vehicle, tariff, ride: context.service.ids.form() })
 }
 
-/// What the page said of a vehicle.
+/// What the page says of a vehicle.
 #[derive(Debug, Deserialize)]
-pub struct Said {
+pub struct Reserve {
     city: String,
     #[serde(rename = "type")]
-    kind: String,
+    vehicle_type: String,
 }
 
 /// Reserves a vehicle for ten minutes.
 pub async fn reserve(
     mut context: RequestContext,
     path: Path<(String, String)>,
-    Form(said): Form<Said>,
+    Form(form): Form<Reserve>,
 ) -> Result<HttpResponse, PageError> {
     let (region, public_id) = row_of_path(&context, &path)?;
     let vehicle = PublicVehicle { region, public_id };
-    let outcome = ops::vehicles::reserve(&context.service, &context.auth()?, &vehicle, (&said.city, &said.kind)).await;
+    let shown = (form.city.as_str(), form.vehicle_type.as_str());
+    let outcome = ops::vehicles::reserve(&context.service, &context.auth()?, &vehicle, shown).await;
     context.changed();
-    back(&context, &said.city, outcome, "Reserved for ten minutes.")
+    // Twice is as good as once.
+    context.respond(outcome.map(|_| Done::Now), &list_again(&context, &form.city), "Reserved for ten minutes.")
 }
 
 /// The vehicle whose reservation is given up.
 #[derive(Debug, Deserialize)]
-pub struct Held {
+pub struct Cancel {
     region: RegionCode,
     vehicle: Id,
     #[serde(default)]
@@ -267,13 +251,13 @@ pub struct Held {
 /// Gives up the reservation.
 pub async fn cancel_reservation(
     mut context: RequestContext,
-    Form(held): Form<Held>,
+    Form(form): Form<Cancel>,
 ) -> Result<HttpResponse, PageError> {
-    region_of_form(&context, &held.region)?;
-    let vehicle = PublicVehicle { region: held.region, public_id: held.vehicle.0 };
+    region_of_form(&context, &form.region)?;
+    let vehicle = PublicVehicle { region: form.region, public_id: form.vehicle.0 };
     let outcome = ops::vehicles::cancel_reservation(&context.service, &context.auth()?, &vehicle).await;
     context.changed();
-    back(&context, &held.city, outcome, "The reservation is cancelled.")
+    context.respond(outcome.map(|_| Done::Now), &list_again(&context, &form.city), "The reservation is cancelled.")
 }
 
 /// The list that the person was looking at, with its filters, or that of the city.
@@ -281,19 +265,4 @@ pub fn list_again(context: &RequestContext, city: &str) -> String {
     let of_city =
         || context.catalogue.city(city).map_or_else(|| "/vehicles".to_owned(), |city| paths::vehicles(&city.slug));
     context.came_from("/vehicles").unwrap_or_else(of_city)
-}
-
-fn back(
-    context: &RequestContext,
-    city: &str,
-    outcome: Result<ops::Done, OpError>,
-    done: &str,
-) -> Result<HttpResponse, PageError> {
-    let list = list_again(context, city);
-    match outcome {
-        Ok(_) => Ok(context.done(&list, done)),
-        Err(OpError::Refused(Refusal::SignedOut)) => Err(context.sign_in_first()),
-        Err(OpError::Refused(refusal)) => Ok(context.refused(&list, &refusal.message())),
-        Err(error) => Err(error.into()),
-    }
 }

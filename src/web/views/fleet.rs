@@ -5,7 +5,9 @@
 use askama::Template;
 use uuid::Uuid;
 
-use super::{CityView, FieldView, Layout, LinkView, MapView, NewJobView, OptionView, Section, TimeView};
+use crate::web::pages::map::MapView;
+
+use super::{CityView, FieldView, Layout, LinkView, NewJobView, OptionView, Section, TimeView};
 
 /// `/fleet`: a city's vehicles as table and map.
 #[derive(Debug, Clone, Template)]

@@ -3,31 +3,21 @@
 //! Handlers fill these structs; templates/ holds the words around them.
 //! Surprise: `MapData` is the one place that writes JSON into HTML, and escapes `<` itself.
 
-mod account;
 mod audit;
 mod catalogue;
 mod fleet;
 mod imports;
 mod jobs;
-mod map;
 mod overview;
-mod owner_vehicles;
 mod region_states;
-mod rides;
-mod status;
 
-pub use account::*;
 pub use audit::*;
 pub use catalogue::*;
 pub use fleet::*;
 pub use imports::*;
 pub use jobs::*;
-pub use map::*;
 pub use overview::*;
-pub use owner_vehicles::*;
 pub use region_states::*;
-pub use rides::*;
-pub use status::*;
 
 use std::sync::Arc;
 
