@@ -23,14 +23,14 @@ pub struct Filter {
     pub actor: Option<Uuid>,
     /// How the action begins, as in `vehicle.`.
     pub action: Option<String>,
-    pub kind: Option<String>,
-    pub id: Option<Uuid>,
+    pub aggregate_type: Option<String>,
+    pub aggregate_id: Option<Uuid>,
     pub from: DateTime<Utc>,
     /// Only what comes after this place, which is older.
     pub before: Place,
 }
 
-/// The place of an event in the order of the audit: time, kind, id, version.
+/// The place of an event in the order of the audit: time, type and id of what it is about, version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place(pub DateTime<Utc>, pub String, pub Uuid, pub i64);
 
@@ -159,9 +159,9 @@ pub struct Found {
 /// The newest events that fit, at most `limit`.
 pub async fn list(conn: &Conn, filter: &Filter, sees: &Sees, limit: i64) -> Result<Found, DbError> {
     let read = |row: &Row| {
-        let kind = row.get("aggregate_type")?;
+        let aggregate = (row.get("aggregate_type")?, row.get("aggregate_id")?);
         Ok(Event {
-            place: Place(row.get("occurred_at")?, kind, row.get("aggregate_id")?, row.get("version")?),
+            place: Place(row.get("occurred_at")?, aggregate.0, aggregate.1, row.get("version")?),
             action: row.get("action")?,
             actor_region: row.get("actor_region")?,
             actor: row.get("actor_id")?,
@@ -174,26 +174,27 @@ pub async fn list(conn: &Conn, filter: &Filter, sees: &Sees, limit: i64) -> Resu
         Sees::All => None,
         Sees::Cities(cities) => Some(cities),
     };
-    let Place(at, kind, id, version) = &filter.before;
-    let filters = [filter.actor.is_some(), filter.action.is_some(), filter.kind.is_some(), filter.id.is_some()];
-    let anything = cities.is_none() && filters == [false; 4];
+    let Filter { region, actor, action, aggregate_type, aggregate_id, from, before } = filter;
+    let Place(at, before_type, before_id, version) = before;
+    let filtered = actor.is_some() || action.is_some() || aggregate_type.is_some() || aggregate_id.is_some();
+    let anything = cities.is_none() && !filtered;
     let params: [&(dyn tokio_postgres::types::ToSql + Sync); 13] = [
-        &filter.region,
-        &filter.from,
+        region,
+        from,
         at,
-        kind,
-        id,
+        before_type,
+        before_id,
         version,
-        &filter.actor,
-        &filter.action,
-        &filter.kind,
-        &filter.id,
+        actor,
+        action,
+        aggregate_type,
+        aggregate_id,
         &cities,
         &limit,
         // Where everything fits, no more than is shown.
         &if anything { limit } else { SEARCHED.max(limit) },
     ];
-    let statement = match (&filter.kind, filter.id, filter.actor) {
+    let statement = match (aggregate_type, aggregate_id, actor) {
         (Some(_), Some(_), _) => &LIST_OF,
         (.., Some(_)) => &LIST_BY,
         _ => &LIST,

@@ -172,40 +172,41 @@ pub enum Flaw {
     Meet { sides: ((usize, usize), (usize, usize)), at: Point, crosses: bool },
 }
 
-/// A corner: its number, where it is, and the same in whole units of 1e-7 degrees, to which points
-/// are rounded, so that what is computed is exact.
-type Corner = (usize, Point, (i128, i128));
+/// A corner with its number and, in whole units of 1e-7 degrees, to which points are rounded, its
+/// place: what is computed of those is exact.
+#[derive(Clone, Copy)]
+struct Corner {
+    number: usize,
+    at: Point,
+    x: i128,
+    y: i128,
+}
 
 #[allow(clippy::cast_possible_truncation, reason = "a Point's degrees times 1e7 are far inside i64")]
 fn corner((number, at): (usize, &Point)) -> Corner {
     let whole = |degrees: f64| i128::from((degrees * 1e7).round() as i64);
-    (number, *at, (whole(at.lon), whole(at.lat)))
-}
-
-fn minus((.., a): &Corner, (.., b): &Corner) -> (i128, i128) {
-    (a.0 - b.0, a.1 - b.1)
+    Corner { number, at: *at, x: whole(at.lon), y: whole(at.lat) }
 }
 
 /// 1 when `c` is to the left of the line from `a` to `b`, -1 to the right, 0 on it.
-fn turn(a: &Corner, b: &Corner, c: &Corner) -> i128 {
-    let (to, aside) = (minus(b, a), minus(c, a));
-    (to.0 * aside.1 - to.1 * aside.0).signum()
+fn orientation(a: Corner, b: Corner, c: Corner) -> i128 {
+    ((b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x)).signum()
 }
 
 /// Whether `c`, which is on the line through `a` and `b`, is between them or one of them.
-fn between(a: &Corner, b: &Corner, c: &Corner) -> bool {
-    let (back, on) = (minus(a, c), minus(b, c));
-    back.0 * on.0 + back.1 * on.1 <= 0
+fn between(a: Corner, b: Corner, c: Corner) -> bool {
+    (a.x - c.x) * (b.x - c.x) + (a.y - c.y) * (b.y - c.y) <= 0
 }
 
 /// Where two sides have a point in common, and whether they cross there.
-fn meet((a, b): (&Corner, &Corner), (c, d): (&Corner, &Corner)) -> Option<(Point, bool)> {
-    let turns = [(a, b, c), (a, b, d), (c, d, a), (c, d, b)].map(|line| (turn(line.0, line.1, line.2), line));
-    if let Some((_, (_, _, touching))) = turns.iter().find(|(turn, (a, b, c))| *turn == 0 && between(a, b, c)) {
-        return Some((touching.1, false));
+fn meet((a, b): (Corner, Corner), (c, d): (Corner, Corner)) -> Option<(Point, bool)> {
+    let corners = [(a, b, c), (a, b, d), (c, d, a), (c, d, b)];
+    let touches = |(a, b, c): &&(Corner, Corner, Corner)| orientation(*a, *b, *c) == 0 && between(*a, *b, *c);
+    if let Some((.., touching)) = corners.iter().find(touches) {
+        return Some((touching.at, false));
     }
-    let [left, right, one, other] = turns.map(|(turn, _)| turn);
-    (left * right < 0 && one * other < 0).then(|| (crossing((a.1, b.1), (c.1, d.1)), true))
+    let [c_is, d_is, a_is, b_is] = corners.map(|(a, b, c)| orientation(a, b, c));
+    (c_is * d_is < 0 && a_is * b_is < 0).then(|| (crossing((a.at, b.at), (c.at, d.at)), true))
 }
 
 impl Polygon {
@@ -213,14 +214,15 @@ impl Polygon {
     /// that are stored already are read as they are.
     pub fn flaw(&self) -> Option<Flaw> {
         let corners: Vec<Corner> = (1..).zip(&self.0).map(corner).collect();
-        let next = || corners.iter().cycle().skip(1);
-        let sides: Vec<(&Corner, &Corner)> = corners.iter().zip(next()).collect();
-        if let Some((a, b)) = sides.iter().find(|(a, b)| a.2 == b.2) {
-            return Some(Flaw::Repeated(a.0, b.0));
+        let next = || corners.iter().copied().cycle().skip(1);
+        let sides: Vec<(Corner, Corner)> = corners.iter().copied().zip(next()).collect();
+        if let Some((a, b)) = sides.iter().find(|(a, b)| (a.x, a.y) == (b.x, b.y)) {
+            return Some(Flaw::Repeated(a.number, b.number));
         }
-        let mut turns = sides.iter().zip(next().skip(1));
-        if let Some(((_, b), _)) = turns.find(|((a, b), c)| turn(a, b, c) == 0 && !between(a, c, b)) {
-            return Some(Flaw::Spike(b.0));
+        let goes_back = |(a, b, c): (Corner, Corner, Corner)| orientation(a, b, c) == 0 && !between(a, c, b);
+        let mut spikes = sides.iter().zip(next().skip(1)).filter(|((a, b), c)| goes_back((*a, *b, *c)));
+        if let Some(((_, corner), _)) = spikes.next() {
+            return Some(Flaw::Spike(corner.number));
         }
         // Neighbours have their corner in common; what else they could have is a spike.
         let apart = |i: usize, j: usize| j > i + 1 && j + 1 < i + sides.len();
@@ -229,17 +231,17 @@ impl Polygon {
             all().flat_map(|(i, one)| all().filter(move |(j, _)| apart(i, *j)).map(move |(_, two)| (one, two)));
         pairs.find_map(|(one, two)| {
             let (at, crosses) = meet(*one, *two)?;
-            Some(Flaw::Meet { sides: ((one.0.0, one.1.0), (two.0.0, two.1.0)), at, crosses })
+            Some(Flaw::Meet { sides: ((one.0.number, one.1.number), (two.0.number, two.1.number)), at, crosses })
         })
     }
 }
 
 /// Where two sides that cross do so.
 fn crossing((a, b): (Point, Point), (c, d): (Point, Point)) -> Point {
-    let way = |from: Point, to: Point| (to.lon - from.lon, to.lat - from.lat);
+    let vector = |from: Point, to: Point| (to.lon - from.lon, to.lat - from.lat);
     let cross = |p: (f64, f64), q: (f64, f64)| p.0 * q.1 - p.1 * q.0;
-    let (side, other) = (way(a, b), way(c, d));
-    let part = cross(way(a, c), other) / cross(side, other);
+    let (side, other) = (vector(a, b), vector(c, d));
+    let part = cross(vector(a, c), other) / cross(side, other);
     Point::new(a.lat + part * side.1, a.lon + part * side.0).unwrap_or(a)
 }
 

@@ -1,7 +1,7 @@
 //! Erasing a person. The request that asks for it closes the account and ends its sessions, at
 //! home and at once; what the regions keep goes batch by batch, done by the worker of the home
 //! region, whose own rows come last. Each batch may be done twice. A region that does not answer
-//! waits for its turn, and then nothing in the job's row names the person any more.
+//! is tried again later, and at the end nothing in the job's row names the person any more.
 
 use serde_json::{Value, json};
 use uuid::Uuid;

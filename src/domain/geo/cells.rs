@@ -24,7 +24,7 @@ fn slice(degrees: f64, span: f64, bits: u8) -> u32 {
     ((degrees / span * f64::from(count)) as u32).min(count - 1)
 }
 
-/// The bits of both, in turn.
+/// The bits of both, alternating.
 fn interleave(column: u32, row: u32) -> i64 {
     let pair = |bit| (i64::from(column >> bit & 1) | i64::from(row >> bit & 1) << 1) << (2 * bit);
     (0..BITS).map(pair).sum()
@@ -123,7 +123,7 @@ pub fn level_for_radius(point: Point, metres: f64) -> Level {
 
 /// The level at which to search once more, or None when the answer found at `level` is exact.
 ///
-/// `farthest_m` is the distance of the last of the wanted number, None when fewer were found.
+/// `farthest_m` is the distance of the last of as many as are shown, None when fewer were found.
 /// The second answer is always exact.
 pub fn retry_level(point: Point, level: Level, farthest_m: Option<f64>) -> Option<Level> {
     if level == Level::WHOLE {

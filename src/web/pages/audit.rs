@@ -104,8 +104,8 @@ impl Asked {
             region: self.region(context)?,
             actor: id(&self.actor, "actor")?,
             action: text(&self.action),
-            kind: text(&self.kind),
-            id: id(&self.id, "object")?,
+            aggregate_type: text(&self.kind),
+            aggregate_id: id(&self.id, "object")?,
             from: moment(&self.from, Tz::UTC)?.unwrap_or(DateTime::UNIX_EPOCH),
             before,
         })
