@@ -14,6 +14,7 @@ use super::{
     error::DbError,
     row::Row,
     statement::{CITY_CHECKED, Conn, Reach, Statement},
+    users::{END_SESSIONS, NEW_VERSION},
     verdict::{EVENT, GATED, SIGNED, SessionAuth, Verdict, verdict},
 };
 use crate::domain::{job::JobRef, people::UserRef, region::RegionCode};
@@ -63,13 +64,9 @@ const SET_HOME: Statement = Statement::write(
                THEN 'still_riding'
              WHEN NOT EXISTS (SELECT 1 FROM me WHERE password_hash = $8::TEXT AND present_in = $9::JSONB) THEN 'changed'
              ELSE 'ok' END AS code),
-         d AS (DELETE FROM sessions
-             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
-               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING 1 AS ok),
-         u AS (UPDATE users SET region = $11::TEXT::crdb_internal_region, city = $13::TEXT, version = version + 1,
-               reserved_region = NULL, reserved_public_id = NULL, reserved_until = NULL
-             FROM verdict WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
-             RETURNING users.id, users.version),
+         {END_SESSIONS},
+         u AS (UPDATE users SET region = $11::TEXT::crdb_internal_region, city = $13::TEXT, reserved_region = NULL,
+               reserved_public_id = NULL, reserved_until = NULL, {NEW_VERSION}),
          r AS (UPDATE role_grants SET region = $11::TEXT::crdb_internal_region FROM u
              WHERE role_grants.region = $1::TEXT::crdb_internal_region AND role_grants.user_id = u.id
              RETURNING 1 AS ok),
@@ -177,9 +174,7 @@ const ERASE: Statement = Statement::write(
              WHEN EXISTS (SELECT 1 FROM own) THEN 'still_owner'
              WHEN NOT EXISTS (SELECT 1 FROM me WHERE password_hash = $8::TEXT AND present_in = $9::JSONB) THEN 'changed'
              ELSE 'ok' END AS code),
-         d AS (DELETE FROM sessions
-             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
-               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING 1 AS ok),
+         {END_SESSIONS},
          r AS (DELETE FROM role_grants
              WHERE role_grants.region = $1::TEXT::crdb_internal_region AND role_grants.user_id = $3::UUID
                AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING 1 AS ok),

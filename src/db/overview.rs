@@ -4,6 +4,7 @@
 //! can tell whether they are whole.
 
 use chrono::{DateTime, Duration, NaiveDate, Utc};
+use const_format::formatcp;
 use serde::Deserialize;
 
 use super::{
@@ -16,16 +17,12 @@ pub const ALL: &[&Statement] = &[&FIGURES];
 
 // The index over the ends of rides begins with a digit of the id, so that rides that end at
 // one time are written to sixteen places.
-macro_rules! any_digit_sql {
-    () => {
-        "left(rides.id::TEXT, 1) = ANY ('{0,1,2,3,4,5,6,7,8,9,a,b,c,d,e,f}'::TEXT[])"
-    };
-}
+const ANY_DIGIT: &str = "left(rides.id::TEXT, 1) = ANY ('{0,1,2,3,4,5,6,7,8,9,a,b,c,d,e,f}'::TEXT[])";
 
 const FIGURES: Statement = Statement::read(
     "overview.figures",
     Reach::Stale,
-    concat!(
+    formatcp!(
         "SELECT
         (SELECT coalesce(jsonb_agg(jsonb_build_array(city, status, n, idle)), '[]'::JSONB) FROM
           (SELECT city, status, count(*) AS n, count(*) FILTER (WHERE seen_at < $3::TIMESTAMPTZ) AS idle FROM vehicles
@@ -34,22 +31,16 @@ const FIGURES: Statement = Statement::read(
           WHERE region = $1::TEXT::crdb_internal_region AND status <> 'retired') AS all_vehicles,
         (SELECT coalesce(jsonb_agg(jsonb_build_array(city, n)), '[]'::JSONB) FROM
           (SELECT city, count(*) AS n FROM rides
-            WHERE region = $1::TEXT::crdb_internal_region AND ",
-        any_digit_sql!(),
-        " AND (ended_at IS NULL OR ended_at > $2::TIMESTAMPTZ)
-              AND started_at <= $2::TIMESTAMPTZ GROUP BY city) AS r) AS running,
+            WHERE region = $1::TEXT::crdb_internal_region AND {ANY_DIGIT}
+              AND (ended_at IS NULL OR ended_at > $2::TIMESTAMPTZ) AND started_at <= $2::TIMESTAMPTZ GROUP BY city) AS r) AS running,
         (SELECT coalesce(jsonb_agg(jsonb_build_array(city, day, currency, n, revenue)), '[]'::JSONB) FROM
           (SELECT rides.city, (ended_at AT TIME ZONE c.zone)::DATE::TEXT AS day, currency, count(*) AS n,
               sum(total_minor)::INT8 AS revenue
             FROM rides JOIN unnest($5::TEXT[], $6::TEXT[]) AS c (city, zone) ON c.city = rides.city
-            WHERE region = $1::TEXT::crdb_internal_region AND ",
-        any_digit_sql!(),
-        " AND ended_at > $4::TIMESTAMPTZ
-              AND ended_at <= $2::TIMESTAMPTZ GROUP BY 1, 2, 3) AS d) AS days,
+            WHERE region = $1::TEXT::crdb_internal_region AND {ANY_DIGIT}
+              AND ended_at > $4::TIMESTAMPTZ AND ended_at <= $2::TIMESTAMPTZ GROUP BY 1, 2, 3) AS d) AS days,
         (SELECT count(*) FROM rides WHERE region = $1::TEXT::crdb_internal_region
-            AND ",
-        any_digit_sql!(),
-        " AND ended_at > $4::TIMESTAMPTZ AND ended_at <= $2::TIMESTAMPTZ) AS all_rides"
+            AND {ANY_DIGIT} AND ended_at > $4::TIMESTAMPTZ AND ended_at <= $2::TIMESTAMPTZ) AS all_rides"
     ),
 );
 

@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use serde::{Deserialize, Serialize};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
@@ -71,7 +72,7 @@ const CHECK: Statement = Statement::read(
 
 /// The person, if the session is good.
 pub async fn check(conn: &Conn, auth: &SessionAuth) -> Result<Option<CurrentUser>, DbError> {
-    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+    let params: [&(dyn ToSql + Sync); 6] =
         [&auth.user.region, &auth.session, &auth.user.id, &auth.token_hash, &auth.now, &auth.idle_since];
     let Some(row) = conn.opt(&CHECK, &params).await? else { return Ok(None) };
     let reservation = match row.opt_ref("reserved_region", "reserved_public_id")? {
@@ -165,23 +166,10 @@ pub async fn start(
     password_hash: &str,
     now: DateTime<Utc>,
 ) -> Result<Verdict, DbError> {
-    let row = conn
-        .one(
-            &START,
-            &[
-                &user.region,
-                &epoch,
-                &user.id,
-                &new.id,
-                &new.token_hash,
-                &password_hash,
-                &new.device,
-                &now,
-                &new.expires_at,
-            ],
-        )
-        .await?;
-    verdict(&row)
+    let NewSession { id, token_hash, device, expires_at } = new;
+    let params: [&(dyn ToSql + Sync); 9] =
+        [&user.region, &epoch, &user.id, id, token_hash, &password_hash, device, &now, expires_at];
+    verdict(&conn.one(&START, &params).await?)
 }
 
 const PRUNE: Statement = Statement::write(
@@ -221,50 +209,39 @@ pub async fn touch(conn: &Conn, auth: &SessionAuth) -> Result<(), DbError> {
     conn.rows(&TOUCH, &auth.params(&[])).await.map(drop)
 }
 
-const END: Statement = Statement::write(
-    "sessions.end",
-    Reach::Named,
-    formatcp!(
-        "{SIGNED},
-         verdict AS (SELECT CASE
-             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
-             ELSE 'ok' END AS code),
-         d AS (DELETE FROM sessions
-             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.id = $8::UUID
-               AND sessions.user_id = $3::UUID AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id),
-         e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'session', d.id, 2, 'session.ended', $1::TEXT, $3::UUID,
-               d.id, d.id, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM d
-               RETURNING 1 AS ok)
-         SELECT code AS verdict FROM verdict"
-    ),
-);
+/// The person's write that ends sessions: which, and the command in their events.
+macro_rules! end_sql {
+    ($which:literal, $command:literal) => {
+        formatcp!(
+            "{SIGNED},
+             verdict AS (SELECT CASE
+                 WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+                 WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+                 ELSE 'ok' END AS code),
+             d AS (DELETE FROM sessions
+                 WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.id {which}
+                   AND sessions.user_id = $3::UUID AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')
+                 RETURNING sessions.id),
+             e AS ({EVENT}
+                 SELECT $1::TEXT::crdb_internal_region, 'session', d.id, 2, 'session.ended', $1::TEXT, $3::UUID,
+                   {command}, {command}, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM d
+                 RETURNING 1 AS ok)
+             SELECT code AS verdict FROM verdict",
+            which = $which,
+            command = $command
+        )
+    };
+}
+
+const END: Statement = Statement::write("sessions.end", Reach::Named, end_sql!("= $8::UUID", "d.id"));
 
 /// Ends one session of the person: this one or another.
 pub async fn end(conn: &Conn, auth: &SessionAuth, session: Uuid) -> Result<Verdict, DbError> {
     verdict(&conn.one(&END, &auth.params(&[&session])).await?)
 }
 
-const END_OTHERS: Statement = Statement::write(
-    "sessions.end_others",
-    Reach::Named,
-    formatcp!(
-        "{SIGNED},
-         verdict AS (SELECT CASE
-             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
-             ELSE 'ok' END AS code),
-         d AS (DELETE FROM sessions
-             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
-               AND sessions.id <> $2::UUID AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id),
-         e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'session', d.id, 2, 'session.ended', $1::TEXT, $3::UUID,
-               $8::UUID, $8::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM d
-               RETURNING 1 AS ok)
-         SELECT code AS verdict FROM verdict"
-    ),
-);
+const END_OTHERS: Statement =
+    Statement::write("sessions.end_others", Reach::Named, end_sql!("<> $2::UUID", "$8::UUID"));
 
 pub async fn end_others(conn: &Conn, auth: &SessionAuth, command: Uuid) -> Result<Verdict, DbError> {
     verdict(&conn.one(&END_OTHERS, &auth.params(&[&command])).await?)

@@ -76,6 +76,16 @@ pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, username: &str
     found.map(login).transpose()
 }
 
+/// Ends a change of the person $3: nothing, unless the verdict is good.
+pub(super) const NEW_VERSION: &str = "version = version + 1 FROM verdict
+               WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
+               RETURNING users.id, users.version";
+
+/// All sessions of the person $3 end, if the verdict is good.
+pub(super) const END_SESSIONS: &str = "d AS (DELETE FROM sessions
+             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
+               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id)";
+
 const INSERT: Statement = Statement::write(
     "users.insert",
     Reach::AllRegions { why: "a username is unique over all regions" },
@@ -218,9 +228,7 @@ const SET_PROFILE: Statement = Statement::write(
                           AND first_name = $8::TEXT AND last_name = $9::TEXT AND email = $10::TEXT) THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              ELSE 'ok' END AS code),
-         u AS (UPDATE users SET first_name = $8::TEXT, last_name = $9::TEXT, email = $10::TEXT, version = version + 1
-             FROM verdict WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
-             RETURNING users.id, users.version),
+         u AS (UPDATE users SET first_name = $8::TEXT, last_name = $9::TEXT, email = $10::TEXT, {NEW_VERSION}),
          e AS ({EVENT}
              SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.profile_changed', $1::TEXT, u.id,
                $11::UUID, $11::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
@@ -247,12 +255,8 @@ const SET_PASSWORD: Statement = Statement::write(
              WHEN NOT EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
                               AND password_hash = $8::TEXT) THEN 'wrong_password'
              ELSE 'ok' END AS code),
-         u AS (UPDATE users SET password_hash = $9::TEXT, version = version + 1 FROM verdict
-             WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
-             RETURNING users.id, users.version),
-         d AS (DELETE FROM sessions
-             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
-               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id),
+         u AS (UPDATE users SET password_hash = $9::TEXT, {NEW_VERSION}),
+         {END_SESSIONS},
          e AS ({EVENT}
              SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.password_changed', $1::TEXT, u.id,
                $10::UUID, $10::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
@@ -283,12 +287,8 @@ const SET_RECOVERY: Statement = Statement::write(
                           AND recovery_hashes = $8::JSONB) THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              ELSE 'ok' END AS code),
-         u AS (UPDATE users SET recovery_hashes = $8::JSONB, version = version + 1 FROM verdict
-             WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
-             RETURNING users.id, users.version),
-         d AS (DELETE FROM sessions
-             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
-               AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id),
+         u AS (UPDATE users SET recovery_hashes = $8::JSONB, {NEW_VERSION}),
+         {END_SESSIONS},
          e AS ({EVENT}
              SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.recovery_codes_made', $1::TEXT, u.id,
                $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
@@ -314,12 +314,8 @@ const RECOVER: Statement = Statement::write(
              WHEN NOT EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
                               AND version = $4::INT8) THEN 'changed'
              ELSE 'ok' END AS code),
-         u AS (UPDATE users SET password_hash = $6::TEXT, recovery_hashes = $5::JSONB, version = version + 1 FROM verdict
-             WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
-             RETURNING users.id, users.version),
-         d AS (DELETE FROM sessions
-             WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')
-             RETURNING sessions.id),
+         u AS (UPDATE users SET password_hash = $6::TEXT, recovery_hashes = $5::JSONB, {NEW_VERSION}),
+         {END_SESSIONS},
          e AS ({EVENT}
              SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.recovered', $1::TEXT, u.id,
                $7::UUID, $7::UUID, $8::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
