@@ -15,7 +15,7 @@ use super::Outcome;
 use crate::{
     clock::Clock,
     config::Tools,
-    db::{Db, gates::Change, imports::Preview, jobs},
+    db::{Db, exports, gates::Change, imports::Preview, jobs},
     domain::{
         catalogue::{Catalogue, City},
         fleet::Filter,
@@ -230,7 +230,7 @@ async fn export(db: &Db, city: &City) -> Outcome {
     let (mut after, mut out) = (None, std::io::stdout());
     loop {
         let conn = db.at(&city.region).await?;
-        let (text, next) = ops::exports::vehicles(&conn, (&city.region, &city.slug), &Filter::default(), after).await?;
+        let (text, next) = exports::vehicles(&conn, (&city.region, &city.slug), &Filter::default(), after).await?;
         out.write_all(text.as_bytes())?;
         if next.is_none() {
             return Ok(out.flush()?);

@@ -1,8 +1,10 @@
-//! Rows for the files that operators take away: a city's vehicles, a city's riders. One
-//! statement a chunk, each beginning after the last row of the one before, so that memory
-//! is bounded whatever the size of the fleet.
+//! Files that operators take away: a city's vehicles, a city's riders, as CSV. One statement a
+//! chunk, each beginning after the last row of the one before, so that memory is bounded
+//! whatever the size of the fleet. Texts that people typed are escaped for spreadsheets; numbers
+//! are written as they are. A file of vehicles can be imported again and changes nothing.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
@@ -10,29 +12,22 @@ use super::{
     row::Row,
     statement::{Conn, Reach, Statement},
 };
-use crate::domain::{fleet::Filter, geo::Point, region::RegionCode};
+use crate::domain::{
+    csv::{COLUMNS, escape_formula, head, write_line},
+    fleet::Filter,
+    region::RegionCode,
+};
 
 pub const ALL: &[&Statement] = &[&VEHICLES, &RIDERS];
 
 /// Rows of one chunk.
-pub const CHUNK: usize = 500;
+const CHUNK: usize = 500;
 
-/// The code and id of the vehicle after which a chunk begins.
+/// Lines, and after which row the next ones begin. The first chunk (of no cursor) has the header.
+pub type Chunk<K> = (String, Option<K>);
+
+/// The code and id of a vehicle.
 pub type Cursor = (String, Uuid);
-
-#[derive(Debug, Clone)]
-pub struct Vehicle {
-    pub id: Uuid,
-    /// The operator's code; empty if it has none.
-    pub code: String,
-    pub vehicle_type: String,
-    pub brand: String,
-    pub colour: String,
-    pub battery: i64,
-    pub at: Point,
-    pub place: String,
-    pub note: Option<String>,
-}
 
 // The index has the status before the code; this walks it once for each status and merges
 // them, so that a vehicle whose status changes between two chunks is neither lost nor doubled.
@@ -51,41 +46,37 @@ const VEHICLES: Statement = Statement::read(
      ORDER BY v.code, v.id LIMIT 500",
 );
 
-/// The next vehicles of a city in the order of their codes, those without one first; at
-/// most [`CHUNK`].
-pub async fn list_vehicles(
+/// Vehicles of a city in the order of their codes, those without one first.
+pub async fn vehicles(
     conn: &Conn,
     (region, city): (&RegionCode, &str),
     filter: &Filter,
-    (code, id): &Cursor,
-) -> Result<Vec<Vehicle>, DbError> {
+    after: Option<Cursor>,
+) -> Result<Chunk<Cursor>, DbError> {
+    let mut text = if after.is_none() { head(&COLUMNS) } else { String::new() };
+    let (code, id) = after.unwrap_or_default();
     let (statuses, Filter { vehicle_type, battery_below, idle_since, prefix, .. }) = (filter.statuses(), filter);
-    let read = |row: &Row| {
-        Ok(Vehicle {
-            id: row.get("id")?,
-            code: row.get("code")?,
-            vehicle_type: row.get("type")?,
-            brand: row.get("brand")?,
-            colour: row.get("colour")?,
-            battery: row.get("battery")?,
-            at: row.point("lat", "lon")?,
-            place: row.get("place")?,
-            note: row.get("note")?,
-        })
-    };
-    let rows = conn
-        .rows(&VEHICLES, &[region, &city, &statuses, code, id, vehicle_type, battery_below, idle_since, prefix])
-        .await?;
-    rows.iter().map(read).collect()
-}
-
-#[derive(Debug, Clone)]
-pub struct Rider {
-    pub id: Uuid,
-    pub username: String,
-    pub first_name: String,
-    pub last_name: String,
-    pub created_at: DateTime<Utc>,
+    let params: [&(dyn ToSql + Sync); 9] =
+        [region, &city, &statuses, &code, &id, vehicle_type, battery_below, idle_since, prefix];
+    let rows = conn.rows(&VEHICLES, &params).await?;
+    for row in &rows {
+        let at = row.point("lat", "lon")?;
+        let cells = [
+            escape_formula(row.get("code")?),
+            escape_formula(row.get("type")?),
+            escape_formula(row.get("brand")?),
+            escape_formula(row.get("colour")?),
+            row.get::<i64>("battery")?.to_string().into(),
+            at.lat().to_string().into(),
+            at.lon().to_string().into(),
+            escape_formula(row.get("place")?),
+            escape_formula(row.get::<Option<_>>("note")?.unwrap_or_default()),
+            row.get::<Uuid>("id")?.to_string().into(),
+        ];
+        write_line(&mut text, cells);
+    }
+    let cursor = |row: &Row| Ok((row.get("code")?, row.get("id")?));
+    Ok((text, rows.get(CHUNK - 1).map(cursor).transpose()?))
 }
 
 const RIDERS: Statement = Statement::read(
@@ -95,16 +86,24 @@ const RIDERS: Statement = Statement::read(
      WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND id > $3 ORDER BY id LIMIT 500",
 );
 
-/// The next people at home in a city after `after`, by id; at most [`CHUNK`].
-pub async fn list_riders(conn: &Conn, region: &RegionCode, city: &str, after: Uuid) -> Result<Vec<Rider>, DbError> {
-    let read = |row: &Row| {
-        Ok(Rider {
-            id: row.get("id")?,
-            username: row.get("username")?,
-            first_name: row.get("first_name")?,
-            last_name: row.get("last_name")?,
-            created_at: row.get("created_at")?,
-        })
-    };
-    conn.rows(&RIDERS, &[region, &city, &after]).await?.iter().map(read).collect()
+/// People at home in a city, by id.
+pub async fn riders(
+    conn: &Conn,
+    (region, city): (&RegionCode, &str),
+    after: Option<Uuid>,
+) -> Result<Chunk<Uuid>, DbError> {
+    let columns = ["username", "first_name", "last_name", "since"];
+    let mut text = if after.is_none() { head(&columns) } else { String::new() };
+    let rows = conn.rows(&RIDERS, &[region, &city, &after.unwrap_or_default()]).await?;
+    for row in &rows {
+        let since = row.get::<DateTime<Utc>>("created_at")?.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let cells = [
+            escape_formula(row.get("username")?),
+            escape_formula(row.get("first_name")?),
+            escape_formula(row.get("last_name")?),
+            since.into(),
+        ];
+        write_line(&mut text, cells);
+    }
+    Ok((text, rows.get(CHUNK - 1).map(|row| row.get("id")).transpose()?))
 }

@@ -19,7 +19,6 @@ use gates::Gates;
 pub mod accounts;
 pub mod catalogue;
 pub mod erasure;
-pub mod exports;
 pub mod fleet;
 pub mod gates;
 pub mod home;

@@ -14,12 +14,13 @@ use serde::Deserialize;
 
 use super::fleet::{Filters, only_operators};
 use crate::{
-    db::{error::DbError, statement::Conn},
-    domain::{catalogue::City, region::RegionCode},
-    ops::{
+    db::{
+        error::DbError,
         exports::{self, Chunk},
-        residency,
+        statement::Conn,
     },
+    domain::{catalogue::City, region::RegionCode},
+    ops::residency,
     web::{context::RequestContext, error::PageError, form::Query},
 };
 
