@@ -22,7 +22,7 @@ use crate::{
     clock::Clock,
     config::{self, Config, Database},
     db::{self, Db, migrate::Layout},
-    domain::{catalogue::CatalogueFile, region::RegionCode},
+    domain::{catalogue::Catalogue, region::RegionCode},
     local::{self, CockroachDemo, LocalError, PrivatePostgres},
     ops::{
         self,
@@ -115,7 +115,7 @@ pub async fn run(args: Args) -> Outcome {
         // Dropped, what was started ends.
         () = stop.next() => return Ok(()),
     };
-    let file = CatalogueFile::parse(SHIPPED)?;
+    let file = Catalogue::parse(SHIPPED)?;
     let configs = settings(&args, &server, &file, &data);
     let console = if let Server::Cockroach(cluster) = &server { Some(cluster.console.clone()) } else { None };
     let mut running = Vec::new();
@@ -156,7 +156,7 @@ async fn start(args: &Args, cockroach: Option<PathBuf>, data: &Path) -> Outcome<
 /// Schema, data and the instances, which are running when this returns.
 async fn serve(
     locality: Locality,
-    mut file: CatalogueFile,
+    mut file: Catalogue,
     configs: Vec<Config>,
     running: &mut Vec<server::Running>,
 ) -> Outcome {
@@ -209,7 +209,7 @@ fn secret_key(data: &Path) -> std::io::Result<String> {
 }
 
 /// The settings of each instance: the environment's, and ours over them.
-fn settings(args: &Args, server: &Server, file: &CatalogueFile, data: &Path) -> Outcome<Vec<Config>> {
+fn settings(args: &Args, server: &Server, file: &Catalogue, data: &Path) -> Outcome<Vec<Config>> {
     let key = secret_key(data)?;
     let mut environment = config::environment();
     // The nodes of a real deployment, if this shell knows any, are none of ours.

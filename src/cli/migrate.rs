@@ -14,7 +14,7 @@ use crate::{
         error::{DbError, DbErrorKind},
         migrate::Layout,
     },
-    domain::catalogue::CatalogueFile,
+    domain::catalogue::Catalogue,
     ops,
 };
 
@@ -75,7 +75,7 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
         Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
         None => SHIPPED.to_owned(),
     };
-    let file = CatalogueFile::parse(&text)?;
+    let file = Catalogue::parse(&text)?;
     let layout = Layout {
         regions: file.regions.iter().map(|region| region.code.clone()).collect(),
         survive_region: args.survive == "region",

@@ -16,7 +16,7 @@ use super::{
     verdict::{Verdict, verdict},
 };
 use crate::domain::{
-    catalogue::{Catalogue, CatalogueFile, PromoCode, PromoKind, Tariff},
+    catalogue::{Catalogue, PromoCode, PromoKind, Tariff},
     region::RegionCode,
 };
 
@@ -89,9 +89,9 @@ pub async fn load(conn: &Conn) -> Result<Option<Catalogue>, DbError> {
         "regions": column("regions")?, "policies": column("policies")?, "cities": column("cities")?,
         "vehicle_types": column("vehicle_types")?, "tariffs": column("tariffs")?, "promo_codes": column("promo_codes")?,
     });
-    let file: CatalogueFile = serde_json::from_value(all)
+    let catalogue: Catalogue = serde_json::from_value(all)
         .map_err(|error| DbError::new(DbErrorKind::Bug, "catalogue.load", error.to_string()))?;
-    Ok(Some(Catalogue::new(row.get("version")?, file)))
+    Ok(Some(Catalogue { version: row.get("version")?, ..catalogue }))
 }
 
 const REGIONS: Statement = Statement::write(
@@ -240,7 +240,7 @@ const BUMP: Statement = Statement::write(
 
 /// Puts every entry of `file` in its place, inside a transaction, except those that were
 /// changed in the browser, and raises the version if anything differed.
-pub async fn put(conn: &Conn, file: &CatalogueFile, now: DateTime<Utc>) -> Result<Put, DbError> {
+pub async fn put(conn: &Conn, file: &Catalogue, now: DateTime<Utc>) -> Result<Put, DbError> {
     let send = async |statement: &'static Statement, params: &Params<'_>| Ok(conn.rows(statement, params).await?.len());
     let edits = changes::list_edits(conn).await?;
     let file = without(file, &edits);
@@ -259,7 +259,7 @@ pub struct Put {
 }
 
 /// `file` without the entries that were changed in the browser.
-fn without(file: &CatalogueFile, edits: &HashSet<(String, String)>) -> CatalogueFile {
+fn without(file: &Catalogue, edits: &HashSet<(String, String)>) -> Catalogue {
     let as_loaded = |entry: &str, key: String| !edits.contains(&(entry.to_owned(), key));
     let mut file = file.clone();
     file.cities.retain(|city| as_loaded("city", city.slug.clone()));
@@ -268,7 +268,7 @@ fn without(file: &CatalogueFile, edits: &HashSet<(String, String)>) -> Catalogue
     file
 }
 
-pub async fn plan(file: &CatalogueFile, now: DateTime<Utc>) -> Result<Vec<String>, DbError> {
+pub async fn plan(file: &Catalogue, now: DateTime<Utc>) -> Result<Vec<String>, DbError> {
     let texts = std::cell::RefCell::new(Vec::new());
     let send = async |statement: &'static Statement, params: &Params<'_>| {
         texts.borrow_mut().push(statement.with_values(params));
@@ -284,7 +284,7 @@ type Params<'a> = [&'a (dyn ToSql + Sync)];
 /// Sends each entry of `file`; how many changed something.
 async fn entries(
     send: &impl AsyncFn(&'static Statement, &Params<'_>) -> Result<usize, DbError>,
-    file: &CatalogueFile,
+    file: &Catalogue,
 ) -> Result<usize, DbError> {
     let mut changed = 0;
     for (n, r) in (0_i64..).zip(&file.regions) {

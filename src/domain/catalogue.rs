@@ -12,7 +12,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
-pub use file::{CatalogueError, CatalogueFile};
+pub use file::CatalogueError;
 
 use super::{
     fare::{Discount, Rate},
@@ -205,31 +205,23 @@ impl PromoCode {
 }
 
 /// One version of everything; regions, cities and vehicle types in the file's order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Catalogue {
     /// Raised by every change; 0 before the first load.
+    #[serde(skip)]
     pub version: i64,
     pub regions: Vec<Region>,
     pub policies: Vec<Policy>,
     pub cities: Vec<City>,
     pub vehicle_types: Vec<VehicleType>,
+    /// At least one for each city and vehicle type.
     pub tariffs: Vec<Tariff>,
+    #[serde(default)]
     pub promo_codes: Vec<PromoCode>,
 }
 
 impl Catalogue {
-    pub fn new(version: i64, file: CatalogueFile) -> Self {
-        Self {
-            version,
-            regions: file.regions,
-            policies: file.policies,
-            cities: file.cities,
-            vehicle_types: file.vehicle_types,
-            tariffs: file.tariffs,
-            promo_codes: file.promo_codes,
-        }
-    }
-
     pub fn region(&self, code: &RegionCode) -> Option<&Region> {
         self.regions.iter().find(|region| region.code == *code)
     }
@@ -337,7 +329,7 @@ mod tests {
     const SHIPPED: &str = include_str!("../../deploy/catalog.toml");
 
     fn catalogue() -> Catalogue {
-        Catalogue::new(7, CatalogueFile::parse(SHIPPED).unwrap())
+        Catalogue { version: 7, ..Catalogue::parse(SHIPPED).unwrap() }
     }
 
     fn time(text: &str) -> DateTime<Utc> {

@@ -279,10 +279,9 @@ fn point(lat: &str, lon: &str, city: &City) -> Result<Option<Point>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::catalogue::CatalogueFile;
 
     fn catalogue() -> Catalogue {
-        Catalogue::new(1, CatalogueFile::parse(include_str!("../../deploy/catalog.toml")).unwrap())
+        Catalogue { version: 1, ..Catalogue::parse(include_str!("../../deploy/catalog.toml")).unwrap() }
     }
 
     fn read(header: &str, cells: &[&str]) -> Result<Line, String> {

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn positions_that_cannot_be_true_are_dropped() -> Result<(), Box<dyn std::error::Error>> {
-        let file = crate::domain::catalogue::CatalogueFile::parse(include_str!("../../deploy/catalog.toml"))?;
+        let file = crate::domain::catalogue::Catalogue::parse(include_str!("../../deploy/catalog.toml"))?;
         let city = file.cities.first().ok_or("no city")?;
         let start: DateTime<Utc> = "2026-11-20T12:00:00Z".parse()?;
         let now = start + TimeDelta::hours(20);

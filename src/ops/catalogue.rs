@@ -21,7 +21,7 @@ use crate::{
         verdict::{SessionAuth, Verdict, Write},
     },
     domain::{
-        catalogue::{CatalogueFile, City, PromoCode, Tariff},
+        catalogue::{Catalogue, City, PromoCode, Tariff},
         refusal::Refusal,
     },
     ops::service::Service,
@@ -32,7 +32,7 @@ use crate::{
 const CATALOGUE: Duration = Duration::from_mins(1);
 
 /// Makes the database hold what `file` says; returns how many catalogue entries changed.
-pub async fn load(db: &Db, file: &CatalogueFile, clock: &Clock) -> Result<usize, OpError> {
+pub async fn load(db: &Db, file: &Catalogue, clock: &Clock) -> Result<usize, OpError> {
     let Some(first) = file.regions.first() else {
         return Ok(0);
     };

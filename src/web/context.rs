@@ -130,7 +130,7 @@ impl RequestContext {
         region::city_of_headers(&self.request, &self.state, &self.catalogue)
     }
 
-    #[allow(clippy::indexing_slicing, reason = "a catalogue has a city; CatalogueFile::parse refuses one without")]
+    #[allow(clippy::indexing_slicing, reason = "a catalogue has a city; Catalogue::parse refuses one without")]
     fn first_city(&self) -> &City {
         self.catalogue.cities_of(&self.service.here).next().unwrap_or_else(|| &self.catalogue.cities[0])
     }

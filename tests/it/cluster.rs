@@ -21,7 +21,7 @@ use movr::{
         error::{DbError, DbErrorKind},
         migrate::Layout,
     },
-    domain::catalogue::CatalogueFile,
+    domain::catalogue::Catalogue,
     local::{
         cockroach::{VERSION, address, download, too_old},
         find_cockroach,
@@ -84,7 +84,7 @@ fn recorded_outputs_are_understood() {
     for (tag, old) in [("v21.2.17\n", true), ("v22.1.0", false), ("v9.9.9", true), (VERSION, false), ("mine", false)] {
         assert_eq!(too_old(tag), old, "{tag}");
     }
-    let shipped = CatalogueFile::parse(migrate::SHIPPED).unwrap();
+    let shipped = Catalogue::parse(migrate::SHIPPED).unwrap();
     let gateway = sample("gateway-region.txt");
     let gateway = gateway.lines().last().unwrap();
     assert!(shipped.regions.iter().any(|region| region.code.as_str() == gateway), "{gateway}");
@@ -561,7 +561,7 @@ fn serving_a_region_of_them_takes_its_nodes_first_and_the_others_as_fallback() {
         assert_eq!(vars["DATABASE_URL"], url(own));
         let config = Config::from_vars(vars.clone()).unwrap();
         assert_eq!((config.region.as_str(), config.listen.port()), (region, port));
-        let shipped = CatalogueFile::parse(migrate::SHIPPED).unwrap();
+        let shipped = Catalogue::parse(migrate::SHIPPED).unwrap();
         let shipped = shipped.regions.iter().find(|r| r.code.as_str() == region).unwrap();
         assert_eq!(config.public_url.origin(), shipped.base_url, "links between regions lead here");
         let others: Vec<_> =

@@ -14,7 +14,7 @@ use std::{
 use movr::{
     clock::Clock,
     db::{self, Db, migrate::Layout},
-    domain::catalogue::CatalogueFile,
+    domain::catalogue::Catalogue,
     ops,
 };
 use refinery_core::{Migration, Runner, Target, load_sql_migrations};
@@ -81,8 +81,8 @@ fn ids(sql: &str) -> String {
         .fold(sql.to_owned(), |sql, n| sql.replace(&format!("#{n}"), &format!("'{n:08}-0000-4000-8000-000000000000'")))
 }
 
-fn shipped() -> CatalogueFile {
-    CatalogueFile::parse(movr::cli::migrate::SHIPPED).unwrap()
+fn shipped() -> Catalogue {
+    Catalogue::parse(movr::cli::migrate::SHIPPED).unwrap()
 }
 
 /// Runs the migrations; what was done, or would be.
@@ -372,7 +372,7 @@ async fn the_catalogue_changes_only_what_changed_and_running_instances_follow() 
     }
 
     let text = changed("unlock_minor = 150, per_minute_minor = 30", "unlock_minor = 175, per_minute_minor = 30");
-    let file = CatalogueFile::parse(&text).unwrap();
+    let file = Catalogue::parse(&text).unwrap();
     assert_eq!(ops::catalogue::load(&db, &file, &Clock::default()).await.unwrap(), 1, "one tariff");
     assert_eq!(number(&client, "SELECT version FROM catalogue").await, version + 1);
     let unlock = |service: &movr::ops::service::Service| {

@@ -32,7 +32,7 @@ use movr::{
         vehicles::{NEAREST, Search},
     },
     domain::{
-        catalogue::CatalogueFile,
+        catalogue::Catalogue,
         geo::{Level, Point, Ranges, block_ranges, level_for_radius},
     },
     local::{Options, PrivatePostgres},
@@ -164,7 +164,7 @@ async fn main() {
     let options = Options { data: folder, fresh: true, ..Default::default() };
     let postgres = PrivatePostgres::start(options).await.unwrap();
     let config = settings(&postgres.url("movr"));
-    let file = CatalogueFile::parse(SHIPPED).unwrap();
+    let file = Catalogue::parse(SHIPPED).unwrap();
     let layout = Layout {
         regions: file.regions.iter().map(|region| region.code.clone()).collect(),
         survive_region: false,

@@ -6,7 +6,7 @@ use std::{collections::HashSet, fmt::Display, hash::Hash};
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{City, Policy, PromoCode, PromoKind, Region, Tariff, VehicleType, fold};
+use super::{Catalogue, PromoKind, Tariff, fold};
 use crate::domain::{region::RegionCode, text::line};
 
 /// The `form_factor` values of GBFS 3.
@@ -15,19 +15,6 @@ const FORM_FACTORS: [&str; 8] =
 
 /// The `propulsion_type` values of GBFS 3 for vehicles of our types.
 const PROPULSIONS: [&str; 3] = ["electric", "electric_assist", "human"];
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CatalogueFile {
-    pub regions: Vec<Region>,
-    pub policies: Vec<Policy>,
-    pub cities: Vec<City>,
-    pub vehicle_types: Vec<VehicleType>,
-    /// At least one for each city and vehicle type.
-    pub tariffs: Vec<Tariff>,
-    #[serde(default)]
-    pub promo_codes: Vec<PromoCode>,
-}
 
 /// Why a catalogue is refused; the text is for the person who wrote the file.
 #[derive(Debug, thiserror::Error)]
@@ -85,8 +72,9 @@ pub(super) fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz
     name.parse().map_err(unknown)
 }
 
-impl CatalogueFile {
-    /// Reads a catalogue file's text and checks all of it; the error is the first thing that is wrong.
+impl Catalogue {
+    /// Reads a catalogue file's text, as version 0, and checks all of it; the error is the first thing
+    /// that is wrong.
     pub fn parse(text: &str) -> Result<Self, CatalogueError> {
         let file: Self = toml::from_str(text)?;
         let regions = file.check_regions()?;
@@ -225,7 +213,7 @@ mod tests {
     fn refusal(from: &str, to: &str) -> String {
         assert!(SHIPPED.contains(from), "{from:?} is not in the file");
         let broken = SHIPPED.replacen(from, to, 1);
-        CatalogueFile::parse(&broken).unwrap_err().to_string()
+        Catalogue::parse(&broken).unwrap_err().to_string()
     }
 
     #[test]

@@ -10,7 +10,7 @@ use movr::{
     clock::Clock,
     db::{Db, meter::Meter},
     domain::{
-        catalogue::CatalogueFile,
+        catalogue::Catalogue,
         geo::{Point, cell},
         refusal::Refusal,
         vehicle::VehicleRef,
@@ -112,7 +112,7 @@ async fn what_stands_in_the_way_refuses_a_move_and_an_erasure_whole() {
         "{ region = \"us-west1\", move_to = [\"us-west1\", \"us-east1\"]",
     );
     let db = Db::open(&engine::tools(&scene.world.database.url).database).await.unwrap();
-    let file = CatalogueFile::parse(&text).unwrap();
+    let file = Catalogue::parse(&text).unwrap();
     assert_eq!(catalogue::load(&db, &file, &Clock::default()).await.unwrap(), 1);
     db.close();
     service.reload_catalogue().await.unwrap();

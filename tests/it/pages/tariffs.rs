@@ -1,7 +1,7 @@
 //! Tariffs of a city: set, planned and withdrawn by its operators and by administrators,
 //! by nobody else, and not over somebody else's change; a ride keeps the one it began with.
 
-use movr::{cli, domain::catalogue::CatalogueFile};
+use movr::{cli, domain::catalogue::Catalogue};
 use reqwest::StatusCode;
 
 use super::rides;
@@ -163,7 +163,7 @@ async fn what_the_browser_changed_the_catalogue_file_leaves_alone() {
     let planned = "tariffs = [\n  { city = \"new-york\", vehicle_type = \"bike\", unlock_minor = 1, per_minute_minor = 1, \
         out_of_area_fee_minor = 1, valid_from = \"2999-01-01T00:00:00Z\" },";
     assert!(shipped.contains("tariffs = [\n"));
-    let file = CatalogueFile::parse(&shipped.replacen("tariffs = [", planned, 1)).unwrap();
+    let file = Catalogue::parse(&shipped.replacen("tariffs = [", planned, 1)).unwrap();
     let db = movr::db::Db::open(&engine::tools(&world.database.url).database).await.unwrap();
     let clock = movr::clock::Clock::default();
     assert_eq!(movr::ops::catalogue::load(&db, &file, &clock).await.unwrap(), 1);

@@ -18,7 +18,7 @@ use movr::{
     clock::Clock,
     config::Tools,
     db::{self, Db, migrate::Layout},
-    domain::catalogue::CatalogueFile,
+    domain::catalogue::Catalogue,
     local::{Options, PrivatePostgres},
     ops,
 };
@@ -91,7 +91,7 @@ pub async fn migrate(url: &str) {
 
 async fn schema(url: &str) {
     let tools = tools(url);
-    let file = CatalogueFile::parse(movr::cli::migrate::SHIPPED).unwrap();
+    let file = Catalogue::parse(movr::cli::migrate::SHIPPED).unwrap();
     let layout = Layout {
         regions: file.regions.iter().map(|region| region.code.clone()).collect(),
         survive_region: false,
@@ -104,7 +104,7 @@ async fn schema(url: &str) {
 
 async fn catalogue(url: &str) {
     let tools = tools(url);
-    let file = CatalogueFile::parse(movr::cli::migrate::SHIPPED).unwrap();
+    let file = Catalogue::parse(movr::cli::migrate::SHIPPED).unwrap();
     let database = Db::open(&tools.database).await.unwrap();
     ops::catalogue::load(&database, &file, &Clock::default()).await.unwrap();
     database.close();
