@@ -159,15 +159,13 @@ pub struct Profile {
     pub city: String,
     pub password_hash: String,
     pub recovery_codes: usize,
-    pub created_at: DateTime<Utc>,
-    pub version: i64,
 }
 
 const PROFILE: Statement = Statement::read(
     "users.find_profile",
     Reach::Named,
-    "SELECT username, first_name, last_name, email, city, password_hash, recovery_hashes, created_at, version
-     FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $2",
+    "SELECT username, first_name, last_name, email, city, password_hash, recovery_hashes FROM users
+     WHERE region = $1::TEXT::crdb_internal_region AND id = $2",
 );
 
 pub async fn find_profile(conn: &Conn, user: &UserRef) -> Result<Option<Profile>, DbError> {
@@ -180,8 +178,6 @@ pub async fn find_profile(conn: &Conn, user: &UserRef) -> Result<Option<Profile>
             city: row.get("city")?,
             password_hash: row.get("password_hash")?,
             recovery_codes: row.json::<Vec<String>>("recovery_hashes")?.len(),
-            created_at: row.get("created_at")?,
-            version: row.get("version")?,
         })
     };
     conn.opt(&PROFILE, &[&user.region, &user.id]).await?.as_ref().map(read).transpose()

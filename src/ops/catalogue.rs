@@ -12,8 +12,7 @@ use super::{Done, OpError, all_or_nothing, gated, gated_write, gates::Gates};
 use crate::{
     clock::Clock,
     db::{
-        Db,
-        catalogue::{self, changes},
+        Db, catalogue,
         error::DbError,
         gates,
         statement::Conn,
@@ -61,18 +60,18 @@ pub async fn set_tariff(
     new: &Tariff,
     seen: &serde_json::Value,
 ) -> Result<Done, OpError> {
-    change(service, by, None, async |conn, write| changes::set_tariff(conn, write, new, seen).await).await
+    change(service, by, None, async |conn, write| catalogue::set_tariff(conn, write, new, seen).await).await
 }
 
 /// Takes back a tariff that does not hold yet.
 pub async fn withdraw_tariff(service: &Service, by: &SessionAuth, tariff: &Tariff) -> Result<Done, OpError> {
-    change(service, by, None, async |conn, write| changes::withdraw_tariff(conn, write, tariff).await).await
+    change(service, by, None, async |conn, write| catalogue::withdraw_tariff(conn, write, tariff).await).await
 }
 
 /// Adds a promo code with its quota in each region: refused whole when one of them is
 /// closed or does not answer.
 pub async fn add_promo_code(service: &Service, by: &SessionAuth, new: &PromoCode) -> Result<Done, OpError> {
-    change(service, by, Some(new), async |conn, write| changes::add_promo_code(conn, write, new).await).await
+    change(service, by, Some(new), async |conn, write| catalogue::add_promo_code(conn, write, new).await).await
 }
 
 /// Gives a promo code another end and higher limits, if it is as `seen`.
@@ -84,13 +83,13 @@ pub async fn set_promo_code(
 ) -> Result<Done, OpError> {
     // An end alone concerns no quota, and so no region but this one.
     let quotas = (seen.quotas != new.quotas).then_some(new);
-    change(service, by, quotas, async |conn, write| changes::set_promo_code(conn, write, seen, new).await).await
+    change(service, by, quotas, async |conn, write| catalogue::set_promo_code(conn, write, seen, new).await).await
 }
 
 /// Adds a city with its first tariffs.
 pub async fn add_city(service: &Service, by: &SessionAuth, new: &City, tariffs: &[Tariff]) -> Result<Done, OpError> {
     change(service, by, None, async |conn, write| {
-        let verdict = changes::add_city(conn, write, new).await?;
+        let verdict = catalogue::add_city(conn, write, new).await?;
         if verdict == Verdict::Done {
             for tariff in tariffs {
                 catalogue::put_tariff(conn, tariff).await?;

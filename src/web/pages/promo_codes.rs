@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{EVERYWHERE, administrator, number, typed};
 use crate::{
-    db::catalogue::changes,
+    db::catalogue,
     domain::{
         catalogue::{PromoCode, PromoKind},
         money::{self, Currency},
@@ -78,7 +78,7 @@ async fn page(
     let names: Vec<&str> = codes.iter().map(|promo| promo.code.as_str()).collect();
     let asked = catalogue.regions.iter().map(async |region| {
         context.names(&region.code);
-        changes::list_used(&service.db.at(&region.code).await?, &region.code, &names).await
+        catalogue::list_used(&service.db.at(&region.code).await?, &region.code, &names).await
     });
     let (mut used, mut notes) = (HashMap::new(), Vec::new());
     for (answer, region) in join_all(asked).await.into_iter().zip(&catalogue.regions) {

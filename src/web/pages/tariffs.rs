@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{EVERYWHERE, fleet::city_for};
 use crate::{
-    db::catalogue::changes,
+    db::catalogue,
     domain::{
         catalogue::{City, Tariff, VehicleType},
         money,
@@ -110,7 +110,7 @@ fn type_tariffs<'a>(
     });
     TypeTariffs {
         vehicle_type,
-        seen: changes::seen(tariffs.iter().copied()).to_string(),
+        seen: catalogue::seen(tariffs.iter().copied()).to_string(),
         tariffs: tariffs
             .into_iter()
             .map(|tariff| TariffRow {
