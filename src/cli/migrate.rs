@@ -96,7 +96,10 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
         println!(
             "-- The last statement only when one before it changed something. Then each region's gate and promo quotas,"
         );
-        println!("-- where they are missing or differ, under the epoch that the gate has by then.");
+        println!(
+            "-- where they are missing or differ, under the epoch that the gate has by then. Before the migrations, what"
+        );
+        println!("-- older versions wrote is corrected, 1,000 rows a statement.");
         return Ok(());
     }
     roles(false).await?;

@@ -217,7 +217,7 @@ async fn apply(client: &mut Localised<'_>) -> Result<(), DbError> {
 /// which a large cluster may begin again for ever, so this comes before it and leaves it nothing
 /// to do; and on every later run, since instances of an older version may have written such rows
 /// during a release. Each takes a region and the last key, and gives the last key of its batch.
-const MENDS: [(&str, &str); 2] = [
+pub const MENDS: [(&str, &str); 2] = [
     (
         "ride_events_without_riders",
         "WITH old AS (SELECT aggregate_id, version FROM events

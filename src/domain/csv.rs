@@ -5,13 +5,13 @@
 
 mod read;
 
-use std::{borrow::Cow, fmt::Write};
+use std::{borrow::Cow, collections::HashMap, fmt::Write};
 
 pub use read::{Reader, Record};
 use uuid::Uuid;
 
 use super::{
-    catalogue::{CITY_RADIUS_M, Catalogue, City, VehicleType},
+    catalogue::{CITY_RADIUS_M, Catalogue, City},
     fleet::NOTE_MAX,
     geo::Point,
     people::line,
@@ -132,8 +132,7 @@ pub struct Decimals {
 /// Which cell of a line is which column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// For each of [`COLUMNS`], its place in the file.
-    places: [Option<usize>; COLUMNS.len()],
+    places: HashMap<&'static str, usize>,
     cells: usize,
 }
 
@@ -141,35 +140,35 @@ impl Header {
     /// Reads the first row: columns by name, in any order, in any case. Unknown ones are
     /// refused with their names, since a misspelt one would be ignored in silence.
     pub fn read(cells: &[impl AsRef<str>]) -> Result<Self, String> {
-        let names: Vec<Cow<'_, str>> =
-            trimmed(cells).iter().map(|cell| unescape_formula(cell.as_ref().trim())).collect();
-        let unknown: Vec<String> =
-            names.iter().filter(|name| column(name).is_none()).map(|name| name.to_lowercase()).collect();
+        let (mut places, mut unknown, mut twice) = (HashMap::new(), Vec::new(), None);
+        let cells = trimmed(cells);
+        for (place, cell) in cells.iter().enumerate() {
+            let name = unescape_formula(cell.as_ref().trim());
+            match column(&name) {
+                None => unknown.push(name.to_lowercase()),
+                Some(column) => twice = places.insert(column, place).map(|_first| column).or(twice),
+            }
+        }
+        let has = |column| places.contains_key(column);
         if !unknown.is_empty() {
             let unknown = unknown.join("”, “");
             return Err(format!("Unknown columns: “{unknown}”. Known ones are: {}.", COLUMNS.join(", ")));
         }
-        let mut places = [None; COLUMNS.len()];
-        for (place, wanted) in places.iter_mut().zip(COLUMNS) {
-            let mut at = (0..).zip(&names).filter(|(_, name)| column(name) == Some(wanted)).map(|(at, _)| at);
-            *place = at.next();
-            if at.next().is_some() {
-                return Err(format!("The column “{wanted}” is there twice."));
-            }
+        if let Some(column) = twice {
+            return Err(format!("The column “{column}” is there twice."));
         }
-        match places {
-            [None, .., None] => Err("The column “code” is missing; it says which vehicle a line is about.".to_owned()),
-            [.., Some(_), None, _, _, _] | [.., None, Some(_), _, _, _] => {
-                Err("The columns “lat” and “lon” only go together.".to_owned())
-            }
-            _ => Ok(Self { places, cells: names.len() }),
+        if !has("code") && !has("id") {
+            return Err("The column “code” is missing; it says which vehicle a line is about.".to_owned());
         }
+        if has("lat") != has("lon") {
+            return Err("The columns “lat” and “lon” only go together.".to_owned());
+        }
+        Ok(Self { places, cells: cells.len() })
     }
 
-    /// The cells of a row by column, without what [`escape_formula`] added. None where the
-    /// column is missing.
-    fn sorted<'a>(&self, cells: &'a [impl AsRef<str>]) -> [Option<Cow<'a, str>>; COLUMNS.len()] {
-        self.places.map(|place| Some(unescape_formula(cells.get(place?)?.as_ref())))
+    /// A cell of a row, without what [`escape_formula`] added. None where there is no such column.
+    fn cell<'a>(&self, cells: &'a [impl AsRef<str>], column: &str) -> Option<Cow<'a, str>> {
+        Some(unescape_formula(cells.get(*self.places.get(column)?)?.as_ref()))
     }
 
     /// The vehicle that a row describes, or everything that is wrong with it.
@@ -179,50 +178,45 @@ impl Header {
             let found = filled.max(self.cells.min(cells.len()));
             return Err(format!("There are {found} cells where the header has {}.", self.cells));
         }
-        let sorted = self.sorted(cells);
-        let [code, vehicle_type, brand, colour, battery, lat, lon, place, note, id] =
-            sorted.each_ref().map(|cell| cell.as_deref().map(str::trim));
+        let cell = |column| self.cell(cells, column).map(|cell| cell.trim().to_owned());
+        let filled = |column| cell(column).filter(|cell| !cell.is_empty());
         let mut wrong = Vec::new();
-        let id = id.filter(|id| !id.is_empty()).map(str::parse::<Uuid>);
-        let mut text = |column: &str, cell: Option<&str>, max| match cell.map(|cell| line(cell, max, "a value")) {
-            Some(Err(_)) if cell == Some("") => {
-                wrong.push(format!("{column}: is empty"));
-                None
-            }
-            Some(Err(why)) => {
-                wrong.push(format!("{column}: {}", why.trim_end_matches('.')));
-                None
-            }
-            good => good.and_then(Result::ok),
+        let mut text = |column: &str, cell: Option<String>, max| {
+            let cell = cell?;
+            line(&cell, max, "a value")
+                .map_err(|why| {
+                    let why = if cell.is_empty() { "is empty" } else { why.trim_end_matches('.') };
+                    wrong.push(format!("{column}: {why}"));
+                })
+                .ok()
         };
-        let code = match (code, &id) {
-            (None | Some(""), Some(_)) => code.map(str::to_owned),
-            (code, _) => text("code", code.or(Some("")), 60),
+        let id = filled("id").map(|id| id.parse::<Uuid>());
+        // Where the id tells which vehicle it is, it needs no code.
+        let code = match filled("code") {
+            None if id.is_some() => cell("code"),
+            code => text("code", code.or_else(|| Some(String::new())), 60),
         };
-        let brand = text("brand", brand, 60);
-        let colour = text("colour", colour, 40);
-        let place = text("place", place.filter(|place| !place.is_empty()), 120);
-        let note = match note {
-            Some("") => Some(String::new()),
+        let brand = text("brand", cell("brand"), 60);
+        let colour = text("colour", cell("colour"), 40);
+        let place = text("place", filled("place"), 120);
+        let note = match cell("note") {
+            Some(note) if note.is_empty() => Some(note),
             note => text("note", note, NOTE_MAX),
         };
-        let named = |name: &str| {
-            let known = |known: &&VehicleType| {
-                [&known.slug, &known.name].iter().any(|known| known.to_lowercase() == name.to_lowercase())
-            };
-            catalogue.vehicle_types.iter().find(known).map(|known| known.slug.clone())
-        };
-        let vehicle_type = vehicle_type.map(|name| named(name).ok_or(name));
-        if let Some(Err(unknown)) = vehicle_type {
-            let shown: String = unknown.chars().take(40).collect();
-            wrong.push(format!("type: there is no type “{shown}”"));
-        }
-        let numbers = [battery, lat, lon];
-        let battery = battery.filter(|cell| !cell.is_empty()).map(percent);
+        let vehicle_type = cell("type").and_then(|name| {
+            let is = |known: &str| known.to_lowercase() == name.to_lowercase();
+            let known = catalogue.vehicle_types.iter().find(|known| is(&known.slug) || is(&known.name));
+            if known.is_none() {
+                wrong.push(format!("type: there is no type “{}”", name.chars().take(40).collect::<String>()));
+            }
+            Some(known?.slug.clone())
+        });
+        let battery = filled("battery").map(|cell| percent(&cell));
         if battery == Some(None) {
             wrong.push("battery: must be a whole number from 0 to 100".to_owned());
         }
-        let at = point(lat.unwrap_or_default(), lon.unwrap_or_default(), city).unwrap_or_else(|why| {
+        let [lat, lon] = ["lat", "lon"].map(|column| cell(column).unwrap_or_default());
+        let at = point(&lat, &lon, city).unwrap_or_else(|why| {
             wrong.push(why);
             None
         });
@@ -232,17 +226,15 @@ impl Header {
         if !wrong.is_empty() {
             return Err(wrong.join("; "));
         }
-        let mark = |mark| numbers.iter().flatten().any(|cell| cell.contains(mark));
-        let decimals = Decimals { commas: mark(','), points: mark('.') };
-        let (id, vehicle_type) = (id.and_then(Result::ok), vehicle_type.and_then(Result::ok));
-        let battery = battery.flatten();
+        let numbers = ["battery", "lat", "lon"].map(|column| cell(column).unwrap_or_default()).concat();
+        let decimals = Decimals { commas: numbers.contains(','), points: numbers.contains('.') };
+        let (id, battery) = (id.and_then(Result::ok), battery.flatten());
         Ok(Line { id, code, vehicle_type, brand, colour, battery, at, place, note, decimals })
     }
 
     /// The code of a line, as far as there is one, to name a line that is refused.
     pub fn code<'a>(&self, cells: &'a [impl AsRef<str>]) -> Cow<'a, str> {
-        let [code, ..] = self.sorted(cells);
-        code.unwrap_or_default()
+        self.cell(cells, "code").unwrap_or_default()
     }
 }
 
