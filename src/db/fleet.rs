@@ -46,7 +46,6 @@ pub struct FleetVehicle {
     pub battery: i64,
     pub at: Point,
     pub place: String,
-    /// Since when it stands there.
     pub seen_at: DateTime<Utc>,
     pub note: Option<String>,
     pub version: i64,
@@ -76,21 +75,20 @@ pub struct Page {
     pub next: Option<(Key, Uuid)>,
 }
 
-/// Vehicles on a page of the list.
 pub const PAGE: usize = 100;
 /// Rows of each status that are looked at for a page when the order does not find what
 /// matches: a page costs the same in a city of a thousand and of a hundred thousand.
 const LOOK_AT: i64 = 500;
 
 /// The columns of a [`FleetVehicle`].
-const COLUMNS: &str =
+pub(super) const FLEET_VEHICLE: &str =
     "id, type, status, reserved_until, code, brand, colour, battery, lat, lon, place, seen_at, note, version";
 
 /// The vehicles of one status behind ($5, $6) in an order.
 macro_rules! status_sql {
     ($status:literal, $key:literal, $type:literal) => {
         formatcp!(
-            "(SELECT {COLUMNS}, {key} AS key FROM vehicles
+            "(SELECT {FLEET_VEHICLE}, {key} AS key FROM vehicles
                WHERE region = $1::TEXT::crdb_internal_region AND city = $2::TEXT AND status = '{status}'
                  AND '{status}' = ANY ($3::TEXT[]) AND {key} >= $5::{ty} AND ({key} > $5::{ty} OR id > $6::UUID)
                ORDER BY {key}, id LIMIT $4::INT8)",
@@ -105,14 +103,14 @@ macro_rules! status_sql {
 macro_rules! list_sql {
     ($key:literal, $type:literal) => {
         formatcp!(
-            "WITH seen AS (SELECT {COLUMNS}, key, row_number() OVER (ORDER BY key, id) AS nth FROM (
+            "WITH seen AS (SELECT {FLEET_VEHICLE}, key, row_number() OVER (ORDER BY key, id) AS nth FROM (
                {available} UNION ALL {in_use} UNION ALL {maintenance} UNION ALL {lost} UNION ALL {retired}
                ) AS statuses ORDER BY key, id LIMIT $4::INT8),
-             judged AS (SELECT {COLUMNS}, nth, ($7::TEXT IS NULL OR type = $7::TEXT)
+             judged AS (SELECT {FLEET_VEHICLE}, nth, ($7::TEXT IS NULL OR type = $7::TEXT)
                AND ($8::INT8 IS NULL OR battery < $8::INT8) AND ($9::TIMESTAMPTZ IS NULL OR seen_at < $9::TIMESTAMPTZ)
                AND ($10::TEXT IS NULL OR left(code, length($10::TEXT)) = $10::TEXT) AS matches FROM seen)
-             SELECT {COLUMNS}, coalesce(matches, FALSE) AS matches, nth = $4::INT8 AS last
-             FROM judged WHERE matches OR nth = $4::INT8 ORDER BY nth LIMIT 102",
+             SELECT {FLEET_VEHICLE}, coalesce(matches, FALSE) AS matches, nth = $4::INT8 AS last
+             FROM judged WHERE matches OR nth = $4::INT8 ORDER BY nth LIMIT {PAGE} + 2",
             available = status_sql!("available", $key, $type),
             in_use = status_sql!("in_use", $key, $type),
             maintenance = status_sql!("maintenance", $key, $type),
@@ -183,7 +181,6 @@ fn page(region: &RegionCode, rows: &[Row], filter: &Filter, sort: Sort) -> Resul
     Ok(Page { vehicles, next: last.filter(|(key, _)| !filter.ends_at(key)) })
 }
 
-/// Reads a vehicle as lists show it.
 pub(super) fn fleet_vehicle(region: &RegionCode, row: &Row) -> Result<FleetVehicle, DbError> {
     Ok(FleetVehicle {
         vehicle: VehicleRef { region: region.clone(), id: row.get("id")? },
@@ -232,14 +229,13 @@ pub struct VehicleDetails {
 const FIND: Statement = Statement::read(
     "fleet.find",
     Reach::Named,
-    "SELECT v.id, v.city, v.public_id, v.type, v.status, v.reserved_until, v.code, v.brand, v.colour, v.battery, v.lat, v.lon,
-        v.place, v.seen_at, v.note, v.version, v.owner_id IS NOT NULL AS owned, v.created_at, v.changed_at,
+    "SELECT v.id, v.city, v.public_id, v.type, v.status, v.reserved_until, v.code, v.brand, v.colour, v.battery,
+        v.lat, v.lon, v.place, v.seen_at, v.note, v.version, v.owner_id IS NOT NULL AS owned, v.created_at, v.changed_at,
         r.id AS ride_id, r.started_at
      FROM vehicles v LEFT JOIN rides r ON r.region = $1::TEXT::crdb_internal_region AND r.id = v.open_ride_id
      WHERE v.region = $1::TEXT::crdb_internal_region AND v.id = $2",
 );
 
-/// The vehicle with this inner key.
 pub async fn find(conn: &Conn, vehicle: &VehicleRef) -> Result<Option<VehicleDetails>, DbError> {
     let Some(row) = conn.opt(&FIND, &[&vehicle.region, &vehicle.id]).await? else {
         return Ok(None);
@@ -260,7 +256,6 @@ pub async fn find(conn: &Conn, vehicle: &VehicleRef) -> Result<Option<VehicleDet
 #[derive(Debug, Clone)]
 pub struct HistoryEntry {
     pub version: i64,
-    /// What, as in `ride.ended`.
     pub action: String,
     pub at: DateTime<Utc>,
     pub point: Option<Point>,
@@ -270,18 +265,20 @@ pub struct HistoryEntry {
     pub ride: Option<(i64, i64, i64, String)>,
 }
 
-/// Events on a page of a vehicle's history.
 pub const HISTORY_PAGE: usize = 30;
 
 const HISTORY: Statement = Statement::read(
     "fleet.history",
     Reach::Named,
-    "SELECT e.version, e.action, e.occurred_at, e.lat, e.lon, e.metadata, r.minutes, r.distance_m, r.total_minor, r.currency
-     FROM events e LEFT JOIN rides r ON r.region = $1::TEXT::crdb_internal_region AND r.id = e.command_id
-       AND r.ended_at IS NOT NULL AND e.action <> 'ride.started'
-     WHERE e.region = $1::TEXT::crdb_internal_region AND e.aggregate_type = 'vehicle' AND e.aggregate_id = $2
-       AND e.version < $3
-     ORDER BY e.version DESC LIMIT 31",
+    formatcp!(
+        "SELECT e.version, e.action, e.occurred_at, e.lat, e.lon, e.metadata,
+            r.minutes, r.distance_m, r.total_minor, r.currency
+         FROM events e LEFT JOIN rides r ON r.region = $1::TEXT::crdb_internal_region AND r.id = e.command_id
+           AND r.ended_at IS NOT NULL AND e.action <> 'ride.started'
+         WHERE e.region = $1::TEXT::crdb_internal_region AND e.aggregate_type = 'vehicle' AND e.aggregate_id = $2
+           AND e.version < $3
+         ORDER BY e.version DESC LIMIT {HISTORY_PAGE} + 1"
+    ),
 );
 
 /// What happened to a vehicle in its region before `version`, newest first; one more than

@@ -151,10 +151,12 @@ pub async fn ready(
 const NEXT: Statement = Statement::read(
     "imports.next",
     Reach::Named,
-    "SELECT position, code, vehicle_id, new FROM (
-       SELECT position, input->>'code' AS code, vehicle_id, vehicle_version IS NULL AS new
-       FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2 AND state = 'waiting') AS w
-     ORDER BY new, position LIMIT 201",
+    formatcp!(
+        "SELECT position, code, vehicle_id, new FROM (
+           SELECT position, input->>'code' AS code, vehicle_id, vehicle_version IS NULL AS new
+           FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2 AND state = 'waiting') AS w
+         ORDER BY new, position LIMIT {BATCH} + 1"
+    ),
 );
 
 /// Lines of one batch.

@@ -70,10 +70,12 @@ pub(super) const ON_JOB: &str = formatcp!(
 
 /// The first conditions of a verdict: who may not.
 pub(super) const WHO: &str = "WHEN $2::UUID IS NOT NULL AND NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN $3::UUID IS NOT NULL AND NOT (EXISTS (SELECT 1 FROM o) AND EXISTS (SELECT 1 FROM o2)) THEN 'not_operator'";
+             WHEN $3::UUID IS NOT NULL AND NOT (EXISTS (SELECT 1 FROM o) AND EXISTS (SELECT 1 FROM o2))
+               THEN 'not_operator'";
 
 /// The condition on the three gates.
-pub(super) const GATES: &str = "WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) OR NOT EXISTS (SELECT 1 FROM tg) THEN 'gate'";
+pub(super) const GATES: &str = "WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there)
+               OR NOT EXISTS (SELECT 1 FROM tg) THEN 'gate'";
 
 /// The job while it is confirmed and not over.
 pub(super) const RUNNING: &str =

@@ -42,7 +42,7 @@ const RESERVE: Statement = Statement::write(
          u2 AS (UPDATE users SET reserved_region = $8::TEXT::crdb_internal_region, reserved_public_id = $9::UUID,
                reserved_until = $13::TIMESTAMPTZ, reservations = verdict.reservations + 1,
                present_in = CASE WHEN users.present_in @> jsonb_build_array($8::TEXT) THEN users.present_in
-                                 ELSE users.present_in || jsonb_build_array($8::TEXT) END,
+                 ELSE users.present_in || jsonb_build_array($8::TEXT) END,
                reservations_since = CASE WHEN verdict.reservations = 0 THEN $5::TIMESTAMPTZ ELSE users.reservations_since END
              FROM verdict WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
              RETURNING users.id),
@@ -53,7 +53,8 @@ const RESERVE: Statement = Statement::write(
              RETURNING vehicles.id, vehicles.version),
          e AS ({EVENT}
              SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'vehicle.reserved', NULL::TEXT, NULL::UUID,
-               $14::UUID, $14::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2 RETURNING 1 AS ok)
+               $14::UUID, $14::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2
+               RETURNING 1 AS ok)
          SELECT verdict.code AS verdict FROM verdict"
     ),
 );
@@ -102,7 +103,8 @@ const CANCEL: Statement = Statement::write(
              RETURNING vehicles.id, vehicles.version),
          e AS ({EVENT}
              SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'vehicle.reservation_cancelled', NULL::TEXT,
-               NULL::UUID, $11::UUID, $11::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2 RETURNING 1 AS ok)
+               NULL::UUID, $11::UUID, $11::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2
+               RETURNING 1 AS ok)
          SELECT verdict.code AS verdict FROM verdict"
     ),
 );

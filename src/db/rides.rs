@@ -100,7 +100,8 @@ const START: Statement = Statement::write(
              FROM v2 RETURNING id),
          e AS ({EVENT}
              SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'ride.started', NULL::TEXT, NULL::UUID,
-               $13::UUID, $13::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2 RETURNING 1 AS ok)
+               $13::UUID, $13::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2
+               RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
     ),
 );
@@ -191,8 +192,7 @@ impl Ride {
 }
 
 fn ride(row: &Row) -> Result<Ride, DbError> {
-    let ended_at: Option<DateTime<Utc>> = row.get("ended_at")?;
-    let ended = match ended_at {
+    let ended = match row.get("ended_at")? {
         None => None,
         Some(at) => Some(Ended {
             at,
@@ -276,7 +276,7 @@ pub async fn find_own(conn: &Conn, key: &RideRef, rider: &UserRef) -> Result<Opt
 }
 
 // The first position may lie anywhere in the city, because where a vehicle stood is what people
-// said of it; but no way counts for more than its time allows.
+// said of it; but no distance counts for more than its time allows.
 const ADD_POSITIONS: Statement = Statement::write(
     "rides.add_positions",
     Reach::Named,
@@ -301,7 +301,8 @@ const ADD_POSITIONS: Statement = Statement::write(
                {distance} AS metres
              FROM n, r, verdict WHERE verdict.code = 'ok' AND n.nth = 0 AND n.at > r.at),
          head AS (SELECT chain, positions, least(metres, seconds * {SPEED_MAX_KMH}.0 / 3.6) AS metres FROM f
-             WHERE positions = 0 OR (seconds >= {POSITION_EVERY_S}.0 AND metres <= seconds * {SPEED_MAX_KMH}.0 / 3.6) ORDER BY at LIMIT 1),
+             WHERE positions = 0 OR (seconds >= {POSITION_EVERY_S}.0 AND metres <= seconds * {SPEED_MAX_KMH}.0 / 3.6)
+             ORDER BY at LIMIT 1),
          kept AS (SELECT n.at, n.lat, n.lon, n.metres + CASE WHEN n.nth = 0 THEN head.metres ELSE 0.0 END AS metres
              FROM n JOIN head ON n.chain = head.chain WHERE n.nth < {POSITIONS_MAX} - head.positions),
          p AS (INSERT INTO ride_positions (region, ride_id, at, lat, lon)
@@ -403,7 +404,8 @@ macro_rules! end_sql {
          {tables}r AS (SELECT 1 AS ok, city, started_at, ended_at, unlock_minor, per_minute_minor, out_of_area_minor,
                promo_percent, promo_amount_minor, max_charge_minor, way_m, coalesce(last_at, started_at) AS at,
                coalesce(last_lat, start_lat) AS lat, coalesce(last_lon, start_lon) AS lon FROM rides
-             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND rider_region = {region} AND rider_id = {user}),
+             WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
+               AND rider_region = {region} AND rider_id = {user}),
          verdict AS (SELECT CASE {refusals}
              WHEN r.ok IS NULL THEN 'no_such_ride'
              WHEN r.ended_at IS NOT NULL THEN 'already'
@@ -412,7 +414,8 @@ macro_rules! end_sql {
              ELSE 'ok' END AS code
              FROM (SELECT 1 AS one) AS here LEFT JOIN r ON TRUE),
          d AS (SELECT round(way_m + least({distance},
-               greatest(0.0::FLOAT8, extract(epoch FROM ({ended} - at))::FLOAT8) * {SPEED_MAX_KMH}.0 / 3.6))::INT8 AS m FROM r),
+               greatest(0.0::FLOAT8, extract(epoch FROM ({ended} - at))::FLOAT8) * {SPEED_MAX_KMH}.0 / 3.6))::INT8 AS m
+             FROM r),
          t AS (SELECT greatest(1, ceil(extract(epoch FROM ({ended} - started_at)) / 60.0)::INT8) AS minutes,
                unlock_minor, per_minute_minor, max_charge_minor, promo_percent, promo_amount_minor,
                CASE WHEN $14::BOOL THEN out_of_area_minor ELSE 0 END AS fee FROM r),
@@ -431,8 +434,8 @@ macro_rules! end_sql {
              WHERE rides.region = $8::TEXT::crdb_internal_region AND rides.id = $9::UUID AND code = 'ok'
              RETURNING rides.vehicle_id),
          v2 AS (UPDATE vehicles SET status = 'available', open_ride_id = NULL, lat = $12::FLOAT8, lon = $13::FLOAT8,
-               cell = $15::INT8, place = $11::TEXT, public_id = $16::UUID, version = version + 1, changed_at = $5::TIMESTAMPTZ,
-               seen_at = $5::TIMESTAMPTZ
+               cell = $15::INT8, place = $11::TEXT, public_id = $16::UUID, version = version + 1,
+               changed_at = $5::TIMESTAMPTZ, seen_at = $5::TIMESTAMPTZ
              FROM r2 WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = r2.vehicle_id
                AND vehicles.open_ride_id = $9::UUID
              RETURNING vehicles.id, vehicles.version),
@@ -540,17 +543,18 @@ pub struct Overdue {
     pub last: Point,
 }
 
-/// Overdue rides that are read at once.
 pub const OVERDUE_PAGE: usize = 50;
 
-// The index of open rides holds as many as there are vehicles on the way, and no more.
+// The index of open rides holds as many as there are vehicles being ridden, and no more.
 const OVERDUE: Statement = Statement::read(
     "rides.list_overdue",
     Reach::Named,
-    "SELECT id, rider_region::TEXT AS rider_region, rider_id, city, started_at, coalesce(last_lat, start_lat) AS lat,
-        coalesce(last_lon, start_lon) AS lon
-     FROM rides WHERE region = $1::TEXT::crdb_internal_region AND ended_at IS NULL AND started_at <= $2
-       AND rider_id IS NOT NULL AND id > $3 ORDER BY id LIMIT 50",
+    formatcp!(
+        "SELECT id, rider_region::TEXT AS rider_region, rider_id, city, started_at, coalesce(last_lat, start_lat) AS lat,
+            coalesce(last_lon, start_lon) AS lon
+         FROM rides WHERE region = $1::TEXT::crdb_internal_region AND ended_at IS NULL AND started_at <= $2
+           AND rider_id IS NOT NULL AND id > $3 ORDER BY id LIMIT {OVERDUE_PAGE}"
+    ),
 );
 
 /// Open rides of `region` that began before `before`, by id behind `after`.
@@ -560,20 +564,16 @@ pub async fn list_overdue(
     before: DateTime<Utc>,
     after: Uuid,
 ) -> Result<Vec<Overdue>, DbError> {
-    let mut overdue = Vec::new();
-    for row in conn.rows(&OVERDUE, &[region, &before, &after]).await? {
-        let Some((home, rider)) = row.opt_ref("rider_region", "rider_id")? else {
-            continue;
-        };
-        overdue.push(Overdue {
+    let read = |row: &Row| {
+        Ok(Overdue {
             ride: RideRef { region: region.clone(), id: row.get("id")? },
-            rider: UserRef { region: home, id: rider },
+            rider: UserRef { region: row.region("rider_region")?, id: row.get("rider_id")? },
             city: row.get("city")?,
             started_at: row.get("started_at")?,
             last: row.point("lat", "lon")?,
-        });
-    }
-    Ok(overdue)
+        })
+    };
+    conn.rows(&OVERDUE, &[region, &before, &after]).await?.iter().map(read).collect()
 }
 
 const EXPIRE: Statement = Statement::write(

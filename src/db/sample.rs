@@ -198,7 +198,8 @@ const INSERT_VEHICLES: Statement = Statement::write(
                NULL::TEXT, NULL::UUID, m.id, m.id, m.started_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM m
              UNION ALL
              SELECT $1::TEXT::crdb_internal_region, 'vehicle', m.vehicle, m.version, 'ride.ended',
-               NULL::TEXT, NULL::UUID, m.id, m.id, m.ended_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM m RETURNING 1 AS ok)
+               NULL::TEXT, NULL::UUID, m.id, m.id, m.ended_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM m
+               RETURNING 1 AS ok)
          SELECT (SELECT count(*) FROM g) > 0 AS open, (SELECT count(*) FROM v) AS inserted"
     ),
 )

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     distance::distance_sql,
     error::DbError,
-    fleet::{FleetVehicle, fleet_vehicle},
+    fleet::{FLEET_VEHICLE, FleetVehicle, fleet_vehicle},
     row::Row,
     statement::{CITY_CHECKED, Conn, Reach, Statement},
     verdict::{EVENT, SIGNED, SIGNED_THERE, SessionAuth, Verdict, verdict},
@@ -24,7 +24,6 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&NEAREST, &COUNT, &FIND, &FIND_MOVED, &LIST_OWN, &INSERT, &RETIRE];
 
-/// An available vehicle as the list shows it.
 #[derive(Debug, Clone)]
 pub struct Nearby {
     pub public_id: Uuid,
@@ -46,7 +45,6 @@ pub struct Search<'a> {
     pub region: &'a RegionCode,
     pub city: &'a str,
     pub point: Point,
-    /// Only this type.
     pub vehicle_type: Option<&'a str>,
     /// At least this charge, in percent.
     pub battery: i64,
@@ -69,12 +67,10 @@ macro_rules! settled_sql {
 }
 pub(super) use settled_sql;
 
-/// How many vehicles a list shows.
 pub const NEAREST_LIMIT: usize = 25;
 
 // Nine ranges of one fine cell column: any precision is a range of it, so one index
 // serves every density.
-/// The statement of [`list_nearest`], for comparisons of speed.
 pub const NEAREST: Statement = Statement::read(
     "vehicles.list_nearest",
     Reach::Named,
@@ -92,7 +88,7 @@ pub const NEAREST: Statement = Statement::read(
        AND ($3::TEXT IS NULL OR type = $3::TEXT) AND battery >= $4::INT8
        AND (reserved_until IS NULL OR reserved_until <= $6::TIMESTAMPTZ OR reserved_by = $5::UUID)
        AND id NOT IN (SELECT id FROM fresh)
-     ORDER BY distance_m, public_id LIMIT 25",
+     ORDER BY distance_m, public_id LIMIT {NEAREST_LIMIT}",
         settled = settled_sql!("$6"),
         distance = distance_sql!("$7::FLOAT8", "$8::FLOAT8", "lat", "lon")
     ),
@@ -142,7 +138,6 @@ const COUNT: Statement = Statement::read(
     ),
 );
 
-/// How many vehicles of a city can be taken now.
 pub async fn count_available(conn: &Conn, region: &RegionCode, city: &str, now: DateTime<Utc>) -> Result<i64, DbError> {
     conn.one(&COUNT, &[region, &city, &now]).await?.get("n")
 }
@@ -205,13 +200,13 @@ pub async fn find_moved(conn: &Conn, public_id: Uuid) -> Result<Option<RegionCod
 const LIST_OWN: Statement = Statement::read(
     "vehicles.list_own",
     Reach::Named,
-    "SELECT city, id, type, status, reserved_until, code, brand, colour, battery, lat, lon, place, seen_at, note, version
-     FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2
-       AND owner_region::TEXT = $3::TEXT AND status <> 'retired'
-     ORDER BY id LIMIT 200",
+    formatcp!(
+        "SELECT city, {FLEET_VEHICLE} FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2
+           AND owner_region::TEXT = $3::TEXT AND status <> 'retired'
+         ORDER BY id LIMIT {OWN_MAX}"
+    ),
 );
 
-/// Most vehicles that [`list_own`] gives.
 pub const OWN_MAX: usize = 200;
 
 /// The vehicles that a person has in `region`, with their cities, at most [`OWN_MAX`].
@@ -243,14 +238,17 @@ const INSERT: Statement = Statement::write(
     Reach::Named,
     formatcp!(
         "{SIGNED},
-         old AS (SELECT owner_region, owner_id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND id = $8::UUID),
+         old AS (SELECT owner_region, owner_id FROM vehicles
+             WHERE region = $1::TEXT::crdb_internal_region AND id = $8::UUID),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN EXISTS (SELECT 1 FROM old WHERE owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID) THEN 'already'
+             WHEN EXISTS (SELECT 1 FROM old
+                 WHERE owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID) THEN 'already'
              WHEN EXISTS (SELECT 1 FROM old) THEN 'form_used'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              WHEN (SELECT count(*) FROM vehicles WHERE region = $1::TEXT::crdb_internal_region
-                     AND owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID AND status <> 'retired') >= 50 THEN 'too_many_vehicles'
+                     AND owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID
+                     AND status <> 'retired') >= 50 THEN 'too_many_vehicles'
              WHEN (SELECT count(*) FROM vehicles WHERE region = $1::TEXT::crdb_internal_region
                      AND owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID
                      AND created_at > $20::TIMESTAMPTZ) >= 10 THEN 'too_many_today'
@@ -263,8 +261,8 @@ const INSERT: Statement = Statement::write(
              RETURNING users.id),
          v AS (INSERT INTO vehicles (region, id, public_id, city, type, status, note, code, brand, colour, battery, lat, lon,
                cell, place, owner_region, owner_id, version, created_at, changed_at, seen_at)
-             SELECT $1::TEXT::crdb_internal_region, $8::UUID, $9::UUID, $10::TEXT, $11::TEXT, 'maintenance', $19::TEXT, $12::TEXT,
-               $13::TEXT, $14::TEXT, 100, $15::FLOAT8, $16::FLOAT8, $17::INT8, $18::TEXT,
+             SELECT $1::TEXT::crdb_internal_region, $8::UUID, $9::UUID, $10::TEXT, $11::TEXT, 'maintenance', $19::TEXT,
+               $12::TEXT, $13::TEXT, $14::TEXT, 100, $15::FLOAT8, $16::FLOAT8, $17::INT8, $18::TEXT,
                $1::TEXT::crdb_internal_region, u.id, 1, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ FROM u
              RETURNING id),
          e AS ({EVENT}
@@ -314,7 +312,8 @@ const RETIRE: Statement = Statement::write(
              ELSE 'ok' END AS code),
          n AS (UPDATE vehicles SET status = 'retired', code = NULL, version = version + 1, changed_at = $5::TIMESTAMPTZ,
                reserved_region = NULL, reserved_by = NULL, reserved_until = NULL
-             FROM verdict WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $9::UUID AND verdict.code = 'ok'
+             FROM verdict WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $9::UUID
+               AND verdict.code = 'ok'
              RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon),
          e AS ({EVENT}
              SELECT $8::TEXT::crdb_internal_region, 'vehicle', n.id, n.version, 'vehicle.retired', $1::TEXT, $3::UUID,

@@ -1,6 +1,6 @@
-//! Fleets: what operators look for in a city, and in which order. Pure; the surprise: an
-//! order and a filter that go together ("idle longer than" in the order of idleness) end a
-//! list early, which is what keeps rare filters cheap.
+//! Fleets: what operators look for in a city, and in which order. An order and a filter that go
+//! together ("idle longer than" in the order of idleness) end a list early, which keeps rare
+//! filters cheap.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -40,11 +40,8 @@ pub enum Sort {
 /// Where a list goes on: the key of the last vehicle that was looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Key {
-    /// Its code, or nothing.
     Code(String),
-    /// Its charge, in percent.
     Battery(i64),
-    /// Since when it stands where it stands.
     Seen(DateTime<Utc>),
 }
 
@@ -64,7 +61,6 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The statuses that it lets pass.
     pub fn statuses(&self) -> Vec<&str> {
         self.status.as_deref().map_or_else(|| STATUSES.to_vec(), |status| vec![status])
     }

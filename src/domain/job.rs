@@ -1,6 +1,6 @@
 //! Jobs of operators: what kinds there are, what each does to a vehicle, and how items
 //! that were refused say why. A reason is stored as a short code, with what changed
-//! behind a colon; pages, reports and commands show the words.
+//! after a colon; pages, reports and commands show the words.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -39,7 +39,7 @@ pub enum JobKind {
     Erasure,
 }
 
-/// The kinds that an operator chooses from, in the order of the form.
+/// What an operator chooses from, in the order of the form.
 pub const CHOICES: [JobKind; 7] = [
     JobKind::Maintenance,
     JobKind::Back,
@@ -54,7 +54,6 @@ pub const CHOICES: [JobKind; 7] = [
 pub const STEPS: [JobKind; 5] = [JobKind::Back, JobKind::Maintenance, JobKind::Found, JobKind::Lost, JobKind::Retire];
 
 impl JobKind {
-    /// As rows and forms write it.
     pub fn code(self) -> &'static str {
         match self {
             Self::Maintenance => "maintenance",
@@ -69,12 +68,10 @@ impl JobKind {
         }
     }
 
-    /// The kind that a row names.
     pub fn from_code(code: &str) -> Option<Self> {
         CHOICES.into_iter().chain([Self::Import, Self::Erasure]).find(|kind| kind.code() == code)
     }
 
-    /// As a person reads it.
     pub fn title(self) -> &'static str {
         match self {
             Self::Maintenance => "Set to maintenance",

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -183,32 +183,27 @@ impl<'a> Import<'a> {
     }
 }
 
-/// What a line says, as the row will have it. What it does not say is not there.
+/// What a line says, as the row will have it. What it does not say is not there; an empty code
+/// takes away the one that the vehicle has.
 fn input(line: &Line) -> Value {
-    let mut input = Map::new();
-    let mut says = |key: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            input.insert(key.to_owned(), value);
+    let Line { code, vehicle_type, brand, colour, battery, at, place, note, .. } = line;
+    let (lat, lon, cell) = (at.map(Point::lat), at.map(Point::lon), at.map(geo::cell));
+    let mut input = json!({
+        "code": code, "type": vehicle_type, "brand": brand, "colour": colour, "battery": battery,
+        "lat": lat, "lon": lon, "cell": cell, "place": place, "note": note,
+    });
+    if let Some(said) = input.as_object_mut() {
+        said.retain(|_, value| !value.is_null());
+        if code.as_deref() == Some("") {
+            said.insert("code".to_owned(), Value::Null);
         }
-    };
-    let text = |text: &Option<String>| text.clone().map(Value::from);
-    says("code", line.code.as_ref().map(|code| if code.is_empty() { Value::Null } else { code.clone().into() }));
-    says("type", text(&line.vehicle_type));
-    says("brand", text(&line.brand));
-    says("colour", text(&line.colour));
-    says("battery", line.battery.map(Value::from));
-    says("lat", line.at.map(|at| at.lat().into()));
-    says("lon", line.at.map(|at| at.lon().into()));
-    says("cell", line.at.map(|at| geo::cell(at).into()));
-    says("place", text(&line.place));
-    says("note", text(&line.note));
-    input.into()
+    }
+    input
 }
 
 /// A new vehicle where its line does not say it: full, in the middle of the city.
 fn defaults(city: &City) -> Value {
-    let at: Point = city.centre;
-    let place = "On the street";
+    let (at, place) = (city.centre, "On the street");
     json!({ "battery": 100, "lat": at.lat(), "lon": at.lon(), "cell": geo::cell(at), "place": place, "note": "" })
 }
 

@@ -27,33 +27,15 @@ use crate::{
 /// How far the 25th vehicle was, around each point asked about: it decides how much of
 /// the index the next question reads. An instance's memory only; wrong ones cost time,
 /// never an answer.
-#[derive(Debug, Default)]
-pub struct Levels {
-    known: RwLock<HashMap<Around, Level>>,
-}
+pub type Levels = RwLock<HashMap<Around, Level>>;
 
 /// City, type, quarter of the battery, and the block of about a kilometre around the point.
-type Around = (String, Option<String>, i64, i64);
+pub type Around = (String, Option<String>, i64, i64);
 
 /// Bits of a cell that are dropped to get that block: 2^12 steps of about 30 cm a side.
 const BLOCK_BITS: u32 = 24;
 /// More places than a deployment's cities have blocks; beyond it the memory begins anew.
 const PLACES: usize = 20_000;
-
-impl Levels {
-    fn get(&self, around: &Around) -> Level {
-        let known = self.known.read();
-        known.get(around).copied().unwrap_or(Level::WHOLE)
-    }
-
-    fn put(&self, around: Around, level: Level) {
-        let mut known = self.known.write();
-        if known.len() >= PLACES {
-            known.clear();
-        }
-        known.insert(around, level);
-    }
-}
 
 /// The 25 nearest available vehicles, exactly: the first question reads as much as was
 /// enough the last time around here; if that turns out too little, one wider question.
@@ -64,7 +46,8 @@ pub async fn nearest(service: &Service, conn: &Conn, search: &Search<'_>) -> Res
         search.battery / 25,
         cell(search.point) >> BLOCK_BITS,
     );
-    let mut level = service.levels.get(&around);
+    let known = service.levels.read().get(&around).copied().unwrap_or(Level::WHOLE);
+    let mut level = known;
     let mut found = vehicles::list_nearest(conn, search, &block_ranges(search.point, level)).await?;
     let farthest = |found: &[Nearby]| found.get(NEAREST_LIMIT - 1).map(|last| last.distance_m);
     while let Some(wider) = retry_level(search.point, level, farthest(&found)) {
@@ -74,8 +57,12 @@ pub async fn nearest(service: &Service, conn: &Conn, search: &Search<'_>) -> Res
     // Half as far again, so that a vehicle that leaves does not make the next answer too small:
     // one in fifty questions is asked twice, and half as many candidates are read as with twice as far.
     let next = farthest(&found).map_or(Level::WHOLE, |metres| level_for_radius(search.point, metres * 1.5));
-    if next != service.levels.get(&around) {
-        service.levels.put(around, next);
+    if next != known {
+        let mut levels = service.levels.write();
+        if levels.len() >= PLACES {
+            levels.clear();
+        }
+        levels.insert(around, next);
     }
     Ok(found)
 }
