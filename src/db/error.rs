@@ -24,10 +24,6 @@ pub enum DbErrorKind {
     Ambiguous,
     /// A unique constraint or primary key, by name.
     Unique(String),
-    /// A foreign key, by name.
-    ForeignKey(String),
-    /// A CHECK, by name.
-    Check(String),
     /// The text of a parameter is not a value of its type (such as an unknown region).
     BadValue,
     /// A cached plan no longer fits the schema: nothing was done, and it must be prepared again.
@@ -141,8 +137,6 @@ fn kind_of(code: &SqlState, constraint: &str, message: &str) -> DbErrorKind {
         "40001" | "40P01" | "25P02" => DbErrorKind::Contention,
         "40003" => DbErrorKind::Ambiguous,
         "23505" => DbErrorKind::Unique(constraint.to_owned()),
-        "23503" => DbErrorKind::ForeignKey(constraint.to_owned()),
-        "23514" => DbErrorKind::Check(constraint.to_owned()),
         "57014" | "55P03" => DbErrorKind::Timeout,
         "22P02" | "22003" | "22021" => DbErrorKind::BadValue,
         "XXC02" => DbErrorKind::Licence,

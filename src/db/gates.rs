@@ -94,10 +94,11 @@ pub struct Change {
 
 /// The text of a change: tables to look at, who is refused, and the event's actor. A gate
 /// that is as asked already answers before its epoch is compared, so that a change whose
-/// reply was lost is found done when it is sent again. The event needs no open gate: it
-/// must be possible to open a region from inside.
+/// reply was lost is found done when it is sent again. The event lies where the acting
+/// instance runs ($6), with the version and epoch that the change gave to the gate. It needs
+/// no open gate: it must be possible to open a region from inside.
 macro_rules! change_sql {
-    ($tables:literal, $refusals:literal, $event:expr) => {
+    ($tables:literal, $refusals:literal, $actor:literal) => {
         formatcp!(
             "WITH {tables}old AS (SELECT write_state, epoch, reason, until_at FROM region_gates
                WHERE region = $1::TEXT::crdb_internal_region),
@@ -110,31 +111,20 @@ macro_rules! change_sql {
                    until_at = $5::TIMESTAMPTZ, changed_at = now()
                  FROM verdict WHERE region_gates.region = $1::TEXT::crdb_internal_region AND code = 'ok'
                  RETURNING region_gates.epoch),
-             e AS ({event}) SELECT code AS verdict FROM verdict",
-            tables = $tables,
-            refusals = $refusals,
-            event = $event
-        )
-    };
-}
-
-/// The event of a change lies where the acting instance runs ($6); its version and epoch
-/// are those that the change gave to the gate.
-macro_rules! change_event_sql {
-    ($actor:literal) => {
-        formatcp!(
-            "{EVENT} SELECT $6::TEXT::crdb_internal_region, 'region', $7::UUID, n.epoch,
+             e AS ({EVENT} SELECT $6::TEXT::crdb_internal_region, 'region', $7::UUID, n.epoch,
                CASE WHEN $2::TEXT = 'writable' THEN 'region.opened' ELSE 'region.closed' END, {actor},
                $8::UUID, $8::UUID, now(), n.epoch, NULL::FLOAT8, NULL::FLOAT8,
                jsonb_build_object('region', $1::TEXT, 'state', $2::TEXT, 'epoch', n.epoch, 'reason', $4::TEXT,
-                 'until', $5::TIMESTAMPTZ) FROM n RETURNING 1 AS ok",
+                 'until', $5::TIMESTAMPTZ) FROM n RETURNING 1 AS ok)
+             SELECT code AS verdict FROM verdict",
+            tables = $tables,
+            refusals = $refusals,
             actor = $actor
         )
     };
 }
 
-const CHANGE: Statement =
-    Statement::write("gates.change", Reach::Named, change_sql!("", "", change_event_sql!("NULL::TEXT, NULL::UUID")));
+const CHANGE: Statement = Statement::write("gates.change", Reach::Named, change_sql!("", "", "NULL::TEXT, NULL::UUID"));
 
 const CHANGE_SIGNED: Statement = Statement::write(
     "gates.change_signed",
@@ -148,7 +138,7 @@ const CHANGE_SIGNED: Statement = Statement::write(
              ",
         "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
                  WHEN NOT EXISTS (SELECT 1 FROM a) THEN 'not_administrator'",
-        change_event_sql!("$9::TEXT, $11::UUID")
+        "$9::TEXT, $11::UUID"
     ),
 );
 
@@ -165,11 +155,7 @@ pub async fn change(
     let state = if change.writable { "writable" } else { "read_only" };
     let id = region.id();
     let mut params: Vec<&(dyn ToSql + Sync)> = vec![region, &state, epoch, reason, until, here, &id, &command];
-    let Some(by) = by else {
-        return verdict(&conn.one(&CHANGE, &params).await?);
-    };
-    let session: [&(dyn ToSql + Sync); 6] =
-        [&by.user.region, &by.session, &by.user.id, &by.token_hash, &by.now, &by.idle_since];
-    params.extend(session);
-    verdict(&conn.one(&CHANGE_SIGNED, &params).await?)
+    // Not the epoch of the administrator's home, which need not be open.
+    params.extend(by.into_iter().flat_map(|by| by.params(&[])).take(6));
+    verdict(&conn.one(if by.is_some() { &CHANGE_SIGNED } else { &CHANGE }, &params).await?)
 }

@@ -54,8 +54,6 @@ pub enum Failure {
 /// What a test does to statements that name a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// They are sent this much later.
-    Delay(Duration),
     /// They are never answered.
     Unreachable,
     /// Only probes are sent this much later.
@@ -198,7 +196,6 @@ impl Health {
         };
         let delay = |(region, fault): (&RegionCode, &Fault)| match fault {
             _ if !any && !regions.contains(region) => None,
-            Fault::Delay(delay) => Some(*delay),
             Fault::SlowProbe(delay) => probe.then_some(*delay),
             Fault::Unreachable => Some(Duration::MAX),
         };

@@ -256,12 +256,9 @@ fn database(error: &DbError) -> ErrorText {
             "The database does not let us work, which only its operators can mend. Nothing was changed.",
         )
         .retry(300),
-        DbErrorKind::Unique(_)
-        | DbErrorKind::ForeignKey(_)
-        | DbErrorKind::Check(_)
-        | DbErrorKind::BadValue
-        | DbErrorKind::StalePlan
-        | DbErrorKind::Bug => text(StatusCode::INTERNAL_SERVER_ERROR, "Our mistake", OUR_MISTAKE),
+        DbErrorKind::Unique(_) | DbErrorKind::BadValue | DbErrorKind::StalePlan | DbErrorKind::Bug => {
+            text(StatusCode::INTERNAL_SERVER_ERROR, "Our mistake", OUR_MISTAKE)
+        }
     }
 }
 

@@ -221,7 +221,7 @@ impl Conn {
             Ok(Err((error, wrote))) => {
                 use DbErrorKind as K;
                 let error = DbError::from_driver(error, name, wrote);
-                if !matches!(error.kind, K::Unique(_) | K::ForeignKey(_) | K::Contention | K::StalePlan) {
+                if !matches!(error.kind, K::Unique(_) | K::Contention | K::StalePlan) {
                     self.discard(true);
                 }
                 Err(error)

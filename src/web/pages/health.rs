@@ -36,11 +36,8 @@ pub fn trouble(kind: &DbErrorKind) -> &'static str {
         DbErrorKind::Ambiguous => "lost the connection",
         DbErrorKind::Licence => "refuses for want of a licence",
         DbErrorKind::Setup(words) => words,
-        DbErrorKind::Unique(_)
-        | DbErrorKind::ForeignKey(_)
-        | DbErrorKind::Check(_)
-        | DbErrorKind::BadValue
-        | DbErrorKind::StalePlan
-        | DbErrorKind::Bug => "answers with an error",
+        DbErrorKind::Unique(_) | DbErrorKind::BadValue | DbErrorKind::StalePlan | DbErrorKind::Bug => {
+            "answers with an error"
+        }
     }
 }
