@@ -164,7 +164,7 @@ impl Db {
 
     /// Version of the schema that the database has.
     pub async fn schema_version(&self) -> Result<i32, DbError> {
-        migrate::version_of(self.here().await?.client()?).await
+        migrate::version_of(self.here().await?.client()).await
     }
 
     /// Opens two connections to each pool and prepares every statement of the pages on

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use deadpool_postgres::Object;
+use deadpool_postgres::{ClientWrapper, Object};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::types::ToSql;
 
@@ -74,9 +74,8 @@ impl Conn {
         self.discarded.store(discarded, Ordering::Relaxed);
     }
 
-    pub(in crate::db) fn client(&self) -> Result<&deadpool_postgres::ClientWrapper, DbError> {
-        let closed = || DbError::new(DbErrorKind::Unavailable, "connection", "already closed");
-        self.object.as_deref().ok_or_else(closed)
+    pub(in crate::db) fn client(&self) -> &ClientWrapper {
+        self.object.as_deref().expect("it is taken only when dropped")
     }
 
     /// Sends a statement and waits for all of its rows. A read that lost a race between
@@ -115,7 +114,7 @@ impl Conn {
     }
 
     async fn send(&self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DbError> {
-        let (client, bound, everywhere) = (self.client()?, statement.bound(params), statement.everywhere());
+        let (client, bound, everywhere) = (self.client(), statement.bound(params), statement.everywhere());
         if !self.ignores_circuits
             && let Some(open) = self.health.refused_among(&bound, everywhere)
         {
@@ -173,22 +172,17 @@ impl Conn {
 
     /// Prepares a statement on this connection, so that its first use costs one round trip.
     pub(in crate::db) async fn prepare(&self, statement: &'static Statement) -> Result<(), DbError> {
-        let client = self.client()?;
-        // Not taken back when this future is dropped.
-        self.unanswered.fetch_add(1, Ordering::Relaxed);
-        let prepared = client.prepare_cached(statement.text).await;
-        self.unanswered.fetch_sub(1, Ordering::Relaxed);
-        prepared.map(drop).map_err(|error| DbError::from_driver(error, statement.name, false))
+        let work = async { self.client().prepare_cached(statement.text).await.map_err(|error| (error, false)) };
+        self.bounded(statement.name, false, work).await.map(drop)
     }
 
     /// Sends BEGIN, COMMIT or ROLLBACK; only `Db::txn` does.
     pub(in crate::db) async fn control(&self, step: &'static str, sql: &str) -> Result<(), DbError> {
-        let client = self.client()?;
         let commits = step == "commit";
         if commits {
             Meter::waits();
         }
-        let work = async { client.batch_execute(sql).await.map_err(|error| (error, commits)) };
+        let work = async { self.client().batch_execute(sql).await.map_err(|error| (error, commits)) };
         let answer = self.bounded(step, commits, work).await;
         if commits {
             Meter::answered(0);
