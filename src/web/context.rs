@@ -9,10 +9,11 @@ use actix_web::{
     cookie::Cookie,
     dev::Payload,
     http::{StatusCode, header},
-    web::Data,
+    web::{Bytes, Data},
 };
 use askama::Template;
 use chrono::{DateTime, Duration, Utc};
+use futures_util::Stream;
 use uuid::Uuid;
 
 use super::{
@@ -380,6 +381,7 @@ impl RequestContext {
             Ok(Done::Now) => Ok(self.done(back, done)),
             Ok(Done::Before) => Ok(self.done(back, "That was done already.")),
             Err(OpError::Refused(Refusal::SignedOut)) => Err(self.sign_in_first()),
+            Err(OpError::Refused(Refusal::NoSuchJob)) => Err(PageError::NotFound),
             Err(OpError::Refused(
                 refusal @ (Refusal::NotOperator | Refusal::NotAdministrator | Refusal::CatalogueAway),
             )) => Err(PageError::Refused(refusal)),
@@ -419,6 +421,16 @@ impl RequestContext {
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .body(body);
         Ok(self.finish(response))
+    }
+
+    /// 200 with a CSV file that is sent as it is read; where that breaks off, the download does, too.
+    pub fn csv(&self, name: &str, body: impl Stream<Item = Result<Bytes, DbError>> + 'static) -> HttpResponse {
+        let response = HttpResponse::Ok()
+            .content_type("text/csv; charset=utf-8")
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
+            .streaming(body);
+        self.finish(response)
     }
 
     /// The response with the cookies that this visit sets.

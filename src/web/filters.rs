@@ -9,7 +9,7 @@
 use std::fmt::Display;
 
 use askama::{Values, filter_fn, filters::Safe};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 
 use crate::domain::money::Currency;
@@ -27,8 +27,21 @@ pub fn date(at: &DateTime<Utc>, _: &dyn Values, zone: &Tz) -> askama::Result<Saf
     Ok(element(*at, *zone, "%-d %b %Y, %H:%M"))
 }
 
+/// A moment in UTC, to the microsecond for machines, where a page is about regions and not cities.
+#[filter_fn]
+pub fn utc(at: &DateTime<Utc>, _: &dyn Values, format: &str) -> askama::Result<Safe<impl Display>> {
+    let iso = at.to_rfc3339_opts(SecondsFormat::Micros, true);
+    Ok(Safe(format!("<time datetime=\"{iso}\">{}</time>", at.format(format))))
+}
+
+/// How long ago it was, as in "3 min ago".
+#[filter_fn]
+pub fn ago(at: &DateTime<Utc>, _: &dyn Values, now: &DateTime<Utc>) -> askama::Result<String> {
+    Ok(super::layout::ago(*now - *at))
+}
+
 fn element(at: DateTime<Utc>, zone: Tz, format: &str) -> Safe<String> {
-    let iso = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let iso = at.to_rfc3339_opts(SecondsFormat::Secs, true);
     Safe(format!("<time datetime=\"{iso}\">{}</time>", at.with_timezone(&zone).format(format)))
 }
 

@@ -5,11 +5,8 @@
 
 use std::sync::Arc;
 
-use actix_web::{
-    HttpResponse,
-    http::header::{CACHE_CONTROL, CONTENT_DISPOSITION},
-    web::Bytes,
-};
+use actix_web::{HttpResponse, web::Bytes};
+use askama::Template;
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 use futures_util::stream;
@@ -22,6 +19,7 @@ use crate::{
         sessions::CurrentUser,
     },
     domain::{
+        catalogue::Catalogue,
         csv::{escape_formula, head, write_line},
         refusal::Refusal,
         region::RegionCode,
@@ -31,10 +29,11 @@ use crate::{
     web::{
         context::RequestContext,
         error::PageError,
+        filters,
         form::{self, Query, moment},
         layout::layout,
         paths,
-        views::{AuditFilterView, AuditPage, EventView, OptionView, Section, TimeView},
+        views::{Layout, Section},
     },
 };
 
@@ -43,8 +42,8 @@ const PAGE: usize = 50;
 /// Events that the export reads at once.
 const CHUNK: usize = 1000;
 
-/// Kinds of things that events are about.
-const KINDS: [(&str, &str); 8] = [
+/// What events are about, as rows and people write it.
+const OBJECTS: [(&str, &str); 8] = [
     ("", "All"),
     ("vehicle", "Vehicles"),
     ("job", "Jobs"),
@@ -55,33 +54,50 @@ const KINDS: [(&str, &str); 8] = [
     ("residency_refusal", "Refusals of residency"),
 ];
 
+#[derive(Template)]
+#[template(path = "pages/audit.html")]
+struct AuditPage<'a> {
+    layout: Layout,
+    catalogue: &'a Catalogue,
+    parameters: &'a Parameters,
+    region: &'a RegionCode,
+    sees: Sees,
+    events: Vec<Event>,
+    export: String,
+    newest: Option<String>,
+    /// How far back was looked, where that was not far enough for a page.
+    searched_to: Option<DateTime<Utc>>,
+    older: Option<String>,
+    error: Option<String>,
+}
+
 /// The filter as the address has it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct Asked {
+pub struct Parameters {
     region: String,
     actor: String,
     action: String,
     #[serde(rename = "type")]
-    kind: String,
+    object: String,
     id: String,
     from: String,
     to: String,
     before: String,
 }
 
-impl Asked {
-    /// The address of `page` with this filter.
-    fn address(&self, page: &str) -> String {
+impl Parameters {
+    /// The address of `page` with this filter, going on behind `before`.
+    fn address(&self, page: &str, before: &str) -> String {
         let fields = [
-            ("region", &self.region),
+            ("region", self.region.as_str()),
             ("actor", &self.actor),
             ("action", &self.action),
-            ("type", &self.kind),
+            ("type", &self.object),
             ("id", &self.id),
             ("from", &self.from),
             ("to", &self.to),
-            ("before", &self.before),
+            ("before", before),
         ];
         let set = fields.iter().filter(|(_, value)| !value.is_empty());
         let pairs: Vec<_> = set.map(|(name, value)| format!("{name}={}", paths::encode(value))).collect();
@@ -104,7 +120,7 @@ impl Asked {
             region: self.region(context)?,
             actor: id(&self.actor, "actor")?,
             action: text(&self.action),
-            aggregate_type: text(&self.kind),
+            aggregate_type: text(&self.object),
             aggregate_id: id(&self.id, "object")?,
             from: moment(&self.from, Tz::UTC)?.unwrap_or(DateTime::UNIX_EPOCH),
             before,
@@ -159,13 +175,13 @@ async fn read(
 }
 
 /// `GET /fleet/audit`.
-pub async fn list(mut context: RequestContext, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
-    let (filter, error) = match asked.filter(&context) {
+pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+    let (filter, error) = match query.filter(&context) {
         Ok(filter) => (filter, None),
         // Nothing fits, but whoever may not see the page is refused.
         Err(error) => {
-            let nothing = Asked { before: "0.0.00000000-0000-0000-0000-000000000001.0".to_owned(), ..Asked::default() };
-            (nothing.filter(&context).map_err(PageError::Bug)?, Some(error))
+            let all = Parameters::default().filter(&context).map_err(PageError::Bug)?;
+            (Filter { before: Place::at(DateTime::UNIX_EPOCH), ..all }, Some(error))
         }
     };
     let (current_user, sees, Found { mut events, searched_to }) = read(&mut context, &filter, PAGE + 1).await?;
@@ -173,63 +189,20 @@ pub async fn list(mut context: RequestContext, Query(asked): Query<Asked>) -> Re
     events.truncate(PAGE);
     let searched_to = searched_to.filter(|_| !more);
     let last = searched_to.as_ref().or_else(|| events.last().filter(|_| more).map(|last| &last.place)).map(place_text);
-    let option = |(value, text): (&str, &str), chosen: &str| OptionView {
-        value: value.to_owned(),
-        text: text.to_owned(),
-        selected: value == chosen,
-    };
-    let regions = context.catalogue.regions.iter();
-    let first = Asked { before: String::new(), ..asked.clone() };
     let page = AuditPage {
         layout: layout(&context, Some(&current_user), "Audit", Section::Fleet, context.city()),
-        filter: AuditFilterView {
-            regions: regions.map(|of| option((of.code.as_str(), &of.name), filter.region.as_str())).collect(),
-            kinds: KINDS.iter().map(|kind| option(*kind, &asked.kind)).collect(),
-            actor: asked.actor.clone(),
-            action: asked.action.clone(),
-            id: asked.id.clone(),
-            from: asked.from.clone(),
-            to: asked.to.clone(),
-        },
-        cities: match &sees {
-            Sees::All => None,
-            Sees::Cities(cities) => {
-                Some(cities.iter().map(|slug| context.catalogue.city_name(slug)).collect::<Vec<_>>().join(", "))
-            }
-        },
-        events: events.iter().map(|event| view(&filter.region, event)).collect(),
-        export: first.address("/fleet/audit.csv"),
-        newest: (!asked.before.is_empty()).then(|| first.address("/fleet/audit")),
-        searched_to: searched_to.map(|place| time(place.0)),
-        older: last.map(|before| Asked { before, ..asked }.address("/fleet/audit")),
+        catalogue: &context.catalogue,
+        parameters: &query,
+        region: &filter.region,
+        sees,
+        events,
+        export: query.address("/fleet/audit.csv", ""),
+        newest: (!query.before.is_empty()).then(|| query.address("/fleet/audit", "")),
+        searched_to: searched_to.map(|place| place.0),
+        older: last.map(|before| query.address("/fleet/audit", &before)),
         error,
     };
     if page.error.is_some() { context.wrong(&page) } else { context.ok(&page) }
-}
-
-fn time(at: DateTime<Utc>) -> TimeView {
-    TimeView {
-        iso: at.to_rfc3339_opts(SecondsFormat::Micros, true),
-        text: at.format("%-d %b %Y, %H:%M:%S").to_string(),
-    }
-}
-
-fn view(region: &RegionCode, event: &Event) -> EventView {
-    let Place(at, kind, id, version) = &event.place;
-    let here = Asked { region: region.to_string(), ..Asked::default() };
-    let actor = event.actor.map(|actor| actor.to_string()).unwrap_or_default();
-    EventView {
-        at: time(*at),
-        action: event.action.clone(),
-        of_it: Asked { kind: kind.clone(), id: id.to_string(), ..here.clone() }.address("/fleet/audit"),
-        kind: kind.clone(),
-        id: id.to_string(),
-        version: *version,
-        by_them: Asked { actor: actor.clone(), ..here }.address("/fleet/audit"),
-        actor,
-        correlation: event.correlation.to_string(),
-        metadata: if event.metadata == "{}" { String::new() } else { event.metadata.clone() },
-    }
 }
 
 /// What is left of an export: the events that were read last and not sent yet.
@@ -241,11 +214,10 @@ struct Left {
     begun: bool,
 }
 
-/// `GET /fleet/audit.csv`: all that fit, newest first, read a thousand at a time. Where
-/// it breaks off the download does, too.
-pub async fn export(mut context: RequestContext, Query(asked): Query<Asked>) -> Result<HttpResponse, PageError> {
-    let asked = Asked { before: String::new(), ..asked };
-    let filter = asked.filter(&context).map_err(|_wrong| PageError::BadRequest("There is no such audit."))?;
+/// `GET /fleet/audit.csv`: all that fit, newest first, read a thousand at a time.
+pub async fn export(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+    let query = Parameters { before: String::new(), ..query };
+    let filter = query.filter(&context).map_err(|_wrong| PageError::BadRequest("There is no such audit."))?;
     let (_, sees, found) = read(&mut context, &filter, CHUNK).await?;
     let left = Left { service: Arc::clone(&context.service), filter, sees, found, begun: false };
     let body = stream::try_unfold(left, |mut left| async move {
@@ -253,7 +225,7 @@ pub async fn export(mut context: RequestContext, Query(asked): Query<Asked>) -> 
         if events.is_empty() && searched_to.is_none() && left.begun {
             return Ok(None);
         }
-        let part = part(&left);
+        let text = csv(&left);
         let full = events.last().filter(|_| events.len() == CHUNK).map(|last| &last.place);
         left.found = match searched_to.as_ref().or(full).cloned() {
             Some(last) => {
@@ -264,14 +236,9 @@ pub async fn export(mut context: RequestContext, Query(asked): Query<Asked>) -> 
             None => Found::default(),
         };
         left.begun = true;
-        Ok::<_, DbError>(Some((part, left)))
+        Ok::<_, DbError>(Some((text, left)))
     });
-    let response = HttpResponse::Ok()
-        .content_type("text/csv; charset=utf-8")
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"movr-audit.csv\""))
-        .streaming(body);
-    Ok(context.finish(response))
+    Ok(context.csv("movr-audit.csv", body))
 }
 
 const HEAD: [&str; 11] = [
@@ -289,7 +256,7 @@ const HEAD: [&str; 11] = [
 ];
 
 /// The lines of the events that were read last, and the head before the first.
-fn part(left: &Left) -> Bytes {
+fn csv(left: &Left) -> Bytes {
     let mut lines = if left.begun { String::new() } else { head(&HEAD) };
     for event in &left.found.events {
         let Place(at, kind, id, version) = &event.place;

@@ -2,17 +2,18 @@
 //! tariffs, so that it can be ridden in as soon as it has vehicles. Read from the
 //! catalogue in memory.
 
-use std::{collections::HashMap, f64::consts::TAU};
+use std::f64::consts::TAU;
 
 use actix_web::HttpResponse;
+use askama::Template;
 use chrono::{DurationRound, TimeDelta};
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use super::{EVERYWHERE, administrator, region_of_form, typed};
+use super::{EVERYWHERE, administrator, region_of_form};
 use crate::{
     domain::{
-        catalogue::{CITY_RADIUS_M, City, Tariff, VehicleType, fold},
+        catalogue::{CITY_RADIUS_M, Catalogue, City, Tariff, VehicleType, fold},
         geo::{Point, Polygon},
         money::{self, Currency},
         people,
@@ -23,72 +24,41 @@ use crate::{
     web::{
         context::RequestContext,
         error::PageError,
-        form::{self, Form},
+        form::{self, FormState, FormWithState},
         layout::layout,
         paths,
-        views::{AddCityView, CitiesPage, CityRowView, FieldView, KindTariffsView, OptionView, Section},
+        views::{Layout, Section},
     },
 };
 
 const PATH: &str = "/admin/cities";
 
+#[derive(Template)]
+#[template(path = "pages/cities.html")]
+struct CitiesPage<'a> {
+    layout: Layout,
+    catalogue: &'a Catalogue,
+    form: FormState,
+}
+
 /// `GET /admin/cities`.
-pub async fn list(mut context: RequestContext) -> Result<HttpResponse, PageError> {
-    let page = page(&mut context, None).await?;
-    context.ok(&page)
+pub async fn list(context: RequestContext) -> Result<HttpResponse, PageError> {
+    page(context, None).await
 }
 
-async fn page(context: &mut RequestContext, form: Option<AddCityView>) -> Result<CitiesPage, PageError> {
-    let current_user = administrator(context).await?;
-    let catalogue = context.catalogue.clone();
-    let of_region = |region: &crate::domain::catalogue::Region| {
-        let row = |city: &City| CityRowView {
-            name: city.name.clone(),
-            slug: city.slug.clone(),
-            region: region.name.clone(),
-            zone: city.time_zone.name().replace('_', " "),
-            currency: city.currency.to_string(),
-            tariffs: paths::tariffs(&city.slug),
-        };
-        catalogue.cities_of(&region.code).map(row).collect::<Vec<_>>()
+async fn page(mut context: RequestContext, rejected: Option<FormState>) -> Result<HttpResponse, PageError> {
+    let current_user = administrator(&mut context).await?;
+    let wrong = rejected.is_some();
+    let here = context.service.here.as_str();
+    let page = CitiesPage {
+        layout: layout(&context, Some(&current_user), "Cities", Section::Fleet, context.city()),
+        catalogue: &context.catalogue,
+        form: rejected.unwrap_or_else(|| FormState::default().with("region", here).with("radius", "5")),
     };
-    let form = form.unwrap_or_else(|| AddCityView {
-        regions: regions(context, context.service.here.as_str()),
-        currencies: currencies(""),
-        radius: FieldView { value: "5".to_owned(), error: None },
-        kinds: context.catalogue.vehicle_types.iter().map(kind_view).collect(),
-        ..AddCityView::default()
-    });
-    Ok(CitiesPage {
-        cities: catalogue.regions.iter().flat_map(of_region).collect(),
-        form,
-        layout: layout(context, Some(&current_user), "Cities", Section::Fleet, context.city()),
-    })
+    if wrong { context.wrong(&page) } else { context.ok(&page) }
 }
 
-fn regions(context: &RequestContext, chosen: &str) -> Vec<OptionView> {
-    let option = |region: &crate::domain::catalogue::Region| OptionView {
-        value: region.code.to_string(),
-        text: region.name.clone(),
-        selected: region.code.as_str() == chosen,
-    };
-    context.catalogue.regions.iter().map(option).collect()
-}
-
-fn currencies(chosen: &str) -> Vec<OptionView> {
-    let option = |currency: Currency| OptionView {
-        value: currency.to_string(),
-        text: currency.to_string(),
-        selected: currency.as_str() == chosen,
-    };
-    Currency::ALL.into_iter().map(option).collect()
-}
-
-fn kind_view(kind: &VehicleType) -> KindTariffsView {
-    KindTariffsView { slug: kind.slug.clone(), name: kind.name.clone(), ..KindTariffsView::default() }
-}
-
-/// A new city, as typed; its tariffs are fields named `unlock-TYPE`, `minute-TYPE`, `fee-TYPE`.
+/// A new city; its tariffs are fields named `unlock-TYPE`, `minute-TYPE`, `fee-TYPE`.
 #[derive(Debug, Deserialize)]
 pub struct Add {
     name: String,
@@ -103,8 +73,6 @@ pub struct Add {
     radius: String,
     #[serde(default)]
     area: String,
-    #[serde(flatten)]
-    prices: HashMap<String, String>,
 }
 
 /// Corners of a service area that is made from a radius.
@@ -151,86 +119,66 @@ fn slug(text: &str, name: &str) -> Result<String, String> {
     if good { Ok(slug) } else { Err("Lower-case letters, digits and dashes, please.".to_owned()) }
 }
 
-/// The tariff of a vehicle type that was typed, for the view and for the database.
-fn prices(kind: &VehicleType, typed_prices: &HashMap<String, String>) -> (KindTariffsView, Option<[i64; 3]>) {
-    let [unlock, minute, fee] = ["unlock", "minute", "fee"].map(|what| {
-        let text = typed_prices.get(&format!("{what}-{}", kind.slug)).map_or("", String::as_str);
-        let read = money::minor(text);
-        (typed(text, &read), read.ok())
+/// The prices of a vehicle type that were typed: unlocking, a minute, ending outside the area.
+fn prices(state: &mut FormState, vehicle_type: &VehicleType) -> Option<[i64; 3]> {
+    let [unlock, minute, fee] = ["unlock", "minute", "fee"].map(|price| {
+        let field = format!("{price}-{}", vehicle_type.slug);
+        state.check(&field, money::minor(state.value(&field)))
     });
-    let read = || Some([unlock.1?, minute.1?, fee.1?]);
-    let read = read();
-    (KindTariffsView { unlock: unlock.0, minute: minute.0, fee: fee.0, ..kind_view(kind) }, read)
+    Some([unlock?, minute?, fee?])
 }
 
 /// `POST /admin/cities`.
-pub async fn add(mut context: RequestContext, Form(form): Form<Add>) -> Result<HttpResponse, PageError> {
+pub async fn add(
+    context: RequestContext,
+    FormWithState(form, mut state): FormWithState<Add>,
+) -> Result<HttpResponse, PageError> {
     region_of_form(&context, &form.region)?;
     let currency: Currency =
         form.currency.parse().map_err(|_unknown| PageError::BadRequest("There is no such currency."))?;
-    let name = people::line(&form.name, 64, "a name");
-    // Without a name there is nothing to say of the slug.
-    let mut slug = name.as_ref().map_or(Ok(String::new()), |name| slug(&form.slug, name));
-    let name = name.and_then(|name| match (context.catalogue.city_by_name(&name), &slug) {
-        (Some(city), Ok(slug)) if city.slug != *slug => Err("There is a city of this name already.".to_owned()),
-        _ => Ok(name),
-    });
+    let name = state.check("name", people::line(&form.name, 64, "a name"));
+    // Without a name there is nothing to say of the slug, without a centre nothing of the area.
+    let slug = name.as_ref().and_then(|name| state.check("slug", slug(&form.slug, name)));
+    if let (Some(name), Some(slug)) = (&name, &slug)
+        && context.catalogue.city_by_name(name).is_some_and(|city| city.slug != *slug)
+    {
+        state.reject("name", "There is a city of this name already.".to_owned());
+    }
     let zone = form.zone.trim().replace(' ', "_").parse::<Tz>();
-    let zone = zone.map_err(|_unknown| "Please enter a time zone such as Europe/Lisbon.".to_owned());
+    let zone =
+        state.check("zone", zone.map_err(|_unknown| "Please enter a time zone such as Europe/Lisbon.".to_owned()));
     let centre =
         form::point(&form.lat, &form.lon).and_then(|at| at.ok_or_else(|| "Please enter the centre.".to_owned()));
-    let area = centre.clone().map_err(|_above| String::new()).and_then(|at| area(at, &form.area, &form.radius));
-    let (kinds, prices): (Vec<_>, Vec<_>) =
-        context.catalogue.vehicle_types.iter().map(|kind| prices(kind, &form.prices)).unzip();
-    let prices: Option<Vec<[i64; 3]>> = prices.into_iter().collect();
-    if let (Ok(name), Ok(short), Ok(time_zone), Ok(centre), Ok(service_area), Some(prices)) =
-        (&name, &slug, &zone, &centre, &area, prices)
-    {
-        let city = City {
-            slug: short.clone(),
-            name: name.clone(),
-            region: form.region.clone(),
-            centre: *centre,
-            time_zone: *time_zone,
-            currency,
-            service_area: service_area.clone(),
-        };
-        let valid_from = context.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(context.now);
-        let tariff =
-            |(kind, [unlock_minor, per_minute_minor, out_of_area_fee_minor]): (&VehicleType, [i64; 3])| Tariff {
-                city: short.clone(),
-                vehicle_type: kind.slug.clone(),
-                unlock_minor,
-                per_minute_minor,
-                out_of_area_fee_minor,
-                max_charge_minor: None,
-                valid_from,
-            };
-        let tariffs: Vec<Tariff> = context.catalogue.vehicle_types.iter().zip(prices).map(tariff).collect();
-        match ops::catalogue::add_city(&context.service, &context.auth()?, &city, &tariffs).await {
-            Ok(_) => return Ok(context.done(PATH, &format!("{name} is added. {EVERYWHERE}"))),
-            Err(OpError::Refused(refusal @ Refusal::CityTaken)) => slug = Err(refusal.message()),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    // Without a centre there is nothing to say of the area.
-    let of_area = area.err().filter(|error| !error.is_empty());
-    let form = AddCityView {
-        name: typed(&form.name, &name),
-        slug: typed(&form.slug, &slug),
-        regions: regions(&context, form.region.as_str()),
-        lat: typed(&form.lat, &centre),
-        lon: FieldView { value: form.lon.clone(), error: None },
-        zone: typed(&form.zone, &zone),
-        currencies: currencies(&form.currency),
-        radius: FieldView {
-            value: form.radius.clone(),
-            error: of_area.clone().filter(|_| form.area.trim().is_empty()),
-        },
-        area: FieldView { value: form.area.clone(), error: of_area.filter(|_| !form.area.trim().is_empty()) },
-        kinds,
-        open: true,
+    let centre = state.check("lat", centre);
+    let of_area = if form.area.trim().is_empty() { "radius" } else { "area" };
+    let area = centre.and_then(|centre| state.check(of_area, area(centre, &form.area, &form.radius)));
+    let catalogue = context.catalogue.clone();
+    let prices: Vec<_> = catalogue.vehicle_types.iter().map(|of| Some((of, prices(&mut state, of)?))).collect();
+    let prices: Option<Vec<_>> = prices.into_iter().collect();
+    let (Some(name), Some(slug), Some(time_zone), Some(centre), Some(service_area), Some(prices), false) =
+        (name, slug, zone, centre, area, prices, state.has_errors())
+    else {
+        return page(context, Some(state)).await;
     };
-    let page = page(&mut context, Some(form)).await?;
-    context.wrong(&page)
+    let valid_from = context.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(context.now);
+    let tariff =
+        |(vehicle_type, [unlock_minor, per_minute_minor, out_of_area_fee_minor]): (&VehicleType, [i64; 3])| Tariff {
+            city: slug.clone(),
+            vehicle_type: vehicle_type.slug.clone(),
+            unlock_minor,
+            per_minute_minor,
+            out_of_area_fee_minor,
+            max_charge_minor: None,
+            valid_from,
+        };
+    let tariffs: Vec<Tariff> = prices.into_iter().map(tariff).collect();
+    let city = City { slug, name, region: form.region, centre, time_zone, currency, service_area };
+    match ops::catalogue::add_city(&context.service, &context.auth()?, &city, &tariffs).await {
+        Ok(_) => Ok(context.done(PATH, &format!("{} is added. {EVERYWHERE}", city.name))),
+        Err(OpError::Refused(refusal @ Refusal::CityTaken)) => {
+            state.reject("slug", refusal.message());
+            page(context, Some(state)).await
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -4,11 +4,7 @@
 
 use std::sync::Arc;
 
-use actix_web::{
-    HttpResponse,
-    http::header::{CACHE_CONTROL, CONTENT_DISPOSITION},
-    web::Bytes,
-};
+use actix_web::{HttpResponse, web::Bytes};
 use futures_util::stream;
 use serde::Deserialize;
 
@@ -25,25 +21,25 @@ use crate::{
 };
 
 /// `GET /fleet/export.csv`: the vehicles of a city.
-pub async fn vehicles(mut context: RequestContext, Query(wanted): Query<Filters>) -> Result<HttpResponse, PageError> {
-    let city = context.catalogue.city(&wanted.city).ok_or(PageError::NotFound)?.clone();
+pub async fn vehicles(mut context: RequestContext, Query(query): Query<Filters>) -> Result<HttpResponse, PageError> {
+    let city = context.catalogue.city(&query.city).ok_or(PageError::NotFound)?.clone();
     let wrong = |_wrong| PageError::BadRequest("There is no such filter.");
-    let filter = wanted.filter(&context.catalogue, context.now).map_err(wrong)?;
+    let filter = query.filter(&context.catalogue, context.now).map_err(wrong)?;
     file(&mut context, &city, "vehicles", async move |conn, region, city, after| {
         exports::vehicles(conn, (region, city), &filter, after).await
     })
     .await
 }
 
-/// The city whose riders are wanted.
+/// The city whose riders are exported.
 #[derive(Debug, Deserialize)]
-pub struct OfCity {
+pub struct Parameters {
     city: String,
 }
 
 /// `GET /fleet/riders.csv`: the people at home in a city, where residency allows it.
-pub async fn riders(mut context: RequestContext, Query(wanted): Query<OfCity>) -> Result<HttpResponse, PageError> {
-    let city = context.catalogue.city(&wanted.city).ok_or(PageError::NotFound)?.clone();
+pub async fn riders(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+    let city = context.catalogue.city(&query.city).ok_or(PageError::NotFound)?.clone();
     if let Some(rule) = context.catalogue.forbids_export(&context.service.here, &city.region) {
         let auth = context.auth()?;
         only_operators(&context.current_user().await?, &city.slug)?;
@@ -67,7 +63,6 @@ async fn file<K: 'static>(
     let (current_user, (first, next)) =
         context.read_signed_in(&region, async |conn| chunk(conn, &region, &slug, None).await).await?;
     only_operators(&current_user, &city.slug)?;
-    let name = format!("attachment; filename=\"movr-{slug}-{what}.csv\"");
     let state = (service, chunk, region, slug, Some(first), next);
     let lines = stream::try_unfold(state, |(service, chunk, region, slug, ready, next)| async move {
         let (text, next) = match (ready, next) {
@@ -77,10 +72,5 @@ async fn file<K: 'static>(
         };
         Ok::<_, DbError>(Some((Bytes::from(text), (service, chunk, region, slug, None, next))))
     });
-    let response = HttpResponse::Ok()
-        .content_type("text/csv; charset=utf-8")
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header((CONTENT_DISPOSITION, name))
-        .streaming(lines);
-    Ok(context.finish(response))
+    Ok(context.csv(&format!("movr-{city}-{what}.csv", city = city.slug), lines))
 }

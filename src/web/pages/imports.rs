@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use actix_multipart::Multipart;
 use actix_web::HttpResponse;
+use askama::Template;
 use futures_util::TryStreamExt;
 use serde::Deserialize;
 
 use super::fleet::city_for;
 use crate::{
     db::sessions::CurrentUser,
-    domain::catalogue::City,
+    domain::catalogue::{Catalogue, City},
     ops::{
         imports::{Import, ImportError},
         jobs::JobContext,
@@ -23,16 +24,29 @@ use crate::{
         form::Query,
         layout::layout,
         paths,
-        views::{ImportPage, OptionView, Section},
+        views::{Layout, Section},
     },
 };
 
 /// Largest file, in bytes; ten times what 10,000 vehicles need.
 const FILE_MAX: usize = 20 * 1024 * 1024;
 
+#[derive(Template)]
+#[template(path = "pages/import.html")]
+struct ImportPage<'a> {
+    layout: Layout,
+    catalogue: &'a Catalogue,
+    city: &'a City,
+    /// All that the person operates.
+    cities: Vec<&'a City>,
+    error: Option<String>,
+    /// The rule that does not let riders be exported here.
+    riders_forbidden: Option<&'static str>,
+}
+
 /// The city; without one the city in use, or the first that the person operates.
 #[derive(Debug, Deserialize)]
-pub struct OfCity {
+pub struct Parameters {
     #[serde(default)]
     city: String,
 }
@@ -44,28 +58,25 @@ async fn operator(context: &mut RequestContext, slug: &str) -> Result<(CurrentUs
     Ok((current_user, city))
 }
 
-fn page(context: &RequestContext, current_user: &CurrentUser, city: &City, error: Option<String>) -> ImportPage {
-    let option = |slug: &str| {
-        let city = context.catalogue.city(slug)?;
-        Some(OptionView { value: slug.to_owned(), text: city.name.clone(), selected: false })
-    };
-    let chosen = |option: OptionView| OptionView { selected: option.value == city.slug, ..option };
-    let kinds: Vec<&str> = context.catalogue.vehicle_types.iter().map(|kind| kind.slug.as_str()).collect();
+fn page<'a>(
+    context: &'a RequestContext,
+    current_user: &CurrentUser,
+    city: &'a City,
+    error: Option<String>,
+) -> ImportPage<'a> {
+    let catalogue = &context.catalogue;
     ImportPage {
         layout: layout(context, Some(current_user), &format!("Import and export: {}", city.name), Section::Fleet, city),
-        city: city.name.clone(),
-        action: paths::import(&city.slug),
+        catalogue,
+        city,
+        cities: current_user.operated().filter_map(|slug| catalogue.city(slug)).collect(),
         error,
-        cities: current_user.operated().filter_map(option).map(chosen).collect(),
-        kinds: kinds.join(", "),
-        vehicles: paths::export_vehicles(&city.slug),
-        riders: paths::export_riders(&city.slug),
-        riders_forbidden: context.catalogue.forbids_export(&context.service.here, &city.region),
+        riders_forbidden: catalogue.forbids_export(&context.service.here, &city.region),
     }
 }
 
 /// `GET /fleet/import`.
-pub async fn form(mut context: RequestContext, Query(query): Query<OfCity>) -> Result<HttpResponse, PageError> {
+pub async fn form(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     let (current_user, city) = operator(&mut context, &query.city).await?;
     context.ok(&page(&context, &current_user, &city, None))
 }
@@ -73,7 +84,7 @@ pub async fn form(mut context: RequestContext, Query(query): Query<OfCity>) -> R
 /// `POST /fleet/import`: reads the file and leads to the job that it makes.
 pub async fn submit(
     mut context: RequestContext,
-    Query(query): Query<OfCity>,
+    Query(query): Query<Parameters>,
     mut parts: Multipart,
 ) -> Result<HttpResponse, PageError> {
     let (current_user, city) = operator(&mut context, &query.city).await?;

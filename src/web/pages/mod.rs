@@ -33,7 +33,7 @@ pub mod vehicles;
 
 use uuid::Uuid;
 
-use super::{context::RequestContext, error::PageError, form, views::FieldView};
+use super::{context::RequestContext, error::PageError, form};
 use crate::{
     db::sessions::CurrentUser,
     domain::{refusal::Refusal, region::RegionCode},
@@ -46,17 +46,6 @@ pub const EVERYWHERE: &str = "It takes effect everywhere, and may take up to a m
 pub async fn administrator(context: &mut RequestContext) -> Result<CurrentUser, PageError> {
     let current_user = context.current_user().await?;
     if current_user.administers() { Ok(current_user) } else { Err(PageError::Refused(Refusal::NotAdministrator)) }
-}
-
-/// A field as it was typed, with what is wrong in it.
-pub fn typed<T>(value: &str, read: &Result<T, String>) -> FieldView {
-    FieldView { value: value.to_owned(), error: read.as_ref().err().cloned() }
-}
-
-/// A whole number from `least` on that was typed.
-pub fn number(text: &str, least: i64) -> Result<i64, String> {
-    let read = text.trim().parse().ok().filter(|number| (least..=1_000_000_000).contains(number));
-    read.ok_or_else(|| format!("Please enter a whole number of at least {least}."))
 }
 
 /// The region and id in a path: a region of the catalogue and a UUID, or not found.

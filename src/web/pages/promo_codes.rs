@@ -2,22 +2,24 @@
 //! and changing its end and limits. A code's total is the sum of what the regions have,
 //! so every region must answer when one is added or given more. All times are in UTC.
 
-use std::sync::Arc;
-
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
 
 use actix_web::{HttpResponse, web::Path};
+use askama::Template;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use chrono_tz::Tz;
 use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{EVERYWHERE, administrator, number, typed};
+use super::{EVERYWHERE, administrator};
 use crate::{
-    db::catalogue,
+    db::{catalogue, error::DbError},
     domain::{
-        catalogue::{PromoCode, PromoKind},
+        catalogue::{Catalogue, PromoCode, PromoKind, Region},
         money::{self, Currency},
         refusal::Refusal,
         region::RegionCode,
@@ -27,13 +29,11 @@ use crate::{
     web::{
         context::RequestContext,
         error::PageError,
-        form::{self, Form, Query},
-        layout::{layout, time},
+        filters,
+        form::{self, FormState, FormWithState, Query},
+        layout::layout,
         paths,
-        views::{
-            AddPromoView, FieldView, OptionView, PaginationView, PromoCodeView, PromoCodesPage, QuotaView, Section,
-            TimeView,
-        },
+        views::{Layout, PaginationView, Section},
     },
 };
 
@@ -42,138 +42,134 @@ const PATH: &str = "/admin/promo-codes";
 /// Codes on one page.
 const PAGE: usize = 50;
 
+#[derive(Template)]
+#[template(path = "pages/promo_codes.html")]
+struct PromoCodesPage<'a> {
+    layout: Layout,
+    catalogue: &'a Catalogue,
+    now: DateTime<Utc>,
+    regions: Vec<RegionUse<'a>>,
+    /// The form that adds a code.
+    form: FormState,
+    codes: Vec<PromoRow<'a>>,
+    pagination: PaginationView,
+}
+
+/// How often each code was used in a region; none when it does not answer.
+struct RegionUse<'a> {
+    region: &'a Region,
+    used: Option<HashMap<String, i64>>,
+}
+
+impl RegionUse<'_> {
+    fn used_of(&self, code: &str) -> Option<i64> {
+        self.used.as_ref()?.get(code).copied()
+    }
+}
+
+/// A code and the form that changes it.
+struct PromoRow<'a> {
+    promo: &'a PromoCode,
+    /// What the form has seen, as JSON.
+    seen: String,
+    form: FormState,
+}
+
+/// A form that comes back with what is wrong in it.
+enum Rejected<'a> {
+    Add(FormState),
+    Change(&'a str, FormState),
+}
+
 /// Where the list goes on: the last code before.
 #[derive(Debug, Deserialize)]
-pub struct After {
+pub struct Parameters {
     #[serde(default)]
     after: String,
 }
 
 /// `GET /admin/promo-codes`.
-pub async fn list(mut context: RequestContext, Query(query): Query<After>) -> Result<HttpResponse, PageError> {
-    let page = page(&mut context, &query.after, None, None).await?;
-    context.ok(&page)
+pub async fn list(context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+    page(context, &query.after, None).await
 }
 
-/// The page behind the code `after`, with the form that adds a code, or beginning with one
-/// code and its fields, as they were typed.
+/// The page behind the code `after`, or with the code whose form comes back as its first.
 async fn page(
-    context: &mut RequestContext,
+    mut context: RequestContext,
     after: &str,
-    add: Option<AddPromoView>,
-    wrong: Option<(&str, [FieldView; 2], Vec<FieldView>)>,
-) -> Result<PromoCodesPage, PageError> {
-    let current_user = administrator(context).await?;
-    let (service, catalogue) = (Arc::clone(&context.service), context.catalogue.clone());
+    rejected: Option<Rejected<'_>>,
+) -> Result<HttpResponse, PageError> {
+    let current_user = administrator(&mut context).await?;
+    let catalogue = &context.catalogue;
     let mut codes: Vec<&PromoCode> = catalogue.promo_codes.iter().collect();
-    codes.sort_by_key(|promo| (promo.valid_until <= context.now, std::cmp::Reverse(promo.valid_from), &promo.code));
+    codes.sort_by_key(|promo| (promo.valid_until <= context.now, Reverse(promo.valid_from), &promo.code));
     let place = |code: &str| codes.iter().position(|promo| promo.code == code);
-    let begin = match &wrong {
-        Some((code, ..)) => place(code).unwrap_or(0),
-        None => place(after).map_or(0, |at| at + 1),
+    let begin = match &rejected {
+        Some(Rejected::Change(code, _)) => place(code).unwrap_or(0),
+        _ => place(after).map_or(0, |at| at + 1),
     };
     let older = codes.get(begin + PAGE).and_then(|_| codes.get(begin + PAGE - 1));
     let older = older.map(|last| format!("{PATH}?after={}", last.code));
     let codes: Vec<&PromoCode> = codes.into_iter().skip(begin).take(PAGE).collect();
     let names: Vec<&str> = codes.iter().map(|promo| promo.code.as_str()).collect();
-    let asked = catalogue.regions.iter().map(async |region| {
+    let regions = catalogue.regions.iter().map(async |region| {
         context.names(&region.code);
-        catalogue::list_used(&service.db.at(&region.code).await?, &region.code, &names).await
+        let used =
+            async { catalogue::list_used(&context.service.db.at(&region.code).await?, &region.code, &names).await };
+        let warn = |error: &DbError| tracing::warn!(%error, region = %region.code, "quotas were not read");
+        RegionUse { region, used: used.await.inspect_err(warn).ok().map(HashMap::from_iter) }
     });
-    let (mut used, mut notes) = (HashMap::new(), Vec::new());
-    for (answer, region) in join_all(asked).await.into_iter().zip(&catalogue.regions) {
-        match answer {
-            Ok(quotas) => {
-                used.extend(quotas.into_iter().map(|(code, used)| ((region.code.clone(), code), used)));
-            }
-            Err(error) => {
-                tracing::warn!(%error, region = %region.code, "quotas were not read");
-                notes.push(format!("The region {} does not answer; what is used there is not known.", region.code));
-            }
-        }
-    }
-    let mut views: Vec<PromoCodeView> = codes.iter().map(|promo| view(context, promo, &used)).collect();
-    if let Some((code, [until, per_rider], quotas)) = wrong
-        && let Some(view) = views.iter_mut().find(|view| view.code == code)
-    {
-        (view.until, view.per_rider) = (until, per_rider);
-        view.quotas.iter_mut().zip(quotas).for_each(|(quota, field)| quota.field = field);
-    }
-    let form = add.unwrap_or_else(|| empty_form(context));
-    Ok(PromoCodesPage {
-        codes: views,
-        pagination: PaginationView { newest: (begin > 0).then(|| PATH.to_owned()), older },
-        notes,
-        form,
-        layout: layout(context, Some(&current_user), "Promo codes", Section::Fleet, context.city()),
-    })
-}
-
-fn view(context: &RequestContext, promo: &PromoCode, used: &HashMap<(RegionCode, String), i64>) -> PromoCodeView {
-    let ended = promo.valid_until <= context.now;
-    let cities: Vec<&str> = promo.cities.iter().map(|slug| context.catalogue.city_name(slug)).collect();
-    let quota = |region: &crate::domain::catalogue::Region| {
-        let (granted, key) = (promo.quota(&region.code), (region.code.clone(), promo.code.clone()));
-        QuotaView {
-            used: used.get(&key).map_or("not known".to_owned(), |used| format!("{used} of {granted} used")),
-            field: FieldView { value: granted.to_string(), error: None },
-            ..empty_quota(region)
-        }
+    let regions = join_all(regions).await;
+    let wrong = rejected.is_some();
+    let (add, change) = match rejected {
+        Some(Rejected::Add(form)) => (Some(form), None),
+        Some(Rejected::Change(code, form)) => (None, Some((code, form))),
+        None => (None, None),
     };
-    PromoCodeView {
-        code: promo.code.clone(),
-        action: paths::promo_code(&promo.code),
-        discount: match promo.discount {
-            PromoKind::Percent { percent } => format!("{percent} % off"),
-            PromoKind::Amount { amount_minor, currency } => format!("{} off", currency.format(amount_minor)),
-        },
-        cities: if cities.is_empty() { "all cities".to_owned() } else { cities.join(", ") },
-        word: match (ended, promo.valid_from > context.now) {
-            (true, _) => ("Ended", ""),
-            (_, true) => ("To come", "maintenance"),
-            _ => ("Valid", "available"),
-        },
-        from: moment(promo.valid_from),
-        ends: moment(promo.valid_until),
-        ended,
-        seen: json!([promo.valid_until.timestamp_micros(), promo.per_rider_limit, promo.quotas]).to_string(),
-        total: promo.total_limit,
-        until: FieldView { value: promo.valid_until.format(form::MOMENT).to_string(), error: None },
-        per_rider: FieldView { value: promo.per_rider_limit.to_string(), error: None },
-        quotas: context.catalogue.regions.iter().map(quota).collect(),
-    }
+    let rows = codes.into_iter().map(|promo| {
+        let typed = change.as_ref().filter(|(code, _)| promo.code == *code).map(|(_, form)| form.clone());
+        PromoRow {
+            promo,
+            seen: json!([promo.valid_until.timestamp_micros(), promo.per_rider_limit, promo.quotas]).to_string(),
+            form: typed.unwrap_or_else(|| terms(catalogue, promo)),
+        }
+    });
+    let page = PromoCodesPage {
+        layout: layout(&context, Some(&current_user), "Promo codes", Section::Fleet, context.city()),
+        catalogue,
+        now: context.now,
+        regions,
+        form: add.unwrap_or_else(|| empty_form(context.now)),
+        codes: rows.collect(),
+        pagination: PaginationView { newest: (begin > 0).then(|| PATH.to_owned()), older },
+    };
+    if wrong { context.wrong(&page) } else { context.ok(&page) }
 }
 
-fn moment(at: DateTime<Utc>) -> TimeView {
-    TimeView { text: at.format("%-d %b %Y, %H:%M UTC").to_string(), ..time(at, Tz::UTC) }
+fn quota_field(region: &RegionCode) -> String {
+    format!("quota-{region}")
 }
 
-fn empty_quota(region: &crate::domain::catalogue::Region) -> QuotaView {
-    QuotaView { region: region.code.to_string(), name: region.name.clone(), ..QuotaView::default() }
+/// The form that changes a code, as the code is.
+fn terms(catalogue: &Catalogue, promo: &PromoCode) -> FormState {
+    let form = FormState::default()
+        .with("until", promo.valid_until.format(form::MOMENT).to_string())
+        .with("per_rider", promo.per_rider_limit.to_string());
+    catalogue
+        .regions
+        .iter()
+        .fold(form, |form, region| form.with(&quota_field(&region.code), promo.quota(&region.code).to_string()))
 }
 
-fn kinds(chosen: &str) -> Vec<OptionView> {
-    let percent = ("percent", "percent".to_owned());
-    let amounts = Currency::ALL.into_iter().map(|currency| (currency.as_str(), format!("{currency} off a ride")));
-    let option =
-        |(value, text): (&str, String)| OptionView { selected: value == chosen, value: value.to_owned(), text };
-    std::iter::once(percent).chain(amounts).map(option).collect()
+fn empty_form(now: DateTime<Utc>) -> FormState {
+    let hour = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
+    FormState::default()
+        .with("from", hour.format(form::MOMENT).to_string())
+        .with("until", (hour + TimeDelta::days(30)).format(form::MOMENT).to_string())
+        .with("per_rider", "1")
 }
 
-fn empty_form(context: &RequestContext) -> AddPromoView {
-    let field = |value: &str| FieldView { value: value.to_owned(), error: None };
-    let hour = context.now.duration_trunc(TimeDelta::hours(1)).unwrap_or(context.now);
-    AddPromoView {
-        kinds: kinds("percent"),
-        from: field(&hour.format(form::MOMENT).to_string()),
-        until: field(&(hour + TimeDelta::days(30)).format(form::MOMENT).to_string()),
-        per_rider: field("1"),
-        quotas: context.catalogue.regions.iter().map(empty_quota).collect(),
-        ..AddPromoView::default()
-    }
-}
-
-/// A new code, as typed; the regions' parts are fields named `quota-REGION`.
+/// A new code; the regions' parts are fields named `quota-REGION`.
 #[derive(Debug, Deserialize)]
 pub struct Add {
     code: String,
@@ -184,25 +180,34 @@ pub struct Add {
     from: String,
     until: String,
     per_rider: String,
-    #[serde(flatten)]
-    quotas: HashMap<String, String>,
 }
 
-/// The parts that were typed, for each region of the catalogue in its order.
-fn quotas(context: &RequestContext, typed: &HashMap<String, String>) -> Vec<(RegionCode, String, Result<i64, String>)> {
-    let read = |region: &crate::domain::catalogue::Region| {
-        let text = typed.get(&format!("quota-{}", region.code)).cloned().unwrap_or_default();
-        let part = if text.trim().is_empty() { Ok(0) } else { number(&text, 0) };
-        (region.code.clone(), text, part)
+/// The parts that were typed, none of them less than `shown`: limits only go up.
+fn quotas(
+    catalogue: &Catalogue,
+    state: &mut FormState,
+    shown: &BTreeMap<RegionCode, i64>,
+) -> Option<BTreeMap<RegionCode, i64>> {
+    let mut part = |region: &Region| {
+        let field = quota_field(&region.code);
+        let text = state.value(&field).trim();
+        let part = if text.is_empty() { Ok(0) } else { number(text, 0) };
+        let least = shown.get(&region.code).copied().unwrap_or(0);
+        let part = match part {
+            Ok(part) if part < least => Err(format!("Limits only go up: at least {least}.")),
+            part => part,
+        };
+        Some((region.code.clone(), state.check(&field, part)?))
     };
-    context.catalogue.regions.iter().map(read).collect()
+    // Each is read, so that each says what is wrong with it.
+    let parts: Vec<_> = catalogue.regions.iter().map(&mut part).collect();
+    parts.into_iter().collect()
 }
 
-fn sum(quotas: &[(RegionCode, String, Result<i64, String>)]) -> Option<(i64, BTreeMap<RegionCode, i64>)> {
-    let parts: Option<BTreeMap<_, _>> =
-        quotas.iter().map(|(region, _, part)| Some((region.clone(), *part.as_ref().ok()?))).collect();
-    let parts = parts?;
-    Some((parts.values().sum(), parts))
+/// A whole number from `least` on that was typed.
+fn number(text: &str, least: i64) -> Result<i64, String> {
+    let read = text.trim().parse().ok().filter(|number| (least..=1_000_000_000).contains(number));
+    read.ok_or_else(|| format!("Please enter a whole number of at least {least}."))
 }
 
 fn code(text: &str) -> Result<String, String> {
@@ -226,63 +231,51 @@ fn discount(kind: &str, value: &str) -> Result<PromoKind, String> {
 }
 
 /// `POST /admin/promo-codes`.
-pub async fn add(mut context: RequestContext, Form(form): Form<Add>) -> Result<HttpResponse, PageError> {
+pub async fn add(
+    context: RequestContext,
+    FormWithState(form, mut state): FormWithState<Add>,
+) -> Result<HttpResponse, PageError> {
     let slugs: Vec<String> =
         form.cities.split([',', ' ']).filter(|slug| !slug.is_empty()).map(str::to_lowercase).collect();
     let unknown = slugs.iter().find(|slug| context.catalogue.city(slug).is_none());
     let cities = unknown.map_or(Ok(()), |slug| Err(format!("There is no city {slug}.")));
+    state.check("cities", cities);
     let required = |text: &str| form::moment(text, Tz::UTC)?.ok_or_else(|| "Please enter date and time.".to_owned());
-    let (mut code, discount) = (code(&form.code), discount(&form.kind, &form.value));
-    let (from, until) = (required(&form.from), required(&form.until));
-    let until = until.and_then(|until| {
-        let good = until > context.now && from.as_ref().is_ok_and(|from| until > *from);
+    let from = state.check("from", required(&form.from));
+    let until = required(&form.until).and_then(|until| {
+        let good = until > context.now && from.is_some_and(|from| until > from);
         if good { Ok(until) } else { Err("It must end after it begins, and after now.".to_owned()) }
     });
-    let (mut quotas, mut per_rider) = (quotas(&context, &form.quotas), number(&form.per_rider, 1));
-    let total = sum(&quotas);
-    if let (Ok(limit), Some((total, _)), Some((.., first))) = (&per_rider, &total, quotas.first_mut()) {
-        if *total == 0 {
-            *first = Err("All regions together need at least one ride.".to_owned());
+    let until = state.check("until", until);
+    let code = state.check("code", code(&form.code));
+    let discount = state.check("value", discount(&form.kind, &form.value));
+    let per_rider = state.check("per_rider", number(&form.per_rider, 1));
+    let quotas = quotas(&context.catalogue, &mut state, &BTreeMap::new());
+    if let (Some(limit), Some(quotas)) = (per_rider, &quotas) {
+        let total: i64 = quotas.values().sum();
+        if let (0, Some(first)) = (total, context.catalogue.regions.first()) {
+            state.reject(&quota_field(&first.code), "All regions together need at least one ride.".to_owned());
         } else if limit > total {
-            per_rider = Err("One rider cannot take more rides than all together.".to_owned());
+            state.reject("per_rider", "One rider cannot take more rides than all together.".to_owned());
         }
     }
-    if let (Ok(name), Ok(discount), Ok(()), Ok(from), Ok(until), Ok(limit), Some((total, parts))) =
-        (&code, &discount, &cities, &from, &until, &per_rider, total.filter(|(total, _)| *total > 0))
-    {
-        let promo = PromoCode {
-            code: name.clone(),
-            discount: *discount,
-            cities: slugs,
-            valid_from: *from,
-            valid_until: *until,
-            per_rider_limit: *limit,
-            total_limit: total,
-            quotas: parts,
-        };
-        name_all(&context);
-        match ops::catalogue::add_promo_code(&context.service, &context.auth()?, &promo).await {
-            Ok(_) => return Ok(context.done(PATH, &format!("{name} is added. {EVERYWHERE}"))),
-            Err(OpError::Refused(refusal @ Refusal::PromoTaken)) => code = Err(refusal.message()),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let parts = context.catalogue.regions.iter().zip(&quotas);
-    let form = AddPromoView {
-        code: typed(&form.code, &code),
-        kinds: kinds(&form.kind),
-        value: typed(&form.value, &discount),
-        cities: typed(&form.cities, &cities),
-        from: typed(&form.from, &from),
-        until: typed(&form.until, &until),
-        per_rider: typed(&form.per_rider, &per_rider),
-        quotas: parts
-            .map(|(region, (_, text, part))| QuotaView { field: typed(text, part), ..empty_quota(region) })
-            .collect(),
-        open: true,
+    let (Some(code), Some(discount), Some(valid_from), Some(valid_until), Some(per_rider_limit), Some(quotas), false) =
+        (code, discount, from, until, per_rider, quotas, state.has_errors())
+    else {
+        return page(context, "", Some(Rejected::Add(state))).await;
     };
-    let page = page(&mut context, "", Some(form), None).await?;
-    context.wrong(&page)
+    let total_limit = quotas.values().sum();
+    let promo =
+        PromoCode { code, discount, cities: slugs, valid_from, valid_until, per_rider_limit, total_limit, quotas };
+    name_all(&context);
+    match ops::catalogue::add_promo_code(&context.service, &context.auth()?, &promo).await {
+        Ok(_) => Ok(context.done(PATH, &format!("{} is added. {EVERYWHERE}", promo.code))),
+        Err(OpError::Refused(refusal @ Refusal::PromoTaken)) => {
+            state.reject("code", refusal.message());
+            page(context, "", Some(Rejected::Add(state))).await
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A code has a quota in every region.
@@ -290,7 +283,7 @@ fn name_all(context: &RequestContext) {
     context.catalogue.regions.iter().for_each(|region| context.names(&region.code));
 }
 
-/// Other terms of a code, and those that the page showed.
+/// Other terms of a code, and those that the page showed; the regions' parts as above.
 #[derive(Debug, Deserialize)]
 pub struct Change {
     seen: String,
@@ -298,15 +291,13 @@ pub struct Change {
     per_rider: String,
     #[serde(default)]
     end: String,
-    #[serde(flatten)]
-    quotas: HashMap<String, String>,
 }
 
 /// `POST /admin/promo-codes/{code}`.
 pub async fn change(
-    mut context: RequestContext,
+    context: RequestContext,
     path: Path<String>,
-    Form(form): Form<Change>,
+    FormWithState(form, mut state): FormWithState<Change>,
 ) -> Result<HttpResponse, PageError> {
     let promo = context.catalogue.promo_code(&path).ok_or(PageError::NotFound)?.clone();
     let bad = || PageError::BadRequest("A field is not as it was.");
@@ -320,33 +311,23 @@ pub async fn change(
     };
     let mut new = promo.clone();
     if form.end.is_empty() {
+        let minute = |at: DateTime<Utc>| at.format(form::MOMENT).to_string();
         let until = form::moment(&form.until, Tz::UTC).and_then(|until| match until {
             // The field knows minutes only, so an end that was not touched stays.
-            Some(until)
-                if until.format(form::MOMENT).to_string() == seen.valid_until.format(form::MOMENT).to_string() =>
-            {
-                Ok(seen.valid_until)
-            }
+            Some(until) if minute(until) == minute(seen.valid_until) => Ok(seen.valid_until),
             Some(until) if until > context.now => Ok(until),
             _ => Err("This time has passed; use the button to end it now.".to_owned()),
         });
-        let per_rider = number(&form.per_rider, limit);
-        let mut quotas = quotas(&context, &form.quotas);
-        for (region, _, part) in &mut quotas {
-            let least = shown.get(region).copied().unwrap_or(0);
-            if part.as_ref().is_ok_and(|part| *part < least) {
-                *part = Err(format!("Limits only go up: at least {least}."));
-            }
-        }
-        let (Ok(valid_until), Ok(limit), Some((total, parts))) = (&until, &per_rider, sum(&quotas)) else {
-            let fields = quotas.iter().map(|(_, text, part)| typed(text, part)).collect();
-            let own = [typed(&form.until, &until), typed(&form.per_rider, &per_rider)];
-            let page = page(&mut context, "", None, Some((&promo.code, own, fields))).await?;
-            return context.wrong(&page);
+        let (Some(valid_until), Some(per_rider_limit), Some(quotas)) = (
+            state.check("until", until),
+            state.check("per_rider", number(&form.per_rider, limit)),
+            quotas(&context.catalogue, &mut state, &shown),
+        ) else {
+            return page(context, "", Some(Rejected::Change(&promo.code, state))).await;
         };
-        (new.valid_until, new.per_rider_limit, new.total_limit) = (*valid_until, *limit, total);
+        new = PromoCode { valid_until, per_rider_limit, total_limit: quotas.values().sum(), ..new };
         // A region that had no part and gets none stays unnamed.
-        new.quotas = parts.into_iter().filter(|(region, part)| *part > 0 || shown.contains_key(region)).collect();
+        new.quotas = quotas.into_iter().filter(|(region, part)| *part > 0 || shown.contains_key(region)).collect();
     } else {
         new.valid_until = context.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(context.now);
         new.quotas = shown;

@@ -2,9 +2,8 @@
 //! asked at its own gateway; giving a role to a person by username, and taking one. Only
 //! usernames are shown: they are the one thing that others may see of a person.
 
-use std::sync::Arc;
-
 use actix_web::HttpResponse;
+use askama::Template;
 use chrono_tz::Tz;
 use futures_util::future::join_all;
 use serde::Deserialize;
@@ -13,15 +12,16 @@ use uuid::Uuid;
 use super::{administrator, region_of_form};
 use crate::{
     db::roles::{self, Granted, Role},
-    domain::{people::UserRef, refusal::Refusal, region::RegionCode},
+    domain::{catalogue::Catalogue, people::UserRef, refusal::Refusal, region::RegionCode},
     ops::{self, OpError, accounts},
     web::{
         context::RequestContext,
         error::PageError,
-        form::{Form, Id, Query},
-        layout::{city_options, layout, time},
+        filters,
+        form::{Form, FormState, FormWithState, Id, Query},
+        layout::layout,
         limits::TooMany,
-        views::{FieldView, GrantedView, PaginationView, RolesPage, Section},
+        views::{Layout, PaginationView, Section},
     },
 };
 
@@ -29,9 +29,31 @@ const PATH: &str = "/admin/roles";
 /// Roles on one page.
 const PAGE: usize = 100;
 
+#[derive(Template)]
+#[template(path = "pages/roles.html")]
+struct RolesPage<'a> {
+    layout: Layout,
+    catalogue: &'a Catalogue,
+    granted: Vec<Granted>,
+    me: UserRef,
+    /// Regions that do not answer.
+    unreachable: Vec<&'a RegionCode>,
+    pagination: PaginationView,
+    form: FormState,
+}
+
+impl RolesPage<'_> {
+    fn name_of(&self, role: &Role) -> String {
+        match self.catalogue.city_name(&role.city) {
+            "" => "Administrator".to_owned(),
+            city => format!("Operator of {city}"),
+        }
+    }
+}
+
 /// Where the list goes on: the id of the person of the last role before, and its city.
 #[derive(Debug, Default, Deserialize)]
-pub struct After {
+pub struct Parameters {
     #[serde(default)]
     after: Uuid,
     #[serde(default)]
@@ -39,36 +61,28 @@ pub struct After {
 }
 
 /// `GET /admin/roles`.
-pub async fn list(mut context: RequestContext, Query(query): Query<After>) -> Result<HttpResponse, PageError> {
-    let city = context.city().slug.clone();
-    let page = page(&mut context, FieldView::default(), &city, query).await?;
-    context.ok(&page)
+pub async fn list(context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+    let form = FormState::default().with("city", &context.city().slug);
+    page(context, query, form).await
 }
 
-/// The page, with the form as it was typed.
-async fn page(
-    context: &mut RequestContext,
-    username: FieldView,
-    city: &str,
-    query: After,
-) -> Result<RolesPage, PageError> {
-    let current_user = administrator(context).await?;
-    let me = context.auth()?.user;
-    let (service, catalogue) = (Arc::clone(&context.service), context.catalogue.clone());
+async fn page(mut context: RequestContext, query: Parameters, form: FormState) -> Result<HttpResponse, PageError> {
+    let current_user = administrator(&mut context).await?;
+    let catalogue = &context.catalogue;
     let newest = (!query.after.is_nil()).then(|| PATH.to_owned());
     let after = (query.after, role_of(query.city));
     let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
-    let asked = catalogue.regions.iter().map(async |region| {
+    let lists = catalogue.regions.iter().map(async |region| {
         context.names(&region.code);
-        roles::list(&service.db.at(&region.code).await?, &region.code, &after, limit).await
+        roles::list(&context.service.db.at(&region.code).await?, &region.code, &after, limit).await
     });
-    let (mut granted, mut notes) = (Vec::new(), Vec::new());
-    for (answer, region) in join_all(asked).await.into_iter().zip(&catalogue.regions) {
-        match answer {
-            Ok(some) => granted.extend(some),
+    let (mut granted, mut unreachable) = (Vec::new(), Vec::new());
+    for (list, region) in join_all(lists).await.into_iter().zip(&catalogue.regions) {
+        match list {
+            Ok(list) => granted.extend(list),
             Err(error) => {
                 tracing::warn!(%error, region = %region.code, "roles were not read");
-                notes.push(format!("The region {} does not answer; the roles of its people are missing.", region.code));
+                unreachable.push(&region.code);
             }
         }
     }
@@ -79,28 +93,16 @@ async fn page(
     let older =
         granted.last().filter(|_| more).map(|it| format!("{PATH}?after={}&city={}", it.person.id, it.role.city));
     granted.sort_by(|a, b| (&a.username, &a.role.city).cmp(&(&b.username, &b.role.city)));
-    let view = |it: &Granted| {
-        let name = catalogue.city_name(&it.role.city);
-        GrantedView {
-            username: it.username.clone(),
-            region: it.person.region.to_string(),
-            id: it.person.id.to_string(),
-            text: if name.is_empty() { "Administrator".to_owned() } else { format!("Operator of {name}") },
-            since: time(it.granted_at, Tz::UTC),
-            own: it.role.city.is_empty() && it.person == me,
-            role: it.role.role.clone(),
-            city: it.role.city.clone(),
-        }
-    };
-    Ok(RolesPage {
-        granted: granted.iter().map(view).collect(),
-        notes,
+    let page = RolesPage {
+        layout: layout(&context, Some(&current_user), "Roles", Section::Fleet, context.city()),
+        catalogue,
+        granted,
+        me: context.auth()?.user,
+        unreachable,
         pagination: PaginationView { newest, older },
-        cities: city_options(&catalogue, city),
-        administrator: city.is_empty(),
-        username,
-        layout: layout(context, Some(&current_user), "Roles", Section::Fleet, context.city()),
-    })
+        form,
+    };
+    if page.form.has_errors() { context.wrong(&page) } else { context.ok(&page) }
 }
 
 /// A role for a person.
@@ -123,15 +125,17 @@ fn role(context: &RequestContext, city: &str) -> Result<Role, PageError> {
 }
 
 /// `POST /admin/roles`.
-pub async fn grant(mut context: RequestContext, Form(form): Form<Grant>) -> Result<HttpResponse, PageError> {
+pub async fn grant(
+    mut context: RequestContext,
+    FormWithState(form, mut state): FormWithState<Grant>,
+) -> Result<HttpResponse, PageError> {
     let role = role(&context, &form.city)?;
     // First who asks: nobody else makes us look a person up in all regions.
     administrator(&mut context).await?;
     context.state.limits.look_everywhere(&context.address()).map_err(|TooMany(wait)| PageError::TooMany(wait))?;
     let Some(found) = accounts::find_login(&context.service, &form.username).await? else {
-        let field = FieldView { value: form.username, error: Some("Nobody has this username.".to_owned()) };
-        let page = page(&mut context, field, &form.city, After::default()).await?;
-        return context.wrong(&page);
+        state.reject("username", "Nobody has this username.".to_owned());
+        return page(context, Parameters::default(), state).await;
     };
     context.names(&found.user.region);
     ops::roles::set(&context.service, &context.auth()?, &found.user, &role, true).await?;

@@ -3,21 +3,10 @@
 //! Handlers fill these structs; templates/ holds the words around them.
 //! Surprise: `MapData` is the one place that writes JSON into HTML, and escapes `<` itself.
 
-mod audit;
-mod catalogue;
 mod fleet;
-mod imports;
 mod jobs;
-mod overview;
-mod region_states;
-
-pub use audit::*;
-pub use catalogue::*;
 pub use fleet::*;
-pub use imports::*;
 pub use jobs::*;
-pub use overview::*;
-pub use region_states::*;
 
 use std::sync::Arc;
 
