@@ -18,7 +18,7 @@ use crate::domain::money::Currency;
 /// autumn an hour comes twice, and only the zone tells which it was.
 #[filter_fn]
 pub fn time(at: &DateTime<Utc>, _: &dyn Values, zone: &Tz) -> askama::Result<Safe<impl Display>> {
-    Ok(element(*at, *zone, "%a %-d %b %Y, %H:%M %Z"))
+    Ok(element(*at, *zone, TIME))
 }
 
 /// The same without weekday and zone, where the page says the zone once: "1 Jan 2024, 00:00".
@@ -39,6 +39,8 @@ pub fn utc(at: &DateTime<Utc>, _: &dyn Values, format: &str) -> askama::Result<S
 pub fn ago(at: &DateTime<Utc>, _: &dyn Values, now: &DateTime<Utc>) -> askama::Result<String> {
     Ok(super::layout::ago(*now - *at))
 }
+
+const TIME: &str = "%a %-d %b %Y, %H:%M %Z";
 
 fn element(at: DateTime<Utc>, zone: Tz, format: &str) -> Safe<String> {
     let iso = at.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -67,4 +69,16 @@ pub fn metres(metres: &i64, _: &dyn Values) -> askama::Result<String> {
 #[filter_fn]
 pub fn distance(metres: &f64, _: &dyn Values) -> askama::Result<String> {
     Ok(super::layout::distance(*metres))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hour_that_comes_twice_is_told_apart() {
+        let at = |text: &str| element(text.parse().unwrap(), Tz::America__New_York, TIME).0;
+        assert!(at("2026-11-01T05:50:00Z").ends_with(">Sun 1 Nov 2026, 01:50 EDT</time>"));
+        assert!(at("2026-11-01T06:10:00Z").ends_with(">Sun 1 Nov 2026, 01:10 EST</time>"));
+    }
 }

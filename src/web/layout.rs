@@ -1,22 +1,16 @@
 //! What `layout.html` needs around a page, made from the visit alone (and the visitor
 //! when the session was checked), and the small formats that all pages share.
 
-use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
-
 use super::{
     abroad,
     context::RequestContext,
     contract::{self, RegionScope},
     paths, site,
-    views::{
-        CityView, FlashKind, FlashView, HeldView, Layout, NavView, OptionGroupView, OptionView, Section, SignedInView,
-        TimeView,
-    },
+    views::{CityView, FlashKind, FlashView, HeldView, Layout, NavView, Section, SignedInView},
 };
 use crate::{
     db::{meter::Meter, sessions::CurrentUser},
-    domain::catalogue::{Catalogue, City},
+    domain::catalogue::City,
 };
 
 /// Pages of operators and administrators, in the order of the navigation, with the
@@ -115,15 +109,6 @@ fn held(context: &RequestContext, city: &City) -> Option<HeldView> {
     })
 }
 
-/// A moment in the city's zone, as in "Sat 21 Nov 2026, 10:42 EST": in autumn an hour comes
-/// twice, and only the zone tells which it was.
-pub fn time(at: DateTime<Utc>, zone: Tz) -> TimeView {
-    TimeView {
-        iso: at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        text: at.with_timezone(&zone).format("%a %-d %b %Y, %H:%M %Z").to_string(),
-    }
-}
-
 /// A length of time gone by, as in "12 s ago", "3 min ago", "2 h ago" or "9 days ago".
 pub fn ago(gone: chrono::Duration) -> String {
     match gone.num_seconds().max(0) {
@@ -137,37 +122,4 @@ pub fn ago(gone: chrono::Duration) -> String {
 /// A distance as in "120 m" or "2.1 km".
 pub fn distance(metres: f64) -> String {
     if metres < 995.0 { format!("{} m", (metres / 10.0).round() * 10.0) } else { format!("{:.1} km", metres / 1000.0) }
-}
-
-/// Cities by region for a `<select>`, `chosen` selected.
-pub fn city_options(catalogue: &Catalogue, chosen: &str) -> Vec<OptionGroupView> {
-    let option =
-        |city: &City| OptionView { value: city.slug.clone(), text: city.name.clone(), selected: city.slug == chosen };
-    let group = |region: &crate::domain::catalogue::Region| OptionGroupView {
-        name: region.name.clone(),
-        options: catalogue.cities_of(&region.code).map(option).collect(),
-    };
-    catalogue.regions.iter().map(group).collect()
-}
-
-/// Vehicle types for a `<select>`, `chosen` selected.
-pub fn kind_options(catalogue: &Catalogue, chosen: &str) -> Vec<OptionView> {
-    let option = |kind: &crate::domain::catalogue::VehicleType| OptionView {
-        value: kind.slug.clone(),
-        text: kind.name.clone(),
-        selected: kind.slug == chosen,
-    };
-    catalogue.vehicle_types.iter().map(option).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hour_that_comes_twice_is_told_apart() {
-        let at = |text: &str| time(text.parse().unwrap(), Tz::America__New_York).text;
-        assert_eq!(at("2026-11-01T05:50:00Z"), "Sun 1 Nov 2026, 01:50 EDT");
-        assert_eq!(at("2026-11-01T06:10:00Z"), "Sun 1 Nov 2026, 01:10 EST");
-    }
 }

@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
+use askama::Template;
 use chrono::{DateTime, Duration, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{jobs, map};
+use super::{jobs::EmptyForm, map};
 use crate::{
     db::{
         fleet::{self, FleetVehicle},
@@ -17,7 +18,8 @@ use crate::{
     },
     domain::{
         catalogue::{Catalogue, City},
-        fleet::{Filter, Key, STATUSES, Sort, status_text},
+        fleet::{Filter, Key, NOTE_MAX, STATUSES, Sort, status_text},
+        job::CHOICES,
         refusal::Refusal,
         stored::Moment,
     },
@@ -25,12 +27,50 @@ use crate::{
     web::{
         context::RequestContext,
         error::PageError,
+        filters,
         form::{self, Query},
-        layout::{ago, kind_options, layout},
+        layout::layout,
         paths,
-        views::{CityView, CountView, FieldView, FleetFiltersView, FleetPage, FleetRow, LinkView, OptionView, Section},
+        views::{Layout, Section},
     },
 };
+
+/// Hours for which a vehicle stands idle.
+const IDLE: [(&str, &str); 6] =
+    [("", "Any time"), ("6", "6 hours"), ("24", "1 day"), ("72", "3 days"), ("168", "1 week"), ("720", "30 days")];
+const SORTS: [(&str, &str, Sort); 3] =
+    [("code", "Code", Sort::Code), ("battery", "Lowest battery", Sort::Battery), ("seen", "Longest idle", Sort::Seen)];
+
+#[derive(Template)]
+#[template(path = "pages/fleet.html")]
+struct FleetPage<'a> {
+    layout: Layout,
+    catalogue: &'a Catalogue,
+    now: DateTime<Utc>,
+    city: &'a City,
+    /// The others that the person operates.
+    cities: Vec<&'a City>,
+    /// Vehicles of each status, and when they were counted, as in "10:15:04".
+    counts: Vec<(&'static str, i64)>,
+    counted: String,
+    filters: &'a Filters,
+    sort: Sort,
+    /// Which filter is wrong, and in what.
+    wrong: Option<(&'static str, String)>,
+    new_job: EmptyForm<'a>,
+    vehicles: Vec<FleetVehicle>,
+    first: Option<String>,
+    next: Option<String>,
+    /// The list goes on, though the page is not full.
+    sparse: bool,
+    map: map::MapView,
+}
+
+impl FleetPage<'_> {
+    fn error(&self, field: &str) -> Option<&str> {
+        self.wrong.as_ref().filter(|(wrong, _)| *wrong == field).map(|(_, words)| words.as_str())
+    }
+}
 
 /// The filters, as sent.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -40,7 +80,7 @@ pub struct Filters {
     #[serde(default)]
     status: String,
     #[serde(default, rename = "type")]
-    kind: String,
+    vehicle_type: String,
     #[serde(default)]
     battery: String,
     #[serde(default)]
@@ -86,8 +126,8 @@ pub fn only_operators(current_user: &CurrentUser, city: &str) -> Result<(), Page
 }
 
 impl Filters {
-    /// What they mean, or what is wrong with them: field and words.
-    pub fn meaning(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<(Filter, Sort), (&'static str, String)> {
+    /// What they say, or what is wrong with them: field and words.
+    fn parse(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<(Filter, Sort), (&'static str, String)> {
         let some = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let number =
             |field: &'static str, text: &String, range: std::ops::RangeInclusive<i64>| match some(text) {
@@ -100,14 +140,14 @@ impl Filters {
         if status.as_ref().is_some_and(|status| !STATUSES.contains(&status.as_str()) && status != "retired") {
             return Err(("status", "There is no such status.".to_owned()));
         }
-        let kind = some(&self.kind);
-        if kind.as_ref().is_some_and(|kind| catalogue.vehicle_type(kind).is_none()) {
+        let vehicle_type = some(&self.vehicle_type);
+        if vehicle_type.as_ref().is_some_and(|slug| catalogue.vehicle_type(slug).is_none()) {
             return Err(("type", "There is no such type of vehicle.".to_owned()));
         }
         let idle = number("idle", &self.idle, 1..=8760)?;
         let filter = Filter {
             status,
-            vehicle_type: kind,
+            vehicle_type,
             battery_below: number("battery", &self.battery, 1..=100)?,
             idle_since: idle.map(|hours| now - Duration::hours(hours)),
             prefix: some(&self.prefix),
@@ -126,33 +166,30 @@ impl Filters {
 
     /// Those of a file or a change of all that match, drawn at `now`; or what is wrong.
     pub fn filter(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Filter, String> {
-        self.meaning(catalogue, now)
+        self.parse(catalogue, now)
             .map(|(filter, _)| filter)
             .map_err(|(field, words)| format!("The filter {field}: {words}"))
     }
 
-    /// They as a query, with another status if one is given; each begins with `&`.
-    fn query(&self, status: Option<&str>) -> String {
-        let pairs = self.set(status);
-        pairs.iter().map(|(name, value)| ["&", name, "=", &paths::encode(value)].concat()).collect()
+    /// The same with this status, as a query; each begins with `&`.
+    fn query(&self, status: &str) -> String {
+        self.pairs(status).map(|(name, value)| ["&", name, "=", &paths::encode(value)].concat()).collect()
     }
 
-    /// Those that are set.
-    fn set(&self, status: Option<&str>) -> Vec<(&'static str, String)> {
-        let status = status.unwrap_or(&self.status);
+    /// Those that are set, with this status.
+    fn pairs<'a>(&'a self, status: &'a str) -> impl Iterator<Item = (&'static str, &'a str)> {
         let pairs = [
             ("status", status),
-            ("type", &self.kind),
+            ("type", &self.vehicle_type),
             ("battery", &self.battery),
             ("idle", &self.idle),
             ("prefix", &self.prefix),
             ("sort", &self.sort),
         ];
-        let set = pairs.iter().filter(|(_, value)| !value.is_empty());
-        set.map(|(name, value)| (*name, (*value).to_owned())).collect()
+        pairs.into_iter().filter(|(_, value)| !value.is_empty())
     }
 
-    fn behind(&self, sort: Sort) -> Option<(Key, Uuid)> {
+    fn cursor(&self, sort: Sort) -> Option<(Key, Uuid)> {
         let (key, id) = self.after.rsplit_once('~')?;
         let key = match sort {
             Sort::Code => Key::Code(key.to_owned()),
@@ -176,119 +213,49 @@ fn after(key: &Key, id: Uuid) -> String {
 /// `GET /fleet`. With wrong filters: 422, and the list without them.
 pub async fn list(mut context: RequestContext, Query(filters): Query<Filters>) -> Result<HttpResponse, PageError> {
     let city = city_of(&context, &filters.city)?;
-    let meant = filters.meaning(&context.catalogue, context.now);
-    let (filter, sort) = meant.clone().unwrap_or_default();
-    let behind = filters.behind(sort).filter(|_| meant.is_ok());
+    let parsed = filters.parse(&context.catalogue, context.now);
+    let ((filter, sort), wrong) = match parsed {
+        Ok(parsed) => (parsed, None),
+        Err(wrong) => (Default::default(), Some(wrong)),
+    };
+    let cursor = filters.cursor(sort).filter(|_| wrong.is_none());
     let (service, now) = (Arc::clone(&context.service), context.now);
-    let (current_user, (part, counts)) = context
+    let (current_user, (page, (counted_at, counts))) = context
         .read_signed_in(&city.region, async |conn| {
-            let list = fleet::list(conn, (&city.region, &city.slug), &filter, sort, behind.clone());
+            let list = fleet::list(conn, (&city.region, &city.slug), &filter, sort, cursor.clone());
             let (list, counts) = tokio::join!(list, ops::fleet::counts(&service, conn, &city, now));
             Ok((list?, counts?))
         })
         .await?;
     only_operators(&current_user, &city.slug)?;
-    let vehicles: Vec<FleetRow> = part.vehicles.iter().zip(1..).map(|(vehicle, n)| row(vehicle, n, now)).collect();
     let shown = map::Shown {
         label: format!("Map of {} with the vehicles of the list", city.name),
         city: &city,
-        pins: part.vehicles.iter().zip(1..).map(|(vehicle, n): (_, usize)| (vehicle.at, n.to_string())).collect(),
+        pins: map::numbered(page.vehicles.iter().map(|vehicle| vehicle.at)),
         route: Vec::new(),
         me: None,
     };
-    let here = |rest: String| format!("{}{rest}", paths::fleet(&city.slug));
-    let query = filters.query(None);
-    let zone = city.time_zone;
+    let map = map::view(shown, context.state.config.tiles.as_ref());
+    let operated = current_user.operated().filter(|slug| *slug != city.slug);
+    let count = |status| (status, counts.iter().find(|(of, _)| of == status).map_or(0, |(_, n)| *n));
+    let here = format!("{}{}", paths::fleet(&city.slug), filters.query(&filters.status));
     let page = FleetPage {
         layout: layout(&context, Some(&current_user), &format!("Fleet of {}", city.name), Section::Fleet, &city),
-        city: CityView { slug: city.slug.clone(), name: city.name.clone() },
-        cities: other_cities(&context, &current_user, &city),
-        counts: count_views(&counts.1, &filters, &city),
-        counted: counts.0.with_timezone(&zone).format("%H:%M:%S").to_string(),
-        form: jobs::empty_form(&context, &current_user, &city),
-        first: behind.is_some().then(|| here(query.clone())),
-        sparse: part.next.is_some() && vehicles.len() < fleet::PAGE,
-        next: part.next.map(|(key, id)| here(format!("{query}&after={}", after(&key, id)))),
-        filters: filters_view(&context, &filters, sort, query, meant.as_ref().err()),
-        vehicles,
-        map: Some(map::view(shown, context.state.config.tiles.as_ref())),
+        catalogue: &context.catalogue,
+        now,
+        city: &city,
+        cities: operated.filter_map(|slug| context.catalogue.city(slug)).collect(),
+        counts: STATUSES.into_iter().chain(["retired"]).map(count).collect(),
+        counted: counted_at.with_timezone(&city.time_zone).format("%H:%M:%S").to_string(),
+        filters: &filters,
+        sort,
+        wrong,
+        new_job: EmptyForm::new(&context, &current_user, &city),
+        sparse: page.next.is_some() && page.vehicles.len() < fleet::PAGE,
+        next: page.next.map(|(key, id)| format!("{here}&after={}", after(&key, id))),
+        first: cursor.is_some().then_some(here),
+        vehicles: page.vehicles,
+        map,
     };
-    if meant.is_err() { context.wrong(&page) } else { context.ok(&page) }
-}
-
-/// The other cities that the person operates.
-fn other_cities(context: &RequestContext, current_user: &CurrentUser, city: &City) -> Vec<LinkView> {
-    let others =
-        current_user.operated().filter(|slug| *slug != city.slug).filter_map(|slug| context.catalogue.city(slug));
-    others.map(|city| LinkView { href: paths::fleet(&city.slug), text: city.name.clone() }).collect()
-}
-
-fn count_views(counts: &[(String, i64)], filters: &Filters, city: &City) -> Vec<CountView> {
-    let count = |status: &str| CountView {
-        status: status.to_owned(),
-        text: status_text(status),
-        n: counts.iter().find(|(of, _)| of == status).map_or(0, |(_, n)| *n),
-        href: format!("{}{}", paths::fleet(&city.slug), filters.query(Some(status))),
-        here: filters.status == status,
-    };
-    STATUSES.into_iter().chain(["retired"]).map(count).collect()
-}
-
-/// A vehicle as a row, number `number` on its page.
-pub(super) fn row(vehicle: &FleetVehicle, number: usize, now: DateTime<Utc>) -> FleetRow {
-    let status = vehicle.shown_status(now);
-    FleetRow {
-        number,
-        href: paths::fleet_vehicle(&vehicle.vehicle),
-        key: format!("{}:{}", vehicle.vehicle.id, vehicle.version),
-        code: vehicle.code.clone().unwrap_or_else(|| "no code".to_owned()),
-        kind: vehicle.vehicle_type.clone(),
-        title: format!("{}, {}", vehicle.brand, vehicle.colour),
-        status: status.to_owned(),
-        status_text: status_text(status),
-        battery: vehicle.battery,
-        place: vehicle.place.clone(),
-        idle: ago(now - vehicle.seen_at),
-        note: vehicle.note.clone(),
-    }
-}
-
-fn filters_view(
-    context: &RequestContext,
-    filters: &Filters,
-    sort: Sort,
-    query: String,
-    wrong: Option<&(&'static str, String)>,
-) -> FleetFiltersView {
-    let option = |value: &str, text: &str, chosen: &str| OptionView {
-        value: value.to_owned(),
-        text: text.to_owned(),
-        selected: value == chosen,
-    };
-    let field = |name: &str, value: &str| FieldView {
-        value: value.to_owned(),
-        error: wrong.filter(|(field, _)| *field == name).map(|(_, words)| words.clone()),
-    };
-    let of_status = |status: &str| option(status, status_text(status), &filters.status);
-    let statuses = STATUSES.into_iter().chain(["retired"]).map(of_status);
-    let idle =
-        [("", "Any time"), ("6", "6 hours"), ("24", "1 day"), ("72", "3 days"), ("168", "1 week"), ("720", "30 days")];
-    let sorts = [
-        ("code", "Code", Sort::Code),
-        ("battery", "Lowest battery", Sort::Battery),
-        ("seen", "Longest idle", Sort::Seen),
-    ];
-    let order = |(value, text, of): (&str, &str, Sort)| OptionView { selected: of == sort, ..option(value, text, "") };
-    FleetFiltersView {
-        statuses: std::iter::once(option("", "All but retired", &filters.status)).chain(statuses).collect(),
-        kinds: std::iter::once(option("", "All", &filters.kind))
-            .chain(kind_options(&context.catalogue, &filters.kind))
-            .collect(),
-        idle: idle.into_iter().map(|(value, text)| option(value, text, &filters.idle)).collect(),
-        sorts: sorts.into_iter().map(order).collect(),
-        battery: field("battery", &filters.battery),
-        prefix: field("prefix", &filters.prefix),
-        set: filters.set(None),
-        query,
-    }
+    if page.wrong.is_some() { context.wrong(&page) } else { context.ok(&page) }
 }

@@ -3,17 +3,17 @@
 //! showed and an id of its own; each action has a form type of its own.
 
 use actix_web::{HttpResponse, web::Path};
+use askama::Template;
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::{fleet as list, map, row_of_path};
 use crate::{
-    db::{
-        fleet::{self, HISTORY_PAGE, HistoryEntry, SeenVehicle, VehicleDetails, VehicleEdit},
-        sessions::CurrentUser,
-    },
+    db::fleet::{self, HISTORY_PAGE, HistoryEntry, SeenVehicle, VehicleDetails, VehicleEdit},
     domain::{
-        catalogue::City,
-        fleet::NOTE_MAX,
+        catalogue::{Catalogue, City},
+        fleet::{NOTE_MAX, status_text},
         job::{JobKind, STEPS},
         people,
         refusal::Refusal,
@@ -21,32 +21,53 @@ use crate::{
         stored::Version,
         vehicle::VehicleRef,
     },
-    ops::{self, Done, OpError},
+    ops::{self, OpError},
     web::{
         context::RequestContext,
         error::PageError,
-        form::{self, Form, Id, Query},
-        layout::{distance, layout, time},
+        filters,
+        form::{self, Form, FormState, FormWithState, Id, Query},
+        layout::{distance, layout},
         paths,
-        views::{CityView, EditVehicleView, FieldView, FleetVehiclePage, HappenedView, OptionView, Section},
+        views::{Layout, Section},
     },
 };
 
+#[derive(Template)]
+#[template(path = "pages/fleet_vehicle.html")]
+struct FleetVehiclePage<'a> {
+    layout: Layout,
+    catalogue: &'a Catalogue,
+    now: DateTime<Utc>,
+    city: &'a City,
+    found: &'a VehicleDetails,
+    /// What its forms are known by.
+    command: Uuid,
+    /// What can be done with it now; the database decides again.
+    steps: Vec<JobKind>,
+    changeable: bool,
+    form: FormState,
+    /// Where it can be moved.
+    cities: Vec<&'a City>,
+    history: &'a [HistoryEntry],
+    older: Option<String>,
+    map: map::MapView,
+}
+
 /// Where the history goes on.
 #[derive(Debug, Default, Deserialize)]
-pub struct Before {
+pub struct Parameters {
     before: Option<Version>,
 }
 
 /// `GET /fleet/vehicles/{region}/{id}`.
 pub async fn show(
-    mut context: RequestContext,
+    context: RequestContext,
     path: Path<(String, String)>,
-    Query(query): Query<Before>,
+    Query(query): Query<Parameters>,
 ) -> Result<HttpResponse, PageError> {
     let vehicle = vehicle_of(&context, &path)?;
-    let page = page(&mut context, &vehicle, query.before, None).await?;
-    context.ok(&page)
+    page(context, &vehicle, query.before, None).await
 }
 
 fn vehicle_of(context: &RequestContext, path: &(String, String)) -> Result<VehicleRef, PageError> {
@@ -54,13 +75,13 @@ fn vehicle_of(context: &RequestContext, path: &(String, String)) -> Result<Vehic
     Ok(VehicleRef { region, id })
 }
 
-/// The page; with the form as it was typed, if it was wrong.
+/// The page; with the form that comes back.
 async fn page(
-    context: &mut RequestContext,
+    mut context: RequestContext,
     vehicle: &VehicleRef,
     before: Option<Version>,
-    typed: Option<EditVehicleView>,
-) -> Result<FleetVehiclePage, PageError> {
+    rejected: Option<FormState>,
+) -> Result<HttpResponse, PageError> {
     let (current_user, (found, history)) = context
         .read_signed_in(&vehicle.region, async |conn| {
             let history = fleet::history(conn, vehicle, before.unwrap_or(Version::LAST).get());
@@ -69,98 +90,58 @@ async fn page(
         })
         .await?;
     let found = found.ok_or(PageError::NotFound)?;
-    let city = context.catalogue.city(&found.city).ok_or(PageError::NotFound)?.clone();
+    let city = context.catalogue.city(&found.city).ok_or(PageError::NotFound)?;
     list::only_operators(&current_user, &city.slug)?;
-    let row = list::row(&found.vehicle, 1, context.now);
     let status = found.vehicle.status.as_str();
-    let held = row.status == "reserved" || status == "in_use";
-    let leads = |kind: &JobKind| kind.change().1 != status && kind.change().2.contains(&status);
-    let steps = STEPS.into_iter().filter(|kind| !held && leads(kind));
+    let held = status == "in_use" || found.vehicle.shown_status(context.now) == "reserved";
+    let leads = |job_kind: &JobKind| job_kind.change().1 != status && job_kind.change().2.contains(&status);
+    let others = context.catalogue.cities_of(&city.region).filter(|other| other.slug != city.slug);
     let shown = map::Shown {
         label: format!("Map of {} with the vehicle", city.name),
-        city: &city,
+        city,
         pins: vec![(found.vehicle.at, "1".to_owned())],
         route: Vec::new(),
         me: None,
     };
-    let older = (history.len() > HISTORY_PAGE).then(|| history.get(HISTORY_PAGE - 1)).flatten();
-    Ok(FleetVehiclePage {
-        layout: layout(context, Some(&current_user), &row.code, Section::Fleet, &city),
-        city: CityView { slug: city.slug.clone(), name: city.name.clone() },
-        id: vehicle.id,
-        action: paths::fleet_vehicle(vehicle),
-        version: found.vehicle.version,
+    let (history, more) = history.split_at(history.len().min(HISTORY_PAGE));
+    let older = history.last().filter(|_| !more.is_empty());
+    let wrong = rejected.is_some();
+    let title = found.vehicle.code.as_deref().unwrap_or("no code");
+    let page = FleetVehiclePage {
+        layout: layout(&context, Some(&current_user), title, Section::Fleet, city),
+        catalogue: &context.catalogue,
+        now: context.now,
+        city,
         command: context.service.ids.form(),
-        facts: facts(&found, &city),
-        steps: steps.map(|kind| (kind.code(), kind.title())).collect(),
-        ride: found.ride.as_ref().map(|(ride, since)| (time(*since, city.time_zone), paths::fleet_end_ride(ride))),
-        blocked: blocked(status, held),
-        form: typed.unwrap_or_else(|| stored(&found)),
-        cities: other_cities(context, &current_user, &city),
-        older: older.map(|happened| format!("{}?before={}", paths::fleet_vehicle(vehicle), happened.version)),
-        history: history.iter().take(HISTORY_PAGE).map(|happened| happened_view(context, happened, &city)).collect(),
-        map: Some(map::view(shown, context.state.config.tiles.as_ref())),
-        row,
-    })
-}
-
-fn blocked(status: &str, held: bool) -> Option<String> {
-    match status {
-        "retired" => Some("It is retired: nothing can be done with it any more.".to_owned()),
-        "in_use" => Some("It is being ridden. It can be changed when the ride has ended.".to_owned()),
-        _ if held => {
-            Some("A rider has reserved it for a few minutes. It can be changed when that has lapsed.".to_owned())
-        }
-        _ => None,
-    }
-}
-
-fn facts(found: &VehicleDetails, city: &City) -> Vec<(&'static str, String)> {
-    let listed = &found.vehicle;
-    let at = |at| time(at, city.time_zone).text;
-    let mut facts = vec![
-        ("City", city.name.clone()),
-        ("Type", listed.vehicle_type.clone()),
-        ("Battery", format!("{} %", listed.battery)),
-        ("Stands since", at(listed.seen_at)),
-        ("Place", listed.place.clone()),
-        ("Position", format!("{:.5}, {:.5}", listed.at.lat(), listed.at.lon())),
-        ("Owner", if found.owned { "A person" } else { "The fleet" }.to_owned()),
-        ("In the fleet since", at(found.created_at)),
-        ("Last changed", at(found.changed_at)),
-        ("Version", listed.version.to_string()),
-        ("Public id now", found.public_id.to_string()),
-    ];
-    facts.extend(listed.note.clone().map(|note| ("Note", note)));
-    facts
+        steps: STEPS.into_iter().filter(|job_kind| !held && leads(job_kind)).collect(),
+        changeable: !held && status != "retired",
+        form: rejected.unwrap_or_else(|| stored(&found)),
+        cities: others.filter(|other| current_user.operates(&other.slug)).collect(),
+        older: older.map(|entry| format!("{}?before={}", paths::fleet_vehicle(vehicle), entry.version)),
+        history,
+        map: map::view(shown, context.state.config.tiles.as_ref()),
+        found: &found,
+    };
+    if wrong { context.wrong(&page) } else { context.ok(&page) }
 }
 
 /// The form as the row says it.
-fn stored(found: &VehicleDetails) -> EditVehicleView {
-    let field = |value: String| FieldView { value, error: None };
-    let listed = &found.vehicle;
-    EditVehicleView {
-        code: field(listed.code.clone().unwrap_or_default()),
-        brand: field(listed.brand.clone()),
-        colour: field(listed.colour.clone()),
-        battery: field(listed.battery.to_string()),
-        place: field(listed.place.clone()),
-        lat: field(format!("{:.6}", listed.at.lat())),
-        lon: field(format!("{:.6}", listed.at.lon())),
-        note: field(listed.note.clone().unwrap_or_default()),
-        open: false,
-    }
+fn stored(found: &VehicleDetails) -> FormState {
+    let vehicle = &found.vehicle;
+    FormState::default()
+        .with("code", vehicle.code.as_deref().unwrap_or_default())
+        .with("brand", &vehicle.brand)
+        .with("colour", &vehicle.colour)
+        .with("battery", vehicle.battery.to_string())
+        .with("place", &vehicle.place)
+        .with("lat", format!("{:.6}", vehicle.at.lat()))
+        .with("lon", format!("{:.6}", vehicle.at.lon()))
+        .with("note", vehicle.note.as_deref().unwrap_or_default())
 }
 
-fn other_cities(context: &RequestContext, current_user: &CurrentUser, city: &City) -> Vec<OptionView> {
-    let others = context.catalogue.cities_of(&city.region).filter(|other| other.slug != city.slug);
-    let operated = others.filter(|other| current_user.operates(&other.slug));
-    operated.map(|city| OptionView { value: city.slug.clone(), text: city.name.clone(), selected: false }).collect()
-}
-
-fn happened_view(context: &RequestContext, happened: &HistoryEntry, city: &City) -> HappenedView {
-    let automatic = happened.metadata.get("automatic").is_some();
-    let text = match happened.action.as_str() {
+/// An event of the vehicle in words.
+fn words(entry: &HistoryEntry) -> &str {
+    match entry.action.as_str() {
         "vehicle.added" => "Put into the fleet",
         "vehicle.edited" => "Edited",
         "vehicle.retired" => "Retired",
@@ -172,25 +153,29 @@ fn happened_view(context: &RequestContext, happened: &HistoryEntry, city: &City)
         "vehicle.sent" => "Sent to another region",
         "vehicle.received" => "Received from another region",
         "ride.started" => "Ride started",
-        "ride.ended" if automatic => "Ride ended automatically after 24 h",
+        "ride.ended" if entry.metadata.get("automatic").is_some() => "Ride ended automatically after 24 h",
         "ride.ended" => "Ride ended",
         "ride.ended_by_operator" => "Ride ended by an operator",
         other => other,
-    };
-    let noted = |name: &str| happened.metadata.get(name).and_then(|value| value.as_str());
+    }
+}
+
+/// What was noted with the event.
+fn details(catalogue: &Catalogue, city: &City, entry: &HistoryEntry) -> String {
+    let noted = |name: &str| entry.metadata.get(name).and_then(|value| value.as_str());
     let mut details = Vec::new();
-    if let Some((minutes, metres, minor, _)) = &happened.ride {
-        #[allow(clippy::cast_precision_loss, reason = "a ride's way is far below 2^52 metres")]
+    if let Some((minutes, metres, minor, _)) = &entry.ride {
+        #[allow(clippy::cast_precision_loss, reason = "a ride's track is far below 2^52 metres")]
         details.push(format!("{minutes} min, {}, {}", distance(*metres as f64), city.currency.format(*minor)));
     }
-    details.extend(noted("city").and_then(|slug| context.catalogue.city(slug)).map(|city| city.name.clone()));
+    details.extend(noted("city").and_then(|slug| catalogue.city(slug)).map(|city| city.name.clone()));
     details.extend(noted("note").map(|note| format!("“{note}”")));
-    details.extend(happened.point.map(|at| format!("{:.4}, {:.4}", at.lat(), at.lon())));
-    HappenedView { text: text.to_owned(), at: time(happened.at, city.time_zone), detail: details.join(" · ") }
+    details.extend(entry.point.map(|at| format!("{:.4}, {:.4}", at.lat(), at.lon())));
+    details.join(" · ")
 }
 
 /// The vehicle as the page showed it.
-fn wanted(
+fn seen(
     context: &RequestContext,
     path: &(String, String),
     version: Version,
@@ -199,24 +184,6 @@ fn wanted(
     let vehicle = vehicle_of(context, path)?;
     let command = context.made_by(command, "command", &vehicle.region)?;
     Ok(SeenVehicle { vehicle, version: version.get(), command })
-}
-
-/// Back to the vehicle's page with what came of it.
-fn back(
-    context: &RequestContext,
-    vehicle: &VehicleRef,
-    outcome: Result<Done, OpError>,
-    done: &str,
-) -> Result<HttpResponse, PageError> {
-    let page = paths::fleet_vehicle(vehicle);
-    match outcome {
-        Ok(Done::Now) => Ok(context.done(&page, done)),
-        Ok(Done::Before) => Ok(context.done(&page, "That was done already.")),
-        Err(OpError::Refused(Refusal::SignedOut)) => Err(context.sign_in_first()),
-        Err(OpError::Refused(refusal @ Refusal::NotOperator)) => Err(PageError::Refused(refusal)),
-        Err(OpError::Refused(refusal)) => Ok(context.refused(&page, &refusal.message())),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// A step that changes the vehicle's status.
@@ -235,15 +202,15 @@ pub async fn set_status(
     path: Path<(String, String)>,
     Form(step): Form<Step>,
 ) -> Result<HttpResponse, PageError> {
-    let wanted = wanted(&context, &path, step.version, step.command)?;
+    let seen = seen(&context, &path, step.version, step.command)?;
     if !STEPS.contains(&step.action) {
         return Err(PageError::BadRequest("That is done by a job."));
     }
     let note = match people::optional_line(&step.note, NOTE_MAX, "a note") {
         Ok(note) => note,
-        Err(words) => return Ok(context.refused(&paths::fleet_vehicle(&wanted.vehicle), &words)),
+        Err(words) => return Ok(context.refused(&paths::fleet_vehicle(&seen.vehicle), &words)),
     };
-    let outcome = ops::fleet::act(&context.service, &context.auth()?, &wanted, step.action, note.as_deref()).await;
+    let outcome = ops::fleet::act(&context.service, &context.auth()?, &seen, step.action, note.as_deref()).await;
     let done = match step.action {
         JobKind::Maintenance => "The vehicle is in maintenance.",
         JobKind::Back => "The vehicle is back on the street.",
@@ -251,7 +218,7 @@ pub async fn set_status(
         JobKind::Found => "The vehicle is found, and in maintenance.",
         _ => "The vehicle is retired.",
     };
-    back(&context, &wanted.vehicle, outcome, done)
+    context.respond(outcome, &paths::fleet_vehicle(&seen.vehicle), done)
 }
 
 /// What an operator types about a vehicle.
@@ -272,73 +239,43 @@ pub struct Edit {
     note: String,
 }
 
-impl Edit {
-    /// What it says, or the form with what is wrong in it.
-    fn details(&self) -> Result<VehicleEdit, Box<EditVehicleView>> {
-        let code = people::optional_line(&self.code, 60, "a code");
-        let brand = people::line(&self.brand, 60, "a brand");
-        let colour = people::line(&self.colour, 40, "a colour");
-        let battery = self.battery.trim().parse().ok().filter(|percent| (0..=100).contains(percent));
-        let battery = battery.ok_or_else(|| "A whole number from 0 to 100, please.".to_owned());
-        let place = people::line(&self.place, 120, "a place");
-        let at = form::required_point(&self.lat, &self.lon);
-        let note = people::optional_line(&self.note, NOTE_MAX, "a note");
-        match (code, brand, colour, battery, place, at, note) {
-            (Ok(code), Ok(brand), Ok(colour), Ok(battery), Ok(place), Ok(at), Ok(note)) => {
-                Ok(VehicleEdit { code, brand, colour, battery, at, place, note })
-            }
-            (code, brand, colour, battery, place, at, note) => {
-                let mut view = self.typed();
-                view.code.error = code.err();
-                view.brand.error = brand.err();
-                view.colour.error = colour.err();
-                view.battery.error = battery.err();
-                view.place.error = place.err();
-                view.lat.error = at.err();
-                view.note.error = note.err();
-                Err(Box::new(view))
-            }
-        }
-    }
-
-    fn typed(&self) -> EditVehicleView {
-        let field = |value: &str| FieldView { value: value.to_owned(), error: None };
-        EditVehicleView {
-            code: field(&self.code),
-            brand: field(&self.brand),
-            colour: field(&self.colour),
-            battery: field(&self.battery),
-            place: field(&self.place),
-            lat: field(&self.lat),
-            lon: field(&self.lon),
-            note: field(&self.note),
-            open: true,
-        }
-    }
+/// What was typed, if nothing is wrong in it.
+fn typed(form: &Edit, state: &mut FormState) -> Option<VehicleEdit> {
+    let battery = form.battery.trim().parse().ok().filter(|percent| (0..=100).contains(percent));
+    let battery = battery.ok_or_else(|| "A whole number from 0 to 100, please.".to_owned());
+    let code = state.check("code", people::optional_line(&form.code, 60, "a code"));
+    let brand = state.check("brand", people::line(&form.brand, 60, "a brand"));
+    let colour = state.check("colour", people::line(&form.colour, 40, "a colour"));
+    let battery = state.check("battery", battery);
+    let place = state.check("place", people::line(&form.place, 120, "a place"));
+    let at = state.check("lat", form::required_point(&form.lat, &form.lon));
+    let note = state.check("note", people::optional_line(&form.note, NOTE_MAX, "a note"));
+    Some(VehicleEdit {
+        code: code?,
+        brand: brand?,
+        colour: colour?,
+        battery: battery?,
+        at: at?,
+        place: place?,
+        note: note?,
+    })
 }
 
 /// `POST /fleet/vehicles/{region}/{id}/edit`.
 pub async fn edit(
-    mut context: RequestContext,
+    context: RequestContext,
     path: Path<(String, String)>,
-    Form(form): Form<Edit>,
+    FormWithState(form, mut state): FormWithState<Edit>,
 ) -> Result<HttpResponse, PageError> {
-    let wanted = wanted(&context, &path, form.version, form.command)?;
-    let mut view = match form.details() {
-        Ok(details) => match ops::fleet::edit(&context.service, &context.auth()?, &wanted, &details).await {
-            Err(OpError::Refused(refusal @ (Refusal::CodeTaken | Refusal::TooFar(_)))) => {
-                let mut view = form.typed();
-                let field = if refusal == Refusal::CodeTaken { &mut view.code } else { &mut view.lat };
-                field.error = Some(refusal.message());
-                view
-            }
-            outcome => return back(&context, &wanted.vehicle, outcome, "Saved."),
-        },
-        Err(view) => *view,
-    };
-    view.open = true;
-    let page = page(&mut context, &wanted.vehicle, None, Some(view)).await?;
-    context.wrong(&page)
+    let seen = seen(&context, &path, form.version, form.command)?;
+    if let Some(edit) = typed(&form, &mut state) {
+        match ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit).await {
+            Err(OpError::Refused(refusal @ Refusal::CodeTaken)) => state.reject("code", refusal.message()),
+            Err(OpError::Refused(refusal @ Refusal::TooFar(_))) => state.reject("lat", refusal.message()),
+            outcome => return context.respond(outcome, &paths::fleet_vehicle(&seen.vehicle), "Saved."),
+        }
+    }
+    page(context, &seen.vehicle, None, Some(state)).await
 }
 
 /// The other city.
@@ -355,9 +292,13 @@ pub async fn move_to(
     path: Path<(String, String)>,
     Form(form): Form<Move>,
 ) -> Result<HttpResponse, PageError> {
-    let wanted = wanted(&context, &path, form.version, form.command)?;
-    let outcome = ops::fleet::move_to(&context.service, &context.auth()?, &wanted, &form.city).await;
-    back(&context, &wanted.vehicle, outcome, "The vehicle belongs to the other city now, and is in maintenance.")
+    let seen = seen(&context, &path, form.version, form.command)?;
+    let outcome = ops::fleet::move_to(&context.service, &context.auth()?, &seen, &form.city).await;
+    context.respond(
+        outcome,
+        &paths::fleet_vehicle(&seen.vehicle),
+        "The vehicle belongs to the other city now, and is in maintenance.",
+    )
 }
 
 /// Where the vehicle stands whose ride is ended, and the vehicle's page to come back to.
@@ -384,5 +325,9 @@ pub async fn end_ride(
         (Err(words), _) | (_, Err(words)) => return Ok(context.refused(&paths::fleet_vehicle(&vehicle), &words)),
     };
     let outcome = ops::fleet::end_ride(&context.service, &context.auth()?, &RideRef { region, id }, at, &place).await;
-    back(&context, &vehicle, outcome, "The ride is ended. Its rider is told on their next page.")
+    context.respond(
+        outcome,
+        &paths::fleet_vehicle(&vehicle),
+        "The ride is ended. Its rider is told on their next page.",
+    )
 }

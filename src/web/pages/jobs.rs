@@ -3,7 +3,8 @@
 //! that page was drawn. `job` has the page of one job.
 
 use actix_web::HttpResponse;
-use chrono::{Duration, SecondsFormat};
+use askama::Template;
+use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -15,33 +16,68 @@ use crate::{
         sessions::CurrentUser,
     },
     domain::{
-        catalogue::City,
+        catalogue::{Catalogue, City},
         fleet::{NOTE_MAX, STATUSES, status_text},
         job::{CHOICES, JobKind, JobRef},
         people,
-        refusal::Refusal,
         stored::{Moment, Version},
     },
     ops::{
-        self, OpError,
+        self,
         jobs::{JobContext, NewJob},
     },
     web::{
         context::RequestContext,
         error::PageError,
-        form::{self, Id, ListForm, Query},
-        layout::{kind_options, layout, time},
+        filters,
+        form::{self, FormState, Id, ListForm, Query},
+        layout::layout,
         paths,
-        views::{JobRow, JobsPage, NewJobView, OptionView, PaginationView, Section},
+        views::{Layout, PaginationView, Section},
     },
 };
 
 /// Jobs on one page.
 const PAGE: usize = 25;
 
+#[derive(Template)]
+#[template(path = "pages/jobs.html")]
+struct JobsPage<'a> {
+    layout: Layout,
+    catalogue: &'a Catalogue,
+    city: &'a City,
+    jobs: Vec<Job>,
+    pagination: PaginationView,
+    new_job: EmptyForm<'a>,
+}
+
+/// The form that asks for a job.
+pub(super) struct EmptyForm<'a> {
+    pub id: Uuid,
+    drawn: DateTime<Utc>,
+    /// Where vehicles may go.
+    pub targets: Vec<&'a City>,
+}
+
+impl<'a> EmptyForm<'a> {
+    pub fn new(context: &'a RequestContext, current_user: &CurrentUser, city: &City) -> Self {
+        let targets = context.catalogue.cities.iter();
+        Self {
+            id: context.service.ids.form(),
+            drawn: context.now,
+            targets: targets.filter(|to| to.slug != city.slug && current_user.operates(&to.slug)).collect(),
+        }
+    }
+
+    /// When the page was drawn, as the form sends it.
+    pub fn drawn(&self) -> String {
+        self.drawn.to_rfc3339_opts(SecondsFormat::Micros, true)
+    }
+}
+
 /// Which city, and where the list goes on: `MICROSECONDS~ID` of the last job before.
 #[derive(Debug, Deserialize)]
-pub struct Which {
+pub struct Parameters {
     #[serde(default)]
     city: String,
     #[serde(default)]
@@ -49,9 +85,9 @@ pub struct Which {
 }
 
 /// `GET /fleet/jobs`.
-pub async fn list(mut context: RequestContext, Query(query): Query<Which>) -> Result<HttpResponse, PageError> {
+pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     let city = city_of(&context, &query.city)?;
-    let behind = match query.before.split_once('~') {
+    let cursor = match query.before.split_once('~') {
         None => (context.now + Duration::days(1), Uuid::nil()),
         Some((at, id)) => {
             let at = Moment::from_micros(at).map(Moment::at);
@@ -60,45 +96,23 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Which>) -> Re
     };
     context.names(&city.region);
     let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
-    let (current_user, mut found) = context
-        .read_signed_in(&city.region, async |conn| jobs::list(conn, &city.region, &city.slug, behind, limit).await)
+    let (current_user, mut jobs) = context
+        .read_signed_in(&city.region, async |conn| jobs::list(conn, &city.region, &city.slug, cursor, limit).await)
         .await?;
     only_operators(&current_user, &city.slug)?;
-    let more = found.len() > PAGE;
-    found.truncate(PAGE);
-    let older = found.last().filter(|_| more).map(|last| {
+    let more = jobs.len() > PAGE;
+    jobs.truncate(PAGE);
+    let older = jobs.last().filter(|_| more).map(|last| {
         format!("{}&before={}~{}", paths::jobs(&city.slug), last.created_at.timestamp_micros(), last.job.id)
     });
-    let row = |job: &Job| {
-        let (state, class) = state(job);
-        let title = title(&context, job);
-        JobRow { href: paths::job(&job.job), title, asked: time(job.created_at, city.time_zone), state, class }
-    };
-    let page = JobsPage {
-        jobs: found.iter().map(row).collect(),
-        pagination: PaginationView { newest: (!query.before.is_empty()).then(|| paths::jobs(&city.slug)), older },
-        form: empty_form(&context, &current_user, &city),
+    context.ok(&JobsPage {
         layout: layout(&context, Some(&current_user), &format!("Jobs in {}", city.name), Section::Fleet, &city),
-        city: city.name.clone(),
-    };
-    context.ok(&page)
-}
-
-pub(super) fn empty_form(context: &RequestContext, current_user: &CurrentUser, city: &City) -> NewJobView {
-    let option =
-        |value: &str, text: &str| OptionView { value: value.to_owned(), text: text.to_owned(), selected: false };
-    let targets =
-        context.catalogue.cities.iter().filter(|other| other.slug != city.slug && current_user.operates(&other.slug));
-    NewJobView {
-        id: context.service.ids.form().to_string(),
-        city: city.slug.clone(),
-        drawn: context.now.to_rfc3339_opts(SecondsFormat::Micros, true),
-        kinds: CHOICES.iter().map(|kind| option(kind.code(), kind.title())).collect(),
-        targets: targets.map(|other| option(&other.slug, &format!("{} ({})", other.name, other.region))).collect(),
-        statuses: STATUSES.iter().map(|status| option(status, status_text(status))).collect(),
-        types: kind_options(&context.catalogue, ""),
-        ..NewJobView::default()
-    }
+        catalogue: &context.catalogue,
+        city: &city,
+        jobs,
+        pagination: PaginationView { newest: (!query.before.is_empty()).then(|| paths::jobs(&city.slug)), older },
+        new_job: EmptyForm::new(&context, &current_user, &city),
+    })
 }
 
 /// What a form asks for: the vehicles of its list, or with `all` those that its filter finds.
@@ -136,13 +150,12 @@ pub async fn create(
         }
     };
     let (catalogue, auth) = (context.catalogue.clone(), context.auth()?);
-    match ops::jobs::create(JobContext::of(&context.service, &catalogue, &auth), &new).await {
-        Ok(_) => {
-            context.service.work.notify_one();
-            Ok(context.done(&paths::job(&new.job), ""))
-        }
-        Err(error) => told(&context, &back, error),
+    let created = ops::jobs::create(JobContext::of(&context.service, &catalogue, &auth), &new).await;
+    if created.is_err() {
+        return context.respond(created, &back, "");
     }
+    context.service.work.notify_one();
+    Ok(context.done(&paths::job(&new.job), ""))
 }
 
 /// The job that the form describes, or what is wrong with it.
@@ -192,36 +205,24 @@ fn listed(list: &[String]) -> Result<Vec<(Uuid, i64)>, String> {
     if chosen.is_empty() { Err("Please choose vehicles first.".to_owned()) } else { Ok(chosen) }
 }
 
-/// What becomes of an act that was not done: back with the reason.
-pub(super) fn told(context: &RequestContext, back: &str, error: OpError) -> Result<HttpResponse, PageError> {
-    match error {
-        OpError::Refused(Refusal::SignedOut) => Err(context.sign_in_first()),
-        OpError::Refused(Refusal::NoSuchJob) => Err(PageError::NotFound),
-        OpError::Refused(Refusal::NotOperator) => Err(PageError::Refused(Refusal::NotOperator)),
-        OpError::Refused(refusal) => Ok(context.refused(back, &refusal.message())),
-        error @ OpError::Db(_) => Err(error.into()),
-    }
-}
-
 /// What the job does, and where.
-pub(super) fn title(context: &RequestContext, job: &Job) -> String {
+pub(super) fn title(catalogue: &Catalogue, job: &Job) -> String {
     let (_, to) = job.target();
-    let (from, to) = (context.catalogue.city_name(&job.city), context.catalogue.city_name(&to));
+    let (from, to) = (catalogue.city_name(&job.city), catalogue.city_name(&to));
     match job.job_kind {
         JobKind::Move => format!("Move from {from} to {to}"),
         JobKind::Transfer => format!("Transfer from {from} to {to}"),
-        kind => format!("{} in {from}", kind.title()),
+        job_kind => format!("{} in {from}", job_kind.title()),
     }
 }
 
 /// How far the job is, and the CSS class of that.
-pub(super) fn state(job: &Job) -> (String, &'static str) {
-    let (text, class) = match job {
+pub(super) fn state(job: &Job) -> (&'static str, &'static str) {
+    match job {
         job if job.cancelled => ("Cancelled", "maintenance"),
         job if !job.running => ("Done", "available"),
         job if job.selecting() => ("Collecting vehicles", "maintenance"),
         job if job.confirmed_at.is_none() => ("Waits to be confirmed", "maintenance"),
         _ => ("Running", "available"),
-    };
-    (text.to_owned(), class)
+    }
 }

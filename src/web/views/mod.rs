@@ -1,12 +1,4 @@
-//! What pages show: one plain struct a page, rendered by askama.
-//! Fields are finished text and numbers; nothing here knows rows, clocks or requests.
-//! Handlers fill these structs; templates/ holds the words around them.
-//! Surprise: `MapData` is the one place that writes JSON into HTML, and escapes `<` itself.
-
-mod fleet;
-mod jobs;
-pub use fleet::*;
-pub use jobs::*;
+//! What the layout of every page shows; `layout` makes it.
 
 use std::sync::Arc;
 
@@ -136,41 +128,11 @@ impl FlashKind {
     }
 }
 
-/// A text field of a form: what was typed, and what is wrong with it.
-#[derive(Debug, Clone, Default)]
-pub struct FieldView {
-    pub value: String,
-    pub error: Option<String>,
-}
-
-/// A moment: for machines and, in the city's zone, for people.
-#[derive(Debug, Clone, Default)]
-pub struct TimeView {
-    pub iso: String,
-    /// As in "Sat 21 Nov, 10:42".
-    pub text: String,
-}
-
 /// A link with its words.
 #[derive(Debug, Clone, Default)]
 pub struct LinkView {
     pub href: String,
     pub text: String,
-}
-
-/// A choice of a `<select>`.
-#[derive(Debug, Clone, Default)]
-pub struct OptionView {
-    pub value: String,
-    pub text: String,
-    pub selected: bool,
-}
-
-/// Choices of a `<select>` under one heading, as cities of a region.
-#[derive(Debug, Clone, Default)]
-pub struct OptionGroupView {
-    pub name: String,
-    pub options: Vec<OptionView>,
 }
 
 /// Pages of a list that goes on: links to the newest and to the next older ones.
