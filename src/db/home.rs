@@ -488,15 +488,18 @@ pub async fn list_vehicles(conn: &Conn, region: &RegionCode, person: &UserRef, c
     page(&rows, |row| row.get("id"))
 }
 
+const EVENT_ITEM: &str = "jsonb_build_object('aggregate_type', aggregate_type, 'aggregate_id', aggregate_id,
+        'version', version, 'action', action, 'actor_region', actor_region, 'actor_id', actor_id,
+        'command_id', command_id, 'occurred_at', occurred_at, 'lat', lat, 'lon', lon, 'metadata', metadata) AS item";
+
 const LIST_EVENTS_ABOUT: Statement = Statement::read(
     "home.list_events_about",
     Reach::Named,
-    "SELECT version, jsonb_build_object('aggregate_type', aggregate_type, 'aggregate_id', aggregate_id,
-        'version', version, 'action', action, 'actor_region', actor_region, 'actor_id', actor_id,
-        'command_id', command_id, 'occurred_at', occurred_at, 'lat', lat, 'lon', lon, 'metadata', metadata) AS item
-     FROM events WHERE region = $1::TEXT::crdb_internal_region AND aggregate_type = 'user' AND aggregate_id = $2
-       AND version > $3
-     ORDER BY version LIMIT 1000",
+    formatcp!(
+        "SELECT version, {EVENT_ITEM} FROM events WHERE region = $1::TEXT::crdb_internal_region
+           AND aggregate_type = 'user' AND aggregate_id = $2 AND version > $3
+         ORDER BY version LIMIT 1000"
+    ),
 );
 
 /// A page of the events of the person's own row that lie in `region`.
@@ -508,14 +511,13 @@ pub async fn list_events_about(conn: &Conn, region: &RegionCode, person: Uuid, c
 const LIST_EVENTS_BY: Statement = Statement::read(
     "home.list_events_by",
     Reach::Named,
-    "SELECT aggregate_type, aggregate_id, version, jsonb_build_object('aggregate_type', aggregate_type,
-        'aggregate_id', aggregate_id, 'version', version, 'action', action, 'actor_region', actor_region,
-        'actor_id', actor_id, 'command_id', command_id, 'occurred_at', occurred_at, 'lat', lat, 'lon', lon,
-        'metadata', metadata) AS item
-     FROM events WHERE region = $1::TEXT::crdb_internal_region AND actor_id = $2
-       AND (aggregate_type, aggregate_id, version) > ($3::TEXT, $4::UUID, $5::INT8)
-       AND NOT (aggregate_type = 'user' AND aggregate_id = $2)
-     ORDER BY aggregate_type, aggregate_id, version LIMIT 1000",
+    formatcp!(
+        "SELECT aggregate_type, aggregate_id, version, {EVENT_ITEM} FROM events
+         WHERE region = $1::TEXT::crdb_internal_region AND actor_id = $2
+           AND (aggregate_type, aggregate_id, version) > ($3::TEXT, $4::UUID, $5::INT8)
+           AND NOT (aggregate_type = 'user' AND aggregate_id = $2)
+         ORDER BY aggregate_type, aggregate_id, version LIMIT 1000"
+    ),
 );
 
 pub type EventKey = (String, Uuid, i64);

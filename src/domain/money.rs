@@ -48,15 +48,10 @@ impl Currency {
 pub fn minor(text: &str) -> Result<i64, String> {
     let text = text.trim().replace(',', ".");
     let (whole, cents) = text.split_once('.').unwrap_or((&text, "0"));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let read = || {
-        let good = digits(whole) && digits(cents) && (1..=2).contains(&cents.len());
-        let cents: i64 = cents.parse().ok()?;
-        let cents = if text.rfind('.').is_some_and(|dot| text.len() - dot == 2) { cents * 10 } else { cents };
-        let minor = whole.parse::<i64>().ok()?.checked_mul(100)?.checked_add(cents)?;
-        (good && minor <= 1_000_000).then_some(minor)
-    };
-    read().ok_or_else(|| "Please enter an amount up to 10000.00, such as 1.50.".to_owned())
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let good = digits(whole) && digits(cents) && cents.len() <= 2;
+    let minor = format!("{whole}{cents:0<2}").parse().ok().filter(|minor| good && *minor <= 1_000_000);
+    minor.ok_or_else(|| "Please enter an amount up to 10000.00, such as 1.50.".to_owned())
 }
 
 /// An amount in minor units as a field shows it: `3.40`.

@@ -65,6 +65,9 @@ async fn filters_and_pages_show_each_event_once_newest_first() {
     let first = admin.get(PATH).await;
     assert_eq!((lines(&first).len(), first.timing()), (50, (2, 1)), "session and events in one wait");
 
+    let riders = admin.get(&format!("{PATH}?action=ride.")).await.texts(".audit tbody td:nth-child(4)");
+    assert!(!riders.is_empty() && riders.iter().all(|rider| rider == "not named"), "{riders:?}");
+
     let whole = all(&admin, PATH).await;
     assert_eq!(whole.len(), count(&world, "true").await);
     assert!(whole.is_sorted_by(|a, b| a.0 >= b.0), "newest first");
