@@ -145,7 +145,7 @@ pub enum Selection {
     Filter { filter: Filter, drawn: DateTime<Utc> },
 }
 
-/// Adds the next vehicles of the selection to the job: behind `selecting`, as the job has
+/// Adds the next vehicles of the selection to the job: after `selecting`, as the job has
 /// it. How many were refused because residency does not let their owners' vehicles leave.
 pub async fn select(
     conn: &Conn,

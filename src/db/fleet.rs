@@ -84,7 +84,7 @@ const LOOK_AT: i64 = 500;
 pub(super) const FLEET_VEHICLE: &str =
     "id, type, status, reserved_until, code, brand, colour, battery, lat, lon, place, seen_at, note, version";
 
-/// The vehicles of one status behind ($5, $6) in an order.
+/// The vehicles of one status after ($5, $6) in an order.
 macro_rules! status_sql {
     ($status:literal, $key:literal, $type:literal) => {
         formatcp!(
@@ -124,7 +124,7 @@ const BY_CODE: Statement = Statement::read("fleet.list_by_code", Reach::Named, l
 const BY_BATTERY: Statement = Statement::read("fleet.list_by_battery", Reach::Named, list_sql!("battery", "INT8"));
 const BY_SEEN: Statement = Statement::read("fleet.list_by_seen", Reach::Named, list_sql!("seen_at", "TIMESTAMPTZ"));
 
-/// A page of the fleet of `city` behind `cursor`, at most [`PAGE`]; it may hold fewer and
+/// A page of the fleet of `city` after `cursor`, at most [`PAGE`]; it may hold fewer and
 /// go on, where what matches is rare.
 pub async fn list(
     conn: &Conn,

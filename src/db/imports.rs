@@ -278,6 +278,6 @@ const ADD: Statement = Statement::write(
 /// with the reason; with the last of them the job is done. Nothing when it is over.
 pub async fn batch(conn: &Conn, write: &JobWrite<'_>, lines: &Waiting) -> Result<Verdict, DbError> {
     let statement = if lines.new { &ADD } else { &CHANGE };
-    // Lines only ever cease to wait, so behind the last there will be none.
+    // Lines only ever cease to wait, so after the last there will be none.
     write.verdict(conn, statement, &[&lines.positions, &lines.codes, &lines.last, &lines.vehicles]).await
 }

@@ -409,7 +409,7 @@ const LIST: Statement = Statement::read(
     ),
 );
 
-/// The jobs of a city behind `cursor`, newest first.
+/// The jobs of a city after `cursor`, newest first.
 pub async fn list(
     conn: &Conn,
     region: &RegionCode,
@@ -440,7 +440,7 @@ const LIST_ITEMS: Statement = Statement::read(
      ORDER BY position LIMIT $5",
 );
 
-/// The items behind `after`, of one state or of all.
+/// The items after position `after`, of one state or of all.
 pub async fn list_items(
     conn: &Conn,
     which: &JobRef,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     error::DbError,
     statement::{Conn, Reach, Statement},
-    verdict::{EVENT, SIGNED_THERE, SessionAuth, Verdict, verdict},
+    verdict::{EVENT, PRESENT_THERE, SIGNED_THERE, SessionAuth, Verdict, verdict},
 };
 use crate::domain::vehicle::{PublicVehicle, RESERVATIONS_IN, RESERVATIONS_MAX};
 
@@ -41,8 +41,7 @@ const RESERVE: Statement = Statement::write(
              FROM (SELECT 1 AS one) AS here LEFT JOIN u ON TRUE LEFT JOIN v ON TRUE),
          u2 AS (UPDATE users SET reserved_region = $8::TEXT::crdb_internal_region, reserved_public_id = $9::UUID,
                reserved_until = $13::TIMESTAMPTZ, reservations = verdict.reservations + 1,
-               present_in = CASE WHEN users.present_in @> jsonb_build_array($8::TEXT) THEN users.present_in
-                 ELSE users.present_in || jsonb_build_array($8::TEXT) END,
+               {PRESENT_THERE},
                reservations_since = CASE WHEN verdict.reservations = 0 THEN $5::TIMESTAMPTZ ELSE users.reservations_since END
              FROM verdict WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
              RETURNING users.id),

@@ -13,7 +13,7 @@ use super::{
     error::{DbError, DbErrorKind},
     row::Row,
     statement::{Conn, Reach, Statement},
-    verdict::{EVENT, SIGNED_THERE, SessionAuth, Verdict, verdict},
+    verdict::{EVENT, PRESENT_THERE, SIGNED_THERE, SessionAuth, Verdict, verdict},
 };
 use crate::domain::{
     catalogue::{City, PromoCode, PromoKind, Tariff},
@@ -72,8 +72,7 @@ const START: Statement = Statement::write(
              FROM (SELECT 1 AS one) AS here LEFT JOIN u ON TRUE LEFT JOIN v ON TRUE LEFT JOIN old ON TRUE),
          u2 AS (UPDATE users SET open_ride_region = $8::TEXT::crdb_internal_region, open_ride_id = $13::UUID,
                reserved_region = NULL, reserved_public_id = NULL, reserved_until = NULL, reservations = 0,
-               present_in = CASE WHEN present_in @> jsonb_build_array($8::TEXT) THEN present_in
-                                 ELSE present_in || jsonb_build_array($8::TEXT) END
+               {PRESENT_THERE}
              FROM verdict
              WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID
                AND users.open_ride_id IS NULL AND code = 'ok'
@@ -241,7 +240,7 @@ const LIST: Statement = Statement::read(
     ),
 );
 
-/// A person's rides in `region` behind the cursor `(started_at, id)`, newest first.
+/// A person's rides in `region` after the cursor, newest first.
 pub async fn list_own(
     conn: &Conn,
     region: &RegionCode,
@@ -557,7 +556,7 @@ const OVERDUE: Statement = Statement::read(
     ),
 );
 
-/// Open rides of `region` that began before `before`, by id behind `after`.
+/// Open rides of `region` that began before `before`, by id after `after`.
 pub async fn list_overdue(
     conn: &Conn,
     region: &RegionCode,

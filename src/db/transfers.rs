@@ -40,7 +40,7 @@ const LIST: Statement = Statement::read(
      ORDER BY position LIMIT $5",
 );
 
-/// The vehicles of a job whose items are of this state, behind `after`.
+/// The vehicles of a job whose items are of this state, after position `after`.
 pub async fn list(conn: &Conn, job: &JobRef, state: &str, after: i64, limit: i64) -> Result<Vec<Item>, DbError> {
     let read = |row: &Row| {
         Ok(Item {

@@ -159,6 +159,11 @@ pub(super) const BY_ROLE: &str = formatcp!(
        WHERE region = $7::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $8::INT8)"
 );
 
+/// Of an UPDATE of the person: notes that region $8 holds something of theirs.
+pub(super) const PRESENT_THERE: &str =
+    "present_in = CASE WHEN users.present_in @> jsonb_build_array($8::TEXT) THEN users.present_in
+                 ELSE users.present_in || jsonb_build_array($8::TEXT) END";
+
 /// Begins the INSERT of an event; a SELECT of these columns follows.
 pub(super) const EVENT: &str =
     "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, actor_region,

@@ -65,7 +65,7 @@ impl Filter {
         self.status.as_deref().map_or_else(|| STATUSES.to_vec(), |status| vec![status])
     }
 
-    /// Whether behind a vehicle with this key nothing can match any more.
+    /// Whether after a vehicle with this key nothing can match any more.
     pub fn ends_at(&self, key: &Key) -> bool {
         match key {
             Key::Code(code) => {
