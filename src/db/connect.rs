@@ -283,30 +283,17 @@ fn path(value: &str, home: Option<&Path>) -> Option<PathBuf> {
 mod tests {
     use std::fs;
 
+    use tempfile::TempDir;
     use tokio_postgres::config::{LoadBalanceHosts, TargetSessionAttrs};
 
     use super::*;
 
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("movr-connect-{name}-{}", std::process::id()));
-            fs::create_dir_all(path.join(".postgresql")).unwrap();
-            Self(path)
-        }
-
-        fn file(&self, name: &str, text: &str) -> PathBuf {
-            let path = self.0.join(name);
-            fs::write(&path, text).unwrap();
-            path
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+    /// A file in a folder that goes away with the test.
+    fn file(folder: &TempDir, name: &str, text: &str) -> PathBuf {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
     }
 
     fn certificate() -> (String, String) {
@@ -426,9 +413,10 @@ mod tests {
 
     #[test]
     fn only_disable_speaks_plainly() {
-        let folder = Folder::new("modes");
-        folder.file(".postgresql/root.crt", &certificate().0);
-        let parse = |query: &str| Endpoint::parse(&format!("postgresql://ada@h/movr{query}"), Some(&folder.0)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        file(&folder, ".postgresql/root.crt", &certificate().0);
+        let parse =
+            |query: &str| Endpoint::parse(&format!("postgresql://ada@h/movr{query}"), Some(folder.path())).unwrap();
         assert_eq!(parse("?sslmode=disable").config.get_ssl_mode(), SslMode::Disable);
         for query in
             ["", "?sslmode=allow", "?sslmode=prefer", "?sslmode=require", "?sslmode=verify-ca", "?sslmode=verify-full"]
@@ -442,22 +430,22 @@ mod tests {
 
     #[test]
     fn what_the_cloud_console_shows_is_taken_unchanged() {
-        let folder = Folder::new("cloud");
-        folder.file(".postgresql/root.crt", &certificate().0);
+        let folder = tempfile::tempdir().unwrap();
+        file(&folder, ".postgresql/root.crt", &certificate().0);
         let url = "postgresql://ada:pw@free-tier.gcp-us-east1.cockroachlabs.cloud:26257/movr\
                    ?sslmode=verify-full&sslrootcert=$HOME/.postgresql/root.crt&options=--cluster%3Dgreat-cat-1";
-        let endpoint = Endpoint::parse(url, Some(&folder.0)).unwrap();
+        let endpoint = Endpoint::parse(url, Some(folder.path())).unwrap();
         assert_eq!(endpoint.config.get_options(), Some("--cluster=great-cat-1"));
         assert_eq!(endpoint.config.get_ssl_mode(), SslMode::Require);
     }
 
     #[test]
     fn certificate_files_are_read_at_once_and_named_when_they_are_wrong() {
-        let folder = Folder::new("files");
+        let folder = tempfile::tempdir().unwrap();
         let (certificate, key) = certificate();
-        let crt = folder.file("client crt", &certificate);
-        let key = folder.file("client.key", &key);
-        let empty = folder.file("empty.crt", "nothing\n");
+        let crt = file(&folder, "client crt", &certificate);
+        let key = file(&folder, "client.key", &key);
+        let empty = file(&folder, "empty.crt", "nothing\n");
         let root = crt.display().to_string().replace(' ', "%20");
         let url = |query: &str| format!("postgresql://ada@h/movr?sslrootcert={root}{query}");
         assert!(Endpoint::parse(&url(&format!("&sslcert={root}&sslkey={}", key.display())), None).is_ok());

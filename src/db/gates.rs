@@ -45,7 +45,7 @@ impl Gate {
 
 pub const ALL: &[&Statement] = &[&FIND, &OPEN, &CHANGE, &CHANGE_SIGNED];
 
-const FIND: Statement = Statement::read(
+pub(super) const FIND: Statement = Statement::read(
     "gates.find",
     Reach::Named,
     "SELECT region::TEXT AS region, write_state, epoch, reason, until_at, changed_at, now() AS read_at

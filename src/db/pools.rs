@@ -98,9 +98,7 @@ impl Db {
     /// A connection for asking whether `region` answers, whatever is known of it.
     pub async fn probe(&self, region: &RegionCode) -> Result<Conn, DbError> {
         let conn = self.checkout(Some(region), Use::Probe).await?.ignoring_circuits(self.config.probe_timeout());
-        for statement in gates::ALL.iter().filter(|statement| !statement.writes) {
-            conn.prepare(statement).await?;
-        }
+        conn.prepare(&gates::FIND).await?;
         Ok(conn)
     }
 
