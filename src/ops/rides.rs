@@ -1,4 +1,4 @@
-//! Rides: start, positions, end, the list over regions. Price terms and service area
+//! Rides: start, positions, end. Price terms and service area
 //! come from the catalogue in memory; the statements read no GLOBAL row.
 
 use chrono::{DateTime, Utc};
@@ -8,25 +8,18 @@ use super::{Done, OpError, signed_write, vehicle_write};
 use crate::{
     db::{
         error::DbError,
-        rides::{self, NewRide, OVERDUE_PAGE, Overdue, Ride, RideEnd},
+        rides::{self, NewRide, OVERDUE_PAGE, Overdue, RideEnd},
         verdict::SessionAuth,
     },
     domain::{
         geo::Point,
-        people::UserRef,
         place::place,
         refusal::Refusal,
-        region::RegionCode,
         ride::{RIDE_MAX, RideRef, chains},
         vehicle::PublicVehicle,
     },
     ops::service::Service,
 };
-
-/// Rides on one page of the list.
-pub const PAGE: usize = 25;
-/// One more than a page, to know whether there is another.
-pub const PAGE_AND_ONE: i64 = 26;
 
 /// What a person asks for when starting a ride.
 #[derive(Debug, Clone)]
@@ -142,28 +135,4 @@ pub async fn add_positions(
         }
         added => added,
     }
-}
-
-/// Rides of a person in several regions, asked side by side, newest first, at most one
-/// more than a page; and the regions that did not answer.
-pub async fn list(
-    service: &Service,
-    rider: &UserRef,
-    regions: &[RegionCode],
-    cursor: (DateTime<Utc>, Uuid),
-) -> (Vec<Ride>, Vec<(RegionCode, DbError)>) {
-    let ask = async |region: RegionCode| match service.db.at(&region).await {
-        Ok(conn) => (rides::list_own(&conn, &region, rider, cursor, PAGE_AND_ONE).await, region),
-        Err(error) => (Err(error), region),
-    };
-    let (mut newest, mut unreachable) = (Vec::new(), Vec::new());
-    for (answer, region) in futures_util::future::join_all(regions.iter().cloned().map(ask)).await {
-        match answer {
-            Ok(some) => newest.extend(some),
-            Err(error) => unreachable.push((region, error)),
-        }
-    }
-    newest.sort_by(|a, b| b.started_at.cmp(&a.started_at).then_with(|| a.ride.id.cmp(&b.ride.id)));
-    newest.truncate(PAGE + 1);
-    (newest, unreachable)
 }

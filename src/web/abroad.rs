@@ -1,14 +1,17 @@
 //! Abroad: the visitor's home is another region, whose instances answer under another
 //! address. Where that is, whether the way there is offered, and what the visitor said.
-//! From the cookie and the catalogue in memory only, so error pages have it too.
-//! The surprise: a browser that asked for home's own host (a balancer sent it here) is
-//! never sent on, so that two instances cannot send it to and fro.
+//! From the cookie and the catalogue in memory only, so error pages have it too. A browser
+//! that asked for home's own host (a balancer sent it here) is never sent on, so that two
+//! instances cannot send it to and fro.
 
-use super::{context::RequestContext, session, views::AbroadView};
+use actix_web::HttpResponse;
+use serde::Deserialize;
+
+use super::{context::RequestContext, error::PageError, form::Form, paths, session, views::AbroadView};
 use crate::domain::catalogue::{Catalogue, Region};
 
 /// The home region, if it is another one and its address is not that of this page.
-pub fn home(context: &RequestContext) -> Option<&Region> {
+fn home(context: &RequestContext) -> Option<&Region> {
     let region = &context.cookie.as_ref()?.region;
     let home = context.catalogue.region(region).filter(|home| home.code != context.service.here)?;
     let here = &context.catalogue.region(&context.service.here)?.base_url;
@@ -27,18 +30,49 @@ pub fn offer(context: &RequestContext) -> Option<AbroadView> {
     })
 }
 
-/// What is remembered of who wants to go home.
-pub const GO: &str = "go";
-/// What is remembered of who wants to stay.
-pub const STAY: &str = "stay";
+/// What is remembered of who wants to go home, and of who wants to stay.
+const GO: &str = "go";
+const STAY: &str = "stay";
 
 /// This page at home, for who said that they want to go there.
 pub fn way_home(context: &RequestContext) -> Option<String> {
     let home = home(context)?;
     // Nobody is sent to a home that does not answer.
-    let well = context.service.db.health().refused(&home.code).is_none();
-    (well && context.chosen(session::ABROAD).as_deref() == Some(GO))
+    let healthy = context.service.db.health().refused(&home.code).is_none();
+    (healthy && context.chosen(session::ABROAD).as_deref() == Some(GO))
         .then(|| format!("{}{}", home.base_url, context.path))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Answer {
+    Go,
+    Stay,
+}
+
+/// What the note above the page asks.
+#[derive(Debug, Deserialize)]
+pub struct Choice {
+    answer: Answer,
+    #[serde(default)]
+    next: String,
+}
+
+/// `POST /abroad`: remembers the answer; leads to the same page, at home or here.
+pub async fn answer(context: RequestContext, Form(form): Form<Choice>) -> Result<HttpResponse, PageError> {
+    let next = paths::own_path(&form.next, "/");
+    let there = match form.answer {
+        Answer::Go => {
+            context.remember(session::ABROAD, GO);
+            home(&context)
+        }
+        Answer::Stay => {
+            context.remember(session::ABROAD, STAY);
+            None
+        }
+    };
+    let base = there.map_or("", |home| home.base_url.as_str());
+    Ok(context.done(&format!("{base}{next}"), ""))
 }
 
 /// Where a form may lead besides here, for the Content-Security-Policy: browsers check

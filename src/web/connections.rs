@@ -30,7 +30,7 @@ use actix_web::{
 use super::middleware::FILE_TIMES;
 use crate::config::Config;
 
-/// Between two looks at all connections.
+/// Between two sweeps.
 const SWEEP: Duration = Duration::from_millis(250);
 
 /// The connections of one instance.
@@ -76,17 +76,13 @@ impl Connections {
         let connection =
             Arc::new(Connection { id, socket: socket.into(), born: Instant::now(), due: 0.into(), all: self.clone() });
         connection.due_in(self.request * 2);
-        self.lock().insert(id, Arc::downgrade(&connection));
+        self.open.lock().insert(id, Arc::downgrade(&connection));
         data.insert(connection);
     }
 
     /// How many there are.
     pub fn open(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<u64, Weak<Connection>>> {
-        self.open.lock()
+        self.open.lock().len()
     }
 
     /// Shuts those whose time has come, for ever.
@@ -106,7 +102,7 @@ impl Connections {
 
     fn shut(&self, which: impl Fn(&Connection) -> bool) {
         // Collected first: a connection whose last handle goes here takes the lock.
-        let open: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+        let open: Vec<_> = self.open.lock().values().filter_map(Weak::upgrade).collect();
         for connection in open.iter().filter(|connection| which(connection)) {
             // The client may have closed it already.
             drop(connection.socket.shutdown(Shutdown::Both));
@@ -129,7 +125,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.all.lock().remove(&self.id);
+        self.all.open.lock().remove(&self.id);
     }
 }
 

@@ -74,7 +74,7 @@ pub fn markdown() -> String {
 /// The regions that a form names beyond its address, and those that hold something of
 /// the person as the row at home says; noted while the page is made.
 #[derive(Default)]
-struct Said {
+struct Noted {
     named: Vec<RegionCode>,
     present: Vec<RegionCode>,
 }
@@ -82,19 +82,19 @@ struct Said {
 impl RequestContext {
     /// Notes that the request names `region`.
     pub fn names(&self, region: &RegionCode) {
-        self.say(|said| said.named.push(region.clone()));
+        self.note(|noted| noted.named.push(region.clone()));
     }
 
     /// Notes where something of the person lies.
     pub fn holds(&self, regions: &[RegionCode]) {
-        self.say(|said| said.present.extend_from_slice(regions));
+        self.note(|noted| noted.present.extend_from_slice(regions));
     }
 
-    fn say(&self, note: impl FnOnce(&mut Said)) {
+    fn note(&self, add: impl FnOnce(&mut Noted)) {
         let mut extensions = self.request().extensions_mut();
-        let mut said = extensions.remove::<Said>().unwrap_or_default();
-        note(&mut said);
-        extensions.insert(said);
+        let mut noted = extensions.remove::<Noted>().unwrap_or_default();
+        add(&mut noted);
+        extensions.insert(noted);
     }
 
     /// Home, and every region that the request names.
@@ -107,8 +107,8 @@ impl RequestContext {
         let asked = |pair: &str| self.catalogue.city(pair.strip_prefix("city=")?).map(|city| city.region.clone());
         named.extend(request.query_string().split('&').filter_map(asked));
         let present = scope == RegionScope::Present;
-        if let Some(said) = request.extensions().get::<Said>() {
-            named.extend(said.named.iter().chain(said.present.iter().filter(|_| present)).cloned());
+        if let Some(noted) = request.extensions().get::<Noted>() {
+            named.extend(noted.named.iter().chain(noted.present.iter().filter(|_| present)).cloned());
         }
         if present {
             named.extend(self.cookie.iter().flat_map(|cookie| cookie.present_in.clone()));
@@ -117,7 +117,7 @@ impl RequestContext {
     }
 }
 
-/// The verdict in a few words, and whether the contract was kept. `visit` is made only
+/// The verdict in a few words, and whether the contract was kept. `context` is made only
 /// when something beyond here was touched.
 pub fn verdict(
     here: &RegionCode,

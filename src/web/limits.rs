@@ -32,17 +32,10 @@ pub struct Limits {
     places: RandomState,
 }
 
-const fn at_most(burst: u32) -> NonZeroU32 {
-    match NonZeroU32::new(burst) {
-        Some(burst) => burst,
-        None => NonZeroU32::MIN,
-    }
-}
-
 /// `burst` at once, one more each `seconds`.
 fn limiter(burst: u32, seconds: u64) -> Limiter {
-    let quota = Quota::with_period(Duration::from_secs(seconds)).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
-    RateLimiter::keyed(quota.allow_burst(at_most(burst)))
+    let quota = Quota::with_period(Duration::from_secs(seconds)).expect("a period is longer than nothing");
+    RateLimiter::keyed(quota.allow_burst(NonZeroU32::new(burst).expect("a burst is at least one")))
 }
 
 impl Default for Limits {

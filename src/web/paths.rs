@@ -8,7 +8,6 @@ use crate::domain::{
     vehicle::{PublicVehicle, VehicleRef},
 };
 
-/// The list of vehicles of a city.
 pub fn vehicles(city: &str) -> String {
     format!("/vehicles?city={city}")
 }
@@ -21,77 +20,62 @@ pub fn vehicle(vehicle: &PublicVehicle) -> String {
 /// Where all GBFS feeds are found.
 pub const GBFS_MANIFEST: &str = "/gbfs/3/manifest.json";
 
-/// A GBFS feed of a city.
 pub fn gbfs(city: &str, feed: &str) -> String {
     format!("/gbfs/3/{city}/{feed}.json")
 }
 
-/// A ride's page.
 pub fn ride(ride: &RideRef) -> String {
     format!("/rides/{}/{}", ride.region, ride.id)
 }
 
-/// Where the end of a ride is posted to.
 pub fn end_ride(ride: &RideRef) -> String {
     format!("/rides/{}/{}/end", ride.region, ride.id)
 }
 
-/// Where positions on the way are posted to.
 pub fn positions(ride: &RideRef) -> String {
     format!("/rides/{}/{}/positions", ride.region, ride.id)
 }
 
-/// Where removing an own vehicle is posted to.
 pub fn remove_vehicle(vehicle: &VehicleRef) -> String {
     format!("/my/vehicles/{}/{}/remove", vehicle.region, vehicle.id)
 }
 
-/// The fleet of a city.
 pub fn fleet(city: &str) -> String {
     format!("/fleet?city={city}")
 }
 
-/// A vehicle's page for its operators.
 pub fn fleet_vehicle(vehicle: &VehicleRef) -> String {
     format!("/fleet/vehicles/{}/{}", vehicle.region, vehicle.id)
 }
 
-/// Where an operator's end of a ride is posted to.
 pub fn fleet_end_ride(ride: &RideRef) -> String {
     format!("/fleet/rides/{}/{}/end", ride.region, ride.id)
 }
 
-/// Where a change of a region's state is posted to.
 pub fn region_state(region: &RegionCode) -> String {
     format!("/admin/regions/{region}")
 }
 
-/// The tariffs of a city.
 pub fn tariffs(city: &str) -> String {
     format!("/fleet/tariffs?city={city}")
 }
 
-/// Where a change of a promo code is posted to.
 pub fn promo_code(code: &str) -> String {
     format!("/admin/promo-codes/{code}")
 }
 
-/// Importing into a city's fleet.
 pub fn import(city: &str) -> String {
     format!("/fleet/import?city={city}")
 }
 
-/// A city's vehicles as a file.
 pub fn export_vehicles(city: &str) -> String {
     format!("/fleet/export.csv?city={city}")
 }
 
-/// A city's riders as a file.
 pub fn export_riders(city: &str) -> String {
     format!("/fleet/riders.csv?city={city}")
 }
 
-/// The jobs of a city.
 pub fn jobs(city: &str) -> String {
     format!("/fleet/jobs?city={city}")
 }

@@ -59,10 +59,10 @@ fn address(text: &str) -> Option<IpAddr> {
 
 /// Says, once a minute, that everybody behind a proxy counts as one.
 fn unreadable(proxy: IpAddr, header: &str) {
-    static SAID: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut said = SAID.lock();
-    if said.is_none_or(|at| at.elapsed() >= Duration::from_mins(1)) {
-        *said = Some(Instant::now());
+    static WARNED: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut warned = WARNED.lock();
+    if warned.is_none_or(|at| at.elapsed() >= Duration::from_mins(1)) {
+        *warned = Some(Instant::now());
         tracing::warn!(%proxy, header, "a trusted proxy's header names no address: its clients count as one");
     }
 }

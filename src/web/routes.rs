@@ -14,12 +14,13 @@ use actix_web::{
 };
 
 use super::{
+    abroad,
     context::RequestContext,
     contract::RegionScope,
     error::PageError,
     gbfs, middleware,
     pages::{
-        abroad, account, audit, cities, city, erasure, exports, fleet, fleet_vehicle, health, home, imports, job, jobs,
+        account, audit, cities, city, erasure, exports, fleet, fleet_vehicle, health, home, imports, job, jobs,
         move_home, overview, owner_vehicles, profile, promo_codes, region_states, riders, rides, roles, status,
         tariffs, vehicle, vehicles,
     },

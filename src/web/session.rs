@@ -1,6 +1,7 @@
 //! The session cookie: authenticated, without personal data. It names session and
 //! person by (region, id) and copies home city, regions, roles, what is being ridden or
-//! reserved, and times, so that a page can be drawn while the database is away. The row at home is the truth.
+//! reserved, and times, so that a page can be drawn while the database is away. The row at
+//! home is the truth.
 
 use std::borrow::Cow;
 
@@ -90,23 +91,16 @@ impl SessionCookie {
 
     /// The cookie renewed from the row, if it differs or is a minute old.
     pub fn renewed(&self, current_user: &CurrentUser, now: DateTime<Utc>) -> Option<Self> {
-        let same = self.city == current_user.city
-            && self.roles == current_user.roles
-            && self.present_in == current_user.present_in
-            && self.open_ride == current_user.open_ride
-            && self.reservation == current_user.reservation;
-        if same && now - self.checked_at < Duration::seconds(60) {
-            return None;
-        }
-        Some(Self {
+        let renewed = Self {
             city: current_user.city.clone(),
             roles: current_user.roles.clone(),
             present_in: current_user.present_in.clone(),
             open_ride: current_user.open_ride.clone(),
             reservation: current_user.reservation.clone(),
-            checked_at: now,
             ..self.clone()
-        })
+        };
+        let fresh = now - self.checked_at < Duration::seconds(60);
+        (renewed != *self || !fresh).then_some(Self { checked_at: now, ..renewed })
     }
 }
 
@@ -179,13 +173,11 @@ pub fn read(site: &Site, cookies: &[Cookie<'static>], now: DateTime<Utc>) -> Opt
     open::<SessionCookie>(site, cookies, SESSION).filter(|cookie| cookie.expires_at > now)
 }
 
-/// Sets the session cookie.
 pub fn write(site: &Site, cookie: &SessionCookie) -> Cookie<'static> {
-    let days = (cookie.expires_at - cookie.checked_at).num_seconds();
-    seal(site, SESSION, cookie, Some(time::Duration::seconds(days)))
+    let seconds = (cookie.expires_at - cookie.checked_at).num_seconds();
+    seal(site, SESSION, cookie, Some(time::Duration::seconds(seconds)))
 }
 
-/// Removes the session cookie.
 pub fn forget(site: &Site) -> Cookie<'static> {
     removal(site, SESSION)
 }
@@ -195,12 +187,10 @@ pub fn read_flash(site: &Site, cookies: &[Cookie<'static>]) -> Option<Flash> {
     open(site, cookies, FLASH)
 }
 
-/// Leaves a message for the next page.
 pub fn write_flash(site: &Site, flash: &Flash) -> Cookie<'static> {
     seal(site, FLASH, flash, Some(time::Duration::minutes(5)))
 }
 
-/// Removes the message.
 pub fn forget_flash(site: &Site) -> Cookie<'static> {
     removal(site, FLASH)
 }

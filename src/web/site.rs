@@ -1,7 +1,6 @@
 //! What all pages of an instance share: cookie keys, the embedded static files and
-//! their version, and the city switch, built once for a version of the catalogue.
+//! their version.
 
-use parking_lot::RwLock;
 use std::{
     borrow::Cow,
     sync::{Arc, OnceLock},
@@ -17,24 +16,18 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 
-use super::{
-    error::PageError,
-    views::{CityView, RegionView},
-};
-use crate::{config::Config, domain::catalogue::Catalogue};
+use super::error::PageError;
+use crate::config::Config;
 
 #[derive(RustEmbed)]
 #[folder = "static/"]
 struct Static;
 
-/// Keys, cities and names shared by all pages.
 pub struct Site {
     pub keys: Vec<Key>,
     log_key: [u8; 32],
     /// Cookies are `__Host-` and `Secure`, and HSTS is sent.
     pub https: bool,
-    pub region_here: Arc<str>,
-    cities: RwLock<(i64, Arc<[RegionView]>)>,
 }
 
 impl Site {
@@ -47,8 +40,6 @@ impl Site {
                 .finalize()
                 .into(),
             https: config.public_url.is_https(),
-            region_here: config.region.as_str().into(),
-            cities: RwLock::new((-1, Arc::new([]))),
         }
     }
 
@@ -56,25 +47,6 @@ impl Site {
     pub fn account(&self, who: &str) -> String {
         let hash = Sha256::new_with_prefix(self.log_key).chain_update(who.as_bytes()).finalize();
         URL_SAFE_NO_PAD.encode(hash).chars().take(12).collect()
-    }
-
-    /// The city switch for this version of the catalogue.
-    pub fn cities(&self, catalogue: &Catalogue) -> Arc<[RegionView]> {
-        let known = self.cities.read();
-        if known.0 == catalogue.version {
-            return Arc::clone(&known.1);
-        }
-        drop(known);
-        let region = |region: &crate::domain::catalogue::Region| RegionView {
-            name: region.name.clone(),
-            cities: catalogue
-                .cities_of(&region.code)
-                .map(|city| CityView { slug: city.slug.clone(), name: city.name.clone() })
-                .collect(),
-        };
-        let cities: Arc<[RegionView]> = catalogue.regions.iter().map(region).collect();
-        *self.cities.write() = (catalogue.version, Arc::clone(&cities));
-        cities
     }
 }
 

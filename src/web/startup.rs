@@ -1,9 +1,9 @@
 //! The way into an instance. Its socket is bound before its database answers: until the
 //! application is there `/healthz` says that the process lives, `/readyz` what is waited
-//! for, and every other address is a small page that asks to come back.
-//! The surprise: there is no second server that is replaced later. A server that stops
-//! drops connections which it has accepted and not read; here one server listens from the
-//! first moment, and the application is handed to each request.
+//! for, and every other address is a small page that asks to come back. No second server
+//! takes the place of a first one: a server that stops drops connections which it has
+//! accepted and not read. One server listens from the first moment, and the application is
+//! handed to each request.
 
 use parking_lot::Mutex;
 use std::{rc::Rc, sync::OnceLock};

@@ -89,7 +89,7 @@ pub(super) fn not_found(words: &str) -> HttpResponse {
 }
 
 /// 503: the city's region does not answer, and never did so that it could be kept.
-pub(super) fn silent(error: &DbError) -> HttpResponse {
+pub(super) fn unreachable(error: &DbError) -> HttpResponse {
     tracing::warn!(%error, "a feed could not be read");
     open(StatusCode::SERVICE_UNAVAILABLE)
         .insert_header((RETRY_AFTER, "5"))

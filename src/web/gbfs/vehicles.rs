@@ -1,6 +1,6 @@
 //! `vehicle_status.json`: the vehicles that stand on a city's streets, under their
 //! rotating ids. Built once a ttl, however many ask, and by one of them; the last good
-//! one is kept for the time when the region is silent, and goes on saying from when it is.
+//! one is kept for the time when the region does not answer, and goes on saying from when it is.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
-    System,
     answer::{Feed, time},
+    catalogue::System,
 };
 use crate::{
     db::feeds::{self, Standing},
@@ -46,16 +46,11 @@ impl FeedCache {
 }
 
 #[derive(Serialize)]
-struct Vehicles {
-    vehicles: Vec<Vehicle>,
-}
-
-#[derive(Serialize)]
 struct Vehicle {
     #[serde(rename = "vehicle_id")]
     id: Uuid,
     #[serde(rename = "vehicle_type_id")]
-    kind: String,
+    type_id: String,
     lat: f64,
     lon: f64,
     is_reserved: bool,
@@ -99,18 +94,18 @@ async fn read(state: &State, system: &System<'_>) -> Result<Feed, PageError> {
         .db
         .read_stale(region, system.now, async |conn, at| feeds::list_standing(conn, region, city, at).await)
         .await?;
-    let priced = |kind: &VehicleType| (kind.slug.clone(), (kind.max_range_m, system.plan(&kind.slug).is_some()));
-    let kinds: HashMap<_, _> = system.catalogue.vehicle_types.iter().map(priced).collect();
+    let priced = |of: &VehicleType| (of.slug.clone(), (of.max_range_m, system.plan(&of.slug).is_some()));
+    let types: HashMap<_, _> = system.catalogue.vehicle_types.iter().map(priced).collect();
     let (region, base) = (region.clone(), system.region.base_url.clone());
     // A large city takes longer than a worker should be busy.
     let build = web::block(move || {
         let vehicle = |standing: Standing| {
-            let (max_range_m, priced) = *kinds.get(&standing.vehicle_type)?;
+            let (max_range_m, priced) = *types.get(&standing.vehicle_type)?;
             let is_disabled = standing.in_maintenance || !priced;
             let page = PublicVehicle { region: region.clone(), public_id: standing.public_id };
             Some(Vehicle {
                 id: standing.public_id,
-                kind: standing.vehicle_type,
+                type_id: standing.vehicle_type,
                 lat: five_decimals(standing.at.lat()),
                 lon: five_decimals(standing.at.lon()),
                 is_reserved: standing.reserved,
@@ -123,8 +118,7 @@ async fn read(state: &State, system: &System<'_>) -> Result<Feed, PageError> {
         let mut vehicles: Vec<_> = standing.into_iter().filter_map(vehicle).collect();
         // In an order that says nothing of which vehicle has got a new id.
         vehicles.sort_unstable_by_key(|vehicle| vehicle.id);
-        let vehicles = Vehicles { vehicles };
-        Feed::new(as_of, TTL, &vehicles)
+        Feed::new(as_of, TTL, &HashMap::from([("vehicles", vehicles)]))
     });
     build.await.map_err(|error| PageError::Bug(error.to_string()))?
 }

@@ -1,5 +1,5 @@
-//! Health of the process: alive, and ready to take visitors. Without the frame's pages,
-//! because balancers read these. While warming up `web::lobby` answers in their place.
+//! Health of the process: alive, and ready to take visitors. Plain text, because balancers
+//! read it. While warming up `web::startup` answers in their place.
 
 use actix_web::{HttpResponse, web::Data};
 

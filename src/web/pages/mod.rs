@@ -1,7 +1,6 @@
 //! The pages, one file each: handlers and forms. A page that shows rows calls `db`; a
 //! form that decides something calls `ops`.
 
-pub mod abroad;
 pub mod account;
 pub mod audit;
 pub mod cities;
@@ -17,7 +16,6 @@ pub mod job;
 pub mod jobs;
 pub mod map;
 pub mod move_home;
-pub mod moved;
 pub mod overview;
 pub mod owner_vehicles;
 pub mod profile;
@@ -31,12 +29,15 @@ pub mod tariffs;
 pub mod vehicle;
 pub mod vehicles;
 
+use std::sync::Arc;
+
+use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::{context::RequestContext, error::PageError, form};
 use crate::{
-    db::sessions::CurrentUser,
-    domain::{refusal::Refusal, region::RegionCode},
+    db::{error::DbError, sessions::CurrentUser, statement::Conn},
+    domain::{people::UserRef, refusal::Refusal, region::RegionCode},
 };
 
 /// How soon a change of the catalogue holds, said when one was made.
@@ -57,9 +58,43 @@ pub fn row_of_path(context: &RequestContext, path: &(String, String)) -> Result<
     Ok((region, id))
 }
 
-/// Those of `regions` that are neither `home` nor `known` already.
-pub fn other_regions(regions: &[RegionCode], home: &RegionCode, known: &[RegionCode]) -> Vec<RegionCode> {
-    regions.iter().filter(|region| *region != home && !known.contains(region)).cloned().collect()
+/// What lies in each region of what is somebody's own.
+pub struct Own<T> {
+    pub current_user: CurrentUser,
+    /// Home first.
+    pub found: Vec<(RegionCode, Vec<T>)>,
+    pub unreachable: Vec<RegionCode>,
+}
+
+/// Rows of the person from every region that has some. All that is known of here is asked in one
+/// wait; a region that the cookie did not know of yet costs a second one, once.
+pub async fn own_rows<T>(
+    context: &mut RequestContext,
+    list: impl AsyncFn(&Conn, &RegionCode, &UserRef) -> Result<Vec<T>, DbError>,
+) -> Result<Own<T>, PageError> {
+    let cookie = context.cookie.clone().ok_or_else(|| context.sign_in_first())?;
+    let (service, me) = (Arc::clone(&context.service), context.auth()?.user);
+    let ask = async |region: RegionCode| {
+        let rows = async { list(&service.db.at(&region).await?, &region, &me).await };
+        (rows.await, region)
+    };
+    let others = |regions: &[RegionCode], known: &[RegionCode]| -> Vec<RegionCode> {
+        regions.iter().filter(|region| **region != cookie.region && !known.contains(region)).cloned().collect()
+    };
+    let known = others(&cookie.present_in, &[]);
+    let home = context.read_signed_in(&cookie.region, async |conn| list(conn, &cookie.region, &me).await);
+    // Beside it, not inside: no connection is held while others are waited for.
+    let (home, mut answers) = tokio::join!(home, join_all(known.iter().cloned().map(&ask)));
+    let (current_user, at_home) = home?;
+    answers.extend(join_all(others(&current_user.present_in, &known).into_iter().map(&ask)).await);
+    let mut own = Own { current_user, found: vec![(cookie.region, at_home)], unreachable: Vec::new() };
+    for (rows, region) in answers {
+        match rows {
+            Ok(rows) => own.found.push((region, rows)),
+            Err(_) => own.unreachable.push(region),
+        }
+    }
+    Ok(own)
 }
 
 /// A region that a form carries: one of the catalogue.

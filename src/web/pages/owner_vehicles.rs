@@ -1,15 +1,12 @@
 //! `/my/vehicles`: one's own vehicles over all regions, adding one in the home city,
 //! removing one. Removing carries the version that was shown.
 
-use std::sync::Arc;
-
 use actix_web::{HttpResponse, web::Path};
 use askama::Template;
-use futures_util::future::join_all;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{other_regions, row_of_path};
+use super::{own_rows, row_of_path};
 use crate::{
     db::{
         fleet::FleetVehicle,
@@ -43,8 +40,8 @@ struct OwnerVehiclesPage<'a> {
     /// Name of the city, vehicle, status as people see it.
     vehicles: Vec<(&'a str, &'a FleetVehicle, &'a str)>,
     /// Regions of which only some vehicles are shown.
-    cut: Vec<RegionCode>,
-    unreachable: Vec<RegionCode>,
+    cut: Vec<&'a RegionCode>,
+    unreachable: &'a [RegionCode],
     vehicle_types: &'a [VehicleType],
     /// What the form that adds one carries.
     id: Uuid,
@@ -53,42 +50,19 @@ struct OwnerVehiclesPage<'a> {
 
 /// The page, with the form that adds a vehicle as it was typed.
 async fn page(mut context: RequestContext, form: FormState) -> Result<HttpResponse, PageError> {
-    let cookie = context.cookie.clone().ok_or_else(|| context.sign_in_first())?;
-    let (service, me) = (Arc::clone(&context.service), context.auth()?.user);
-    let ask = async |region: RegionCode| {
-        let rows = async { vehicles::list_own(&service.db.at(&region).await?, &region, &me).await };
-        (rows.await, region)
-    };
-    let known = other_regions(&cookie.present_in, &cookie.region, &[]);
-    let home = context.read_signed_in(&cookie.region, async |conn| vehicles::list_own(conn, &cookie.region, &me).await);
-    // Beside it, not inside: no connection is held while others are waited for.
-    let (home, mut others) = tokio::join!(home, join_all(known.iter().cloned().map(&ask)));
-    let (current_user, at_home) = home?;
-    let missing = other_regions(&current_user.present_in, &cookie.region, &known);
-    others.extend(join_all(missing.into_iter().map(&ask)).await);
-    others.insert(0, (Ok(at_home), cookie.region));
-    let (mut own, mut cut, mut unreachable) = (Vec::new(), Vec::new(), Vec::new());
-    for (rows, region) in others {
-        match rows {
-            Ok(rows) => {
-                if rows.len() == OWN_MAX {
-                    cut.push(region);
-                }
-                own.extend(rows);
-            }
-            Err(_) => unreachable.push(region),
-        }
-    }
-    let city = context.catalogue.city(&current_user.city).unwrap_or_else(|| context.city());
+    let own = own_rows(&mut context, async |conn, region, me| vehicles::list_own(conn, region, me).await).await?;
+    let city = context.catalogue.city(&own.current_user.city).unwrap_or_else(|| context.city());
     let page = OwnerVehiclesPage {
-        layout: layout(&context, Some(&current_user), "My vehicles", Section::Own, city),
+        layout: layout(&context, Some(&own.current_user), "My vehicles", Section::Own, city),
         city,
         vehicles: own
+            .found
             .iter()
+            .flat_map(|(_, rows)| rows)
             .map(|(city, vehicle)| (context.catalogue.city_name(city), vehicle, vehicle.shown_status(context.now)))
             .collect(),
-        cut,
-        unreachable,
+        cut: own.found.iter().filter(|(_, rows)| rows.len() == OWN_MAX).map(|(region, _)| region).collect(),
+        unreachable: &own.unreachable,
         vehicle_types: &context.catalogue.vehicle_types,
         id: context.service.ids.form(),
         form,

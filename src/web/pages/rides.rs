@@ -1,8 +1,6 @@
 //! `/rides`: start, the list over all regions where the person has ridden, one ride's
 //! page (running clock and end form, or receipt), positions on the way.
 
-use std::sync::Arc;
-
 use actix_web::{
     HttpResponse,
     http::header::ContentType,
@@ -15,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     map::{self, MapView},
-    other_regions, region_of_form, row_of_path,
+    own_rows, region_of_form, row_of_path,
     vehicles::list_again,
 };
 use crate::{
@@ -30,10 +28,7 @@ use crate::{
         stored::Moment,
         vehicle::PublicVehicle,
     },
-    ops::{
-        self, Done, OpError,
-        rides::{PAGE, PAGE_AND_ONE},
-    },
+    ops::{self, Done, OpError},
     web::{
         context::RequestContext,
         error::PageError,
@@ -45,6 +40,11 @@ use crate::{
         views::{Layout, PaginationView, Section},
     },
 };
+
+/// Rides on one page of the list.
+const PAGE: usize = 25;
+/// One more, to know whether there is another page.
+const PAGE_AND_ONE: i64 = 26;
 
 #[derive(Template)]
 #[template(path = "pages/rides.html")]
@@ -162,42 +162,28 @@ impl Parameters {
     }
 }
 
-/// `GET /rides`: all that is known of here in one wait; a region that the cookie did not
-/// know of yet costs a second one, once.
+/// `GET /rides`.
 pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     let later = query.cursor()?;
     let cursor = later.unwrap_or((context.now + chrono::Duration::days(1), Uuid::nil()));
-    let cookie = context.cookie.clone().ok_or_else(|| context.sign_in_first())?;
-    let me = context.auth()?.user;
-    let service = Arc::clone(&context.service);
-    let known = other_regions(&cookie.present_in, &cookie.region, &[]);
-    let home = context.read_signed_in(&cookie.region, async |conn| {
-        rides::list_own(conn, &cookie.region, &me, cursor, PAGE_AND_ONE).await
-    });
-    // Beside it, not inside: no connection is held while others are waited for.
-    let (home, (mut found, mut failed)) = tokio::join!(home, ops::rides::list(&service, &me, &known, cursor));
-    let (current_user, at_home) = home?;
-    found.extend(at_home);
-    let missing = other_regions(&current_user.present_in, &cookie.region, &known);
-    if !missing.is_empty() {
-        let (more, more_failed) = ops::rides::list(&service, &me, &missing, cursor).await;
-        found.extend(more);
-        failed.extend(more_failed);
-    }
+    let own =
+        own_rows(&mut context, async |conn, region, me| rides::list_own(conn, region, me, cursor, PAGE_AND_ONE).await)
+            .await?;
+    let mut found: Vec<Ride> = own.found.into_iter().flat_map(|(_, rides)| rides).collect();
     found.sort_by(|a, b| b.started_at.cmp(&a.started_at).then_with(|| a.ride.id.cmp(&b.ride.id)));
     let more = found.len() > PAGE;
     found.truncate(PAGE);
     let last = found.last().filter(|_| more);
-    let catalogue = Arc::clone(&context.catalogue);
+    let catalogue = &context.catalogue;
     let open = found.iter().find(|ride| ride.ended.is_none());
     let page = RidesPage {
-        layout: layout(&context, Some(&current_user), "My rides", Section::Rides, context.city()),
-        open: open.and_then(|ride| OpenRide::new(&catalogue, ride, context.now)),
+        layout: layout(&context, Some(&own.current_user), "My rides", Section::Rides, context.city()),
+        open: open.and_then(|ride| OpenRide::new(catalogue, ride, context.now)),
         rides: found
             .iter()
             .filter_map(|ride| Some((ride, ride.ended.as_ref()?, catalogue.city(&ride.city)?)))
             .collect(),
-        unreachable: failed.into_iter().map(|(region, _)| region).collect(),
+        unreachable: own.unreachable,
         pagination: PaginationView {
             newest: later.map(|_| "/rides".to_owned()),
             older: last.map(|ride| format!("/rides?before={}~{}", ride.started_at.timestamp_micros(), ride.ride.id)),

@@ -8,7 +8,7 @@ use askama::Template;
 
 use super::{
     map::{self, MapView},
-    moved, row_of_path,
+    row_of_path,
     vehicles::{Card, blocked, card, prices},
 };
 use crate::{
@@ -44,7 +44,7 @@ pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> 
     let (current_user, found) =
         context.read(&named.region, async |conn| vehicles::find(conn, &named, rider, now).await).await?;
     let Some(Found { city, mut vehicle, refusal }) = found else {
-        return moved::vehicle(&context, named).await;
+        return moved(&context, named).await;
     };
     let catalogue = Arc::clone(&context.catalogue);
     let city = catalogue.city(&city).ok_or(PageError::NoVehicle)?;
@@ -67,4 +67,14 @@ pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> 
         map: map::view(shown, context.state.config.tiles.as_ref()),
     };
     context.ok(&page)
+}
+
+/// Leads to where the vehicle is by now. It asks all regions, once; the client's address is
+/// throttled, since anybody can write such links. 303, not 308: what has moved once may come back.
+async fn moved(context: &RequestContext, named: PublicVehicle) -> Result<HttpResponse, PageError> {
+    context.state.limits.look_everywhere(&context.address()).map_err(|wait| PageError::TooMany(wait.0))?;
+    let found = vehicles::find_moved(&context.service.db.here().await?, named.public_id).await?;
+    // It was not there a moment ago; a page never leads to itself.
+    let region = found.filter(|region| *region != named.region).ok_or(PageError::NoVehicle)?;
+    Ok(context.done(&paths::vehicle(&PublicVehicle { region, ..named }), ""))
 }

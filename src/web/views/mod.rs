@@ -2,23 +2,26 @@
 
 use std::sync::Arc;
 
+use crate::domain::{catalogue::Catalogue, region::RegionCode};
+
 /// What `layout.html` shows around every page; all of it comes from the session cookie and the
 /// catalogue in memory, so an error page has it while the database is away.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Layout {
     pub title: String,
     pub nonce: String,
     pub assets: Arc<str>,
     pub path: String,
     pub city: CityView,
-    pub cities: Arc<[RegionView]>,
+    /// For the city switch.
+    pub catalogue: Arc<Catalogue>,
     pub signed_in: Option<SignedInView>,
     pub open_ride: Option<String>,
     pub reservation: Option<HeldView>,
     pub abroad: Option<AbroadView>,
     pub flashes: Vec<FlashView>,
     /// Which region answered, as in "us-east1".
-    pub region_here: Arc<str>,
+    pub region_here: RegionCode,
     /// What else the footer says, as in "2 statements, 1 wait, 3 ms".
     pub footer: String,
     pub section: Section,
@@ -62,14 +65,6 @@ pub enum Section {
 pub struct CityView {
     pub slug: String,
     pub name: String,
-}
-
-/// A region and its cities, for the city switch.
-#[derive(Debug, Clone, Default)]
-pub struct RegionView {
-    /// As people write it, as in "US East".
-    pub name: String,
-    pub cities: Vec<CityView>,
 }
 
 /// A reservation, and what the form that cancels it sends.
