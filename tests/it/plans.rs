@@ -172,4 +172,7 @@ fn a_generated_name_that_nothing_explains_is_not_believed() {
     let encoded = hidden.verbose.replacen(r#"/"\xc0"/"amsterdam"/"retired"#, r#"/"\x80"/"amsterdam"/"retired"#, 1);
     assert_ne!(encoded, hidden.verbose);
     assert_eq!(hidden.judged(&hidden.plain, &encoded, hidden.reach).verdict, Verdict::Unknown);
+    // Reading every region on purpose is kept whatever the spans are.
+    let everywhere = Reach::AllRegions { why: "the whole database is checked" };
+    assert_eq!(hidden.judged(&hidden.plain, &encoded, everywhere).verdict, Verdict::Ok);
 }
