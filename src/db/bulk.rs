@@ -44,7 +44,7 @@ pub(super) use checksum_sql;
 
 /// What happened last to a vehicle, from a row of events; CockroachDB v22.1 has no `to_char`.
 pub(super) const WHAT: &str =
-    "events.action || ' at ' || substr((events.occurred_at AT TIME ZONE 'UTC')::TEXT, 1, 16) || ' UTC' AS what";
+    "events.action || ' at ' || substr((events.occurred_at AT TIME ZONE 'UTC')::TEXT, 1, 16) || ' UTC'";
 
 /// A selection: `l` and `f` give the vehicles with the version that was `seen` and whether
 /// they `changed` since. $15 is how far the selection was, $16 that owners' vehicles may not
@@ -63,7 +63,7 @@ macro_rules! select_sql {
              p AS (SELECT coalesce(max(position), 0) AS last FROM job_items
                  WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID),
              {vehicles},
-             c AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, {WHAT}
+             c AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, {WHAT} AS what
                  FROM f JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
                  AND events.aggregate_id = f.id AND events.version > f.seen
                  WHERE f.changed ORDER BY events.aggregate_id, events.version DESC),
@@ -198,7 +198,7 @@ macro_rules! batch_sql {
                  WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND state = 'waiting'
                    AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') ORDER BY position LIMIT {BATCH} + 1),
              n AS (SELECT position, vehicle_id, vehicle_version FROM w ORDER BY position LIMIT {BATCH}),
-             c AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, {WHAT}
+             c AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, {WHAT} AS what
                  FROM n JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
                  AND events.aggregate_id = n.vehicle_id AND events.version > n.vehicle_version
                  ORDER BY events.aggregate_id, events.version DESC),

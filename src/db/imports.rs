@@ -8,6 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
+    bulk::WHAT,
     error::DbError,
     jobs::{BY_JOB, GATES, JOB_DONE, JobWrite, ON_JOB, RUNNING, WHO},
     statement::{CITY_CHECKED, Conn, Reach, Statement},
@@ -212,14 +213,14 @@ macro_rules! batch_sql {
                      WHEN v.id IS NULL OR v.city <> $13::TEXT OR v.code IS DISTINCT FROM (i.input->>'code') THEN 'gone'
                      WHEN v.status = 'retired' THEN 'state: retired'
                      WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
-                     WHEN v.version <> i.vehicle_version THEN 'changed: ' || coalesce(h.action || ' at '
-                       || left((h.occurred_at AT TIME ZONE 'UTC')::TEXT, 16) || ' UTC', 'version ' || v.version::TEXT)
+                     WHEN v.version <> i.vehicle_version THEN 'changed: ' ||
+                       coalesce({WHAT}, 'version ' || v.version::TEXT)
                      END AS why
                  FROM i
                  LEFT JOIN v ON v.id = i.vehicle_id
                  LEFT JOIN taken ON taken.code = i.input->>'code'
-                 LEFT JOIN events AS h ON h.region = $8::TEXT::crdb_internal_region AND h.aggregate_type = 'vehicle'
-                   AND h.aggregate_id = v.id AND h.version = v.version),
+                 LEFT JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
+                   AND events.aggregate_id = v.id AND events.version = v.version),
              u AS ({write}),
              x AS (UPDATE job_items SET state = CASE WHEN m.why IS NULL THEN 'done' ELSE 'refused' END, reason = m.why
                  FROM m WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID

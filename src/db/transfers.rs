@@ -68,7 +68,7 @@ const MOVE: Statement = Statement::write(
              ELSE 'ok' END AS code),
          v AS (SELECT id, version, status, city, code, reserved_until, owner_region::TEXT AS owner_region FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND id = $16::UUID),
-         c AS (SELECT {WHAT} FROM events WHERE region = $8::TEXT::crdb_internal_region AND aggregate_type = 'vehicle'
+         c AS (SELECT {WHAT} AS what FROM events WHERE region = $8::TEXT::crdb_internal_region AND aggregate_type = 'vehicle'
                AND aggregate_id = $16::UUID ORDER BY version DESC LIMIT 1),
          d AS (SELECT i.vehicle_version, CASE
                WHEN v.id IS NULL OR v.city <> $13::TEXT THEN 'gone'
