@@ -140,12 +140,12 @@ impl Parameters {
 fn place(text: &str) -> Option<Place> {
     let mut parts = text.split('.');
     let at = Moment::from_micros(parts.next()?)?.at();
-    let (kind, id) = (parts.next()?.to_owned(), form::id(parts.next()?)?);
-    Some(Place(at, kind, id, parts.next()?.parse::<Version>().ok()?.get()))
+    let (object, id) = (parts.next()?.to_owned(), form::id(parts.next()?)?);
+    Some(Place(at, object, id, parts.next()?.parse::<Version>().ok()?.get()))
 }
 
-fn place_text(Place(at, kind, id, version): &Place) -> String {
-    format!("{}.{kind}.{id}.{version}", at.timestamp_micros())
+fn place_text(Place(at, object, id, version): &Place) -> String {
+    format!("{}.{object}.{id}.{version}", at.timestamp_micros())
 }
 
 /// The events that fit and that the person may see.
@@ -259,12 +259,12 @@ const HEAD: [&str; 11] = [
 fn csv(left: &Left) -> Bytes {
     let mut lines = if left.begun { String::new() } else { head(&HEAD) };
     for event in &left.found.events {
-        let Place(at, kind, id, version) = &event.place;
+        let Place(at, object, id, version) = &event.place;
         let line = [
             at.to_rfc3339_opts(SecondsFormat::Micros, true).into(),
             left.filter.region.as_str().into(),
             escape_formula(&event.action),
-            escape_formula(kind),
+            escape_formula(object),
             id.to_string().into(),
             version.to_string().into(),
             event.actor_region.as_deref().unwrap_or_default().into(),

@@ -95,9 +95,9 @@ pub struct Filters {
 
 /// The city that a fleet's page is about: the one asked for, the one in use if the person
 /// operates it, or the first that they operate. Whether they do is decided with the page.
-pub fn city_of(context: &RequestContext, asked: &str) -> Result<City, PageError> {
-    if !asked.is_empty() {
-        return context.catalogue.city(asked).cloned().ok_or(PageError::NotFound);
+pub fn city_of(context: &RequestContext, slug: &str) -> Result<City, PageError> {
+    if !slug.is_empty() {
+        return context.catalogue.city(slug).cloned().ok_or(PageError::NotFound);
     }
     let operated = |city: &&City| context.cookie.as_ref().is_some_and(|cookie| cookie.operates(&city.slug));
     let first = || context.catalogue.cities.iter().find(operated);
@@ -109,10 +109,10 @@ pub fn city_of(context: &RequestContext, asked: &str) -> Result<City, PageError>
 pub fn city_for(
     context: &RequestContext,
     current_user: &CurrentUser,
-    asked: &str,
+    slug: &str,
     may: impl Fn(&str) -> bool,
 ) -> Result<City, PageError> {
-    let found = match asked {
+    let found = match slug {
         "" if may(&context.city().slug) => Some(context.city()),
         "" => current_user.operated().find_map(|slug| context.catalogue.city(slug)),
         slug => Some(context.catalogue.city(slug).ok_or(PageError::NotFound)?).filter(|_| may(slug)),

@@ -317,17 +317,14 @@ pub async fn end_ride(
     Form(form): Form<EndRide>,
 ) -> Result<HttpResponse, PageError> {
     let (region, id) = row_of_path(&context, &path)?;
-    let vehicle = VehicleRef { region: region.clone(), id: form.vehicle.0 };
-    let place = people::line(&form.place, 120, "a place");
-    let at = form::required_point(&form.lat, &form.lon);
-    let (place, at) = match (place, at) {
-        (Ok(place), Ok(at)) => (place, at),
-        (Err(words), _) | (_, Err(words)) => return Ok(context.refused(&paths::fleet_vehicle(&vehicle), &words)),
+    let back = paths::fleet_vehicle(&VehicleRef { region: region.clone(), id: form.vehicle.0 });
+    let read = || -> Result<_, String> {
+        Ok((people::line(&form.place, 120, "a place")?, form::required_point(&form.lat, &form.lon)?))
+    };
+    let (place, at) = match read() {
+        Ok(read) => read,
+        Err(words) => return Ok(context.refused(&back, &words)),
     };
     let outcome = ops::fleet::end_ride(&context.service, &context.auth()?, &RideRef { region, id }, at, &place).await;
-    context.respond(
-        outcome,
-        &paths::fleet_vehicle(&vehicle),
-        "The ride is ended. Its rider is told on their next page.",
-    )
+    context.respond(outcome, &back, "The ride is ended. Its rider is told on their next page.")
 }

@@ -2,8 +2,6 @@
 //! the preview. The session and the role are checked before the first byte is read; the
 //! file is never held as a whole. Also the links to what can be exported.
 
-use std::sync::Arc;
-
 use actix_multipart::Multipart;
 use actix_web::HttpResponse;
 use askama::Template;
@@ -13,7 +11,10 @@ use serde::Deserialize;
 use super::fleet::city_for;
 use crate::{
     db::sessions::CurrentUser,
-    domain::catalogue::{Catalogue, City},
+    domain::{
+        catalogue::{Catalogue, City},
+        job::JobRef,
+    },
     ops::{
         imports::{Import, ImportError},
         jobs::JobContext,
@@ -81,6 +82,21 @@ pub async fn form(mut context: RequestContext, Query(query): Query<Parameters>) 
     context.ok(&page(&context, &current_user, &city, None))
 }
 
+/// Why nothing was imported: something about the file, for its form, or all else, for a page.
+enum Failure {
+    File(String),
+    Page(PageError),
+}
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::File(wrong) => Self::File(wrong),
+            ImportError::Op(error) => Self::Page(error.into()),
+        }
+    }
+}
+
 /// `POST /fleet/import`: reads the file and leads to the job that it makes.
 pub async fn submit(
     mut context: RequestContext,
@@ -88,48 +104,41 @@ pub async fn submit(
     mut parts: Multipart,
 ) -> Result<HttpResponse, PageError> {
     let (current_user, city) = operator(&mut context, &query.city).await?;
-    let (service, catalogue, auth) = (Arc::clone(&context.service), context.catalogue.clone(), context.auth()?);
-    match read(Import::new(JobContext::of(&service, &catalogue, &auth), &city), &mut parts).await? {
-        Ok(location) => Ok(context.done(&location, "")),
-        Err(wrong) => context.wrong(&page(&context, &current_user, &city, Some(wrong))),
+    let auth = context.auth()?;
+    let import = Import::new(JobContext::of(&context.service, &context.catalogue, &auth), &city);
+    match read(import, &mut parts).await {
+        Ok(job) => Ok(context.done(&paths::job(&job), "")),
+        Err(Failure::File(wrong)) => context.wrong(&page(&context, &current_user, &city, Some(wrong))),
+        Err(Failure::Page(error)) => Err(error),
     }
 }
 
-/// The path of the job, or what is wrong with the file as a whole.
-async fn read(mut import: Import<'_>, parts: &mut Multipart) -> Result<Result<String, String>, PageError> {
-    let broken = |_broken| PageError::BadRequest("The file did not arrive whole.");
-    let (mut size, mut wrong) = (0, Err("Please choose a file.".to_owned()));
+async fn read(mut import: Import<'_>, parts: &mut Multipart) -> Result<JobRef, Failure> {
+    let broken = |_broken| Failure::Page(PageError::BadRequest("The file did not arrive whole."));
+    let mut size = 0;
     while let Some(mut part) = parts.try_next().await.map_err(broken)? {
         if part.name() != Some("file") {
             continue;
         }
         while let Some(bytes) = part.try_next().await.map_err(broken)? {
             size += bytes.len();
-            let fed = if size > FILE_MAX { Err(PageError::TooLarge) } else { fed(import.feed(&bytes).await) };
-            if !matches!(fed, Ok(Ok(()))) {
+            let fed = if size > FILE_MAX {
+                Err(Failure::Page(PageError::TooLarge))
+            } else {
+                import.feed(&bytes).await.map_err(Failure::from)
+            };
+            if let Err(failure) = fed {
                 // A browser listens only after it has sent everything.
                 drop(part);
                 skip(parts).await;
-                return fed.map(|wrong| wrong.map(|()| String::new()));
+                return Err(failure);
             }
         }
-        if size > 0 {
-            wrong = Ok(());
-        }
     }
-    if let Err(wrong) = wrong {
-        return Ok(Err(wrong));
+    if size == 0 {
+        return Err(Failure::File("Please choose a file.".to_owned()));
     }
-    Ok(fed(import.end().await)?.map(|(job, _)| paths::job(&job)))
-}
-
-/// What is wrong with the file as a whole is for its form, all else for a page.
-fn fed<T>(outcome: Result<T, ImportError>) -> Result<Result<T, String>, PageError> {
-    match outcome {
-        Ok(value) => Ok(Ok(value)),
-        Err(ImportError::File(wrong)) => Ok(Err(wrong)),
-        Err(ImportError::Op(error)) => Err(error.into()),
-    }
+    Ok(import.end().await?.0)
 }
 
 /// Takes what is left of a body, as much as a file may have.

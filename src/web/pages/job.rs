@@ -189,8 +189,8 @@ fn item_state(job: &Job, item: &Item) -> (&'static str, &'static str) {
 /// `POST /fleet/jobs/{region}/{id}/confirm`.
 pub async fn confirm(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
     let (_, job) = theirs(&mut context, &path).await?;
-    let (catalogue, auth) = (context.catalogue.clone(), context.auth()?);
-    let outcome = ops::jobs::confirm(JobContext::of(&context.service, &catalogue, &auth), &job).await;
+    let auth = context.auth()?;
+    let outcome = ops::jobs::confirm(JobContext::of(&context.service, &context.catalogue, &auth), &job).await;
     if outcome.is_ok() {
         context.service.work.notify_one();
     }
@@ -201,8 +201,8 @@ pub async fn confirm(mut context: RequestContext, path: Path<(String, String)>) 
 /// `POST /fleet/jobs/{region}/{id}/cancel`.
 pub async fn cancel(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
     let (_, job) = theirs(&mut context, &path).await?;
-    let (catalogue, auth) = (context.catalogue.clone(), context.auth()?);
-    let outcome = ops::jobs::cancel(JobContext::of(&context.service, &catalogue, &auth), &job).await;
+    let auth = context.auth()?;
+    let outcome = ops::jobs::cancel(JobContext::of(&context.service, &context.catalogue, &auth), &job).await;
     let done = "The job is cancelled. What was done stays.";
     context.respond(outcome.map(|_| Done::Now), &paths::job(&job.job), done)
 }

@@ -119,7 +119,8 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
 #[derive(Debug, Deserialize)]
 pub struct JobForm {
     id: Id,
-    kind: JobKind,
+    #[serde(rename = "kind")]
+    job_kind: JobKind,
     city: String,
     #[serde(default)]
     to_city: String,
@@ -149,8 +150,8 @@ pub async fn create(
             return Ok(context.refused(&back, &wrong));
         }
     };
-    let (catalogue, auth) = (context.catalogue.clone(), context.auth()?);
-    let created = ops::jobs::create(JobContext::of(&context.service, &catalogue, &auth), &new).await;
+    let auth = context.auth()?;
+    let created = ops::jobs::create(JobContext::of(&context.service, &context.catalogue, &auth), &new).await;
     if created.is_err() {
         return context.respond(created, &back, "");
     }
@@ -166,11 +167,11 @@ fn parse(
     list: &[String],
     job: JobRef,
 ) -> Result<NewJob, String> {
-    let to_city = match form.kind {
+    let to_city = match form.job_kind {
         JobKind::Move | JobKind::Transfer => {
             let to = context.catalogue.city(&form.to_city).ok_or("Please choose the city to which they go.")?;
             context.names(&to.region);
-            match (form.kind == JobKind::Transfer, to.region == city.region) {
+            match (form.job_kind == JobKind::Transfer, to.region == city.region) {
                 (false, false) => return Err(format!("{} is in another region: choose a transfer.", to.name)),
                 (true, true) => return Err(format!("{} is in the same region: choose a move.", to.name)),
                 _ if to.slug == city.slug => return Err("They are in this city already.".to_owned()),
@@ -180,7 +181,7 @@ fn parse(
         JobKind::Import | JobKind::Erasure => return Err("That is asked for on its own page.".to_owned()),
         _ => None,
     };
-    let note = match form.kind {
+    let note = match form.job_kind {
         JobKind::Maintenance => people::optional_line(&form.note, NOTE_MAX, "a note")?,
         _ => None,
     };
@@ -190,7 +191,7 @@ fn parse(
         let drawn = form.drawn.ok_or("Please load the page again.")?.at();
         Selection::Filter { filter: form.filters.filter(&context.catalogue, drawn)?, drawn }
     };
-    Ok(NewJob { job, job_kind: form.kind, city: city.slug.clone(), to_city, note, selection })
+    Ok(NewJob { job, job_kind: form.job_kind, city: city.slug.clone(), to_city, note, selection })
 }
 
 /// `ID:VERSION` of each chosen vehicle.

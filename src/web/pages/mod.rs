@@ -37,7 +37,7 @@ use uuid::Uuid;
 use super::{context::RequestContext, error::PageError, form};
 use crate::{
     db::{error::DbError, sessions::CurrentUser, statement::Conn},
-    domain::{people::UserRef, refusal::Refusal, region::RegionCode},
+    domain::{catalogue::Region, people::UserRef, refusal::Refusal, region::RegionCode},
 };
 
 /// How soon a change of the catalogue holds, said when one was made.
@@ -47,6 +47,22 @@ pub const EVERYWHERE: &str = "It takes effect everywhere, and may take up to a m
 pub async fn administrator(context: &mut RequestContext) -> Result<CurrentUser, PageError> {
     let current_user = context.current_user().await?;
     if current_user.administers() { Ok(current_user) } else { Err(PageError::Refused(Refusal::NotAdministrator)) }
+}
+
+/// Asks all regions side by side, each at its own gateway; nothing of one that does not answer.
+pub async fn each_region<T>(
+    context: &RequestContext,
+    ask: impl AsyncFn(&RegionCode) -> Result<T, DbError>,
+) -> Vec<(&Region, Option<T>)> {
+    let answers = context.catalogue.regions.iter().map(async |region| {
+        context.names(&region.code);
+        let answer = ask(&region.code).await;
+        if let Err(error) = &answer {
+            tracing::warn!(request = context.ids.request, %error, region = %region.code, "a region was not read");
+        }
+        (region, answer.ok())
+    });
+    join_all(answers).await
 }
 
 /// The region and id in a path: a region of the catalogue and a UUID, or not found.

@@ -11,13 +11,12 @@ use actix_web::{HttpResponse, web::Path};
 use askama::Template;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use chrono_tz::Tz;
-use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{EVERYWHERE, administrator};
+use super::{EVERYWHERE, administrator, each_region};
 use crate::{
-    db::{catalogue, error::DbError},
+    db::catalogue,
     domain::{
         catalogue::{Catalogue, PromoCode, PromoKind, Region},
         money::{self, Currency},
@@ -112,14 +111,10 @@ async fn page(
     let older = older.map(|last| format!("{PATH}?after={}", last.code));
     let codes: Vec<&PromoCode> = codes.into_iter().skip(begin).take(PAGE).collect();
     let names: Vec<&str> = codes.iter().map(|promo| promo.code.as_str()).collect();
-    let regions = catalogue.regions.iter().map(async |region| {
-        context.names(&region.code);
-        let used =
-            async { catalogue::list_used(&context.service.db.at(&region.code).await?, &region.code, &names).await };
-        let warn = |error: &DbError| tracing::warn!(%error, region = %region.code, "quotas were not read");
-        RegionUse { region, used: used.await.inspect_err(warn).ok().map(HashMap::from_iter) }
-    });
-    let regions = join_all(regions).await;
+    let db = &context.service.db;
+    let list_used = async |region: &RegionCode| catalogue::list_used(&db.at(region).await?, region, &names).await;
+    let regions = each_region(&context, list_used).await.into_iter();
+    let regions = regions.map(|(region, used)| RegionUse { region, used: used.map(HashMap::from_iter) }).collect();
     let wrong = rejected.is_some();
     let (add, change) = match rejected {
         Some(Rejected::Add(form)) => (Some(form), None),

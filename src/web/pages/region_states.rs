@@ -6,15 +6,11 @@ use actix_web::{HttpResponse, web::Path};
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use futures_util::future::join_all;
 use serde::Deserialize;
 
-use super::administrator;
+use super::{administrator, each_region};
 use crate::{
-    db::{
-        error::DbError,
-        gates::{Change, Gate},
-    },
+    db::gates::{Change, Gate},
     domain::{catalogue::Region, refusal::Refusal, region::RegionCode, stored::Version},
     ops::{self, Done, OpError},
     web::{
@@ -62,10 +58,8 @@ async fn page(
     // First who asks: nobody else makes us ask all regions.
     let current_user = administrator(&mut context).await?;
     let db = &context.service.db;
-    let regions = context.catalogue.regions.iter().map(async |region| {
-        context.names(&region.code);
-        let warn = |error: &DbError| tracing::warn!(%error, region = %region.code, "a gate was not read");
-        let gate = ops::gates::find(db, &region.code).await.inspect_err(warn).ok();
+    let gates = each_region(&context, async |region| ops::gates::find(db, region).await).await;
+    let regions = gates.into_iter().map(|(region, gate)| {
         let fence = gate.as_ref().and_then(|gate| {
             let at = gate.fenced_at(db.fence())?;
             let left = at - gate.read_at;
@@ -75,7 +69,7 @@ async fn page(
         let form = typed.unwrap_or_else(|| gate.as_ref().map(stored).unwrap_or_default());
         RegionState { region, gate, fence, form }
     });
-    let regions = join_all(regions).await;
+    let regions: Vec<RegionState<'_>> = regions.collect();
     // A form that came back keeps what was typed.
     let waits = regions.iter().filter_map(|of| of.fence).map(|(_, left)| left).filter(|left| *left > 0);
     let page = RegionStatesPage {

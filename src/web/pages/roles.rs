@@ -5,11 +5,10 @@
 use actix_web::HttpResponse;
 use askama::Template;
 use chrono_tz::Tz;
-use futures_util::future::join_all;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{administrator, region_of_form};
+use super::{administrator, each_region, region_of_form};
 use crate::{
     db::roles::{self, Granted, Role},
     domain::{catalogue::Catalogue, people::UserRef, refusal::Refusal, region::RegionCode},
@@ -72,20 +71,11 @@ async fn page(mut context: RequestContext, query: Parameters, form: FormState) -
     let newest = (!query.after.is_nil()).then(|| PATH.to_owned());
     let after = (query.after, role_of(query.city));
     let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
-    let lists = catalogue.regions.iter().map(async |region| {
-        context.names(&region.code);
-        roles::list(&context.service.db.at(&region.code).await?, &region.code, &after, limit).await
-    });
-    let (mut granted, mut unreachable) = (Vec::new(), Vec::new());
-    for (list, region) in join_all(lists).await.into_iter().zip(&catalogue.regions) {
-        match list {
-            Ok(list) => granted.extend(list),
-            Err(error) => {
-                tracing::warn!(%error, region = %region.code, "roles were not read");
-                unreachable.push(&region.code);
-            }
-        }
-    }
+    let db = &context.service.db;
+    let list = async |region: &RegionCode| roles::list(&db.at(region).await?, region, &after, limit).await;
+    let lists = each_region(&context, list).await;
+    let unreachable = lists.iter().filter(|(_, list)| list.is_none()).map(|(region, _)| &region.code).collect();
+    let mut granted: Vec<Granted> = lists.into_iter().filter_map(|(_, list)| list).flatten().collect();
     // The regions are one list by the ids of people, of which this page is the next part.
     granted.sort_by(|a, b| (a.person.id, &a.role.role, &a.role.city).cmp(&(b.person.id, &b.role.role, &b.role.city)));
     let more = granted.len() > PAGE;
