@@ -228,14 +228,13 @@ pub async fn list(mut context: RequestContext, Query(filters): Query<Filters>) -
         })
         .await?;
     only_operators(&current_user, &city.slug)?;
-    let shown = map::Shown {
-        label: format!("Map of {} with the vehicles of the list", city.name),
-        city: &city,
-        pins: map::numbered(page.vehicles.iter().map(|vehicle| vehicle.at)),
-        route: Vec::new(),
-        me: None,
-    };
-    let map = map::view(shown, context.state.config.tiles.as_ref());
+    let map = map::vehicles(
+        &context,
+        &city,
+        "the vehicles of the list",
+        page.vehicles.iter().map(|vehicle| vehicle.at),
+        None,
+    );
     let operated = current_user.operated().filter(|slug| *slug != city.slug);
     let count = |status| (status, counts.iter().find(|(of, _)| of == status).map_or(0, |(_, n)| *n));
     let here = format!("{}{}", paths::fleet(&city.slug), filters.query(&filters.status));

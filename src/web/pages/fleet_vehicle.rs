@@ -96,13 +96,6 @@ async fn page(
     let held = status == "in_use" || found.vehicle.shown_status(context.now) == "reserved";
     let leads = |job_kind: &JobKind| job_kind.change().1 != status && job_kind.change().2.contains(&status);
     let others = context.catalogue.cities_of(&city.region).filter(|other| other.slug != city.slug);
-    let shown = map::Shown {
-        label: format!("Map of {} with the vehicle", city.name),
-        city,
-        pins: vec![(found.vehicle.at, "1".to_owned())],
-        route: Vec::new(),
-        me: None,
-    };
     let (history, more) = history.split_at(history.len().min(HISTORY_PAGE));
     let older = history.last().filter(|_| !more.is_empty());
     let wrong = rejected.is_some();
@@ -119,7 +112,7 @@ async fn page(
         cities: others.filter(|other| current_user.operates(&other.slug)).collect(),
         older: older.map(|entry| format!("{}?before={}", paths::fleet_vehicle(vehicle), entry.version)),
         history,
-        map: map::view(shown, context.state.config.tiles.as_ref()),
+        map: map::vehicles(&context, city, "the vehicle", [found.vehicle.at].into_iter(), None),
         found: &found,
     };
     if wrong { context.wrong(&page) } else { context.ok(&page) }

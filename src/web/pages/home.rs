@@ -80,20 +80,19 @@ pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) 
         }
         Err(error) => return Err(error),
     };
-    let shown = map::Shown {
-        label: format!("Map of {} with the vehicles nearest to its centre", city.name),
-        city,
-        pins: map::numbered(near.iter().map(|vehicle| vehicle.at)),
-        route: Vec::new(),
-        me: None,
-    };
     let page = HomePage {
         layout: layout(&context, current_user.as_ref(), &city.name, Section::None, city),
         city,
         available,
         prices: prices(&catalogue, city, now),
         stale: stale.map(|(as_of, _)| stale_text(&context, &city.region, as_of)),
-        map: map::view(shown, context.state.config.tiles.as_ref()),
+        map: map::vehicles(
+            &context,
+            city,
+            "the vehicles nearest to its centre",
+            near.iter().map(|vehicle| vehicle.at),
+            None,
+        ),
     };
     Ok(with_freshness(context.ok(&page)?, now, stale))
 }

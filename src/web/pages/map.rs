@@ -5,12 +5,12 @@
 use serde::Serialize;
 
 use crate::{
-    config::Tiles,
     domain::{
         catalogue::City,
         geo::Point,
         map_svg::{MapSvg, Scene},
     },
+    web::context::RequestContext,
 };
 
 /// What a map shows.
@@ -34,13 +34,21 @@ pub struct MapView {
     pub data: String,
 }
 
-/// Pins with the numbers of the list beside the map.
-pub fn numbered(points: impl Iterator<Item = Point>) -> Vec<(Point, String)> {
-    points.zip(1..).map(|(point, number): (_, usize)| (point, number.to_string())).collect()
+/// The map of `city` with vehicles, numbered as in the list beside it, and with whoever looks for one.
+pub fn vehicles(
+    context: &RequestContext,
+    city: &City,
+    with: &str,
+    points: impl Iterator<Item = Point>,
+    me: Option<Point>,
+) -> MapView {
+    let pins = points.zip(1..).map(|(point, number): (_, usize)| (point, number.to_string())).collect();
+    view(context, Shown { label: format!("Map of {} with {with}", city.name), city, pins, route: Vec::new(), me })
 }
 
 /// Draws it; tiles come from where the settings say.
-pub fn view(shown: Shown<'_>, tiles: Option<&Tiles>) -> MapView {
+pub fn view(context: &RequestContext, shown: Shown<'_>) -> MapView {
+    let tiles = context.state.config.tiles.as_ref();
     let (points, pins): (Vec<Point>, Vec<String>) = shown.pins.into_iter().unzip();
     let svg = MapSvg::of(&Scene {
         area: &shown.city.service_area,

@@ -220,7 +220,7 @@ async fn page(
         open: if ride.ended.is_none() { OpenRide::new(&context.catalogue, &ride, context.now) } else { None },
         form: rejected.unwrap_or_default(),
         straight: track.is_empty(),
-        map: map::view(track_map(&ride, city, track), context.state.config.tiles.as_ref()),
+        map: map::view(&context, track_map(&ride, city, track)),
     };
     if wrong { context.wrong(&page) } else { context.ok(&page) }
 }

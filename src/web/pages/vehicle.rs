@@ -50,13 +50,6 @@ pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> 
     let city = catalogue.city(&city).ok_or(PageError::NoVehicle)?;
     vehicle.distance_m = vehicle.at.distance_m(city.centre);
     let prices = prices(&catalogue, city, now);
-    let shown = map::Shown {
-        label: format!("Map of {} with the vehicle", city.name),
-        city,
-        pins: map::numbered([vehicle.at].into_iter()),
-        route: Vec::new(),
-        me: None,
-    };
     let title = format!("{}, {} {}", vehicle.brand, vehicle.colour, vehicle.vehicle_type);
     let page = VehiclePage {
         layout: layout(&context, current_user.as_ref(), &title, Section::Vehicles, city),
@@ -64,7 +57,7 @@ pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> 
         card: card(&context, &prices, &vehicle, 1).ok_or(PageError::NoVehicle)?,
         blocked: blocked(&context).or(refusal.as_ref().map(Refusal::message)),
         next: paths::encode(&context.path),
-        map: map::view(shown, context.state.config.tiles.as_ref()),
+        map: map::vehicles(&context, city, "the vehicle", [vehicle.at].into_iter(), None),
     };
     context.ok(&page)
 }

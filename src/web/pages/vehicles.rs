@@ -143,13 +143,6 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
             Err(error) => return Err(error),
         };
     let prices = prices(&catalogue, city, context.now);
-    let shown = map::Shown {
-        label: format!("Map of {} with the vehicles of the list", city.name),
-        city,
-        pins: map::numbered(near.iter().map(|vehicle| vehicle.at)),
-        route: Vec::new(),
-        me,
-    };
     let page = VehiclesPage {
         layout: layout(&context, current_user.as_ref(), &format!("Vehicles in {}", city.name), Section::Vehicles, city),
         city,
@@ -163,7 +156,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         },
         stale: stale.map(|(as_of, _)| stale_text(&context, &city.region, as_of)),
         next: paths::encode(&context.path),
-        map: map::view(shown, context.state.config.tiles.as_ref()),
+        map: map::vehicles(&context, city, "the vehicles of the list", near.iter().map(|vehicle| vehicle.at), me),
         error,
     };
     let response = if page.error.is_some() { context.wrong(&page) } else { context.ok(&page) }?;
