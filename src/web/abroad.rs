@@ -7,7 +7,7 @@
 use actix_web::HttpResponse;
 use serde::Deserialize;
 
-use super::{context::RequestContext, error::PageError, form::Form, paths, session, views::AbroadView};
+use super::{context::RequestContext, error::PageError, form::Form, paths, session};
 use crate::domain::catalogue::{Catalogue, Region};
 
 /// The home region, if it is another one and its address is not that of this page.
@@ -20,10 +20,19 @@ fn home(context: &RequestContext) -> Option<&Region> {
     (!shared.into_iter().any(|host| answers(&home.base_url, host))).then_some(home)
 }
 
+/// The way home, and what the form that goes there sends.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// The home region's name, as in "US East".
+    pub region: String,
+    pub url: String,
+    pub next: String,
+}
+
 /// The note above every page, until the visitor wants to stay.
-pub fn offer(context: &RequestContext) -> Option<AbroadView> {
+pub fn offer(context: &RequestContext) -> Option<Offer> {
     let home = home(context)?;
-    (context.chosen(session::ABROAD).as_deref() != Some(STAY)).then(|| AbroadView {
+    (context.chosen(session::ABROAD).as_deref() != Some(STAY)).then(|| Offer {
         region: home.name.clone(),
         url: home.base_url.clone(),
         next: context.next().to_owned(),

@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+use askama::Template;
 
 use super::{
     context::RequestContext,
-    layout::layout,
+    layout::{Layout, Section, layout},
     paths,
-    views::{ErrorPage, LinkView, Section},
 };
 use crate::{
     db::error::{DbError, DbErrorKind},
@@ -65,6 +65,15 @@ impl From<OpError> for PageError {
             OpError::Db(error) => Self::Db(error),
         }
     }
+}
+
+#[derive(Template)]
+#[template(path = "pages/error.html")]
+struct ErrorPage<'a> {
+    layout: Layout,
+    text: &'a ErrorText,
+    vehicles: String,
+    request_id: &'a str,
 }
 
 /// What the page of an error says.
@@ -169,16 +178,12 @@ impl PageError {
         }
         self.log(context);
         let text = self.text();
-        let link = |href: &str, text: &str| LinkView { href: href.to_owned(), text: text.to_owned() };
         let city = context.city();
-        let list = link(&paths::vehicles(&city.slug), &format!("See the vehicles of {}", city.name));
         let page = ErrorPage {
             layout: layout(context, None, text.heading, Section::None, city),
-            status: text.status.as_u16(),
-            heading: text.heading.to_owned(),
-            message: text.message,
-            links: vec![list, link("/", "Start page")],
-            request_id: context.ids.request.clone(),
+            text: &text,
+            vehicles: paths::vehicles(&city.slug),
+            request_id: &context.ids.request,
         };
         let mut response = context
             .html(text.status, &page)

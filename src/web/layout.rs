@@ -1,17 +1,84 @@
-//! What `layout.html` needs around a page, made from the visit alone (and the visitor
-//! when the session was checked), and the small formats that all pages share.
+//! What surrounds every page (`layout.html`). All of it comes from the session cookie and the
+//! catalogue in memory, so an error page has it while the database is away.
+
+use std::sync::Arc;
 
 use super::{
     abroad,
     context::RequestContext,
     contract::{self, RegionScope},
-    paths, site,
-    views::{CityView, FlashKind, FlashView, HeldView, Layout, NavView, Section, SignedInView},
+    paths,
+    session::Flash,
+    site,
 };
 use crate::{
-    db::{meter::Meter, sessions::CurrentUser},
-    domain::catalogue::City,
+    db::{
+        meter::Meter,
+        sessions::{CurrentUser, Reservation},
+    },
+    domain::{
+        catalogue::{Catalogue, City},
+        region::RegionCode,
+    },
 };
+
+#[derive(Debug, Clone)]
+pub struct Layout {
+    pub title: String,
+    pub nonce: String,
+    pub assets: Arc<str>,
+    pub path: String,
+    pub city_slug: String,
+    pub city_name: String,
+    /// For the city switch.
+    pub catalogue: Arc<Catalogue>,
+    pub signed_in: Option<Person>,
+    pub open_ride: Option<String>,
+    /// What is reserved, and until when, as in "10:42".
+    pub reservation: Option<(Reservation, String)>,
+    pub abroad: Option<abroad::Offer>,
+    pub flash: Option<Flash>,
+    /// Which region answered, as in "us-east1".
+    pub region_here: RegionCode,
+    /// What else the footer says, as in "2 statements, 1 wait, 3 ms".
+    pub footer: String,
+    pub section: Section,
+    /// The navigation between the pages of operators and administrators: address, name, and whether this is it.
+    pub fleet_nav: Vec<(&'static str, &'static str, bool)>,
+}
+
+/// The person in the header.
+#[derive(Debug, Clone)]
+pub struct Person {
+    pub initial: String,
+    pub is_admin: bool,
+    /// The first page of the fleet that their roles let them see.
+    pub fleet: Option<&'static str>,
+}
+
+/// An entry of the main navigation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// Pages outside the navigation.
+    None,
+    Vehicles,
+    Rides,
+    /// An owner's vehicles.
+    Own,
+    /// Pages of operators and administrators.
+    Fleet,
+    Riders,
+    Profile,
+    Login,
+    Register,
+}
+
+/// Links to the first and to the next page of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Pagination {
+    pub newest: Option<String>,
+    pub older: Option<String>,
+}
 
 /// Pages of operators and administrators, in the order of the navigation, with the
 /// beginning of the role that may use them (empty: any role).
@@ -35,17 +102,17 @@ fn fleet_pages(roles: &[String]) -> impl Iterator<Item = &'static (&'static str,
 }
 
 /// The navigation between them, for whoever has `roles`.
-fn fleet_nav(context: &RequestContext, section: Section) -> Vec<NavView> {
+fn fleet_nav(context: &RequestContext, section: Section) -> Vec<(&'static str, &'static str, bool)> {
     let Some(cookie) = context.cookie.as_ref().filter(|_| section == Section::Fleet) else {
         return Vec::new();
     };
     let path = context.request().path();
     // The longest entry under which the page lies.
     let here = FLEET.iter().map(|(href, ..)| *href).filter(|href| path.starts_with(href)).max_by_key(|href| href.len());
-    fleet_pages(&cookie.roles).map(|&(href, text, _)| NavView { href, text, here: here == Some(href) }).collect()
+    fleet_pages(&cookie.roles).map(|&(href, text, _)| (href, text, here == Some(href))).collect()
 }
 
-/// The frame of a page about `city`.
+/// What surrounds a page about `city`.
 pub fn layout(
     context: &RequestContext,
     current_user: Option<&CurrentUser>,
@@ -54,30 +121,25 @@ pub fn layout(
     city: &City,
 ) -> Layout {
     let initial = |current_user: &CurrentUser| current_user.first_name.chars().next().map(String::from);
-    let signed_in = context.cookie.as_ref().map(|cookie| SignedInView {
+    let signed_in = context.cookie.as_ref().map(|cookie| Person {
         initial: current_user.and_then(initial).unwrap_or_else(|| "•".to_owned()),
-        // Who has a role sees the fleet's pages in that place; their own are on the profile.
-        is_owner: cookie.roles.is_empty(),
         fleet: fleet_pages(&cookie.roles).next().map(|(href, ..)| *href),
         is_admin: cookie.roles.iter().any(|role| role.starts_with("administrator")),
     });
-    let flash = |flash: &super::session::Flash| FlashView {
-        kind: if flash.good { FlashKind::Success } else { FlashKind::Error },
-        text: flash.text.clone(),
-    };
     Layout {
         title: title.to_owned(),
         nonce: context.ids.nonce.clone(),
         assets: site::assets(),
         path: context.path.clone(),
-        city: CityView { slug: city.slug.clone(), name: city.name.clone() },
-        catalogue: std::sync::Arc::clone(&context.catalogue),
+        city_slug: city.slug.clone(),
+        city_name: city.name.clone(),
+        catalogue: Arc::clone(&context.catalogue),
         signed_in,
         // A checked cookie says what the row at home says.
         open_ride: context.cookie.as_ref().and_then(|cookie| cookie.open_ride.as_ref()).map(paths::ride),
-        reservation: held(context, city),
+        reservation: reservation(context, city),
         abroad: abroad::offer(context),
-        flashes: context.flash.iter().map(flash).collect(),
+        flash: context.flash.clone(),
         region_here: context.service.here.clone(),
         footer: footer(context).unwrap_or_default(),
         section,
@@ -100,13 +162,9 @@ fn footer(context: &RequestContext) -> Option<String> {
     Some(format!("{} · {verdict}", parts.join(", ")))
 }
 
-fn held(context: &RequestContext, city: &City) -> Option<HeldView> {
+fn reservation(context: &RequestContext, city: &City) -> Option<(Reservation, String)> {
     let held = context.cookie.as_ref()?.reservation.as_ref().filter(|held| held.until > context.now)?;
-    Some(HeldView {
-        region: held.region.to_string(),
-        vehicle: held.public_id.to_string(),
-        until: held.until.with_timezone(&city.time_zone).format("%H:%M").to_string(),
-    })
+    Some((held.clone(), held.until.with_timezone(&city.time_zone).format("%H:%M").to_string()))
 }
 
 /// A length of time gone by, as in "12 s ago", "3 min ago", "2 h ago" or "9 days ago".

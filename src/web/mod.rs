@@ -23,4 +23,3 @@ pub mod session;
 pub mod site;
 pub mod startup;
 pub mod state;
-pub mod views;

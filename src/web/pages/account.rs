@@ -20,10 +20,9 @@ use crate::{
         context::RequestContext,
         error::PageError,
         form::{FormState, FormWithState, Id, Query},
-        layout::layout,
+        layout::{Layout, Section, layout},
         paths,
         session::SessionCookie,
-        views::{Layout, Section},
     },
 };
 

@@ -31,9 +31,8 @@ use crate::{
         error::PageError,
         filters,
         form::{self, Query, moment},
-        layout::layout,
+        layout::{Layout, Section, layout},
         paths,
-        views::{Layout, Section},
     },
 };
 

@@ -25,9 +25,8 @@ use crate::{
         context::RequestContext,
         error::PageError,
         form::{self, FormState, FormWithState},
-        layout::layout,
+        layout::{Layout, Section, layout},
         paths,
-        views::{Layout, Section},
     },
 };
 

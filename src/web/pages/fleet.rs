@@ -29,9 +29,8 @@ use crate::{
         error::PageError,
         filters,
         form::{self, Query},
-        layout::layout,
+        layout::{Layout, Section, layout},
         paths,
-        views::{Layout, Section},
     },
 };
 

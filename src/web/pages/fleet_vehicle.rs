@@ -27,9 +27,8 @@ use crate::{
         error::PageError,
         filters,
         form::{self, Form, FormState, FormWithState, Id, Query},
-        layout::{distance, layout},
+        layout::{Layout, Section, distance, layout},
         paths,
-        views::{Layout, Section},
     },
 };
 

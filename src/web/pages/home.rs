@@ -20,8 +20,7 @@ use crate::{
         error::PageError,
         filters,
         form::Query,
-        layout::layout,
-        views::{Layout, Section},
+        layout::{Layout, Section, layout},
     },
 };
 

@@ -23,9 +23,8 @@ use crate::{
         context::RequestContext,
         error::PageError,
         form::Query,
-        layout::layout,
+        layout::{Layout, Section, layout},
         paths,
-        views::{Layout, Section},
     },
 };
 

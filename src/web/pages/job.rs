@@ -36,9 +36,8 @@ use crate::{
         context::RequestContext,
         error::PageError,
         filters,
-        layout::layout,
+        layout::{Layout, Section, layout},
         paths,
-        views::{Layout, Section},
     },
 };
 

@@ -31,9 +31,8 @@ use crate::{
         error::PageError,
         filters,
         form::{self, FormState, Id, ListForm, Query},
-        layout::layout,
+        layout::{Layout, Pagination, Section, layout},
         paths,
-        views::{Layout, PaginationView, Section},
     },
 };
 
@@ -47,7 +46,7 @@ struct JobsPage<'a> {
     catalogue: &'a Catalogue,
     city: &'a City,
     jobs: Vec<Job>,
-    pagination: PaginationView,
+    pagination: Pagination,
     new_job: EmptyForm<'a>,
 }
 
@@ -110,7 +109,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         catalogue: &context.catalogue,
         city: &city,
         jobs,
-        pagination: PaginationView { newest: (!query.before.is_empty()).then(|| paths::jobs(&city.slug)), older },
+        pagination: Pagination { newest: (!query.before.is_empty()).then(|| paths::jobs(&city.slug)), older },
         new_job: EmptyForm::new(&context, &current_user, &city),
     })
 }

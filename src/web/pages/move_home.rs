@@ -16,9 +16,8 @@ use crate::{
         context::RequestContext,
         error::PageError,
         form::{FormState, FormWithState},
-        layout::layout,
+        layout::{Layout, Section, layout},
         session::SessionCookie,
-        views::{Layout, Section},
     },
 };
 

@@ -26,9 +26,8 @@ use crate::{
         error::PageError,
         filters,
         form::Query,
-        layout::layout,
+        layout::{Layout, Section, layout},
         paths,
-        views::{Layout, Section},
     },
 };
 

@@ -25,9 +25,8 @@ use crate::{
         context::RequestContext,
         error::PageError,
         form::{self, Form, FormState, FormWithState, Id},
-        layout::layout,
+        layout::{Layout, Section, layout},
         paths,
-        views::{Layout, Section},
     },
 };
 

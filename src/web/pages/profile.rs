@@ -22,9 +22,8 @@ use crate::{
         error::PageError,
         filters,
         form::{Form, FormState, FormWithState, Id},
-        layout::layout,
+        layout::{Layout, Section, layout},
         paths,
-        views::{Layout, Section},
     },
 };
 

@@ -30,9 +30,8 @@ use crate::{
         error::PageError,
         filters,
         form::{self, FormState, FormWithState, Query},
-        layout::layout,
+        layout::{Layout, Pagination, Section, layout},
         paths,
-        views::{Layout, PaginationView, Section},
     },
 };
 
@@ -51,7 +50,7 @@ struct PromoCodesPage<'a> {
     /// The form that adds a code.
     form: FormState,
     codes: Vec<PromoRow<'a>>,
-    pagination: PaginationView,
+    pagination: Pagination,
 }
 
 /// How often each code was used in a region; none when it does not answer.
@@ -136,7 +135,7 @@ async fn page(
         regions,
         form: add.unwrap_or_else(|| empty_form(context.now)),
         codes: rows.collect(),
-        pagination: PaginationView { newest: (begin > 0).then(|| PATH.to_owned()), older },
+        pagination: Pagination { newest: (begin > 0).then(|| PATH.to_owned()), older },
     };
     if wrong { context.wrong(&page) } else { context.ok(&page) }
 }

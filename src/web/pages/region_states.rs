@@ -18,9 +18,8 @@ use crate::{
         error::PageError,
         filters,
         form::{self, FormState, FormWithState},
-        layout::layout,
+        layout::{Layout, Section, layout},
         paths,
-        views::{Layout, Section},
     },
 };
 

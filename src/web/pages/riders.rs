@@ -13,8 +13,7 @@ use crate::{
         context::RequestContext,
         error::PageError,
         form::{Id, Query},
-        layout::layout,
-        views::{Layout, PaginationView, Section},
+        layout::{Layout, Pagination, Section, layout},
     },
 };
 
@@ -27,7 +26,7 @@ struct RidersPage<'a> {
     layout: Layout,
     city: &'a City,
     riders: Vec<Neighbour>,
-    pagination: PaginationView,
+    pagination: Pagination,
 }
 
 /// Where the list goes on.
@@ -50,7 +49,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
     let page = RidersPage {
         layout: layout(&context, Some(&current_user), &format!("Riders in {}", city.name), Section::Riders, city),
         city,
-        pagination: PaginationView {
+        pagination: Pagination {
             newest: query.after.map(|_| "/riders".to_owned()),
             older: riders.last().filter(|_| more).map(|last| format!("/riders?after={}", last.id)),
         },

@@ -34,10 +34,9 @@ use crate::{
         error::PageError,
         filters,
         form::{self, Form, FormState, FormWithState, Id, Query},
-        layout::layout,
+        layout::{Layout, Pagination, Section, layout},
         limits::TooMany,
         paths,
-        views::{Layout, PaginationView, Section},
     },
 };
 
@@ -53,7 +52,7 @@ struct RidesPage<'a> {
     open: Option<OpenRide<'a>>,
     rides: Vec<(&'a Ride, &'a Ended, &'a City)>,
     unreachable: Vec<RegionCode>,
-    pagination: PaginationView,
+    pagination: Pagination,
 }
 
 #[derive(Template)]
@@ -184,7 +183,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
             .filter_map(|ride| Some((ride, ride.ended.as_ref()?, catalogue.city(&ride.city)?)))
             .collect(),
         unreachable: own.unreachable,
-        pagination: PaginationView {
+        pagination: Pagination {
             newest: later.map(|_| "/rides".to_owned()),
             older: last.map(|ride| format!("/rides?before={}~{}", ride.started_at.timestamp_micros(), ride.ride.id)),
         },

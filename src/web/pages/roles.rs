@@ -18,9 +18,8 @@ use crate::{
         error::PageError,
         filters,
         form::{Form, FormState, FormWithState, Id, Query},
-        layout::layout,
+        layout::{Layout, Pagination, Section, layout},
         limits::TooMany,
-        views::{Layout, PaginationView, Section},
     },
 };
 
@@ -37,7 +36,7 @@ struct RolesPage<'a> {
     me: UserRef,
     /// Regions that do not answer.
     unreachable: Vec<&'a RegionCode>,
-    pagination: PaginationView,
+    pagination: Pagination,
     form: FormState,
 }
 
@@ -89,7 +88,7 @@ async fn page(mut context: RequestContext, query: Parameters, form: FormState) -
         granted,
         me: context.auth()?.user,
         unreachable,
-        pagination: PaginationView { newest, older },
+        pagination: Pagination { newest, older },
         form,
     };
     if page.form.has_errors() { context.wrong(&page) } else { context.ok(&page) }

@@ -16,9 +16,8 @@ use crate::{
     web::{
         context::RequestContext,
         error::PageError,
-        layout::layout,
+        layout::{Layout, Section, layout},
         session::COPY_COUNTS,
-        views::{Layout, Section},
     },
 };
 

@@ -23,9 +23,8 @@ use crate::{
         error::PageError,
         filters,
         form::{self, Form, FormState, FormWithState, Query},
-        layout::layout,
+        layout::{Layout, Section, layout},
         paths,
-        views::{Layout, Section},
     },
 };
 

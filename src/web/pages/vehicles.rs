@@ -28,9 +28,8 @@ use crate::{
         error::PageError,
         filters,
         form::{self, Form, Id, Query},
-        layout::{self, layout},
+        layout::{self, Layout, Section, layout},
         paths,
-        views::{Layout, Section},
     },
 };
 
