@@ -59,16 +59,20 @@ pub fn money_of(minor: &i64, _: &dyn Values, code: &str) -> askama::Result<Strin
     Ok(code.parse().map_or_else(|_| format!("{code} {minor}"), |currency: Currency| currency.format(*minor)))
 }
 
-/// The same of whole metres.
-#[filter_fn]
-pub fn metres(metres: &i64, _: &dyn Values) -> askama::Result<String> {
-    Ok(super::layout::distance(*metres as f64))
-}
-
 /// Metres, as in "120 m" or "2.1 km".
 #[filter_fn]
 pub fn distance(metres: &f64, _: &dyn Values) -> askama::Result<String> {
-    Ok(super::layout::distance(*metres))
+    Ok(length(*metres))
+}
+
+/// The same of whole metres, as a ride has them.
+#[filter_fn]
+pub fn metres(metres: &i64, _: &dyn Values) -> askama::Result<String> {
+    Ok(length(*metres as f64))
+}
+
+pub fn length(metres: f64) -> String {
+    if metres < 995.0 { format!("{} m", (metres / 10.0).round() * 10.0) } else { format!("{:.1} km", metres / 1000.0) }
 }
 
 #[cfg(test)]

@@ -176,8 +176,3 @@ pub fn ago(gone: chrono::Duration) -> String {
         seconds => format!("{} days ago", seconds / 86_400),
     }
 }
-
-/// A distance as in "120 m" or "2.1 km".
-pub fn distance(metres: f64) -> String {
-    if metres < 995.0 { format!("{} m", (metres / 10.0).round() * 10.0) } else { format!("{:.1} km", metres / 1000.0) }
-}

@@ -27,7 +27,7 @@ use crate::{
         error::PageError,
         filters,
         form::{self, Form, FormState, FormWithState, Id, Query},
-        layout::{Layout, Section, distance, layout},
+        layout::{Layout, Section, layout},
         paths,
     },
 };
@@ -158,7 +158,7 @@ fn details(catalogue: &Catalogue, city: &City, entry: &HistoryEntry) -> String {
     let mut details = Vec::new();
     if let Some((minutes, metres, minor, _)) = &entry.ride {
         #[allow(clippy::cast_precision_loss, reason = "a ride's track is far below 2^52 metres")]
-        details.push(format!("{minutes} min, {}, {}", distance(*metres as f64), city.currency.format(*minor)));
+        details.push(format!("{minutes} min, {}, {}", filters::length(*metres as f64), city.currency.format(*minor)));
     }
     details.extend(noted("city").and_then(|slug| catalogue.city(slug)).map(|city| city.name.clone()));
     details.extend(noted("note").map(|note| format!("“{note}”")));
