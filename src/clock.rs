@@ -1,7 +1,5 @@
-//! The clock: the only caller of `Utc::now`. Every time that a statement or a page
-//! uses comes from here as a parameter, so that tests can move it (a reservation
-//! lapses without anyone waiting ten minutes). Times are cut to whole microseconds,
-//! which is what the database keeps.
+//! The clock: the only caller of `Utc::now`, so that tests can move the time. Times are cut to
+//! whole microseconds, which is what the database keeps.
 
 use std::sync::{
     Arc,
@@ -10,21 +8,20 @@ use std::sync::{
 
 use chrono::{DateTime, Duration, SubsecRound, Utc};
 
-/// The current time, and a way for tests to move it. Clones share the shift.
+/// Clones share the shift.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     shift_ms: Arc<AtomicI64>,
 }
 
 impl Clock {
-    /// The time now, in UTC, cut to microseconds.
     pub fn now(&self) -> DateTime<Utc> {
         #[allow(clippy::disallowed_methods, reason = "this is the one caller")]
         let now = Utc::now();
         (now + Duration::milliseconds(self.shift_ms.load(Ordering::Relaxed))).trunc_subsecs(6)
     }
 
-    /// Moves this clock and its clones forward (tests only; a server never calls it).
+    /// Moves this clock and its clones forward (tests only).
     pub fn advance(&self, by: Duration) {
         self.shift_ms.fetch_add(by.num_milliseconds(), Ordering::Relaxed);
     }

@@ -7,8 +7,7 @@
 //! - [`ops`]: what a person asks for, when it decides something.
 //! - [`web`]: pages, forms, sessions, middleware, the route table.
 //! - [`cli`]: one file a subcommand.
-//! - [`app`] is built once and shared, the one place that knows every layer; [`server`]
-//!   binds, warms up, drains.
+//! - [`server`]: binds, warms up, drains.
 //! - [`config`], [`clock`] and [`telemetry`] may be used by anyone.
 //! - [`local`]: database servers as child processes, for `movr demo` and tests.
 //!

@@ -1,6 +1,5 @@
-//! Serving: bind, answer, drain. The socket is there before the application is. Returns
-//! the port it got, so that tests use the same call; stops when told to, after the open
-//! requests.
+//! Serving: bind, answer, drain. The socket is bound before the application exists. Returns the
+//! actual port, so that tests use the same call.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -25,7 +24,6 @@ use crate::{
 
 const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// A running instance.
 pub struct Running {
     pub address: SocketAddr,
     pub state: Arc<State>,
@@ -78,7 +76,7 @@ pub fn open(config: &Config) -> std::io::Result<(Open, actix_web::dev::Server)> 
 }
 
 impl Open {
-    /// From now on pages over `service` answer.
+    /// From now on requests go to `service`.
     pub fn ready(self, service: Service) -> Running {
         let service = Arc::new(service);
         let state = Arc::new(State::new(Arc::clone(&service)));
@@ -94,13 +92,12 @@ impl Open {
     }
 }
 
-/// Binds and serves `service`; the returned future ends when the server has stopped.
 pub fn start(service: Service) -> std::io::Result<(Running, actix_web::dev::Server)> {
     let (open, server) = open(&service.config)?;
     Ok((open.ready(service), server))
 }
 
-/// Throttles forget those who stopped trying.
+/// Regularly removes clients from the throttles who have stopped trying.
 async fn forget(state: Arc<State>) {
     let mut ticks = tokio::time::interval(std::time::Duration::from_mins(1));
     loop {
@@ -110,18 +107,17 @@ async fn forget(state: Arc<State>) {
 }
 
 impl Running {
-    /// How many clients are connected.
     pub fn open_connections(&self) -> usize {
         self.connections.open()
     }
 
-    /// Not ready at once; after the drain delay, finishes the open requests and stops.
-    /// Takes the drain delay and the shutdown timeout at most.
+    /// Reports not ready at once; after the drain delay, finishes the open requests and stops,
+    /// within the shutdown timeout.
     pub async fn stop(self) {
         self.stop_hurried_by(std::future::pending()).await;
     }
 
-    /// The same; the drain delay ends early when `hurry` does.
+    /// Like [`Self::stop`]; the drain delay ends early when `hurry` does.
     pub async fn stop_hurried_by(self, hurry: impl Future<Output = ()>) {
         self.state.service.drain();
         tokio::select! {

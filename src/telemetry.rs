@@ -1,8 +1,7 @@
-//! Logs: one subscriber for the process. Never logged: passwords, cookies, tokens,
-//! names, e-mail addresses, request bodies, and the database's own error texts (they
-//! may carry rows); `DbError` prints the statement's name and SQLSTATE instead. Only our
-//! own lines may be more detailed than `info`, whatever `RUST_LOG` says: the driver's
-//! details are the parameters of every statement, the web server's are headers.
+//! Logs: one subscriber for the process. Never logged: passwords, cookies, tokens, names, e-mail
+//! addresses, request bodies, and the database's own error texts (they may carry rows). Only our
+//! own lines may be more detailed than `info`, whatever `RUST_LOG` says: the driver's details are
+//! statement parameters, the web server's are headers.
 
 use std::io::IsTerminal;
 
@@ -16,12 +15,12 @@ use tracing_subscriber::{
 
 use crate::config::{Log, LogFormat};
 
-/// Installs the subscriber; a second call in one process is a no-op.
+/// A second call in one process is a no-op.
 pub fn init(log: &Log) {
     init_to(log, std::io::stderr);
 }
 
-/// The same, with the lines written to `writer`.
+/// Like [`init`], with the lines written to `writer`.
 pub fn init_to(log: &Log, writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) {
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_error| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();

@@ -1,7 +1,6 @@
-//! The background work of an instance: the jobs of its region, each under a lease, so that one
-//! worker at a time does it and another goes on when that one dies; and rides that are open for
-//! too long. What is done twice all the same (a batch that outlived its lease, a ride that two
-//! instances end) does no harm: each item is done together with its change.
+//! The background work of an instance: its region's jobs, each under a lease, so that another
+//! worker continues when one dies; and rides that are open too long. Doing something twice does no
+//! harm: each item is done together with its change.
 
 use std::{
     collections::HashMap,
@@ -25,16 +24,16 @@ use crate::{
     ops::{self, Done, OpError, gated_write, jobs::JobContext, service::Service},
 };
 
-/// A job that cannot go on just now is tried again after this.
+/// After this a job that cannot continue now is retried.
 const PAUSE: Duration = Duration::from_secs(5);
-/// An interrupted selection is gone on with for this long.
+/// For this long an interrupted selection is continued.
 const SELECTED_FOR: TimeDelta = TimeDelta::days(1);
 
-/// Rides that have been open for too long are looked for this often.
+/// How often rides that have been open too long are looked for.
 const OVERDUE: Duration = Duration::from_mins(1);
 
-/// Works until the instance drains. Without work it reads once every `MOVR_WORKER_MS`, and when
-/// somebody wakes it.
+/// Works until the instance drains. Without work it checks every `MOVR_WORKER_MS`, and when it is
+/// woken.
 pub async fn work(service: Arc<Service>) {
     let mut worker = Worker { id: Uuid::new_v4(), paused: HashMap::new(), ended_rides: Instant::now(), service };
     while !worker.service.config.worker.is_zero() && !worker.service.draining() {
@@ -54,12 +53,12 @@ struct Worker {
     id: Uuid,
     /// Jobs that are not to be tried before then.
     paused: HashMap<Uuid, Instant>,
-    /// When rides that are open for too long were ended last.
+    /// When overdue rides were last ended.
     ended_rides: Instant,
 }
 
 impl Worker {
-    /// Ends rides when that is due, then does a batch of each of the oldest jobs; whether
+    /// Ends rides when that is due, then does a batch of each of the oldest jobs; returns whether
     /// anything was done.
     async fn batches(&mut self) -> bool {
         if self.ended_rides.elapsed() >= OVERDUE {
@@ -76,7 +75,7 @@ impl Worker {
         })
     }
 
-    /// A batch of each of the oldest jobs; whether any was worked on.
+    /// Returns whether any job was worked on.
     async fn jobs(&mut self) -> Result<bool, DbError> {
         let service = Arc::clone(&self.service);
         self.paused.retain(|_, until| *until > Instant::now());
@@ -106,7 +105,7 @@ impl Worker {
         self.paused.insert(job.job.id, Instant::now() + PAUSE);
     }
 
-    /// The next batch of a job, whose lease is taken or renewed first; whether there is another.
+    /// Takes or renews the lease and does the next batch; returns whether there is another.
     async fn batch(&self, job: &Job) -> Result<bool, OpError> {
         let service = &self.service;
         let lease = async |conn: &Conn, epoch| jobs::lease(conn, &job.job, epoch, self.id).await;
@@ -119,7 +118,7 @@ impl Worker {
         Ok(job.parameters.get("compared").is_none())
     }
 
-    /// Tells the job's page why it does not go on, as far as it cannot see that by itself.
+    /// Tells the job's page why it pauses, unless the page can see that by itself.
     async fn explain(&self, job: &Job, error: &OpError) {
         let service = &self.service;
         if let OpError::Db(error) = error {

@@ -1,8 +1,6 @@
-//! The audit: events of one region, newest first, page by page. Whatever is asked for, a
-//! statement looks at 1,000 events at most: those of the object or the actor by their own
-//! indexes, otherwise the newest ones. Their index begins with a digit of the id, so that
-//! what is written at one time goes to sixteen places; read in the order of their time, the
-//! sixteen are merged. Ids only: no names, and no places, since a ride's places are its rider's.
+//! Audit events of one region, newest first, page by page. Every statement reads at most 1,000
+//! events, through the index of the object or actor if one is given. Ids only: no names and no
+//! places, since a ride's places are personal data of its rider.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -16,21 +14,20 @@ use crate::domain::{people, region::RegionCode};
 
 pub const ALL: &[&Statement] = &[&LIST, &LIST_OF, &LIST_BY];
 
-/// Which events are asked for; what is None does not matter.
 #[derive(Debug, Clone)]
 pub struct Filter {
     pub region: RegionCode,
     pub actor: Option<Uuid>,
-    /// How the action begins, as in `vehicle.`.
+    /// A prefix, as in `vehicle.`.
     pub action: Option<String>,
     pub aggregate_type: Option<String>,
     pub aggregate_id: Option<Uuid>,
     pub from: DateTime<Utc>,
-    /// Only what comes after this place, which is older.
+    /// Only events older than this.
     pub before: Place,
 }
 
-/// The place of an event in the order of the audit: time, type and id of what it is about, version.
+/// An event's position in the audit order: time, object type, object id, version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place(pub DateTime<Utc>, pub String, pub Uuid, pub i64);
 
@@ -45,13 +42,13 @@ impl Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sees {
     All,
-    /// Those of vehicles of these cities, and of their jobs, in the order of their names. A
-    /// vehicle that has left by a transfer is not there any more; its leaving is the job's.
+    /// Those of these cities' vehicles and jobs, sorted by city. A vehicle that was transferred
+    /// away is not found any more; its departure is among the job's events.
     Cities(Vec<String>),
 }
 
 impl Sees {
-    /// What these roles, written as `role:city`, let a person see.
+    /// `roles` are written as `role:city`.
     pub fn of(roles: &[String]) -> Self {
         if roles.iter().any(|role| role == "administrator:") {
             return Self::All;
@@ -70,7 +67,7 @@ impl Sees {
 pub struct Event {
     pub place: Place,
     pub action: String,
-    /// Home of whoever did it, at that time; none for commands.
+    /// The actor's home at that time; none for commands.
     pub actor_region: Option<String>,
     pub actor: Option<Uuid>,
     pub correlation: Uuid,
@@ -147,7 +144,6 @@ const LIST_OF: Statement = Statement::read(
 const LIST_BY: Statement =
     Statement::read("audit.list_by", Reach::Named, list_sql!(newest_sql!("actor_id = $7::UUID")));
 
-/// Events that one search looks at.
 pub const SEARCHED: i64 = 1_000;
 
 #[derive(Debug, Clone, Default)]

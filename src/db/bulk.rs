@@ -1,6 +1,5 @@
-//! Which vehicles a job takes, and the batches that change them: each item is done or refused
-//! in the same statement as its vehicle, so that a crash loses or doubles nothing. What was
-//! changed by somebody else is refused with the last thing that happened to it.
+//! Which vehicles a job takes, and the batches that change them. Each item is done or refused in
+//! the same statement as its vehicle, so a crash loses or doubles nothing.
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
@@ -30,7 +29,7 @@ const SELECTED_AT_ONCE: i64 = 5_000;
 /// Items of one batch.
 pub const BATCH: i64 = 200;
 
-/// What must arrive as it was sent, of the vehicle row `$v`.
+/// The columns of vehicle row `$v` that a transfer must not change.
 macro_rules! checksum_sql {
     ($v:literal) => {
         formatcp!(
@@ -42,13 +41,12 @@ macro_rules! checksum_sql {
 }
 pub(super) use checksum_sql;
 
-/// What happened last to a vehicle, from a row of events; CockroachDB v22.1 has no `to_char`.
+/// The last event of a vehicle, in words, from a row of events; CockroachDB v22.1 has no `to_char`.
 pub(super) const WHAT: &str =
     "events.action || ' at ' || substr((events.occurred_at AT TIME ZONE 'UTC')::TEXT, 1, 16) || ' UTC'";
 
-/// A selection: `l` and `f` give the vehicles with the version that was `seen` and whether
-/// they `changed` since. $15 is how far the selection was, $16 that owners' vehicles may not
-/// leave, $17 how many rows at most.
+/// A selection: `l` and `f` give the vehicles with the version that was `seen` and whether they
+/// `changed` since. $15 is the cursor, $16 that owners' vehicles must not leave, $17 the limit.
 macro_rules! select_sql {
     ($vehicles:expr) => {
         formatcp!(
@@ -96,8 +94,7 @@ macro_rules! select_sql {
     };
 }
 
-/// What is written down of a vehicle for the job's page, its report and, at the end of a
-/// transfer, for the comparison.
+/// What is recorded about a vehicle for the job's page, its report and a transfer's comparison.
 const INPUT: &str = formatcp!(
     "jsonb_build_object('code', v.code, 'type', v.type, 'brand', v.brand, 'owner', v.owner_region::TEXT,
                'mark', {checksum}) AS input, v.owner_region::TEXT AS owner_region, v.city, v.version",
@@ -138,15 +135,14 @@ const SELECT_FILTER: Statement = Statement::write(
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Selection {
-    /// These, with the versions that were seen; at most 200.
+    /// With the versions that were seen; at most 200.
     List { list: Vec<(Uuid, i64)> },
-    /// Those that the filter finds, as a page drawn at that time showed them: what was
-    /// changed since is refused.
+    /// Those matching the filter on a page rendered at `drawn`; vehicles changed since are refused.
     Filter { filter: Filter, drawn: DateTime<Utc> },
 }
 
-/// Adds the next vehicles of the selection to the job: after `selecting`, as the job has
-/// it. How many were refused because residency does not let their owners' vehicles leave.
+/// Adds the next selected vehicles to the job, from its cursor `selecting` on. Returns how many
+/// were refused because residency does not let their owners' vehicles leave.
 pub async fn select(
     conn: &Conn,
     write: &JobWrite<'_>,
@@ -182,9 +178,9 @@ pub async fn select(
     Ok((verdict(&row)?, row.get("kept")?))
 }
 
-/// A batch: `$taken` refuses a vehicle by its code, found by `$join`; `$set` is where it goes. The
-/// bounds on the position are for PostgreSQL: of a table without statistics it expects one item a
-/// job, and would compare each of them with all of `d`.
+/// A batch: `$taken` is the refusal code for what `$join` finds; `$set` is the new place. The
+/// bounds on the position are for PostgreSQL: without statistics it expects one item per job, and
+/// would compare each of them with all of `d`.
 macro_rules! batch_sql {
     ($taken:literal, $join:literal, $set:literal) => {
         formatcp!(
@@ -252,8 +248,8 @@ const MOVE: Statement = Statement::write(
 )
 .reading_global(CITY_CHECKED);
 
-/// Does or refuses the next 200 items, and ends the job when none is left. With a depot the
-/// vehicles go there, to the job's other city.
+/// Does or refuses the next items, and ends the job when none is left. With a depot the vehicles go
+/// there, to the job's other city.
 pub async fn batch(
     conn: &Conn,
     write: &JobWrite<'_>,
@@ -276,5 +272,5 @@ pub async fn batch(
     verdict(&row)
 }
 
-/// Where a vehicle is that has come to another city and is not on the street yet.
+/// The place of a vehicle that has arrived in another city and is not on the street yet.
 pub const DEPOT: &str = "Depot";

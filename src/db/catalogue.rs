@@ -1,11 +1,7 @@
-//! The catalogue in GLOBAL tables: read whole, in one statement, into the versioned copy that
-//! each instance keeps in memory; written by `movr migrate`, only where something changed and
-//! nobody has changed it in the browser.
-//!
-//! Changes in the browser: each statement checks session, role and the gate of the region that
-//! keeps the event, changes one entry, marks it as changed in the browser, raises the version and
-//! writes the event, or does nothing and says why. An entry that is as asked already answers
-//! "already", which is also how a change whose COMMIT was lost is found done.
+//! The catalogue in GLOBAL tables: read whole into each instance's copy, written by `movr migrate`
+//! and by changes in the browser. Each browser change is one statement that checks session, role
+//! and gate, raises the version and writes the event. If the entry is already as asked it answers
+//! "already", which is also how a change whose COMMIT reply was lost is recognised.
 
 use std::collections::HashSet;
 
@@ -48,7 +44,6 @@ pub const ALL: &[&Statement] = &[
 const VERSION: Statement =
     Statement::read("catalogue.version", Reach::Global, "SELECT version FROM catalogue WHERE id = 1");
 
-/// The version of the catalogue, 0 before the first load.
 pub async fn version(conn: &Conn) -> Result<i64, DbError> {
     conn.opt(&VERSION, &[]).await?.map_or(Ok(0), |row| row.get("version"))
 }
@@ -84,7 +79,6 @@ const LOAD: Statement = Statement::read(
      FROM catalogue WHERE id = 1",
 );
 
-/// The whole catalogue, if one has been loaded into the database.
 pub async fn load(conn: &Conn) -> Result<Option<Catalogue>, DbError> {
     let Some(row) = conn.opt(&LOAD, &[]).await? else {
         return Ok(None);
@@ -179,7 +173,7 @@ fn tariff_params(t: &Tariff) -> [&(dyn ToSql + Sync); 7] {
     ]
 }
 
-/// Puts a tariff in its place, in the transaction of a statement that has checked who may.
+/// In the transaction of a statement that has checked the permission.
 pub async fn put_tariff(conn: &Conn, tariff: &Tariff) -> Result<(), DbError> {
     conn.rows(&TARIFFS, &tariff_params(tariff)).await.map(drop)
 }
@@ -201,7 +195,6 @@ const PROMOS: Statement = Statement::write(
      RETURNING 1 AS changed",
 );
 
-/// What a promo code's row has in another form.
 struct PromoColumns {
     percent: Option<i64>,
     amount: Option<i64>,
@@ -243,8 +236,8 @@ const BUMP: Statement = Statement::write(
      RETURNING version",
 );
 
-/// Puts every entry of `file` in its place, inside a transaction, except those that were
-/// changed in the browser, and raises the version if anything differed.
+/// Writes every entry of `file`, inside a transaction, except those that were changed in the
+/// browser, and raises the version if anything differed.
 pub async fn put(conn: &Conn, file: &Catalogue, now: DateTime<Utc>) -> Result<Put, DbError> {
     let send = async |statement: &'static Statement, params: &Params<'_>| Ok(conn.rows(statement, params).await?.len());
     let edits = list_edits(conn).await?;
@@ -259,7 +252,7 @@ pub async fn put(conn: &Conn, file: &Catalogue, now: DateTime<Utc>) -> Result<Pu
 #[derive(Debug)]
 pub struct Put {
     pub changed: usize,
-    /// The codes that are as the file says, whose quotas are therefore those of the file.
+    /// The codes that match the file, so their quotas are the file's, too.
     pub promo_codes: Vec<PromoCode>,
 }
 
@@ -286,7 +279,7 @@ pub async fn plan(file: &Catalogue, now: DateTime<Utc>) -> Result<Vec<String>, D
 
 type Params<'a> = [&'a (dyn ToSql + Sync)];
 
-/// Sends each entry of `file`; how many changed something.
+/// Returns how many entries changed.
 async fn entries(
     send: &impl AsyncFn(&'static Statement, &Params<'_>) -> Result<usize, DbError>,
     file: &Catalogue,
@@ -330,8 +323,8 @@ const QUOTA: Statement = Statement::write(
      SELECT CASE WHEN EXISTS (SELECT 1 FROM g) THEN 'ok' ELSE 'gate' END AS verdict",
 );
 
-/// Grants a region its part of a code's total; what was used stays used. Refused by the
-/// database (`promo_quotas_left_check`) when more was used than is granted now.
+/// Grants a region its part of a code's total; what was used stays used. Fails on
+/// `promo_quotas_left_check` when more was used than is granted now.
 pub async fn put_quota(
     conn: &Conn,
     region: &RegionCode,
@@ -362,14 +355,13 @@ pub async fn list_used(conn: &Conn, region: &RegionCode, codes: &[&str]) -> Resu
     conn.rows(&USED, &[region, &codes]).await?.iter().map(|row| Ok((row.get("code")?, row.get("used")?))).collect()
 }
 
-/// The key of a tariff among the edits.
 fn tariff_key(tariff: &Tariff) -> String {
     format!("{}/{}/{}", tariff.city, tariff.vehicle_type, tariff.valid_from.timestamp())
 }
 
-/// Who may, the verdict of who may not, other refusals, the change (with a row when it
-/// was made), the kind of entry, the event's action and metadata. $10 is the
-/// catalogue as what the event is about, $11 the key of the entry.
+/// Permission, verdict without it, other refusals, the change (with a row when it was made), the
+/// kind of entry, the event's action and metadata. $10 is the catalogue's id in events, $11 the
+/// entry's key.
 macro_rules! change_sql {
     ($role:literal, $not:literal, $refusals:literal, $change:literal, $kind:literal, $action:literal, $metadata:literal) => {
         formatcp!(
@@ -405,7 +397,7 @@ macro_rules! change_sql {
 /// Why these statements read GLOBAL rows.
 const CHANGES_IT: &str = "it changes the catalogue";
 
-/// The catalogue as what events are about: the same id everywhere.
+/// The catalogue's id in events, the same everywhere.
 const CATALOGUE: Uuid = Uuid::from_u128(0x6d6f_7672_0000_8000_8000_6361_7461_6c6f);
 
 async fn change(
@@ -450,7 +442,7 @@ const SET_TARIFF: Statement = Statement::write(
 )
 .reading_global(CHANGES_IT);
 
-/// What a form that sets a tariff has seen: all tariffs of a vehicle type in a city.
+/// The state that a tariff form is based on: all tariffs of a vehicle type in a city.
 pub fn seen<'a>(tariffs: impl Iterator<Item = &'a Tariff>) -> Value {
     let mut rows: Vec<(i64, i64, i64, i64, Option<i64>)> = tariffs
         .map(|t| {
@@ -462,7 +454,7 @@ pub fn seen<'a>(tariffs: impl Iterator<Item = &'a Tariff>) -> Value {
     json!(rows)
 }
 
-/// Sets the price of a vehicle type in a city from a time on, if its tariffs are those `seen`.
+/// Sets a price from a time on, if the tariffs are still those `seen`.
 pub async fn set_tariff(conn: &Conn, write: &Write<'_>, tariff: &Tariff, seen: &Value) -> Result<Verdict, DbError> {
     let rest = [&tariff_params(tariff)[..], &[seen]].concat();
     change(conn, &SET_TARIFF, write, &tariff_key(tariff), &rest).await
@@ -517,7 +509,6 @@ const ADD_PROMO: Statement = Statement::write(
 )
 .reading_global(CHANGES_IT);
 
-/// Adds a code; the regions' quotas are put in the same transaction.
 pub async fn add_promo_code(conn: &Conn, write: &Write<'_>, promo: &PromoCode) -> Result<Verdict, DbError> {
     change(conn, &ADD_PROMO, write, &promo.code, &PromoColumns::of(promo).params(promo)).await
 }
@@ -543,7 +534,7 @@ const SET_PROMO: Statement = Statement::write(
 )
 .reading_global(CHANGES_IT);
 
-/// Gives a code another end, limits and quotas, if it has those `seen`.
+/// Changes end, limits and quotas, if they are still those `seen`.
 pub async fn set_promo_code(
     conn: &Conn,
     write: &Write<'_>,
@@ -583,7 +574,6 @@ const ADD_CITY: Statement = Statement::write(
 )
 .reading_global(CHANGES_IT);
 
-/// Adds a city; its tariffs are put in the same transaction.
 pub async fn add_city(conn: &Conn, write: &Write<'_>, city: &City) -> Result<Verdict, DbError> {
     let (lat, lon, area) = (city.centre.lat(), city.centre.lon(), json!(city.service_area));
     let (zone, currency) = (city.time_zone.name(), city.currency.as_str());

@@ -1,9 +1,7 @@
-//! From a libpq-style URL to hosts, TLS and session settings; and single connections. The
-//! driver parses the URL; the keys that it does not know (`sslmode` beyond its own words,
-//! `sslrootcert`, `sslcert`, `sslkey`) are taken out first and become a TLS configuration.
-//! Whenever TLS is spoken the server's certificate is verified, name and chain, also with
-//! `require`, `prefer` or no `sslmode` at all; only `disable` speaks plainly, and only
-//! `verify-ca` leaves out the name.
+//! From a libpq-style URL to hosts, TLS and session settings. Keys that the driver does not know
+//! (`sslmode` beyond its own values, `sslrootcert`, `sslcert`, `sslkey`) are taken out first. With
+//! TLS the certificate is always verified, name and chain, even with `require`, `prefer` or no
+//! `sslmode`; only `disable` turns TLS off, and only `verify-ca` skips the name.
 
 mod tls;
 
@@ -27,14 +25,13 @@ use super::{
 };
 use crate::config::{self, Database};
 
-/// What holds unless the URL says something else: a node that does not answer in 3 s is passed
-/// over for the next. The system's keepalive of two hours would keep connections to a dead node
-/// for a whole afternoon. Sent bytes that no one acknowledges for 10 s end the connection: a
-/// node lost mid-statement.
+/// Defaults that the URL can override: a node that does not answer in 3 s is skipped, keepalives
+/// find dead nodes long before the system's two hours, and a connection whose data is not
+/// acknowledged for 10 s ends.
 const DEFAULTS: &str =
     "connect_timeout=3&keepalives_idle=30&tcp_user_timeout=10&load_balance_hosts=random&application_name=movr";
 
-/// What is wrong with a database URL, in words that never hold its password.
+/// What is wrong with a database URL; never contains the password.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConnectError(String);
@@ -65,17 +62,16 @@ enum Mode {
     VerifyFull,
 }
 
-/// One or several nodes of a database, and how to speak with them.
+/// One or several nodes of a database, and how to connect to them.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// Hosts, user, database and session options, for the driver.
     pub config: tokio_postgres::Config,
-    /// The TLS side; it is not asked when `sslmode=disable`.
+    /// Not used with `sslmode=disable`.
     pub tls: MakeRustlsConnect,
     connect_timeout_given: bool,
 }
 
-/// Shows what [`Endpoint::describe`] says, so that no password gets into a log.
+/// Prints [`Endpoint::describe`], so that no password gets into a log.
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Endpoint").field(&self.describe()).finish()
@@ -112,14 +108,13 @@ impl Endpoint {
         Ok(Self { config, tls: MakeRustlsConnect::new(tls), connect_timeout_given })
     }
 
-    /// The same nodes, another database (to create the one that is missing).
     pub fn with_database(&self, name: &str) -> Self {
         let mut other = self.clone();
         other.config.dbname(name);
         other
     }
 
-    /// Waits `timeout` for each node, unless the URL says how long.
+    /// Timeout per node, unless the URL sets one.
     pub fn with_connect_timeout(&mut self, timeout: Duration) -> &mut Self {
         if !self.connect_timeout_given {
             self.config.connect_timeout(timeout);
@@ -127,8 +122,7 @@ impl Endpoint {
         self
     }
 
-    /// Every session begins with these settings; they follow the URL's own `options`, so they hold
-    /// where both name one.
+    /// Settings of every session; they follow the URL's own `options`, so they win over them.
     pub fn with_session(&mut self, settings: &[(&str, &str)]) -> &mut Self {
         let mut options = self.config.get_options().unwrap_or_default().to_owned();
         for (name, value) in settings {
@@ -148,7 +142,7 @@ impl Endpoint {
         u32::try_from(hosts).unwrap_or(1)
     }
 
-    /// The nodes and the database, without user and password, for logs and messages.
+    /// Nodes and database, without user and password, for logs and messages.
     pub fn describe(&self) -> String {
         let ports = self.config.get_ports();
         let named = self.config.get_hosts().iter().map(|host| match host {
@@ -167,7 +161,6 @@ impl Endpoint {
     }
 }
 
-/// The nodes of `url` with the session settings every connection of ours has.
 pub fn endpoint(config: &Database, url: &str) -> Result<Endpoint, DbError> {
     // libpq's place for certificates is below the home folder.
     let home = config::env("HOME").map(PathBuf::from);
@@ -180,8 +173,7 @@ pub fn endpoint(config: &Database, url: &str) -> Result<Endpoint, DbError> {
     Ok(endpoint)
 }
 
-/// One connection outside the pools, for migrations and questions about the server; it is
-/// driven by a task of its own until the client is dropped.
+/// One connection outside the pools; a task drives it until the client is dropped.
 pub async fn connect_once(endpoint: &Endpoint) -> Result<Client, DbError> {
     let failed = |error| DbError::connecting(&error, &endpoint.describe());
     let (client, connection) = endpoint.config.connect(endpoint.tls.clone()).await.map_err(failed)?;
@@ -199,8 +191,8 @@ pub async fn connect_once(endpoint: &Endpoint) -> Result<Client, DbError> {
     }
 }
 
-/// The same to a database that is there from the start: `postgres` on both engines, unless
-/// somebody dropped it; on CockroachDB and at some providers also `defaultdb`.
+/// Connects to a database that exists from the start: `postgres` on both engines, unless it was
+/// dropped; on CockroachDB and with some providers also `defaultdb`.
 pub(super) async fn connect_beside(endpoint: &Endpoint) -> Result<Client, DbError> {
     match connect_once(&endpoint.with_database("postgres")).await {
         Err(error) if error.kind == NO_DATABASE => connect_once(&endpoint.with_database("defaultdb")).await,
@@ -208,8 +200,8 @@ pub(super) async fn connect_beside(endpoint: &Endpoint) -> Result<Client, DbErro
     }
 }
 
-/// Where the parameters begin, with their `?`. A password may hold that mark, too: they begin
-/// where no `@` comes behind it, or else a parameter that is known.
+/// Where the parameters begin, with their `?`. A password may contain one, too: the parameters
+/// begin where no `@` follows, or else a known parameter.
 fn query_at(url: &str) -> usize {
     const KNOWN: &str = "user password dbname options application_name host hostaddr port connect_timeout \
         tcp_user_timeout keepalives keepalives_idle keepalives_interval keepalives_retries target_session_attrs \
@@ -224,8 +216,7 @@ fn query_at(url: &str) -> usize {
 }
 
 impl TlsParameters {
-    /// The TLS parameters of `url`, and the URL without them and with our defaults, as the
-    /// driver reads it.
+    /// The TLS parameters of `url`, and the URL for the driver, without them and with our defaults.
     fn take(url: &str, home: Option<&Path>) -> Result<(String, Self), ConnectError> {
         if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
             return Err(ConnectError::not_a_url());
@@ -288,7 +279,7 @@ mod tests {
 
     use super::*;
 
-    /// A file in a folder that goes away with the test.
+    /// In a folder that is removed with the test.
     fn file(folder: &TempDir, name: &str, text: &str) -> PathBuf {
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

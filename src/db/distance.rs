@@ -1,8 +1,6 @@
-//! The distance between two points in SQL, the haversine that `domain::geo` computes too.
-//! It fails for no two points that a row can hold: what is stored may be as small as a
-//! float can be, and PostgreSQL refuses a product that underflows (22003). So coordinates
-//! are shifted before they are subtracted or turned, which makes a difference either zero
-//! or large enough to be squared; it costs some nanometres.
+//! The haversine distance in SQL, like `domain::geo`. It never fails: PostgreSQL refuses a product
+//! that underflows (22003), so coordinates are shifted before they are subtracted, which makes a
+//! difference zero or large enough to be squared, and costs some nanometres.
 
 use const_format::formatcp;
 

@@ -1,11 +1,9 @@
-//! What the server is and can do, asked once when connecting first, and what differs by that:
-//! the settings of a session, whether LOCALITY clauses mean anything, how the past is read.
+//! What the server is and can do, asked once on the first connection.
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::error::DbError;
 
-/// The database server's kind and abilities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
     /// `PostgreSQL 15.18 ...` or `CockroachDB CCL v25.4.11 ...`, as the server says.
@@ -13,7 +11,7 @@ pub struct Engine {
     pub cockroach: bool,
     /// Whether this database has regions.
     pub regions: bool,
-    /// Region of the node that answered, where nodes have one.
+    /// Region of the node that answered, if nodes have one.
     pub gateway: Option<String>,
 }
 
@@ -45,7 +43,6 @@ impl Engine {
     }
 }
 
-/// As `text`, for what a node without a region, or a database without any, has not.
 pub(super) async fn text_if_any(client: &Client, sql: &str) -> Result<Option<String>, DbError> {
     match text(client, sql).await {
         // `config_file_error`: the node was started without a region. `invalid_table_definition`:
@@ -55,7 +52,7 @@ pub(super) async fn text_if_any(client: &Client, sql: &str) -> Result<Option<Str
     }
 }
 
-/// The first column of the first row of a parameterless query, as text.
+/// The first column of the first row of a query without parameters.
 pub(super) async fn text(client: &Client, sql: &str) -> Result<String, DbError> {
     let messages = client.simple_query(sql).await.map_err(|error| DbError::from_driver(error, "engine.ask", false))?;
     let first = messages.iter().find_map(|message| match message {

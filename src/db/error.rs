@@ -1,7 +1,6 @@
-//! What can go wrong with the database, and the one function from SQLSTATE to variant. The
-//! driver's error is kept but never printed: PostgreSQL puts whole rows into DETAIL and values
-//! into messages, and those are personal data. What is printed is the statement's name, the
-//! SQLSTATE and the constraint.
+//! Database errors, and the one mapping from SQLSTATE to what the program does. The driver's error
+//! is kept but never printed: PostgreSQL puts rows into DETAIL and values into messages, and those
+//! are personal data.
 
 use std::fmt;
 
@@ -18,9 +17,8 @@ pub enum DbErrorKind {
     Unavailable,
     /// The deadline passed, or the rows cannot be reached, and nothing was written.
     Timeout,
-    /// A serialization failure or deadlock: nothing was written, try again.
     Contention,
-    /// The connection or deadline was lost while a write was under way: it may have happened.
+    /// The connection or deadline was lost during a write: it may have happened.
     Ambiguous,
     /// A unique constraint or primary key, by name.
     Unique(String),
@@ -28,12 +26,12 @@ pub enum DbErrorKind {
     BadValue,
     /// A cached plan no longer fits the schema: nothing was done, and it must be prepared again.
     StalePlan,
-    /// CockroachDB refuses for want of a licence: a matter of configuration.
+    /// CockroachDB refuses for lack of a licence.
     Licence,
-    /// What no retry can cure, such as a wrong password: what the database does, in words
-    /// that name no host and continue "the database".
+    /// No retry can help, such as with a wrong password: a predicate without host names, to follow
+    /// "the database".
     Setup(&'static str),
-    /// Our bug: anything else.
+    /// Anything else is our bug.
     Bug,
 }
 
@@ -42,7 +40,7 @@ pub struct DbError {
     pub kind: DbErrorKind,
     /// Name of the statement, or of the step (`connect`, `begin`, `commit`).
     pub statement: &'static str,
-    /// The region whose circuit is open, and since when, if that is why.
+    /// The region whose open circuit caused this, and since when it is open.
     pub open_circuit: Option<(RegionCode, DateTime<Utc>)>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
     pub(super) detail: String,
@@ -52,13 +50,12 @@ pub struct DbError {
 pub(super) const NO_DATABASE: DbErrorKind = DbErrorKind::Setup(MISSING);
 
 impl DbError {
-    /// An error of our own making, with words for the log.
+    /// `detail` is for the log.
     pub fn new(kind: DbErrorKind, statement: &'static str, detail: impl Into<String>) -> Self {
         Self { kind, statement, open_circuit: None, cause: None, detail: detail.into() }
     }
 
-    /// Translates the driver's error; `wrote` says that a write was under way, so that
-    /// a lost connection leaves its outcome open.
+    /// Translates the driver's error. With `wrote`, a lost connection leaves the outcome open.
     pub fn from_driver(error: tokio_postgres::Error, statement: &'static str, wrote: bool) -> Self {
         let (kind, detail) = match error.as_db_error() {
             Some(db) => {
@@ -93,20 +90,19 @@ impl DbError {
         Self::new(kind, "connect", format!("{whom}: {words}"))
     }
 
-    /// `statement` is not sent, or had no answer, since the circuit of a region is open.
     pub(super) fn region_unreachable(statement: &'static str, (region, since): (RegionCode, DateTime<Utc>)) -> Self {
         let detail = format!("{region} is unreachable");
         let error = Self::new(DbErrorKind::Unavailable, statement, detail);
         Self { open_circuit: Some((region, since)), ..error }
     }
 
-    /// Whether the rows could not be had just now, by nobody's fault of asking.
+    /// Whether the rows are unavailable just now, for reasons outside the request.
     pub fn unreachable(&self) -> bool {
         matches!(self.kind, DbErrorKind::Unavailable | DbErrorKind::Timeout)
     }
 
-    /// Whether the rows did not answer in time, as opposed to a node or connection that
-    /// was lost, or rows that somebody else has locked.
+    /// Whether the rows did not answer in time, as opposed to a lost node or connection, or locked
+    /// rows.
     pub(super) fn no_answer(&self) -> bool {
         let slow = matches!(self.kind, DbErrorKind::Timeout | DbErrorKind::Ambiguous);
         slow && (self.cause.is_none() || matches!(self.sqlstate(), Some("57014" | "XXUUU")))
@@ -125,7 +121,7 @@ fn lost(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || source.is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
-/// A full disk or no memory: the server says so before it has done anything for good.
+/// A full disk or no memory: the server says so before it has changed anything.
 fn out_of_resources(code: &SqlState) -> bool {
     code.code().starts_with("53")
 }

@@ -1,5 +1,5 @@
-//! A failed connection in words that name the setting to look at, for the log and the console;
-//! and whether trying again can help. A server's DETAIL is left out: PostgreSQL prints rows there.
+//! A failed connection in words that name the setting to look at, and whether trying again can
+//! help. A server's DETAIL is left out: PostgreSQL prints rows there.
 
 use std::{error::Error as StdError, io};
 
@@ -7,8 +7,8 @@ use chrono::DateTime;
 use rustls::{AlertDescription, CertificateError, Error as Tls, pki_types::UnixTime};
 use tokio_postgres::error::DbError;
 
-/// What went wrong, and why no retry can help, if none can: what the database does, in words
-/// that name no host and continue "the database".
+/// What went wrong, and why no retry can help, if none can (see
+/// [`DbErrorKind::Setup`](super::error::DbErrorKind::Setup)).
 type Diagnosis = (String, Option<&'static str>);
 
 pub const MISSING: &str = "does not exist: `movr migrate` creates it";
@@ -17,12 +17,12 @@ const TLS: &str = "and this side do not accept each other's TLS or certificates"
 const OPTIONS: &str = "refuses an option of its URL";
 const ITERATIONS: &str = "keeps this user's password with more SCRAM iterations than are accepted";
 
-/// Says what went wrong with a connection and where to look; without user name and password.
+/// Says what went wrong with a connection and where to look, without user name and password.
 pub fn explain(error: &tokio_postgres::Error) -> String {
     diagnose(error).0
 }
 
-/// The same, and why no retry can help, if none can.
+/// Like [`explain`], with why no retry can help, if none can.
 pub fn diagnose(error: &tokio_postgres::Error) -> Diagnosis {
     let causes = causes(error);
     let known = causes.iter().rev().find_map(|cause| {
@@ -47,7 +47,7 @@ fn inside<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError +
     }
 }
 
-/// What the driver alone has to say is known by its words.
+/// The driver's own errors are only known by their text.
 fn driver(words: String) -> Diagnosis {
     let (known, incurable) = match words.as_str() {
         words if words.contains("SCRAM iteration count exceeds") => (

@@ -1,7 +1,6 @@
-//! Files that operators take away: a city's vehicles, a city's riders, as CSV. One statement a
-//! chunk, each beginning after the last row of the one before, so that memory is bounded
-//! whatever the size of the fleet. Texts that people typed are escaped for spreadsheets; numbers
-//! are written as they are. A file of vehicles can be imported again and changes nothing.
+//! A city's vehicles or riders as CSV, one statement a chunk, so that memory is bounded. Texts that
+//! people typed are escaped for spreadsheets. An exported file of vehicles can be imported again
+//! and changes nothing.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use tokio_postgres::types::ToSql;
@@ -23,7 +22,7 @@ pub const ALL: &[&Statement] = &[&VEHICLES, &RIDERS];
 /// Rows of one chunk.
 const CHUNK: usize = 500;
 
-/// Lines, and after which row the next ones begin. The first chunk (of no cursor) has the header.
+/// Lines, and where the next chunk begins. The first chunk has the header.
 pub type Chunk<K> = (String, Option<K>);
 
 /// The code and id of a vehicle.
@@ -46,7 +45,7 @@ const VEHICLES: Statement = Statement::read(
      ORDER BY v.code, v.id LIMIT 500",
 );
 
-/// Vehicles of a city in the order of their codes, those without one first.
+/// In the order of their codes, those without one first.
 pub async fn vehicles(
     conn: &Conn,
     (region, city): (&RegionCode, &str),

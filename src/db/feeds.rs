@@ -1,5 +1,5 @@
-//! What the public feeds show of a city's vehicles: the rotating id and nothing of whom
-//! a vehicle belongs to, or who has reserved it. Rows may be a few seconds old.
+//! What the public feeds show of a city's vehicles: the rotating id, nothing of owners or
+//! reservations. Rows may be a few seconds old.
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
@@ -15,7 +15,7 @@ use crate::domain::{geo::Point, region::RegionCode, vehicle::AWAITS_APPROVAL};
 
 pub const ALL: &[&Statement] = &[&LIST];
 
-/// A vehicle that stands on the street.
+/// A vehicle on the street.
 #[derive(Debug)]
 pub struct Standing {
     pub public_id: Uuid,
@@ -27,8 +27,7 @@ pub struct Standing {
     pub reserved: bool,
 }
 
-/// More vehicles than any city has; beyond it a feed is refused, since one that leaves
-/// vehicles out would lie.
+/// More than any city has; beyond it a feed is refused rather than incomplete.
 const MOST: usize = 200_000;
 
 const LIST: Statement = Statement::read(
@@ -48,8 +47,8 @@ const LIST: Statement = Statement::read(
     ),
 );
 
-/// All vehicles of a city that stand on its streets and are not being ridden, lost, retired
-/// or waiting for approval; reservations that ended before `at` have lapsed.
+/// All vehicles on a city's streets that are not being ridden, lost, retired or waiting for
+/// approval; reservations that ended before `at` have lapsed.
 pub async fn list_standing(
     conn: &Conn,
     region: &RegionCode,

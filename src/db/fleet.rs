@@ -1,10 +1,8 @@
-//! A city's fleet as its operators see it, by inner ids: the list in three orders, how many there
-//! are of each status, one vehicle with its history, and what operators do with one vehicle.
-//! A list reads each status by itself, because the index of an order begins with the status, and
-//! looks at a bounded number of rows whatever is filtered. A change is one statement that checks
-//! session, both gates, the operator's role for the city where the vehicle really stands, and the
-//! version that the page showed; changes it and writes its event; or does nothing and says why.
-//! A form's command id makes a second try find the first.
+//! A city's fleet as its operators see it, by inner ids. A list reads each status by itself,
+//! because the index of an order begins with the status, and reads a bounded number of rows
+//! whatever is filtered. A change is one statement that checks session, both gates, the operator's
+//! role for the vehicle's current city and the version on the page. A form's command id lets a
+//! second try find the first.
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
@@ -31,14 +29,14 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&BY_CODE, &BY_BATTERY, &BY_SEEN, &COUNT, &FIND, &HISTORY, &SET_STATUS, &EDIT, &MOVE];
 
-/// A vehicle as whoever has it sees it: its operators, its owner.
+/// A vehicle as its operators and its owner see it.
 #[derive(Debug, Clone)]
 pub struct FleetVehicle {
     pub vehicle: VehicleRef,
     pub vehicle_type: String,
     /// available, `in_use`, maintenance, lost, retired.
     pub status: String,
-    /// Until when somebody has reserved it; may have lapsed.
+    /// May have lapsed.
     pub reserved_until: Option<DateTime<Utc>>,
     pub code: Option<String>,
     pub brand: String,
@@ -52,8 +50,8 @@ pub struct FleetVehicle {
 }
 
 impl FleetVehicle {
-    /// The status as people see it: `reserved` while somebody holds a reservation, `waiting`
-    /// while a person's new vehicle has not been approved.
+    /// `reserved` while somebody holds a reservation, `waiting` while an owner's new vehicle is not
+    /// approved.
     pub fn shown_status(&self, now: DateTime<Utc>) -> &str {
         let reserved = self.status == "available" && self.reserved_until.is_some_and(|until| until > now);
         let waits = self.status == "maintenance" && self.note.as_deref() == Some(AWAITS_APPROVAL);
@@ -69,18 +67,17 @@ impl FleetVehicle {
 
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// What matches, in order.
+    /// In order.
     pub vehicles: Vec<FleetVehicle>,
-    /// Where the list goes on; none at its end.
+    /// None at the end of the list.
     pub next: Option<(Key, Uuid)>,
 }
 
 pub const PAGE: usize = 100;
-/// Rows of each status that are looked at for a page when the order does not find what
-/// matches: a page costs the same in a city of a thousand and of a hundred thousand.
+/// Rows of each status that are read for a page when the order does not find what matches: a page
+/// costs the same in a city of a thousand and of a hundred thousand.
 const LOOK_AT: i64 = 500;
 
-/// The columns of a [`FleetVehicle`].
 pub(super) const FLEET_VEHICLE: &str =
     "id, type, status, reserved_until, code, brand, colour, battery, lat, lon, place, seen_at, note, version";
 
@@ -99,7 +96,7 @@ macro_rules! status_sql {
     };
 }
 
-/// A list in an order: what matches among the first $4 rows, and the last of them.
+/// A list in an order: the matches among the first $4 rows, and the last of those rows.
 macro_rules! list_sql {
     ($key:literal, $type:literal) => {
         formatcp!(
@@ -124,8 +121,8 @@ const BY_CODE: Statement = Statement::read("fleet.list_by_code", Reach::Named, l
 const BY_BATTERY: Statement = Statement::read("fleet.list_by_battery", Reach::Named, list_sql!("battery", "INT8"));
 const BY_SEEN: Statement = Statement::read("fleet.list_by_seen", Reach::Named, list_sql!("seen_at", "TIMESTAMPTZ"));
 
-/// A page of the fleet of `city` after `cursor`, at most [`PAGE`]; it may hold fewer and
-/// go on, where what matches is rare.
+/// A page of the fleet of `city` after `cursor`, at most [`PAGE`]; with rare matches it may hold
+/// fewer and still have a next page.
 pub async fn list(
     conn: &Conn,
     city: (&RegionCode, &str),
@@ -149,7 +146,7 @@ pub async fn list(
     page(region, &rows, filter, sort)
 }
 
-/// Where a list begins: before the first row, or where its prefix does.
+/// Before the first row, or where the filter's prefix begins.
 fn start(filter: &Filter, sort: Sort) -> Key {
     match sort {
         Sort::Code => Key::Code(filter.prefix.clone().unwrap_or_default()),
@@ -206,21 +203,19 @@ const COUNT: Statement = Statement::read(
      GROUP BY status",
 );
 
-/// How many vehicles of a city have each status.
 pub async fn count(conn: &Conn, region: &RegionCode, city: &str) -> Result<Vec<(String, i64)>, DbError> {
     let rows = conn.rows(&COUNT, &[region, &city]).await?;
     rows.iter().map(|row| Ok((row.get("status")?, row.get("n")?))).collect()
 }
 
-/// A vehicle as its operators see it.
 #[derive(Debug, Clone)]
 pub struct VehicleDetails {
     pub vehicle: FleetVehicle,
     pub city: String,
     pub public_id: Uuid,
-    /// Somebody's own, and not the operator's.
+    /// Belongs to a person, not to the operator.
     pub owned: bool,
-    /// The ride on which it is, and since when.
+    /// The current ride, and since when.
     pub ride: Option<(RideRef, DateTime<Utc>)>,
     pub created_at: DateTime<Utc>,
     pub changed_at: DateTime<Utc>,
@@ -252,16 +247,15 @@ pub async fn find(conn: &Conn, vehicle: &VehicleRef) -> Result<Option<VehicleDet
     }))
 }
 
-/// Something that happened to a vehicle.
 #[derive(Debug, Clone)]
 pub struct HistoryEntry {
     pub version: i64,
     pub action: String,
     pub at: DateTime<Utc>,
     pub point: Option<Point>,
-    /// Whatever else was noted; no personal data.
+    /// No personal data.
     pub metadata: Value,
-    /// Of the end of a ride: minutes, metres, what was owed and its currency.
+    /// For the end of a ride: minutes, metres, amount owed and currency.
     pub ride: Option<(i64, i64, i64, String)>,
 }
 
@@ -281,8 +275,6 @@ const HISTORY: Statement = Statement::read(
     ),
 );
 
-/// What happened to a vehicle in its region before `version`, newest first; one more than
-/// [`HISTORY_PAGE`] when it goes on.
 pub async fn history(conn: &Conn, vehicle: &VehicleRef, before: i64) -> Result<Vec<HistoryEntry>, DbError> {
     let read = |row: &Row| {
         let at: (Option<f64>, Option<f64>) = (row.get("lat")?, row.get("lon")?);
@@ -310,10 +302,9 @@ pub struct SeenVehicle {
     pub command: Uuid,
 }
 
-/// The text of a change of vehicle ($8, $9) at version $11 by command $12: `v` is the
-/// vehicle, `o` has a row when the person operates its city. `$refusals` come after the
-/// common ones, `$set` is what the UPDATE sets beside the version, `$event` names the event
-/// and `$metadata` what it notes.
+/// A change of vehicle ($8, $9) at version $11 by command $12: `v` is the vehicle, `o` has a row
+/// when the person operates its city. `$refusals` follow the common ones, `$set` is what the UPDATE
+/// sets beside the version, `$event` and `$metadata` describe the event.
 macro_rules! change_sql {
     ($tables:literal, $refusals:literal, $set:expr, $event:literal, $metadata:literal) => {
         formatcp!(
@@ -369,7 +360,7 @@ const SET_STATUS: Statement = Statement::write(
     ),
 );
 
-/// Gives the vehicle the status that `job_kind` gives, and a note if there is one.
+/// Sets the status that `job_kind` gives, and a note if there is one.
 pub async fn set_status(
     conn: &Conn,
     auth: &SessionAuth,
@@ -382,7 +373,6 @@ pub async fn set_status(
     change(conn, &SET_STATUS, auth, seen, epoch, &[&from, &to, &event, &note]).await
 }
 
-/// What an operator can say of a vehicle.
 #[derive(Debug, Clone)]
 pub struct VehicleEdit {
     pub code: Option<String>,
@@ -408,8 +398,7 @@ const EDIT: Statement = Statement::write(
     ),
 );
 
-/// Says something else of the vehicle. A code that another one of the city has is an error
-/// of the unique kind.
+/// Fails with the unique kind if another vehicle of the city has the code.
 pub async fn edit(
     conn: &Conn,
     auth: &SessionAuth,
@@ -438,8 +427,8 @@ const MOVE: Statement = Statement::write(
 )
 .reading_global(CITY_CHECKED);
 
-/// Puts the vehicle into another city of its region, into maintenance: it has to be set up
-/// there. The person operates both cities.
+/// Moves the vehicle to another city of its region, into maintenance: it has to be set up there.
+/// The person must operate both cities.
 pub async fn move_to(
     conn: &Conn,
     auth: &SessionAuth,

@@ -1,7 +1,6 @@
-//! Region gates: one row a region that says whether it takes writes, and its epoch. Every
-//! write statement carries the gate's condition; this file reads the rows, makes and changes
-//! them. The times of a change are the server's and not the application's: a fence reported
-//! early by a wrong clock would be no fence.
+//! Region gates: one row a region that says whether it takes writes, and its epoch. Every write
+//! statement carries the gate's condition. The times of a change are the server's: an application's
+//! wrong clock would report a fence too early.
 
 use std::time::Duration;
 
@@ -17,23 +16,21 @@ use super::{
 };
 use crate::domain::region::RegionCode;
 
-/// The state of a region's gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
     pub region: RegionCode,
     pub writable: bool,
     pub epoch: i64,
     pub reason: Option<String>,
-    /// When it is expected to open.
     pub until: Option<DateTime<Utc>>,
-    /// Since when it is like this, by the server's clock.
+    /// By the server's clock.
     pub changed_at: DateTime<Utc>,
     pub read_at: DateTime<Utc>,
 }
 
 impl Gate {
-    /// From when on no write of an older epoch becomes visible, as a whole second; none while
-    /// the region is open. `fence` is that of the [`Db`](super::Db).
+    /// From when on no write of an older epoch becomes visible, as a whole second; none while the
+    /// region is open. `fence` is [`Db::fence`](super::Db::fence).
     pub fn fenced_at(&self, fence: Duration) -> Option<DateTime<Utc>> {
         if self.writable {
             return None;
@@ -76,12 +73,10 @@ const OPEN: Statement = Statement::write(
      ON CONFLICT (region) DO NOTHING",
 );
 
-/// Gives a new region its gate, writable at epoch 1; an existing gate stays as it is.
 pub async fn open(conn: &Conn, region: &RegionCode, now: DateTime<Utc>) -> Result<(), DbError> {
     conn.rows(&OPEN, &[region, &now]).await.map(drop)
 }
 
-/// What a region's gate shall be.
 #[derive(Debug, Clone)]
 pub struct Change {
     pub region: RegionCode,
@@ -92,11 +87,10 @@ pub struct Change {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// The text of a change: tables to look at, who is refused, and the event's actor. A gate
-/// that is as asked already answers before its epoch is compared, so that a change whose
-/// reply was lost is found done when it is sent again. The event lies where the acting
-/// instance runs ($6), with the version and epoch that the change gave to the gate. It needs
-/// no open gate: it must be possible to open a region from inside.
+/// A change: tables to read, who is refused, and the event's actor. A gate that is already as asked
+/// is found before its epoch is compared, so a change whose reply was lost is found done when it is
+/// sent again. The event lies where the acting instance runs ($6). It needs no open gate: it must
+/// be possible to open a region from inside.
 macro_rules! change_sql {
     ($tables:literal, $refusals:literal, $actor:literal) => {
         formatcp!(
@@ -142,8 +136,8 @@ const CHANGE_SIGNED: Statement = Statement::write(
     ),
 );
 
-/// Changes the gate, if its epoch is the one given, under the next epoch; `here` keeps the
-/// event. By an administrator's session, or (none) by whoever has the shell.
+/// Changes the gate, if its epoch is the one given, under the next epoch; `here` keeps the event.
+/// Without `by` it is a command's.
 pub async fn change(
     conn: &Conn,
     change: &Change,

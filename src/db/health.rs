@@ -1,8 +1,7 @@
-//! A circuit breaker for each region's rows. A region whose circuit is open is refused
-//! before a statement is sent (`statement.rs`), so nobody queues behind it. Probes
-//! (`ops::watch`) open it and end the refusals; answers to ordinary statements keep it
-//! closed, because a late probe says little on a busy machine. Also the faults that tests
-//! inject by region: one PostgreSQL cannot lose one region.
+//! A circuit breaker for each region's rows. Statements for a region whose circuit is open are
+//! refused before they are sent, so nobody queues for it. Probes (`ops::watch`) open and half-open
+//! it; answers to ordinary statements keep it closed. Tests inject faults here, since one
+//! PostgreSQL cannot lose one region.
 
 use std::{
     collections::HashMap,
@@ -16,15 +15,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{clock::Clock, domain::region::RegionCode};
 
-/// Where the circuit of a region stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Circuit {
-    /// Statements are sent.
     #[default]
     Closed,
-    /// Statements are sent; this many probes in a row were not answered.
     Suspected(u32),
-    /// Statements are refused at once.
     Open,
     /// A probe was answered: statements are sent, and the first one decides.
     HalfOpen,
@@ -35,42 +30,38 @@ pub enum Circuit {
 pub struct Known {
     pub good_at: Option<DateTime<Utc>>,
     pub round_trip: Option<Duration>,
-    /// Since when the region cannot be reached: its circuit is open, or connecting fails.
+    /// Since when its circuit is open or connecting fails.
     pub unreachable_since: Option<DateTime<Utc>>,
     pub circuit: Circuit,
     answered: Option<Instant>,
 }
 
-/// Why a probe failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// It was not answered in time.
     Late,
-    /// Connecting was refused, or the connection was cut: who asks is told at once anyway,
-    /// and the next try may succeed, so nothing is refused for it.
+    /// Connecting was refused, or the connection was cut: callers learn that at once anyway, and
+    /// the next try may succeed, so this does not open the circuit.
     Cut,
 }
 
 /// What a test does to statements that name a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// They are never answered.
     Unreachable,
-    /// Only probes are sent this much later.
+    /// Only probes are delayed, by this much.
     SlowProbe(Duration),
 }
 
-/// Faults by region, set by tests while the instance runs.
+/// Set by tests while the instance runs.
 pub type Faults = RwLock<HashMap<RegionCode, Fault>>;
 
-/// What is known of the regions.
 #[derive(Debug)]
 pub struct Health {
     known: RwLock<HashMap<RegionCode, Known>>,
     clock: Clock,
     suspicions: watch::Sender<u64>,
     threshold: u32,
-    /// Connections of the own nodes that may wait for one other region.
+    /// Connections of this instance's nodes that may wait for one other region.
     share: usize,
     shares: Mutex<HashMap<RegionCode, Arc<Semaphore>>>,
     faults: Option<Arc<Faults>>,
@@ -105,8 +96,8 @@ impl Health {
         found.find_map(|(region, known)| Some((region.clone(), open(known)?)))
     }
 
-    /// A probe of `region` was answered after so long: a circuit that was open lets ordinary
-    /// statements through, and one more answer closes it.
+    /// A probe of `region` was answered: an open circuit lets ordinary statements through, and one
+    /// more answer closes it.
     pub fn probed(&self, region: &RegionCode, round_trip: Duration) {
         let mut all = self.known.write();
         let known = all.entry(region.clone()).or_default();
@@ -139,8 +130,8 @@ impl Health {
         }
     }
 
-    /// An ordinary statement that named these regions was not answered in time. It may have
-    /// many reasons, so only a circuit on trial opens.
+    /// An ordinary statement that named these regions was not answered in time. There may be many
+    /// reasons, so only a half-open circuit opens.
     pub(super) fn unanswered(&self, regions: &[RegionCode]) {
         let mut all = self.known.write();
         for region in regions {
@@ -172,7 +163,7 @@ impl Health {
         }
     }
 
-    /// Somebody suspects that a region or node does not answer: asks for probes now.
+    /// A region or node may be down: asks for probes now.
     pub(super) fn suspect(&self) {
         self.suspicions.send_modify(|suspicions| *suspicions += 1);
     }
@@ -181,15 +172,15 @@ impl Health {
         self.suspicions.subscribe()
     }
 
-    /// A place among the connections of the own nodes that may wait for `region`, which is
-    /// not theirs: while it does not answer and its circuit is not open yet, the others stay free.
+    /// A permit to wait for `region`, which is another one, on this instance's connections: while
+    /// it does not answer and its circuit is still closed, the rest stay free.
     pub(super) async fn place(&self, region: &RegionCode) -> Option<OwnedSemaphorePermit> {
         let new = || Arc::new(Semaphore::new(self.share));
         let share = Arc::clone(self.shares.lock().entry(region.clone()).or_insert_with(new));
         share.acquire_owned().await.ok()
     }
 
-    /// The fault that a test has set for one of the regions, or for any.
+    /// Applies the fault that a test has set for one of the regions, or for any.
     pub(super) async fn inject_fault(&self, regions: &[RegionCode], any: bool, probe: bool) {
         let Some(faults) = &self.faults else {
             return;
@@ -207,7 +198,7 @@ impl Health {
     }
 }
 
-/// An answer is noted this often, so it is taken to hold this long.
+/// How often an answer is noted, and so how long it is taken to hold.
 const FRESH: Duration = Duration::from_millis(100);
 
 fn open(known: &Known) -> Option<DateTime<Utc>> {

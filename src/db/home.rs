@@ -1,8 +1,7 @@
-//! A whole person at once: moving home, erasing, and everything about them as JSON.
-//! Moving changes the region of the rows where they lie, so personal data does not pass
-//! through the application, and `username_key`, which stays, is not checked abroad.
-//! An erasure closes the account at once (`erase`); a worker then takes the person out of each
-//! region, without a session, as the job's row at home says (`erase_region`).
+//! A whole person at once: moving home, erasing, and everything about them as JSON. Moving changes
+//! the region of the rows in place, so personal data does not pass through the application. An
+//! erasure closes the account at once (`erase`); a worker then takes the person out of each region,
+//! without a session (`erase_region`).
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
@@ -38,12 +37,11 @@ pub const ALL: &[&Statement] = &[
     &LIST_EVENTS_BY,
 ];
 
-/// What moving home and erasing both need besides the session.
 #[derive(Debug, Clone)]
 pub struct Leaving<'a> {
-    /// The hash that the person's password was checked against.
+    /// What the person's password was checked against.
     pub password_hash: &'a str,
-    /// The regions that hold rides or vehicles, as they were read for the other statements.
+    /// The regions that hold rides or vehicles, as read for the other statements.
     pub present_in: &'a Value,
     pub command: Uuid,
 }
@@ -82,8 +80,6 @@ const SET_HOME: Statement = Statement::write(
 )
 .reading_global(CITY_CHECKED);
 
-/// Gives the person a home in `city` of `region`, with their roles and redemptions, and
-/// ends all of their sessions.
 pub async fn set_home(
     conn: &Conn,
     auth: &SessionAuth,
@@ -113,7 +109,7 @@ const SET_OWNER_REGION: Statement = Statement::write(
     ),
 );
 
-/// Makes the vehicles and rides that a person has in `region` point at their new home.
+/// Makes the person's vehicles and rides in `region` point at their new home.
 pub async fn set_owner_region(
     conn: &Conn,
     region: &RegionCode,
@@ -143,8 +139,7 @@ const NOTE_REFUSAL: Statement = Statement::write(
     ),
 );
 
-/// Records that the residency rule `rule` did not let the person do something with the
-/// data of `target`.
+/// Records that residency rule `rule` kept the person from using the data of `target`.
 pub async fn note_refusal(
     conn: &Conn,
     auth: &SessionAuth,
@@ -196,9 +191,8 @@ const ERASE: Statement = Statement::write(
     ),
 );
 
-/// Closes the account: deletes what the person's home knows of them, and leaves the job
-/// `leaving.command` that erases the rest in the regions of `parameters`. The quota that their
-/// promo codes used stays used: rides keep their promo code.
+/// Closes the account: deletes its data at home, and leaves job `leaving.command`, which erases the
+/// rest in the regions of `parameters`. Redeemed quota stays used: rides keep their promo code.
 pub async fn erase(
     conn: &Conn,
     auth: &SessionAuth,
@@ -274,7 +268,7 @@ const ERASE_REGION: Statement = Statement::write(
 pub struct Erasable {
     rides: Vec<Uuid>,
     vehicles: Vec<Uuid>,
-    /// This ride has more positions than one statement deletes: those before then.
+    /// A ride with more positions than one statement deletes: only those before this time.
     bound: Option<(Uuid, DateTime<Utc>)>,
 }
 
@@ -304,8 +298,6 @@ pub async fn list_erasable(
     Ok(found)
 }
 
-/// Takes the person out of these rides and vehicles: rides become anonymous and lose their
-/// positions and places, vehicles lose their owner. How many rides that were.
 pub async fn erase_region(
     conn: &Conn,
     (region, epoch): (&RegionCode, i64),
@@ -342,7 +334,7 @@ const NOTE_ERASED: Statement = Statement::write(
     ),
 );
 
-/// Writes down how far an erasure is, unless somebody else has; with `over` it has ended.
+/// Records how far an erasure is, unless somebody else has; with `over` it has ended.
 pub async fn note_erased(
     conn: &Conn,
     job: &JobRef,
@@ -373,8 +365,7 @@ const FIND_COMMAND: Statement = Statement::read(
        AND aggregate_type = 'user' AND aggregate_id = $2 AND command_id = $3 LIMIT 1",
 );
 
-/// Whether a command about the person has been carried out, as its event in the person's
-/// region says.
+/// Whether a command about the person has been carried out, by its event in their region.
 pub async fn find_command(conn: &Conn, user: &UserRef, command: Uuid) -> Result<bool, DbError> {
     Ok(conn.opt(&FIND_COMMAND, &[&user.region, &user.id, &command]).await?.is_some())
 }
@@ -404,19 +395,16 @@ const FIND_PERSON: Statement = Statement::read(
      FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $2",
 );
 
-/// What home keeps of a person, without anything that opens the account; and the other
-/// regions that keep something.
+/// What home stores about a person, without credentials; and the other regions with their data.
 pub async fn find_person(conn: &Conn, user: &UserRef) -> Result<Option<(Value, Vec<RegionCode>)>, DbError> {
     let row = conn.opt(&FIND_PERSON, &[&user.region, &user.id]).await?;
     row.map(|row| Ok((row.get("item")?, row.json("present_in")?))).transpose()
 }
 
-/// Rows of one page of an export.
 pub const PAGE: usize = 1_000;
-/// Rides of one page, which each have positions.
 pub const RIDES: usize = 100;
 
-/// A page's rows as JSON, each with the key after which the next page begins.
+/// Rows as JSON, each with the cursor of the page that follows it.
 pub type Page<K> = Result<Vec<(K, Value)>, DbError>;
 
 fn page<K>(rows: &[Row], key: impl Fn(&Row) -> Result<K, DbError>) -> Page<K> {
@@ -439,7 +427,7 @@ const LIST_RIDES: Statement = Statement::read(
      ORDER BY started_at DESC, id LIMIT 100",
 );
 
-/// A page of the person's rides in `region`, newest first.
+/// Newest first.
 pub async fn list_rides(
     conn: &Conn,
     region: &RegionCode,
@@ -459,7 +447,7 @@ const LIST_POSITIONS: Statement = Statement::read(
      ORDER BY ride_id, at LIMIT 1000",
 );
 
-/// A page of the positions of these rides, ride by ride, in the order of time.
+/// Ride by ride, in the order of time.
 pub async fn list_positions(
     conn: &Conn,
     region: &RegionCode,
@@ -482,7 +470,7 @@ const LIST_VEHICLES: Statement = Statement::read(
      ORDER BY id LIMIT 1000",
 );
 
-/// A page of the vehicles that the person has in `region`, retired ones too.
+/// Including retired ones.
 pub async fn list_vehicles(conn: &Conn, region: &RegionCode, person: &UserRef, cursor: Uuid) -> Page<Uuid> {
     let rows = conn.rows(&LIST_VEHICLES, &[region, &person.id, &cursor, &person.region.as_str()]).await?;
     page(&rows, |row| row.get("id"))
@@ -502,7 +490,7 @@ const LIST_EVENTS_ABOUT: Statement = Statement::read(
     ),
 );
 
-/// A page of the events of the person's own row that lie in `region`.
+/// Events of the person's own row that lie in `region`.
 pub async fn list_events_about(conn: &Conn, region: &RegionCode, person: Uuid, cursor: i64) -> Page<i64> {
     let rows = conn.rows(&LIST_EVENTS_ABOUT, &[region, &person, &cursor]).await?;
     page(&rows, |row| row.get("version"))
@@ -522,7 +510,7 @@ const LIST_EVENTS_BY: Statement = Statement::read(
 
 pub type EventKey = (String, Uuid, i64);
 
-/// A page of the other events in `region` that the person caused.
+/// The other events in `region` that the person caused.
 pub async fn list_events_by(conn: &Conn, region: &RegionCode, person: Uuid, cursor: EventKey) -> Page<EventKey> {
     let rows = conn.rows(&LIST_EVENTS_BY, &[region, &person, &cursor.0, &cursor.1, &cursor.2]).await?;
     page(&rows, |row| Ok((row.get("aggregate_type")?, row.get("aggregate_id")?, row.get("version")?)))

@@ -1,7 +1,7 @@
-//! Imported files of vehicles, as jobs: lines are staged as items that say all that their
-//! vehicle will be, counted, and done 200 at a time. Which of them are new is told by the
-//! id, or without one by the operator's own code. What a line does not say is filled in when
-//! it is staged, from the vehicle as it is then; its version tells later whether that holds.
+//! Imported files of vehicles, as jobs: lines are staged as items that say all that their vehicle
+//! will be, counted, and done 200 at a time. A vehicle is found by the id, or else by the
+//! operator's own code. What a line leaves out is filled in from the vehicle when it is staged; the
+//! version tells later whether that still holds.
 
 use const_format::formatcp;
 use serde_json::Value;
@@ -18,12 +18,11 @@ use crate::domain::job::JobRef;
 
 pub const ALL: &[&Statement] = &[&STAGE, &READY, &NEXT, &CHANGE, &ADD];
 
-/// A line of a file, ready to be staged.
 #[derive(Debug, Clone)]
 pub struct Staged {
     pub line: i64,
     pub input: Value,
-    /// The vehicle that it makes if there is none with that code.
+    /// For a new vehicle, if none has that code.
     pub new_id: Uuid,
     pub known_id: Option<Uuid>,
     pub reason: Option<String>,
@@ -80,8 +79,8 @@ const STAGE: Statement = Statement::write(
     ),
 );
 
-/// Makes items of `lines`: refused, to be done, or done already because the vehicle is
-/// like that. `defaults` is what a new vehicle is where its line does not say it.
+/// Makes items of `lines`: refused, waiting, or already done if the vehicle is like that.
+/// `defaults` fills in what a new vehicle's line leaves out.
 pub async fn stage(conn: &Conn, write: &JobWrite<'_>, lines: &[Staged], defaults: &Value) -> Result<Verdict, DbError> {
     let positions: Vec<i64> = lines.iter().map(|line| line.line).collect();
     let inputs: Vec<String> = lines.iter().map(|line| line.input.to_string()).collect();
@@ -128,8 +127,8 @@ pub struct Preview {
     pub refused: i64,
 }
 
-/// The file of so many `lines` has been read to its end: the job can be confirmed, and keeps
-/// these counts. Fails when not every line has become an item.
+/// The file has been read to its end: the job can be confirmed, and keeps these counts. Fails
+/// unless each of the `lines` has become an item.
 pub async fn ready(
     conn: &Conn,
     write: &JobWrite<'_>,
@@ -189,7 +188,6 @@ pub async fn list_waiting(conn: &Conn, job: &JobRef) -> Result<Waiting, DbError>
     Ok(waiting)
 }
 
-/// A batch of lines, as `$write` does them: `u` gives the vehicles with their new versions.
 macro_rules! batch_sql {
     ($write:literal, $action:literal) => {
         formatcp!(
@@ -275,8 +273,8 @@ const ADD: Statement = Statement::write(
 )
 .reading_global(CITY_CHECKED);
 
-/// Does the lines of a confirmed job that still wait, each with its event, or refuses them
-/// with the reason; with the last of them the job is done. Nothing when it is over.
+/// Does the waiting lines of a confirmed job, each with its event, or refuses them with the reason;
+/// the last batch ends the job.
 pub async fn batch(conn: &Conn, write: &JobWrite<'_>, lines: &Waiting) -> Result<Verdict, DbError> {
     let statement = if lines.new { &ADD } else { &CHANGE };
     // Lines only ever cease to wait, so after the last there will be none.

@@ -1,6 +1,5 @@
-//! Jobs of operators: asked for, confirmed, cancelled, read. A job does nothing until it is
-//! confirmed. Its own events have fixed versions, since each happens once: 1 requested,
-//! 2 confirmed, 3 over.
+//! Operators' jobs: requested, confirmed, cancelled, read. A job does nothing until it is
+//! confirmed. Its own events have fixed versions: 1 requested, 2 confirmed, 3 over.
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
@@ -28,13 +27,14 @@ pub struct JobWrite<'a> {
     pub write: Write<'a>,
     /// The job's.
     pub city: &'a str,
-    /// Where its vehicles go, and that region's epoch; the same place for jobs that move nothing.
+    /// Region and city of the target, and that region's epoch; the job's own for jobs that move
+    /// nothing.
     pub to: (&'a RegionCode, &'a str),
     pub to_epoch: i64,
 }
 
 impl JobWrite<'_> {
-    /// Sends a statement that begins with [`ON_JOB`], its parameters from $15 in `rest`.
+    /// Sends a statement that begins with [`ON_JOB`]; `rest` begins at $15.
     pub(super) async fn row(
         &self,
         conn: &Conn,
@@ -55,9 +55,9 @@ impl JobWrite<'_> {
     }
 }
 
-/// Begins a write on job ($8, $9): `tg` has a row when the target region $11 is writable at epoch
-/// $12, `o` and `o2` when the person operates the job's city $13 and the target city $14. A worker
-/// has no session, so only roles and gates count; the shell is nobody, so only the gates do.
+/// Begins a write on job ($8, $9): `tg` has a row when target region $11 is writable at epoch $12,
+/// `o` and `o2` when the person operates the job's city $13 and the target city $14. For a worker,
+/// which has no session, only roles and gates count; for the shell only the gates.
 pub(super) const ON_JOB: &str = formatcp!(
     "{SIGNED_THERE},
      tg AS (SELECT 1 AS ok FROM region_gates
@@ -68,7 +68,7 @@ pub(super) const ON_JOB: &str = formatcp!(
        AND user_id = $3::UUID AND role = 'operator' AND city = $14::TEXT)"
 );
 
-/// The first conditions of a verdict: who may not.
+/// The first conditions of a verdict: permission.
 pub(super) const WHO: &str = "WHEN $2::UUID IS NOT NULL AND NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN $3::UUID IS NOT NULL AND NOT (EXISTS (SELECT 1 FROM o) AND EXISTS (SELECT 1 FROM o2))
                THEN 'not_operator'";
@@ -82,11 +82,10 @@ pub(super) const RUNNING: &str =
     "SELECT 1 AS ok FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
                AND city = $13::TEXT AND state = 'running' AND confirmed_at IS NOT NULL";
 
-/// Of an event that a job causes: actor, command, correlation and time.
+/// For events that a job causes: actor, command, correlation and time.
 pub(super) const BY_JOB: &str =
     "CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ";
 
-/// The event of the job's end, in a statement where `over` has a row when it ends.
 pub(super) const JOB_DONE: &str = formatcp!(
     "SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 3, 'job.done', {BY_JOB}, $10::INT8,
                NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM over"
@@ -116,8 +115,8 @@ const INSERT: Statement = Statement::write(
     ),
 );
 
-/// Makes the job, without items. While `parameters` has `selecting`, it cannot be confirmed.
-/// The shell's jobs are asked for by the nil id.
+/// Makes the job, without items. While `parameters` has `selecting`, it cannot be confirmed. Jobs
+/// of the shell are requested by the nil id.
 pub async fn insert(
     conn: &Conn,
     write: &JobWrite<'_>,
@@ -152,12 +151,11 @@ const CONFIRM: Statement = Statement::write(
     ),
 );
 
-/// Lets the job begin, for the person who confirms it.
+/// By the person who confirms it.
 pub async fn confirm(conn: &Conn, write: &JobWrite<'_>) -> Result<Verdict, DbError> {
     write.verdict(conn, &CONFIRM, &[]).await
 }
 
-/// Items that one `jobs.cancel` takes: their rows stay within the write deadline.
 const CANCELLED_AT_ONCE: i64 = 5_000;
 
 const CANCEL: Statement = Statement::write(
@@ -188,7 +186,7 @@ const CANCEL: Statement = Statement::write(
     ),
 );
 
-/// Ends the job: what waits is not done any more. What was done stays.
+/// Ends the job: waiting items are not done any more, done ones stay.
 pub async fn cancel(conn: &Conn, write: &JobWrite<'_>) -> Result<Verdict, DbError> {
     loop {
         let row = write.row(conn, &CANCEL, &[&CANCELLED_AT_ONCE]).await?;
@@ -200,40 +198,37 @@ pub async fn cancel(conn: &Conn, write: &JobWrite<'_>) -> Result<Verdict, DbErro
     }
 }
 
-/// A job with how far it is.
 #[derive(Debug, Clone)]
 pub struct Job {
     pub job: JobRef,
     pub job_kind: JobKind,
-    /// Slug of its city.
     pub city: String,
     pub running: bool,
     pub cancelled: bool,
-    /// What it was asked with; see `ops::jobs`.
+    /// See `ops::jobs`.
     pub parameters: Value,
     pub created_at: DateTime<Utc>,
     pub confirmed_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
-    /// Who asked for it or, later, confirmed it; nobody has the nil id.
+    /// Whoever requested it or, later, confirmed it; the nil id for the shell.
     pub requested_by: UserRef,
-    /// How far a worker has come, while it is running.
+    /// A worker's progress, while the job is running.
     pub progress: Option<Counts>,
-    /// Why a worker does not go on: a refusal's code.
+    /// Why the worker has paused: a refusal's code.
     pub paused: Option<String>,
 }
 
 impl Job {
-    /// A text among the parameters.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.parameters.get(key)?.as_str()
     }
 
-    /// Its items are still being looked for.
+    /// Its items are still being selected.
     pub fn selecting(&self) -> bool {
         self.text("selecting").is_some()
     }
 
-    /// Region and city to which its vehicles go; its own where they stay.
+    /// Its vehicles' target; its own region and city if they stay.
     pub fn target(&self) -> (RegionCode, String) {
         let region = self.text("to_region").and_then(|region| region.parse().ok());
         let city = self.text("to_city").unwrap_or(&self.city);
@@ -277,7 +272,7 @@ fn job(row: &Row) -> Result<Job, DbError> {
     })
 }
 
-/// How many items wait, are done, refused, or not done because the job was cancelled.
+/// Items waiting, done, refused, and cancelled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub waiting: i64,
@@ -310,7 +305,7 @@ const COUNT: Statement = Statement::read(
      FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2::UUID",
 );
 
-/// How far the job is, by its items: the truth, and a read of all of them.
+/// Exact, and so a read of all items.
 pub async fn count_items(conn: &Conn, which: &JobRef) -> Result<Counts, DbError> {
     let row = conn.one(&COUNT, &[&which.region, &which.id]).await?;
     Ok(Counts {
@@ -339,7 +334,6 @@ const NEXT: Statement = Statement::read(
     ),
 );
 
-/// The oldest jobs of `region` with work that no other worker has, without those in `but`.
 pub async fn list_next(
     conn: &Conn,
     region: &RegionCode,
@@ -375,8 +369,8 @@ const LEASE: Statement = Statement::write(
     ),
 );
 
-/// Takes or renews the lease of a running job, and writes down how far it is. `Already` when
-/// another worker has it, or there is nothing to do.
+/// Takes or renews the lease of a running job, and records its progress. `Already` when another
+/// worker has it, or there is nothing to do.
 pub async fn lease(conn: &Conn, which: &JobRef, epoch: i64, worker: Uuid) -> Result<Verdict, DbError> {
     verdict(&conn.one(&LEASE, &[&which.region, &epoch, &which.id, &worker]).await?)
 }
@@ -394,7 +388,7 @@ const PAUSE: Statement = Statement::write(
     ),
 );
 
-/// Writes down why the worker that has the job does not go on.
+/// Records why the worker that has the job pauses.
 pub async fn pause(conn: &Conn, which: &JobRef, epoch: i64, worker: Uuid, why: &str) -> Result<Verdict, DbError> {
     verdict(&conn.one(&PAUSE, &[&which.region, &epoch, &which.id, &worker, &why]).await?)
 }
@@ -409,7 +403,7 @@ const LIST: Statement = Statement::read(
     ),
 );
 
-/// The jobs of a city after `cursor`, newest first.
+/// Newest first.
 pub async fn list(
     conn: &Conn,
     region: &RegionCode,
@@ -425,7 +419,7 @@ pub async fn list(
 pub struct Item {
     pub position: i64,
     pub vehicle: Option<Uuid>,
-    /// What is known of it since the job was asked for.
+    /// What was recorded when the job was requested.
     pub input: Value,
     pub state: String,
     pub reason: Option<String>,
@@ -440,7 +434,6 @@ const LIST_ITEMS: Statement = Statement::read(
      ORDER BY position LIMIT $5",
 );
 
-/// The items after position `after`, of one state or of all.
 pub async fn list_items(
     conn: &Conn,
     which: &JobRef,

@@ -1,7 +1,6 @@
-//! Whether a statement's plan keeps what its `reach` declares. `gateway` asks a server,
-//! `postgres` and `cockroach` read its plans, `changes` reads the statement's text; here
-//! the answers are judged. Pure but for `Schema::read`. Which tables are GLOBAL is told by
-//! the migrations, because PostgreSQL cannot tell it.
+//! Whether a statement's plan keeps within its declared `reach`. `gateway` asks a server,
+//! `postgres` and `cockroach` read plans, `changes` reads the statement's text; the verdict is made
+//! here. Which tables are GLOBAL comes from the migrations, because PostgreSQL does not know.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +21,6 @@ pub mod postgres;
 
 pub use gateway::{Gateway, Placement, region_of};
 
-/// One access to a table, as a plan tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     pub table: String,
@@ -30,7 +28,6 @@ pub struct Access {
     pub shown: String,
 }
 
-/// Whether an access stays in the regions that were bound; the later, the worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum How {
     /// It does, or it reaches rows that another access found.
@@ -39,7 +36,7 @@ pub enum How {
     Free,
     /// A foreign key that changes rows by itself, in every region.
     Cascade,
-    /// The plan says something of which there is no recording.
+    /// The plan contains something that no recording covers.
     Unparsed,
 }
 
@@ -58,7 +55,6 @@ impl Access {
 pub enum Verdict {
     Ok,
     Breach,
-    /// The plan says something that cannot be read.
     Unknown,
 }
 
@@ -72,7 +68,7 @@ pub struct Checked {
     pub verdict: Verdict,
     /// What breaks the reach, and what could not be read.
     pub findings: Vec<String>,
-    /// How it ended under `enforce_home_region`, where the server has that.
+    /// The outcome under `enforce_home_region`, where the server has that.
     pub home_region: Option<String>,
 }
 
@@ -93,14 +89,13 @@ pub struct Cascade {
     pub name: String,
 }
 
-/// What plans and texts are compared with.
 #[derive(Debug, Clone, Default)]
 pub struct Schema {
     pub regional: BTreeMap<String, bool>,
     /// Columns of regional tables that are part of a foreign key to a GLOBAL one.
     pub global_keys: Vec<(String, String)>,
     pub indexes: BTreeMap<String, Index>,
-    /// The foreign keys that act by themselves, one entry for each column.
+    /// One entry for each column.
     pub cascades: Vec<Cascade>,
 }
 
@@ -117,7 +112,7 @@ const CASCADES: &str = "SELECT c.conname::TEXT, r.relname::TEXT, t.relname::TEXT
      WHERE c.contype = 'f' AND (c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd'))";
 
 impl Schema {
-    /// What the migrations say, without the indexes and foreign keys of a database.
+    /// From the migrations, without a database's indexes and foreign keys.
     pub fn of_migrations() -> Self {
         let mut schema = Self::default();
         for table in migrate::tables() {
@@ -133,7 +128,6 @@ impl Schema {
         schema
     }
 
-    /// The schema as the database has it.
     pub async fn read(client: &Client) -> Result<Self, DbError> {
         let driver = |error| DbError::from_driver(error, "locality.schema", false);
         let text = |row: &Row, column: usize| row.try_get::<_, String>(column).map_err(driver);
@@ -159,12 +153,12 @@ impl Schema {
     }
 
     /// Whether a change has a foreign key to a GLOBAL table checked: CockroachDB does so wherever
-    /// one of its columns is set, also to what it is already.
+    /// one of its columns is set, even to the same value.
     fn checks_global(&self, change: &Change<'_>) -> bool {
         self.global_keys.iter().any(|(of, column)| of == change.table && change.sets(column))
     }
 
-    /// What a change breaks by itself, whatever its plan looks like.
+    /// What a change breaks whatever its plan looks like.
     fn breaks(&self, reach: Reach, change: &Change<'_>) -> Vec<String> {
         let Change { verb, table, columns, values } = change;
         let mut broken = Vec::new();
@@ -195,7 +189,7 @@ impl Schema {
     }
 }
 
-/// Compares the accesses of a plan, and the changes that the text makes, with the reach.
+/// Compares the accesses of a plan, and the changes in the text, with the reach.
 pub fn judge(statement: &Statement, schema: &Schema, accesses: &[Access]) -> Checked {
     let (mut broken, mut unread) = (BTreeSet::new(), BTreeSet::new());
     let riding = statement.reach == Reach::Named && statement.reads_global.is_none();

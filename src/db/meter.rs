@@ -1,7 +1,6 @@
-//! What a request costs the database: statements, waits, rows, time, and the regions that
-//! were really bound. Counted where statements are sent (`Conn`); the middleware of a request
-//! begins it. Statements under way together are one wait, and so are those that were sent in
-//! one poll of the request's future.
+//! What a request costs the database: statements, waits, rows, time, and the regions really bound.
+//! Counted where statements are sent (`Conn`). Statements in flight together are one wait, and so
+//! are those sent in one poll of the request's future.
 
 use std::{
     sync::Arc,
@@ -27,7 +26,6 @@ struct State {
     waited_in: u32,
 }
 
-/// The figures of a meter at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
     pub statements: u32,
@@ -36,11 +34,10 @@ pub struct Figures {
     /// Repetitions after contention or an unclear outcome.
     pub retries: u32,
     pub rows: u64,
-    /// Time with at least one statement under way.
+    /// Time with at least one statement in flight.
     pub busy: Duration,
     pub regions: Vec<RegionCode>,
     pub everywhere: bool,
-    /// Names of the statements, in the order sent.
     pub names: Vec<&'static str>,
 }
 
@@ -49,8 +46,8 @@ tokio::task_local! {
 }
 
 impl State {
-    /// One more wait, unless something else is under way already, or was sent in this same
-    /// poll and answered before we looked.
+    /// One more wait, unless another statement is in flight, or was sent in this same poll and
+    /// answered before this one.
     fn waits(&mut self) {
         if self.in_flight == 0 {
             self.figures.waits += u32::from(self.waited_in != self.polls);
@@ -62,22 +59,20 @@ impl State {
 }
 
 impl Meter {
-    /// What was counted so far.
     pub fn figures(&self) -> Figures {
         self.0.lock().figures.clone()
     }
 
-    /// What the request (or command) under way has cost so far, if it is counted.
+    /// The current request's (or command's) figures, if it is measured.
     pub fn here() -> Option<Figures> {
         METER.try_with(|meter| meter.figures()).ok()
     }
 
-    /// Whether what runs here has sent a write, answered or not.
+    /// Whether the current request has sent a write, answered or not.
     pub fn has_written() -> bool {
         METER.try_with(|meter| meter.0.lock().wrote).unwrap_or(false)
     }
 
-    /// Runs `work` under this meter.
     pub async fn measure<T>(self: &Arc<Self>, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         let polls = std::future::poll_fn(|context| {
@@ -91,17 +86,16 @@ impl Meter {
         let _ = METER.try_with(|meter| change(&mut meter.0.lock()));
     }
 
-    /// Counts one repetition of a write or transaction.
     pub(super) fn retried() {
         Self::count(|state| state.figures.retries += 1);
     }
 
-    /// COMMIT is under way: no statement of the program, but waited for.
+    /// COMMIT is in flight: not a statement of ours, but waited for.
     pub(super) fn waits() {
         Self::count(State::waits);
     }
 
-    /// The statement had to be prepared first: a round trip more.
+    /// The statement had to be prepared first: one more round trip.
     pub(super) fn prepares() {
         Self::count(|state| state.figures.waits += 1);
     }

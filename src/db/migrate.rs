@@ -1,7 +1,7 @@
-//! Schema: the database itself, its regions and survival goal, then refinery's
-//! migrations. Safe to run again, and two at once: whoever loses a race waits and
-//! looks again. One wrapper around refinery's transaction trait replaces the LOCALITY
-//! line where the engine has no regions, so the stored checksum is that of the file.
+//! Creates the database, its regions and survival goal, then runs refinery's migrations. Safe to
+//! repeat, and to run twice at once: whoever loses a race waits and checks again. A wrapper
+//! replaces the LOCALITY line where the engine has no regions, so the stored checksum is the
+//! file's.
 
 use std::time::Duration;
 
@@ -22,7 +22,6 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
-/// How the database is to be laid out.
 #[derive(Debug, Clone)]
 pub struct Layout {
     pub regions: Vec<RegionCode>,
@@ -32,8 +31,8 @@ pub struct Layout {
     pub locality: bool,
 }
 
-/// Brings the schema up to this program's version. With `plan` it changes nothing and
-/// returns the SQL that it would send; otherwise it returns what it sent.
+/// Brings the schema up to this program's version and returns the SQL that it sent. With `plan` it
+/// changes nothing and returns the SQL that it would send.
 pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec<String>, DbError> {
     let mut done = Vec::new();
     let mut client = match connect_once(endpoint).await {
@@ -78,29 +77,26 @@ pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec
     Ok(done)
 }
 
-/// The migrations as they follow each other; embedded they lie as their names sort.
+/// In the order of versions; embedded ones are sorted by name.
 fn in_order() -> Vec<Migration> {
     let mut migrations = embedded::migrations::runner().get_migrations().clone();
     migrations.sort_by_key(Migration::version);
     migrations
 }
 
-/// The newest migration this program carries.
 pub fn newest() -> i32 {
     in_order().last().map_or(0, Migration::version)
 }
 
-/// A table that the migrations make.
+/// A table that the migrations create.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub name: String,
-    /// What its LOCALITY line says.
     pub locality: String,
-    /// The columns of its foreign keys, and the table that each refers to.
+    /// The columns of each foreign key, and the table it refers to.
     pub references: Vec<(String, String)>,
 }
 
-/// The tables that there are after all migrations.
 pub(super) fn tables() -> Vec<Table> {
     let (migrations, mut tables) = (in_order(), Vec::<Table>::new());
     for line in migrations.iter().filter_map(Migration::sql).flat_map(str::lines) {
@@ -123,7 +119,6 @@ pub(super) fn tables() -> Vec<Table> {
     tables
 }
 
-/// The schema version of the database, 0 when there is none yet.
 pub async fn version_of(client: &Client) -> Result<i32, DbError> {
     let known = "SELECT count(*)::TEXT FROM information_schema.tables WHERE table_name = 'refinery_schema_history'";
     if text(client, known).await? == "0" {
@@ -183,12 +178,12 @@ async fn cluster_steps(client: &Client, name: &str, layout: &Layout) -> Result<V
     Ok(steps)
 }
 
-/// The initial schema: the files that come in one group. They make tables and nothing else.
+/// The last version of the initial schema, which runs as one group.
 const INITIAL: i32 = 6;
 
-/// Runs what is pending: the initial schema in one group (many schema changes one by one
-/// take minutes on a cluster that spans oceans), what came later one by one, since a
-/// schema change may build on the one before.
+/// Runs what is pending: the initial schema in one group (one by one it takes minutes on a cluster
+/// that spans oceans), later migrations one by one, since a schema change may build on the one
+/// before.
 async fn apply(client: &mut Localised<'_>) -> Result<(), DbError> {
     let mut attempt = 0;
     loop {
@@ -213,10 +208,10 @@ async fn apply(client: &mut Localised<'_>) -> Result<(), DbError> {
     }
 }
 
-/// What migrations of this name correct in old rows, in batches. A migration is one transaction,
-/// which a large cluster may begin again for ever, so this comes before it and leaves it nothing
-/// to do; and on every later run, since instances of an older version may have written such rows
-/// during a release. Each takes a region and the last key, and gives the last key of its batch.
+/// What migrations of these names correct in old rows, in batches. A migration is one transaction,
+/// which a large cluster may restart for ever, so this comes first and leaves it nothing to do; and
+/// it runs every time, since older instances may have written such rows during a release. Each
+/// takes a region and the last key, and returns the last key of its batch.
 pub const MENDS: [(&str, &str); 2] = [
     (
         "ride_events_without_riders",
@@ -297,7 +292,7 @@ fn is_race(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| races.contains(&code.code()))
 }
 
-/// Somebody else having done the same is no failure.
+/// A race is no failure.
 pub(super) fn tolerate(error: tokio_postgres::Error, step: &'static str) -> Result<(), DbError> {
     if is_race(&error) { Ok(()) } else { Err(DbError::from_driver(error, step, false)) }
 }

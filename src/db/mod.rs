@@ -1,5 +1,5 @@
 //! The database: pools to each region's nodes (`Db`), how statements are sent, retried and
-//! measured, and the tables, one file a family. May use `domain`; nothing here decides anything.
+//! measured, and the tables, one file a family. Uses only `domain`; decides nothing.
 
 use connect::connect_beside;
 pub use connect::{connect_once, endpoint};
@@ -46,8 +46,8 @@ pub mod vehicles;
 pub mod verdict;
 pub mod verify;
 
-/// Every statement by file, and whether the server sends those of that file: these are
-/// prepared on a connection before a page needs them. The others are the commands'.
+/// Every statement by file, and whether the server sends that file's statements: those are prepared
+/// before a page needs them.
 const STATEMENTS: [(&[&Statement], bool); 20] = [
     (catalogue::ALL, true),
     (gates::ALL, true),
@@ -71,12 +71,11 @@ const STATEMENTS: [(&[&Statement], bool); 20] = [
     (verify::ALL, false),
 ];
 
-/// Every statement of the program, so that checks can prepare, explain and count them.
+/// For checks that prepare, explain and count them.
 pub fn all_statements() -> Vec<&'static Statement> {
     STATEMENTS.iter().flat_map(|(all, _)| all.iter().copied()).collect()
 }
 
-/// The statements that the server sends.
 pub fn served_statements() -> impl Iterator<Item = &'static Statement> {
     STATEMENTS.iter().filter(|(_, served)| *served).flat_map(|(all, _)| all.iter().copied())
 }

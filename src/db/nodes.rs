@@ -1,7 +1,6 @@
-//! The nodes of one region: the pools to them, and whether they can be reached. Nobody waits
-//! for nodes that cannot: requests go to the next region's nodes at once, and only the watch
-//! (`ops::watch`) tries them again. This is about connections; that a region's *rows* do not
-//! answer is another matter (`health`), since rows may live on behind other nodes.
+//! The nodes of one region: their pools, and whether they can be reached. Nobody waits for nodes
+//! that cannot: requests go to the next region's nodes, and only the watch (`ops::watch`) retries.
+//! This is about connections; whether a region's *rows* answer is tracked in `health`.
 
 use std::{
     sync::{
@@ -25,48 +24,45 @@ use super::{
 };
 use crate::{config::Database, domain::region::RegionCode};
 
-/// What a connection is wanted for.
+/// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
     Read,
-    /// Writes and transactions. The same pool on CockroachDB. On PostgreSQL readers are
-    /// read-only sessions at repeatable read: each of their statements is a transaction
-    /// of its own and sees one snapshot either way, but a serializable one leaves a lock
-    /// for each row it read, and may be cancelled for a writer's sake.
+    /// Writes and transactions. The same pool on CockroachDB. On PostgreSQL readers are read-only
+    /// sessions at repeatable read: each statement sees one snapshot either way, but a serializable
+    /// one leaves a lock for each row it read, and may be cancelled for a writer.
     Write,
-    /// Asking whether a region answers, beside all that waits for the others.
     Probe,
 }
 
-/// Probes under way at once, of all regions that are reached through these nodes.
+/// Concurrent probes, of all regions that are reached through these nodes.
 pub const PROBES: usize = 12;
 /// Connections that are kept prepared in each pool.
 const WARM: usize = 2;
-/// The watch tries unreachable nodes every second; where nothing watches, they are tried again
-/// after this. Longer than any try takes, so that nobody is sent to them meanwhile.
+/// The watch retries unreachable nodes every second; without a watch, they are retried after this
+/// time. Longer than any try takes, so that nobody is sent to them meanwhile.
 const UNWATCHED: Duration = Duration::from_mins(1);
-/// Before the first further try of nodes that refuse us, doubled each time, and the longest.
+/// Back-off for nodes that refuse us: the first, doubled each time, and the longest.
 const BACK_OFF: Duration = Duration::from_secs(10);
 const LONGEST_BACK_OFF: Duration = Duration::from_mins(1);
-/// A pooler that ignores startup parameters, as can be configured, or a server that overrules them.
+/// From a pooler that ignores startup parameters, or a server that overrules them.
 const NOT_KEPT: &str = "does not keep the session settings that we ask for when we connect";
 
-/// The nodes that one URL names.
 pub(super) struct Nodes {
-    /// Whose nodes; none for the instance's own, `DATABASE_URL`.
+    /// None for the instance's own, `DATABASE_URL`.
     pub region: Option<RegionCode>,
     readers: Pool,
     writers: Pool,
     probes: Pool,
     config: Arc<Database>,
     unreachable_since: Mutex<Option<Instant>>,
-    /// Times in a row that a connection of theirs did not answer.
+    /// Consecutive connections that did not answer.
     unanswered: AtomicU32,
     refusal: Mutex<Option<Refusal>>,
 }
 
-/// The nodes refuse us for a reason that no retry cures. Many tries would get our address
-/// locked out, so new connections are tried ever more seldom.
+/// The nodes refuse us for a reason that no retry cures. Many tries could get our address locked
+/// out, so new connections are tried ever more rarely.
 struct Refusal {
     words: &'static str,
     tries: u32,
@@ -75,9 +71,9 @@ struct Refusal {
 
 /// Why there is no connection.
 pub(super) enum NoConnection {
-    /// The nodes cannot be reached, or do not want us: others may.
+    /// The nodes cannot be reached, or refuse us: others may work.
     Nodes(DbError),
-    /// All connections are in use; elsewhere it would only be slower.
+    /// All connections are in use; other nodes would only be slower.
     Busy(DbError),
 }
 
@@ -111,7 +107,6 @@ impl Nodes {
         })
     }
 
-    /// For logs.
     pub(super) fn name(&self) -> &str {
         self.region.as_ref().map_or("own", RegionCode::as_str)
     }
@@ -124,14 +119,13 @@ impl Nodes {
         }
     }
 
-    /// Closes idle connections but those that are good.
+    /// Closes idle connections unless `good`.
     fn retain(&self, good: impl Fn(Metrics) -> bool) {
         for pool in [&self.readers, &self.writers, &self.probes] {
             drop(pool.retain(|_, metrics| good(metrics)));
         }
     }
 
-    /// Whether they could be reached when last tried.
     pub(super) fn reachable(&self) -> bool {
         self.unreachable_since.lock().is_none_or(|since| since.elapsed() >= UNWATCHED)
     }
@@ -140,7 +134,7 @@ impl Nodes {
         *self.unreachable_since.lock() = (!reachable).then(Instant::now);
     }
 
-    /// A connection; without one, the nodes count as unreachable from then on.
+    /// On failure the nodes count as unreachable from then on.
     pub(super) async fn take(&self, wanted: Use) -> Result<Object, NoConnection> {
         let pool = self.pool(wanted);
         if let Some(words) = self.backing_off() {
@@ -181,7 +175,8 @@ impl Nodes {
         Err(NoConnection::Nodes(error))
     }
 
-    /// Why no new connection is tried just now. Whoever comes when it is time is the one who tries.
+    /// Why no new connection is tried just now. After the pause the next caller is the one who
+    /// tries.
     fn backing_off(&self) -> Option<&'static str> {
         let mut refusal = self.refusal.lock();
         let refusal = refusal.as_mut()?;
@@ -193,8 +188,8 @@ impl Nodes {
         None
     }
 
-    /// Makes sure that each pool has prepared connections, and that they answer; nodes
-    /// that do are reachable. Connections in use are left alone.
+    /// Makes sure that each pool has prepared connections that answer, and so that the nodes count
+    /// as reachable. Connections in use are left alone.
     pub(super) async fn warm(&self) -> Result<(), DbError> {
         for wanted in [Use::Probe, Use::Read, Use::Write] {
             let mut held = Vec::with_capacity(WARM);
@@ -232,7 +227,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// The connection answers, and every statement of the pages is prepared on it.
+    /// Checks that the connection answers, and prepares every statement of the pages on it.
     async fn ready(&self, object: &Object, wanted: Use) -> Result<(), DbError> {
         let answer = tokio::time::timeout(self.config.probe_timeout(), object.simple_query("SELECT 1")).await;
         let answer = answer.map_err(|_late| DbError::new(DbErrorKind::Timeout, "connect", "no answer"))?;
@@ -265,7 +260,7 @@ type Transactions = [&'static str; 2];
 const READERS: Transactions = ["repeatable read", "on"];
 const WRITERS: Transactions = ["serializable", "off"];
 
-/// Settings that a session must have; the `timeout` is in milliseconds.
+/// Settings that a session must have; `timeout` in milliseconds.
 fn required([isolation, read_only]: Transactions, timeout: &str) -> [(&'static str, &str); 4] {
     [
         ("default_transaction_isolation", isolation),
@@ -276,7 +271,7 @@ fn required([isolation, read_only]: Transactions, timeout: &str) -> [(&'static s
     ]
 }
 
-/// Whether a new session is as it was asked for.
+/// Whether a new session has the settings we asked for.
 async fn kept(
     client: &tokio_postgres::Client,
     transactions: Transactions,
@@ -298,7 +293,6 @@ async fn kept(
     Ok(all)
 }
 
-/// CockroachDB says `4000`, PostgreSQL `4s`.
 fn milliseconds(text: &str) -> Option<u128> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let factor = [("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];

@@ -1,7 +1,6 @@
-//! What a region's fleet does and earns, as numbers only: one aggregate statement a region,
-//! which may be answered by a replica of some seconds ago. Days are those of the city's own
-//! zone. Totals are counted a second time without the cities, so that whoever shows the sums
-//! can tell whether they are whole.
+//! What a region's fleet does and earns, in numbers: one aggregate statement a region, possibly
+//! answered by a replica some seconds behind. Days are in the city's own zone. Totals are counted a
+//! second time without the cities, so that the sums can be checked.
 
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 use const_format::formatcp;
@@ -49,30 +48,30 @@ pub const IDLE: Duration = Duration::days(3);
 /// Thirty days of every zone lie within this.
 const WINDOW: Duration = Duration::days(32);
 
-/// What a city's rides of one day earned in one currency; written as an array in this order.
+/// A city's earnings of one day in one currency; an array in this order.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Day {
     pub city: String,
     pub day: NaiveDate,
     pub currency: String,
     pub rides: i64,
-    /// Owed for them, in minor units.
+    /// In minor units.
     pub revenue: i64,
 }
 
 #[derive(Debug, Clone)]
 pub struct Figures {
-    /// City, status, how many vehicles, and how many of them stand idle; without retired ones.
+    /// City, status, vehicles, and idle ones among them; without retired vehicles.
     pub vehicles: Vec<(String, String, i64, i64)>,
     pub all_vehicles: i64,
-    /// City, and how many rides were under way.
+    /// City, and rides under way.
     pub running: Vec<(String, i64)>,
     pub days: Vec<Day>,
     pub all_rides: i64,
 }
 
-/// Reads the figures of `region` at `at`, for its `cities`. Rides are those that had begun
-/// or ended by then; vehicles are as the connection sees them.
+/// The figures of `region` at `at`. Rides count if they had begun or ended by then; vehicles are as
+/// the connection sees them.
 pub async fn figures(
     conn: &Conn,
     region: &RegionCode,

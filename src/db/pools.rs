@@ -1,6 +1,6 @@
-//! `Db`: pools to each region's nodes (here's own, and small ones to the others when their
-//! URLs are given). `Db::at` picks the gateway by the region a statement names, and the next
-//! nearest nodes when that one cannot be reached.
+//! `Db`: pools to this region's nodes, and small ones to the other regions' when their URLs are
+//! configured. `Db::at` picks the gateway by the region a statement names, and the next nearest
+//! nodes when that one cannot be reached.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,11 +18,11 @@ use super::{
 };
 use crate::{config::Database, domain::region::RegionCode};
 
-/// How long an instance waits at its start for the nodes of other regions: the first
-/// prepares on a cold node take 7 to 9 s. What is not done by then the watch does.
+/// How long startup waits for the nodes of other regions: the first prepares on a cold node take 7
+/// to 9 s. The watch does what is not done by then.
 const OTHERS: Duration = Duration::from_secs(15);
 
-/// Longest time of tending: a cold node takes seconds to prepare its first statements.
+/// Longest time for `tend`: a cold node takes seconds to prepare its first statements.
 const TEND: Duration = Duration::from_secs(30);
 
 /// The pools of one instance.
@@ -34,13 +34,12 @@ pub struct Db {
 }
 
 impl Db {
-    /// Connects once to learn the engine, then builds the pools. Fails, with words,
-    /// when no node answers.
+    /// Connects once to detect the engine, then builds the pools. Fails when no node answers.
     pub async fn open(config: &Database) -> Result<Self, DbError> {
         Self::open_with(config, None).await
     }
 
-    /// The same for tests that lose regions.
+    /// Like [`Self::open`], for tests that lose regions.
     pub async fn open_with(config: &Database, faults: Option<Arc<Faults>>) -> Result<Self, DbError> {
         let mut endpoints = vec![(None, endpoint(config, config.url.expose())?)];
         for (region, url) in config.region_urls() {
@@ -58,34 +57,31 @@ impl Db {
         Ok(Self { nodes, engine, health, config })
     }
 
-    /// What the server is and can do.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// Where the own nodes say that they are, if that is not `here`: every statement crosses.
+    /// The region of this instance's own nodes, if it is not `here`: then every statement crosses.
     pub fn foreign_gateway(&self, here: &RegionCode) -> Option<&str> {
         self.engine.gateway.as_deref().filter(|gateway| *gateway != here.as_str())
     }
 
-    /// What is known of the regions.
     pub fn health(&self) -> &Health {
         &self.health
     }
 
-    /// The regions whose own nodes are known.
+    /// The regions whose nodes are configured.
     pub fn regions_with_nodes(&self) -> impl Iterator<Item = &RegionCode> {
         self.nodes.iter().filter_map(|nodes| nodes.region.as_ref())
     }
 
-    /// A connection for reading at a gateway of `region`: its own nodes when their URL is
-    /// configured, otherwise the nodes of this instance; when they cannot be reached,
-    /// the nearest of the others.
+    /// A connection for reading at a gateway of `region`: its own nodes if configured, else this
+    /// instance's; if those cannot be reached, the nearest of the others.
     pub async fn at(&self, region: &RegionCode) -> Result<Conn, DbError> {
         self.checkout(Some(region), Use::Read).await
     }
 
-    /// A connection for reading at this instance's own nodes, for GLOBAL tables.
+    /// A connection for reading GLOBAL tables at this instance's own nodes.
     pub async fn here(&self) -> Result<Conn, DbError> {
         self.checkout(None, Use::Read).await
     }
@@ -95,14 +91,14 @@ impl Db {
         self.checkout(Some(region), Use::Write).await
     }
 
-    /// A connection for asking whether `region` answers, whatever is known of it.
+    /// A connection for probing `region`, whatever its circuit says.
     pub async fn probe(&self, region: &RegionCode) -> Result<Conn, DbError> {
         let conn = self.checkout(Some(region), Use::Probe).await?.ignoring_circuits(self.config.probe_timeout());
         conn.prepare(&gates::FIND).await?;
         Ok(conn)
     }
 
-    /// Where statements for `region` go, best first.
+    /// Nodes for statements about `region`, best first.
     fn route(&self, region: Option<&RegionCode>) -> Vec<&Nodes> {
         let mut route: Vec<&Nodes> = self.nodes.iter().collect();
         // Stable: own nodes stay before those whose distance is not known yet.
@@ -139,8 +135,8 @@ impl Db {
         Err(refused.unwrap_or_else(|| DbError::new(DbErrorKind::Unavailable, "connect", "no nodes")))
     }
 
-    /// The place that a statement for another region needs at this instance's own nodes, so
-    /// that what waits for that region does not take all of their connections.
+    /// The permit that a statement for another region needs on this instance's nodes, so that
+    /// waiting for that region does not take all of their connections.
     async fn place(
         &self,
         nodes: &Nodes,
@@ -160,14 +156,13 @@ impl Db {
         })
     }
 
-    /// Version of the schema that the database has.
     pub async fn schema_version(&self) -> Result<i32, DbError> {
         migrate::version_of(self.here().await?.client()).await
     }
 
-    /// Opens two connections to each pool and prepares every statement of the pages on
-    /// them: the first statement on a cold node costs seconds. Fails when no nodes can be
-    /// reached, or when our own refuse us for good.
+    /// Opens two connections to each pool and prepares every statement of the pages on them: the
+    /// first statement on a cold node costs seconds. Fails when no nodes can be reached, or when
+    /// our own refuse us for good.
     pub async fn warm(&self) -> Result<(), DbError> {
         let late = || DbError::new(DbErrorKind::Timeout, "connect", "not ready in time; the watch goes on");
         let warm = async |nodes: &Nodes| match &nodes.region {
@@ -188,8 +183,8 @@ impl Db {
         if failures.len() < self.nodes.len() { Ok(()) } else { failures.pop().map_or(Ok(()), Err) }
     }
 
-    /// Tries unreachable nodes again, and keeps the connections to the others young and
-    /// prepared. Whether all nodes are reached.
+    /// Retries unreachable nodes, and keeps connections to the others fresh and prepared. Returns
+    /// whether all nodes are reached.
     pub async fn tend(&self) -> bool {
         let tend = async |nodes: &Nodes| {
             let before = nodes.reachable();
@@ -206,18 +201,18 @@ impl Db {
         futures_util::future::join_all(tended).await.iter().all(|tended| matches!(tended, Ok(true)))
     }
 
-    /// The regions whose own nodes cannot be reached, and none for the instance's own.
+    /// The regions whose nodes cannot be reached; `None` for this instance's own.
     pub fn unreached(&self) -> impl Iterator<Item = Option<&RegionCode>> {
         self.nodes.iter().filter(|nodes| !nodes.reachable()).map(|nodes| nodes.region.as_ref())
     }
 
-    /// Whether any node answers, whatever is known of the regions' rows.
+    /// Whether any node answers, whatever the regions' circuits say.
     pub async fn answers(&self) -> Result<(), DbError> {
         let conn = self.checkout(None, Use::Probe).await?.ignoring_circuits(self.config.probe_timeout());
         conn.control("probe", "SELECT 1").await
     }
 
-    /// Whether statements for both regions go through the same nodes just now.
+    /// Whether statements for both regions currently go through the same nodes.
     pub fn same_nodes(&self, one: &RegionCode, other: &RegionCode) -> bool {
         let nodes = |region| self.route(Some(region)).into_iter().find(|nodes| nodes.reachable()).map(Nodes::name);
         nodes(one) == nodes(other)
@@ -229,7 +224,7 @@ impl Db {
     }
 }
 
-/// The engine, asked of the first nodes that answer.
+/// Asks the first nodes that answer.
 async fn ask(endpoints: &[(Option<RegionCode>, Endpoint)], patience: Duration) -> Result<Engine, DbError> {
     let mut first = None;
     for (region, endpoint) in endpoints {

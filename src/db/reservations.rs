@@ -1,5 +1,5 @@
-//! Reservations: ten minutes on a vehicle, one at a time for a person. They stand on the
-//! vehicle and on the person at once, and lapse by time alone.
+//! Reservations: ten minutes on a vehicle, one at a time per person. They are stored on both the
+//! vehicle and the person, and lapse by time alone.
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
@@ -58,7 +58,6 @@ const RESERVE: Statement = Statement::write(
     ),
 );
 
-/// Reserves a vehicle for the person until `until`. City and type are what the page said.
 pub async fn make(
     conn: &Conn,
     auth: &SessionAuth,
@@ -108,7 +107,6 @@ const CANCEL: Statement = Statement::write(
     ),
 );
 
-/// Gives up the person's reservation of a vehicle.
 pub async fn cancel(
     conn: &Conn,
     auth: &SessionAuth,

@@ -1,5 +1,5 @@
-//! When a write, a transaction or a read is tried again: how often, for how long, with
-//! growing, jittered pauses.
+//! When a write, a transaction or a read is retried: how often, for how long, with growing,
+//! jittered pauses.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use super::{
     meter::Meter,
 };
 
-/// Contention ends sooner or later; whoever still loses by then is told.
+/// Contention ends sooner or later; after this many attempts it is reported.
 pub(super) const ATTEMPTS: u32 = 10;
 
 /// The attempts of one write or transaction.
 pub(super) struct Attempts {
     number: u32,
     last_begins_by: Instant,
-    /// The outcome of one of them is not known.
+    /// The outcome of an attempt is not known.
     unclear: bool,
 }
 
@@ -46,8 +46,8 @@ fn most(kind: &DbErrorKind) -> u32 {
     }
 }
 
-/// An earlier attempt may have happened and this one could not look: nobody may be told
-/// that nothing was changed.
+/// An earlier attempt may have happened and this one could not check: nobody may be told that
+/// nothing was changed.
 pub(super) fn still_unclear(mut error: DbError) -> DbError {
     if matches!(error.kind, DbErrorKind::Unavailable | DbErrorKind::Timeout | DbErrorKind::Contention) {
         error.kind = DbErrorKind::Ambiguous;

@@ -1,7 +1,6 @@
-//! Rides: start, positions, end, lists and receipts. Each write is one statement that touches the
-//! ride's region and the rider's home, does everything or nothing, and reads no GLOBAL row. A ride
-//! is ended by its rider, by an operator of its city for them, or by the system when it has been
-//! open too long; distance and fare are computed from the ride's row.
+//! Rides: start, positions, end, lists and receipts. Each write is one statement over the ride's
+//! region and the rider's home, all or nothing, and reads no GLOBAL row. A ride is ended by its
+//! rider, by an operator for them, or by the system when it has been open too long.
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
@@ -27,10 +26,10 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&START, &LIST, &FIND, &ADD_POSITIONS, &END, &FORCE, &RIDER, &OVERDUE, &EXPIRE];
 
-/// A ride that a person wants to start, and the price terms that it copies.
+/// A ride to start, and the price terms that it copies.
 #[derive(Debug, Clone)]
 pub struct NewRide<'a> {
-    /// The id that the form carried, in the vehicle's region.
+    /// From the form, in the vehicle's region.
     pub id: Uuid,
     pub vehicle: &'a PublicVehicle,
     pub city: &'a City,
@@ -105,7 +104,7 @@ const START: Statement = Statement::write(
     ),
 );
 
-/// Starts a ride: exactly once, for whoever is first.
+/// Exactly once, for whoever is first.
 pub async fn start(conn: &Conn, auth: &SessionAuth, new: &NewRide<'_>, epoch: i64) -> Result<Verdict, DbError> {
     let NewRide { id, vehicle, city, vehicle_type, tariff, promo } = new;
     let (percent, amount) = match promo.map(|promo| &promo.discount) {
@@ -146,18 +145,17 @@ pub struct Ended {
     pub minutes: i64,
     /// Unlocking and minutes, in minor units.
     pub charge_minor: i64,
-    /// Off by promo code, in minor units.
+    /// In minor units.
     pub discount_minor: i64,
-    /// For leaving it outside the area, in minor units.
+    /// Out-of-area fee, in minor units.
     pub fee_minor: i64,
-    /// Owed, in minor units.
+    /// In minor units.
     pub total_minor: i64,
     pub forced: bool,
-    /// The system ended it: it had been open too long.
+    /// Ended by the system, after being open too long.
     pub automatic: bool,
 }
 
-/// A ride as its rider sees it.
 #[derive(Debug, Clone)]
 pub struct Ride {
     pub ride: RideRef,
@@ -167,9 +165,9 @@ pub struct Ride {
     pub start: Point,
     pub start_place: String,
     pub currency: String,
-    /// To unlock, for each started minute, and at most.
+    /// To unlock, per started minute, and at most.
     pub rate: Rate,
-    /// The fee for leaving it outside the area, in minor units.
+    /// In minor units.
     pub out_of_area_minor: i64,
     pub promo_code: Option<String>,
     pub promo_percent: Option<i64>,
@@ -184,7 +182,7 @@ const COLUMNS: &str =
         fee_minor, total_minor, forced, automatic, max_charge_minor";
 
 impl Ride {
-    /// The number on the receipt.
+    /// On the receipt.
     pub fn number(&self) -> String {
         self.ride.number(self.started_at)
     }
@@ -240,7 +238,7 @@ const LIST: Statement = Statement::read(
     ),
 );
 
-/// A person's rides in `region` after the cursor, newest first.
+/// Newest first.
 pub async fn list_own(
     conn: &Conn,
     region: &RegionCode,
@@ -264,7 +262,6 @@ const FIND: Statement = Statement::read(
     ),
 );
 
-/// One ride of a person, with the positions noted during it.
 pub async fn find_own(conn: &Conn, key: &RideRef, rider: &UserRef) -> Result<Option<(Ride, Vec<Point>)>, DbError> {
     let Some(row) = conn.opt(&FIND, &[&key.region, &key.id, &rider.id, &rider.region.as_str()]).await? else {
         return Ok(None);
@@ -318,9 +315,9 @@ const ADD_POSITIONS: Statement = Statement::write(
     ),
 );
 
-/// Adds to the person's open ride in `city` what can follow its last position, at most to the
-/// number that is kept of a ride. Sending a batch twice notes it once; a ride of another city
-/// is refused as `FormUsed`.
+/// Adds what can follow the last position of the person's open ride in `city`, up to the number
+/// kept per ride. A batch sent twice is noted once; a ride in another city is refused as
+/// `FormUsed`.
 pub async fn add_positions(
     conn: &Conn,
     auth: &SessionAuth,
@@ -339,7 +336,7 @@ pub async fn add_positions(
     verdict(&conn.one(&ADD_POSITIONS, &params).await?)
 }
 
-/// Where and how a ride ends. The service area of `city`, which the page said, decided about the fee.
+/// Where and how a ride ends; the fee was decided by the service area of `city`.
 #[derive(Debug, Clone)]
 pub struct RideEnd<'a> {
     ride: &'a RideRef,
@@ -358,7 +355,6 @@ impl<'a> RideEnd<'a> {
         Self { ride, city, lat, lon, cell, place, outside_area, public_id: Uuid::new_v4() }
     }
 
-    /// Sends the statement of an end, its parameters from $18 in `rest`.
     async fn send(
         &self,
         conn: &Conn,
@@ -383,9 +379,9 @@ impl<'a> RideEnd<'a> {
     }
 }
 
-/// The text of an end: further tables, who is refused, further gates, the rider's home and
-/// id, when it ended, who ended it, and what the event says: the action and who did it, if
-/// that was an operator (a rider is named by the ride's row only), and the metadata.
+/// The end of a ride: further tables, refusals and gates, the rider's home and id, when it ended,
+/// who ended it, and the event's action, actor (only an operator; a rider is named by the ride's
+/// row alone) and metadata.
 macro_rules! end_sql {
     (
         $tables:literal,
@@ -460,7 +456,7 @@ macro_rules! end_sql {
     };
 }
 
-/// When a ride ends that ends now.
+/// The end of a ride that ends now.
 const AT_MOST_RIDE_MAX: &str = formatcp!("least($5::TIMESTAMPTZ, started_at + '{RIDE_MAX_HOURS}:00:00'::INTERVAL)");
 
 const END: Statement = Statement::write(
@@ -479,7 +475,7 @@ const END: Statement = Statement::write(
     ),
 );
 
-/// Ends the person's own ride: distance and fare are computed from what is stored.
+/// Distance and fare are computed from what is stored.
 pub async fn end(conn: &Conn, auth: &SessionAuth, end: &RideEnd<'_>, epoch: i64) -> Result<Verdict, DbError> {
     end.send(conn, &END, auth, epoch, &[]).await
 }
@@ -504,8 +500,7 @@ const FORCE: Statement = Statement::write(
     ),
 );
 
-/// Ends the ride of `rider` for them: by an operator of its city. `epochs` are those of the
-/// ride's region and of the rider's home.
+/// By an operator of its city. `epochs` are those of the ride's region and of the rider's home.
 pub async fn force(
     conn: &Conn,
     auth: &SessionAuth,
@@ -523,7 +518,7 @@ const RIDER: Statement = Statement::read(
      WHERE region = $1::TEXT::crdb_internal_region AND id = $2",
 );
 
-/// Whose ride it is, and in which city; for writing only, never shown.
+/// Rider and city; for writing only, never shown.
 pub async fn find_rider(conn: &Conn, ride: &RideRef) -> Result<Option<(UserRef, String)>, DbError> {
     let Some(row) = conn.opt(&RIDER, &[&ride.region, &ride.id]).await? else {
         return Ok(None);
@@ -532,7 +527,7 @@ pub async fn find_rider(conn: &Conn, ride: &RideRef) -> Result<Option<(UserRef, 
     rider.map(|rider| Ok((rider, row.get("city")?))).transpose()
 }
 
-/// A ride that has been open for longer than a ride may be, and its last known place.
+/// A ride that has been open too long, and its last known place.
 #[derive(Debug)]
 pub struct Overdue {
     pub ride: RideRef,
@@ -556,7 +551,7 @@ const OVERDUE: Statement = Statement::read(
     ),
 );
 
-/// Open rides of `region` that began before `before`, by id after `after`.
+/// By id.
 pub async fn list_overdue(
     conn: &Conn,
     region: &RegionCode,
@@ -591,8 +586,8 @@ const EXPIRE: Statement = Statement::write(
     ),
 );
 
-/// Ends an overdue ride as of `ended_at`, by nobody's session: `rider` has the rider's home
-/// and its epoch, and the time now.
+/// Ends an overdue ride as of `ended_at`, without a session; `rider` has the rider's home and its
+/// epoch, and the time now.
 pub async fn expire(
     conn: &Conn,
     rider: &SessionAuth,

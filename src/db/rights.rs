@@ -1,6 +1,5 @@
-//! What the application's own database role may do: read every table, and change those
-//! that some statement changes, in that way. Nothing changes or removes events, so the
-//! role cannot either. Written in the words that both engines have.
+//! Rights of the application's database role: read every table, and change those that some
+//! statement changes, in that way. Nothing changes or removes events, so the role cannot either.
 
 use tokio_postgres::error::SqlState;
 
@@ -12,8 +11,8 @@ use super::{
     migrate,
 };
 
-/// Every table, and what the role may do to it besides reading. A test compares this with
-/// the statements of the program and the tables of the migrations.
+/// Every table, and what the role may do to it besides reading. A test compares this with the
+/// statements and the migrations.
 const RIGHTS: [(&str, &[&str]); 20] = [
     ("catalogue", &["INSERT", "UPDATE"]),
     ("catalogue_edits", &["INSERT", "UPDATE"]),
@@ -37,12 +36,12 @@ const RIGHTS: [(&str, &[&str]); 20] = [
     ("vehicles", &["INSERT", "UPDATE"]),
 ];
 
-/// Where the versions of the schema are noted; `movr serve` reads it.
+/// Schema versions; `movr serve` reads them.
 const HISTORY: &str = "refinery_schema_history";
 
-/// Makes `role` if it is missing, and gives it exactly the rights that the statements of
-/// this program need. Safe to run again. Returns the SQL that it sent, or with `plan`
-/// would send. Fails on a name that would need quotes.
+/// Creates `role` if needed and gives it exactly the rights that this program's statements need.
+/// Safe to repeat. Returns the SQL, which with `plan` is not sent. Fails on a name that would need
+/// quotes.
 pub async fn grant(endpoint: &Endpoint, role: &str, plan: bool) -> Result<Vec<String>, DbError> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if role.len() > 63 || !role.starts_with(|c: char| c.is_ascii_lowercase()) || !role.chars().all(fits) {

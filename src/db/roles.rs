@@ -1,4 +1,4 @@
-//! Role grants: who operates a city, who administers. Rows live with the person.
+//! Role grants: who operates a city, who administers. Rows are stored with the person.
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
@@ -40,7 +40,7 @@ const GRANT: Statement = Statement::write(
     ),
 );
 
-/// Gives a person a role, for one city or (administrators, city empty) for all.
+/// Administrators have an empty city.
 pub async fn grant(
     conn: &Conn,
     user: &UserRef,
@@ -53,7 +53,7 @@ pub async fn grant(
     verdict(&conn.one(&GRANT, &[&user.region, &epoch, &user.id, &role, &city, &now, &command]).await?)
 }
 
-/// A role: of an operator for a city, or (city empty) of an administrator.
+/// Of an operator for a city, or (city empty) of an administrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
     /// `operator` or `administrator`.
@@ -118,7 +118,7 @@ const REVOKE_SIGNED: Statement = Statement::write(
     ),
 );
 
-/// Gives a role to the person with this id in the region that is written, or takes it.
+/// Gives a role to the person with this id in the written region, or takes it.
 pub async fn set(
     conn: &Conn,
     write: &Write<'_>,
@@ -148,7 +148,6 @@ const LIST: Statement = Statement::read(
      ORDER BY user_id, role, city LIMIT $5",
 );
 
-/// The roles of people at home in `region` after that of a person, by their ids.
 pub async fn list(
     conn: &Conn,
     region: &RegionCode,

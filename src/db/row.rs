@@ -1,5 +1,4 @@
-//! Columns by name, fallibly: a mismatch reports statement and column instead of
-//! panicking, and is our bug. `Row` is what every statement returns.
+//! Columns by name, fallibly: a mismatch reports statement and column instead of panicking.
 
 use serde::de::DeserializeOwned;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
@@ -8,7 +7,6 @@ use uuid::Uuid;
 use super::error::{DbError, DbErrorKind};
 use crate::domain::{geo::Point, region::RegionCode};
 
-/// One row of a statement's result.
 #[derive(Debug)]
 pub struct Row {
     pub(super) statement: &'static str,
@@ -20,7 +18,6 @@ impl Row {
         self.inner.try_get(name).map_err(|error| self.bug(name, &error))
     }
 
-    /// A region column, read as text.
     pub fn region(&self, name: &str) -> Result<RegionCode, DbError> {
         self.get::<&str>(name)?.parse().map_err(|error| self.bug(name, &error))
     }
@@ -30,7 +27,7 @@ impl Row {
         code.map(str::parse).transpose().map_err(|error| self.bug(name, &error))
     }
 
-    /// A column of JSON that has this form. What it holds instead is not told: it may be personal.
+    /// A JSON column of this form. Errors do not quote the value: it may be personal.
     pub fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T, DbError> {
         let value = serde_json::from_value(self.get(name)?);
         value.map_err(|error| self.bug(name, &format!("other JSON than expected ({:?})", error.classify())))

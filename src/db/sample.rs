@@ -1,8 +1,7 @@
-//! Sample rows, written by an operator's tool: many rows a statement, no session, but
-//! the gate's condition like every write. A thing arrives with its whole history in one
-//! statement, so versions and events agree whenever it stops. Running it twice is
-//! harmless: what has an event of version 1 is never made again, wherever it is now.
-//! Rows come as arrays of JSON, whose fields the statements name.
+//! Sample rows, written by an operator's tool: many rows a statement, no session, but the gate's
+//! condition like every write. A thing arrives with its whole history in one statement, so versions
+//! and events always agree. Repeating it is harmless: what has an event of version 1 is never made
+//! again. Rows are arrays of JSON, whose fields the statements name.
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
@@ -24,18 +23,18 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&INSERT_USERS, &INSERT_VEHICLES];
 
-/// A sample person, registered with one event, and one more with a role.
+/// With one registration event, and one more if they have a role.
 #[derive(Debug, Serialize)]
 pub struct User {
     pub id: Uuid,
     pub city: String,
-    /// Username, already folded; the e-mail address is made of it.
+    /// Already folded; the e-mail address is derived from it.
     pub username: String,
     pub first_name: &'static str,
     pub last_name: &'static str,
     pub created_at: DateTime<Utc>,
     pub role: Option<&'static str>,
-    /// What the role is for; empty for administrators.
+    /// Empty for administrators.
     pub role_city: String,
 }
 
@@ -70,8 +69,8 @@ const INSERT_USERS: Statement = Statement::write(
     ),
 );
 
-/// Registers those of `users` that were never there, all with one password hash: how many
-/// that were, and who of all is at home in `region` now. None when its gate is closed.
+/// Registers those of `users` that never existed, all with one password hash. Returns how many that
+/// were, and who of all is at home in `region` now; none when its gate is closed.
 pub async fn insert_users(
     conn: &Conn,
     (region, epoch): (&RegionCode, i64),
@@ -84,7 +83,6 @@ pub async fn insert_users(
     Ok(row.get::<bool>("open")?.then_some(inserted))
 }
 
-/// Sample vehicles, and all their rides and positions.
 #[derive(Debug, Default)]
 pub struct Street {
     pub vehicles: Vec<Vehicle>,
@@ -92,7 +90,7 @@ pub struct Street {
     pub positions: Vec<Position>,
 }
 
-/// A sample vehicle as it stands after its rides.
+/// As it stands after its rides.
 #[derive(Debug, Serialize)]
 pub struct Vehicle {
     pub id: Uuid,
@@ -102,28 +100,26 @@ pub struct Vehicle {
     pub code: Option<String>,
     pub brand: &'static str,
     pub colour: &'static str,
-    /// Charge, in percent.
     pub battery: i64,
-    /// Where it was put on the street.
+    /// Where it was first put on the street.
     pub first: Point,
     pub at: Point,
     pub cell: i64,
     pub place: String,
     pub owner: Option<Uuid>,
-    /// Two events a ride, and one for the beginning.
+    /// Two events a ride, plus the first.
     pub version: i64,
     pub created_at: DateTime<Utc>,
     pub changed_at: DateTime<Utc>,
 }
 
-/// A sample ride, ended.
+/// An ended ride.
 #[derive(Debug, Serialize)]
 pub struct Ride {
     pub id: Uuid,
     pub vehicle: Uuid,
-    /// The vehicle's at its end, one less at its start.
+    /// The vehicle's at the ride's end; one less at its start.
     pub version: i64,
-    /// Its rider, at home in the vehicle's region; none if they have left.
     pub rider: Option<Uuid>,
     pub started_at: DateTime<Utc>,
     pub start: Point,
@@ -138,7 +134,7 @@ pub struct Ride {
     pub fare: Fare,
 }
 
-/// Where a ride was on its way.
+/// A position during a ride.
 #[derive(Debug, Serialize)]
 pub struct Position {
     pub ride: Uuid,
@@ -205,8 +201,8 @@ const INSERT_VEHICLES: Statement = Statement::write(
 )
 .reading_global(CITY_CHECKED);
 
-/// Puts those vehicles that were never there into a city, each with its rides, their
-/// positions and all events: how many that were. None when the region's gate is closed.
+/// Adds the vehicles that never existed to a city, each with rides, positions and events. Returns
+/// how many; none when the region's gate is closed.
 pub async fn insert_vehicles(conn: &Conn, city: &City, epoch: i64, street: &Street) -> Result<Option<i64>, DbError> {
     let Street { vehicles, rides, positions } = street;
     let (vehicles, rides, positions) = (Json(vehicles), Json(rides), Json(positions));

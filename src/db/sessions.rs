@@ -1,6 +1,6 @@
-//! Sessions and what every signed-in page needs to know of its person. The row at
-//! home is the truth; the cookie's copy only bridges five minutes abroad. The secret
-//! itself is never stored, only its SHA-256.
+//! Sessions, and what every signed-in page needs to know of its person. The row at home is the
+//! truth; the cookie's copy only bridges five minutes abroad. Only the SHA-256 of the secret is
+//! stored.
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
@@ -22,7 +22,7 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&CHECK, &LIST, &START, &PRUNE, &TOUCH, &END, &END_OTHERS];
 
-/// A reservation as the rider's own row remembers it.
+/// The copy on the rider's own row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
     pub region: RegionCode,
@@ -30,12 +30,11 @@ pub struct Reservation {
     pub until: DateTime<Utc>,
 }
 
-/// The person whose session is good, as the home region knows them now.
+/// The person of a valid session, as their home region knows them now.
 #[derive(Debug, Clone)]
 pub struct CurrentUser {
     pub city: String,
     pub first_name: String,
-    /// Roles as `role:city`.
     pub roles: Vec<String>,
     pub present_in: Vec<RegionCode>,
     pub open_ride: Option<RideRef>,
@@ -70,7 +69,7 @@ const CHECK: Statement = Statement::read(
        AND u.region = $1::TEXT::crdb_internal_region AND u.id = $3",
 );
 
-/// The person, if the session is good.
+/// The person, if the session is valid.
 pub async fn check(conn: &Conn, auth: &SessionAuth) -> Result<Option<CurrentUser>, DbError> {
     let params: [&(dyn ToSql + Sync); 6] =
         [&auth.user.region, &auth.session, &auth.user.id, &auth.token_hash, &auth.now, &auth.idle_since];
@@ -106,7 +105,7 @@ const LIST: Statement = Statement::read(
      ORDER BY seen_at DESC, id LIMIT 51",
 );
 
-/// The person's good sessions, last used first, one more than the 50 of a page.
+/// Valid ones, last used first, one more than the 50 of a page.
 pub async fn list(
     conn: &Conn,
     user: &UserRef,
@@ -157,7 +156,7 @@ const START: Statement = Statement::write(
     ),
 );
 
-/// Begins a session for the person whose password hash is still `password_hash`.
+/// Only if the person's password hash is still `password_hash`.
 pub async fn start(
     conn: &Conn,
     user: &UserRef,
@@ -181,7 +180,7 @@ const PRUNE: Statement = Statement::write(
                    AND write_state = 'writable' AND epoch = $5)",
 );
 
-/// Forgets the person's sessions that have ended by time.
+/// Deletes the person's expired sessions.
 pub async fn prune(
     conn: &Conn,
     user: &UserRef,
@@ -204,7 +203,7 @@ const TOUCH: Statement = Statement::write(
     ),
 );
 
-/// Notes that the session is in use. Not an event: nothing changed but the time.
+/// Records that the session is in use. Not an event: only the time changes.
 pub async fn touch(conn: &Conn, auth: &SessionAuth) -> Result<(), DbError> {
     conn.rows(&TOUCH, &auth.params(&[])).await.map(drop)
 }

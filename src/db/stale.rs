@@ -1,7 +1,6 @@
-//! Reads of the past, from the replicas nearest to here. Only CockroachDB with regions
-//! keeps such replicas; elsewhere a read that may be stale is an ordinary one. The time is
-//! set on a read-only transaction, since no placeholder may stand in AS OF SYSTEM TIME
-//! (crdb#30955); and so the caller knows exactly how old rows are.
+//! Stale reads, from the nearest replicas. Only CockroachDB with regions has such replicas;
+//! elsewhere these are ordinary reads. The time is set on a read-only transaction, since AS OF
+//! SYSTEM TIME takes no placeholder (crdb#30955); so the caller knows exactly how old rows are.
 
 use std::time::Duration;
 
@@ -16,17 +15,17 @@ use super::{
 };
 use crate::domain::region::RegionCode;
 
-/// Replicas elsewhere know the past up to about 4.2 s ago (`follower_read_timestamp()`),
-/// or before their region became unreachable; later than that they would have to ask it.
+/// Replicas elsewhere know the past up to about 4.2 s ago (`follower_read_timestamp()`), or before
+/// their region became unreachable; for anything later they would have to ask it.
 pub const REPLICA_LAG: TimeDelta = TimeDelta::seconds(5);
 
-/// How long replicas are waited for in place of a region that is unreachable.
+/// How long to wait for replicas in place of an unreachable region.
 pub const REPLICA_DEADLINE: Duration = Duration::from_secs(1);
 
 impl Db {
-    /// Reads rows of `region` that may be a few seconds old, from the replicas nearest to
-    /// here where the engine keeps such, else from the region. `op` is given the time at
-    /// which the rows are true, which is returned, too.
+    /// Reads rows of `region` that may be a few seconds old, from the nearest replicas where there
+    /// are some, else from the region. `op` is given the time at which the rows are true, which is
+    /// returned, too.
     pub async fn read_stale<T>(
         &self,
         region: &RegionCode,
@@ -44,8 +43,8 @@ impl Db {
         Ok((at, self.read_as_of(at, deadline, async |conn| op(conn, at).await).await?))
     }
 
-    /// Reads rows of whatever regions as they were at `at`, from the replicas nearest to here,
-    /// for which `deadline` is waited. Only where the engine keeps such replicas.
+    /// Reads rows of any regions as of `at`, from the nearest replicas, within `deadline`. Only
+    /// where the engine has such replicas.
     pub async fn read_as_of<T>(
         &self,
         at: DateTime<Utc>,
@@ -72,8 +71,8 @@ impl Db {
         Ok(at)
     }
 
-    /// Reads rows of `region` as they were at `at`, so that several reads see one state. On
-    /// PostgreSQL, where that would hold a transaction open, each read sees the newest rows.
+    /// Reads rows of `region` as of `at`, so that several reads see one state. On PostgreSQL, where
+    /// that would hold a transaction open, each read sees the newest rows.
     pub async fn read_at<T>(
         &self,
         region: &RegionCode,

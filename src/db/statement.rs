@@ -1,6 +1,6 @@
-//! A statement is data: name, text, reach, so that a check can list, prepare, explain and
-//! count every one; a connection (`Conn`) sends it. The region parameter is always written
-//! `$n::TEXT::crdb_internal_region`; that is how its place is known.
+//! A statement is data: name, text, reach, so that a check can list, prepare, explain and count
+//! them all; a connection (`Conn`) sends it. A region parameter is always written
+//! `$n::TEXT::crdb_internal_region`, by which it is recognised.
 
 mod conn;
 
@@ -23,42 +23,40 @@ pub enum Reach {
     AllRegions { why: &'static str },
 }
 
-/// One SQL statement of the program.
 #[derive(Debug)]
 pub struct Statement {
-    /// Stem that pages, spans and logs use, such as `rides.start`.
+    /// Shown on pages and in spans and logs, such as `rides.start`.
     pub name: &'static str,
-    /// The SQL, the same on both engines.
+    /// The same on both engines.
     pub text: &'static str,
     pub reach: Reach,
     /// It changes rows, so a lost reply leaves its outcome open.
     pub writes: bool,
-    /// Why it reads a GLOBAL row although its reach is `Named`. Those that do not, work while
-    /// the primary region is away; `locality` checks it.
+    /// Why it reads a GLOBAL row although its reach is `Named`. The others work while the primary
+    /// region is away; `locality` checks it.
     pub reads_global: Option<&'static str>,
 }
 
-/// Why a statement reads GLOBAL rows that adds to a city or moves there.
+/// Why a statement that brings a row to a city reads GLOBAL rows.
 pub const CITY_CHECKED: &str = "a row that comes to a city is checked against the catalogue";
 
 impl Statement {
-    /// A statement that only reads.
     pub const fn read(name: &'static str, reach: Reach, text: &'static str) -> Self {
         Self { name, text, reach, writes: false, reads_global: None }
     }
 
-    /// A statement that changes rows. It must be safe to run twice with the same
-    /// parameters: it looks for its own row first.
+    /// A statement that changes rows. It must be safe to run twice with the same parameters: it
+    /// looks for its own row first.
     pub const fn write(name: &'static str, reach: Reach, text: &'static str) -> Self {
         Self { name, text, reach, writes: true, reads_global: None }
     }
 
-    /// The same, although it reads GLOBAL rows, and why.
+    /// Declares that it reads GLOBAL rows, and why.
     pub const fn reading_global(self, why: &'static str) -> Self {
         Self { reads_global: Some(why), ..self }
     }
 
-    /// The regions bound to its parameters, each once.
+    /// Regions bound to its parameters, each once.
     fn bound(&self, params: &[&(dyn ToSql + Sync)]) -> Vec<RegionCode> {
         let mut bound = Vec::new();
         for param in self.region_parameters().filter_map(|index| params.get(index)) {
@@ -71,7 +69,7 @@ impl Statement {
         bound
     }
 
-    /// Its text with the values of the parameters in place of `$n`, to be read and not sent.
+    /// Its text with the values in place of `$n`, for people to read.
     pub(super) fn with_values(&self, params: &[&(dyn ToSql + Sync)]) -> String {
         let (mut filled, mut rest) = (String::with_capacity(self.text.len() * 2), self.text);
         while let Some((before, after)) = rest.split_once('$') {
@@ -90,20 +88,19 @@ impl Statement {
         matches!(self.reach, Reach::AllRegions { .. })
     }
 
-    /// Whether the parameter at `index`, counted from 0, is a region.
+    /// `index` is counted from 0.
     pub fn binds_region(&self, index: usize) -> bool {
         self.region_parameters().any(|region| region == index)
     }
 
-    /// The places of the parameters that are regions, counted from 0, as often as they occur.
+    /// Counted from 0, as often as they occur.
     fn region_parameters(&self) -> impl Iterator<Item = usize> {
         let regions = self.text.match_indices("::TEXT::crdb_internal_region");
         regions.filter_map(|(at, _)| self.text.get(..at)?.rsplit_once('$')?.1.parse::<usize>().ok()?.checked_sub(1))
     }
 }
 
-/// A value as SQL writes it. A parameter only knows how to encode itself, so the types that
-/// ours have are tried one after the other.
+/// A value as SQL writes it. A parameter can only encode itself, so our types are tried one by one.
 fn literal(param: &(dyn ToSql + Sync)) -> Option<String> {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let text = read::<String>(param, &Type::TEXT).map(|text| quoted(&text));
@@ -115,7 +112,6 @@ fn literal(param: &(dyn ToSql + Sync)) -> Option<String> {
     text.or_else(json).or_else(time).or_else(whole).or_else(real).or_else(truth)
 }
 
-/// The value back from its encoding, if it encodes itself as `ty`.
 fn read<T: for<'a> FromSql<'a>>(param: &(dyn ToSql + Sync), ty: &Type) -> Option<T> {
     let mut bytes = BytesMut::new();
     match param.to_sql_checked(ty, &mut bytes).ok()? {

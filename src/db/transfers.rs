@@ -1,7 +1,7 @@
-//! Vehicles that go to another region: one statement a vehicle, at a gateway of the region
-//! that it leaves, which moves the row and writes the next two versions' events, one in each
-//! region. And what is compared before a transfer is called complete: a row may have been changed
-//! after its arrival, so the event of the arrival carries its checksum.
+//! Vehicles that move to another region: one statement a vehicle, at a gateway of the region that
+//! it leaves, which moves the row and writes the events of the next two versions, one in each
+//! region. The arrival's event carries a checksum, which is compared before a transfer is complete:
+//! the row may have been changed since.
 
 use const_format::formatcp;
 use serde_json::Value;
@@ -40,7 +40,7 @@ const LIST: Statement = Statement::read(
      ORDER BY position LIMIT $5",
 );
 
-/// The vehicles of a job whose items are of this state, after position `after`.
+/// The vehicles of a job whose items are in this state, after position `after`.
 pub async fn list(conn: &Conn, job: &JobRef, state: &str, after: i64, limit: i64) -> Result<Vec<Item>, DbError> {
     let read = |row: &Row| {
         Ok(Item {
@@ -110,8 +110,8 @@ const MOVE: Statement = Statement::write(
 )
 .reading_global(CITY_CHECKED);
 
-/// Moves one vehicle, or refuses its item. `Already` when somebody else has done the item,
-/// or the job is over.
+/// Moves one vehicle, or refuses its item. `Already` when somebody else has done the item, or the
+/// job is over.
 pub async fn move_one(
     conn: &Conn,
     write: &JobWrite<'_>,
@@ -144,8 +144,8 @@ const LIST_ARRIVED: Statement = Statement::read(
     ),
 );
 
-/// The vehicles among `ids` that the job has brought to `region`, with the checksum of
-/// what arrived, and whether the row is still that one, or was changed or sent on by others.
+/// The vehicles among `ids` that the job has brought to `region`, with the checksum on arrival, and
+/// whether the row is still the same, or was changed or moved on by others.
 pub async fn list_arrived(
     conn: &Conn,
     region: &RegionCode,
@@ -179,7 +179,7 @@ const FINISH: Statement = Statement::write(
     ),
 );
 
-/// Writes down what the comparison gave, and ends the job if all of it was good.
+/// Records the comparison, and ends the job if it was `good`.
 pub async fn finish(conn: &Conn, write: &JobWrite<'_>, compared: &Value, good: bool) -> Result<Verdict, DbError> {
     write.verdict(conn, &FINISH, &[compared, &good]).await
 }

@@ -1,8 +1,7 @@
-//! `Db::write` and `Db::txn`: the only ways to change rows, and the only BEGIN/COMMIT. The
-//! closure may run ten times: no HTTP, hashing or sleeping inside it. A write whose reply
-//! was lost is run again on a fresh connection: every write statement looks for the row
-//! whose id the client brought before it changes anything, so running it again *is* reading
-//! back. How long one try can take is what the fence of a closed region waits for (`fence`).
+//! `Db::write` and `Db::txn`: the only ways to change rows, and the only BEGIN/COMMIT. The closure
+//! may run ten times: no HTTP, hashing or sleeping in it. A write whose reply was lost runs again
+//! on a fresh connection: it looks for the row with the client's id first, so running it again *is*
+//! reading back.
 
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use crate::domain::region::RegionCode;
 /// CockroachDB's nodes stop when their clocks differ by more; PostgreSQL has one clock.
 pub(super) const CLOCKS: Duration = Duration::from_millis(500);
 
-/// How a transaction is to end, and what it gives either way.
+/// How a transaction ends, and its result either way.
 #[derive(Debug)]
 pub enum Outcome<T> {
     Commit(T),
@@ -25,24 +24,23 @@ pub enum Outcome<T> {
 }
 
 impl Db {
-    /// The longest time from the moment in which a write looks at a gate until it is visible
-    /// or will never be. A lone statement: one write timeout, held by the server. A
-    /// transaction, which is the longest: one until COMMIT is sent, held here (`attempt`); one
-    /// for COMMIT to arrive, after which the server ends a transaction that it hears nothing
-    /// of (`idle_in_transaction_session_timeout`); one for COMMIT itself.
+    /// The longest time from a write's look at a gate until it is visible or never will be. A lone
+    /// statement: one write timeout, held by the server. A transaction: one until COMMIT is sent,
+    /// held here (`attempt`); one for COMMIT to arrive, after which the server ends the idle
+    /// transaction (`idle_in_transaction_session_timeout`); one for COMMIT itself.
     pub fn longest_write(&self) -> Duration {
         self.config.write_timeout * 3
     }
 
-    /// A region closed at the server's time T is fenced at T plus this. T is taken when the
-    /// closing statement begins, and that one may last as long as any other; from its end
-    /// the longest write is waited for.
+    /// A region closed at the server's time T is fenced at T plus this. T is taken when the closing
+    /// statement begins, which may last as long as any other; from its end the longest write is
+    /// waited for.
     pub fn fence(&self) -> Duration {
         self.config.write_timeout + self.longest_write() + CLOCKS
     }
 
-    /// Runs one auto-committed write statement at a gateway of `region`, again after
-    /// contention, a duplicate key in a race, or a lost reply.
+    /// Runs one auto-committed write statement at a gateway of `region`, again after contention, a
+    /// duplicate key in a race, or a lost reply.
     pub async fn write<T>(
         &self,
         region: &RegionCode,
@@ -58,9 +56,9 @@ impl Db {
         }
     }
 
-    /// Runs `op` in one SERIALIZABLE transaction at a gateway of `region`. When the reply to
-    /// COMMIT is lost, `committed` reads back, on a fresh connection, whether it happened and
-    /// what it gave. Each attempt sends COMMIT within one write timeout, or nothing is changed.
+    /// Runs `op` in one SERIALIZABLE transaction at a gateway of `region`. When the reply to COMMIT
+    /// is lost, `committed` reads back, on a fresh connection, whether it happened and its result.
+    /// Each attempt sends COMMIT within one write timeout, or changes nothing.
     pub async fn txn<T>(
         &self,
         region: &RegionCode,
@@ -70,7 +68,7 @@ impl Db {
         self.txn_within(self.config.write_timeout, region, op, committed).await
     }
 
-    /// The same for what writes under no gate, and so may take `limit` until COMMIT.
+    /// Like [`Self::txn`], for writes under no gate, which may take `limit` until COMMIT.
     pub async fn txn_within<T>(
         &self,
         limit: Duration,
@@ -139,7 +137,7 @@ impl Db {
     }
 }
 
-/// The connection serves others again, if the server has rolled back.
+/// The connection can be reused if the server has rolled back.
 async fn roll_back(conn: &Conn) {
     if conn.control("rollback", "ROLLBACK").await.is_ok() {
         conn.discard(false);

@@ -1,5 +1,5 @@
-//! People: their row at home, their roles. Registration and the look-up of a username
-//! abroad are the two deliberate crossings; everything else names the home region.
+//! People: their row at home. Registration and the look-up of a username abroad are the two
+//! deliberate crossings; everything else names the home region.
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
@@ -28,7 +28,7 @@ pub struct Login {
     pub user: UserRef,
     pub city: String,
     pub password_hash: String,
-    /// Hashes of the unused recovery codes.
+    /// Of the unused recovery codes.
     pub recovery_hashes: Vec<String>,
     pub version: i64,
 }
@@ -47,7 +47,7 @@ const LOGIN_ANYWHERE: Statement = Statement::read(
      FROM users WHERE username_key IN ($1, $2)",
 );
 
-/// The person with this username: in `region`, or anywhere.
+/// In `region`, or anywhere.
 pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, username: &str) -> Result<Option<Login>, DbError> {
     // Before look-alikes had one key, lower case was enough.
     let (key, old) = (username_key(username), username.trim().to_lowercase());
@@ -76,12 +76,12 @@ pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, username: &str
     found.map(login).transpose()
 }
 
-/// Ends a change of the person $3: nothing, unless the verdict is good.
+/// Ends a change of person $3: nothing, unless the verdict is good.
 pub(super) const NEW_VERSION: &str = "version = version + 1 FROM verdict
                WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
                RETURNING users.id, users.version";
 
-/// All sessions of the person $3 end, if the verdict is good.
+/// Ends all sessions of person $3, if the verdict is good.
 pub(super) const END_SESSIONS: &str = "d AS (DELETE FROM sessions
              WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
                AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id)";
@@ -115,7 +115,7 @@ const INSERT: Statement = Statement::write(
     ),
 );
 
-/// Registers a person under the id `id` and begins their first session.
+/// Registers a person and begins their first session.
 pub async fn insert(
     conn: &Conn,
     id: Uuid,
@@ -149,7 +149,7 @@ pub async fn insert(
     verdict(&conn.one(&INSERT, &params).await?)
 }
 
-/// What a person sees of themselves.
+/// A person's own view of themselves.
 #[derive(Debug, Clone)]
 pub struct Profile {
     pub username: String,
@@ -190,7 +190,7 @@ const LIST_CITY: Statement = Statement::read(
      WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND id > $3 ORDER BY id LIMIT 51",
 );
 
-/// One rider as the others of the city see them.
+/// A rider as others of the city see them.
 #[derive(Debug, Clone)]
 pub struct Neighbour {
     /// For the next page only.
@@ -200,7 +200,7 @@ pub struct Neighbour {
     pub created_at: DateTime<Utc>,
 }
 
-/// Riders of a city after `after`, by id, one more than the 50 of a page.
+/// By id, one more than the 50 of a page.
 pub async fn list_city(conn: &Conn, region: &RegionCode, city: &str, after: Uuid) -> Result<Vec<Neighbour>, DbError> {
     let read = |row: &Row| {
         Ok(Neighbour {
@@ -261,7 +261,7 @@ const SET_PASSWORD: Statement = Statement::write(
     ),
 );
 
-/// Replaces the password hash `old` by `new` and ends all of the person's sessions.
+/// Replaces the password hash `old` and ends all of the person's sessions.
 pub async fn set_password(
     conn: &Conn,
     auth: &SessionAuth,
@@ -293,7 +293,7 @@ const SET_RECOVERY: Statement = Statement::write(
     ),
 );
 
-/// Replaces the person's recovery codes by new ones, given as hashes, and ends all of their sessions.
+/// Replaces the person's recovery codes, given as hashes, and ends all of their sessions.
 pub async fn set_recovery(conn: &Conn, auth: &SessionAuth, hashes: &Value, command: Uuid) -> Result<Verdict, DbError> {
     verdict(&conn.one(&SET_RECOVERY, &auth.params(&[hashes, &command])).await?)
 }
@@ -320,7 +320,7 @@ const RECOVER: Statement = Statement::write(
     ),
 );
 
-/// Sets a new password with a recovery code that is not in `left` any more; ends all sessions.
+/// Sets a new password with the recovery code that is missing from `left`; ends all sessions.
 pub async fn recover(
     conn: &Conn,
     login: &Login,

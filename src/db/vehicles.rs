@@ -1,5 +1,5 @@
-//! Vehicles: the nearest ones for riders, one's own for owners. Public
-//! statements know a vehicle by its rotating public id only.
+//! Vehicles: the nearest ones for riders, their own for owners. Public statements know a vehicle by
+//! its rotating public id only.
 
 use chrono::{DateTime, Duration, Utc};
 use const_format::formatcp;
@@ -33,9 +33,8 @@ pub struct Nearby {
     pub battery: i64,
     pub at: Point,
     pub place: String,
-    /// Until when the asking person has reserved it.
     pub reserved_until: Option<DateTime<Utc>>,
-    /// Great-circle distance from the point asked for, in metres.
+    /// Great-circle distance from the search point, in metres.
     pub distance_m: f64,
 }
 
@@ -46,16 +45,16 @@ pub struct Search<'a> {
     pub city: &'a str,
     pub point: Point,
     pub vehicle_type: Option<&'a str>,
-    /// At least this charge, in percent.
+    /// Minimum charge, in percent.
     pub battery: i64,
     pub rider: Option<Uuid>,
-    /// The time now: reservations that ended before have lapsed.
+    /// Reservations that ended before have lapsed.
     pub now: DateTime<Utc>,
 }
 
-/// What a ride leaves is shown to the public some time later, up to two minutes, so that
-/// nobody sees by the second which new public id belongs to which rider. It depends on the
-/// inner id, which the public does not know; `$now` is a parameter.
+/// What a ride leaves is shown to the public with a delay of up to two minutes, so that nobody can
+/// match a new public id to a rider by the second. The delay depends on the inner id, which is not
+/// public; `$now` is a parameter.
 macro_rules! settled_sql {
     ($now:literal) => {
         formatcp!(
@@ -146,7 +145,7 @@ pub async fn count_available(conn: &Conn, region: &RegionCode, city: &str, now: 
 #[derive(Debug, Clone)]
 pub struct Found {
     pub city: String,
-    /// The vehicle; nobody asked how far it is, so that is 0.
+    /// Its distance is 0.
     pub vehicle: Nearby,
     /// Why it cannot be taken now.
     pub refusal: Option<Refusal>,
@@ -167,7 +166,7 @@ const FIND: Statement = Statement::read(
     ),
 );
 
-/// The vehicle under this public id, while it is on the street, or ridden by whoever asks.
+/// While it is on the street, or ridden by the current user.
 pub async fn find(
     conn: &Conn,
     vehicle: &PublicVehicle,
@@ -192,7 +191,7 @@ const FIND_MOVED: Statement = Statement::read(
      WHERE public_id = $1 AND status = 'available' ORDER BY region LIMIT 1",
 );
 
-/// In which region the vehicle with this public id is now, when it is not where its link says.
+/// The current region of a vehicle that is not where its link says.
 pub async fn find_moved(conn: &Conn, public_id: Uuid) -> Result<Option<RegionCode>, DbError> {
     conn.opt(&FIND_MOVED, &[&public_id]).await?.map(|row| row.region("region")).transpose()
 }
@@ -209,7 +208,7 @@ const LIST_OWN: Statement = Statement::read(
 
 pub const OWN_MAX: usize = 200;
 
-/// The vehicles that a person has in `region`, with their cities, at most [`OWN_MAX`].
+/// With their cities, at most [`OWN_MAX`].
 pub async fn list_own(
     conn: &Conn,
     region: &RegionCode,
@@ -219,10 +218,9 @@ pub async fn list_own(
     rows.iter().map(|row| Ok((row.get("city")?, fleet_vehicle(region, row)?))).collect()
 }
 
-/// A vehicle that a person offers to their home city.
 #[derive(Debug, Clone)]
 pub struct NewVehicle {
-    /// The id that the form carried.
+    /// From the form.
     pub id: Uuid,
     pub city: String,
     pub vehicle_type: String,
@@ -273,7 +271,7 @@ const INSERT: Statement = Statement::write(
 )
 .reading_global(CITY_CHECKED);
 
-/// Adds a vehicle in the owner's home city, where it waits for approval.
+/// In the owner's home city, where it waits for approval.
 pub async fn insert(conn: &Conn, auth: &SessionAuth, new: &NewVehicle, public_id: Uuid) -> Result<Verdict, DbError> {
     let (lat, lon, cell, day_ago) = (new.at.lat(), new.at.lon(), cell(new.at), auth.now - Duration::days(1));
     let params = auth.params(&[

@@ -1,6 +1,6 @@
-//! What every write has in common: who writes and under which gates, as the first parameters and
-//! the beginning of its text, and the verdict column that tells what happened. A write either does
-//! all of its work or nothing, and says which, in the same round trip.
+//! What all writes share: actor and gates, as the first parameters and the beginning of the text,
+//! and the verdict column, which says what happened. A write does all of its work or nothing, and
+//! says which, in the same round trip.
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
@@ -19,10 +19,10 @@ use crate::domain::{people::UserRef, refusal::Refusal, region::RegionCode};
 pub struct SessionAuth {
     pub user: UserRef,
     pub session: Uuid,
-    /// Hash of the session's secret.
+    /// Of the session's secret.
     pub token_hash: String,
     pub now: DateTime<Utc>,
-    /// Sessions not seen since then have ended.
+    /// Sessions not used since then have expired.
     pub idle_since: DateTime<Utc>,
     pub epoch: i64,
 }
@@ -43,14 +43,13 @@ impl SessionAuth {
     }
 }
 
-/// Who writes.
 #[derive(Debug, Clone, Copy)]
 pub enum Actor<'a> {
-    /// A person, whose session must be good.
+    /// A person with a valid session.
     Session(&'a SessionAuth),
-    /// A worker for a person.
+    /// A worker on behalf of a person.
     Person(&'a UserRef),
-    /// Whoever has the shell.
+    /// A command.
     Shell,
 }
 
@@ -63,7 +62,7 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// The home of the person, or `else_in`.
+    /// The person's home, or `else_in`.
     pub fn home(self, else_in: &'a RegionCode) -> &'a RegionCode {
         self.user().map_or(else_in, |user| &user.region)
     }
@@ -82,7 +81,7 @@ pub struct Write<'a> {
 }
 
 impl<'a> Write<'a> {
-    /// That of a signed-in person.
+    /// By a signed-in person.
     pub fn signed(auth: &'a SessionAuth, home_epoch: i64, (region, id): (&'a RegionCode, Uuid), epoch: i64) -> Self {
         Self { actor: Actor::Session(auth), now: auth.now, home_epoch, region, id, epoch }
     }
@@ -102,7 +101,7 @@ impl<'a> Write<'a> {
         conn.one(statement, &[&own[..], rest].concat()).await
     }
 
-    /// Sends a statement that begins with [`SIGNED_THERE`], its parameters from $11 in `rest`.
+    /// Sends a statement that begins with [`SIGNED_THERE`]; `rest` begins at $11.
     pub(super) async fn row(
         &self,
         conn: &Conn,
@@ -113,7 +112,7 @@ impl<'a> Write<'a> {
         self.send(conn, statement, &[&own[..], rest].concat()).await
     }
 
-    /// Sends a statement that begins with [`BY_ROLE`], its parameters from $10 in `rest`.
+    /// Sends a statement that begins with [`BY_ROLE`]; `rest` begins at $10.
     pub(super) async fn verdict_by_role(
         &self,
         conn: &Conn,
@@ -125,41 +124,40 @@ impl<'a> Write<'a> {
     }
 }
 
-/// Begins a write of nobody in particular: `g` has a row when the region $1 is writable at epoch $2.
 pub(super) const GATED: &str = "WITH g AS (SELECT 1 AS ok FROM region_gates
      WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8)";
 
-/// `s` has a row when the session $2 of person ($1, $3) with secret hash $4 is good at $5 and was
-/// seen after $6.
+/// `s` has a row when session $2 of person ($1, $3) with secret hash $4 is valid at $5 and was used
+/// after $6.
 const SESSION: &str = "WITH s AS (SELECT 1 AS ok FROM sessions
      WHERE region = $1::TEXT::crdb_internal_region AND id = $2::UUID AND user_id = $3::UUID
        AND token_hash = $4::TEXT AND expires_at > $5::TIMESTAMPTZ AND seen_at > $6::TIMESTAMPTZ)";
 
-/// Begins a signed-in person's write: beside `s`, `g` has a row when the home region is writable at
-/// epoch $7.
+/// A signed-in person's write: beside `s`, `g` has a row when the home region is writable at epoch
+/// $7.
 pub(super) const SIGNED: &str = formatcp!(
     "{SESSION},
      g AS (SELECT 1 AS ok FROM region_gates
        WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $7::INT8)"
 );
 
-/// The same for a [`Write`] about $9 in region $8: `there` has a row when that region is writable
-/// at epoch $10.
+/// Like [`SIGNED`], for a [`Write`] about $9 in region $8: `there` has a row when that region is
+/// writable at epoch $10.
 pub(super) const SIGNED_THERE: &str = formatcp!(
     "{SIGNED},
      there AS (SELECT 1 AS ok FROM region_gates
        WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8)"
 );
 
-/// Begins the write by command $9 of a person whose roles count, and not their home's gate: `there`
-/// has a row when region $7 is writable at epoch $8.
+/// A write by command $9 of a person whose roles count, but not their home's gate: `there` has a
+/// row when region $7 is writable at epoch $8.
 pub(super) const BY_ROLE: &str = formatcp!(
     "{SESSION},
      there AS (SELECT 1 AS ok FROM region_gates
        WHERE region = $7::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $8::INT8)"
 );
 
-/// Of an UPDATE of the person: notes that region $8 holds something of theirs.
+/// For an UPDATE of the person: notes that region $8 holds data of theirs.
 pub(super) const PRESENT_THERE: &str =
     "present_in = CASE WHEN users.present_in @> jsonb_build_array($8::TEXT) THEN users.present_in
                  ELSE users.present_in || jsonb_build_array($8::TEXT) END";
@@ -176,13 +174,12 @@ pub enum Verdict {
     Done,
     /// Nothing, because the same command had been carried out before.
     Already,
-    /// Nothing: the epoch held is not that of a gate, or a region is closed.
+    /// Nothing: the gate has another epoch, or a region is closed.
     Gate,
     /// Nothing, and why.
     Refused(Refusal),
 }
 
-/// Reads the column `verdict`.
 pub fn verdict(row: &Row) -> Result<Verdict, DbError> {
     let code: &str = row.get("verdict")?;
     let unknown = || DbError::new(DbErrorKind::Bug, "verdict", format!("unknown verdict {code}"));

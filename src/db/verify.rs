@@ -1,7 +1,6 @@
-//! What `movr verify-data` asks: one statement a check, which gives the keys of rows for
-//! which an invariant does not hold. Each sees one moment of the whole database, so it may be
-//! in use meanwhile. What only Rust computes is read page by page and compared in
-//! `ops::verify`. Nothing personal is read.
+//! The checks of `movr verify-data`: one statement each, which returns the keys of rows that break
+//! an invariant. Each sees one moment of the whole database. What only Rust computes is read page
+//! by page and compared in `ops::verify`. Nothing personal is read.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -28,10 +27,10 @@ const WHOLE: Reach = Reach::AllRegions { why: "an operator checks the whole data
 /// Most findings of a check, as each statement limits them.
 pub const SHOWN: usize = 20;
 
-/// A row for which an invariant does not hold: its region, its key, and what is wrong.
+/// A row that breaks an invariant: its region, and its key with what is wrong.
 pub type Found = (RegionCode, String);
 
-/// What `check` finds; reservations that have lapsed `now` do not count.
+/// What `check` finds; reservations that have lapsed by `now` do not count.
 pub async fn find(conn: &Conn, check: &str, now: DateTime<Utc>) -> Result<Vec<Found>, DbError> {
     let rows = match check {
         "homes" => conn.rows(&HOMES, &[]).await,
@@ -237,10 +236,10 @@ const LIMITS: Statement = Statement::read(
      ORDER BY region, what LIMIT 20",
 );
 
-/// Rows of a full page; a shorter one is the last.
+/// A shorter page is the last.
 pub(crate) const PAGE: usize = 2_000;
 
-/// Where a vehicle stands, and the cell on its row.
+/// Where a vehicle stands, and its stored cell.
 #[derive(Debug)]
 pub(crate) struct Vehicle {
     pub id: Uuid,
@@ -255,13 +254,13 @@ const VEHICLES: Statement = Statement::read(
      ORDER BY id LIMIT 2000",
 );
 
-/// The vehicles of `region` behind `after`, by id.
+/// The vehicles of `region` after `after`, by id.
 pub(crate) async fn list_vehicles(conn: &Conn, region: &RegionCode, after: Uuid) -> Result<Vec<Vehicle>, DbError> {
     let read = |row: &Row| Ok(Vehicle { id: row.get("id")?, at: row.point("lat", "lon")?, cell: row.get("cell")? });
     conn.rows(&VEHICLES, &[region, &after]).await?.iter().map(read).collect()
 }
 
-/// An ended ride: what its fare is made of, and the fare that was stored.
+/// An ended ride: the inputs of its fare, and the stored fare.
 #[derive(Debug)]
 pub(crate) struct Ride {
     pub id: Uuid,
@@ -285,8 +284,7 @@ const RIDES: Statement = Statement::read(
      ORDER BY id LIMIT 2000",
 );
 
-/// The ended rides of `region` behind `after`, by id; those without a whole end are of
-/// another check.
+/// The ended rides of `region` after `after`, by id; incomplete ends are found by another check.
 pub(crate) async fn list_rides(conn: &Conn, region: &RegionCode, after: Uuid) -> Result<Vec<Ride>, DbError> {
     let read = |row: &Row| {
         let percent: Option<i64> = row.get("promo_percent")?;

@@ -1,7 +1,6 @@
-//! The catalogue: regions, residency policies, cities, vehicle types, tariffs and promo
-//! codes of a deployment, with the look-ups that pages and operations need. Immutable; an
-//! instance shares one behind an `Arc` and replaces it when the version changes, so that riding
-//! works while the GLOBAL tables cannot be read. `file` reads and checks `deploy/catalog.toml`.
+//! The catalogue: regions, residency policies, cities, vehicle types, tariffs and promo codes.
+//! Immutable; an instance shares one behind an `Arc` and replaces it when the version changes, so
+//! that riding works while the GLOBAL tables cannot be read.
 
 mod file;
 
@@ -21,21 +20,19 @@ use super::{
     region::RegionCode,
 };
 
-/// A cloud region in which the service runs.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Region {
-    /// Its code, the same as in the database.
     pub code: RegionCode,
     pub name: String,
-    /// Where its instance answers, without a slash at the end.
+    /// Where its instance answers, without a trailing slash.
     pub base_url: String,
     pub centre: Point,
-    /// The law that holds there, as short capitals (`US`, `EU`).
+    /// The law that applies there, as short capitals (`US`, `EU`).
     pub jurisdiction: String,
 }
 
-/// What may be done with the personal data that is at home in a region.
+/// What may be done with the personal data of people at home in a region.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
@@ -49,7 +46,6 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Whether a person may move home from this region to `target`; inside it, always.
     pub fn allows_move_to(&self, target: &RegionCode) -> bool {
         *target == self.region || self.move_to.contains(target)
     }
@@ -58,7 +54,7 @@ impl Policy {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct City {
-    /// Its name in URLs and rows (`new-york`).
+    /// As in URLs and rows (`new-york`).
     pub slug: String,
     pub name: String,
     pub region: RegionCode,
@@ -70,17 +66,16 @@ pub struct City {
     pub service_area: Polygon,
 }
 
-/// Farther than this from a city's centre nothing of it is, in metres: such a position is a
-/// mistake, most often of a device, or latitude and longitude exchanged.
+/// A position farther from a city's centre is a mistake, such as latitude and longitude exchanged.
 pub const CITY_RADIUS_M: f64 = 50_000.0;
 
 impl City {
-    /// Whether a vehicle or ride of the city can be there: the one rule, whoever says so.
+    /// Whether a vehicle or ride of the city can be there.
     pub fn allows(&self, point: Point) -> bool {
         point.distance_m(self.centre) <= CITY_RADIUS_M
     }
 
-    /// `point`, or in words why it is none of this city.
+    /// `point`, or in words why it is not in this city.
     pub fn check(&self, point: Point) -> Result<Point, String> {
         let (km, name) = (CITY_RADIUS_M / 1000.0, &self.name);
         let far =
@@ -89,11 +84,10 @@ impl City {
     }
 }
 
-/// In the terms of GBFS.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VehicleType {
-    /// Its name in URLs and rows (`bike`).
+    /// As in URLs and rows (`bike`).
     pub slug: String,
     pub name: String,
     pub form_factor: String,
@@ -112,15 +106,14 @@ pub struct Tariff {
     pub per_minute_minor: i64,
     /// Added when a ride ends outside the service area.
     pub out_of_area_fee_minor: i64,
-    /// The most that unlocking and minutes of one ride cost; none for no limit.
+    /// Cap on unlocking and minutes of one ride; none for no limit.
     #[serde(default)]
     pub max_charge_minor: Option<i64>,
-    /// When it takes the place of the one before.
+    /// When it replaces the one before.
     pub valid_from: DateTime<Utc>,
 }
 
 impl Tariff {
-    /// The part that a ride copies when it starts.
     pub const fn rate(&self) -> Rate {
         Rate {
             unlock_minor: self.unlock_minor,
@@ -129,34 +122,30 @@ impl Tariff {
         }
     }
 
-    /// The charge for `minutes` started minutes, in minor units, before discount and fee.
     pub fn fare(&self, minutes: i64) -> i64 {
         self.rate().charge(minutes)
     }
 }
 
-/// What a promo code takes off a ride's charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PromoKind {
     Percent {
         percent: i64,
     },
-    /// A fixed amount, at most the charge.
+    /// At most the charge.
     Amount {
         amount_minor: i64,
         currency: Currency,
     },
 }
 
-/// A promo code. Its total limit is not counted anywhere as one number: it is split into a quota
-/// for each region when the code is loaded, so that redeeming stays local.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromoCode {
     pub code: String,
     pub discount: PromoKind,
-    /// Slugs of the cities where it counts; none means all.
+    /// Slugs of the cities where it is valid; empty means all.
     #[serde(default)]
     pub cities: Vec<String>,
     pub valid_from: DateTime<Utc>,
@@ -181,7 +170,6 @@ pub enum PromoRefusal {
 }
 
 impl PromoCode {
-    /// The discount for a ride that starts in `city` at a time; limits are checked by the database.
     pub fn discount_for(&self, city: &City, at: DateTime<Utc>) -> Result<Discount, PromoRefusal> {
         if at < self.valid_from {
             return Err(PromoRefusal::NotYet);
@@ -204,7 +192,7 @@ impl PromoCode {
     }
 }
 
-/// One version of everything; regions, cities and vehicle types in the file's order.
+/// Regions, cities and vehicle types are in the file's order.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalogue {
@@ -235,8 +223,8 @@ impl Catalogue {
         law(one).is_some() && law(one) == law(other)
     }
 
-    /// The residency rule that keeps an instance in `here` from showing operators a file of
-    /// the people at home in `region`; none when it may.
+    /// The residency rule that forbids an instance in `here` to export people at home in `region`
+    /// to operators, if any.
     pub fn forbids_export(&self, here: &RegionCode, region: &RegionCode) -> Option<&'static str> {
         if !self.same_law(here, region) {
             return Some("jurisdiction");
@@ -249,12 +237,10 @@ impl Catalogue {
         self.cities.iter().find(|city| city.slug == slug)
     }
 
-    /// The name of the city of that slug; the slug itself where there is none any more.
     pub fn city_name<'a>(&'a self, slug: &'a str) -> &'a str {
         self.city(slug).map_or(slug, |city| &city.name)
     }
 
-    /// The name of the region of that code; the code itself where there is none any more.
     pub fn region_name<'a>(&'a self, code: &'a RegionCode) -> &'a str {
         self.region(code).map_or(code.as_str(), |region| &region.name)
     }
@@ -263,13 +249,12 @@ impl Catalogue {
         self.cities.iter().filter(move |city| city.region == *region)
     }
 
-    /// The city that a proxy's header names, whatever its case, accents and punctuation.
+    /// The city that a proxy's header names, ignoring case, accents and punctuation.
     pub fn city_by_name(&self, name: &str) -> Option<&City> {
         let name = fold(name);
         self.cities.iter().find(|city| fold(&city.name) == name)
     }
 
-    /// The city whose centre is nearest to `point`; None only when there are no cities.
     pub fn nearest_city(&self, point: Point) -> Option<&City> {
         self.cities.iter().min_by(|a, b| {
             let distance = |city: &City| city.centre.distance_m(point);
@@ -281,7 +266,7 @@ impl Catalogue {
         self.vehicle_types.iter().find(|vehicle_type| vehicle_type.slug == slug)
     }
 
-    /// The tariff of a vehicle type in a city that holds at a time.
+    /// The tariff that is valid at a time.
     pub fn tariff(&self, city: &str, vehicle_type: &str, at: DateTime<Utc>) -> Option<&Tariff> {
         self.tariffs
             .iter()
@@ -290,15 +275,15 @@ impl Catalogue {
             .max_by_key(|tariff| tariff.valid_from)
     }
 
-    /// The promo code as a person typed it: blanks around it and its case do not matter.
+    /// Ignores surrounding blanks and case.
     pub fn promo_code(&self, typed: &str) -> Option<&PromoCode> {
         let code = typed.trim().to_uppercase();
         self.promo_codes.iter().find(|promo| promo.code == code)
     }
 }
 
-/// `name` in lower case, without accents and punctuation, words apart by one blank:
-/// `"Washington, D.C."` and `"washington dc"` become the same text.
+/// `name` in lower case, without accents and punctuation, with single blanks: `"Washington, D.C."`
+/// and `"washington dc"` become the same text.
 pub fn fold(name: &str) -> String {
     let mut plain = String::with_capacity(name.len());
     for c in

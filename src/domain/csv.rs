@@ -1,7 +1,6 @@
-//! Vehicles as a CSV file: how a cell is written so that no spreadsheet runs it, which
-//! columns there are, and what a row must hold; `read` cuts a stream of bytes into rows.
-//! A column that is missing leaves what it would say as it is, so a file of codes and
-//! batteries is a good file.
+//! Vehicles as a CSV file: cells that no spreadsheet runs as formulas, the columns, and what a row
+//! must hold. A missing column leaves its values unchanged, so a file of codes and batteries is
+//! valid. `read` cuts bytes into rows.
 
 mod read;
 
@@ -17,20 +16,20 @@ use super::{
     people::line,
 };
 
-/// Whether a spreadsheet takes what begins with `c` for a formula.
+/// Whether spreadsheets take text that begins with `c` for a formula.
 fn formula(c: char) -> bool {
     matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\0' | '＝' | '＋' | '－' | '＠')
 }
 
-/// Whether behind `c` a cell may begin, given whether one might begin at `c`: a spreadsheet
-/// with another separator, or none that knows the quotes, divides a cell there.
+/// Whether a cell may begin after `c`, given whether one may begin at `c`: a spreadsheet with
+/// another separator, or one that ignores quotes, divides a cell there.
 fn begins(begun: bool, c: char) -> bool {
     matches!(c, ',' | ';' | '|' | '\t' | '\r' | '\n') || (begun && matches!(c, '"' | ' '))
 }
 
-/// A text so that spreadsheets show it and do not run it, whatever they divide it by: with
-/// `'` before what would be a formula at the beginning of a cell. A `'` that stands there
-/// already gets one too, so that [`unescape_formula`] gives back every text as it was.
+/// Makes spreadsheets show the text and not run it, whatever their separator: puts `'` before each
+/// possible formula at the beginning of a cell. An existing `'` there gets one too, so that
+/// [`unescape_formula`] restores every text.
 pub fn escape_formula(text: &str) -> Cow<'_, str> {
     let mut escaped = String::new();
     let (mut chars, mut begun) = (text.chars().peekable(), true);
@@ -45,7 +44,7 @@ pub fn escape_formula(text: &str) -> Cow<'_, str> {
     if escaped.len() == text.len() { text.into() } else { escaped.into() }
 }
 
-/// What a cell means: without each `'` that [`escape_formula`] put there.
+/// Removes each `'` that [`escape_formula`] added.
 pub fn unescape_formula(cell: &str) -> Cow<'_, str> {
     let mut text = String::new();
     let (mut chars, mut begun) = (cell.chars().peekable(), true);
@@ -58,15 +57,15 @@ pub fn unescape_formula(cell: &str) -> Cow<'_, str> {
     if text.len() == cell.len() { cell.into() } else { text.into() }
 }
 
-/// How a file begins: the mark by which spreadsheets know UTF-8, and the columns.
+/// The byte order mark by which spreadsheets recognise UTF-8, and the columns.
 pub fn head(columns: &[&'static str]) -> String {
     let mut text = "\u{feff}".to_owned();
     write_line(&mut text, columns.iter().map(|column| Cow::Borrowed(*column)));
     text
 }
 
-/// Adds a line of cells to `text`. Quotes what has to be quoted; texts of people come
-/// through [`escape_formula`] first.
+/// Adds a line of cells to `text`, quoted where needed; people's texts must have gone through
+/// [`escape_formula`].
 pub fn write_line<'a>(text: &mut String, cells: impl IntoIterator<Item = Cow<'a, str>>) {
     for (at, cell) in cells.into_iter().enumerate() {
         let comma = if at == 0 { "" } else { "," };
@@ -80,11 +79,10 @@ pub fn write_line<'a>(text: &mut String, cells: impl IntoIterator<Item = Cow<'a,
     text.push_str("\r\n");
 }
 
-/// The columns of a file of vehicles, in the order in which they are exported.
-/// A file that is cut in the middle of a row has an id that is none.
+/// The columns of a file of vehicles, in the order of an export. The id is last, so a row that was
+/// cut off has an invalid one.
 pub const COLUMNS: [&str; 10] = ["code", "type", "brand", "colour", "battery", "lat", "lon", "place", "note", "id"];
 
-/// The column that a header's cell means, as people and their programs write it.
 fn column(name: &str) -> Option<&'static str> {
     let plain: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     Some(match plain.as_str() {
@@ -105,24 +103,22 @@ fn column(name: &str) -> Option<&'static str> {
 /// A line of an imported file. What is None stays as it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// The vehicle; without it the code tells which.
+    /// Without it the vehicle is found by the code.
     pub id: Option<Uuid>,
-    /// The operator's own code; empty says that the vehicle has none.
+    /// The operator's own code; empty for a vehicle without one.
     pub code: Option<String>,
     pub vehicle_type: Option<String>,
     pub brand: Option<String>,
     pub colour: Option<String>,
-    /// Charge, in percent.
+    /// In percent.
     pub battery: Option<i64>,
     pub at: Option<Point>,
-    /// The same in words.
+    /// The position in words.
     pub place: Option<String>,
-    /// A note for operators; empty takes it away.
     pub note: Option<String>,
     pub decimals: Decimals,
 }
 
-/// Which decimal marks there were.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Decimals {
     pub commas: bool,
@@ -137,8 +133,8 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads the first row: columns by name, in any order, in any case. Unknown ones are
-    /// refused with their names, since a misspelt one would be ignored in silence.
+    /// Reads the first row: columns by name, in any order and case. Unknown ones are refused by
+    /// name, since a misspelt one would be ignored silently.
     pub fn read(cells: &[impl AsRef<str>]) -> Result<Self, String> {
         let (mut places, mut unknown, mut twice) = (HashMap::new(), Vec::new(), None);
         let cells = trimmed(cells);
@@ -166,7 +162,7 @@ impl Header {
         Ok(Self { places, cells: cells.len() })
     }
 
-    /// A cell of a row, without what [`escape_formula`] added. None where there is no such column.
+    /// A cell of a row, unescaped. None where there is no such column.
     fn cell<'a>(&self, cells: &'a [impl AsRef<str>], column: &str) -> Option<Cow<'a, str>> {
         Some(unescape_formula(cells.get(*self.places.get(column)?)?.as_ref()))
     }
@@ -232,7 +228,6 @@ impl Header {
         Ok(Line { id, code, vehicle_type, brand, colour, battery, at, place, note, decimals })
     }
 
-    /// The code of a line, as far as there is one, to name a line that is refused.
     pub fn code<'a>(&self, cells: &'a [impl AsRef<str>]) -> Cow<'a, str> {
         self.cell(cells, "code").unwrap_or_default()
     }
@@ -244,7 +239,7 @@ fn trimmed<S: AsRef<str>>(cells: &[S]) -> &[S] {
     cells.get(..last.map_or(0, |last| last + 1)).unwrap_or_default()
 }
 
-/// A number with a decimal point or comma.
+/// With a decimal point or comma.
 fn number(cell: &str) -> Option<f64> {
     if cell.contains('.') { cell.parse().ok() } else { cell.replacen(',', ".", 1).parse().ok() }
 }
@@ -255,7 +250,7 @@ fn percent(cell: &str) -> Option<i64> {
     (0..=100).find(|percent| (f64::from(*percent) - number).abs() < 1e-9).map(i64::from)
 }
 
-/// Where a vehicle stands; both cells empty leave it where it is.
+/// None when both cells are empty.
 fn point(lat: &str, lon: &str, city: &City) -> Result<Option<Point>, String> {
     if lat.is_empty() && lon.is_empty() {
         return Ok(None);
@@ -297,7 +292,7 @@ mod tests {
         }
     }
 
-    /// The cells that a spreadsheet sees which divides by `separator`, however well it knows quotes.
+    /// The cells seen by a spreadsheet with this `separator` that does or does not know quotes.
     fn seen(line: &str, separator: char, knows_quotes: bool) -> Vec<String> {
         if !knows_quotes {
             let unquoted = |cell: &str| cell.trim_matches(['"', ' ']).to_owned();

@@ -1,40 +1,35 @@
-//! What a ride costs: started minutes, the charge, the discount, the fee for leaving
-//! the vehicle outside the service area. Plain integer arithmetic on minor units.
-//! Used by pages (estimates), by the end of a ride and by `verify-data`, which
-//! recomputes every finished ride with the same function.
-//! The fee is added after the discount: a promo code never pays for it.
+//! What a ride costs: started minutes, charge, discount, and the fee for leaving the vehicle
+//! outside the service area. In integer minor units. The fee is added after the discount: a promo
+//! code never pays for it.
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-/// The price part of a tariff that a ride copies when it starts, in minor units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
     pub unlock_minor: i64,
     pub per_minute_minor: i64,
-    /// The most that unlocking and minutes cost together, if the tariff has such a limit.
+    /// Cap on unlocking and minutes together.
     pub max_charge_minor: Option<i64>,
 }
 
 impl Rate {
-    /// The charge for `minutes` started minutes, before discount and fee.
     pub fn charge(self, minutes: i64) -> i64 {
         let charge = self.unlock_minor.saturating_add(self.per_minute_minor.saturating_mul(minutes));
         self.max_charge_minor.map_or(charge, |most| most.min(charge))
     }
 }
 
-/// What a promo code takes off a charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Discount {
-    /// So many hundredths of the charge (1 to 100), rounded down to a minor unit.
+    /// Percent of the charge (1 to 100), rounded down to a minor unit.
     Percent(i64),
-    /// So many minor units of the ride's currency, at most the charge.
+    /// Minor units of the ride's currency, at most the charge.
     Amount(i64),
 }
 
 impl Discount {
-    /// The minor units taken off `charge_minor`: never negative, never more than the charge.
+    /// Between 0 and `charge_minor`.
     pub fn off(self, charge_minor: i64) -> i64 {
         let discount = match self {
             Self::Percent(percent) => charge_minor.saturating_mul(percent) / 100,
@@ -44,7 +39,7 @@ impl Discount {
     }
 }
 
-/// The parts of a ride's price; `total_minor` = charge - discount + fee.
+/// `total_minor` = charge - discount + fee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fare {
     /// Started minutes, at least one.
@@ -56,7 +51,7 @@ pub struct Fare {
 }
 
 impl Fare {
-    /// The fare of a ride of `minutes` started minutes; `fee_minor` is 0 inside the service area.
+    /// `minutes` are started minutes; `fee_minor` is 0 inside the service area.
     pub fn new(rate: Rate, minutes: i64, discount: Option<Discount>, fee_minor: i64) -> Self {
         let charge_minor = rate.charge(minutes);
         let discount_minor = discount.map_or(0, |discount| discount.off(charge_minor));
@@ -65,10 +60,8 @@ impl Fare {
     }
 }
 
-/// The started minutes of a ride that lasted `duration`: at least one, also when clocks disagree.
-///
-/// Counts microseconds, the database's resolution, so that a recomputation from stored
-/// times always agrees.
+/// The started minutes of a ride that lasted `duration`: at least one, even when clocks disagree.
+/// Counts microseconds, the database's resolution, so that a recomputation always agrees.
 pub fn minutes_started(duration: TimeDelta) -> i64 {
     const MINUTE_US: i64 = 60_000_000;
     let us = duration.num_microseconds().unwrap_or(i64::MAX);

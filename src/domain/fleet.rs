@@ -5,7 +5,6 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// A status as people read it.
 pub fn status_text(status: &str) -> &'static str {
     match status {
         "available" => "Available",
@@ -18,14 +17,12 @@ pub fn status_text(status: &str) -> &'static str {
     }
 }
 
-/// The statuses of vehicles that are part of a fleet, as they are shown in order; retired
-/// ones are history.
+/// The statuses in a fleet, in display order; retired vehicles are not part of it.
 pub const STATUSES: [&str; 4] = ["available", "in_use", "maintenance", "lost"];
 
-/// Longest note of an operator, in characters.
 pub const NOTE_MAX: usize = 200;
 
-/// The order of a list. Each has its index.
+/// Each has its index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Sort {
     /// By the operator's own code; without one first.
@@ -37,7 +34,7 @@ pub enum Sort {
     Seen,
 }
 
-/// Where a list goes on: the key of the last vehicle that was looked at.
+/// The key of the last vehicle that was read, as a cursor.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Key {
     Code(String),
@@ -48,14 +45,13 @@ pub enum Key {
 /// Which vehicles of a city.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Filter {
-    /// Only this status; none for all but retired ones.
+    /// None for all but retired ones.
     pub status: Option<String>,
-    /// Jobs keep it under its older name.
     #[serde(rename = "kind")]
     pub vehicle_type: Option<String>,
-    /// Less charge than this, in percent.
+    /// In percent.
     pub battery_below: Option<i64>,
-    /// Standing where they stand since before.
+    /// Not moved since before then.
     pub idle_since: Option<DateTime<Utc>>,
     pub prefix: Option<String>,
 }
@@ -65,7 +61,7 @@ impl Filter {
         self.status.as_deref().map_or_else(|| STATUSES.to_vec(), |status| vec![status])
     }
 
-    /// Whether after a vehicle with this key nothing can match any more.
+    /// Whether nothing after a vehicle with this key can match.
     pub fn ends_at(&self, key: &Key) -> bool {
         match key {
             Key::Code(code) => {
@@ -76,7 +72,7 @@ impl Filter {
         }
     }
 
-    /// Whether the order alone finds what matches: at most a page has to be looked at.
+    /// Whether the order alone finds what matches: then one page of rows is enough.
     pub fn follows(&self, sort: Sort) -> bool {
         self.vehicle_type.is_none()
             && (self.battery_below.is_none() || sort == Sort::Battery)

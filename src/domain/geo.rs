@@ -5,7 +5,7 @@ mod cells;
 pub use cells::{Level, Ranges, block_ranges, cell, level_for_radius, retry_level};
 use serde::{Deserialize, Serialize};
 
-/// The mean radius of the Earth in metres (IUGG), the one used for every distance.
+/// Mean radius in metres (IUGG), used for every distance.
 pub const EARTH_RADIUS_M: f64 = 6_371_008.8;
 
 /// Coordinates that are not on the Earth.
@@ -19,7 +19,6 @@ pub enum GeoError {
     TooFewPoints(usize),
 }
 
-/// A position in degrees (WGS 84); always finite and in range.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawPoint", into = "RawPoint")]
 pub struct Point {
@@ -49,7 +48,7 @@ impl From<Point> for RawPoint {
 }
 
 impl Point {
-    /// A checked point, rounded to seven decimals: a centimetre, and no difference so small
+    /// Checks the point and rounds it to seven decimals: a centimetre, and no difference so small
     /// that the database's arithmetic underflows.
     pub fn new(lat: f64, lon: f64) -> Result<Self, GeoError> {
         if !(-90.0..=90.0).contains(&lat) {
@@ -71,7 +70,6 @@ impl Point {
         self.lon
     }
 
-    /// Along the great circle (haversine).
     pub fn distance_m(self, other: Self) -> f64 {
         let half_lat = (other.lat - self.lat).to_radians() / 2.0;
         let half_lon = (other.lon - self.lon).to_radians() / 2.0;
@@ -81,7 +79,7 @@ impl Point {
     }
 }
 
-/// The smallest box of degrees around some points; does not know the antimeridian.
+/// The smallest box of degrees around some points; not across the antimeridian.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
     pub south: f64,
@@ -91,7 +89,6 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// The box around `points`; None when there are none.
     pub fn of(points: impl IntoIterator<Item = Point>) -> Option<Self> {
         points.into_iter().fold(None, |bounds: Option<Self>, Point { lat, lon }| {
             let old = bounds.unwrap_or(Self { south: lat, west: lon, north: lat, east: lon });
@@ -105,7 +102,8 @@ impl Bounds {
     }
 }
 
-/// A polygon of at least three points, not closed, simple where `flaw` has none; written as `[[lon, lat], ...]` like `GeoJSON`.
+/// At least three points, not closed, simple where `flaw` finds nothing; serialised as `[[lon,
+/// lat], ...]` like `GeoJSON`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<[f64; 2]>", into = "Vec<[f64; 2]>")]
 pub struct Polygon(Vec<Point>);
@@ -126,7 +124,6 @@ impl From<Polygon> for Vec<[f64; 2]> {
 }
 
 impl Polygon {
-    /// A polygon of `points`; a last point that repeats the first is dropped.
     pub fn new(mut points: Vec<Point>) -> Result<Self, GeoError> {
         if points.len() > 1 && points.first() == points.last() {
             points.pop();
@@ -141,7 +138,6 @@ impl Polygon {
         &self.0
     }
 
-    /// Whether `point` lies inside (even-odd rule on plain degrees, right for a city's size).
     pub fn contains(&self, point: Point) -> bool {
         let ends = self.0.iter().cycle().skip(1);
         let crossings = self.0.iter().zip(ends).filter(|(a, b)| {
@@ -157,8 +153,8 @@ impl Polygon {
     }
 }
 
-/// Why an outline is not simple, which is to have sides that meet nowhere but at the corner that
-/// they share. Corners are counted from 1, as they were written.
+/// Why an outline is not simple (its sides may only meet at shared corners). Corners are counted
+/// from 1, as written.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum Flaw {
     #[error("corner {1} of the outline repeats corner {0}")]
@@ -172,8 +168,8 @@ pub enum Flaw {
     Meet { sides: ((usize, usize), (usize, usize)), at: Point, crosses: bool },
 }
 
-/// A corner with its number and, in whole units of 1e-7 degrees, to which points are rounded, its
-/// place: what is computed of those is exact.
+/// A corner with its number and place in whole units of 1e-7 degrees, the precision of points, so
+/// that computations are exact.
 #[derive(Clone, Copy)]
 struct Corner {
     number: usize,
@@ -210,8 +206,8 @@ fn meet((a, b): (Corner, Corner), (c, d): (Corner, Corner)) -> Option<(Point, bo
 }
 
 impl Polygon {
-    /// The first thing by which the outline is not simple. Who accepts an area asks; areas
-    /// that are stored already are read as they are.
+    /// The first reason why the outline is not simple. Checked when an area is accepted; stored
+    /// areas are read as they are.
     pub fn flaw(&self) -> Option<Flaw> {
         let corners: Vec<Corner> = (1..).zip(&self.0).map(corner).collect();
         let next = || corners.iter().copied().cycle().skip(1);
@@ -236,7 +232,7 @@ impl Polygon {
     }
 }
 
-/// Where two sides that cross do so.
+/// Where two crossing sides cross.
 fn crossing((a, b): (Point, Point), (c, d): (Point, Point)) -> Point {
     let vector = |from: Point, to: Point| (to.lon - from.lon, to.lat - from.lat);
     let cross = |p: (f64, f64), q: (f64, f64)| p.0 * q.1 - p.1 * q.0;
@@ -314,8 +310,8 @@ mod tests {
         }
     }
 
-    /// Whether two sides have more in common than a corner that they share, by solving for the
-    /// place on each of them instead of looking on which side corners lie.
+    /// Whether two sides share more than a common corner, found by solving for the crossing instead
+    /// of by orientation.
     fn share_more((a, b): ((i32, i32), (i32, i32)), (c, d): ((i32, i32), (i32, i32)), neighbours: bool) -> bool {
         let (side, other, gap) = ((b.0 - a.0, b.1 - a.1), (d.0 - c.0, d.1 - c.1), (c.0 - a.0, c.1 - a.1));
         let cross = |p: (i32, i32), q: (i32, i32)| p.0 * q.1 - p.1 * q.0;

@@ -1,13 +1,12 @@
-//! Jobs of operators: what kinds there are, what each does to a vehicle, and how items
-//! that were refused say why. A reason is stored as a short code, with what changed
-//! after a colon; pages, reports and commands show the words.
+//! Operators' jobs: the kinds, what each does to a vehicle, and why items were refused. A reason is
+//! stored as a short code, with what changed after a colon.
 
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::region::RegionCode;
 
-/// A job, in the region of the city that it began with.
+/// In the region of the city that it was requested for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JobRef {
     pub region: RegionCode,
@@ -28,18 +27,17 @@ pub enum JobKind {
     Found,
     /// Off the street for ever; its code is free again.
     Retire,
-    /// To another city of the same region.
     Move,
     /// To a city of another region.
     Transfer,
     /// Lines of a file, each a vehicle.
     Import,
-    /// What is left of a person whose account is closed.
+    /// Whatever is left of a person whose account is closed.
     #[serde(skip)]
     Erasure,
 }
 
-/// What an operator chooses from, in the order of the form.
+/// What an operator can choose, in the order of the form.
 pub const CHOICES: [JobKind; 7] = [
     JobKind::Maintenance,
     JobKind::Back,
@@ -50,7 +48,6 @@ pub const CHOICES: [JobKind; 7] = [
     JobKind::Transfer,
 ];
 
-/// What an operator does with one vehicle on its page, in the order of the buttons.
 pub const STEPS: [JobKind; 5] = [JobKind::Back, JobKind::Maintenance, JobKind::Found, JobKind::Lost, JobKind::Retire];
 
 impl JobKind {
@@ -86,8 +83,8 @@ impl JobKind {
         }
     }
 
-    /// The event of each vehicle, the status that it gets, and those from which it may come.
-    /// What arrives in another city is not on the street yet.
+    /// The event of each vehicle, its new status, and the statuses it may have before. A vehicle
+    /// that arrives in another city is not on the street yet.
     pub fn change(self) -> (&'static str, &'static str, &'static [&'static str]) {
         match self {
             Self::Maintenance => ("vehicle.maintenance", "maintenance", &["available", "maintenance", "lost"]),
@@ -102,7 +99,6 @@ impl JobKind {
     }
 }
 
-/// Why an item was refused, in words.
 pub fn reason(code: &str) -> String {
     let (head, detail) = code.split_once(": ").unwrap_or((code, ""));
     match head {

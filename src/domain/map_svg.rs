@@ -1,33 +1,30 @@
-//! The numbers of a server-rendered map: service area, pins, a route and a scale bar of round
-//! metres, projected to pixels for an SVG that a template writes. Equirectangular, scaled by the
-//! cosine of the middle latitude: right to a pixel over a city. The picture shows what
-//! static/app.js shows: pins, route and person; the whole service area only where there are fewer
-//! than two points. A person who is far away is left out, else the city would be a dot.
+//! The numbers of a server-rendered SVG map: service area, pins, a route and a scale bar.
+//! Equirectangular, scaled by the cosine of the middle latitude: right to a pixel over a city. The
+//! whole service area is shown only when there are fewer than two points, and a person far away is
+//! left out, else the city would be a dot.
 
 use super::geo::{Bounds, EARTH_RADIUS_M, Point, Polygon};
 
 /// A person farther than this from everything else is not drawn.
 const ME_WITHIN_M: f64 = 20_000.0;
 
-/// The least height and width of a map, so that a lone pin does not fill it.
+/// The minimum height and width of a map, so that a lone pin does not fill it.
 const LEAST_SPAN_M: f64 = 400.0;
 
-/// Free room around everything, as a part of the width and the height.
+/// Margin, as a fraction of width and height.
 const PADDING: f64 = 0.06;
 
-/// What is to be drawn, in degrees, on so many pixels.
 #[derive(Debug, Clone, Copy)]
 pub struct Scene<'a> {
     pub area: &'a Polygon,
     pub pins: &'a [Point],
-    /// The positions of a ride, in order of time.
+    /// In order of time.
     pub route: &'a [Point],
     pub me: Option<Point>,
     pub width: u16,
     pub height: u16,
 }
 
-/// A position in pixels from the top left corner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Xy {
     pub x: i32,
@@ -36,11 +33,10 @@ pub struct Xy {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScaleBar {
-    /// A round number of metres: 1, 2 or 5 and zeros.
     pub metres: f64,
     /// At most a quarter of the width.
     pub px: f64,
-    /// What stands beside it: `500 m`, `2 km`.
+    /// As in `500 m`, `2 km`.
     pub label: String,
 }
 
@@ -52,7 +48,6 @@ pub struct MapSvg {
     pub area: String,
     /// The `points` of a polyline; empty without a route.
     pub route: String,
-    /// In the scene's order.
     pub pins: Vec<Xy>,
     pub me: Option<Xy>,
     pub scale: ScaleBar,
@@ -83,7 +78,7 @@ impl MapSvg {
     }
 }
 
-/// Degrees to pixels, with the middle of the bounds in the middle of the picture.
+/// Degrees to pixels, with the centre of the bounds in the centre of the picture.
 struct Projection {
     middle_lat: f64,
     middle_lon: f64,

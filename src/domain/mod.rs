@@ -1,5 +1,5 @@
-//! Plain types and rules: what a region, a vehicle, a fare is. No actix, no postgres,
-//! no askama, no I/O; everything here can be tested by calling it.
+//! Plain types and rules: what a region, a vehicle, a fare is. No actix, no postgres, no askama, no
+//! I/O; everything here can be tested by calling it.
 
 pub mod catalogue;
 pub mod csv;

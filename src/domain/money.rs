@@ -1,12 +1,10 @@
-//! Currencies and how an amount is written for a person. Amounts are integers of minor units
-//! (cents) everywhere. Only currencies with two minor digits exist here, so that formatting
-//! needs no table of digits.
+//! Currencies and amounts, which are integers of minor units (cents) everywhere. All currencies
+//! here have two minor digits, so formatting needs no table.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A currency with two minor digits, by its ISO 4217 code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Currency {
@@ -30,12 +28,11 @@ impl Currency {
         }
     }
 
-    /// The ISO 4217 code, which is also what the database stores.
     pub const fn as_str(self) -> &'static str {
         self.code_and_symbol().0
     }
 
-    /// The amount in `minor` units as a person reads it: `$3.40`, `-€0.05`.
+    /// As in `$3.40`, `-€0.05`.
     pub fn format(self, minor: i64) -> String {
         let sign = if minor < 0 { "-" } else { "" };
         let amount = minor.unsigned_abs();
@@ -44,7 +41,7 @@ impl Currency {
     }
 }
 
-/// The minor units of an amount as a person types it: `3`, `3.4`, `3,40`; at most 10,000.
+/// Reads an amount that a person typed: `3`, `3.4`, `3,40`; at most 10,000. In minor units.
 pub fn minor(text: &str) -> Result<i64, String> {
     let text = text.trim().replace(',', ".");
     let (whole, cents) = text.split_once('.').unwrap_or((&text, "0"));
@@ -54,7 +51,7 @@ pub fn minor(text: &str) -> Result<i64, String> {
     minor.ok_or_else(|| "Please enter an amount up to 10000.00, such as 1.50.".to_owned())
 }
 
-/// An amount in minor units as a field shows it: `3.40`.
+/// As a field shows it: `3.40`.
 pub fn plain(minor: i64) -> String {
     format!("{}.{:02}", minor / 100, minor % 100)
 }

@@ -1,6 +1,5 @@
-//! People: the rules for what they type about themselves, and how they are named by
-//! `(region, id)`. Pure; messages are for the person who typed. The password rule
-//! follows ASVS 6.2: long enough, no composition rules, common ones refused.
+//! People: the rules for what they type about themselves. Messages are for the person who typed.
+//! The password rule follows ASVS 6.2: long enough, no composition rules, common ones refused.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
@@ -12,19 +11,16 @@ use uuid::Uuid;
 pub use super::text::{line, optional_line};
 use super::{region::RegionCode, text::marks_are_carried};
 
-/// A person, wherever they live: the key of their users row.
+/// The key of a person's users row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UserRef {
     pub region: RegionCode,
     pub id: Uuid,
 }
 
-/// What a person typed to register, with fields already checked.
 #[derive(Debug, Clone)]
 pub struct Registration {
-    /// The id that the form carried.
     pub id: Uuid,
-    /// Slug of the home city.
     pub city: String,
     pub region: RegionCode,
     pub username: String,
@@ -35,39 +31,37 @@ pub struct Registration {
     pub password: String,
 }
 
-/// The cities whose fleets somebody with these roles (`role:city`) operates.
+/// The cities whose fleets these roles (`role:city`) operate.
 pub fn operated(roles: &[String]) -> impl Iterator<Item = &str> {
     roles.iter().filter_map(|role| role.strip_prefix("operator:"))
 }
 
-/// Whether somebody with these roles operates the fleet of `city`.
+/// `roles` are written as `role:city`.
 pub fn operates(roles: &[String], city: &str) -> bool {
     operated(roles).any(|operated| operated == city)
 }
 
 /// In characters.
 const NAME_MAX: usize = 60;
-/// Longest password, in characters; argon2 takes more, a flood of megabytes it should not.
+/// In characters; argon2 takes more, but not a flood of megabytes.
 pub const PASSWORD_MAX: usize = 128;
 const PASSWORD_MIN: usize = 8;
-/// Characters of a password at which guesses are tried.
+/// How many characters of a password are checked for being guessable.
 const GUESSED: usize = 40;
 
-/// A first or last name: a line with a letter in it.
 pub fn name(text: &str, what: &str) -> Result<String, String> {
     let name = line(text, NAME_MAX, what)?;
     let letter = |c: char| c.general_category_group() == GeneralCategoryGroup::Letter;
     if name.chars().any(letter) { Ok(name) } else { Err(format!("Please enter {what} in letters.")) }
 }
 
-/// A last name, or none: not everybody has one.
+/// Optional: not everybody has one.
 pub fn last_name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Ok(String::new()) } else { name(text, "your last name") }
 }
 
-/// A username as chosen, after RFC 8265 and UTS 39: 3 to 30 letters, digits, dots, dashes and
-/// underscores in their ordinary width and shape, of one script or of scripts that are
-/// written together.
+/// After RFC 8265 and UTS 39: 3 to 30 letters, digits, dots, dashes and underscores in their
+/// ordinary width and shape, of one script or of scripts that are written together.
 pub fn username(text: &str) -> Result<String, String> {
     let name: String = text.trim().chars().take(TYPED_MAX).nfkc().collect();
     let good = |c: char| match c.general_category_group() {
@@ -83,20 +77,18 @@ pub fn username(text: &str) -> Result<String, String> {
     Ok(name)
 }
 
-/// Nobody types a longer username, and more of it is not worth folding.
 const TYPED_MAX: usize = 200;
 
-/// A username as two people would say it is the same: case, width and composition do not
-/// count, nor which of the four letters i it has.
+/// Usernames that people would call the same fold to the same: case, width, composition and the
+/// four letters i do not count.
 pub fn folded(username: &str) -> String {
     let name: String = username.trim().chars().take(TYPED_MAX).nfkc().collect();
     let name: String = caseless::default_case_fold_str(&name).nfkc().collect();
     name.replace("i\u{307}", "i").replace('ı', "i")
 }
 
-/// What makes a username unique: what it folds to, each letter of another script replaced by
-/// the Latin one that it looks like. Latin letters without accents stand for themselves, as
-/// every earlier version stored them.
+/// What makes a username unique: the folded form, with letters of other scripts replaced by the
+/// Latin ones they look like. Unaccented Latin letters stay, as every earlier version stored them.
 pub fn username_key(username: &str) -> String {
     let alike = |c: char| {
         let letters: String = if c.is_ascii() { c.to_string() } else { skeleton(c.encode_utf8(&mut [0; 4])).collect() };
@@ -110,7 +102,7 @@ pub fn username_key(username: &str) -> String {
     folded(username).nfd().map(alike).collect::<String>().nfc().collect()
 }
 
-/// An e-mail address that could exist: one `@`, something on each side, a dot after it.
+/// Checks for one `@`, something on each side, and a dot after it.
 pub fn email(text: &str) -> Result<String, String> {
     let text = line(text, 254, "your e-mail address")?;
     let plausible = text.split_once('@').is_some_and(|(name, domain)| {

@@ -1,5 +1,5 @@
-//! Short distances within a city on flat ground, and where a point is in words that are true of
-//! any city. Good to about a metre in a city's size; nothing is priced by it.
+//! Short distances within a city on flat ground, and places in words. Good to about a metre;
+//! nothing is priced by it.
 
 use super::geo::Point;
 
@@ -19,7 +19,7 @@ pub fn offset(from: Point, to: Point) -> (f64, f64) {
     ((to.lat() - from.lat()) * METRES_PER_DEGREE, east * METRES_PER_DEGREE)
 }
 
-/// Where `point` is, in words that are true of any city: `1.2 km north-east of the centre`.
+/// Where `point` is, in words that work for any city: `1.2 km north-east of the centre`.
 pub fn place(centre: Point, point: Point) -> String {
     let ((north, east), metres) = (offset(centre, point), centre.distance_m(point));
     // Within an eighth of a circle of an axis, the other one is not named (tan 67.5°).

@@ -1,5 +1,5 @@
-//! Refusals: everything a person can be told instead of "done", each with what happened and
-//! what to do. No variant means "something went wrong": that is an error, not a refusal.
+//! Refusals: everything a person can be told instead of "done", each with what happened and what to
+//! do. An error is not a refusal.
 
 use chrono::{DateTime, Utc};
 use serde::{
@@ -9,7 +9,7 @@ use serde::{
 
 use super::region::RegionCode;
 
-/// Why something that was asked for was not done; nothing was changed.
+/// Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
@@ -19,8 +19,8 @@ pub enum Refusal {
     VehicleTaken,
     #[error("Someone else has reserved this vehicle. Please choose another one.")]
     VehicleReserved,
-    /// No such vehicle under this public id any more. The same words as for one that is taken:
-    /// when a ride of somebody else ends is nobody's business.
+    /// Nothing has this public id any more. The same words as for one that is taken: when another
+    /// person's ride ends is private.
     #[error("Someone else has just taken this vehicle. Please choose another one.")]
     VehicleGone,
     /// It is in maintenance, lost or retired.
@@ -71,7 +71,7 @@ pub enum Refusal {
     CodeTaken,
     #[error("You have 50 vehicles, which is as many as one person may have. Remove one first.")]
     TooManyVehicles,
-    /// A place that is none of the city, in words.
+    /// The place is not in the city, in words.
     #[error("{0}")]
     #[serde(skip)]
     TooFar(String),
@@ -122,7 +122,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The refusal that a statement's verdict column names.
+    /// By the statement's verdict column.
     pub fn from_code(code: &str) -> Option<Self> {
         Self::deserialize(IntoDeserializer::<Error>::into_deserializer(code)).ok()
     }

@@ -1,5 +1,4 @@
-//! Region codes: the name of a cloud region as the database, the catalogue and URLs write it
-//! (`us-east1`). Being well formed does not make a region known: the catalogue decides that.
+//! Region codes: the name of a cloud region in the database, the catalogue and URLs (`us-east1`).
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -7,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// The code of a region: lower-case letters, digits and dashes, 1 to 32 of them.
+/// Lower-case letters, digits and dashes, 1 to 32 of them. The catalogue decides whether the region
+/// exists.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RegionCode(Arc<str>);
@@ -22,14 +22,14 @@ impl RegionCode {
         &self.0
     }
 
-    /// The region as what an event is about: the same id at every instance.
+    /// The region's id in events, the same at every instance.
     pub fn id(&self) -> Uuid {
         let mut bytes: uuid::Bytes = [0; 16];
         bytes.iter_mut().zip(Sha256::digest(self.0.as_bytes())).for_each(|(byte, digest)| *byte = digest);
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
-    /// The first part of the ride numbers of this region: `us-east1` gives `USE1`.
+    /// The first part of this region's ride numbers: `us-east1` gives `USE1`.
     pub fn short(&self) -> String {
         let mut parts = self.0.split('-');
         let area: String = parts.next().unwrap_or_default().chars().take(2).collect();

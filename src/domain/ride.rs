@@ -1,6 +1,5 @@
-//! Rides: how they are named, and the human number on a receipt. The number is for
-//! people only and made without a counter, because a counter row would be the hottest
-//! row of the database.
+//! Rides: their keys, limits, and the number on a receipt. The number is for people only and needs
+//! no counter, whose row would be the hottest of the database.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,7 +7,6 @@ use uuid::Uuid;
 
 use super::{catalogue::City, geo::Point, region::RegionCode};
 
-/// A ride, for ever in the region where it happened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RideRef {
     pub region: RegionCode,
@@ -19,8 +17,8 @@ pub struct RideRef {
 const LETTERS: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
 
 impl RideRef {
-    /// The number on the receipt, such as `EUW1-261120-7F3K9`: region, day (UTC), and
-    /// five letters from the id. For display only: it is not unique.
+    /// The number on the receipt, such as `EUW1-261120-7F3K9`: region, day (UTC), and five letters
+    /// from the id. For display only: it is not unique.
     pub fn number(&self, started_at: DateTime<Utc>) -> String {
         let mut bits = self.id.as_u128();
         let letters: String = std::iter::repeat_with(|| {
@@ -36,16 +34,15 @@ impl RideRef {
 
 /// A ride that is open for longer is ended by the system, as of then.
 pub const RIDE_MAX: TimeDelta = TimeDelta::hours(RIDE_MAX_HOURS);
-/// The same for statements.
+/// For statements.
 pub const RIDE_MAX_HOURS: i64 = 24;
 /// Two positions of a ride lie at least this far apart, in seconds.
 pub const POSITION_EVERY_S: i64 = 5;
-/// So many positions of a ride are kept.
 pub const POSITIONS_MAX: i64 = 5_000;
 /// Nobody rides faster.
 pub const SPEED_MAX_KMH: u8 = 120;
 
-/// A position in one of the chains in which a batch can go on.
+/// A position in one of the chains in which a batch can continue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     pub chain: i64,
@@ -56,10 +53,10 @@ pub struct Step {
     pub metres: f64,
 }
 
-/// The chains in which positions of a ride in `city` can go on, for each of them that may come
-/// first after those that are stored, which only the database knows: it and what can be true
-/// after it. What lies in the future, too far from the city, too soon after the one before or
-/// too fast from there is left out; so is what comes later than that, if it is no better.
+/// The possible continuations of a ride in `city`, one for each position that may come first after
+/// the stored ones, which only the database knows. Left out are positions in the future, too far
+/// from the city, or too soon or too fast after the one before; and chains that begin later without
+/// being better.
 pub fn chains(city: &City, now: DateTime<Utc>, mut noted: Vec<(DateTime<Utc>, Point)>) -> Vec<Step> {
     noted.retain(|(at, point)| *at <= now && city.allows(*point));
     noted.sort_by_key(|(at, _)| *at);

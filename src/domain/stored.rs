@@ -1,5 +1,5 @@
-//! Times and versions that come from outside and end in a column: what both databases
-//! hold, with room to count on. chrono's and Rust's own types reach farther.
+//! Times and versions that come from outside and end in a column, limited to what both databases
+//! can hold; chrono's and Rust's own types reach farther.
 
 use std::str::FromStr;
 
@@ -12,14 +12,14 @@ use serde::Deserialize;
 pub struct Moment(DateTime<Utc>);
 
 impl Moment {
-    /// Before it is nothing that anybody stored.
+    /// Nothing stored lies beyond it.
     pub const LAST: Self = Self(DateTime::from_timestamp_secs(253_370_764_800).expect("the year 9999"));
 
     pub fn new(at: DateTime<Utc>) -> Option<Self> {
         (1..10_000).contains(&at.year()).then_some(Self(at))
     }
 
-    /// The moment that a cursor names by its microseconds since 1970.
+    /// From a cursor's microseconds since 1970.
     pub fn from_micros(text: &str) -> Option<Self> {
         Self::new(DateTime::from_timestamp_micros(text.parse().ok()?)?)
     }

@@ -1,15 +1,15 @@
-//! Text that a person types and others see: in composed form, on one line, and showing all
-//! that it holds. Nothing invisible, nothing that changes the direction of what stands around
-//! it, no accents without a letter or in towers. Messages are for the person who typed.
+//! Text that a person types and others see: composed, on one line, without invisible or
+//! direction-changing characters, accents without a letter, or towers of them. Messages are for the
+//! person who typed.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
-/// Accents that follow one another on a letter; no language writes more.
+/// Consecutive accents on a letter; no language writes more.
 const MARKS_MAX: usize = 4;
 
-/// Blank, or without a shape of their own, though their category does not say so: fillers,
-/// joiners and the selectors of variants.
+/// Blank or shapeless though their category does not say so: fillers, joiners and variant
+/// selectors.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}'
         | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
@@ -61,7 +61,7 @@ pub fn line(text: &str, max: usize, what: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The same; none when it is empty.
+/// None when it is empty.
 pub fn optional_line(text: &str, max: usize, what: &str) -> Result<Option<String>, String> {
     if text.trim().is_empty() { Ok(None) } else { line(text, max, what).map(Some) }
 }

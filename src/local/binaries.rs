@@ -1,4 +1,4 @@
-//! Where this machine keeps PostgreSQL's server programs. Debian keeps them off the PATH, in one folder
+//! Where PostgreSQL's server programs are installed. Debian keeps them off the PATH, in one folder
 //! for each major version; `deploy/install.sh` looks in the same places.
 
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use super::LocalError;
 
-/// Folders with a folder for each version in them, and how its name starts; the programs are in its `bin`.
+/// Parents of version folders, and the prefix of their names; the programs are in `bin`.
 const VERSIONED: [(&str, &str); 5] = [
     ("/usr/lib/postgresql", ""),
     ("/usr", "pgsql-"),
@@ -16,8 +16,8 @@ const VERSIONED: [(&str, &str); 5] = [
     ("/Applications/Postgres.app/Contents/Versions", ""),
 ];
 
-/// The folder that holds `postgres` and `initdb`: `named` (from `MOVR_PG_BIN`), else the first of the PATH
-/// and the usual places. Where there is data, only the major version that made it can open it.
+/// The folder with `postgres` and `initdb`: `named` (from `MOVR_PG_BIN`), else the first of the
+/// PATH and the usual places. Existing data can only be opened by the major version that made it.
 pub(super) async fn find(
     named: Option<&Path>,
     path: Option<&str>,

@@ -1,7 +1,6 @@
-//! A local nine-node CockroachDB cluster in three regions with simulated latency, as a child process:
-//! `cockroach demo --global`. Its address is read from the file it writes, each node's region is asked
-//! from the node; nothing is assumed of ports but that the nodes' follow one another. It ends when its
-//! stdin closes, so it ends with us.
+//! A local nine-node CockroachDB cluster in three regions with simulated latency, as a child
+//! process: `cockroach demo --global`. Its address is read from the file it writes; each node is
+//! asked for its region. It ends when its stdin closes, so it ends with us.
 
 use std::{
     collections::BTreeMap,
@@ -19,25 +18,24 @@ use tokio::{
 
 use super::{LocalError, process::Process};
 
-/// Nodes that `--global` demands.
+/// Required by `--global`.
 const NODES: u16 = 9;
-/// Ports from which nine free ones in a row are looked for. The consoles would take 8080 and
-/// what follows, where the demo itself serves, and end the cluster where something listens.
+/// Where the search for nine free consecutive ports begins. From 8080 on they could collide with
+/// the demo's own server and with the consoles, which would end the cluster.
 const SQL_PORT: u16 = 26257;
 const HTTP_PORT: u16 = 8180;
 /// It was up in six seconds on a small machine; this leaves room for a busy one.
 const START_PATIENCE: Duration = Duration::from_mins(2);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
-/// For asking all nodes once; one that hangs is asked again.
 const ASK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a new user downloads: the newest version with long support. `deploy/install.sh`
-/// fetches the same; a test compares.
+/// What a new user downloads: the newest long-term version. `deploy/install.sh` fetches the same; a
+/// test compares.
 pub const VERSION: &str = "v25.4.11";
-/// The first version that this program was tried on.
+/// The first version that this program was tested with.
 pub(super) const OLDEST: (u32, u32) = (22, 1);
 
-/// How to get the binary, by the platform as Rust names it; the archives' names follow `uname`.
+/// How to get the binary, by Rust's platform names; the archives' names follow `uname`.
 pub fn download(os: &str, machine: &str) -> String {
     let platform = match (os, machine) {
         ("linux", "x86_64") => "linux-amd64",
@@ -50,8 +48,8 @@ pub fn download(os: &str, machine: &str) -> String {
     format!("curl -fL https://binaries.cockroachdb.com/{name}.tgz | tar -xz && export PATH=\"$PWD/{name}:$PATH\"")
 }
 
-/// Whether a build tag (`v25.4.11`, `v22.1.0-dev`) is of a version that is too old. A tag
-/// that says no version is somebody's own build, and is given a try.
+/// Whether a build tag (`v25.4.11`, `v22.1.0-dev`) is of an unsupported version. A tag without a
+/// version is a custom build, which is tried.
 pub fn too_old(tag: &str) -> bool {
     let version = || {
         let mut parts = tag.trim().strip_prefix('v')?.split('.');
@@ -60,7 +58,7 @@ pub fn too_old(tag: &str) -> bool {
     version().is_some_and(|version: (u32, u32)| version < OLDEST)
 }
 
-/// The first of as many free ports in a row as there are nodes.
+/// The first of [`NODES`] free consecutive ports.
 fn free_ports(from: u16) -> u16 {
     let every = [Ipv4Addr::UNSPECIFIED, Ipv4Addr::LOCALHOST];
     let free = |port: u16| every.iter().all(|host| TcpListener::bind((*host, port)).is_ok());
@@ -69,7 +67,6 @@ fn free_ports(from: u16) -> u16 {
     runs.find(|first| (*first..first + NODES).all(free)).unwrap_or(from)
 }
 
-/// The binary, if it is on the PATH.
 pub fn find(path: Option<&str>) -> Option<PathBuf> {
     std::env::split_paths(path?).map(|folder| folder.join("cockroach")).find(|file| file.is_file())
 }
@@ -86,7 +83,6 @@ pub fn address(url: &str) -> Result<(String, u16), LocalError> {
     parse().ok_or_else(|| LocalError::CockroachUrl(url.trim().rsplit('@').next().unwrap_or_default().to_owned()))
 }
 
-/// A running demo cluster.
 pub struct CockroachDemo {
     process: Process,
     stdin: Option<ChildStdin>,
@@ -96,8 +92,8 @@ pub struct CockroachDemo {
 }
 
 impl CockroachDemo {
-    /// Starts the cluster and finds each region's nodes. `folder` is for the file that
-    /// the cluster writes its address to, and for what it prints.
+    /// Starts the cluster and finds each region's nodes. `folder` is for the cluster's address file
+    /// and log.
     pub async fn start(binary: &Path, folder: &Path) -> Result<Self, LocalError> {
         let version = Command::new(binary).args(["version", "--build-tag"]).stdin(Stdio::null()).output().await;
         let version = version.map_err(LocalError::io("run", binary))?;
@@ -133,7 +129,7 @@ impl CockroachDemo {
         Ok(Self { process, stdin, nodes, console })
     }
 
-    /// Waits until it ends without having been told to.
+    /// Waits until it ends by itself.
     pub async fn ended(&mut self) -> LocalError {
         self.process.ended().await
     }
@@ -142,7 +138,7 @@ impl CockroachDemo {
         self.nodes.keys().map(String::as_str)
     }
 
-    /// The URL of `database` at the nodes of `region`; none if it has no nodes.
+    /// None if the region has no nodes.
     pub fn url(&self, region: &str, database: &str) -> Option<String> {
         let hosts = self.nodes.get(region)?.join(",");
         Some(format!("postgresql://root@{hosts}/{database}?sslmode=disable"))

@@ -1,6 +1,5 @@
-//! Databases as child processes of this program: for `movr demo` and for tests, never for production.
-//! Whatever is started here ends with us, and its data is found again at the next start. Schema and
-//! statements are the business of `db`.
+//! Databases as child processes: for `movr demo` and for tests, never for production. They end with
+//! us, and their data is found again at the next start. Schema and statements belong to `db`.
 
 mod binaries;
 pub mod cockroach;
@@ -20,7 +19,7 @@ use nix::unistd::geteuid;
 pub use cockroach::{CockroachDemo, find as find_cockroach};
 pub use postgres::{Options, PrivatePostgres};
 
-/// Why a local database could not be started or stopped, for the person at the terminal.
+/// For the person at the terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     #[error(
@@ -80,8 +79,8 @@ impl LocalError {
     }
 }
 
-/// The folder for local state when none is named: `/var/lib/movr` for root, else
-/// `$XDG_STATE_HOME/movr` or `~/.local/state/movr`; `lookup` reads the environment.
+/// The default folder for local state: `/var/lib/movr` for root, else `$XDG_STATE_HOME/movr` or
+/// `~/.local/state/movr`; `lookup` reads the environment.
 pub fn default_data_dir(lookup: impl Fn(&str) -> Option<String>) -> PathBuf {
     if geteuid().is_root() {
         return PathBuf::from("/var/lib/movr");

@@ -1,7 +1,7 @@
-//! A private PostgreSQL: own data, own free port on 127.0.0.1, random password, for one process at a time.
-//!
-//! On Linux util-linux's `setpriv` has the kernel stop it when the thread that started it ends, even by
-//! kill -9; elsewhere the next start stops it. PostgreSQL refuses root, so root runs it as another user.
+//! A private PostgreSQL: own data, own free port on 127.0.0.1, random password, for one process at
+//! a time. On Linux util-linux's `setpriv` has the kernel stop it when the thread that started it
+//! ends, even by kill -9; elsewhere the next start stops it. PostgreSQL refuses root, so root runs
+//! it as another user.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -31,7 +31,7 @@ use crate::config::{self, Secret};
 
 /// The superuser that `initdb` makes; the only role.
 const USER: &str = "movr";
-/// Recovery after a crash of the machine replays up to `max_wal_size`, 1 GB, which slow disks feel.
+/// Crash recovery replays up to `max_wal_size`, 1 GB, which takes time on slow disks.
 const START_PATIENCE: Duration = Duration::from_mins(1);
 /// A fast shutdown ends all sessions and writes one checkpoint; an immediate one writes nothing.
 const FAST_PATIENCE: Duration = Duration::from_secs(20);
@@ -44,17 +44,16 @@ const PORT_ATTEMPTS: u32 = 3;
 pub struct Options {
     /// The folder under which `postgres/` is made; it may hold other things.
     pub data: PathBuf,
-    /// Gives up safety against a crash of the machine for speed (tests).
+    /// Gives up crash safety for speed (tests).
     pub volatile: bool,
-    /// Removes the data that is there before starting.
     pub fresh: bool,
     /// More server settings, such as `("ssl", "on")`.
     pub settings: Vec<(String, String)>,
-    /// Files for the cluster's folder, where settings find them by bare name, such as `server.key`.
+    /// Files for the cluster's folder, which settings refer to by bare name, such as `server.key`.
     pub files: Vec<(String, Vec<u8>)>,
 }
 
-/// A running private PostgreSQL; dropping it asks the server to stop, [`PrivatePostgres::stop`] waits.
+/// Dropping it asks the server to stop; [`PrivatePostgres::stop`] waits.
 #[derive(Debug)]
 pub struct PrivatePostgres {
     folder: Folder,
@@ -64,8 +63,8 @@ pub struct PrivatePostgres {
 }
 
 impl PrivatePostgres {
-    /// Starts the server; it takes log-ins when this returns. Databases are made by the caller. The
-    /// calling thread must live as long as the server is to.
+    /// Starts the server, which accepts log-ins on return. The caller makes databases. The calling
+    /// thread must live as long as the server.
     pub async fn start(options: Options) -> Result<Self, LocalError> {
         let folder = Folder::open(&options.data)?;
         folder.stop_server().await?;
@@ -102,13 +101,12 @@ impl PrivatePostgres {
         }
     }
 
-    /// The URL of a database of this server, for the superuser `movr`, without TLS.
     pub fn url(&self, database: &str) -> String {
         let (password, port) = (self.password.expose(), self.port);
         format!("postgresql://{USER}:{password}@127.0.0.1:{port}/{database}?sslmode=disable")
     }
 
-    /// Waits until the server ends without having been told to.
+    /// Waits until the server ends by itself.
     pub async fn ended(&mut self) -> LocalError {
         self.process.ended().await
     }
@@ -121,14 +119,14 @@ impl PrivatePostgres {
     }
 }
 
-/// `DATA/postgres`: cluster, password and log, of the user that runs the server, and locked by us.
+/// `DATA/postgres`: cluster, password and log, owned by the server's user and locked by us.
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
     cluster: PathBuf,
     /// `None` is ourselves.
     user: Option<User>,
-    /// The kernel gives it back even after kill -9.
+    /// The kernel releases it even after kill -9.
     _lock: File,
 }
 
@@ -161,14 +159,15 @@ impl Folder {
         }
     }
 
-    /// Writes a file that the server's user alone can read.
+    /// Only the server's user can read the file.
     fn write(&self, path: &Path, contents: &[u8]) -> Result<(), LocalError> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
         let written = file.and_then(|mut file| file.write_all(contents));
         written.and_then(|()| hand_over(path, self.user.as_ref())).map_err(LocalError::io("write", path))
     }
 
-    /// Makes the cluster in a folder of its own first: an interrupted `initdb` leaves half a cluster.
+    /// Makes the cluster in a temporary folder first: an interrupted `initdb` leaves half a
+    /// cluster.
     async fn initialise(&self, bin: &Path, options: &Options) -> Result<(), LocalError> {
         let (unfinished, password) = (self.path.join("unfinished"), self.path.join("password"));
         let _ = fs::remove_dir_all(&unfinished); // most often there is none
@@ -213,8 +212,6 @@ impl Folder {
         Ok((Process::spawn("postgres", &mut command, &self.path.join("log"))?, port))
     }
 
-    /// A program of PostgreSQL's: as its user, stopped with us where `setpriv` can see to it, and without
-    /// our environment, in which secrets may be.
     async fn command(&self, program: &Path) -> Command {
         // macOS has none, and BusyBox one that knows less.
         let mut probe = Command::new("setpriv");
@@ -235,8 +232,8 @@ impl Folder {
         self.cluster.join("postmaster.pid")
     }
 
-    /// The server that runs on this cluster, by PostgreSQL's own file. The number in it alone proves
-    /// nothing: after a restart of the machine it may belong to anybody.
+    /// The server of this cluster, by PostgreSQL's pid file. The pid alone proves nothing: after a
+    /// restart of the machine it may be any process.
     fn server(&self) -> Option<Pid> {
         let text = fs::read_to_string(self.pid_file()).ok()?;
         let pid: i32 = text.lines().next()?.trim().parse().ok()?;
@@ -282,8 +279,8 @@ fn hand_over(path: &Path, user: Option<&User>) -> io::Result<()> {
     user.map_or(Ok(()), |user| chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())))
 }
 
-/// Who runs the server for root. Existing data decides: what `nobody` made stays with `nobody` after
-/// the user `postgres` appears, so nothing is ever handed over recursively.
+/// Who runs the server for root. Existing data decides: what `nobody` made stays with `nobody` even
+/// if a user `postgres` appears, so ownership never has to change.
 fn server_user(cluster: &Path) -> Result<User, LocalError> {
     let owner = fs::metadata(cluster).ok().filter(|owner| owner.uid() != 0);
     let owner = owner.and_then(|owner| User::from_uid(owner.uid().into()).ok()?);

@@ -1,4 +1,4 @@
-//! A database server as our child: what it prints goes to a log, and a message carries the end of it, because
+//! A database server as our child. Its output goes to a log, whose end is part of messages, because
 //! only there does a server say why it ended.
 
 use std::{
@@ -23,7 +23,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it in a process group of its own: Ctrl-C at the terminal is for us.
+    /// Starts it in a process group of its own, so that Ctrl-C at the terminal reaches only us.
     pub(super) fn spawn(name: &'static str, command: &mut Command, log: &Path) -> Result<Self, LocalError> {
         let output = File::create(log).and_then(|file| Ok((file.try_clone()?, file)));
         let (stdout, stderr) = output.map_err(LocalError::io("write", log))?;
@@ -52,7 +52,6 @@ impl Process {
         }
     }
 
-    /// Waits until it ends without having been told to.
     pub(super) async fn ended(&mut self) -> LocalError {
         match self.child.wait().await {
             Ok(status) => self.ended_with("while the demo ran on it", status),
@@ -65,7 +64,7 @@ impl Process {
     }
 }
 
-/// The last lines of a log, as many as are worth a person's time, indented.
+/// The last lines of a log, indented.
 pub(super) fn tail(log: &Path) -> String {
     let bytes = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);

@@ -1,6 +1,5 @@
-//! Accounts: registering, signing in and out, profile, password, recovery codes. The
-//! hash is always computed outside the write, and the write checks that what it was
-//! computed against has not changed.
+//! Accounts: registering, signing in and out, profile, password, recovery codes. Hashes are
+//! computed outside the write, which checks that what they were computed against has not changed.
 
 use chrono::{DateTime, Duration, Utc};
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
@@ -33,12 +32,11 @@ pub const IDLE: Duration = Duration::minutes(30);
 pub const ABSOLUTE: Duration = Duration::days(14);
 const RECOVERY_CODES: usize = 8;
 
-/// A session that was just begun: what the cookie will carry.
 #[derive(Debug, Clone)]
 pub struct Started {
     pub user: UserRef,
     pub session: Uuid,
-    /// Its secret, never stored.
+    /// Never stored.
     pub token: String,
     pub city: String,
     pub expires_at: DateTime<Utc>,
@@ -50,7 +48,6 @@ impl Started {
     }
 }
 
-/// A session's secret, and what is stored of it.
 pub(super) fn new_session(service: &Service, device: &str) -> (String, NewSession) {
     let token = passwords::new_token();
     let token_hash = passwords::token_hash(&token);
@@ -58,7 +55,7 @@ pub(super) fn new_session(service: &Service, device: &str) -> (String, NewSessio
     (token, NewSession { id: Uuid::new_v4(), token_hash, device: device.to_owned(), expires_at })
 }
 
-/// Registers a person at home in the city they chose, and signs them in.
+/// Registers a person at home in the chosen city, and signs them in.
 pub async fn register(service: &Service, new: Registration, device: &str) -> Result<Started, OpError> {
     let id = service.ids.row("user", &new.region, None, new.id);
     let hash = service.hasher.hash(&new.password).await?;
@@ -71,8 +68,8 @@ pub async fn register(service: &Service, new: Registration, device: &str) -> Res
     Ok(Started::new(UserRef { region: new.region, id }, new.city, session))
 }
 
-/// Finds a person by username: here first, then in the other regions side by side, each at its
-/// own gateway. Whoever is found needs no other region; that nobody is needs all of them.
+/// Finds a person by username: here first, then in the other regions side by side. Finding somebody
+/// needs only their region; "nobody" needs all of them.
 pub async fn find_login(service: &Service, username: &str) -> Result<Option<Login>, OpError> {
     search(service, username, true).await
 }
@@ -95,19 +92,18 @@ async fn search(service: &Service, username: &str, until_found: bool) -> Result<
     unknown.map_or(Ok(None), |error| Err(error.into()))
 }
 
-/// What a password or code that is wrong answers: the same as a name that nobody has. While a
-/// region is away that is not that they do not match: nobody learns then which names there are.
+/// The answer to a wrong password or code: the same as for an unknown name. While a region is away
+/// it is that trouble instead, so nobody learns which names exist.
 async fn no_match(service: &Service, username: &str) -> OpError {
     search(service, username, false).await.err().unwrap_or(OpError::Refused(Refusal::NoMatch))
 }
 
-/// Signs a person in: a new session. The caller makes failures take the same time,
-/// whatever the reason.
+/// The caller makes failures take the same time, whatever the reason.
 pub async fn sign_in(service: &Service, username: &str, password: &str, device: &str) -> Result<Started, OpError> {
     begin(service, username, password, device, |_| true).await
 }
 
-/// Signs in the person that the registration form `form` made, and nobody else.
+/// Signs in only the person that the registration form `form` made.
 pub async fn sign_in_as(
     service: &Service,
     form: Uuid,
@@ -147,7 +143,7 @@ async fn begin(
     Ok(Started::new(login.user, login.city, session))
 }
 
-/// Ends this session. A session that has ended already is fine.
+/// Ends this session, if it has not ended already.
 pub async fn sign_out(service: &Service, auth: &SessionAuth) -> Result<(), OpError> {
     match end_session(service, auth, auth.session).await {
         Err(OpError::Refused(Refusal::SignedOut)) | Ok(_) => Ok(()),
@@ -187,8 +183,8 @@ async fn confirmed(service: &Service, auth: &SessionAuth, current: &str) -> Resu
     Ok(profile)
 }
 
-/// Makes a change that ends all of the person's sessions, and begins a new one, which the
-/// browser in front of them goes on with: a cookie that was copied before is worth nothing.
+/// Makes a change that ends all of the person's sessions, and begins a new one for this browser: a
+/// cookie that was copied before is worthless.
 async fn change_and_begin(
     service: &Service,
     auth: &SessionAuth,
@@ -213,7 +209,7 @@ async fn change_and_begin(
     Ok(Started::new(user.clone(), profile.city, session))
 }
 
-/// Changes the password; of the person's sessions only the returned one is left.
+/// Of the person's sessions only the returned one is left.
 pub async fn set_password(
     service: &Service,
     auth: &SessionAuth,
@@ -229,8 +225,8 @@ pub async fn set_password(
     change_and_begin(service, auth, device, profile, change).await
 }
 
-/// Makes new recovery codes; the old ones are void. They are shown once, stored as hashes.
-/// Of the person's sessions only the returned one is left.
+/// Replaces the recovery codes, which are shown once and stored as hashes. Of the person's sessions
+/// only the returned one is left.
 pub async fn make_recovery_codes(
     service: &Service,
     auth: &SessionAuth,
@@ -245,7 +241,7 @@ pub async fn make_recovery_codes(
     Ok((codes, change_and_begin(service, auth, device, profile, change).await?))
 }
 
-/// Sets a new password with a recovery code, which is used up; all sessions end.
+/// Uses up the recovery code; all sessions end.
 pub async fn recover(service: &Service, username: &str, code: &str, password: &str) -> Result<(), OpError> {
     let hash = passwords::recovery_hash(code);
     let Some(login) = find_login(service, username).await?.filter(|login| login.recovery_hashes.contains(&hash)) else {
@@ -261,7 +257,7 @@ pub async fn recover(service: &Service, username: &str, code: &str, password: &s
     .map(drop)
 }
 
-/// Gives a role to the person of that username (the administrator's command line).
+/// For the administrator's command line.
 pub async fn grant(db: &Db, username: &str, role: &str, city: &str) -> Result<Done, OpError> {
     let now = Clock::default().now();
     let login = users::find_login(&db.here().await?, None, username).await?.ok_or(Refusal::NoMatch)?;

@@ -1,8 +1,7 @@
-//! The catalogue. Loading a file: GLOBAL tables first, in one transaction that changes only
-//! what differs, then each region's gate and promo quotas at its own gateway. Changes by
-//! operators and administrators: each is one transaction at this instance's own region, over
-//! GLOBAL tables and, for promo codes, the quota rows of all regions. The instance that changed
-//! something reads the catalogue again at once, the others follow by its version.
+//! The catalogue. Loading a file: GLOBAL tables first, in one transaction, then each region's gate
+//! and promo quotas at its own gateway. A change in the browser is one transaction at this
+//! instance's region, over GLOBAL tables and, for promo codes, all regions' quotas. The changing
+//! instance reloads the catalogue at once, the others by its version.
 
 use std::time::Duration;
 
@@ -26,11 +25,11 @@ use crate::{
     ops::service::Service,
 };
 
-/// A catalogue is some hundred statements, maybe from a region far away. Its tables are
-/// under no gate, so no fence waits for it.
+/// A catalogue is about a hundred statements, maybe from a region far away. Its tables are under no
+/// gate, so no fence waits for it.
 const CATALOGUE: Duration = Duration::from_mins(1);
 
-/// Makes the database hold what `file` says; returns how many catalogue entries changed.
+/// Returns how many catalogue entries changed.
 pub async fn load(db: &Db, file: &Catalogue, clock: &Clock) -> Result<usize, OpError> {
     let Some(first) = file.regions.first() else {
         return Ok(0);
@@ -53,7 +52,6 @@ pub async fn load(db: &Db, file: &Catalogue, clock: &Clock) -> Result<usize, OpE
     Ok(put.changed)
 }
 
-/// Sets the price of a vehicle type in a city from a time on, if its tariffs are those `seen`.
 pub async fn set_tariff(
     service: &Service,
     by: &SessionAuth,
@@ -63,18 +61,16 @@ pub async fn set_tariff(
     change(service, by, None, async |conn, write| catalogue::set_tariff(conn, write, new, seen).await).await
 }
 
-/// Takes back a tariff that does not hold yet.
 pub async fn withdraw_tariff(service: &Service, by: &SessionAuth, tariff: &Tariff) -> Result<Done, OpError> {
     change(service, by, None, async |conn, write| catalogue::withdraw_tariff(conn, write, tariff).await).await
 }
 
-/// Adds a promo code with its quota in each region: refused whole when one of them is
-/// closed or does not answer.
+/// With its quota in each region: refused whole when one of them is closed or does not answer.
 pub async fn add_promo_code(service: &Service, by: &SessionAuth, new: &PromoCode) -> Result<Done, OpError> {
     change(service, by, Some(new), async |conn, write| catalogue::add_promo_code(conn, write, new).await).await
 }
 
-/// Gives a promo code another end and higher limits, if it is as `seen`.
+/// Changes a promo code's end and raises its limits, if it is still as `seen`.
 pub async fn set_promo_code(
     service: &Service,
     by: &SessionAuth,
@@ -86,7 +82,6 @@ pub async fn set_promo_code(
     change(service, by, quotas, async |conn, write| catalogue::set_promo_code(conn, write, seen, new).await).await
 }
 
-/// Adds a city with its first tariffs.
 pub async fn add_city(service: &Service, by: &SessionAuth, new: &City, tariffs: &[Tariff]) -> Result<Done, OpError> {
     change(service, by, None, async |conn, write| {
         let verdict = catalogue::add_city(conn, write, new).await?;

@@ -1,7 +1,6 @@
-//! Erasing a person. The request that asks for it closes the account and ends its sessions, at
-//! home and at once; what the regions keep goes batch by batch, done by the worker of the home
-//! region, whose own rows come last. Each batch may be done twice. A region that does not answer
-//! is tried again later, and at the end nothing in the job's row names the person any more.
+//! Erasing a person. The request closes the account at once; the worker of the home region erases
+//! the data of the regions batch by batch, home last. Each batch may be done twice. A region that
+//! does not answer is retried later, and at the end the job's row no longer names the person.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -18,8 +17,8 @@ use crate::{
     ops::service::Service,
 };
 
-/// Closes the account; the returned job erases the rest. Refused while the person rides, holds a
-/// reservation, or owns vehicles that are not retired, as far as their regions can be asked.
+/// The returned job erases the rest. Refused while the person rides, holds a reservation, or owns
+/// vehicles that are not retired, as far as their regions can be asked.
 pub async fn close_account(service: &Service, auth: &SessionAuth, password_hash: &str) -> Result<JobRef, OpError> {
     let home = &auth.user.region;
     let current_user = current_user(service, auth).await?;
@@ -53,7 +52,7 @@ pub async fn close_account(service: &Service, auth: &SessionAuth, password_hash:
     Ok(JobRef { region: home.clone(), id: leaving.command })
 }
 
-/// The regions that an erasure has still to do, home last, and the rides that it has unlinked.
+/// The regions still to erase, home last, and the number of rides unlinked so far.
 pub fn progress(parameters: &Value) -> (Vec<RegionCode>, i64) {
     let regions = parameters.get("regions").and_then(Value::as_array).into_iter().flatten();
     let regions = regions.filter_map(|region| region.as_str()?.parse().ok()).collect();
@@ -83,7 +82,7 @@ pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     }
 }
 
-/// Takes the next rides and vehicles; how many rides, or none when nothing is left.
+/// Erases the next rides and vehicles; returns how many rides, or none when nothing is left.
 async fn erase(context: JobContext<'_>, job: &Job, region: &RegionCode) -> Result<Option<i64>, OpError> {
     let person = &job.requested_by;
     if person.id.is_nil() {

@@ -1,5 +1,5 @@
-//! What operators ask for: changing a vehicle, ending a ride for its rider; and the
-//! numbers of a city's fleet, counted at most every ten seconds.
+//! What operators ask for: changing a vehicle, ending a ride for its rider; and the numbers of a
+//! city's fleet.
 
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -20,11 +20,11 @@ use crate::{
     ops::service::Service,
 };
 
-/// How many vehicles of a city have each status, and as of when.
+/// Vehicles by status, and as of when.
 pub type Counts = (DateTime<Utc>, Vec<(String, i64)>);
 
-/// What was counted in each city. A count serves for ten seconds, or for one where this
-/// instance has changed something in the region since: people see what they did.
+/// Counts by city. A count is valid for ten seconds, or one after this instance has changed
+/// something in the region: people see what they did.
 #[derive(Debug)]
 pub struct CountCache<T> {
     counted: RwLock<HashMap<String, (DateTime<Utc>, T)>>,
@@ -38,7 +38,7 @@ impl<T> Default for CountCache<T> {
 }
 
 impl<T: Clone> CountCache<T> {
-    /// The count as of then, by `count` where none serves any more.
+    /// The valid count, else a new one from `count`.
     async fn get(
         &self,
         city: &City,
@@ -60,24 +60,23 @@ impl<T: Clone> CountCache<T> {
         Ok(counts)
     }
 
-    /// Something was changed in `region` now.
+    /// Invalidates counts from before the change.
     pub fn changed(&self, region: &RegionCode, now: DateTime<Utc>) {
         self.changed.write().insert(region.clone(), now);
     }
 }
 
-/// How many vehicles of `city` have each status, at most ten seconds ago.
+/// Vehicles by status, at most ten seconds ago.
 pub async fn counts(service: &Service, conn: &Conn, city: &City, now: DateTime<Utc>) -> Result<Counts, DbError> {
     service.counts.get(city, now, fleet::count(conn, &city.region, &city.slug)).await
 }
 
-/// How many vehicles of `city` could be taken, at most ten seconds ago.
+/// Vehicles that could be taken, at most ten seconds ago.
 pub async fn count_available(service: &Service, conn: &Conn, city: &City, now: DateTime<Utc>) -> Result<i64, DbError> {
     let count = vehicles::count_available(conn, &city.region, &city.slug, now);
     Ok(service.available.get(city, now, count).await?.1)
 }
 
-/// Changes a vehicle as `job_kind` does.
 pub async fn act(
     service: &Service,
     auth: &SessionAuth,
@@ -91,7 +90,6 @@ pub async fn act(
     .await
 }
 
-/// Says something else of a vehicle.
 pub async fn edit(
     service: &Service,
     auth: &SessionAuth,
@@ -106,14 +104,13 @@ pub async fn edit(
         .await
 }
 
-/// Refuses a place that is none of the city; what is in no city is refused by its statement.
+/// Refuses a place outside the city; the statement refuses an unknown city.
 fn allowed(service: &Service, city: Option<&str>, at: Point) -> Result<(), Refusal> {
     let catalogue = service.catalogue();
     let checked = city.and_then(|slug| catalogue.city(slug)).map_or(Ok(at), |city| city.check(at));
     checked.map(drop).map_err(Refusal::TooFar)
 }
 
-/// Puts a vehicle into another city of its region.
 pub async fn move_to(service: &Service, auth: &SessionAuth, seen: &SeenVehicle, city: &str) -> Result<Done, OpError> {
     let (catalogue, region) = (service.catalogue(), &seen.vehicle.region);
     let city = catalogue.city(city).filter(|city| city.region == *region).ok_or(Refusal::Changed)?;
@@ -121,8 +118,7 @@ pub async fn move_to(service: &Service, auth: &SessionAuth, seen: &SeenVehicle, 
         .await
 }
 
-/// Ends the open ride `ride` for its rider, who is told on their next page. No fee is due
-/// for where the vehicle stands.
+/// Ends an open ride for its rider, who is told on their next page. There is no out-of-area fee.
 pub async fn end_ride(
     service: &Service,
     auth: &SessionAuth,

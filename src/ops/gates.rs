@@ -1,7 +1,7 @@
-//! The gates as this instance last saw them. Every write carries the epoch held here;
-//! when the database disagrees the gate is read again, so a stale instance cannot write.
-//! Closing a region has two phases: the gate's change, and waiting until every write that
-//! saw it open must have ended.
+//! The gates as this instance last saw them. Every write carries the epoch held here; when the
+//! database disagrees the gate is read again, so a stale instance cannot write. Closing a region
+//! has two phases: changing the gate, and waiting until every write that saw it open must have
+//! ended.
 
 use std::collections::HashMap;
 
@@ -21,17 +21,16 @@ use crate::{
     domain::{people, refusal::Refusal, region::RegionCode},
 };
 
-/// Longest reason for closing a region: it stands inside one sentence.
+/// It has to fit inside one sentence.
 pub const REASON_MAX: usize = 120;
 
-/// The last known gate of each region.
 #[derive(Debug, Default)]
 pub struct Gates {
     known: RwLock<HashMap<RegionCode, Gate>>,
 }
 
 impl Gates {
-    /// The gate of `region`, read once and then from memory.
+    /// Read once and then from memory.
     pub async fn get(&self, db: &Db, region: &RegionCode) -> Result<Gate, DbError> {
         match self.last_seen(region) {
             Some(gate) => Ok(gate),
@@ -39,14 +38,12 @@ impl Gates {
         }
     }
 
-    /// The gate of `region` as the database has it now.
     pub async fn reload(&self, conn: &Conn, region: &RegionCode) -> Result<Gate, DbError> {
         let gate = gates::find(conn, region).await?;
         self.known.write().insert(region.clone(), gate.clone());
         Ok(gate)
     }
 
-    /// The gate of `region` as last seen, without asking.
     pub fn last_seen(&self, region: &RegionCode) -> Option<Gate> {
         self.known.read().get(region).cloned()
     }
@@ -65,18 +62,17 @@ impl Gates {
     }
 }
 
-/// The gate of `region` as the database has it now.
 pub async fn find(db: &Db, region: &RegionCode) -> Result<Gate, DbError> {
     gates::find(&db.at(region).await?, region).await
 }
 
-/// Why a region is closed, as everybody will read it, or what is wrong with the text.
+/// Checks the public reason for closing a region.
 pub fn reason(text: &str) -> Result<String, String> {
     people::line(text, REASON_MAX, "the reason")
 }
 
-/// The first phase: the gate is as asked, now or before. Refused when its epoch is not the
-/// one given, with the state that it has now.
+/// The first phase: the gate is as asked, by this call or before. Refused when its epoch is not the
+/// one given, with its current state.
 pub async fn change(db: &Db, change: &Change, here: &RegionCode, by: Option<&SessionAuth>) -> Result<Done, OpError> {
     let command = Uuid::new_v4();
     match db.write(&change.region, async |conn| gates::change(conn, change, here, command, by).await).await? {
@@ -90,8 +86,8 @@ pub async fn change(db: &Db, change: &Change, here: &RegionCode, by: Option<&Ses
     }
 }
 
-/// The second phase: waits until `region` is fenced and returns since when, by the server's
-/// clock; none as soon as it is open.
+/// The second phase: waits until `region` is fenced and returns since when, by the server's clock;
+/// none as soon as it is open.
 pub async fn fenced(db: &Db, region: &RegionCode) -> Result<Option<DateTime<Utc>>, DbError> {
     loop {
         let gate = find(db, region).await?;

@@ -1,7 +1,6 @@
-//! Moving home: asks first which regions keep something of the person, and is then one
-//! transaction over them, all or nothing; the password has been confirmed by the caller. Its
-//! statements are sent together and each says what it did, so a refusal that comes after
-//! changes rolls them back (`all_or_nothing`).
+//! Moving home: finds the regions with data of the person, then runs one transaction over them; the
+//! caller has confirmed the password. Its statements are sent together and each says what it did,
+//! so a late refusal rolls all of them back (`all_or_nothing`).
 
 use serde_json::json;
 use uuid::Uuid;
@@ -23,9 +22,9 @@ use crate::{
     ops::service::Service,
 };
 
-/// Moves the person's home to `city`, also into another region if the policy of the old
-/// one allows it: details, roles and redemptions go along, rides and vehicles stay. All
-/// sessions end; the returned one begins.
+/// Moves the person's home to `city`, in another region only if the old one's policy allows it:
+/// details, roles and redemptions move, rides and vehicles stay. All sessions end; the returned one
+/// begins.
 pub async fn move_home(
     service: &Service,
     auth: &SessionAuth,
@@ -74,8 +73,8 @@ pub(super) async fn current_user(service: &Service, auth: &SessionAuth) -> Resul
     Ok(sessions::check(&conn, auth).await?.ok_or(Refusal::SignedOut)?)
 }
 
-/// Statements of one transaction, sent in one go: `Done`, or what the first of them
-/// objected to; `home` speaks first.
+/// Sends the statements of one transaction together: `Done`, or the first objection; that of `home`
+/// has priority.
 async fn together(
     regions: impl Iterator<Item = impl Future<Output = Result<Verdict, DbError>>>,
     home: impl Future<Output = Result<Verdict, DbError>>,

@@ -1,6 +1,6 @@
-//! Ids of the rows that forms make: a keyed hash of what is made, its region, who makes it
-//! and the id that the form carried. The same form finds the same row again, and nobody can
-//! choose a row's id or make two rows of one id, here or in another region.
+//! Ids of the rows that forms make: a keyed hash of the purpose, region, owner and the form's id.
+//! The same form finds the same row again, and nobody can choose a row's id or make two rows of one
+//! id, here or in another region.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -10,12 +10,12 @@ use crate::domain::{people::UserRef, region::RegionCode};
 
 type Key = Hmac<Sha256>;
 
-/// The keys of ids, made from the secret keys and so the same in all regions.
+/// Keys derived from the secret keys and so the same in all regions.
 pub struct Ids(Vec<([u8; 2], Key)>);
 
 impl Ids {
-    /// The first key serves new forms. A form's id names its key, so that a double click
-    /// during a rotation finds its row as long as its key is among `secrets`.
+    /// The first key serves new forms. A form's id names its key, so that a double click during a
+    /// rotation finds its row as long as its key is among `secrets`.
     pub fn new(secrets: &[Vec<u8>]) -> Self {
         let key = |secret: &Vec<u8>| {
             let purpose = |text: &[u8]| key_of(secret).chain_update(text).finalize().into_bytes();
@@ -26,7 +26,6 @@ impl Ids {
         Self(secrets.iter().map(key).collect())
     }
 
-    /// What a new form carries.
     pub fn form(&self) -> Uuid {
         let mut bytes: uuid::Bytes = rand::random();
         if let Some((name, _)) = self.0.first() {

@@ -1,7 +1,6 @@
-//! Importing a file of vehicles: bytes come in, lines are checked and staged as items of a
-//! job, five hundred a statement, so that no more of a file is held than that. Nothing is
-//! done until the job is confirmed. A file that ends in the middle leaves a job that cannot
-//! be confirmed, because only `end` makes it ready.
+//! Importing a file of vehicles: lines are checked and staged as items of a job, five hundred a
+//! statement, so memory is bounded. Nothing is done until the job is confirmed. A file that breaks
+//! off leaves a job that cannot be confirmed, because only `end` makes it ready.
 
 use std::collections::HashMap;
 
@@ -27,15 +26,14 @@ use crate::{
     },
 };
 
-/// Lines of one statement, and the most that are held at a time.
+/// Lines per statement, and the most held in memory.
 pub const BATCH: usize = 500;
 /// Most lines of one file.
 pub const LINES_MAX: i64 = 100_000;
 
-/// Why a file was not imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The file as a whole is not one, in words.
+    /// The whole file is unusable, in words.
     #[error("{0}")]
     File(String),
     #[error(transparent)]
@@ -51,14 +49,13 @@ pub struct Import<'a> {
     header: Option<Header>,
     lines: i64,
     batch: Vec<Staged>,
-    /// The line of each vehicle, by its id and by what `new_id` makes of its code: the only
-    /// thing that grows with the file.
+    /// Line numbers by vehicle id, or by the `new_id` of a code: the only thing that grows with the
+    /// file.
     seen: HashMap<Uuid, i64>,
     decimals: Decimals,
 }
 
 impl<'a> Import<'a> {
-    /// Nothing has been read, and there is no job yet.
     pub fn new(context: JobContext<'a>, city: &'a City) -> Self {
         let job = JobRef { region: city.region.clone(), id: Uuid::new_v4() };
         let (reader, batch) = (Reader::default(), Vec::with_capacity(BATCH));
@@ -66,7 +63,6 @@ impl<'a> Import<'a> {
         Self { context, city, job, reader, header: None, lines: 0, batch, seen, decimals }
     }
 
-    /// The next bytes of the file.
     pub async fn feed(&mut self, bytes: &[u8]) -> Result<(), ImportError> {
         self.reader.feed(bytes).map_err(ImportError::File)?;
         self.records().await
@@ -79,7 +75,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// The file has ended: the job, which can be confirmed now, and what it would do.
+    /// The file has ended: returns the job, which can be confirmed now, and its preview.
     pub async fn end(mut self) -> Result<(JobRef, Preview), ImportError> {
         self.reader.end().map_err(ImportError::File)?;
         self.records().await?;
@@ -183,8 +179,7 @@ impl<'a> Import<'a> {
     }
 }
 
-/// What a line says, as the row will have it. What it does not say is not there; an empty code
-/// takes away the one that the vehicle has.
+/// A line's values for the row, without those it leaves out; an empty code removes the vehicle's.
 fn input(line: &Line) -> Value {
     let Line { code, vehicle_type, brand, colour, battery, at, place, note, .. } = line;
     let (lat, lon, cell) = (at.map(Point::lat), at.map(Point::lon), at.map(geo::cell));
@@ -201,7 +196,6 @@ fn input(line: &Line) -> Value {
     input
 }
 
-/// A new vehicle where its line does not say it: full, in the middle of the city.
 fn defaults(city: &City) -> Value {
     let (at, place) = (city.centre, "On the street");
     json!({ "battery": 100, "lat": at.lat(), "lon": at.lon(), "cell": geo::cell(at), "place": place, "note": "" })

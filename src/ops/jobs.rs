@@ -1,7 +1,6 @@
-//! Jobs of operators: asked for, confirmed, done batch by batch, cancelled. A batch is at most
-//! 200 items and about a second; the worker of an instance does them (`worker`), and so does
-//! the command. Two at once do no harm. A transfer ends only when what left and what
-//! arrived have been compared.
+//! Operators' jobs: requested, confirmed, done batch by batch, cancelled. A batch is at most 200
+//! items and about a second, done by an instance's `worker` or by a command; two at once do no
+//! harm. A transfer ends only when departures and arrivals have been compared.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -37,21 +36,21 @@ use crate::{
 
 /// After this time a batch begins no other vehicle.
 const BATCH_TIME: Duration = Duration::from_millis(900);
-/// Vehicles that a transfer moves side by side.
+/// Vehicles that a transfer moves concurrently.
 const SIDE_BY_SIDE: usize = 4;
-/// Vehicles that are compared in one go.
+/// Vehicles compared per statement.
 const COMPARED: i64 = 1_000;
 /// Where every selection begins.
 const NOTHING_YET: Uuid = Uuid::nil();
 
-/// Who acts, and with what.
+/// The actor and what the operations need.
 #[derive(Clone, Copy)]
 pub struct JobContext<'a> {
     pub db: &'a Db,
     pub gates: &'a Gates,
     pub catalogue: &'a Catalogue,
     pub actor: Actor<'a>,
-    /// What policies forbid is counted here; a command counts nothing.
+    /// Counts policy refusals; commands have none.
     pub refusals: Option<&'a Refusals>,
     pub now: DateTime<Utc>,
 }
@@ -63,20 +62,20 @@ impl<'a> JobContext<'a> {
         Self { db, gates, catalogue, actor: Actor::Session(auth), refusals, now: auth.now }
     }
 
-    /// Of a worker of this instance, for whoever answers for the job.
+    /// A worker's, on behalf of whoever is responsible for the job.
     pub fn for_requester(service: &'a Service, catalogue: &'a Catalogue, job: &'a Job) -> Self {
         let actor = if job.requested_by.id.is_nil() { Actor::Shell } else { Actor::Person(&job.requested_by) };
         let refusals = Some(&service.residency_refusals);
         Self { db: &service.db, gates: &service.gates, catalogue, actor, refusals, now: service.clock.now() }
     }
 
-    /// Of a command, without a service.
+    /// A command's.
     pub fn of_shell(db: &'a Db, gates: &'a Gates, catalogue: &'a Catalogue, now: DateTime<Utc>) -> Self {
         Self { db, gates, catalogue, actor: Actor::Shell, refusals: None, now }
     }
 
-    /// Runs a statement on a job at a gateway of its region, under the gates of the person's
-    /// home, of the job's region and of the region that its vehicles go to.
+    /// Runs a statement on a job at a gateway of its region, under the gates of the actor's home,
+    /// the job's region and the target region.
     pub async fn act(
         &self,
         job: &JobRef,
@@ -106,21 +105,18 @@ impl<'a> JobContext<'a> {
     }
 }
 
-/// A job that is asked for.
 #[derive(Debug, Clone)]
 pub struct NewJob {
-    /// The id that the form carried, in the region of `city`.
     pub job: JobRef,
     pub job_kind: JobKind,
-    /// Slug of the city whose vehicles it is about.
     pub city: String,
-    /// Where they go, for those that go somewhere.
+    /// Only for jobs with a target.
     pub to_city: Option<String>,
     pub note: Option<String>,
     pub selection: Selection,
 }
 
-/// Makes the job with its items. It waits to be confirmed.
+/// The job then waits to be confirmed.
 pub async fn create(context: JobContext<'_>, new: &NewJob) -> Result<Done, OpError> {
     let target = new.to_city.as_deref().unwrap_or(&new.city);
     let region = &context.catalogue.city(target).ok_or(Refusal::Changed)?.region;
@@ -144,8 +140,8 @@ pub async fn create(context: JobContext<'_>, new: &NewJob) -> Result<Done, OpErr
     Ok(done)
 }
 
-/// Adds the next items to a job that is still being selected. A vehicle of a person leaves
-/// its region only if the policy lets the person themselves leave.
+/// Selects the next items of a job. An owner's vehicle leaves its region only if the policy lets
+/// the owner move, too.
 pub async fn select(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     let stored = job.parameters.get("selection").cloned().unwrap_or_else(|| json!({ "list": [] }));
     let bug = |error: serde_json::Error| DbError::new(DbErrorKind::Bug, "jobs", format!("selection: {error}"));
@@ -171,20 +167,18 @@ pub async fn select(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     Ok(())
 }
 
-/// Lets the job begin.
 pub async fn confirm(context: JobContext<'_>, job: &Job) -> Result<Done, OpError> {
     context.act_on(job, async |conn, write| jobs::confirm(conn, write).await).await
 }
 
-/// Ends the job: what waits is not done any more. Nothing is asked of the region that its
-/// vehicles would have gone to.
+/// Ends the job: waiting items are not done any more. The target region is not needed.
 pub async fn cancel(context: JobContext<'_>, job: &Job) -> Result<Done, OpError> {
     let here = (&job.job.region, job.city.as_str());
     context.act(&job.job, &job.city, here, async |conn, write| jobs::cancel(conn, write).await).await
 }
 
-/// Does what comes next: more items to select, or the next of a confirmed job. Nothing for
-/// others.
+/// The next step: more items to select, or the next ones of a confirmed job. Does nothing for other
+/// jobs.
 pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     match job.job_kind {
         _ if !job.running => Ok(()),
@@ -201,7 +195,6 @@ pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     }
 }
 
-/// The next lines of a file that has been read to its end.
 async fn import(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     let lines = imports::list_waiting(&context.db.at(&job.job.region).await?, &job.job).await?;
     match context.act_on(job, async |conn, write| imports::batch(conn, write, &lines).await).await {
@@ -211,7 +204,7 @@ async fn import(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     }
 }
 
-/// Once more when somebody took a code in that moment: now the statement sees it.
+/// Retries once when a code was just taken: now the statement sees it.
 async fn retry_code_taken(op: impl AsyncFn() -> Result<Done, OpError>) -> Result<(), OpError> {
     match op().await {
         Err(OpError::Refused(Refusal::CodeTaken)) => op().await.map(drop),
@@ -230,7 +223,7 @@ async fn change(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     retry_code_taken(async || context.act_on(job, batch).await).await
 }
 
-/// The note that the vehicles get: none leaves the one they have, an empty one takes it away.
+/// The vehicles' new note: none keeps the current one, an empty one removes it.
 fn note(context: JobContext<'_>, job: &Job) -> Option<String> {
     let from = context.catalogue.city_name(&job.city);
     match job.job_kind {
@@ -242,7 +235,7 @@ fn note(context: JobContext<'_>, job: &Job) -> Option<String> {
     }
 }
 
-/// One transaction a vehicle, a few side by side, for about a second; then the comparison.
+/// One transaction a vehicle, a few concurrently, for about a second; then the comparison.
 async fn transfer(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     let began = Instant::now();
     let depot = context.catalogue.city(&job.target().1).ok_or(Refusal::Changed)?.centre;
@@ -262,7 +255,7 @@ async fn transfer(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
         .await
 }
 
-/// Compares what left with what arrived, item by item, and ends the job if all is there.
+/// Compares departures with arrivals, item by item, and ends the job if all match.
 async fn complete(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     let (target, mut after) = (job.target().0, 0);
     let (mut sent, mut received) = ((0_i64, Sha256::new()), (0_i64, Sha256::new()));
@@ -297,7 +290,6 @@ async fn complete(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     context.act_on(job, async |conn, write| transfers::finish(conn, write, &compared, good).await).await.map(drop)
 }
 
-/// A job; refused when it is not there.
 pub async fn find(db: &Db, which: &JobRef) -> Result<Job, OpError> {
     Ok(jobs::find(&db.at(&which.region).await?, which).await?.ok_or(Refusal::NoSuchJob)?)
 }

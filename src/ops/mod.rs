@@ -1,6 +1,6 @@
-//! What a person asks for, when it decides something: one file a subject, one function
-//! a command. Each runs one statement (or one short transaction) and turns its verdict
-//! into done, refused, or database trouble. No HTTP here, and no SQL.
+//! What a person asks for, when it decides something: one file a subject, one function a command.
+//! Each runs one statement (or one short transaction) and maps its verdict to done, refused, or a
+//! database error. No HTTP and no SQL here.
 
 use crate::{
     db::{
@@ -67,14 +67,13 @@ impl From<Refusal> for OpError {
 /// It was done: now, or by the same command before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
-    /// By this call.
     Now,
     /// By an earlier try of the same form.
     Before,
 }
 
-/// Runs a write with the epochs of the gates of `regions`, in their order. When a gate
-/// has moved on, it is read again, once; a closed region is a refusal.
+/// Runs a write with the epochs of the gates of `regions`, in their order. If an epoch is outdated,
+/// the gate is read again, once; a closed region is a refusal.
 pub async fn gated(
     db: &Db,
     gates: &Gates,
@@ -115,8 +114,7 @@ pub async fn gated_write(
     .await
 }
 
-/// One write statement of a signed-in person in the region `there`, with the epochs of home
-/// (in `auth`) and of `there`.
+/// One write statement of a signed-in person, with the epochs of home (in `auth`) and of `there`.
 pub async fn signed_write(
     service: &Service,
     auth: &SessionAuth,
@@ -133,7 +131,7 @@ pub async fn signed_write(
     .await
 }
 
-/// The same for a write that changes a vehicle: counts from before it serve no longer.
+/// Like [`signed_write`], for changes of a vehicle: invalidates counts from before.
 pub async fn vehicle_write(
     service: &Service,
     auth: &SessionAuth,
@@ -149,8 +147,8 @@ pub async fn vehicle_write(
     Ok(done)
 }
 
-/// A transaction that is rolled back unless `op` ends with `Done`; the verdict is returned
-/// either way. `committed` says, after a lost COMMIT, whether it happened.
+/// A transaction that is rolled back unless `op` ends with `Done`; the verdict is returned either
+/// way. `committed` says, after a lost COMMIT, whether it happened.
 async fn all_or_nothing(
     service: &Service,
     region: &RegionCode,

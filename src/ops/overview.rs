@@ -1,7 +1,6 @@
-//! The figures of each region for whoever runs the fleet: read at the nearest replica
-//! where there are some, else at the region itself; when it does not answer, as they were
-//! last seen here. Where there are replicas all regions are read as of one time some seconds
-//! ago, so that the same page can be shown again.
+//! The figures of each region for operators and administrators: from the nearest replica where
+//! there are some, else from the region; when it does not answer, as last seen here. With replicas
+//! all regions are read as of one time, so that the same page can be shown again.
 
 use parking_lot::RwLock;
 use std::{collections::HashMap, sync::Arc};
@@ -22,26 +21,26 @@ use crate::{
     ops::service::Service,
 };
 
-/// When figures were true, and what they said.
+/// Figures, and when they were true.
 pub type Dated = (DateTime<Utc>, Arc<Figures>);
 
-/// The last good figures of each region. Bounded by the regions.
+/// The last good figures of each region, and so bounded.
 #[derive(Debug, Default)]
 pub struct FiguresCache(RwLock<HashMap<RegionCode, Dated>>);
 
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The figures and when they were true; none when they are not known, or not for here.
+    /// None when they are unknown, or not visible here.
     pub figures: Option<Dated>,
     /// `strong`, `replica`, `memory` or `none`.
     pub source: &'static str,
     /// The region's policy keeps its figures in its own jurisdiction (rule `analytics`).
     pub hidden: bool,
-    /// The region did not answer, at least since then.
+    /// The region has not answered at least since then.
     pub unreachable_since: Option<DateTime<Utc>>,
 }
 
-/// When figures asked for `now` are read: one time for all regions.
+/// The time at which figures asked for `now` are read: one time for all regions.
 pub fn time_of(service: &Service, now: DateTime<Utc>) -> DateTime<Utc> {
     if service.db.engine().regions { now - REPLICA_LAG } else { now }
 }
@@ -51,7 +50,7 @@ pub fn may_count(catalogue: &Catalogue, region: &RegionCode, here: &RegionCode) 
     catalogue.same_law(region, here) || catalogue.policy(region).is_some_and(|policy| policy.analytics)
 }
 
-/// The figures of `region` at `at`; `again` when that is a time of the past that was asked for.
+/// The figures of `region` at `at`; `again` when a time of the past was asked for.
 pub async fn ask(
     service: &Service,
     catalogue: &Catalogue,

@@ -1,6 +1,6 @@
-//! Everything about a person, as JSON, written piece by piece as it is read: no more is held than a
-//! page of rows, and no connection while the receiver is slow. Each region is read as of one time
-//! (`Db::read_at`), home first. A region that does not answer is named in the file.
+//! Everything about a person, as JSON, written as it is read: at most a page of rows is held, and
+//! no connection while the receiver is slow. Each region is read as of one time (`Db::read_at`),
+//! home first. A region that does not answer is named in the file.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
@@ -20,17 +20,17 @@ use crate::{
     ops::service::Service,
 };
 
-/// What is sent at once.
+/// Bytes sent at once.
 const CHUNK: usize = 64 * 1024;
 
-/// An export whose person is known to be signed in.
+/// An export for a person whose session has been checked.
 pub struct Export {
     auth: SessionAuth,
     person: Value,
     regions: Vec<RegionCode>,
 }
 
-/// Checks the session, and reads what home says of the person.
+/// Checks the session, and reads the data at home.
 pub async fn begin(service: &Service, auth: &SessionAuth) -> Result<Export, OpError> {
     let conn = service.db.at(&auth.user.region).await?;
     sessions::check(&conn, auth).await?.ok_or(Refusal::SignedOut)?;
@@ -59,7 +59,6 @@ impl Writer<'_> {
     }
 }
 
-/// A region as it was at one time.
 struct Reader<'a> {
     service: &'a Service,
     auth: &'a SessionAuth,
@@ -102,7 +101,7 @@ impl Export {
         out.flush().await;
     }
 
-    /// What a region keeps, with all that was opened closed again; or why it is not complete.
+    /// A region's data, with all JSON closed again; or why it is not complete.
     async fn region(&mut self, service: &Service, region: &RegionCode, out: &mut Writer<'_>) -> Result<(), DbError> {
         let at = match service.db.time_at(region).await {
             Ok(at) => at,
@@ -132,7 +131,7 @@ impl Export {
     }
 }
 
-/// A list of its own in the region's object.
+/// A list in the region's object.
 async fn list<K: Clone>(
     reader: &Reader<'_>,
     out: &mut Writer<'_>,
@@ -162,7 +161,7 @@ async fn list<K: Clone>(
     read
 }
 
-/// The rides of the region, newest pages first, each with its positions.
+/// Newest pages first, each ride with its positions.
 async fn rides(reader: &Reader<'_>, out: &mut Writer<'_>) -> Result<(), DbError> {
     let (region, person) = (reader.region, &reader.auth.user);
     // A day of tolerance for rides begun by an instance whose clock is ahead.
@@ -198,7 +197,7 @@ struct Positions<'a> {
     reader: &'a Reader<'a>,
     rides: Vec<Uuid>,
     after: (Uuid, DateTime<Utc>),
-    /// Read and not written, last first.
+    /// Read and not yet written, last first.
     page: Vec<((Uuid, DateTime<Utc>), Value)>,
     more: bool,
 }

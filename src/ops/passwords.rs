@@ -1,6 +1,6 @@
-//! Passwords: argon2id in a bounded blocking pool, so that a flood of sign-ins waits
-//! instead of exhausting memory (19 MiB a hash). Session secrets and recovery codes
-//! are random and long, so a plain SHA-256 is enough for them.
+//! Passwords: argon2id in a bounded blocking pool, so that a flood of sign-ins waits instead of
+//! exhausting memory (19 MiB a hash). Session secrets and recovery codes are random and long, so a
+//! plain SHA-256 is enough for them.
 
 use std::sync::Arc;
 
@@ -35,7 +35,6 @@ impl Hasher {
         Self { argon, permits: Arc::new(Semaphore::new(config.threads.max(1))), decoy }
     }
 
-    /// The PHC string of a new password.
     pub async fn hash(&self, password: &str) -> Result<String, DbError> {
         let (argon, password) = (self.argon.clone(), composed(password));
         self.blocking(move || argon.hash_password(password.as_bytes()).map(|hash| hash.to_string()).ok())
@@ -43,15 +42,14 @@ impl Hasher {
             .ok_or_else(|| trouble("hashing failed"))
     }
 
-    /// Whether a new password may be used, or why not. Guessing at passwords takes long, too.
+    /// Whether a new password may be used, or why not. Blocking, because it estimates guesses.
     pub async fn acceptable(&self, password: &str, username: &str) -> Result<Result<(), String>, DbError> {
         let (password, username) = (password.to_owned(), username.to_owned());
         self.blocking(move || people::password(&password, &username)).await
     }
 
-    /// Whether the password is that of the hash. Without a hash (nobody of that name) it
-    /// takes as long and is false. Earlier versions hashed a password as it was typed, so one
-    /// that is not composed is tried that way too, whoever it is for.
+    /// Without a hash (unknown username) it takes as long and is false. Earlier versions hashed
+    /// passwords as typed, so one that is not composed is tried that way too.
     pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, DbError> {
         let (argon, typed) = (self.argon.clone(), password.to_owned());
         let (known, hash) = (hash.is_some(), hash.unwrap_or(&self.decoy).to_owned());
@@ -75,7 +73,7 @@ impl Hasher {
     }
 }
 
-/// The same password, whichever keyboard composed its accents.
+/// The same password, however the keyboard composed its accents.
 fn composed(password: &str) -> String {
     password.nfc().collect()
 }
@@ -84,7 +82,7 @@ fn trouble(detail: &str) -> DbError {
     DbError::new(DbErrorKind::Bug, "password", detail)
 }
 
-/// A secret of 256 random bits, as text for a cookie.
+/// 256 random bits, as text for a cookie.
 pub fn new_token() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }
@@ -97,7 +95,7 @@ pub fn token_hash(token: &str) -> String {
 /// Letters of recovery codes: none that looks like another.
 const CODE_LETTERS: &[u8; 32] = b"23456789abcdefghjkmnpqrstuvwxyz-";
 
-/// A recovery code of twenty random letters, about 99 bits, in groups that can be read aloud.
+/// Twenty random letters, about 99 bits, in groups that can be read aloud.
 pub fn new_recovery_code() -> String {
     let letters: Vec<char> = rand::random::<[u8; 20]>()
         .iter()
@@ -107,7 +105,7 @@ pub fn new_recovery_code() -> String {
     letters.chunks(5).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-")
 }
 
-/// A recovery code as typed, folded to how it was made.
+/// Folds a recovery code as typed to how it was made.
 pub fn recovery_hash(code: &str) -> String {
     let folded: String = code.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
     token_hash(&folded)

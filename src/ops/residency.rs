@@ -1,5 +1,5 @@
-//! What a residency policy forbids: refused with the rule's name, recorded as an event in
-//! the home region of whoever asked, and counted in this instance's memory.
+//! What a residency policy forbids: refused with the rule's name, recorded as an event in the home
+//! region of whoever asked, and counted in memory.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     ops::service::Service,
 };
 
-/// How often each rule has refused something since the instance started.
+/// Refusals by rule since the instance started.
 #[derive(Debug, Default)]
 pub struct Refusals(Mutex<BTreeMap<&'static str, u64>>);
 
@@ -27,8 +27,8 @@ impl Refusals {
     }
 }
 
-/// Counts and records that `rule` did not let the person do something with the data of
-/// `target`; `action` is the event's. Returns the refusal, or why it was not recorded.
+/// Counts and records that `rule` kept the person from using the data of `target`; `action` is the
+/// event's. Returns the refusal, or why it was not recorded.
 pub async fn refuse(
     service: &Service,
     auth: &SessionAuth,

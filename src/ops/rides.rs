@@ -1,5 +1,5 @@
-//! Rides: start, positions, end. Price terms and service area
-//! come from the catalogue in memory; the statements read no GLOBAL row.
+//! Rides: start, positions, end. Price terms and service area come from the catalogue in memory;
+//! the statements read no GLOBAL row.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -21,10 +21,9 @@ use crate::{
     ops::service::Service,
 };
 
-/// What a person asks for when starting a ride.
 #[derive(Debug, Clone)]
 pub struct Start {
-    /// The id that the form carried, in the vehicle's region.
+    /// From the form, in the vehicle's region.
     pub ride: RideRef,
     pub vehicle: PublicVehicle,
     pub city: String,
@@ -33,7 +32,6 @@ pub struct Start {
     pub promo: String,
 }
 
-/// Starts a ride, exactly once.
 pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Result<Done, OpError> {
     let (catalogue, region) = (service.catalogue(), &start.vehicle.region);
     let city = catalogue.city(&start.city).filter(|city| city.region == *region).ok_or(Refusal::VehicleMoved)?;
@@ -51,8 +49,8 @@ pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Resul
     vehicle_write(service, auth, region, async |conn, auth, epoch| rides::start(conn, auth, &new, epoch).await).await
 }
 
-/// Ends the person's ride at `at`, a place in `city` (a slug of the ride's region). In words
-/// it is named from the city's centre: everybody reads it, so it is nothing that a rider typed.
+/// Ends the person's ride at `at`, in `city` (a slug). The place in words is relative to the city's
+/// centre: everybody reads it, so it is nothing that a rider typed.
 pub async fn end(
     service: &Service,
     auth: &SessionAuth,
@@ -68,10 +66,9 @@ pub async fn end(
     vehicle_write(service, auth, region, async |conn, auth, epoch| rides::end(conn, auth, &end, epoch).await).await
 }
 
-/// Ends the rides of the region here that have been open for too long, each at its last known
-/// place and without a fee for that; how many. One that cannot end now, because a region is
-/// closed or does not answer, is tried again the next time. Instances that do this at the same
-/// time do not disturb each other: the second one finds the ride ended.
+/// Ends this region's rides that have been open too long, each at its last known place and without
+/// an out-of-area fee; returns how many. One that cannot end now, because a region is closed or
+/// does not answer, is retried the next time. Instances may do this concurrently.
 pub async fn end_overdue(service: &Service) -> Result<usize, DbError> {
     let (now, catalogue) = (service.clock.now(), service.catalogue());
     let (mut after, mut ended) = (Uuid::nil(), 0);
@@ -111,8 +108,8 @@ pub async fn end_overdue(service: &Service) -> Result<usize, DbError> {
     }
 }
 
-/// Notes where the open ride has been. It is most likely in `city`; if it is in another one,
-/// that is asked for, and the positions are judged by it.
+/// Adds positions to the open ride. It is most likely in `city`; if not, its city is looked up and
+/// the positions are checked against that.
 pub async fn add_positions(
     service: &Service,
     auth: &SessionAuth,

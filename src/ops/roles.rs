@@ -1,6 +1,6 @@
-//! Roles given and taken in the browser. They lie with the person, so the write names the
-//! person's home and the administrator's, and holds for the person's very next write. Nobody
-//! takes their own administration away, so the last one stays.
+//! Roles granted and revoked in the browser. They are stored with the person, so the write names
+//! the person's home and the administrator's, and the person's next write already obeys it.
+//! Administrators cannot revoke their own role, so the last one stays.
 
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use crate::{
     ops::service::Service,
 };
 
-/// Gives a role to a person, or (`grant` false) takes it.
+/// Grants or revokes a role.
 pub async fn set(
     service: &Service,
     by: &SessionAuth,

@@ -1,7 +1,6 @@
-//! `movr load` and the sample accounts of `movr demo`: plausible people, vehicles and a
-//! month of rides. People and vehicles are the same for the same seed whatever the counts,
-//! so a larger load adds to a smaller one. Rides are drawn for the people who are at home
-//! now, which is why they come second.
+//! `movr load` and the sample accounts of `movr demo`. People and vehicles depend only on the seed,
+//! not on the counts, so a larger load adds to a smaller one. Rides are drawn for the people who
+//! are at home now, so they come second.
 
 mod draw;
 
@@ -25,10 +24,10 @@ use crate::{
 };
 use draw::{Busy, Drawn};
 
-/// Rows of one statement, about: long enough to be quick, short of any write deadline.
+/// Rows of one statement, about: well within any write deadline.
 const BATCH: usize = 500;
 
-/// The sample accounts: username, first and last name, role.
+/// Username, first and last name, role.
 const ACCOUNTS: [(&str, &str, &str, Option<&str>); 4] = [
     ("rider", "Robin", "Rider", None),
     ("owner", "Olive", "Owner", None),
@@ -55,7 +54,6 @@ pub struct Loaded {
     pub vehicles: i64,
 }
 
-/// Loads sample data; `progress` is told how many rows of how many are done.
 pub async fn load(
     db: &Db,
     catalogue: &Catalogue,
@@ -102,8 +100,8 @@ pub async fn load(
     Ok(loaded)
 }
 
-/// Makes the accounts `rider`, `owner`, `operator` and `administrator`, where they do not
-/// exist yet, in the first city of `here`; the owner brings two vehicles. Returns the city.
+/// Creates the accounts `rider`, `owner`, `operator` and `administrator` in the first city of
+/// `here`, unless they exist; the owner has two vehicles. Returns the city.
 pub async fn accounts(
     db: &Db,
     catalogue: &Catalogue,
@@ -141,7 +139,7 @@ fn unknown(what: &str) -> DbError {
     DbError::new(DbErrorKind::BadValue, "sample", format!("the catalogue has no {what}"))
 }
 
-/// How many people are new, and who of all is at home in `region`, in their order.
+/// How many people are new, and who of all is at home in `region`, in order.
 async fn insert_users(
     db: &Db,
     region: &RegionCode,

@@ -1,5 +1,5 @@
-//! What every use case needs, built once and shared: pools, the catalogue in memory, gates,
-//! keys, hasher, clock, caches. No row of a person's data stays here.
+//! What every use case needs, built once and shared: pools, the catalogue, gates, keys, hasher,
+//! clock, caches. Keeps no row of a person's data.
 
 use std::{
     sync::{
@@ -34,13 +34,12 @@ use crate::{
     domain::{catalogue::Catalogue, region::RegionCode},
 };
 
-/// The use cases of one instance, in one region.
 pub struct Service {
     pub config: Arc<Config>,
     pub here: RegionCode,
     pub db: Db,
     pub gates: Gates,
-    /// Hashes passwords, a bounded number at once.
+    /// Runs a bounded number of hashes at once.
     pub hasher: Hasher,
     pub ids: Ids,
     pub clock: Clock,
@@ -59,13 +58,13 @@ pub struct Service {
 }
 
 impl Service {
-    /// Connects, loads the catalogue and the gates. Fails with words when the database
-    /// cannot be reached or has not been migrated.
+    /// Connects and loads the catalogue and the gates. Fails when the database cannot be reached or
+    /// has not been migrated.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, DbError> {
         Self::warm_up(config, clock, None, |_step| ()).await
     }
 
-    /// The same; `step` is told what is being done. `faults` are for tests that lose regions.
+    /// Like [`Self::start`]; `step` is told the progress. `faults` are for tests that lose regions.
     pub async fn warm_up(
         config: Config,
         clock: Clock,
@@ -124,13 +123,12 @@ impl Service {
         Ok(service)
     }
 
-    /// The catalogue as it is now; a page keeps the one it began with.
     pub fn catalogue(&self) -> Arc<Catalogue> {
         Arc::clone(&self.catalogue.read())
     }
 
-    /// Reads the catalogue again if its version differs. While GLOBAL tables cannot be
-    /// read the copy in memory goes on serving.
+    /// Reads the catalogue again if its version differs. If GLOBAL tables cannot be read the copy
+    /// in memory stays in use.
     pub async fn reload_catalogue(&self) -> Result<(), DbError> {
         let conn = self.db.here().await?;
         if catalogue_rows::version(&conn).await? != self.catalogue().version
@@ -147,7 +145,7 @@ impl Service {
         *self.catalogue_seen.lock()
     }
 
-    /// Reloads the catalogue for ever, every `MOVR_CATALOGUE_RELOAD_S`.
+    /// Reloads the catalogue every `MOVR_CATALOGUE_RELOAD_S`.
     pub async fn keep_catalogue(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(self.config.catalogue_reload.max(Duration::from_secs(1)));
         loop {
@@ -158,7 +156,6 @@ impl Service {
         }
     }
 
-    /// From now on the instance says that it is not ready, and begins no background work.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }

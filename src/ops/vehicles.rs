@@ -24,9 +24,8 @@ use crate::{
     ops::service::Service,
 };
 
-/// How far the 25th vehicle was, around each point asked about: it decides how much of
-/// the index the next question reads. An instance's memory only; wrong ones cost time,
-/// never an answer.
+/// How far the 25th vehicle was around each point, which decides how much of the index the next
+/// search reads. In memory only; wrong ones cost time, never an answer.
 pub type Levels = RwLock<HashMap<Around, Level>>;
 
 /// City, type, quarter of the battery, and the block of about a kilometre around the point.
@@ -34,11 +33,11 @@ pub type Around = (String, Option<String>, i64, i64);
 
 /// Bits of a cell that are dropped to get that block: 2^12 steps of about 30 cm a side.
 const BLOCK_BITS: u32 = 24;
-/// More places than a deployment's cities have blocks; beyond it the memory begins anew.
+/// More blocks than a deployment's cities have; beyond it the memory is cleared.
 const PLACES: usize = 20_000;
 
-/// The 25 nearest available vehicles, exactly: the first question reads as much as was
-/// enough the last time around here; if that turns out too little, one wider question.
+/// The 25 nearest available vehicles, exactly: the first search reads as much as was enough the
+/// last time around here; if that is too little, a wider one follows.
 pub async fn nearest(service: &Service, conn: &Conn, search: &Search<'_>) -> Result<Vec<Nearby>, DbError> {
     let around = (
         search.city.to_owned(),
@@ -67,24 +66,22 @@ pub async fn nearest(service: &Service, conn: &Conn, search: &Search<'_>) -> Res
     Ok(found)
 }
 
-/// The last good list of each city, nearest to its centre, kept for the time when its
-/// region is unreachable. Bounded by the cities of the catalogue.
+/// The last good list of each city, for the time when its region is unreachable. Bounded by the
+/// cities of the catalogue.
 #[derive(Debug, Default)]
 pub struct ListCache {
     known: RwLock<HashMap<String, CachedList>>,
-    /// When replicas of the past last failed us; they are not asked at every page.
+    /// When replicas last failed us; they are not asked again at every page.
     no_replica: RwLock<Option<DateTime<Utc>>>,
 }
 
-/// When a list was true, and what it said.
+/// A list, and when it was true.
 type CachedList = (DateTime<Utc>, Vec<Nearby>);
 
-/// A list of some time ago.
 #[derive(Debug)]
 pub struct StaleList {
-    /// When it was true.
     pub as_of: DateTime<Utc>,
-    /// Where it comes from: `replica` or `memory`.
+    /// `replica` or `memory`.
     pub source: &'static str,
     pub near: Vec<Nearby>,
 }
@@ -93,7 +90,7 @@ pub struct StaleList {
 const RENEW: Duration = Duration::seconds(1);
 
 impl ListCache {
-    /// Keeps the list of `search` if it is one that serves everybody.
+    /// Keeps the list of `search` if it would serve everybody.
     pub fn keep(&self, search: &Search<'_>, centre: Point, near: &[Nearby]) {
         if search.vehicle_type.is_some() || search.battery > 0 || search.point != centre {
             return;
@@ -109,7 +106,7 @@ impl ListCache {
         known.insert(search.city.to_owned(), (search.now, free));
     }
 
-    /// How old a list of an unreachable region would be, and where it would come from.
+    /// How old a list of an unreachable region would be, and its source.
     pub fn would_show(&self, service: &Service, region: &RegionCode) -> (Option<DateTime<Utc>>, &'static str) {
         if service.db.engine().regions
             && let Some(good_at) = service.db.health().of(region).good_at
@@ -134,8 +131,8 @@ impl ListCache {
     }
 }
 
-/// The list while the city's region does not answer: from a replica near here, as of
-/// the time when the region was last known good; else the last good one in memory.
+/// The list while the city's region does not answer: from a replica, as of the time when the region
+/// was last known good; else the last good one in memory.
 pub async fn nearest_stale(service: &Service, search: &Search<'_>) -> Option<StaleList> {
     let failed = *service.lists.no_replica.read();
     if service.db.engine().regions
@@ -155,7 +152,7 @@ pub async fn nearest_stale(service: &Service, search: &Search<'_>) -> Option<Sta
     service.lists.find(search)
 }
 
-/// Reserves a vehicle for ten minutes. City and type are what the page said of it.
+/// For ten minutes. City and type are what the page said.
 pub async fn reserve(
     service: &Service,
     auth: &SessionAuth,
@@ -170,7 +167,6 @@ pub async fn reserve(
     .await
 }
 
-/// Gives up the person's reservation.
 pub async fn cancel_reservation(
     service: &Service,
     auth: &SessionAuth,
@@ -183,7 +179,7 @@ pub async fn cancel_reservation(
     .await
 }
 
-/// Adds a vehicle of the person's own in their home city, where an operator has to approve it.
+/// In the owner's home city, where an operator has to approve it.
 pub async fn add(service: &Service, auth: &SessionAuth, new: &NewVehicle) -> Result<Done, OpError> {
     let public_id = Uuid::new_v4();
     vehicle_write(service, auth, &auth.user.region, async |conn, auth, _| {
@@ -192,7 +188,6 @@ pub async fn add(service: &Service, auth: &SessionAuth, new: &NewVehicle) -> Res
     .await
 }
 
-/// Takes one of the person's own vehicles off the street for ever.
 pub async fn retire(
     service: &Service,
     auth: &SessionAuth,

@@ -34,16 +34,15 @@ pub const CHECKS: [(&str, &str); 14] = [
     ("promo-limits", "nobody has used a promo code more often than it allows"),
 ];
 
-/// Something that does not hold.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Finding {
     pub check: &'static str,
     pub region: RegionCode,
-    /// Which row and what about it, by ids only.
+    /// Row and problem, by ids only.
     pub what: String,
 }
 
-/// What does not hold, by check, at most [`SHOWN`] findings of each.
+/// At most [`SHOWN`] findings of each check.
 pub async fn run(db: &Db, regions: &[RegionCode], now: DateTime<Utc>) -> Result<Vec<Finding>, DbError> {
     let mut findings = Vec::new();
     for (check, _) in CHECKS {
@@ -73,7 +72,7 @@ async fn fares(db: &Db, regions: &[RegionCode]) -> Result<Vec<Found>, DbError> {
     compare(regions, list, |ride| ride.id, wrong).await
 }
 
-/// What is `wrong` with the rows that `list` gives page after page, until enough is found.
+/// What is `wrong` with the rows that `list` returns page by page, until enough is found.
 async fn compare<T>(
     regions: &[RegionCode],
     list: impl AsyncFn(&RegionCode, Uuid) -> Result<Vec<T>, DbError>,

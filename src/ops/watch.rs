@@ -1,8 +1,7 @@
-//! The watch of an instance: probes every region, whether its rows answer and what its
-//! gate says; and tends the connections. A region that answers is probed every
-//! `MOVR_WATCH_MS` and when a statement makes it suspect, another one twice a second, so
-//! that people find it back without having to wait for it. A probe does not wait for the
-//! one before: one that hangs says nothing of the region as it is now.
+//! The watch of an instance: probes every region, and tends the connections. A region that answers
+//! is probed every `MOVR_WATCH_MS` and when a statement makes it suspect, another one twice a
+//! second. A probe does not wait for the one before: one that hangs says nothing about the region
+//! now.
 
 use std::{
     sync::Arc,
@@ -29,10 +28,9 @@ use crate::{
 const TROUBLED: Duration = Duration::from_millis(500);
 /// Between two tries of nodes that cannot be reached.
 const UNREACHED: Duration = Duration::from_secs(1);
-/// Between two of anything, however many suspect it.
+/// Minimum pause, however many suspicions there are.
 const LEAST: Duration = Duration::from_millis(250);
 
-/// Watches for ever.
 pub async fn watch(service: Arc<Service>) {
     let catalogue = service.catalogue();
     // At once for a region; more would only hold connections: they fail one after the other.
@@ -72,7 +70,7 @@ async fn nodes(service: &Service) {
     }
 }
 
-/// While all is well until somebody suspects something, else until it is time to `retry`.
+/// Until something is suspected while all is well, else until it is time to `retry`.
 async fn pause(service: &Service, retry: Option<Duration>, began: Instant, suspicions: &mut Receiver<u64>) {
     let wait = retry.unwrap_or(service.config.watch).saturating_sub(began.elapsed());
     match retry {
@@ -82,7 +80,7 @@ async fn pause(service: &Service, retry: Option<Duration>, began: Instant, suspi
     sleep(LEAST.saturating_sub(began.elapsed())).await;
 }
 
-/// Asks `region` for its gate, which every write of it needs anyway, and notes the outcome.
+/// Reads the gate of `region`, which every write needs anyway, and records the outcome.
 async fn probe(service: &Service, region: &RegionCode) {
     let (health, began) = (service.db.health(), Instant::now());
     match timeout(service.config.database.probe_timeout(), ask(service, region)).await {

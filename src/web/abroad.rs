@@ -1,8 +1,7 @@
-//! Abroad: the visitor's home is another region, whose instances answer under another
-//! address. Where that is, whether the way there is offered, and what the visitor said.
-//! From the cookie and the catalogue in memory only, so error pages have it too. A browser
-//! that asked for home's own host (a balancer sent it here) is never sent on, so that two
-//! instances cannot send it to and fro.
+//! Abroad: the current user's home is another region, whose instances have another address. Shows a
+//! note with a link there, from the cookie and the catalogue in memory only, so error pages have it
+//! too. A browser that asked for home's own host (a balancer sent it here) is never redirected, so
+//! that there is no loop.
 
 use actix_web::HttpResponse;
 use serde::Deserialize;
@@ -20,16 +19,15 @@ fn home(context: &RequestContext) -> Option<&Region> {
     (!shared.into_iter().any(|host| answers(&home.base_url, host))).then_some(home)
 }
 
-/// The way home, and what the form that goes there sends.
+/// The link home, and what its form sends.
 #[derive(Debug, Clone)]
 pub struct Offer {
-    /// The home region's name, as in "US East".
     pub region: String,
     pub url: String,
     pub next: String,
 }
 
-/// The note above every page, until the visitor wants to stay.
+/// The note above every page, until the user chooses to stay.
 pub fn offer(context: &RequestContext) -> Option<Offer> {
     let home = home(context)?;
     (context.chosen(session::ABROAD).as_deref() != Some(STAY)).then(|| Offer {
@@ -39,11 +37,11 @@ pub fn offer(context: &RequestContext) -> Option<Offer> {
     })
 }
 
-/// What is remembered of who wants to go home, and of who wants to stay.
+/// The remembered answers: to go home, and to stay.
 const GO: &str = "go";
 const STAY: &str = "stay";
 
-/// This page at home, for who said that they want to go there.
+/// This page at home, for users who chose to go there.
 pub fn way_home(context: &RequestContext) -> Option<String> {
     let home = home(context)?;
     // Nobody is sent to a home that does not answer.
@@ -59,7 +57,6 @@ enum Answer {
     Stay,
 }
 
-/// What the note above the page asks.
 #[derive(Debug, Deserialize)]
 pub struct Choice {
     answer: Answer,
@@ -67,7 +64,7 @@ pub struct Choice {
     next: String,
 }
 
-/// `POST /abroad`: remembers the answer; leads to the same page, at home or here.
+/// `POST /abroad`: remembers the answer; redirects to the same page, at home or here.
 pub async fn answer(context: RequestContext, Form(form): Form<Choice>) -> Result<HttpResponse, PageError> {
     let next = paths::own_path(&form.next, "/");
     let there = match form.answer {
@@ -84,21 +81,20 @@ pub async fn answer(context: RequestContext, Form(form): Form<Choice>) -> Result
     Ok(context.done(&format!("{base}{next}"), ""))
 }
 
-/// Where a form may lead besides here, for the Content-Security-Policy: browsers check
-/// the redirect behind a form as well.
+/// Other origins that forms may lead to, for the Content-Security-Policy: browsers check the
+/// redirect after a form as well.
 pub fn form_targets(catalogue: &Catalogue) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || ".-:[]/".contains(c);
     let origins = catalogue.regions.iter().map(|region| origin(&region.base_url));
     origins.filter(|origin| origin.chars().all(fits)).flat_map(|origin| [" ", origin]).collect()
 }
 
-/// Scheme, host and port of a base URL, which may go on with a path.
+/// Scheme, host and port of a base URL, which may have a path.
 fn origin(url: &str) -> &str {
     let end = authority(url).len() + url.find("://").map_or(0, |at| at + 3);
     url.get(..end).unwrap_or(url)
 }
 
-/// Host and port of a URL.
 fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split_once('/').map_or(rest, |(host, _)| host)

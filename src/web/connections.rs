@@ -1,7 +1,6 @@
-//! Open connections: how long each may last, and the end of all of them. actix bounds the
-//! first head and idle time; it bounds neither a later head, nor a body that nobody reads,
-//! nor a client that does not read its answer. Each connection therefore has one moment at
-//! which it is shut, moved on as its requests begin and end.
+//! Open connections and how long each may last. actix bounds the first head and idle time, but no
+//! later head, unread body, or client that does not read its answer. So each connection has a
+//! deadline, moved as its requests begin and end.
 
 use parking_lot::Mutex;
 use std::{
@@ -33,7 +32,6 @@ use crate::config::Config;
 /// Between two sweeps.
 const SWEEP: Duration = Duration::from_millis(250);
 
-/// The connections of one instance.
 pub struct Connections {
     began: Instant,
     request: Duration,
@@ -43,7 +41,7 @@ pub struct Connections {
     next: AtomicU64,
 }
 
-/// One of them. Its own handle of the socket can shut it while actix waits on the other.
+/// Its own handle of the socket can shut it while actix waits on the other.
 pub struct Connection {
     id: u64,
     socket: TcpStream,
@@ -65,8 +63,8 @@ impl Connections {
         })
     }
 
-    /// For `HttpServer::on_connect`. A connection for which there is no second handle is
-    /// served without one: the process is out of files, and accepts no other either.
+    /// For `HttpServer::on_connect`. A connection for which there is no second handle is served
+    /// without one: the process is out of files, and accepts no other either.
     pub fn connected(self: &Arc<Self>, stream: &dyn Any, data: &mut Extensions) {
         let stream = stream.downcast_ref::<actix_web::rt::net::TcpStream>();
         let Some(Ok(socket)) = stream.map(|stream| stream.as_fd().try_clone_to_owned()) else {
@@ -80,12 +78,11 @@ impl Connections {
         data.insert(connection);
     }
 
-    /// How many there are.
     pub fn open(&self) -> usize {
         self.open.lock().len()
     }
 
-    /// Shuts those whose time has come, for ever.
+    /// Shuts expired ones, for ever.
     pub async fn sweep(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(SWEEP);
         loop {
@@ -95,7 +92,7 @@ impl Connections {
         }
     }
 
-    /// Shuts all: nobody is answered any more.
+    /// Nobody is answered any more.
     pub fn shut_all(&self) {
         self.shut(|_| true);
     }
@@ -129,7 +126,7 @@ impl Drop for Connection {
     }
 }
 
-/// Bounds a request and its answer; behind everything else that wraps it.
+/// Bounds a request and its answer; inside all other middleware.
 pub async fn bound(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -150,7 +147,7 @@ pub async fn bound(
     Ok(response.map_body(|_, body| Sent { body: body.boxed(), connection, closes }))
 }
 
-/// An answer's body. It is dropped when its last byte is on the way.
+/// An answer's body, dropped when its last byte is on the way.
 pub struct Sent {
     body: BoxBody,
     connection: Option<Arc<Connection>>,

@@ -1,6 +1,6 @@
-//! A visit: one request as pages see it. Made without the database from cookie,
-//! headers and the catalogue in memory; it can then check the session together with a
-//! page's own statements, in one wait, and render.
+//! The request context of pages, made without the database from cookie, headers and the catalogue
+//! in memory; it can then check the session together with a page's own statements, in one wait, and
+//! render.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
@@ -38,20 +38,20 @@ use crate::{
     web::state::State,
 };
 
-/// A session in use is noted as such this often.
+/// How often the use of a session is recorded.
 const TOUCH_EVERY: Duration = Duration::seconds(60);
 
-/// What the frame found out before any handler ran.
+/// What the middleware determined before any handler ran.
 #[derive(Debug, Clone)]
 pub struct Ids {
     pub request: String,
     pub nonce: String,
 }
 
-/// The account that somebody tries to be, as logs name it.
+/// The account of a sign-in attempt, as logs name it.
 struct Tried(String);
 
-/// Cookies that the answer will set, also when it is an error page.
+/// Cookies that the answer will set, even an error page.
 struct Outgoing(Rc<RefCell<Vec<Cookie<'static>>>>);
 
 fn outgoing(request: &HttpRequest) -> Rc<RefCell<Vec<Cookie<'static>>>> {
@@ -64,7 +64,6 @@ fn outgoing(request: &HttpRequest) -> Rc<RefCell<Vec<Cookie<'static>>>> {
     cookies
 }
 
-/// One request as pages see it. Cheap to clone.
 #[derive(Clone)]
 pub struct RequestContext {
     pub state: Data<State>,
@@ -80,7 +79,6 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
-    /// Reads what can be known without the database.
     pub fn new(request: &HttpRequest, state: Data<State>) -> Self {
         let now = state.service.clock.now();
         let cookies = request.cookies().map(|cookies| cookies.clone()).unwrap_or_default();
@@ -99,24 +97,23 @@ impl RequestContext {
         }
     }
 
-    /// The request itself.
     pub fn request(&self) -> &HttpRequest {
         &self.request
     }
 
-    /// The city in use: what the visitor chose, the proxy's, home, the region's first.
+    /// The city in use: chosen, the proxy's, home, the region's first.
     pub fn city(&self) -> &City {
         let chosen = || self.catalogue.city(&self.chosen(session::CITY)?);
         let home = || self.catalogue.city(&self.cookie.as_ref()?.city);
         chosen().or_else(|| self.city_of_headers()).or_else(home).unwrap_or_else(|| self.first_city())
     }
 
-    /// The city nearest to the visitor, for the landing page: the proxy knows best.
+    /// For the landing page; the proxy's city has priority.
     pub fn nearest_city(&self) -> &City {
         self.city_of_headers().unwrap_or_else(|| self.city())
     }
 
-    /// What the visitor chose before, unchecked.
+    /// What the user chose before, unchecked.
     pub fn chosen(&self, what: &str) -> Option<String> {
         let cookies = self.request.cookies().ok()?;
         session::read_choice(&self.state.site, &cookies, what)
@@ -145,19 +142,18 @@ impl RequestContext {
         under.then(|| paths::own_path(own, path).to_owned())
     }
 
-    /// The client's address as text, for throttles only.
+    /// For throttles only.
     pub fn address(&self) -> String {
         region::client_address(&self.request, &self.state)
             .map_or_else(String::new, |at| region::subscriber(at).to_string())
     }
 
-    /// Notes that the request tries to be the account of this username's key.
+    /// Records the account that a request tries to use, by its username's key.
     fn about(&self, username_key: &str) {
         self.request.extensions_mut().insert(Tried(self.state.site.account(username_key)));
     }
 
-    /// The log's one line about a try that was turned away: why, with which account, and
-    /// from which network.
+    /// Logs a rejected attempt: why, with which account, and from which network.
     pub fn turned_away(&self, reason: &str) {
         let tried = self.request.extensions().get::<Tried>().map(|tried| tried.0.clone());
         let person = || self.cookie.as_ref().map(|cookie| self.state.site.account(&cookie.user.to_string()));
@@ -172,7 +168,7 @@ impl RequestContext {
         );
     }
 
-    /// Counts a try to sign in to an account, or to recover it.
+    /// Counts an attempt to sign in to an account, or to recover it.
     pub fn try_account(&self, account: &str) -> Result<(), PageError> {
         self.about(account);
         let cookies = self.request.cookies().map(|cookies| cookies.clone()).unwrap_or_default();
@@ -187,13 +183,12 @@ impl RequestContext {
         self.outgoing.borrow_mut().extend(session::write_device(&self.state.site, &cookies, account));
     }
 
-    /// Browser and system by name.
     pub fn device(&self) -> String {
         region::device(&self.request)
     }
 
-    /// Runs a public page's statements at a gateway of `region`; at home the session is
-    /// checked in the same wait, abroad the cookie's copy counts for five minutes.
+    /// Runs a public page's statements at a gateway of `region`; at home the session is checked in
+    /// the same wait, abroad the cookie's copy counts for five minutes.
     pub async fn read<T>(
         &mut self,
         region: &RegionCode,
@@ -222,7 +217,7 @@ impl RequestContext {
         }
     }
 
-    /// The same for a page that needs the person: no good session, no page.
+    /// Like [`Self::read`], for pages that need a valid session.
     pub async fn read_signed_in<T>(
         &mut self,
         region: &RegionCode,
@@ -235,7 +230,7 @@ impl RequestContext {
         }
     }
 
-    /// The visitor alone, asked of their home in one wait.
+    /// Asks home for the current user, in one wait.
     pub async fn current_user(&mut self) -> Result<CurrentUser, PageError> {
         let home = self.auth()?.user.region;
         Ok(self.read_signed_in(&home, async |_| Ok(())).await?.0)
@@ -267,7 +262,7 @@ impl RequestContext {
         Ok((current_user, value?))
     }
 
-    /// Brings the cookie up to date and notes the session as used, without waiting.
+    /// Updates the cookie and records the session's use, without waiting.
     fn renew(&mut self, current_user: &CurrentUser, auth: SessionAuth) {
         // Whoever ends a ride in this browser has no copy of it any more.
         if self.cookie.as_ref().is_some_and(|cookie| cookie.open_ride.is_some()) && current_user.open_ride.is_none() {
@@ -283,8 +278,8 @@ impl RequestContext {
         }
     }
 
-    /// After a write that checked the session: keeps a rider signed in who only sends
-    /// positions for hours.
+    /// After a write that checked the session: keeps a rider signed in who only sends positions for
+    /// hours.
     pub fn used(&mut self, auth: SessionAuth) {
         if let Some(cookie) = self.cookie.clone().filter(|cookie| self.now - cookie.checked_at > TOUCH_EVERY) {
             self.set_session(SessionCookie { checked_at: self.now, ..cookie });
@@ -292,7 +287,7 @@ impl RequestContext {
         }
     }
 
-    /// Notes the session as used, without waiting.
+    /// Records the session's use, without waiting.
     fn touch(&self, auth: SessionAuth) {
         let state = self.state.clone();
         actix_web::rt::spawn(async move {
@@ -307,7 +302,7 @@ impl RequestContext {
         });
     }
 
-    /// What a write of this person carries, or the way to sign in.
+    /// What a write of this person carries; fails with the way to sign in.
     pub fn auth(&self) -> Result<SessionAuth, PageError> {
         self.cookie.as_ref().map(|cookie| cookie.auth(self.now)).ok_or_else(|| self.sign_in_first())
     }
@@ -333,7 +328,7 @@ impl RequestContext {
         self.cookie = Some(cookie);
     }
 
-    /// The person goes on under another session.
+    /// The person continues under another session.
     pub fn go_on_as(&mut self, started: Started) {
         if let Some(cookie) = self.cookie.clone() {
             let Started { session, token, expires_at, .. } = started;
@@ -354,28 +349,26 @@ impl RequestContext {
         }
     }
 
-    /// Remembers the city.
     pub fn set_city(&self, city: &str) {
         self.remember(session::CITY, city);
     }
 
-    /// Remembers a choice.
     pub fn remember(&self, what: &str, choice: &str) {
         self.outgoing.borrow_mut().push(session::write_choice(&self.state.site, what, choice));
     }
 
-    /// 303 to `location` with good news.
+    /// 303 to `location` with a success message.
     pub fn done(&self, location: &str, text: &str) -> HttpResponse {
         self.see_other(location, true, text)
     }
 
-    /// 303 to `location` with the reason why not.
+    /// 303 to `location` with the reason for a refusal.
     pub fn refused(&self, location: &str, text: &str) -> HttpResponse {
         self.see_other(location, false, text)
     }
 
-    /// 303 to `back` with what became of a write: `done`, that it was done before, or why not.
-    /// Whoever may not do such things at all, or has to sign in first, gets that page instead.
+    /// 303 to `back` with the outcome of a write: `done`, that it was done before, or why not.
+    /// Whoever lacks the role, or has to sign in, gets that page instead.
     pub fn respond(&self, outcome: Result<Done, OpError>, back: &str, done: &str) -> Result<HttpResponse, PageError> {
         match outcome {
             Ok(Done::Now) => Ok(self.done(back, done)),
@@ -398,17 +391,15 @@ impl RequestContext {
         self.finish(HttpResponse::SeeOther().insert_header((header::LOCATION, location)).finish())
     }
 
-    /// 200 with a page.
     pub fn ok(&self, page: &impl Template) -> Result<HttpResponse, PageError> {
         self.html(StatusCode::OK, page)
     }
 
-    /// 422 with a form that says what is wrong in it.
+    /// 422 with a form that shows its errors.
     pub fn wrong(&self, page: &impl Template) -> Result<HttpResponse, PageError> {
         self.html(StatusCode::UNPROCESSABLE_ENTITY, page)
     }
 
-    /// A page with a status.
     pub fn html(&self, status: StatusCode, page: &impl Template) -> Result<HttpResponse, PageError> {
         let mut body = String::with_capacity(48 * 1024);
         page.render_into(&mut body).map_err(|error| PageError::Bug(error.to_string()))?;
@@ -423,7 +414,7 @@ impl RequestContext {
         Ok(self.finish(response))
     }
 
-    /// 200 with a CSV file that is sent as it is read; where that breaks off, the download does, too.
+    /// A CSV file, sent as it is read; if reading fails, the download breaks off.
     pub fn csv(&self, name: &str, body: impl Stream<Item = Result<Bytes, DbError>> + 'static) -> HttpResponse {
         let response = HttpResponse::Ok()
             .content_type("text/csv; charset=utf-8")
@@ -433,7 +424,7 @@ impl RequestContext {
         self.finish(response)
     }
 
-    /// The response with the cookies that this visit sets.
+    /// The response with the cookies that this request sets.
     pub fn finish(&self, mut response: HttpResponse) -> HttpResponse {
         for cookie in self.outgoing.borrow_mut().drain(..) {
             if let Ok(value) = header::HeaderValue::from_str(&cookie.encoded().to_string()) {
@@ -444,8 +435,8 @@ impl RequestContext {
     }
 }
 
-/// Lets other requests of this thread send their statements before this one draws its page,
-/// so that the database has work meanwhile.
+/// Lets other requests of this thread send their statements before this one renders its page, so
+/// that the database has work meanwhile.
 async fn after_others() {
     tokio::task::yield_now().await;
 }

@@ -1,7 +1,7 @@
-//! The consistency contract of pages: which regions a request may touch, and whether
-//! it did. What was touched comes from the parameters that were bound; what may be
-//! touched from the route, the person's home, and the rows and cities that the request
-//! names. `Server-Timing` and the log tell the verdict.
+//! The consistency contract of pages: which regions a request may touch, and whether it kept to
+//! them. Touched regions come from the bound parameters, allowed ones from the route, the person's
+//! home, and the rows and cities that the request names. `Server-Timing` and the log have the
+//! verdict.
 
 use std::fmt::Write;
 
@@ -19,26 +19,26 @@ use crate::{
 /// Which regions a route may touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RegionScope {
-    /// None: it is answered from memory, or asks here's own nodes whether they answer.
+    /// None: answered from memory, or by asking whether this instance's nodes answer.
     Here,
     /// The person's home and the regions of the rows and cities that the request names.
     Named,
-    /// Those, and where something of the person lies.
+    /// Those, and the regions with data of the person.
     Present,
     /// All, deliberately: a username is unique everywhere, a moved row may be anywhere.
     All,
 }
 
 impl RegionScope {
-    /// What the route with this method and pattern may touch; nothing but home where there
-    /// is none. HEAD asks for what GET does.
+    /// For the route with this method and pattern; nothing but home where there is none. HEAD
+    /// counts as GET.
     pub fn of(method: &Method, pattern: &str) -> Self {
         let method = if *method == Method::HEAD { &Method::GET } else { method };
         let asked = |route: &&Route| route.method == *method && route.path == pattern;
         ROUTES.iter().find(asked).map_or(Self::Named, |route| route.scope)
     }
 
-    /// As the table of `movr contract` says it.
+    /// For `movr contract`.
     pub fn words(self) -> &'static str {
         match self {
             Self::Here => "none, or here",
@@ -71,8 +71,8 @@ pub fn markdown() -> String {
     text + "\n</details>\n"
 }
 
-/// The regions that a form names beyond its address, and those that hold something of
-/// the person as the row at home says; noted while the page is made.
+/// Regions that a form names beyond its address, and those with data of the person as the row at
+/// home says; recorded during the request.
 #[derive(Default)]
 struct Noted {
     named: Vec<RegionCode>,
@@ -85,7 +85,7 @@ impl RequestContext {
         self.note(|noted| noted.named.push(region.clone()));
     }
 
-    /// Notes where something of the person lies.
+    /// Notes regions with data of the person.
     pub fn holds(&self, regions: &[RegionCode]) {
         self.note(|noted| noted.present.extend_from_slice(regions));
     }
@@ -117,8 +117,8 @@ impl RequestContext {
     }
 }
 
-/// The verdict in a few words, and whether the contract was kept. `context` is made only
-/// when something beyond here was touched.
+/// The verdict in a few words, and whether the contract was kept. `context` is only needed when
+/// something beyond here was touched.
 pub fn verdict(
     here: &RegionCode,
     scope: RegionScope,

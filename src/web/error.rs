@@ -1,6 +1,6 @@
-//! Everything that can stop a page, in one exhaustive table to status, words and ways
-//! on. What the visitor reads and what the log says are different strings. The page is
-//! rendered by the frame, from the cookie alone, so it renders while the database is away.
+//! Everything that can stop a page, in one table to status, words and links. The user and the log
+//! get different texts. The page is rendered from the cookie alone, so it works while the database
+//! is away.
 
 use std::time::Duration;
 
@@ -21,13 +21,10 @@ use crate::{
 /// Why a request did not get its page.
 #[derive(Debug)]
 pub enum PageError {
-    /// Sign in first; the path to do so.
     SignIn(String),
-    /// A refusal where there is no form to go back to.
     Refused(Refusal),
     /// The request makes no sense, and how.
     BadRequest(&'static str),
-    /// A write from another site.
     CrossSite,
     /// No such page, or not this person's.
     NotFound,
@@ -35,17 +32,11 @@ pub enum PageError {
     NoVehicle,
     /// The address does not do that.
     MethodNotAllowed,
-    /// The body is too large.
     TooLarge,
-    /// The body is compressed.
     Packed,
-    /// The body's length is not given.
     NoLength,
-    /// Too many tries; come back after this.
     TooMany(Duration),
-    /// The request took too long.
     Deadline,
-    /// Trouble with the database.
     Db(DbError),
     /// Our bug, for the log.
     Bug(String),
@@ -76,12 +67,11 @@ struct ErrorPage<'a> {
     request_id: &'a str,
 }
 
-/// What the page of an error says.
 struct ErrorText {
     status: StatusCode,
     heading: &'static str,
     message: String,
-    /// Seconds after which to come back.
+    /// In seconds.
     retry_after: Option<u64>,
 }
 
@@ -98,7 +88,7 @@ impl ErrorText {
 const OUR_MISTAKE: &str = "We made a mistake, and it has been noted. Please try again, or quote the number below.";
 
 impl PageError {
-    /// What reading a body failed of.
+    /// Why a body could not be read.
     pub fn from_body(error: &actix_web::Error) -> Self {
         if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE {
             return Self::TooLarge;

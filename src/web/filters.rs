@@ -14,27 +14,27 @@ use chrono_tz::Tz;
 
 use crate::domain::money::Currency;
 
-/// A moment in the city's zone, as in "Sat 21 Nov 2026, 10:42 EST", for people and machines: in
-/// autumn an hour comes twice, and only the zone tells which it was.
+/// In the city's zone, as in "Sat 21 Nov 2026, 10:42 EST": in autumn an hour comes twice, and only
+/// the zone tells which it was.
 #[filter_fn]
 pub fn time(at: &DateTime<Utc>, _: &dyn Values, zone: &Tz) -> askama::Result<Safe<impl Display>> {
     Ok(element(*at, *zone, TIME))
 }
 
-/// The same without weekday and zone, where the page says the zone once: "1 Jan 2024, 00:00".
+/// Without weekday and zone, where the page names the zone once: "1 Jan 2024, 00:00".
 #[filter_fn]
 pub fn date(at: &DateTime<Utc>, _: &dyn Values, zone: &Tz) -> askama::Result<Safe<impl Display>> {
     Ok(element(*at, *zone, "%-d %b %Y, %H:%M"))
 }
 
-/// A moment in UTC, to the microsecond for machines, where a page is about regions and not cities.
+/// In UTC, for pages about regions; to the microsecond for machines.
 #[filter_fn]
 pub fn utc(at: &DateTime<Utc>, _: &dyn Values, format: &str) -> askama::Result<Safe<impl Display>> {
     let iso = at.to_rfc3339_opts(SecondsFormat::Micros, true);
     Ok(Safe(format!("<time datetime=\"{iso}\">{}</time>", at.format(format))))
 }
 
-/// How long ago it was, as in "3 min ago".
+/// As in "3 min ago".
 #[filter_fn]
 pub fn ago(at: &DateTime<Utc>, _: &dyn Values, now: &DateTime<Utc>) -> askama::Result<String> {
     Ok(super::layout::ago(*now - *at))
@@ -47,25 +47,25 @@ fn element(at: DateTime<Utc>, zone: Tz, format: &str) -> Safe<String> {
     Safe(format!("<time datetime=\"{iso}\">{}</time>", at.with_timezone(&zone).format(format)))
 }
 
-/// An amount in minor units, as in "$1.00".
+/// As in "$1.00".
 #[filter_fn]
 pub fn money(minor: &i64, _: &dyn Values, currency: &Currency) -> askama::Result<String> {
     Ok(currency.format(*minor))
 }
 
-/// The same in the currency of this code, as a ride has it.
+/// By the currency's code, as a ride stores it.
 #[filter_fn]
 pub fn money_of(minor: &i64, _: &dyn Values, code: &str) -> askama::Result<String> {
     Ok(code.parse().map_or_else(|_| format!("{code} {minor}"), |currency: Currency| currency.format(*minor)))
 }
 
-/// Metres, as in "120 m" or "2.1 km".
+/// As in "120 m" or "2.1 km".
 #[filter_fn]
 pub fn distance(metres: &f64, _: &dyn Values) -> askama::Result<String> {
     Ok(length(*metres))
 }
 
-/// The same of whole metres, as a ride has them.
+/// For whole metres, as a ride stores them.
 #[filter_fn]
 pub fn metres(metres: &i64, _: &dyn Values) -> askama::Result<String> {
     Ok(length(*metres as f64))

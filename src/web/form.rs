@@ -1,6 +1,6 @@
-//! Forms and queries: strict where a browser never errs (syntax, duplicate names,
-//! UTF-8, size), typed by the page. What a person typed stays text here; pages check it
-//! and show it again with what is wrong. Fields a page does not know are ignored.
+//! Forms and queries: strict where a browser never errs (syntax, duplicate names, UTF-8, size),
+//! typed by the page. Pages check what a person typed and show it again with its errors. Unknown
+//! fields are ignored.
 
 use std::{borrow::Cow, collections::BTreeMap, future::Future, pin::Pin};
 
@@ -18,42 +18,38 @@ use uuid::Uuid;
 use super::error::PageError;
 use crate::domain::{geo::Point, stored::Moment};
 
-/// A form's fields, read from the request's body.
 pub struct Form<T>(pub T);
 
-/// A form with a list: the values of the field `vehicle`, which may be sent more than once,
-/// at most [`LIST_MAX`] times; and its other fields.
+/// A form with a list: its fields, and the values of the repeatable field `vehicle`, at most
+/// [`LIST_MAX`].
 pub struct ListForm<T>(pub T, pub Vec<String>);
 
-/// A form's fields, and the same as they were typed, for a page that shows them again.
+/// A form's fields, and the same as typed, for a page that shows them again.
 pub struct FormWithState<T>(pub T, pub FormState);
 
-/// A page's parameters, read from the query string.
 pub struct Query<T>(pub T);
 
-/// What the fields of a form show, and what is wrong with them, by name. Not `Debug`: what is
-/// typed is the person's own.
+/// What the fields of a form show, and their errors, by name. Not `Debug`: what is typed is
+/// personal.
 #[derive(Clone, Default)]
 pub struct FormState {
     values: BTreeMap<String, String>,
     errors: BTreeMap<String, String>,
-    /// What is wrong with the form as a whole.
+    /// An error of the form as a whole.
     pub error: Option<String>,
 }
 
 impl FormState {
-    /// The same with a field that shows `value`.
+    /// Sets what a field shows.
     pub fn with(mut self, field: &str, value: impl Into<String>) -> Self {
         self.values.insert(field.to_owned(), value.into());
         self
     }
 
-    /// What the field shows.
     pub fn value(&self, field: impl AsRef<str>) -> &str {
         self.values.get(field.as_ref()).map_or("", String::as_str)
     }
 
-    /// What is wrong with the field.
     pub fn error(&self, field: impl AsRef<str>) -> Option<&str> {
         self.errors.get(field.as_ref()).map(String::as_str)
     }
@@ -62,12 +58,10 @@ impl FormState {
         self.error.is_some() || !self.errors.is_empty()
     }
 
-    /// Notes what is wrong with a field.
     pub fn reject(&mut self, field: &str, error: String) {
         self.errors.insert(field.to_owned(), error);
     }
 
-    /// What was read from a field; if nothing could be, why not is noted.
     pub fn check<T>(&mut self, field: &str, read: Result<T, String>) -> Option<T> {
         read.map_err(|error| self.reject(field, error)).ok()
     }
@@ -115,7 +109,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for ListForm<T> {
     }
 }
 
-/// An id that a browser sent: never the nil id, behind which every list begins.
+/// An id that a browser sent: never the nil id, where every list begins.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Uuid")]
 pub struct Id(pub Uuid);
@@ -128,12 +122,10 @@ impl TryFrom<Uuid> for Id {
     }
 }
 
-/// An id in a path, a list or a cursor.
 pub fn id(text: &str) -> Option<Uuid> {
     text.trim().parse().ok().filter(|id: &Uuid| !id.is_nil())
 }
 
-/// The body of a form.
 fn text(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<String, PageError>> + use<> {
     let right_type = request.headers().get("content-type").and_then(|v| v.to_str().ok()).is_some_and(|v| {
         v.split(';').next().is_some_and(|v| v.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
@@ -162,10 +154,9 @@ const FIELDS: usize = 32;
 /// Nor a longer list.
 pub const LIST_MAX: usize = 200;
 
-/// A field's name and value.
 type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// The fields, each name once.
+/// Fails on duplicate names.
 fn pairs(text: &str) -> Result<Vec<Pair<'_>>, PageError> {
     let mut pairs: Vec<Pair<'_>> = Vec::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -239,7 +230,6 @@ fn decode(text: &str) -> Result<Cow<'_, str>, PageError> {
     Ok(decoded)
 }
 
-/// The point that two texts name: none when both are empty, or what is wrong.
 pub fn point(lat: &str, lon: &str) -> Result<Option<Point>, String> {
     if lat.trim().is_empty() && lon.trim().is_empty() {
         return Ok(None);
@@ -251,7 +241,6 @@ pub fn point(lat: &str, lon: &str) -> Result<Option<Point>, String> {
     }
 }
 
-/// The point that two texts name, or what is wrong.
 pub fn required_point(lat: &str, lon: &str) -> Result<Point, String> {
     point(lat, lon)?.ok_or_else(|| "Please enter a position.".to_owned())
 }
@@ -259,8 +248,7 @@ pub fn required_point(lat: &str, lon: &str) -> Result<Point, String> {
 /// What a field of type `datetime-local` shows and sends.
 pub const MOMENT: &str = "%Y-%m-%dT%H:%M";
 
-/// The moment that a field of type `datetime-local` names in a zone; browsers may send
-/// seconds. None when it is empty.
+/// Reads a field of type `datetime-local` in a zone; browsers may send seconds. None when empty.
 pub fn moment(text: &str, zone: Tz) -> Result<Option<DateTime<Utc>>, String> {
     if text.is_empty() {
         return Ok(None);

@@ -1,6 +1,6 @@
-//! Security headers of every answer. Scripts and styles come from here only, with a
-//! nonce for our own; images also from the tiles' origin. Forms lead here, or to the
-//! instance of another region (the way home from abroad).
+//! Security headers of every answer. Scripts and styles come from here only, with a nonce for our
+//! own; images also from the tiles' origin. Forms lead here, or to another region's instance (from
+//! abroad).
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 
@@ -15,7 +15,7 @@ const FIXED: &[(&str, &str)] = &[
     ("permissions-policy", "geolocation=(self), camera=(), microphone=(), payment=()"),
 ];
 
-/// Adds them; `nonce` is that of the answer's page, if it is one.
+/// `nonce` is that of the answer's page, if it is one.
 pub fn add(headers: &mut HeaderMap, state: &State, nonce: &str) {
     for (name, value) in FIXED {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));

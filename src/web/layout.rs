@@ -1,5 +1,5 @@
-//! What surrounds every page (`layout.html`). All of it comes from the session cookie and the
-//! catalogue in memory, so an error page has it while the database is away.
+//! What surrounds every page (`layout.html`), from the session cookie and the catalogue in memory,
+//! so an error page has it while the database is away.
 
 use std::sync::Arc;
 
@@ -34,16 +34,16 @@ pub struct Layout {
     pub catalogue: Arc<Catalogue>,
     pub signed_in: Option<Person>,
     pub open_ride: Option<String>,
-    /// What is reserved, and until when, as in "10:42".
+    /// The reservation and its end, as in "10:42".
     pub reservation: Option<(Reservation, String)>,
     pub abroad: Option<abroad::Offer>,
     pub flash: Option<Flash>,
-    /// Which region answered, as in "us-east1".
+    /// The answering region, as in "us-east1".
     pub region_here: RegionCode,
-    /// What else the footer says, as in "2 statements, 1 wait, 3 ms".
+    /// As in "2 statements, 1 wait, 3 ms".
     pub footer: String,
     pub section: Section,
-    /// The navigation between the pages of operators and administrators: address, name, and whether this is it.
+    /// Navigation of operators and administrators: address, name, and whether it is current.
     pub fleet_nav: Vec<(&'static str, &'static str, bool)>,
 }
 
@@ -52,20 +52,16 @@ pub struct Layout {
 pub struct Person {
     pub initial: String,
     pub is_admin: bool,
-    /// The first page of the fleet that their roles let them see.
+    /// The first fleet page that their roles allow.
     pub fleet: Option<&'static str>,
 }
 
-/// An entry of the main navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
-    /// Pages outside the navigation.
     None,
     Vehicles,
     Rides,
-    /// An owner's vehicles.
     Own,
-    /// Pages of operators and administrators.
     Fleet,
     Riders,
     Profile,
@@ -73,15 +69,14 @@ pub enum Section {
     Register,
 }
 
-/// Links to the first and to the next page of a list.
 #[derive(Debug, Clone, Default)]
 pub struct Pagination {
     pub newest: Option<String>,
     pub older: Option<String>,
 }
 
-/// Pages of operators and administrators, in the order of the navigation, with the
-/// beginning of the role that may use them (empty: any role).
+/// Pages of operators and administrators in order, with the prefix of the role that may use them
+/// (empty: any role).
 #[rustfmt::skip]
 const FLEET: &[(&str, &str, &str)] = &[
     ("/fleet", "Vehicles", "operator:"),
@@ -101,7 +96,7 @@ fn fleet_pages(roles: &[String]) -> impl Iterator<Item = &'static (&'static str,
     FLEET.iter().filter(|(_, _, role)| roles.iter().any(|has| has.starts_with(role)))
 }
 
-/// The navigation between them, for whoever has `roles`.
+/// The navigation for the user's roles.
 fn fleet_nav(context: &RequestContext, section: Section) -> Vec<(&'static str, &'static str, bool)> {
     let Some(cookie) = context.cookie.as_ref().filter(|_| section == Section::Fleet) else {
         return Vec::new();
@@ -112,7 +107,7 @@ fn fleet_nav(context: &RequestContext, section: Section) -> Vec<(&'static str, &
     fleet_pages(&cookie.roles).map(|&(href, text, _)| (href, text, here == Some(href))).collect()
 }
 
-/// What surrounds a page about `city`.
+/// The layout of a page about `city`.
 pub fn layout(
     context: &RequestContext,
     current_user: Option<&CurrentUser>,
@@ -147,8 +142,8 @@ pub fn layout(
     }
 }
 
-/// For people with a role: what the page has cost until now, as in "2 statements, 1
-/// wait, 3 ms, us-east1 · kept: here only".
+/// For people with a role: the page's cost so far, as in "2 statements, 1 wait, 3 ms, us-east1 ·
+/// kept: here only".
 fn footer(context: &RequestContext) -> Option<String> {
     context.cookie.as_ref().filter(|cookie| !cookie.roles.is_empty())?;
     let figures = Meter::here()?;
@@ -167,7 +162,7 @@ fn reservation(context: &RequestContext, city: &City) -> Option<(Reservation, St
     Some((held.clone(), held.until.with_timezone(&city.time_zone).format("%H:%M").to_string()))
 }
 
-/// A length of time gone by, as in "12 s ago", "3 min ago", "2 h ago" or "9 days ago".
+/// As in "12 s ago", "3 min ago", "2 h ago" or "9 days ago".
 pub fn ago(gone: chrono::Duration) -> String {
     match gone.num_seconds().max(0) {
         seconds @ 0..120 => format!("{seconds} s ago"),

@@ -1,7 +1,6 @@
-//! Throttles, in this instance's memory: sign-in and recovery, registration, questions to
-//! all regions, promo codes. Two quotas each, a short and a long one, so that the delay grows
-//! with the number of tries. Somebody else's guesses cost a person only the budget of the
-//! address that they share; a browser that has signed in before has one of its own.
+//! Throttles in memory: sign-in and recovery, registration, searches of all regions, promo codes.
+//! Each has a short and a long quota, so that the delay grows. Other people's guesses cost a person
+//! only the budget of their shared address; a browser that has signed in before has its own.
 
 use std::{
     hash::{BuildHasher, Hash, RandomState},
@@ -11,14 +10,13 @@ use std::{
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
 
-/// Neither usernames nor addresses are kept, but places in a table of fixed size: memory is
-/// bounded whatever is sent, and two that share a place share its budget.
+/// Neither usernames nor addresses are kept, but slots in a table of fixed size: memory is bounded,
+/// and two that share a slot share its budget.
 type Limiter = DefaultKeyedRateLimiter<u32>;
 
-/// Places of a table: about 5 MB when all are in use.
+/// Slots: about 5 MB when all are in use.
 const PLACES: u32 = 1 << 16;
 
-/// The throttles of an instance.
 pub struct Limits {
     account: [Limiter; 2],
     account_here: [Limiter; 2],
@@ -28,7 +26,7 @@ pub struct Limits {
     everywhere: [Limiter; 2],
     promo: [Limiter; 2],
     promo_address: [Limiter; 2],
-    /// Who shares a place with whom differs in each process, so nobody can choose it.
+    /// Random per process, so nobody can choose whose slot to share.
     places: RandomState,
 }
 
@@ -62,13 +60,13 @@ impl Default for Limits {
     }
 }
 
-/// Too many tries; this long is to be waited.
+/// Too many attempts, and how long to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany(pub Duration);
 
 impl Limits {
-    /// Counts a try to sign in or to recover an account. `device` is what the browser proved
-    /// of an earlier good sign-in to this account.
+    /// Counts an attempt to sign in or to recover an account. `device` proves an earlier sign-in of
+    /// this browser to this account.
     pub fn sign_in(&self, account: &str, address: &str, device: Option<&str>) -> Result<(), TooMany> {
         if let Some(device) = device {
             return self.check(&self.device, (account, device));
@@ -78,23 +76,22 @@ impl Limits {
         self.check(&self.account, account)
     }
 
-    /// Counts a registration.
     pub fn register(&self, address: &str) -> Result<(), TooMany> {
         self.check(&self.register, address)
     }
 
-    /// Counts a question to all regions, which is what a wrong link costs.
+    /// Counts a search of all regions, which is what a wrong link costs.
     pub fn look_everywhere(&self, address: &str) -> Result<(), TooMany> {
         self.check(&self.everywhere, address)
     }
 
-    /// Counts a promo code that somebody tries, for the person and for the address.
+    /// For both the person and the address.
     pub fn promo_code(&self, person: &str, address: &str) -> Result<(), TooMany> {
         self.check(&self.promo, person)?;
         self.check(&self.promo_address, address)
     }
 
-    /// Forgets those who have not tried for long enough; called now and then.
+    /// Removes idle entries; called now and then.
     pub fn forget(&self) {
         let tables = [&self.account, &self.account_here, &self.device, &self.address, &self.register];
         let more = [&self.everywhere, &self.promo, &self.promo_address];

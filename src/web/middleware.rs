@@ -1,6 +1,6 @@
-//! What surrounds every request, in one place and one order: ids, the meter of the
-//! database, the origin check, the deadline, the handler, error pages, headers, the one
-//! log line. Nothing personal is logged: the route's pattern, not the path.
+//! What surrounds every request, in order: ids, the database meter, the origin check, the deadline,
+//! the handler, error pages, headers, the one log line. Nothing personal is logged: the route's
+//! pattern, not the path.
 
 use std::{sync::Arc, time::Instant};
 
@@ -32,7 +32,6 @@ use crate::{
     web::state::State,
 };
 
-/// Wraps a request from its first to its last byte.
 pub async fn request(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -94,8 +93,8 @@ async fn answer(
 /// The one address that takes a body of unknown length: a file, read as it comes.
 const IMPORT: &str = "/fleet/import";
 
-/// A body that is packed could be a thousand times larger than what arrives, and one whose
-/// length is not known need never end: both are refused before any of it is read.
+/// A compressed body could expand a thousandfold, and one of unknown length may never end: both are
+/// refused before any of it is read.
 pub(super) fn refused_by_head(method: &Method, path: &str, headers: &HeaderMap) -> Option<PageError> {
     let plain = |coding: &str| matches!(coding.trim(), "") || coding.trim().eq_ignore_ascii_case("identity");
     let plain = |value: &HeaderValue| value.to_str().is_ok_and(|codings| codings.split(',').all(plain));
@@ -109,9 +108,8 @@ pub(super) fn refused_by_head(method: &Method, path: &str, headers: &HeaderMap) 
 /// How many times longer a file may take, either way, than anything else.
 pub(super) const FILE_TIMES: u32 = 12;
 
-/// Ends a request that takes too long. A write is not cut off: it ends by its own deadline,
-/// so that the person is told what became of it. Behind the router, which needs the
-/// request for itself.
+/// Ends a request that takes too long. A write is not cut off but ends by its own deadline, so that
+/// the person learns its outcome. Inside the router, which needs the request for itself.
 pub async fn deadline(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

@@ -1,6 +1,5 @@
-//! The web: the route table, what surrounds every request (`frame`), sessions and forms,
-//! and a file a page. Handlers call `ops` for writes that decide something and `db` for
-//! rows to show; they never open a transaction.
+//! The web: the route table, middleware, sessions and forms, and a file a page. Handlers call `ops`
+//! for writes that decide something and `db` for rows to show; they never open a transaction.
 
 pub mod abroad;
 pub mod connections;

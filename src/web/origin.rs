@@ -1,14 +1,13 @@
-//! Cross-site writes are refused before any handler runs: by Fetch-Metadata and by Origin,
-//! where the browser sends them. No token in forms is needed then, and no
-//! handler can forget to check one.
+//! Refuses cross-site writes before any handler runs, by Fetch-Metadata and Origin, where the
+//! browser sends them, so forms need no token.
 
 use actix_web::http::{
     Method,
     header::{HeaderMap, ORIGIN},
 };
 
-/// Whether the request may go on: safe methods always, others from our own pages only.
-/// A client that is no browser (neither header) has no cookies to abuse.
+/// Safe methods are always allowed, others from our own pages only. A client that is no browser
+/// (neither header) has no cookies to abuse.
 pub fn allowed(method: &Method, headers: &HeaderMap, host: &str, own_origin: &str) -> bool {
     if method.is_safe() {
         return true;

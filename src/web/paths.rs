@@ -1,5 +1,4 @@
-//! Every URL we emit, as functions: used by handlers and tests; templates write the few
-//! fixed ones out.
+//! Every URL we emit, as functions for handlers and tests; templates write the few fixed ones out.
 
 use crate::domain::{
     job::JobRef,
@@ -12,7 +11,6 @@ pub fn vehicles(city: &str) -> String {
     format!("/vehicles?city={city}")
 }
 
-/// A vehicle's page, until the end of its next ride.
 pub fn vehicle(vehicle: &PublicVehicle) -> String {
     format!("/vehicles/{}/{}", vehicle.region, vehicle.public_id)
 }
@@ -80,12 +78,11 @@ pub fn jobs(city: &str) -> String {
     format!("/fleet/jobs?city={city}")
 }
 
-/// A job's page; `/confirm`, `/cancel` and `/report.csv` lie below it.
 pub fn job(job: &JobRef) -> String {
     format!("/fleet/jobs/{}/{}", job.region, job.id)
 }
 
-/// How far an erasure is: its id is known to nobody else, and names nobody.
+/// The progress of an erasure; its id is secret and names nobody.
 pub fn erasure(job: &JobRef) -> String {
     format!("/erasure/{}/{}", job.region, job.id)
 }
@@ -95,7 +92,6 @@ pub fn login(next: &str) -> String {
     format!("/login?next={}", encode(next))
 }
 
-/// A text as a query value.
 pub fn encode(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }

@@ -1,5 +1,5 @@
-//! Where the client is: from the headers of a trusted proxy only, then from what the
-//! visitor chose before, then the region's first city. Nothing here asks the database.
+//! Where the client is: from the headers of a trusted proxy, then the user's earlier choice, then
+//! the region's first city. Without the database.
 
 use parking_lot::Mutex;
 use std::{
@@ -18,7 +18,7 @@ use crate::{
     web::state::State,
 };
 
-/// The address of the client: the peer's, or what trusted proxies say of it.
+/// The peer's address, or what trusted proxies say.
 pub fn client_address(request: &HttpRequest, state: &State) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
     let proxy = &state.config.proxy;
@@ -43,13 +43,13 @@ pub fn client_address(request: &HttpRequest, state: &State) -> Option<IpAddr> {
     Some(peer)
 }
 
-/// What one proxy says of the client in a `Forwarded` header (RFC 7239).
+/// One proxy's entry in a `Forwarded` header (RFC 7239).
 fn forwarded_for(element: &str) -> Option<&str> {
     let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
     pairs.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("for")).map(|(_, value)| value)
 }
 
-/// An address with or without quotes, brackets, and a port.
+/// With or without quotes, brackets, and a port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text).trim();
@@ -57,7 +57,7 @@ fn address(text: &str) -> Option<IpAddr> {
     bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
 }
 
-/// Says, once a minute, that everybody behind a proxy counts as one.
+/// Warns, once a minute, that everybody behind a proxy counts as one client.
 fn unreadable(proxy: IpAddr, header: &str) {
     static WARNED: Mutex<Option<Instant>> = Mutex::new(None);
     let mut warned = WARNED.lock();
@@ -67,7 +67,6 @@ fn unreadable(proxy: IpAddr, header: &str) {
     }
 }
 
-/// The network of an address, as logs name it: /24 of IPv4, /48 of IPv6.
 pub fn network(address: IpAddr) -> String {
     let address = address.to_canonical();
     let length = if address.is_ipv4() { 24 } else { 48 };
@@ -82,7 +81,6 @@ pub fn subscriber(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The city that a trusted proxy's headers name, if any.
 pub fn city_of_headers<'a>(request: &HttpRequest, state: &State, catalogue: &'a Catalogue) -> Option<&'a City> {
     let proxy = &state.config.proxy;
     if !proxy.trusts(request.peer_addr()?.ip()) {
@@ -101,7 +99,7 @@ pub fn city_of_headers<'a>(request: &HttpRequest, state: &State, catalogue: &'a 
     })
 }
 
-/// A browser and system by name, for the list of sessions: no version, no fingerprint.
+/// For the list of sessions: no version, no fingerprint.
 pub fn device(request: &HttpRequest) -> String {
     let agent = request.headers().get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or("");
     let first =

@@ -1,5 +1,5 @@
-//! The route table: method, path, who may, handler. Everything a browser can ask for
-//! is here, and a test walks it. Start reading here.
+//! The route table: method, path, access, handler. Everything a browser can ask for is here, and a
+//! test walks it. Start reading here.
 
 use std::collections::HashSet;
 
@@ -27,23 +27,21 @@ use super::{
     site,
 };
 
-/// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody.
     Public,
-    /// Whoever has a session; what they touch is checked against the row.
+    /// With a session; what is touched is checked against the row.
     SignedIn,
-    /// Whoever has a session and operates the city of what they touch; the handler's own statements say so.
+    /// With a session, as operator of the city concerned; the handler's own statements check it.
     Operator,
-    /// Whoever has a session and a role; what of it they see or change depends on the role.
+    /// With a session and a role, which decides what can be seen or changed.
     Staff,
-    /// Whoever has a session and is an administrator at home; the handler's own statements say so.
+    /// With a session, as administrator; the handler's own statements check it.
     Administrator,
 }
 
 impl Access {
-    /// As the table of `movr contract` says it.
+    /// For `movr contract`.
     pub fn words(self) -> &'static str {
         match self {
             Self::Public => "everybody",
@@ -55,7 +53,6 @@ impl Access {
     }
 }
 
-/// One line of the table.
 pub struct Route {
     pub method: Method,
     pub path: &'static str,
@@ -72,7 +69,7 @@ const fn post(path: &'static str, access: Access, scope: RegionScope, handler: f
     Route { method: Method::POST, path, access, scope, handler }
 }
 
-/// GET, and HEAD for those who only ask whether it is there.
+/// GET and HEAD.
 fn read() -> ActixRoute {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
@@ -80,7 +77,6 @@ fn read() -> ActixRoute {
 use Access::{Administrator, Operator, Public, SignedIn, Staff};
 use RegionScope::{All, Here, Named, Present};
 
-/// Every route.
 #[rustfmt::skip]
 pub const ROUTES: &[Route] = &[
     get("/healthz", Public, Here, || read().to(health::live)),
@@ -159,8 +155,7 @@ pub const ROUTES: &[Route] = &[
     post("/admin/regions/{region}", Administrator, All, || web::post().to(region_states::change)),
 ];
 
-/// Registers the table; a path with several methods is one resource, so that other
-/// methods get 405.
+/// A path with several methods is one resource, so that other methods get 405.
 pub fn configure(config: &mut ServiceConfig) {
     for path in paths(ROUTES) {
         let mut resource = web::resource(path);
@@ -186,14 +181,13 @@ pub fn configure(config: &mut ServiceConfig) {
     config.default_service(web::to(async || HttpResponse::NotFound().finish()));
 }
 
-/// Every path once, in the order of the table.
 fn paths(routes: &[Route]) -> Vec<&'static str> {
     let mut seen = HashSet::new();
     routes.iter().map(|route| route.path).filter(|path| seen.insert(*path)).collect()
 }
 
-/// Sends whoever has no session cookie to sign in, before the handler reads anything.
-/// Whether the session is good is decided with the page's own statements.
+/// Redirects requests without a session cookie to sign in, before the handler reads anything.
+/// Whether the session is valid is checked with the page's own statements.
 async fn require_session(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

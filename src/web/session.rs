@@ -1,7 +1,6 @@
-//! The session cookie: authenticated, without personal data. It names session and
-//! person by (region, id) and copies home city, regions, roles, what is being ridden or
-//! reserved, and times, so that a page can be drawn while the database is away. The row at
-//! home is the truth.
+//! The session cookie: authenticated, without personal data. It names session and person by
+//! (region, id) and copies home city, regions, roles, ride, reservation and times, so that pages
+//! can be rendered while the database is away. The row at home is the truth.
 
 use std::borrow::Cow;
 
@@ -30,7 +29,6 @@ use crate::{
 /// Abroad, the copy counts for this long.
 pub const COPY_COUNTS: Duration = Duration::minutes(5);
 
-/// What the session cookie says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionCookie {
     pub region: RegionCode,
@@ -39,7 +37,7 @@ pub struct SessionCookie {
     pub token: String,
     pub city: String,
     pub present_in: Vec<RegionCode>,
-    /// Roles as `role:city`.
+    /// As `role:city`.
     pub roles: Vec<String>,
     #[serde(default)]
     pub open_ride: Option<RideRef>,
@@ -50,7 +48,7 @@ pub struct SessionCookie {
 }
 
 impl SessionCookie {
-    /// The cookie of a session that was just begun; what it copies is not known yet.
+    /// For a new session, whose copied values are not known yet.
     pub fn new(started: Started, now: DateTime<Utc>) -> Self {
         Self {
             region: started.user.region,
@@ -67,7 +65,7 @@ impl SessionCookie {
         }
     }
 
-    /// Whether the copy says that the person operates the fleet of `city`; the row decides.
+    /// According to the copy; the row decides.
     pub fn operates(&self, city: &str) -> bool {
         people::operates(&self.roles, city)
     }
@@ -84,12 +82,12 @@ impl SessionCookie {
         }
     }
 
-    /// The cookie when ride or reservation may just have changed: the next page asks home.
+    /// After ride or reservation may have changed: the next page asks home.
     pub fn outdated(self, now: DateTime<Utc>) -> Self {
         Self { open_ride: None, reservation: None, checked_at: now - COPY_COUNTS, ..self }
     }
 
-    /// The cookie renewed from the row, if it differs or is a minute old.
+    /// Renewed from the row, if it differs or is a minute old.
     pub fn renewed(&self, current_user: &CurrentUser, now: DateTime<Utc>) -> Option<Self> {
         let renewed = Self {
             city: current_user.city.clone(),
@@ -112,12 +110,9 @@ fn name(site: &Site, base: &str) -> String {
 const SESSION: &str = "movr_session";
 const FLASH: &str = "movr_flash";
 const DEVICE: &str = "movr_device";
-/// The choice of a city.
 pub const CITY: &str = "movr_city";
-/// The choice of going home or staying abroad.
 pub const ABROAD: &str = "movr_abroad";
 
-/// A message carried to the next page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Flash {
     pub good: bool,
@@ -134,7 +129,7 @@ fn open<T: for<'de> Deserialize<'de>>(site: &Site, cookies: &[Cookie<'static>], 
     (sealed.purpose == base).then_some(sealed.value)
 }
 
-/// What is signed says what it is for: the signature covers the value, not the cookie's name.
+/// What is signed says its purpose: the signature covers the value, not the cookie's name.
 #[derive(Serialize, Deserialize)]
 struct Sealed<'a, T> {
     #[serde(rename = "for")]
@@ -168,7 +163,7 @@ fn removal(site: &Site, base: &str) -> Cookie<'static> {
     cookie
 }
 
-/// The session that the browser sent, if it is ours and has not ended by time.
+/// None if it is not ours or has expired.
 pub fn read(site: &Site, cookies: &[Cookie<'static>], now: DateTime<Utc>) -> Option<SessionCookie> {
     open::<SessionCookie>(site, cookies, SESSION).filter(|cookie| cookie.expires_at > now)
 }
@@ -195,8 +190,8 @@ pub fn forget_flash(site: &Site) -> Cookie<'static> {
     removal(site, FLASH)
 }
 
-/// A browser that has signed in to an account: a random id, and a hash of it with the account,
-/// so that the cookie names nobody.
+/// A browser that has signed in to an account: a random id, and a hash of it with the account, so
+/// that the cookie names nobody.
 #[derive(Serialize, Deserialize)]
 struct Device(String, String);
 
@@ -239,13 +234,12 @@ pub fn write_device(site: &Site, cookies: &[Cookie<'static>], account: &str) -> 
     Some(seal(site, DEVICE, &Devices { known: devices }, Some(time::Duration::days(365))))
 }
 
-/// What the visitor chose, unchecked.
+/// Unchecked.
 pub fn read_choice(site: &Site, cookies: &[Cookie<'static>], base: &str) -> Option<String> {
     let name = name(site, base);
     cookies.iter().find(|cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned())
 }
 
-/// Remembers a choice for a year.
 pub fn write_choice(site: &Site, base: &str, choice: &str) -> Cookie<'static> {
     let mut cookie = plain(site, base, choice.to_owned());
     cookie.set_max_age(time::Duration::days(365));

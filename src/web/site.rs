@@ -1,5 +1,4 @@
-//! What all pages of an instance share: cookie keys, the embedded static files and
-//! their version.
+//! What all pages of an instance share: cookie keys, the embedded static files and their version.
 
 use std::{
     borrow::Cow,
@@ -43,7 +42,7 @@ impl Site {
         }
     }
 
-    /// An account as logs name it: by a keyed hash of a username's key, or of a person's id.
+    /// For logs: a keyed hash of a username's key, or of a person's id.
     pub fn account(&self, who: &str) -> String {
         let hash = Sha256::new_with_prefix(self.log_key).chain_update(who.as_bytes()).finalize();
         URL_SAFE_NO_PAD.encode(hash).chars().take(12).collect()

@@ -1,9 +1,6 @@
-//! The way into an instance. Its socket is bound before its database answers: until the
-//! application is there `/healthz` says that the process lives, `/readyz` what is waited
-//! for, and every other address is a small page that asks to come back. No second server
-//! takes the place of a first one: a server that stops drops connections which it has
-//! accepted and not read. One server listens from the first moment, and the application is
-//! handed to each request.
+//! The startup gate. The socket is bound before the database answers: until then `/healthz` says
+//! that the process lives, `/readyz` what is waited for, and other addresses show a page that
+//! reloads. One server handles all of it, because a server that stops drops accepted connections.
 
 use parking_lot::Mutex;
 use std::{rc::Rc, sync::OnceLock};
@@ -49,7 +46,7 @@ impl StartupGate {
         self.step.lock().1 = Some(why);
     }
 
-    /// What is waited for, in words that name no host.
+    /// In words that name no host.
     pub fn waiting_for(&self) -> String {
         match *self.step.lock() {
             (step, None) => step.to_owned(),
@@ -57,7 +54,7 @@ impl StartupGate {
         }
     }
 
-    /// Every request from now on is answered by the application. A second one is ignored.
+    /// From now on requests go to the application. A second call is ignored.
     pub fn open(&self, state: Data<State>) {
         let _ = self.state.set(state);
     }
@@ -77,8 +74,8 @@ impl StartupGate {
     }
 }
 
-/// Hands the application to the request, or answers in its place. While draining every
-/// answer closes its connection, so that a client's next request goes elsewhere.
+/// Hands the application to the request, or answers in its place. While draining every answer
+/// closes its connection, so that the client's next request goes elsewhere.
 pub async fn enter(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

@@ -1,4 +1,4 @@
-//! What the pages of one instance share: the use cases below them, limits, keys for cookies, feeds.
+//! What the pages of one instance share: the use cases, limits, cookie keys, feeds.
 
 use std::sync::Arc;
 

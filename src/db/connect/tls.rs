@@ -1,6 +1,6 @@
-//! The rustls side of a database connection: which authorities are trusted, which client
-//! certificate is shown. Files are read here, once, when the URL is parsed. `ring` is named
-//! explicitly, so that no process-wide provider has to be installed first.
+//! The rustls side of a database connection: trusted authorities and the client certificate, read
+//! once when the URL is parsed. `ring` is named explicitly, so that no process-wide provider has to
+//! be installed first.
 
 use std::{path::Path, sync::Arc};
 
@@ -111,8 +111,8 @@ fn unusable(name: &str, path: &Path, reason: &str) -> ConnectError {
     ConnectError(format!("{name} {}: {reason}", path.display()))
 }
 
-/// Verifies chain, times and signatures, not the host name: rustls checks that last, so an
-/// error about the name means that the chain was found good.
+/// Verifies chain, times and signatures, not the host name: rustls checks that last, so an error
+/// about the name means that the chain is good.
 #[derive(Debug)]
 struct ChainOnly(Arc<WebPkiServerVerifier>);
 

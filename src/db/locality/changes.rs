@@ -1,7 +1,6 @@
-//! What a statement's text says that no plan does: which columns it sets, and what it
-//! writes into `region`. Pure; reads only the SQL of our own statements (keywords in
-//! capitals). Whatever this reader does not understand comes out as a value that is no
-//! region parameter, so it is reported and never passed over.
+//! What no plan shows: which columns a statement's text sets, and what it writes into `region`.
+//! Reads only the SQL of our own statements (keywords in capitals). Anything it does not understand
+//! comes out as a value that is no region parameter, so it is reported.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
@@ -14,22 +13,20 @@ pub enum Verb {
 pub struct Change<'a> {
     pub verb: Verb,
     pub table: &'a str,
-    /// The columns inserted or set, in their order.
     pub columns: Vec<&'a str>,
-    /// What goes into the first inserted column (one for each part of a UNION), or into
-    /// `region` where that is set.
+    /// The values of the first inserted column (one for each part of a UNION), or of `region` where
+    /// that is set.
     pub values: Vec<&'a str>,
 }
 
 impl Change<'_> {
-    /// Whether it writes `column`. An INSERT writes all; `(a, b) = ...` may set anything, and
-    /// is not written here.
+    /// Whether it writes `column`. An INSERT writes all; `(a, b) = ...`, which may set anything, is
+    /// not used.
     pub fn sets(&self, column: &str) -> bool {
         self.verb == Verb::Insert || self.columns.iter().any(|set| *set == column || *set == "(")
     }
 }
 
-/// Every change in `text`, in its order.
 pub fn changes(text: &str) -> Vec<Change<'_>> {
     let words = words(text);
     let word = |at: usize| words.get(at).copied().unwrap_or_default();
@@ -59,7 +56,7 @@ pub fn changes(text: &str) -> Vec<Change<'_>> {
     found
 }
 
-/// The first value of each row or SELECT behind the column list of an INSERT.
+/// The first value of each row or SELECT after the column list of an INSERT.
 fn inserted<'a>(words: &[&'a str]) -> Vec<&'a str> {
     let (mut depth, mut rows, mut values) = (0, false, Vec::new());
     for (at, word) in words.iter().enumerate() {
@@ -112,14 +109,14 @@ fn alone<'a>(words: &[&'a str], at: usize) -> &'a str {
     }
 }
 
-/// Whether `word` is a parameter as a region, the only way in which one is named.
+/// Whether `word` is a parameter cast to a region, the only way to name one.
 pub fn is_region(word: &str) -> bool {
     let number = word.strip_prefix('$').and_then(|rest| rest.strip_suffix("::TEXT::crdb_internal_region"));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-/// Whether regions come from parameters alone, so that `($1)::crdb_internal_region` in a
-/// plan is one and not the result of a part of the statement.
+/// Whether regions come from parameters alone, so that `($1)::crdb_internal_region` in a plan is
+/// one and not the result of a part of the statement.
 pub fn only_parameters(text: &str) -> bool {
     words(text).iter().filter(|word| word.ends_with("crdb_internal_region")).all(|word| is_region(word))
 }
@@ -134,7 +131,7 @@ pub fn compared(text: &str, number: usize) -> Option<(&str, &str)> {
     Some((before.get(table + 1)?, column))
 }
 
-/// Whether something must lie below parameter `number`: `< $1`, `<= $1`, `< ($1, `.
+/// Whether parameter `number` is an upper bound: `< $1`, `<= $1`, `< ($1, `.
 pub fn is_upper(text: &str, number: usize) -> bool {
     words(text).windows(3).any(|three| match three {
         ["<", "=" | "(", word] | [_, "<", word] => is_parameter(word, number),

@@ -1,15 +1,12 @@
-//! CockroachDB's plans: the trees that EXPLAIN and EXPLAIN (VERBOSE) print. Pure, and
-//! tested on recorded outputs only. The plain form tells the values of every span; the
-//! verbose one tells which column a look-up or an inserted region comes from, and that is
-//! followed down to the constant that was bound. `regions:` of EXPLAIN ANALYZE says where a
-//! step ran, not where the rows are, and does not count. A node or a line about a regional
-//! table of which there is no recording makes the plan unparsed.
+//! CockroachDB's plans, as EXPLAIN and EXPLAIN (VERBOSE) print them; tested on recordings. The
+//! plain form has the values of every span; the verbose one shows which column a look-up or an
+//! inserted region comes from, which is followed down to the bound constant. A node or line about a
+//! regional table that no recording covers makes the plan unparsed.
 
 use std::collections::BTreeSet;
 
 use super::{Access, How, Schema};
 
-/// Nodes that only pass on rows of those below them.
 #[rustfmt::skip]
 const PASSING: [&str; 29] = [
     "root", "subquery", "constraint-check", "error if rows", "buffer", "scan buffer", "render", "project", "project set",
@@ -24,8 +21,8 @@ const HARMLESS: [&str; 13] = [
     "equality", "arbiter indexes", "merge ordering",
 ];
 
-/// Every access to a table in a plan that was made for rows of `region` alone: `plain` is
-/// what EXPLAIN printed, `verbose` what EXPLAIN (VERBOSE) did, or nothing.
+/// Every access to a table in a plan made for rows of `region` alone: `plain` from EXPLAIN,
+/// `verbose` from EXPLAIN (VERBOSE), or empty.
 pub fn accesses(plain: &str, verbose: &str, region: &str, schema: &Schema) -> Vec<Access> {
     let readable: Vec<(&str, &str)> = nodes(plain).iter().filter_map(Node::spans).collect();
     let mut nodes = nodes(if verbose.is_empty() { plain } else { verbose });
@@ -42,11 +39,10 @@ pub fn accesses(plain: &str, verbose: &str, region: &str, schema: &Schema) -> Ve
 }
 
 struct Node<'a> {
-    /// What it does, without what stands in brackets behind that.
     kind: &'a str,
     lines: Vec<&'a str>,
     children: Vec<usize>,
-    /// The spans of a scan as the plain form has them.
+    /// The spans of a scan in the plain form.
     readable: Option<&'a str>,
 }
 
@@ -55,8 +51,7 @@ impl<'a> Node<'a> {
         self.lines.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
     }
 
-    /// Table and spans of a scan. A line `spans` without any is one of a condition that no
-    /// row can meet.
+    /// Table and spans of a scan. A `spans` line without any has a condition that no row can meet.
     fn spans(&self) -> Option<(&'a str, &'a str)> {
         let spans = self.value("spans").or_else(|| self.lines.contains(&"spans").then_some(""))?;
         Some((self.value("table")?, spans))
@@ -67,13 +62,11 @@ impl<'a> Node<'a> {
     }
 }
 
-/// The names in `(a, "b", c)`, without quotes.
 fn list(text: &str) -> Vec<&str> {
     let inside = text.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).map_or("", |(inside, _)| inside);
     inside.split(',').map(|name| name.trim().trim_matches('"')).collect()
 }
 
-/// The nodes of the tree in the order of their lines.
 fn nodes(plan: &str) -> Vec<Node<'_>> {
     let mut nodes: Vec<Node> = Vec::new();
     let mut above: Vec<(usize, usize)> = Vec::new();
@@ -175,8 +168,8 @@ impl Plan<'_> {
         }
     }
 
-    /// Whether an index without a region is filtered by it: in a database with regions it
-    /// begins with the region by itself.
+    /// Whether an index without a region is filtered by it: in a database with regions it begins
+    /// with the region implicitly.
     fn implied(&self, at: usize, table: &str, schema: &Schema) -> bool {
         let index = table.split_once('@').and_then(|(_, name)| schema.indexes.get(name.split(' ').next()?));
         if index.is_none_or(|index| index.columns.iter().any(|column| column == "region")) {
@@ -194,8 +187,8 @@ impl Plan<'_> {
         })
     }
 
-    /// Whether the rows that are looked up lie in the region: `(a, b) = (region,id)`, or a
-    /// condition that names it.
+    /// Whether looked-up rows lie in the region: `(a, b) = (region,id)`, or a condition that names
+    /// it.
     fn lookup(&self, at: usize) -> How {
         let node = self.node(at);
         if let Some((inner, table)) = node.value("equality").and_then(|equality| equality.split_once(" = ")) {
@@ -215,7 +208,7 @@ impl Plan<'_> {
         named.map_or(How::Free, |value| self.constant(at, value))
     }
 
-    /// Whether the region that is inserted is the one that was bound.
+    /// Whether the inserted region is the bound one.
     fn inserted(&self, at: usize) -> How {
         let node = self.node(at);
         let into = node.value("into").map(list).unwrap_or_default();
@@ -230,7 +223,7 @@ impl Plan<'_> {
         }
     }
 
-    /// What stands at these places in `row 0, expr 1: 'a'`.
+    /// The values at these places in `row 0, expr 1: 'a'`.
     fn rows(&self, at: usize, places: &[usize]) -> How {
         let ends: Vec<String> = places.iter().map(|place| format!(", expr {place}: ")).collect();
         let rows = self.node(at).lines.iter().filter(|line| line.starts_with("row "));
@@ -238,14 +231,14 @@ impl Plan<'_> {
         worst(values.map(|value| self.constant(at, value)))
     }
 
-    /// Whether the values of `column`, as the nodes below `at` give it, are the region.
+    /// Whether the values of `column` from the nodes below `at` are the region.
     fn below(&self, at: usize, column: &str) -> How {
         let children = self.node(at).children.iter();
         let giving = children.filter(|child| self.node(**child).columns().contains(&column));
         worst(giving.map(|child| self.column(*child, column)))
     }
 
-    /// The same of what the node `at` itself gives.
+    /// Whether the values of `column` from node `at` itself are the region.
     fn column(&self, at: usize, column: &str) -> How {
         let node = self.node(at);
         let places = |columns: &[&str]| -> Vec<usize> {
@@ -286,8 +279,8 @@ impl Plan<'_> {
         }
     }
 
-    /// Whether an expression of the node `at` is the region: the constant itself, a column
-    /// that is it, or one of two such, as an upsert has it.
+    /// Whether an expression of node `at` is the region: the constant itself, a column that is it,
+    /// or either of two such, as in an upsert.
     fn constant(&self, at: usize, value: &str) -> How {
         if let Some(text) = value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
             return if text == self.region { How::Kept } else { How::Free };
@@ -319,7 +312,6 @@ fn leading(spans: &str) -> Option<Vec<&str>> {
     (!values.is_empty()).then_some(values)
 }
 
-/// The first value of a key that ends at one of `ends`, and what is behind.
 fn key<'a>(text: &'a str, ends: &[&str]) -> Option<(&'a str, &'a str)> {
     let text = text.strip_prefix('/')?;
     let (first, mut rest) = match text.strip_prefix('\'') {
@@ -339,7 +331,7 @@ fn key<'a>(text: &'a str, ends: &[&str]) -> Option<(&'a str, &'a str)> {
     }
 }
 
-/// What stands before the closing quote, past escaped ones, and what stands behind it.
+/// What precedes the closing quote, past escaped ones, and what follows it.
 fn quoted(text: &str, quote: char) -> Option<(&str, &str)> {
     let mut escaped = false;
     let end = text.find(|c| {

@@ -1,7 +1,7 @@
-//! What is asked of a server to check statements: their plans, on CockroachDB with keys
-//! of sample rows, the outcome under `enforce_home_region`, and where tables live. One
-//! connection outside the pools, because its settings are not those of the pages.
-//! A checked write may run, in a transaction that is always rolled back.
+//! Asks a server about statements: their plans (on CockroachDB with keys of sample rows), the
+//! outcome under `enforce_home_region`, and where tables live. One connection outside the pools,
+//! because its settings are not those of the pages. A checked write may run, in a transaction that
+//! is always rolled back.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -30,22 +30,21 @@ pub struct Gateway {
     samples: HashMap<String, Option<String>>,
 }
 
-/// What a plan accesses, and how the statement ended under `enforce_home_region`.
 type Explained = Result<(Vec<Access>, Option<String>), tokio_postgres::Error>;
 
-/// Where a table lives, as the server tells it.
+/// Where a table lives, as the server says.
 #[derive(Debug, Clone, Serialize)]
 pub struct Placement {
     pub table: String,
     pub locality: String,
-    /// How many of its ranges have their leaseholder in a region, or why that is not known.
+    /// Ranges by leaseholder region, or why that is not known.
     pub leaseholders: Result<BTreeMap<String, u32>, String>,
 }
 
 const ANY_REGION: &str = "SELECT coalesce(min(region::TEXT), '') FROM region_gates";
 
 impl Gateway {
-    /// Connects, learns what the server is, and reads its schema.
+    /// Connects, detects the engine and reads the schema.
     pub async fn open(endpoint: &Endpoint) -> Result<Self, DbError> {
         let client = connect_once(endpoint).await?;
         let engine = Engine::ask(&client).await?;
@@ -72,8 +71,6 @@ impl Gateway {
         Ok(Self { client, schema, engine, region, samples: HashMap::new() })
     }
 
-    /// Checks one statement. Fails only when the connection does; a plan that cannot be
-    /// had makes the verdict `unknown`.
     pub async fn check(&mut self, statement: &Statement) -> Result<Checked, DbError> {
         let plan = if self.engine.cockroach { self.cockroach(statement).await } else { self.postgres(statement).await };
         let (accesses, home_region) = match plan.map_err(|error| DbError::from_driver(error, "locality.plan", false)) {
@@ -133,8 +130,8 @@ impl Gateway {
         Ok((accesses, outcome))
     }
 
-    /// A value for the parameter `at`: the gateway's region for every region, a key of a
-    /// sample row where there is one, otherwise a made-up one.
+    /// A value for the parameter `at`: the gateway's region for every region, a key of a sample row
+    /// where there is one, otherwise a made-up one.
     async fn value(&mut self, statement: &Statement, at: usize, ty: &Type) -> String {
         if statement.binds_region(at) {
             return self.region.clone();
@@ -162,8 +159,8 @@ impl Gateway {
         if array { format!("{{{made_up}}}") } else { made_up.to_owned() }
     }
 
-    /// What some row of the region has in this column; none also where the column is another
-    /// table's. Asked for once.
+    /// The column's value in some row of the region, if the table has that column and a row;
+    /// cached.
     async fn sample(&mut self, table: &str, column: &str) -> Option<String> {
         let key = format!("{column}::TEXT FROM {table}");
         if !self.samples.contains_key(&key) {
@@ -174,7 +171,7 @@ impl Gateway {
         self.samples.get(&key).cloned().flatten()
     }
 
-    /// Where every table lives; nothing on a server without regions.
+    /// Empty on a server without regions.
     pub async fn placement(&self) -> Vec<Placement> {
         if !self.engine.regions {
             return Vec::new();
@@ -212,7 +209,6 @@ pub fn region_of(locality: &str) -> &str {
     locality.split(',').find_map(|tier| tier.strip_prefix("region=")).unwrap_or("unknown")
 }
 
-/// The rows of a SHOW statement, or the SQLSTATE.
 async fn rows(client: &Client, sql: &str) -> Result<Vec<tokio_postgres::SimpleQueryRow>, String> {
     let code = |error: tokio_postgres::Error| error.code().map_or("no answer", |code| code.code()).to_owned();
     let messages = client.simple_query(sql).await.map_err(code)?;
@@ -220,7 +216,7 @@ async fn rows(client: &Client, sql: &str) -> Result<Vec<tokio_postgres::SimpleQu
     Ok(messages.into_iter().filter_map(row).collect())
 }
 
-/// The SQLSTATE, and whether the server spoke of the home region; values may stand in the rest.
+/// The SQLSTATE, and whether the error is about the home region; the rest may contain values.
 fn refused(error: &tokio_postgres::Error) -> String {
     let Some(error) = error.as_db_error() else {
         return "no answer".to_owned();
@@ -229,7 +225,6 @@ fn refused(error: &tokio_postgres::Error) -> String {
     format!("{home} ({})", error.code().code())
 }
 
-/// A parameter of any type, sent as text.
 #[derive(Debug)]
 struct AsText(String);
 

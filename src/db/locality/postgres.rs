@@ -1,8 +1,7 @@
-//! PostgreSQL's plans as JSON. It has no regions; but a plan that reaches every regional
-//! table by the region, in the condition of an index, is one that CockroachDB can keep
-//! inside that region. Pure. An index without the column `region` passes
-//! when the region stands in the filter, because on CockroachDB every index of a table
-//! that is REGIONAL BY ROW begins with it.
+//! PostgreSQL's plans as JSON. It has no regions; but a plan that reaches every regional table by
+//! the region, in an index condition, is one that CockroachDB can keep inside that region. An index
+//! without `region` passes when the region is in the filter, because on CockroachDB every index of
+//! a REGIONAL BY ROW table begins with it.
 
 use serde_json::Value;
 
@@ -11,8 +10,8 @@ use super::{
     changes::{Change, Verb},
 };
 
-/// Every read of a table in `plan`, the value that EXPLAIN (VERBOSE, FORMAT JSON) gives
-/// for a generic plan, and every write; one that is not among `changes` is not understood.
+/// Every read of a table in `plan`, from EXPLAIN (VERBOSE, FORMAT JSON) of a generic plan, and
+/// every write; a write that is not among `changes` is unparsed.
 pub fn accesses(plan: &Value, schema: &Schema, changes: &[Change<'_>]) -> Vec<Access> {
     let mut found = Vec::new();
     match plan.pointer("/0/Plan") {

@@ -1,5 +1,5 @@
-//! A connection of a pool: the one place where statements are sent, measured, with a deadline,
-//! and with the regions read from the parameters that were bound, not from what was declared.
+//! A connection of a pool: the one place where statements are sent, measured, with a deadline, and
+//! with the regions read from the bound parameters, not from what was declared.
 
 use std::{
     sync::{
@@ -29,9 +29,8 @@ use crate::{
 /// A statement that takes longer has its regions probed.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A connection of a pool. When it is dropped inside a transaction, after a deadline, or
-/// with a statement that is not answered yet, it is closed instead of returned, so that
-/// nothing half done stays open and nobody waits behind it.
+/// A pooled connection. If it is dropped inside a transaction, after a deadline, or with an
+/// unanswered statement, it is closed instead of returned, so that nothing stays half done.
 pub struct Conn {
     object: Option<Object>,
     read_deadline: Duration,
@@ -62,14 +61,14 @@ impl Conn {
         }
     }
 
-    /// The same connection for those who want to know whether an unreachable region answers,
-    /// or have reason to think that its replicas here do; `deadline` is how long they wait.
+    /// For callers that probe an unreachable region, or expect replicas here to answer for it;
+    /// `deadline` is how long they wait.
     pub(in crate::db) fn ignoring_circuits(mut self, deadline: Duration) -> Self {
         (self.ignores_circuits, self.read_deadline) = (true, deadline);
         self
     }
 
-    /// Marks the connection so that it is closed when dropped, or takes the mark back.
+    /// Marks the connection to be closed when dropped, or unmarks it.
     pub(in crate::db) fn discard(&self, discarded: bool) {
         self.discarded.store(discarded, Ordering::Relaxed);
     }
@@ -78,9 +77,9 @@ impl Conn {
         self.object.as_deref().expect("it is taken only when dropped")
     }
 
-    /// Sends a statement and waits for all of its rows. A read that lost a race between
-    /// writers (PostgreSQL cancels such ones) is sent again, and once anything whose plan does
-    /// not fit a changed schema, which was not begun; inside a transaction, all of that is.
+    /// Sends a statement and waits for all rows. Outside a transaction, a read that PostgreSQL
+    /// cancelled in a race between writers is sent again, and once any statement whose plan no
+    /// longer fits the schema.
     pub async fn rows(
         &self,
         statement: &'static Statement,
@@ -155,7 +154,7 @@ impl Conn {
         }
     }
 
-    /// Sends a statement that returns at most one row.
+    /// At most one row.
     pub async fn opt(
         &self,
         statement: &'static Statement,
@@ -164,7 +163,7 @@ impl Conn {
         Ok(self.rows(statement, params).await?.into_iter().next())
     }
 
-    /// Sends a statement that returns exactly one row.
+    /// Exactly one row.
     pub async fn one(&self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Row, DbError> {
         let missing = || DbError::new(DbErrorKind::Bug, statement.name, "no row");
         self.opt(statement, params).await?.ok_or_else(missing)
@@ -176,7 +175,6 @@ impl Conn {
         self.bounded(statement.name, false, work).await.map(drop)
     }
 
-    /// Sends BEGIN, COMMIT or ROLLBACK; only `Db::txn` does.
     pub(in crate::db) async fn control(&self, step: &'static str, sql: &str) -> Result<(), DbError> {
         let commits = step == "commit";
         if commits {

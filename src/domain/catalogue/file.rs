@@ -1,5 +1,5 @@
-//! The catalogue file (`deploy/catalog.toml`): everything is checked here, once, before
-//! anything reaches the database, and a message names both sides of a broken reference.
+//! The catalogue file (`deploy/catalog.toml`): everything is checked here, before anything reaches
+//! the database; a message names both sides of a broken reference.
 
 use std::{collections::HashSet, fmt::Display, hash::Hash};
 
@@ -16,10 +16,9 @@ const FORM_FACTORS: [&str; 8] =
 /// The `propulsion_type` values of GBFS 3 for vehicles of our types.
 const PROPULSIONS: [&str; 3] = ["electric", "electric_assist", "human"];
 
-/// Why a catalogue is refused; the text is for the person who wrote the file.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
-    /// It is not TOML of the expected shape; the text says the line.
+    /// Not TOML of the expected shape; the text names the line.
     #[error("the catalogue cannot be read: {0}")]
     Syntax(#[from] toml::de::Error),
     #[error("{0}")]
@@ -32,7 +31,7 @@ fn require(holds: bool, owner: impl Display, rule: impl Display) -> Checked {
     if holds { Ok(()) } else { Err(CatalogueError::Invalid(format!("{owner}: {rule}"))) }
 }
 
-/// The keys, each of which names one thing only.
+/// Returns the keys; fails on a duplicate.
 fn unique<K: Hash + Eq>(what: &str, keys: impl Iterator<Item = (K, impl Display)>) -> Checked<HashSet<K>> {
     let mut seen = HashSet::new();
     for (key, name) in keys {
@@ -44,7 +43,7 @@ fn unique<K: Hash + Eq>(what: &str, keys: impl Iterator<Item = (K, impl Display)
     Ok(seen)
 }
 
-/// That what `owner` names is there.
+/// Fails unless what `owner` refers to is `there`.
 fn known(there: bool, owner: impl Display, what: &str, name: &impl Display) -> Checked {
     if there {
         return Ok(());
@@ -53,7 +52,7 @@ fn known(there: bool, owner: impl Display, what: &str, name: &impl Display) -> C
     Err(CatalogueError::Invalid(format!("{owner} names the {what} {name:?}, which is not in the catalogue")))
 }
 
-/// That the names of something may stand in URLs and rows, and be shown as they stand.
+/// Checks that names may be used in URLs and rows, and shown.
 fn named(owner: impl Display, slug: &str, name: &str) -> Checked {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let is_slug = (1..=64).contains(&slug.len()) && slug.bytes().all(good);
@@ -73,8 +72,7 @@ pub(super) fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz
 }
 
 impl Catalogue {
-    /// Reads a catalogue file's text, as version 0, and checks all of it; the error is the first thing
-    /// that is wrong.
+    /// Reads and checks a catalogue file's text, as version 0; returns the first error.
     pub fn parse(text: &str) -> Result<Self, CatalogueError> {
         let file: Self = toml::from_str(text)?;
         let regions = file.check_regions()?;
@@ -208,8 +206,8 @@ mod tests {
 
     const SHIPPED: &str = include_str!("../../../deploy/catalog.toml");
 
-    /// The message with which the shipped file is refused once `from` has become `to`: only one
-    /// word is broken, so that only its rule can be the reason.
+    /// The error for the shipped file with `from` replaced by `to`: only one word is broken, so
+    /// that only its rule can be the reason.
     fn refusal(from: &str, to: &str) -> String {
         assert!(SHIPPED.contains(from), "{from:?} is not in the file");
         let broken = SHIPPED.replacen(from, to, 1);
@@ -223,7 +221,7 @@ mod tests {
         assert_eq!(message, "the city paris names the region \"europe-west9\", which is not in the catalogue");
     }
 
-    /// What is broken, how, and a part of the message that must come.
+    /// What is broken, how, and part of the expected message.
     const REFUSALS: [(&str, &str, &str); 27] = [
         ("slug = \"boston\"", "slug = \"new-york\"", "the city \"new-york\" stands"),
         ("name = \"Boston\"", "name = \"NEW YORK\"", "the city name \"NEW YORK\" stands"),

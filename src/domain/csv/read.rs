@@ -1,26 +1,22 @@
-//! Cuts the bytes of a CSV file into rows in bounded memory, whatever the pieces in which
-//! they come, and recognises what spreadsheets write: the encoding by its byte order mark or
-//! by the first text that is not ASCII, the separator by a `sep=` line or by the header, rows
-//! that end in CR, LF or both. Rows are counted as a spreadsheet shows them: one with line
-//! breaks inside quotes is one, an empty one counts, a `sep=` line does not.
+//! Cuts the bytes of a CSV file into rows in bounded memory, and recognises what spreadsheets
+//! write: the encoding by its byte order mark or the first non-ASCII text, the separator by a
+//! `sep=` line or the header, rows ending in CR, LF or both. Rows are counted as a spreadsheet
+//! shows them: empty ones count, a `sep=` line does not.
 
 use std::str::from_utf8;
 
 use csv_core::{ReadRecordResult, Reader as Core, ReaderBuilder};
 use encoding_rs::{Decoder, Encoding, UTF_8, WINDOWS_1252};
 
-/// Longest row, in bytes.
 const ROW_MAX: usize = 16 * 1024;
-/// Most cells of a row: spreadsheets save columns in which there once was something.
+/// Spreadsheets also save columns that were emptied.
 const CELLS_MAX: usize = 1024;
 /// How Excel files begin, the newer and the older ones.
 const WORKBOOKS: [&[u8]; 2] = [b"PK\x03\x04", b"\xd0\xcf\x11\xe0"];
 
-/// A row of cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     pub line: i64,
-    /// Its cells; none when they are not in the encoding of the file.
     pub cells: Option<Vec<String>>,
     pub breaks: usize,
 }
@@ -32,16 +28,16 @@ pub struct Reader {
     /// None while everything was ASCII.
     encoding: Option<&'static Encoding>,
     decoder: Option<Decoder>,
-    /// What comes next, from `at` on: bytes of the file, until `begun` with a mark of their
-    /// order. A row is cut when it is whole, so this holds no more than one and what was fed.
+    /// Bytes from `at` on are still to be read; until `begun` they have their byte order mark.
+    /// Holds at most one row and what was last fed.
     input: Vec<u8>,
     at: usize,
     begun: bool,
     ended: bool,
-    /// The byte before the next one.
+    /// The last byte read.
     before: u8,
     line: i64,
-    /// The cells of a row, one behind the other, and where each ends.
+    /// The cells of a row, concatenated, and where each ends.
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -66,7 +62,7 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Takes the next bytes of the file; then `read` has to be called until it gives none.
+    /// Adds bytes of the file; then call `read` until it returns none.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.input.drain(..std::mem::take(&mut self.at));
         if self.begun {
@@ -88,7 +84,7 @@ impl Reader {
         self.decode(file.get(mark.unwrap_or(0)..).unwrap_or_default())
     }
 
-    /// The file has ended: `read` gives what is left.
+    /// The file has ended: `read` returns what is left.
     pub fn end(&mut self) -> Result<(), String> {
         self.ended = true;
         self.feed(&[])
@@ -107,8 +103,8 @@ impl Reader {
         Ok(())
     }
 
-    /// The next row that is not empty, or none when more bytes are needed. Fails on a row that
-    /// is too long and on a quote that is never closed.
+    /// The next row that is not empty, or none when more bytes are needed. Fails on a row that is
+    /// too long and on a quote that is never closed.
     pub fn read(&mut self) -> Result<Option<Record>, String> {
         while self.begun {
             self.skip_breaks();
@@ -148,7 +144,6 @@ impl Reader {
         Ok(None)
     }
 
-    /// What has been recognised, in words.
     pub fn recognised(&self) -> [&'static str; 2] {
         let separator = match self.separator {
             b',' => "commas",
@@ -160,7 +155,6 @@ impl Reader {
         [separator, if encoding == WINDOWS_1252 { "Windows-1252" } else { encoding.name() }]
     }
 
-    /// Whether the last row that was given ended without a line break.
     pub fn unfinished(&self) -> bool {
         self.ended && !matches!(self.before, b'\r' | b'\n')
     }
@@ -172,7 +166,7 @@ impl Reader {
         }
     }
 
-    /// Passes over empty rows, and the LF of a CR LF that ended the last one.
+    /// Skips empty rows, and the LF of a CR LF that ended the last one.
     fn skip_breaks(&mut self) {
         while let Some(next @ (b'\r' | b'\n')) = self.input.get(self.at).copied() {
             self.line += i64::from((self.before, next) != (b'\r', b'\n'));
@@ -180,7 +174,7 @@ impl Reader {
         }
     }
 
-    /// Finds the separator in the first line; not before there is a whole one.
+    /// Finds the separator in the first line, once that is complete.
     fn find_separator(&mut self) -> bool {
         let rest = self.input.get(self.at..).unwrap_or_default();
         let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
@@ -214,7 +208,7 @@ impl Reader {
         true
     }
 
-    /// The first `count` cells as text; the first one that is not ASCII tells the encoding.
+    /// The first `count` cells as text; the first non-ASCII one decides the encoding.
     fn cells(&mut self, count: usize) -> Option<Vec<String>> {
         let ends = self.ends.get(..count).unwrap_or_default();
         let starts = std::iter::once(0).chain(ends.iter().copied());
@@ -234,7 +228,6 @@ impl Reader {
     }
 }
 
-/// How many line breaks there are; CR LF is one.
 fn breaks(bytes: &[u8]) -> usize {
     let both = bytes.windows(2).filter(|pair| *pair == b"\r\n").count();
     bytes.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count() - both

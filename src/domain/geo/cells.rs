@@ -1,6 +1,6 @@
-//! The cell code by which the nearest vehicles are found through an index: an interleaved
-//! (Morton) code of 26 bits of longitude and 26 of latitude. One stored INT8 serves every
-//! precision, because the cells of a coarser level are ranges of it.
+//! The cell code by which the nearest vehicles are found through an index: an interleaved (Morton)
+//! code of 26 bits of longitude and 26 of latitude. One stored INT8 serves every precision, because
+//! the cells of a coarser level are ranges of it.
 
 use super::{EARTH_RADIUS_M, Point};
 
@@ -10,10 +10,10 @@ const BITS: u8 = 26;
 /// The largest code that `cell` returns.
 pub const MAX_CELL: i64 = (1 << (2 * BITS)) - 1;
 
-/// Taken off a safe radius: far more than the rounding of an `f64` edge, far less than matters.
+/// Subtracted from a safe radius: far more than `f64` rounding, far less than matters.
 const MARGIN_M: f64 = 0.01;
 
-/// The number of the slice of `span` degrees, cut into 2^`bits`, that holds `degrees` above its start.
+/// The slice, of 2^`bits` in `span` degrees, that holds `degrees` above its start.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -24,18 +24,17 @@ fn slice(degrees: f64, span: f64, bits: u8) -> u32 {
     ((degrees / span * f64::from(count)) as u32).min(count - 1)
 }
 
-/// The bits of both, alternating.
+/// Alternates the bits of both.
 fn interleave(column: u32, row: u32) -> i64 {
     let pair = |bit| (i64::from(column >> bit & 1) | i64::from(row >> bit & 1) << 1) << (2 * bit);
     (0..BITS).map(pair).sum()
 }
 
-/// The finest cell of `point`, 0 to `MAX_CELL`: what a vehicle's row stores.
 pub fn cell(point: Point) -> i64 {
     interleave(slice(point.lon + 180.0, 360.0, BITS), slice(point.lat + 90.0, 180.0, BITS))
 }
 
-/// How fine a search is: bits per axis, 2 to 26, or 0 for everywhere.
+/// The precision of a search: bits per axis, 2 to 26, or 0 for everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Level(u8);
 
@@ -50,15 +49,13 @@ impl Level {
         if bits < 2 { Self::WHOLE } else { Self(bits.min(BITS)) }
     }
 
-    /// The column and row of the cell of `point` at this level.
     fn cell_of(self, point: Point) -> (u32, u32) {
         (slice(point.lon + 180.0, 360.0, self.0), slice(point.lat + 90.0, 180.0, self.0))
     }
 }
 
-/// The cells of the three by three block around `point` at `level`, as sorted, merged ranges.
-///
-/// Columns wrap at the antimeridian; rows beyond a pole do not exist.
+/// The three by three block of cells around `point` at `level`, as sorted, merged ranges. Columns
+/// wrap at the antimeridian; rows beyond a pole do not exist.
 pub fn block_ranges(point: Point, level: Level) -> Ranges {
     let mut merged: Vec<(i64, i64)> = Vec::with_capacity(9);
     if level == Level::WHOLE {
@@ -84,9 +81,8 @@ pub fn block_ranges(point: Point, level: Level) -> Ranges {
     ranges
 }
 
-/// Metres around `point` that surely lie inside its block at `level`; infinite when the block is everything.
-///
-/// A list of the nearest found through `block_ranges` is exact as far as this distance.
+/// Metres around `point` that surely lie inside its block at `level`; infinite when the block is
+/// everything. A list found through `block_ranges` is exact up to this distance.
 pub fn safe_radius_m(point: Point, level: Level) -> f64 {
     if level == Level::WHOLE {
         return f64::INFINITY;
@@ -121,10 +117,9 @@ pub fn level_for_radius(point: Point, metres: f64) -> Level {
     (0..=BITS).rev().map(Level).find(fits).unwrap_or(Level::WHOLE)
 }
 
-/// The level at which to search once more, or None when the answer found at `level` is exact.
-///
-/// `farthest_m` is the distance of the last of as many as are shown, None when fewer were found.
-/// The second answer is always exact.
+/// The level for a second search, or None when the answer at `level` is exact. `farthest_m` is the
+/// distance of the last result shown, None when the list is not full. The second answer is always
+/// exact.
 pub fn retry_level(point: Point, level: Level, farthest_m: Option<f64>) -> Option<Level> {
     if level == Level::WHOLE {
         return None;
@@ -190,7 +185,8 @@ mod tests {
         (-90.0..=90.0_f64, -180.0..=180.0_f64).prop_map(|(lat, lon)| at(lat, lon))
     }
 
-    /// A point within about 6 km of central Amsterdam, or of 180 degrees east off Fiji, or of the pole.
+    /// A point near central Amsterdam, 180 degrees east off Fiji, or the pole, with others around
+    /// it.
     fn town() -> impl Strategy<Value = (Point, Vec<Point>)> {
         let centres = prop_oneof![Just((52.3676, 4.9041)), Just((-17.0, 180.0)), Just((89.98, 10.0))];
         centres.prop_flat_map(|(lat, lon)| {

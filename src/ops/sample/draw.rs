@@ -1,6 +1,5 @@
-//! Drawing plausible people, vehicles and rides. Each draws from its own generator, seeded
-//! by seed, city and number, so that it does not depend on how many there are. Plain
-//! computing: no database, no clock.
+//! Draws plausible people, vehicles and rides, each from its own generator, seeded by seed, city
+//! and number, so that it does not depend on how many there are. No database, no clock.
 
 use std::collections::HashMap;
 
@@ -50,7 +49,7 @@ fn pick(rng: &mut impl Rng, from: &[&'static str]) -> &'static str {
     from.choose(rng).copied().unwrap_or_default()
 }
 
-/// The person of that number, registered long before any ride.
+/// Registered long before any ride.
 pub(super) fn user(seed: u64, city: &City, number: usize, now: DateTime<Utc>) -> User {
     let mut rng = generator(seed, city, "user", number);
     let (id, first_name, last_name) = (new_id(&mut rng), pick(&mut rng, &FIRST), pick(&mut rng, &LAST));
@@ -129,8 +128,7 @@ impl<'a> Drawn<'a> {
         }
     }
 
-    /// Adds the vehicle of that number with its rides, one in each of as many equal parts of
-    /// the month.
+    /// Adds a vehicle with its rides, one in each of as many equal parts of the month.
     pub(super) fn vehicle(&self, number: usize, busy: &mut Busy, street: &mut Street) {
         let rng = &mut generator(self.seed, self.city, "vehicle", number);
         let (id, public_id) = (new_id(rng), new_id(rng));
@@ -177,7 +175,7 @@ impl<'a> Drawn<'a> {
         });
     }
 
-    /// A ride within `part` of the month from `begin` on, and where it was on its way.
+    /// A ride within `part` of the month from `begin` on, and its positions.
     #[allow(clippy::too_many_arguments, reason = "all that a ride depends on")]
     fn ride(
         &self,
@@ -245,7 +243,7 @@ impl<'a> Drawn<'a> {
     }
 }
 
-/// One in 25 is being repaired and has had no rides.
+/// One in 25 is in maintenance and has had no rides.
 fn in_maintenance(number: usize) -> bool {
     number % 25 == 17
 }

@@ -1,5 +1,5 @@
-//! A feed as it is sent: the envelope of GBFS around the data, a tag over all of it,
-//! 304 for who has it already, and open to scripts of every site.
+//! A feed as it is sent: GBFS's envelope around the data, an `ETag` over all of it, 304 if it is
+//! unchanged, and open to scripts of every site.
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{db::error::DbError, web::error::PageError};
 
-/// A time as GBFS writes it, cut to the second.
+/// As GBFS writes it, cut to the second.
 pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
@@ -33,7 +33,6 @@ struct Envelope<'a, T> {
     data: &'a T,
 }
 
-/// A feed, ready to be sent; clones share the bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Feed {
     body: Bytes,
@@ -42,7 +41,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// `data` as it was at `as_of`, to be asked for again after `ttl` seconds.
+    /// `data` as of `as_of`, valid for `ttl` seconds.
     pub(super) fn new(as_of: DateTime<Utc>, ttl: i64, data: &impl Serialize) -> Result<Self, PageError> {
         let body = serde_json::to_vec(&Envelope { last_updated: time(as_of), ttl, version: "3.0", data })
             .map_err(|error| PageError::Bug(error.to_string()))?;
@@ -73,7 +72,7 @@ fn open(status: StatusCode) -> HttpResponseBuilder {
     response
 }
 
-/// What a browser asks before a script of another site sends more than a plain GET.
+/// CORS preflight, before a script of another site sends more than a plain GET.
 pub async fn preflight() -> HttpResponse {
     open(StatusCode::NO_CONTENT)
         .insert_header((ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"))
@@ -88,7 +87,7 @@ pub(super) fn not_found(words: &str) -> HttpResponse {
     open(StatusCode::NOT_FOUND).json(json!({ "error": words }))
 }
 
-/// 503: the city's region does not answer, and never did so that it could be kept.
+/// 503: the city's region does not answer, and there is no older feed.
 pub(super) fn unreachable(error: &DbError) -> HttpResponse {
     tracing::warn!(%error, "a feed could not be read");
     open(StatusCode::SERVICE_UNAVAILABLE)

@@ -1,5 +1,5 @@
-//! The feeds out of the catalogue: every city in the manifest, a city's feeds, who runs it and
-//! where; what may be ridden there, for how much, and in which area.
+//! The feeds from the catalogue: the manifest of all cities, and each city's feeds: operator,
+//! vehicle types, prices and area.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -15,7 +15,6 @@ use crate::{
     web::paths,
 };
 
-/// What a feed of a city is made of.
 pub(super) struct System<'a> {
     pub catalogue: &'a Catalogue,
     pub city: &'a City,
@@ -25,19 +24,18 @@ pub(super) struct System<'a> {
 }
 
 impl System<'_> {
-    /// Where another feed of this city is.
+    /// The URL of another feed of this city.
     pub fn url(&self, feed: &str) -> String {
         self.region.base_url.clone() + &paths::gbfs(&self.city.slug, feed)
     }
 
-    /// The id of the price of a vehicle type here, if it has one now.
+    /// The id of the current price of a vehicle type, if it has one.
     pub fn plan(&self, vehicle_type: &str) -> Option<String> {
         let tariff = self.catalogue.tariff(&self.city.slug, vehicle_type, self.now)?;
         Some(format!("{}-{}", tariff.city, tariff.vehicle_type))
     }
 }
 
-/// What makes the data of a feed.
 type Data = fn(&System<'_>) -> Value;
 
 pub(super) const FEEDS: [(&str, Data); 7] = [
@@ -50,12 +48,12 @@ pub(super) const FEEDS: [(&str, Data); 7] = [
     ("geofencing_zones", zones),
 ];
 
-/// A text in the languages that we speak.
+/// A text in the languages that we support.
 fn text(words: &str) -> Value {
     json!([{ "text": words, "language": "en" }])
 }
 
-/// The id of a city for ever, among all systems of the world.
+/// A city's permanent id, worldwide unique.
 fn id(city: &str) -> String {
     format!("movr-{city}")
 }
@@ -98,7 +96,7 @@ fn information(system: &System<'_>) -> Value {
     })
 }
 
-/// `system_regions.json`: a region of GBFS is a part of a system, and we divide no city.
+/// `system_regions.json`: a region of GBFS is a part of a city, and we have none.
 fn regions(system: &System<'_>) -> Value {
     json!({ "regions": [{ "region_id": system.city.slug, "name": text(&system.city.name) }] })
 }
@@ -172,7 +170,7 @@ fn amount(minor: i64) -> f64 {
     minor as f64 / 100.0
 }
 
-/// `geofencing_zones.json`. Rides that end outside cost a fee; GBFS cannot say that, so
+/// `geofencing_zones.json`. Rides that end outside cost a fee; GBFS cannot express that, so
 /// consumers are told not to plan for it.
 fn zones(system: &System<'_>) -> Value {
     let rules = |inside: bool| json!([{ "ride_start_allowed": true, "ride_end_allowed": inside, "ride_through_allowed": true }]);
@@ -189,7 +187,7 @@ fn zones(system: &System<'_>) -> Value {
     })
 }
 
-/// A ring as GeoJSON wants it: counterclockwise, the first corner again at the end.
+/// A GeoJSON ring: counterclockwise, the first corner again at the end.
 fn ring(corners: &[Point]) -> Vec<[f64; 2]> {
     let mut ring: Vec<[f64; 2]> = corners.iter().map(|at| [at.lon(), at.lat()]).collect();
     let ends = ring.iter().cycle().skip(1);

@@ -1,7 +1,6 @@
-//! GBFS 3.0: the fleet of each city as public JSON feeds, for journey planners and city
-//! halls. A system of GBFS is a city; its addresses are those of its own region, so that
-//! consumers read it there. Everything but the vehicles' state comes from the catalogue
-//! in memory. No session is read, no cookie set, and trouble is told as JSON, too.
+//! GBFS 3.0: the fleet of each city as public JSON feeds. A GBFS system is a city; its addresses
+//! are those of its own region. Everything but the vehicles' state comes from the catalogue in
+//! memory. No session is read, no cookie set, and errors are JSON, too.
 
 mod answer;
 mod catalogue;
@@ -19,10 +18,10 @@ use catalogue::{FEEDS, System};
 pub use answer::preflight;
 pub use vehicles::FeedCache;
 
-/// Seconds for which a feed out of the catalogue holds: a change may take up to a minute.
+/// Seconds for which a feed from the catalogue is valid: a change may take up to a minute.
 const TTL: i64 = 60;
 
-/// The one that asks the database.
+/// The only feed that needs the database.
 const STATUS: &str = "vehicle_status";
 
 /// `GET /gbfs/3/manifest.json`: every city, with the address of its feeds.

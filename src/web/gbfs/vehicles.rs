@@ -1,6 +1,6 @@
-//! `vehicle_status.json`: the vehicles that stand on a city's streets, under their
-//! rotating ids. Built once a ttl, however many ask, and by one of them; the last good
-//! one is kept for the time when the region does not answer, and goes on saying from when it is.
+//! `vehicle_status.json`: the vehicles on a city's streets, by their rotating ids. Built once per
+//! ttl, however many ask; the last good one is kept with its time for when the region does not
+//! answer.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -24,22 +24,21 @@ use crate::{
     web::{error::PageError, paths},
 };
 
-/// Seconds for which the feed holds: a vehicle in it may have been taken that long ago.
+/// Seconds: a vehicle in the feed may have been taken that long ago.
 const TTL: i64 = 15;
-/// When a vehicle came to where it stands is told in such steps only: it is when a ride ended.
+/// Arrival times of vehicles are rounded to this: they are when a ride ended.
 const REPORTED: Duration = Duration::minutes(5);
-/// A region that did not answer is asked again after this time.
+/// After this a region that did not answer is asked again.
 const RETRY: Duration = Duration::seconds(2);
 
-/// The last good feed of each city.
 #[derive(Debug, Default)]
 pub struct FeedCache(parking_lot::Mutex<HashMap<String, Arc<Slot>>>);
 
-/// A city's feed, and until when it holds. Whoever has the lock builds it.
+/// A city's feed, and until when it is valid. Whoever has the lock builds it.
 type Slot = Mutex<Option<(Feed, DateTime<Utc>)>>;
 
 impl FeedCache {
-    /// One for each city that the catalogue has, or had.
+    /// Bounded by the cities that the catalogue has, or had.
     fn of(&self, city: &str) -> Arc<Slot> {
         Arc::clone(self.0.lock().entry(city.to_owned()).or_default())
     }
@@ -67,7 +66,7 @@ struct Uris {
     web: String,
 }
 
-/// The feed as it is, or as it last was while the city's region does not answer.
+/// The current feed, or the last one while the city's region does not answer.
 pub(super) async fn status(state: &State, system: &System<'_>) -> Result<Feed, PageError> {
     let (slot, now) = (state.feeds.of(&system.city.slug), system.now);
     let mut kept = slot.lock().await;
@@ -123,7 +122,7 @@ async fn read(state: &State, system: &System<'_>) -> Result<Feed, PageError> {
     build.await.map_err(|error| PageError::Bug(error.to_string()))?
 }
 
-/// About a metre, which is as near as one has to know to find a vehicle.
+/// About a metre, precise enough to find a vehicle.
 fn five_decimals(degrees: f64) -> f64 {
     (degrees * 1e5).round() / 1e5
 }

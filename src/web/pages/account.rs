@@ -1,6 +1,5 @@
-//! `/register`, `/login`, `/logout`, `/recover`: becoming known. Tries are throttled per
-//! account and per address; failed ones take a fixed time, whatever the reason, and show
-//! no timings.
+//! `/register`, `/login`, `/logout`, `/recover`. Attempts are throttled per account and per
+//! address; failed ones take a fixed time, whatever the reason, and show no timings.
 
 use std::time::Instant;
 
@@ -30,7 +29,7 @@ use crate::{
 #[template(path = "pages/register.html")]
 struct RegisterPage<'a> {
     layout: Layout,
-    /// A new one whenever the form is drawn: the old one may have been used.
+    /// New whenever the form is rendered: the old one may have been used.
     id: Uuid,
     catalogue: &'a Catalogue,
     form: FormState,
@@ -50,7 +49,6 @@ struct RecoveryPage {
     form: FormState,
 }
 
-/// Ends the session that this browser had before.
 async fn end_old(context: &RequestContext) {
     if let Ok(old) = context.auth()
         && let Err(error) = ops::accounts::sign_out(&context.service, &old).await
@@ -59,7 +57,7 @@ async fn end_old(context: &RequestContext) {
     }
 }
 
-/// Begins the session in this browser; the one that it had before ends.
+/// The browser's previous session ends.
 async fn begin(context: &mut RequestContext, started: Started, account: &str) {
     end_old(context).await;
     context.know_account(account);
@@ -67,7 +65,7 @@ async fn begin(context: &mut RequestContext, started: Started, account: &str) {
     context.set_session(SessionCookie::new(started, context.now));
 }
 
-/// Constant response time: waits until a failed try took as long as every failed try.
+/// Waits until a failed attempt took as long as every failed attempt.
 async fn constant_time(context: &RequestContext, began: Instant) {
     tokio::time::sleep_until((began + context.state.config.sign_in_floor).into()).await;
 }
@@ -89,7 +87,6 @@ pub async fn register_form(context: RequestContext) -> Result<HttpResponse, Page
     context.ok(&register_page(&context, FormState::default()))
 }
 
-/// What a person types to register.
 #[derive(Deserialize)]
 pub struct Register {
     id: Id,
@@ -101,7 +98,7 @@ pub struct Register {
     password: String,
 }
 
-/// `POST /register`: a person at home in the city they chose, signed in.
+/// `POST /register`: a person at home in the chosen city, signed in.
 pub async fn register(
     mut context: RequestContext,
     FormWithState(form, mut state): FormWithState<Register>,
@@ -161,7 +158,6 @@ fn login_page(context: &RequestContext, form: FormState) -> LoginPage {
     }
 }
 
-/// Where to go after signing in.
 #[derive(Debug, Deserialize)]
 pub struct Parameters {
     #[serde(default)]
@@ -173,7 +169,6 @@ pub async fn login_form(context: RequestContext, Query(query): Query<Parameters>
     context.ok(&login_page(&context, FormState::default().with("next", query.next)))
 }
 
-/// What a person types to sign in.
 #[derive(Deserialize)]
 pub struct Login {
     username: String,
@@ -182,7 +177,7 @@ pub struct Login {
     next: String,
 }
 
-/// `POST /login`: a new session; the one this browser had before is ended.
+/// `POST /login`: a new session; this browser's previous one ends.
 pub async fn login(
     mut context: RequestContext,
     FormWithState(form, mut state): FormWithState<Login>,
@@ -215,7 +210,7 @@ pub async fn login(
     }
 }
 
-/// `POST /logout`: the session ends on the server, the browser forgets what it kept.
+/// `POST /logout`: the session ends on the server, the browser forgets its data.
 pub async fn logout(mut context: RequestContext) -> Result<HttpResponse, PageError> {
     let mut text = "You are signed out.";
     if let Ok(auth) = context.auth() {
@@ -241,7 +236,6 @@ pub async fn recover_form(context: RequestContext) -> Result<HttpResponse, PageE
     context.ok(&recovery_page(&context, FormState::default()))
 }
 
-/// What a person types who forgot the password.
 #[derive(Deserialize)]
 pub struct Recover {
     username: String,

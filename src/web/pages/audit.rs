@@ -1,7 +1,6 @@
-//! `/fleet/audit`: the events of one region, and the same as a file. Administrators see
-//! all of them, operators those of vehicles and jobs of their cities. The filter stands
-//! in the address. Which statement is sent depends on the roles: those of the cookie are
-//! tried, and when the row at home says otherwise the page is read once more.
+//! `/fleet/audit`: the events of one region, and the same as a file. Administrators see all of
+//! them, operators those of their cities' vehicles and jobs. The statement depends on the roles:
+//! those of the cookie are tried, and if the row at home differs the page is read once more.
 
 use std::sync::Arc;
 
@@ -36,12 +35,10 @@ use crate::{
     },
 };
 
-/// Events on one page.
 const PAGE: usize = 50;
-/// Events that the export reads at once.
 const CHUNK: usize = 1000;
 
-/// What events are about, as rows and people write it.
+/// Object types in rows and on the page.
 const OBJECTS: [(&str, &str); 8] = [
     ("", "All"),
     ("vehicle", "Vehicles"),
@@ -64,13 +61,12 @@ struct AuditPage<'a> {
     events: Vec<Event>,
     export: String,
     newest: Option<String>,
-    /// How far back was looked, where that was not far enough for a page.
+    /// How far back the search went, if that was too little for a page.
     searched_to: Option<DateTime<Utc>>,
     older: Option<String>,
     error: Option<String>,
 }
 
-/// The filter as the address has it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Parameters {
@@ -86,7 +82,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// The address of `page` with this filter, going on behind `before`.
+    /// The address of `page` with this filter, after `before`.
     fn address(&self, page: &str, before: &str) -> String {
         let fields = [
             ("region", self.region.as_str()),
@@ -103,7 +99,6 @@ impl Parameters {
         if pairs.is_empty() { page.to_owned() } else { format!("{page}?{}", pairs.join("&")) }
     }
 
-    /// What it means, or what is wrong with it.
     fn filter(&self, context: &RequestContext) -> Result<Filter, String> {
         let id = |text: &str, what: &str| match text.trim() {
             "" => Ok(None),
@@ -135,7 +130,7 @@ impl Parameters {
     }
 }
 
-/// A place in the audit as an address carries it.
+/// From an address.
 fn place(text: &str) -> Option<Place> {
     let mut parts = text.split('.');
     let at = Moment::from_micros(parts.next()?)?.at();
@@ -147,7 +142,6 @@ fn place_text(Place(at, object, id, version): &Place) -> String {
     format!("{}.{object}.{id}.{version}", at.timestamp_micros())
 }
 
-/// The events that fit and that the person may see.
 async fn read(
     context: &mut RequestContext,
     filter: &Filter,
@@ -204,7 +198,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
     if page.error.is_some() { context.wrong(&page) } else { context.ok(&page) }
 }
 
-/// What is left of an export: the events that were read last and not sent yet.
+/// The rest of an export: events that were read and not yet sent.
 struct Left {
     service: Arc<Service>,
     filter: Filter,
@@ -254,7 +248,7 @@ const HEAD: [&str; 11] = [
     "details",
 ];
 
-/// The lines of the events that were read last, and the head before the first.
+/// The next lines, with the head before the first.
 fn csv(left: &Left) -> Bytes {
     let mut lines = if left.begun { String::new() } else { head(&HEAD) };
     for event in &left.found.events {

@@ -1,6 +1,5 @@
-//! `/admin/cities`: the cities by region, and adding one with its service area and first
-//! tariffs, so that it can be ridden in as soon as it has vehicles. Read from the
-//! catalogue in memory.
+//! `/admin/cities`: the cities by region, and adding one with its service area and first tariffs.
+//! Read from the catalogue in memory.
 
 use std::f64::consts::TAU;
 
@@ -74,12 +73,12 @@ pub struct Add {
     area: String,
 }
 
-/// Corners of a service area that is made from a radius.
+/// Of a service area that is made from a radius.
 const CORNERS: u8 = 16;
 /// Metres in a degree of latitude.
 const DEGREE_M: f64 = 111_195.0;
 
-/// The ring that was typed, or one around the centre.
+/// The typed ring, or one around the centre.
 fn area(centre: Point, ring: &str, radius: &str) -> Result<Polygon, String> {
     let area = if ring.trim().is_empty() {
         let km: f64 = radius.trim().replace(',', ".").parse().unwrap_or(0.0);
@@ -118,7 +117,7 @@ fn slug(text: &str, name: &str) -> Result<String, String> {
     if good { Ok(slug) } else { Err("Lower-case letters, digits and dashes, please.".to_owned()) }
 }
 
-/// The prices of a vehicle type that were typed: unlocking, a minute, ending outside the area.
+/// Unlocking, a minute, ending outside the area.
 fn prices(state: &mut FormState, vehicle_type: &VehicleType) -> Option<[i64; 3]> {
     let [unlock, minute, fee] = ["unlock", "minute", "fee"].map(|price| {
         let field = format!("{price}-{}", vehicle_type.slug);

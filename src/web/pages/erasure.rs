@@ -1,5 +1,5 @@
-//! `/erasure/{region}/{id}`: how far the erasure of a person is, for whoever was given the link
-//! when the account was closed. It needs no session, and tells nothing of the person.
+//! `/erasure/{region}/{id}`: the progress of an erasure, for whoever has the link. It needs no
+//! session, and reveals nothing of the person.
 
 use actix_web::{HttpResponse, web::Path};
 use askama::Template;

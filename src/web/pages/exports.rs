@@ -1,6 +1,6 @@
-//! `/fleet/export.csv` and `/fleet/riders.csv`: files for the operators of a city, written
-//! chunk by chunk as they are sent. The first chunk is read together with the session; a
-//! failure behind it cuts the connection, so that half a file is never taken for a whole one.
+//! `/fleet/export.csv` and `/fleet/riders.csv`, sent chunk by chunk. The first chunk is read
+//! together with the session; a later failure cuts the connection, so that half a file is never
+//! taken for a whole one.
 
 use std::sync::Arc;
 
@@ -31,7 +31,6 @@ pub async fn vehicles(mut context: RequestContext, Query(query): Query<Filters>)
     .await
 }
 
-/// The city whose riders are exported.
 #[derive(Debug, Deserialize)]
 pub struct Parameters {
     city: String,
@@ -52,7 +51,7 @@ pub async fn riders(mut context: RequestContext, Query(query): Query<Parameters>
     .await
 }
 
-/// The file `movr-CITY-WHAT.csv` for an operator of the city: `chunk` gives its lines.
+/// The file `movr-CITY-WHAT.csv`; `chunk` returns its lines.
 async fn file<K: 'static>(
     context: &mut RequestContext,
     city: &City,

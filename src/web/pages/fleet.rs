@@ -1,6 +1,6 @@
-//! `/fleet`: a city's vehicles for those who operate it, as table and map: filters, three
-//! orders, pages by key, everything in the URL. One wait: the session, the list, and every
-//! ten seconds the numbers.
+//! `/fleet`: a city's vehicles for its operators, as table and map: filters, three orders, pages by
+//! key, everything in the URL. One wait for the session, the list, and every ten seconds the
+//! numbers.
 
 use std::sync::Arc;
 
@@ -47,20 +47,19 @@ struct FleetPage<'a> {
     catalogue: &'a Catalogue,
     now: DateTime<Utc>,
     city: &'a City,
-    /// The others that the person operates.
     cities: Vec<&'a City>,
-    /// Vehicles of each status, and when they were counted, as in "10:15:04".
+    /// By status, and when they were counted, as in "10:15:04".
     counts: Vec<(&'static str, i64)>,
     counted: String,
     filters: &'a Filters,
     sort: Sort,
-    /// Which filter is wrong, and in what.
+    /// The filter's field, and what is wrong with it.
     wrong: Option<(&'static str, String)>,
     new_job: EmptyForm<'a>,
     vehicles: Vec<FleetVehicle>,
     first: Option<String>,
     next: Option<String>,
-    /// The list goes on, though the page is not full.
+    /// The list continues, though the page is not full.
     sparse: bool,
     map: map::MapView,
 }
@@ -71,7 +70,6 @@ impl FleetPage<'_> {
     }
 }
 
-/// The filters, as sent.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Filters {
     #[serde(default)]
@@ -92,8 +90,8 @@ pub struct Filters {
     after: String,
 }
 
-/// The city that a fleet's page is about: the one asked for, the one in use if the person
-/// operates it, or the first that they operate. Whether they do is decided with the page.
+/// The city of a fleet page: the requested one, the one in use if the person operates it, or the
+/// first that they operate. Permission is checked with the page.
 pub fn city_of(context: &RequestContext, slug: &str) -> Result<City, PageError> {
     if !slug.is_empty() {
         return context.catalogue.city(slug).cloned().ok_or(PageError::NotFound);
@@ -103,8 +101,8 @@ pub fn city_of(context: &RequestContext, slug: &str) -> Result<City, PageError> 
     Ok(Some(context.city()).filter(operated).or_else(first).unwrap_or_else(|| context.city()).clone())
 }
 
-/// The city that was asked for, if the person `may` act there; without one the city in use,
-/// or the first that the person operates.
+/// The requested city, if the person `may` act there; by default the city in use, or the first that
+/// the person operates.
 pub fn city_for(
     context: &RequestContext,
     current_user: &CurrentUser,
@@ -125,7 +123,7 @@ pub fn only_operators(current_user: &CurrentUser, city: &str) -> Result<(), Page
 }
 
 impl Filters {
-    /// What they say, or what is wrong with them: field and words.
+    /// On failure the field and the words.
     fn parse(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<(Filter, Sort), (&'static str, String)> {
         let some = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let number =
@@ -163,14 +161,14 @@ impl Filters {
         Ok((filter, sort))
     }
 
-    /// Those of a file or a change of all that match, drawn at `now`; or what is wrong.
+    /// For a file or a job over all matches, as of `now`.
     pub fn filter(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Filter, String> {
         self.parse(catalogue, now)
             .map(|(filter, _)| filter)
             .map_err(|(field, words)| format!("The filter {field}: {words}"))
     }
 
-    /// The same with this status, as a query; each begins with `&`.
+    /// As a query with this status; each parameter begins with `&`.
     fn query(&self, status: &str) -> String {
         self.pairs(status).map(|(name, value)| ["&", name, "=", &paths::encode(value)].concat()).collect()
     }
@@ -199,7 +197,7 @@ impl Filters {
     }
 }
 
-/// Where a list goes on, as its URL says it.
+/// The cursor as the URL has it.
 fn after(key: &Key, id: Uuid) -> String {
     let key = match key {
         Key::Code(code) => code.clone(),

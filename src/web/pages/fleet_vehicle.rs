@@ -1,6 +1,5 @@
-//! `/fleet/vehicles/{region}/{id}`: everything known of a vehicle for the operators of its
-//! city, its history, and what they may do with it. Each form carries the version that it
-//! showed and an id of its own; each action has a form type of its own.
+//! `/fleet/vehicles/{region}/{id}`: a vehicle for the operators of its city, its history, and what
+//! they may do with it. Each form carries the version that it showed and an id of its own.
 
 use actix_web::{HttpResponse, web::Path};
 use askama::Template;
@@ -40,9 +39,9 @@ struct FleetVehiclePage<'a> {
     now: DateTime<Utc>,
     city: &'a City,
     found: &'a VehicleDetails,
-    /// What its forms are known by.
+    /// The id of its forms.
     command: Uuid,
-    /// What can be done with it now; the database decides again.
+    /// Possible actions; the database decides again.
     steps: Vec<JobKind>,
     changeable: bool,
     form: FormState,
@@ -53,7 +52,6 @@ struct FleetVehiclePage<'a> {
     map: map::MapView,
 }
 
-/// Where the history goes on.
 #[derive(Debug, Default, Deserialize)]
 pub struct Parameters {
     before: Option<Version>,
@@ -74,7 +72,7 @@ fn vehicle_of(context: &RequestContext, path: &(String, String)) -> Result<Vehic
     Ok(VehicleRef { region, id })
 }
 
-/// The page; with the form that comes back.
+/// The page, with a form to show again.
 async fn page(
     mut context: RequestContext,
     vehicle: &VehicleRef,
@@ -117,7 +115,7 @@ async fn page(
     if wrong { context.wrong(&page) } else { context.ok(&page) }
 }
 
-/// The form as the row says it.
+/// From the row.
 fn stored(found: &VehicleDetails) -> FormState {
     let vehicle = &found.vehicle;
     FormState::default()
@@ -178,7 +176,6 @@ fn seen(
     Ok(SeenVehicle { vehicle, version: version.get(), command })
 }
 
-/// A step that changes the vehicle's status.
 #[derive(Debug, Deserialize)]
 pub struct Step {
     version: Version,
@@ -188,7 +185,6 @@ pub struct Step {
     note: String,
 }
 
-/// `POST /fleet/vehicles/{region}/{id}/status`.
 pub async fn set_status(
     context: RequestContext,
     path: Path<(String, String)>,
@@ -213,7 +209,6 @@ pub async fn set_status(
     context.respond(outcome, &paths::fleet_vehicle(&seen.vehicle), done)
 }
 
-/// What an operator types about a vehicle.
 #[derive(Debug, Deserialize)]
 pub struct Edit {
     version: Version,
@@ -231,7 +226,7 @@ pub struct Edit {
     note: String,
 }
 
-/// What was typed, if nothing is wrong in it.
+/// None if something is wrong.
 fn typed(form: &Edit, state: &mut FormState) -> Option<VehicleEdit> {
     let battery = form.battery.trim().parse().ok().filter(|percent| (0..=100).contains(percent));
     let battery = battery.ok_or_else(|| "A whole number from 0 to 100, please.".to_owned());
@@ -253,7 +248,6 @@ fn typed(form: &Edit, state: &mut FormState) -> Option<VehicleEdit> {
     })
 }
 
-/// `POST /fleet/vehicles/{region}/{id}/edit`.
 pub async fn edit(
     context: RequestContext,
     path: Path<(String, String)>,
@@ -270,7 +264,6 @@ pub async fn edit(
     page(context, &seen.vehicle, None, Some(state)).await
 }
 
-/// The other city.
 #[derive(Debug, Deserialize)]
 pub struct Move {
     version: Version,
@@ -278,7 +271,6 @@ pub struct Move {
     city: String,
 }
 
-/// `POST /fleet/vehicles/{region}/{id}/move`.
 pub async fn move_to(
     context: RequestContext,
     path: Path<(String, String)>,
@@ -293,7 +285,7 @@ pub async fn move_to(
     )
 }
 
-/// Where the vehicle stands whose ride is ended, and the vehicle's page to come back to.
+/// The position of the vehicle, and its page to return to.
 #[derive(Debug, Deserialize)]
 pub struct EndRide {
     vehicle: Id,

@@ -1,5 +1,5 @@
-//! Health of the process: alive, and ready to take visitors. Plain text, because balancers
-//! read it. While warming up `web::startup` answers in their place.
+//! Health of the process: alive, and ready for requests. Plain text, because balancers read it.
+//! During startup `web::startup` answers instead.
 
 use actix_web::{HttpResponse, web::Data};
 
@@ -26,8 +26,7 @@ pub fn not_ready(why: String) -> HttpResponse {
     HttpResponse::ServiceUnavailable().content_type("text/plain").body(why + "\n")
 }
 
-/// What the database does instead of its work, for balancers and operators: no host, no
-/// statement, nothing of the driver's words.
+/// What is wrong with the database, without host, statement or the driver's words.
 pub fn trouble(kind: &DbErrorKind) -> &'static str {
     match kind {
         DbErrorKind::Unavailable => "does not answer",

@@ -35,14 +35,13 @@ struct HomePage<'a> {
     map: MapView,
 }
 
-/// A city may be asked for.
 #[derive(Debug, Deserialize)]
 pub struct Parameters {
     #[serde(default)]
     city: String,
 }
 
-/// The landing page. It is drawn without figures while the city's region is away.
+/// Rendered without figures while the city's region is away.
 pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     if let Some(there) = abroad::way_home(&context) {
         return Ok(context.done(&there, ""));

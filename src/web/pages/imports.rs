@@ -1,6 +1,5 @@
-//! `/fleet/import`: a file of vehicles, read as it comes and staged as a job, whose page is
-//! the preview. The session and the role are checked before the first byte is read; the
-//! file is never held as a whole. Also the links to what can be exported.
+//! `/fleet/import`: a file of vehicles, staged as a job, whose page is the preview. Session and
+//! role are checked before the first byte is read; the file is never held as a whole.
 
 use actix_multipart::Multipart;
 use actix_web::HttpResponse;
@@ -28,7 +27,7 @@ use crate::{
     },
 };
 
-/// Largest file, in bytes; ten times what 10,000 vehicles need.
+/// In bytes; ten times what 10,000 vehicles need.
 const FILE_MAX: usize = 20 * 1024 * 1024;
 
 #[derive(Template)]
@@ -37,21 +36,19 @@ struct ImportPage<'a> {
     layout: Layout,
     catalogue: &'a Catalogue,
     city: &'a City,
-    /// All that the person operates.
     cities: Vec<&'a City>,
     error: Option<String>,
-    /// The rule that does not let riders be exported here.
+    /// The residency rule that forbids exporting riders here.
     riders_forbidden: Option<&'static str>,
 }
 
-/// The city; without one the city in use, or the first that the person operates.
+/// By default the city in use, or the first that the person operates.
 #[derive(Debug, Deserialize)]
 pub struct Parameters {
     #[serde(default)]
     city: String,
 }
 
-/// Who asks, and the city that they ask about and operate.
 async fn operator(context: &mut RequestContext, slug: &str) -> Result<(CurrentUser, City), PageError> {
     let current_user = context.current_user().await?;
     let city = city_for(context, &current_user, slug, |slug| current_user.operates(slug))?;
@@ -81,7 +78,7 @@ pub async fn form(mut context: RequestContext, Query(query): Query<Parameters>) 
     context.ok(&page(&context, &current_user, &city, None))
 }
 
-/// Why nothing was imported: something about the file, for its form, or all else, for a page.
+/// About the file, for its form, or anything else, for a page.
 enum Failure {
     File(String),
     Page(PageError),
@@ -140,7 +137,7 @@ async fn read(mut import: Import<'_>, parts: &mut Multipart) -> Result<JobRef, F
     Ok(import.end().await?.0)
 }
 
-/// Takes what is left of a body, as much as a file may have.
+/// Reads the rest of a body, up to the size of a file.
 async fn skip(parts: &mut Multipart) {
     let mut left = FILE_MAX;
     while let Ok(Some(mut part)) = parts.try_next().await {

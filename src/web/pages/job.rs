@@ -1,6 +1,5 @@
-//! `/fleet/jobs/{region}/{id}`: one job, for the operators of its city. What it will do
-//! before it is confirmed, how far it is, why items were refused, and all of it as a report.
-//! The page only looks, and looks again by itself while a worker goes on (`worker`).
+//! `/fleet/jobs/{region}/{id}`: one job, for the operators of its city: preview, progress, why
+//! items were refused, and a report. The page only reads, and refreshes while a worker works.
 
 use std::sync::Arc;
 
@@ -51,18 +50,18 @@ struct JobPage<'a> {
     catalogue: &'a Catalogue,
     city: &'a City,
     job: &'a Job,
-    /// Why a job that could go on does not.
+    /// Why a job that could continue does not.
     halted: Option<String>,
     compared: Option<Compared<'a>>,
-    /// A file that was not read to its end.
+    /// The file was not read to its end.
     half_read: bool,
-    /// Seconds after which the page looks again.
+    /// In seconds.
     refresh: Option<u32>,
     counts: Counts,
     items: Vec<&'a Item>,
 }
 
-/// What left by a transfer and what arrived.
+/// Departures and arrivals of a transfer.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Compared<'a> {
@@ -147,7 +146,6 @@ pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> 
     })
 }
 
-/// Why a job that could go on does not.
 fn halted(context: &RequestContext, job: &Job) -> Option<String> {
     if job.paused.as_deref() == Some("not_operator") {
         let text =
@@ -206,7 +204,7 @@ pub async fn cancel(mut context: RequestContext, path: Path<(String, String)>) -
     context.respond(outcome.map(|_| Done::Now), &paths::job(&job.job), done)
 }
 
-/// Items that the report reads in one go.
+/// Read at once for the report.
 const CHUNK: i64 = 1_000;
 
 /// `GET /fleet/jobs/{region}/{id}/report.csv`: every item, streamed.

@@ -1,6 +1,5 @@
-//! `/fleet/jobs`: the jobs of a city, and asking for one: by a list of vehicles with the
-//! versions that were seen, or by the filter of the list of the fleet with the time at which
-//! that page was drawn. `job` has the page of one job.
+//! `/fleet/jobs`: the jobs of a city, and requesting one: for a list of vehicles with their
+//! versions, or for the filter of the fleet list with its time.
 
 use actix_web::HttpResponse;
 use askama::Template;
@@ -36,7 +35,6 @@ use crate::{
     },
 };
 
-/// Jobs on one page.
 const PAGE: usize = 25;
 
 #[derive(Template)]
@@ -50,7 +48,6 @@ struct JobsPage<'a> {
     new_job: EmptyForm<'a>,
 }
 
-/// The form that asks for a job.
 pub(super) struct EmptyForm<'a> {
     pub id: Uuid,
     drawn: DateTime<Utc>,
@@ -68,13 +65,13 @@ impl<'a> EmptyForm<'a> {
         }
     }
 
-    /// When the page was drawn, as the form sends it.
+    /// For the form: when the page was rendered.
     pub fn drawn(&self) -> String {
         self.drawn.to_rfc3339_opts(SecondsFormat::Micros, true)
     }
 }
 
-/// Which city, and where the list goes on: `MICROSECONDS~ID` of the last job before.
+/// The city, and the cursor: `MICROSECONDS~ID` of the last job.
 #[derive(Debug, Deserialize)]
 pub struct Parameters {
     #[serde(default)]
@@ -114,7 +111,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
     })
 }
 
-/// What a form asks for: the vehicles of its list, or with `all` those that its filter finds.
+/// The vehicles of its list, or with `all` those that match its filter.
 #[derive(Debug, Deserialize)]
 pub struct JobForm {
     id: Id,
@@ -216,7 +213,7 @@ pub(super) fn title(catalogue: &Catalogue, job: &Job) -> String {
     }
 }
 
-/// How far the job is, and the CSS class of that.
+/// The progress in words, and its CSS class.
 pub(super) fn state(job: &Job) -> (&'static str, &'static str) {
     match job {
         job if job.cancelled => ("Cancelled", "maintenance"),

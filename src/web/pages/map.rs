@@ -1,6 +1,5 @@
-//! The map of a page: an inline SVG that needs no JavaScript, and the data from which
-//! static/app.js draws the same as a Leaflet map in its place. Only the list next to the map
-//! can be focused; pins are shortcuts for the pointer.
+//! The map of a page: an inline SVG that needs no JavaScript, and the data for the Leaflet map of
+//! static/app.js. Only the list next to the map can be focused; pins are shortcuts for the pointer.
 
 use serde::Serialize;
 
@@ -13,28 +12,26 @@ use crate::{
     web::context::RequestContext,
 };
 
-/// What a map shows.
 pub struct Shown<'a> {
-    /// In words, for people who do not see it.
+    /// In words, for people who cannot see it.
     pub label: String,
-    /// Its service area is drawn, and frames the map of a lone point.
+    /// Its service area is drawn, and sets the scale for a lone point.
     pub city: &'a City,
     pub pins: Vec<(Point, String)>,
     pub route: Vec<Point>,
     pub me: Option<Point>,
 }
 
-/// A map as parts/map.html writes it.
 #[derive(Debug, Clone)]
 pub struct MapView {
     pub label: String,
     pub svg: MapSvg,
-    /// What stands on the pins, in the order of those of the SVG.
+    /// In the order of the SVG's pins.
     pub pins: Vec<String>,
     pub data: String,
 }
 
-/// The map of `city` with vehicles, numbered as in the list beside it, and with whoever looks for one.
+/// Vehicles are numbered as in the list beside it; `me` is the user's position.
 pub fn vehicles(
     context: &RequestContext,
     city: &City,
@@ -71,8 +68,8 @@ pub fn view(context: &RequestContext, shown: Shown<'_>) -> MapView {
     MapView { data: script(&data), label: shown.label, svg, pins }
 }
 
-/// What static/app.js needs to draw the map; points are `[latitude, longitude]` in degrees.
-/// A pin is a point and its label; the card with the same number is its description.
+/// What static/app.js needs; points are `[latitude, longitude]` in degrees. A pin's description is
+/// the card with the same number.
 #[derive(Default, Serialize)]
 struct Data<'a> {
     tiles: &'a str,
@@ -85,7 +82,7 @@ struct Data<'a> {
     centre: [f64; 2],
 }
 
-/// JSON in which no `<` stands, so that it cannot end the script element it is put into.
+/// JSON without `<`, so that it cannot end its script element.
 fn script(data: &Data<'_>) -> String {
     // Numbers, strings and lists cannot fail to serialize; an empty object draws no map.
     serde_json::to_string(data).map_or_else(|_| "{}".to_owned(), |json| json.replace('<', "\\u003c"))

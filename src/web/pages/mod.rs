@@ -43,13 +43,13 @@ use crate::{
 /// How soon a change of the catalogue holds, said when one was made.
 pub const EVERYWHERE: &str = "It takes effect everywhere, and may take up to a minute.";
 
-/// The visitor, asked of their home in one wait, if they are an administrator.
+/// The current user, asked of home in one wait; fails unless an administrator.
 pub async fn administrator(context: &mut RequestContext) -> Result<CurrentUser, PageError> {
     let current_user = context.current_user().await?;
     if current_user.administers() { Ok(current_user) } else { Err(PageError::Refused(Refusal::NotAdministrator)) }
 }
 
-/// Asks all regions side by side, each at its own gateway; nothing of one that does not answer.
+/// Asks all regions concurrently, each at its own gateway; none for those that do not answer.
 pub async fn each_region<T>(
     context: &RequestContext,
     ask: impl AsyncFn(&RegionCode) -> Result<T, DbError>,
@@ -65,7 +65,7 @@ pub async fn each_region<T>(
     join_all(answers).await
 }
 
-/// The region and id in a path: a region of the catalogue and a UUID, or not found.
+/// A region of the catalogue and a UUID, or not found.
 pub fn row_of_path(context: &RequestContext, path: &(String, String)) -> Result<(RegionCode, Uuid), PageError> {
     let (region, id) = path;
     let region: RegionCode = region.parse().map_err(|_bad| PageError::NotFound)?;
@@ -74,7 +74,7 @@ pub fn row_of_path(context: &RequestContext, path: &(String, String)) -> Result<
     Ok((region, id))
 }
 
-/// What lies in each region of what is somebody's own.
+/// A person's own rows by region.
 pub struct Own<T> {
     pub current_user: CurrentUser,
     /// Home first.
@@ -82,8 +82,8 @@ pub struct Own<T> {
     pub unreachable: Vec<RegionCode>,
 }
 
-/// Rows of the person from every region that has some. All that is known of here is asked in one
-/// wait; a region that the cookie did not know of yet costs a second one, once.
+/// The person's rows from every region that has some, in one wait; a region that the cookie does
+/// not know yet costs a second one, once.
 pub async fn own_rows<T>(
     context: &mut RequestContext,
     list: impl AsyncFn(&Conn, &RegionCode, &UserRef) -> Result<Vec<T>, DbError>,
@@ -113,7 +113,7 @@ pub async fn own_rows<T>(
     Ok(own)
 }
 
-/// A region that a form carries: one of the catalogue.
+/// Checks that it is in the catalogue.
 pub fn region_of_form(context: &RequestContext, region: &RegionCode) -> Result<(), PageError> {
     context.names(region);
     context.catalogue.region(region).map(drop).ok_or(PageError::BadRequest("There is no such region."))

@@ -1,5 +1,5 @@
-//! `/profile/home`: moving home to another city, maybe in another region. One
-//! transaction; rides and vehicles stay where they are.
+//! `/profile/home`: moving home to another city, maybe in another region. One transaction; rides
+//! and vehicles stay where they are.
 
 use actix_web::HttpResponse;
 use askama::Template;
@@ -40,7 +40,6 @@ fn page(context: &RequestContext, mut form: FormState) -> Result<MoveHomePage<'_
     Ok(MoveHomePage { layout, catalogue: &context.catalogue, home, form })
 }
 
-/// `GET /profile/home`.
 pub async fn form(mut context: RequestContext) -> Result<HttpResponse, PageError> {
     context.current_user().await?;
     context.ok(&page(&context, FormState::default())?)

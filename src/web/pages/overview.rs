@@ -1,7 +1,6 @@
-//! `/fleet/overview`: what the fleet does and earns in all regions, as numbers only, for
-//! operators and administrators. The regions are asked side by side, together with the
-//! session; each has its own time and source. `?as_of=` shows the page of that time again.
-//! Amounts of different currencies stand side by side and are never added up.
+//! `/fleet/overview`: what the fleet does and earns in all regions, as numbers only, for operators
+//! and administrators. Each region has its own time and source; `?as_of=` shows an earlier page
+//! again. Amounts of different currencies are never added up.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +30,7 @@ use crate::{
     },
 };
 
-/// Rides and revenue are shown for so many days, the last one today.
+/// Days of rides and revenue, the last one today.
 const PERIODS: [u64; 3] = [1, 7, 30];
 
 #[derive(Template)]
@@ -42,7 +41,7 @@ struct OverviewPage<'a> {
     as_of: &'a str,
     error: Option<String>,
     past: bool,
-    /// This page of this time.
+    /// The link to this page as of this time.
     again: String,
     no_vehicles: bool,
     regions: Vec<RegionFigures<'a>>,
@@ -53,14 +52,14 @@ struct RegionFigures<'a> {
     answer: Answer,
     cities: Vec<CityFigures<'a>>,
     facts: Vec<(&'static str, String)>,
-    /// In which way the cities do not add up to the region, if they do not.
+    /// How the cities do not add up to the region, if they do not.
     mismatch: Option<String>,
     charts: Vec<Chart>,
 }
 
 struct CityFigures<'a> {
     city: &'a City,
-    /// Of each status, and how many of the available ones are idle.
+    /// By status, and the idle ones of the available.
     vehicles: [i64; 5],
     running: i64,
     periods: [Period; 3],
@@ -81,14 +80,13 @@ struct Chart {
 }
 
 struct Bar {
-    /// In hundredths of the highest.
+    /// In percent of the highest.
     height: i64,
     /// As in "21 Nov".
     day: String,
     value: String,
 }
 
-/// The time to show again.
 #[derive(Debug, Deserialize)]
 pub struct Parameters {
     #[serde(default)]
@@ -141,7 +139,6 @@ pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) 
     if page.error.is_some() { context.wrong(&page) } else { context.ok(&page) }
 }
 
-/// The time that was asked for, if any.
 fn as_of(text: &str, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, String> {
     if text.is_empty() {
         return Ok(None);
@@ -171,7 +168,7 @@ fn region_figures<'a>(region: &'a Region, cities: &[&'a City], answer: Answer, n
     RegionFigures { region, answer, cities: of_cities, facts, mismatch, charts: of_days }
 }
 
-/// Vehicles of each status in the cities `of`, and how many of the available ones are idle.
+/// By status in the cities `of`, and the idle ones of the available.
 fn counts(figures: &Figures, of: impl Fn(&str) -> bool) -> [i64; 5] {
     let rows = || figures.vehicles.iter().filter(|(slug, ..)| of(slug));
     let count = |status: &str| rows().filter(|(_, is, ..)| is == status).map(|(_, _, count, _)| count).sum();
@@ -215,7 +212,7 @@ fn money(currency: &str, minor: i64) -> String {
     currency.parse::<Currency>().map_or_else(|_unknown| format!("{minor} {currency}"), |known| known.format(minor))
 }
 
-/// Compares the sums of the cities with what the region has without looking at cities.
+/// Compares the sums of the cities with the region's totals.
 fn add_up(cities: &[&City], figures: &Figures, no_vehicles: bool) -> Option<String> {
     let known = |slug: &str| cities.iter().any(|city| city.slug == slug);
     let vehicles: i64 = figures.vehicles.iter().filter(|(slug, ..)| known(slug)).map(|(_, _, count, _)| count).sum();
@@ -248,7 +245,7 @@ fn charts(figures: &Figures, at: DateTime<Utc>) -> Vec<Chart> {
     std::iter::once(rides).chain(revenue.into_iter().map(of_currency)).collect()
 }
 
-/// A chart of `days`; `format` writes a number for people.
+/// `format` writes a number for people.
 fn chart(title: String, unit: &str, days: &BTreeMap<NaiveDate, i64>, format: impl Fn(i64) -> String) -> Chart {
     let highest = days.values().copied().max().unwrap_or(0).max(1);
     let bar = |(day, number): (&NaiveDate, &i64)| Bar {

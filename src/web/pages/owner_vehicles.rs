@@ -1,5 +1,5 @@
-//! `/my/vehicles`: one's own vehicles over all regions, adding one in the home city,
-//! removing one. Removing carries the version that was shown.
+//! `/my/vehicles`: the person's own vehicles in all regions, adding one in the home city, removing
+//! one.
 
 use actix_web::{HttpResponse, web::Path};
 use askama::Template;
@@ -36,18 +36,18 @@ struct OwnerVehiclesPage<'a> {
     layout: Layout,
     /// Home, where a new vehicle is added.
     city: &'a City,
-    /// Name of the city, vehicle, status as people see it.
+    /// Name of the city, vehicle, shown status.
     vehicles: Vec<(&'a str, &'a FleetVehicle, &'a str)>,
     /// Regions of which only some vehicles are shown.
     cut: Vec<&'a RegionCode>,
     unreachable: &'a [RegionCode],
     vehicle_types: &'a [VehicleType],
-    /// What the form that adds one carries.
+    /// For the form that adds one.
     id: Uuid,
     form: FormState,
 }
 
-/// The page, with the form that adds a vehicle as it was typed.
+/// With the form as it was typed.
 async fn page(mut context: RequestContext, form: FormState) -> Result<HttpResponse, PageError> {
     let own = own_rows(&mut context, async |conn, region, me| vehicles::list_own(conn, region, me).await).await?;
     let city = context.catalogue.city(&own.current_user.city).unwrap_or_else(|| context.city());
@@ -74,7 +74,6 @@ pub async fn list(context: RequestContext) -> Result<HttpResponse, PageError> {
     page(context, FormState::default()).await
 }
 
-/// What an owner types.
 #[derive(Debug, Deserialize)]
 pub struct Add {
     id: Id,

@@ -1,5 +1,5 @@
-//! `/profile`: one's own data, password, recovery codes, sessions, export, and deleting
-//! the account. Everything is read and written at the person's home.
+//! `/profile`: a person's own data, password, recovery codes, sessions, export, and deleting the
+//! account. Everything is read and written at the person's home.
 
 use std::sync::Arc;
 
@@ -27,7 +27,6 @@ use crate::{
     },
 };
 
-/// Sessions on the page.
 const SESSIONS: usize = 50;
 
 #[derive(Template)]
@@ -37,14 +36,14 @@ struct ProfilePage<'a> {
     profile: Profile,
     city: &'a City,
     region: &'a str,
-    /// The one that asks comes first.
+    /// The current one comes first.
     sessions: Vec<SessionRow>,
     more_sessions: bool,
     current_session: Uuid,
     forms: Forms,
 }
 
-/// The forms of the page, as they were typed.
+/// As they were typed.
 #[derive(Default)]
 struct Forms {
     /// Shows what is stored unless it was typed.
@@ -110,7 +109,6 @@ pub async fn show(context: RequestContext) -> Result<HttpResponse, PageError> {
     page(context, None).await
 }
 
-/// Names and e-mail address.
 #[derive(Deserialize)]
 pub struct Details {
     first_name: String,
@@ -134,7 +132,6 @@ pub async fn save(
     Ok(context.done("/profile", "Your details are saved."))
 }
 
-/// The current and a new password.
 #[derive(Deserialize)]
 pub struct SetPassword {
     current: String,
@@ -173,7 +170,6 @@ pub fn throttled(context: &RequestContext) -> Result<(), PageError> {
     context.try_account(&context.auth()?.user.id.to_string())
 }
 
-/// The current password, to confirm.
 #[derive(Deserialize)]
 pub struct Confirm {
     #[serde(alias = "password")]
@@ -202,7 +198,6 @@ pub async fn make_recovery_codes(
     }
 }
 
-/// The session to end.
 #[derive(Debug, Deserialize)]
 pub struct EndSession {
     session: Id,
@@ -248,7 +243,7 @@ pub async fn delete_form(mut context: RequestContext) -> Result<HttpResponse, Pa
     context.ok(&delete_page(&context, FormState::default()))
 }
 
-/// `POST /profile/delete`: closes the account; the rest is erased behind it.
+/// `POST /profile/delete`: closes the account; the rest is erased in the background.
 pub async fn delete(
     mut context: RequestContext,
     FormWithState(form, mut state): FormWithState<Confirm>,

@@ -1,6 +1,5 @@
-//! `/admin/promo-codes`: the codes with what is used of them in each region, adding one,
-//! and changing its end and limits. A code's total is the sum of what the regions have,
-//! so every region must answer when one is added or given more. All times are in UTC.
+//! `/admin/promo-codes`: the codes and their use in each region, adding one, and changing its end
+//! and limits. Every region must answer when quota is granted. All times are in UTC.
 
 use std::{
     cmp::Reverse,
@@ -37,7 +36,6 @@ use crate::{
 
 const PATH: &str = "/admin/promo-codes";
 
-/// Codes on one page.
 const PAGE: usize = 50;
 
 #[derive(Template)]
@@ -47,13 +45,12 @@ struct PromoCodesPage<'a> {
     catalogue: &'a Catalogue,
     now: DateTime<Utc>,
     regions: Vec<RegionUse<'a>>,
-    /// The form that adds a code.
     form: FormState,
     codes: Vec<PromoRow<'a>>,
     pagination: Pagination,
 }
 
-/// How often each code was used in a region; none when it does not answer.
+/// None when the region does not answer.
 struct RegionUse<'a> {
     region: &'a Region,
     used: Option<HashMap<String, i64>>,
@@ -68,18 +65,17 @@ impl RegionUse<'_> {
 /// A code and the form that changes it.
 struct PromoRow<'a> {
     promo: &'a PromoCode,
-    /// What the form has seen, as JSON.
+    /// The original terms, as JSON.
     seen: String,
     form: FormState,
 }
 
-/// A form that comes back with what is wrong in it.
+/// A form to show again with its errors.
 enum Rejected<'a> {
     Add(FormState),
     Change(&'a str, FormState),
 }
 
-/// Where the list goes on: the last code before.
 #[derive(Debug, Deserialize)]
 pub struct Parameters {
     #[serde(default)]
@@ -91,7 +87,7 @@ pub async fn list(context: RequestContext, Query(query): Query<Parameters>) -> R
     page(context, &query.after, None).await
 }
 
-/// The page behind the code `after`, or with the code whose form comes back as its first.
+/// The page after the code `after`, or beginning with the code of the rejected form.
 async fn page(
     mut context: RequestContext,
     after: &str,
@@ -144,7 +140,7 @@ fn quota_field(region: &RegionCode) -> String {
     format!("quota-{region}")
 }
 
-/// The form that changes a code, as the code is.
+/// The current terms.
 fn terms(catalogue: &Catalogue, promo: &PromoCode) -> FormState {
     let form = FormState::default()
         .with("until", promo.valid_until.format(form::MOMENT).to_string())
@@ -163,7 +159,7 @@ fn empty_form(now: DateTime<Utc>) -> FormState {
         .with("per_rider", "1")
 }
 
-/// A new code; the regions' parts are fields named `quota-REGION`.
+/// Quotas are fields named `quota-REGION`.
 #[derive(Debug, Deserialize)]
 pub struct Add {
     code: String,
@@ -176,7 +172,7 @@ pub struct Add {
     per_rider: String,
 }
 
-/// The parts that were typed, none of them less than `shown`: limits only go up.
+/// None may be less than `shown`: limits only go up.
 fn quotas(
     catalogue: &Catalogue,
     state: &mut FormState,
@@ -277,7 +273,7 @@ fn name_all(context: &RequestContext) {
     context.catalogue.regions.iter().for_each(|region| context.names(&region.code));
 }
 
-/// Other terms of a code, and those that the page showed; the regions' parts as above.
+/// New terms of a code, and those that the page showed.
 #[derive(Debug, Deserialize)]
 pub struct Change {
     seen: String,

@@ -1,6 +1,5 @@
-//! `/admin/regions`: the gates of all regions, each read at its own gateway, and closing
-//! and opening them. A region that does not answer is shown as such: it cannot be changed
-//! either. The form carries the epoch that it showed; the page never waits for a fence.
+//! `/admin/regions`: the gates of all regions, each read at its own gateway, and closing and
+//! opening them. The form carries the epoch that it showed; the page never waits for a fence.
 
 use actix_web::{HttpResponse, web::Path};
 use askama::Template;
@@ -30,16 +29,15 @@ const PATH: &str = "/admin/regions";
 struct RegionStatesPage<'a> {
     layout: Layout,
     regions: Vec<RegionState<'a>>,
-    /// Seconds after which the page looks again.
+    /// In seconds.
     refresh: Option<i64>,
 }
 
-/// A region and the form that changes it.
 struct RegionState<'a> {
     region: &'a Region,
     /// None when the region does not answer.
     gate: Option<Gate>,
-    /// When a closed region is fenced, and for how many seconds it is not yet.
+    /// When a closed region is fenced, and the seconds until then.
     fence: Option<(DateTime<Utc>, i64)>,
     form: FormState,
 }
@@ -49,7 +47,7 @@ pub async fn list(context: RequestContext) -> Result<HttpResponse, PageError> {
     page(context, None).await
 }
 
-/// The page, with the form of a region that comes back.
+/// The page, with a form to show again.
 async fn page(
     mut context: RequestContext,
     rejected: Option<(RegionCode, FormState)>,
@@ -79,14 +77,14 @@ async fn page(
     if rejected.is_some() { context.wrong(&page) } else { context.ok(&page) }
 }
 
-/// The form as the gate says it.
+/// From the gate.
 fn stored(gate: &Gate) -> FormState {
     let until = gate.until.map(|until| until.format(form::MOMENT).to_string());
     let form = FormState::default().with("reason", gate.reason.clone().unwrap_or_default());
     form.with("until", until.unwrap_or_default())
 }
 
-/// What a region shall be, and the epoch that the page showed.
+/// The requested state, and the epoch that the page showed.
 #[derive(Debug, Deserialize)]
 pub struct NewState {
     state: State,
@@ -134,12 +132,12 @@ pub async fn change(
     }
 }
 
-/// No text is no reason.
+/// Empty for no reason.
 fn optional_reason(text: &str) -> Result<Option<String>, String> {
     Some(text).filter(|text| !text.trim().is_empty()).map(ops::gates::reason).transpose()
 }
 
-/// No text is no expected end.
+/// Empty for no expected end.
 fn optional_until(text: &str, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, String> {
     match form::moment(text, Tz::UTC)? {
         Some(at) if at <= now => Err("This time has passed.".to_owned()),

@@ -17,7 +17,6 @@ use crate::{
     },
 };
 
-/// Riders on one page.
 const PAGE: usize = 50;
 
 #[derive(Template)]
@@ -29,7 +28,6 @@ struct RidersPage<'a> {
     pagination: Pagination,
 }
 
-/// Where the list goes on.
 #[derive(Debug, Deserialize)]
 pub struct Parameters {
     after: Option<Id>,

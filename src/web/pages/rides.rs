@@ -1,5 +1,5 @@
-//! `/rides`: start, the list over all regions where the person has ridden, one ride's
-//! page (running clock and end form, or receipt), positions on the way.
+//! `/rides`: start, the list over all regions where the person has ridden, one ride's page (running
+//! clock and end form, or receipt), positions.
 
 use actix_web::{
     HttpResponse,
@@ -40,7 +40,6 @@ use crate::{
     },
 };
 
-/// Rides on one page of the list.
 const PAGE: usize = 25;
 /// One more, to know whether there is another page.
 const PAGE_AND_ONE: i64 = 26;
@@ -63,14 +62,13 @@ struct RidePage<'a> {
     vehicle_type: &'a str,
     city: &'a City,
     open: Option<OpenRide<'a>>,
-    /// The form that ends it.
     form: FormState,
-    /// No positions came, so its distance is the straight line.
+    /// Without positions the distance is the straight line.
     straight: bool,
     map: MapView,
 }
 
-/// The ride under way: what it costs until now.
+/// The current ride and its cost so far.
 struct OpenRide<'a> {
     ride: &'a Ride,
     vehicle_type: &'a str,
@@ -99,7 +97,6 @@ fn type_name<'a>(catalogue: &'a Catalogue, ride: &'a Ride) -> &'a str {
     catalogue.vehicle_type(&ride.vehicle_type).map_or(&ride.vehicle_type, |of| &of.name)
 }
 
-/// What the start form carries.
 #[derive(Debug, Deserialize)]
 pub struct StartRide {
     region: RegionCode,
@@ -141,7 +138,7 @@ pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> 
     }
 }
 
-/// Where the list goes on: `TIME~ID` of the last ride of the page before.
+/// The cursor: `TIME~ID` of the last ride.
 #[derive(Debug, Deserialize)]
 pub struct Parameters {
     #[serde(default)]
@@ -196,7 +193,7 @@ pub async fn show(context: RequestContext, path: Path<(String, String)>) -> Resu
     page(context, &path, None).await
 }
 
-/// The page, with the form that ends the ride as it was sent.
+/// With the form that ends the ride as it was sent.
 async fn page(
     mut context: RequestContext,
     path: &(String, String),
@@ -235,7 +232,6 @@ fn track_map<'a>(ride: &Ride, city: &'a City, track: Vec<Point>) -> map::Shown<'
     map::Shown { label: format!("Map of {} with the way of the ride", city.name), city, pins, route, me: None }
 }
 
-/// What the end form carries.
 #[derive(Debug, Deserialize)]
 pub struct EndRide {
     city: String,
@@ -289,7 +285,7 @@ struct Position {
     lon: f64,
 }
 
-/// Positions of one request at most.
+/// Most positions of one request.
 const BATCH: usize = 100;
 
 /// `POST /rides/{region}/{id}/positions`: 204, or why not.

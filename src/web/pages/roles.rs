@@ -1,6 +1,6 @@
-//! `/admin/roles`: who operates which city and who administers, over all regions, each
-//! asked at its own gateway; giving a role to a person by username, and taking one. Only
-//! usernames are shown: they are the one thing that others may see of a person.
+//! `/admin/roles`: who operates which city and who administers, over all regions; granting a role
+//! by username, and revoking one. Only usernames are shown: others may see nothing else of a
+//! person.
 
 use actix_web::HttpResponse;
 use askama::Template;
@@ -24,7 +24,6 @@ use crate::{
 };
 
 const PATH: &str = "/admin/roles";
-/// Roles on one page.
 const PAGE: usize = 100;
 
 #[derive(Template)]
@@ -49,7 +48,7 @@ impl RolesPage<'_> {
     }
 }
 
-/// Where the list goes on: the id of the person of the last role before, and its city.
+/// The cursor: person and city of the last role.
 #[derive(Debug, Default, Deserialize)]
 pub struct Parameters {
     #[serde(default)]
@@ -94,7 +93,6 @@ async fn page(mut context: RequestContext, query: Parameters, form: FormState) -
     if page.form.has_errors() { context.wrong(&page) } else { context.ok(&page) }
 }
 
-/// A role for a person.
 #[derive(Debug, Deserialize)]
 pub struct Grant {
     username: String,
@@ -102,12 +100,12 @@ pub struct Grant {
     city: String,
 }
 
-/// An operator's role in a city, or without one an administrator's.
+/// An administrator's role if `city` is empty.
 fn role_of(city: String) -> Role {
     Role { role: if city.is_empty() { "administrator" } else { "operator" }.to_owned(), city }
 }
 
-/// The role that a form names: a city of the catalogue, or none for administrators.
+/// The role of a city in the catalogue, or an administrator's.
 fn role(context: &RequestContext, city: &str) -> Result<Role, PageError> {
     let known = city.is_empty() || context.catalogue.city(city).is_some();
     known.then(|| role_of(city.to_owned())).ok_or(PageError::BadRequest("There is no such city."))

@@ -1,7 +1,6 @@
-//! `/status` and `/status.json`: the regions as seen from here, out of the instance's
-//! memory, so that they answer while no database does. For people, and for balancers
-//! and alerts: one struct for both, so that they cannot disagree. No personal data and no
-//! host names are in it.
+//! `/status` and `/status.json`: the regions as seen from here, from memory, so that they answer
+//! while no database does. One struct for people, balancers and alerts. No personal data and no
+//! host names.
 
 use std::collections::BTreeMap;
 
@@ -105,7 +104,6 @@ struct Dot {
 const SIZE: (f64, f64) = (640.0, 260.0);
 const ROOM: (f64, f64) = (90.0, 60.0);
 
-/// `GET /status`.
 pub async fn show(context: RequestContext) -> Result<HttpResponse, PageError> {
     let dots = dots(&context);
     let here = context.catalogue.regions.iter().position(|region| region.code == context.service.here);
@@ -119,7 +117,6 @@ pub async fn show(context: RequestContext) -> Result<HttpResponse, PageError> {
     context.ok(&page)
 }
 
-/// `GET /status.json`.
 pub async fn json(context: RequestContext) -> Result<HttpResponse, PageError> {
     Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(status(&context)))
 }
@@ -199,7 +196,7 @@ fn circuit(circuit: Circuit) -> &'static str {
     }
 }
 
-/// The regions on a plain map: degrees to units, the outermost ones at the edges.
+/// Degrees to units, the outermost regions at the edges.
 fn dots(context: &RequestContext) -> Vec<Dot> {
     let centres: Vec<Point> = context.catalogue.regions.iter().map(|region| region.centre).collect();
     let range = |of: fn(Point) -> f64| {

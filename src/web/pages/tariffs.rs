@@ -1,6 +1,5 @@
-//! `/fleet/tariffs`: the prices of a city, what holds, what held and what comes, for its
-//! operators and for administrators. Read from the catalogue in memory. The form carries
-//! what it showed; a ride that has begun keeps the tariff it began with.
+//! `/fleet/tariffs`: a city's past, current and future prices, for its operators and for
+//! administrators. Read from the catalogue in memory. A ride keeps the tariff it began with.
 
 use std::sync::Arc;
 
@@ -33,7 +32,7 @@ use crate::{
 struct TariffsPage<'a> {
     layout: Layout,
     city: &'a City,
-    /// The other cities whose tariffs this person may see, and this one.
+    /// All cities whose tariffs this person may see.
     cities: Vec<&'a City>,
     vehicle_types: Vec<TypeTariffs<'a>>,
 }
@@ -42,7 +41,7 @@ struct TariffsPage<'a> {
 struct TypeTariffs<'a> {
     vehicle_type: &'a VehicleType,
     tariffs: Vec<TariffRow<'a>>,
-    /// What the form has seen of them.
+    /// The original tariffs, for the form.
     seen: String,
     form: FormState,
 }
@@ -53,7 +52,6 @@ struct TariffRow<'a> {
     current: bool,
 }
 
-/// Which city.
 #[derive(Debug, Deserialize)]
 pub struct Parameters {
     #[serde(default)]
@@ -65,7 +63,7 @@ pub async fn list(context: RequestContext, Query(query): Query<Parameters>) -> R
     page(context, &query.city, None).await
 }
 
-/// The page, with the form of one vehicle type as it was typed.
+/// With the form of one vehicle type as it was typed.
 async fn page(
     mut context: RequestContext,
     city: &str,
@@ -188,7 +186,7 @@ pub async fn set(
     context.respond(outcome, &paths::tariffs(&city.slug), &done)
 }
 
-/// The tariff that shall not come, as the page showed it.
+/// A future tariff, as the page showed it.
 #[derive(Debug, Deserialize)]
 pub struct Withdraw {
     city: String,

@@ -1,5 +1,5 @@
-//! `/vehicles/{region}/{public_id}`: one vehicle, for everybody: its card as on the
-//! list, and where it stands. The address lasts until the end of the next ride.
+//! `/vehicles/{region}/{public_id}`: one vehicle, for everybody. The address lasts until the end of
+//! the next ride.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ struct VehiclePage<'a> {
     map: MapView,
 }
 
-/// The page; of a vehicle that is in another region by now, the way there.
+/// Redirects if the vehicle is now in another region.
 pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
     let (region, public_id) = row_of_path(&context, &path)?;
     let named = PublicVehicle { region, public_id };
@@ -61,8 +61,8 @@ pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> 
     context.ok(&page)
 }
 
-/// Leads to where the vehicle is by now. It asks all regions, once; the client's address is
-/// throttled, since anybody can write such links. 303, not 308: what has moved once may come back.
+/// Finds a vehicle that has moved. It asks all regions, once; the address is throttled, since
+/// anybody can write such links. 303, not 308: what has moved once may come back.
 async fn moved(context: &RequestContext, named: PublicVehicle) -> Result<HttpResponse, PageError> {
     context.state.limits.look_everywhere(&context.address()).map_err(|wait| PageError::TooMany(wait.0))?;
     let found = vehicles::find_moved(&context.service.db.here().await?, named.public_id).await?;

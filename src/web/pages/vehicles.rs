@@ -1,5 +1,5 @@
-//! `/vehicles`: the 25 closest available vehicles of a city, as list and map; reserving
-//! one, and giving the reservation up.
+//! `/vehicles`: the 25 closest available vehicles of a city, as list and map; reserving one, and
+//! cancelling the reservation.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ struct VehiclesPage<'a> {
     error: Option<String>,
     near_me: bool,
     cards: Vec<Card<'a>>,
-    /// Why nothing can be started now, as in "You are already riding"; none when it can.
+    /// Why nothing can be started now, as in "You are already riding".
     blocked: Option<String>,
     stale: Option<String>,
     next: String,
@@ -56,7 +56,7 @@ pub(super) struct Card<'a> {
     pub number: usize,
     pub vehicle: &'a Nearby,
     pub tariff: &'a Tariff,
-    /// The id that the form gives to the ride.
+    /// For the form: the ride's id.
     pub ride: Uuid,
 }
 
@@ -67,7 +67,6 @@ impl Card<'_> {
     }
 }
 
-/// City and filters, as sent.
 #[derive(Debug, Default, Deserialize)]
 pub struct Parameters {
     #[serde(default)]
@@ -83,7 +82,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Type, least battery and point; or what is wrong with them.
+    /// Type, least battery and point.
     fn filters(&self, catalogue: &Catalogue) -> Result<(Option<&str>, i64, Option<Point>), String> {
         let vehicle_type = Some(self.vehicle_type.as_str()).filter(|slug| !slug.is_empty());
         if vehicle_type.is_some_and(|slug| catalogue.vehicle_type(slug).is_none()) {
@@ -99,10 +98,10 @@ impl Parameters {
     }
 }
 
-/// Who is farther than this from a city's centre is not in it, in metres.
+/// Farther than this from a city's centre, a person is not in it; in metres.
 const NEAR_M: f64 = 50_000.0;
 
-/// The list. With wrong filters: 422, and the list without them.
+/// With wrong filters: 422, and the list without them.
 pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     let catalogue = Arc::clone(&context.catalogue);
     let slug = if query.city.is_empty() { &context.city().slug } else { &query.city };
@@ -181,13 +180,12 @@ pub fn stale_text(context: &RequestContext, region: &RegionCode, as_of: DateTime
     format!("The region {region} does not answer just now. This is its list as of {at}, {ago}.")
 }
 
-/// Why the person cannot take any vehicle now.
 pub(super) fn blocked(context: &RequestContext) -> Option<String> {
     let cookie = context.cookie.as_ref()?;
     cookie.open_ride.is_some().then(|| Refusal::AlreadyRiding.message())
 }
 
-/// What the types of vehicles cost in the city now.
+/// By vehicle type.
 pub(super) fn prices<'a>(
     catalogue: &'a Catalogue,
     city: &City,
@@ -197,7 +195,7 @@ pub(super) fn prices<'a>(
     catalogue.vehicle_types.iter().filter_map(price).collect()
 }
 
-/// The card of a vehicle; none without a price for its type.
+/// None without a price for its type.
 pub(super) fn card<'a>(
     context: &RequestContext,
     prices: &[(&VehicleType, &'a Tariff)],
@@ -208,7 +206,7 @@ pub(super) fn card<'a>(
     Some(Card { number, vehicle, tariff, ride: context.service.ids.form() })
 }
 
-/// What the page says of a vehicle.
+/// The vehicle as the page showed it.
 #[derive(Debug, Deserialize)]
 pub struct Reserve {
     city: String,
@@ -216,7 +214,6 @@ pub struct Reserve {
     vehicle_type: String,
 }
 
-/// Reserves a vehicle for ten minutes.
 pub async fn reserve(
     mut context: RequestContext,
     path: Path<(String, String)>,
@@ -231,7 +228,6 @@ pub async fn reserve(
     context.respond(outcome.map(|_| Done::Now), &list_again(&context, &form.city), "Reserved for ten minutes.")
 }
 
-/// The vehicle whose reservation is given up.
 #[derive(Debug, Deserialize)]
 pub struct Cancel {
     region: RegionCode,
@@ -240,7 +236,6 @@ pub struct Cancel {
     city: String,
 }
 
-/// Gives up the reservation.
 pub async fn cancel_reservation(
     mut context: RequestContext,
     Form(form): Form<Cancel>,
