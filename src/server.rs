@@ -32,7 +32,6 @@ pub struct Running {
     background: Vec<tokio::task::JoinHandle<()>>,
 }
 
-/// A server that listens and has no application yet.
 pub struct Open {
     pub address: SocketAddr,
     pub startup: Arc<StartupGate>,

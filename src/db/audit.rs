@@ -38,7 +38,6 @@ impl Place {
     }
 }
 
-/// Which events somebody may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sees {
     All,

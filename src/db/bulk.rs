@@ -22,11 +22,9 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&SELECT_LIST, &SELECT_FILTER, &BATCH_HERE, &MOVE];
 
-/// Most items of a job.
 pub const ITEMS_MAX: i64 = 50_000;
 /// Items that one `bulk.select_filter` adds.
 const SELECTED_AT_ONCE: i64 = 5_000;
-/// Items of one batch.
 pub const BATCH: i64 = 200;
 
 /// The columns of vehicle row `$v` that a transfer must not change.
@@ -94,7 +92,6 @@ macro_rules! select_sql {
     };
 }
 
-/// What is recorded about a vehicle for the job's page, its report and a transfer's comparison.
 const INPUT: &str = formatcp!(
     "jsonb_build_object('code', v.code, 'type', v.type, 'brand', v.brand, 'owner', v.owner_region::TEXT,
                'mark', {checksum}) AS input, v.owner_region::TEXT AS owner_region, v.city, v.version",
@@ -131,7 +128,6 @@ const SELECT_FILTER: Statement = Statement::write(
     )),
 );
 
-/// Which vehicles, as the job keeps it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Selection {

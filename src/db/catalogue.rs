@@ -394,7 +394,6 @@ macro_rules! change_sql {
     };
 }
 
-/// Why these statements read GLOBAL rows.
 const CHANGES_IT: &str = "it changes the catalogue";
 
 /// The catalogue's id in events, the same everywhere.

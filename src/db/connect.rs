@@ -31,7 +31,6 @@ use crate::config::{self, Database};
 const DEFAULTS: &str =
     "connect_timeout=3&keepalives_idle=30&tcp_user_timeout=10&load_balance_hosts=random&application_name=movr";
 
-/// What is wrong with a database URL; never contains the password.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConnectError(String);
@@ -43,7 +42,6 @@ impl ConnectError {
     }
 }
 
-/// The TLS parameters of a URL, before any file is read.
 #[derive(Debug, Default)]
 struct TlsParameters {
     mode: Mode,
@@ -53,7 +51,6 @@ struct TlsParameters {
     key: Option<PathBuf>,
 }
 
-/// How far the server is trusted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Disable,
@@ -62,7 +59,6 @@ enum Mode {
     VerifyFull,
 }
 
-/// One or several nodes of a database, and how to connect to them.
 #[derive(Clone)]
 pub struct Endpoint {
     pub config: tokio_postgres::Config,
@@ -136,7 +132,6 @@ impl Endpoint {
         self
     }
 
-    /// How many nodes there are to try.
     pub fn hosts(&self) -> u32 {
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1);
         u32::try_from(hosts).unwrap_or(1)
@@ -173,7 +168,6 @@ pub fn endpoint(config: &Database, url: &str) -> Result<Endpoint, DbError> {
     Ok(endpoint)
 }
 
-/// One connection outside the pools; a task drives it until the client is dropped.
 pub async fn connect_once(endpoint: &Endpoint) -> Result<Client, DbError> {
     let failed = |error| DbError::connecting(&error, &endpoint.describe());
     let (client, connection) = endpoint.config.connect(endpoint.tls.clone()).await.map_err(failed)?;

@@ -9,9 +9,7 @@ pub struct Engine {
     /// `PostgreSQL 15.18 ...` or `CockroachDB CCL v25.4.11 ...`, as the server says.
     pub version: String,
     pub cockroach: bool,
-    /// Whether this database has regions.
     pub regions: bool,
-    /// Region of the node that answered, if nodes have one.
     pub gateway: Option<String>,
 }
 

@@ -10,7 +10,6 @@ use tokio_postgres::error::SqlState;
 use super::explain::{MISSING, diagnose, explain};
 use crate::domain::region::RegionCode;
 
-/// Why a statement or a connection failed, as far as the program can act on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DbErrorKind {
     /// No node answers, the pool is exhausted, or the connection was lost before anything was sent.
@@ -35,7 +34,6 @@ pub enum DbErrorKind {
     Bug,
 }
 
-/// A failed statement: which one, why, and the driver's own error.
 pub struct DbError {
     pub kind: DbErrorKind,
     /// Name of the statement, or of the step (`connect`, `begin`, `commit`).
@@ -83,7 +81,6 @@ impl DbError {
         Self { kind, statement, open_circuit: None, cause: Some(Box::new(error)), detail }
     }
 
-    /// A connection to `whom` that could not be made.
     pub(super) fn connecting(error: &tokio_postgres::Error, whom: &str) -> Self {
         let (words, incurable) = diagnose(error);
         let kind = incurable.map_or(DbErrorKind::Unavailable, DbErrorKind::Setup);
@@ -108,7 +105,6 @@ impl DbError {
         slow && (self.cause.is_none() || matches!(self.sqlstate(), Some("57014" | "XXUUU")))
     }
 
-    /// The SQLSTATE, if the server gave one.
     pub fn sqlstate(&self) -> Option<&str> {
         let driver = self.cause.as_deref()?.downcast_ref::<tokio_postgres::Error>()?;
         driver.code().map(SqlState::code)
@@ -126,7 +122,6 @@ fn out_of_resources(code: &SqlState) -> bool {
     code.code().starts_with("53")
 }
 
-/// The one function from SQLSTATE to what the program does about it.
 fn kind_of(code: &SqlState, constraint: &str, message: &str) -> DbErrorKind {
     match code.code() {
         // 25P02: a statement sent together with one that failed; the cause came with that one.

@@ -17,7 +17,6 @@ const TLS: &str = "and this side do not accept each other's TLS or certificates"
 const OPTIONS: &str = "refuses an option of its URL";
 const ITERATIONS: &str = "keeps this user's password with more SCRAM iterations than are accepted";
 
-/// Says what went wrong with a connection and where to look, without user name and password.
 pub fn explain(error: &tokio_postgres::Error) -> String {
     diagnose(error).0
 }

@@ -19,13 +19,11 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&VEHICLES, &RIDERS];
 
-/// Rows of one chunk.
 const CHUNK: usize = 500;
 
 /// Lines, and where the next chunk begins. The first chunk has the header.
 pub type Chunk<K> = (String, Option<K>);
 
-/// The code and id of a vehicle.
 pub type Cursor = (String, Uuid);
 
 // The index has the status before the code; this walks it once for each status and merges
@@ -85,7 +83,6 @@ const RIDERS: Statement = Statement::read(
      WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND id > $3 ORDER BY id LIMIT 500",
 );
 
-/// People at home in a city, by id.
 pub async fn riders(
     conn: &Conn,
     (region, city): (&RegionCode, &str),

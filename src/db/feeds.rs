@@ -15,7 +15,6 @@ use crate::domain::{geo::Point, region::RegionCode, vehicle::AWAITS_APPROVAL};
 
 pub const ALL: &[&Statement] = &[&LIST];
 
-/// A vehicle on the street.
 #[derive(Debug)]
 pub struct Standing {
     pub public_id: Uuid,

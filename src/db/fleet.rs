@@ -29,7 +29,6 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&BY_CODE, &BY_BATTERY, &BY_SEEN, &COUNT, &FIND, &HISTORY, &SET_STATUS, &EDIT, &MOVE];
 
-/// A vehicle as its operators and its owner see it.
 #[derive(Debug, Clone)]
 pub struct FleetVehicle {
     pub vehicle: VehicleRef,
@@ -67,7 +66,6 @@ impl FleetVehicle {
 
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// In order.
     pub vehicles: Vec<FleetVehicle>,
     /// None at the end of the list.
     pub next: Option<(Key, Uuid)>,
@@ -213,9 +211,7 @@ pub struct VehicleDetails {
     pub vehicle: FleetVehicle,
     pub city: String,
     pub public_id: Uuid,
-    /// Belongs to a person, not to the operator.
     pub owned: bool,
-    /// The current ride, and since when.
     pub ride: Option<(RideRef, DateTime<Utc>)>,
     pub created_at: DateTime<Utc>,
     pub changed_at: DateTime<Utc>,
@@ -293,7 +289,6 @@ pub async fn history(conn: &Conn, vehicle: &VehicleRef, before: i64) -> Result<V
     conn.rows(&HISTORY, &[&vehicle.region, &vehicle.id, &before]).await?.iter().map(read).collect()
 }
 
-/// A vehicle as the page showed it, and the form that asks for its change.
 #[derive(Debug, Clone)]
 pub struct SeenVehicle {
     pub vehicle: VehicleRef,

@@ -83,7 +83,6 @@ pub struct Change {
     pub writable: bool,
     pub epoch: Option<i64>,
     pub reason: Option<String>,
-    /// When it is expected to open.
     pub until: Option<DateTime<Utc>>,
 }
 

@@ -25,7 +25,6 @@ pub enum Circuit {
     HalfOpen,
 }
 
-/// What is known of one region's rows.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     pub good_at: Option<DateTime<Utc>>,
@@ -84,7 +83,6 @@ impl Health {
         self.known.read().get(region).cloned().unwrap_or_default()
     }
 
-    /// Since when statements for `region` are refused, if they are.
     pub fn refused(&self, region: &RegionCode) -> Option<DateTime<Utc>> {
         open(self.known.read().get(region)?)
     }
@@ -142,7 +140,6 @@ impl Health {
         }
     }
 
-    /// A probe of `region` that began at `began` failed.
     pub fn failed(&self, region: &RegionCode, began: Instant, failure: Failure) {
         let mut all = self.known.write();
         let known = all.entry(region.clone()).or_default();

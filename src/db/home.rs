@@ -39,9 +39,7 @@ pub const ALL: &[&Statement] = &[
 
 #[derive(Debug, Clone)]
 pub struct Leaving<'a> {
-    /// What the person's password was checked against.
     pub password_hash: &'a str,
-    /// The regions that hold rides or vehicles, as read for the other statements.
     pub present_in: &'a Value,
     pub command: Uuid,
 }
@@ -263,7 +261,6 @@ const ERASE_REGION: Statement = Statement::write(
     ),
 );
 
-/// What one batch of an erasure takes out of a region.
 #[derive(Debug, Clone, Default)]
 pub struct Erasable {
     rides: Vec<Uuid>,
@@ -278,7 +275,6 @@ impl Erasable {
     }
 }
 
-/// The next of what `region` keeps of the person.
 pub async fn list_erasable(
     conn: &Conn,
     region: &RegionCode,

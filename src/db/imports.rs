@@ -118,7 +118,6 @@ const READY: Statement = Statement::write(
     ),
 );
 
-/// What a file would do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Preview {
     pub new: i64,
@@ -159,7 +158,6 @@ const NEXT: Statement = Statement::read(
     ),
 );
 
-/// Lines of one batch.
 const BATCH: usize = 200;
 
 /// Lines that wait: all changes, or all new vehicles.

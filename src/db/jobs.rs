@@ -21,11 +21,9 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&INSERT, &CONFIRM, &CANCEL, &FIND, &COUNT, &NEXT, &LEASE, &PAUSE, &LIST, &LIST_ITEMS];
 
-/// A write on a job, in the job's region.
 #[derive(Debug, Clone, Copy)]
 pub struct JobWrite<'a> {
     pub write: Write<'a>,
-    /// The job's.
     pub city: &'a str,
     /// Region and city of the target, and that region's epoch; the job's own for jobs that move
     /// nothing.
@@ -223,7 +221,6 @@ impl Job {
         self.parameters.get(key)?.as_str()
     }
 
-    /// Its items are still being selected.
     pub fn selecting(&self) -> bool {
         self.text("selecting").is_some()
     }
@@ -388,7 +385,6 @@ const PAUSE: Statement = Statement::write(
     ),
 );
 
-/// Records why the worker that has the job pauses.
 pub async fn pause(conn: &Conn, which: &JobRef, epoch: i64, worker: Uuid, why: &str) -> Result<Verdict, DbError> {
     verdict(&conn.one(&PAUSE, &[&which.region, &epoch, &which.id, &worker, &why]).await?)
 }
@@ -414,7 +410,6 @@ pub async fn list(
     conn.rows(&LIST, &[region, &city, &cursor.0, &cursor.1, &limit]).await?.iter().map(job).collect()
 }
 
-/// An item as pages and reports show it.
 #[derive(Debug, Clone)]
 pub struct Item {
     pub position: i64,

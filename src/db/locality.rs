@@ -66,7 +66,6 @@ pub struct Checked {
     /// Spans (CockroachDB) or index conditions (PostgreSQL), in short.
     pub plan: BTreeSet<String>,
     pub verdict: Verdict,
-    /// What breaks the reach, and what could not be read.
     pub findings: Vec<String>,
     /// The outcome under `enforce_home_region`, where the server has that.
     pub home_region: Option<String>,
@@ -79,7 +78,6 @@ pub struct Index {
     pub columns: Vec<String>,
 }
 
-/// A foreign key that changes the referencing rows by itself.
 #[derive(Debug, Clone)]
 pub struct Cascade {
     pub table: String,
@@ -95,7 +93,6 @@ pub struct Schema {
     /// Columns of regional tables that are part of a foreign key to a GLOBAL one.
     pub global_keys: Vec<(String, String)>,
     pub indexes: BTreeMap<String, Index>,
-    /// One entry for each column.
     pub cascades: Vec<Cascade>,
 }
 

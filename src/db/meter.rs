@@ -11,7 +11,6 @@ use parking_lot::Mutex;
 
 use crate::domain::region::RegionCode;
 
-/// What one request (or command) asked of the database.
 #[derive(Debug, Default)]
 pub struct Meter(Mutex<State>);
 

@@ -88,7 +88,6 @@ pub fn newest() -> i32 {
     in_order().last().map_or(0, Migration::version)
 }
 
-/// A table that the migrations create.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub name: String,

@@ -24,7 +24,6 @@ use super::{
 };
 use crate::{config::Database, domain::region::RegionCode};
 
-/// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
     Read,
@@ -69,7 +68,6 @@ struct Refusal {
     next: Instant,
 }
 
-/// Why there is no connection.
 pub(super) enum NoConnection {
     /// The nodes cannot be reached, or refuse us: others may work.
     Nodes(DbError),
@@ -271,7 +269,6 @@ fn required([isolation, read_only]: Transactions, timeout: &str) -> [(&'static s
     ]
 }
 
-/// Whether a new session has the settings we asked for.
 async fn kept(
     client: &tokio_postgres::Client,
     transactions: Transactions,

@@ -25,7 +25,6 @@ const OTHERS: Duration = Duration::from_secs(15);
 /// Longest time for `tend`: a cold node takes seconds to prepare its first statements.
 const TEND: Duration = Duration::from_secs(30);
 
-/// The pools of one instance.
 pub struct Db {
     nodes: Vec<Nodes>,
     pub(super) engine: Engine,
@@ -70,7 +69,6 @@ impl Db {
         &self.health
     }
 
-    /// The regions whose nodes are configured.
     pub fn regions_with_nodes(&self) -> impl Iterator<Item = &RegionCode> {
         self.nodes.iter().filter_map(|nodes| nodes.region.as_ref())
     }
@@ -218,13 +216,11 @@ impl Db {
         nodes(one) == nodes(other)
     }
 
-    /// Closes the pools: no new connection is handed out.
     pub fn close(&self) {
         self.nodes.iter().for_each(Nodes::close);
     }
 }
 
-/// Asks the first nodes that answer.
 async fn ask(endpoints: &[(Option<RegionCode>, Endpoint)], patience: Duration) -> Result<Engine, DbError> {
     let mut first = None;
     for (region, endpoint) in endpoints {

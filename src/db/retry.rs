@@ -11,7 +11,6 @@ use super::{
 /// Contention ends sooner or later; after this many attempts it is reported.
 pub(super) const ATTEMPTS: u32 = 10;
 
-/// The attempts of one write or transaction.
 pub(super) struct Attempts {
     number: u32,
     last_begins_by: Instant,

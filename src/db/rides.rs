@@ -26,7 +26,6 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&START, &LIST, &FIND, &ADD_POSITIONS, &END, &FORCE, &RIDER, &OVERDUE, &EXPIRE];
 
-/// A ride to start, and the price terms that it copies.
 #[derive(Debug, Clone)]
 pub struct NewRide<'a> {
     /// From the form, in the vehicle's region.
@@ -134,7 +133,6 @@ pub async fn start(conn: &Conn, auth: &SessionAuth, new: &NewRide<'_>, epoch: i6
     verdict(&conn.one(&START, &params).await?)
 }
 
-/// How a ride ended, and what is owed.
 #[derive(Debug, Clone)]
 pub struct Ended {
     pub at: DateTime<Utc>,
@@ -182,7 +180,6 @@ const COLUMNS: &str =
         fee_minor, total_minor, forced, automatic, max_charge_minor";
 
 impl Ride {
-    /// On the receipt.
     pub fn number(&self) -> String {
         self.ride.number(self.started_at)
     }
@@ -518,7 +515,6 @@ const RIDER: Statement = Statement::read(
      WHERE region = $1::TEXT::crdb_internal_region AND id = $2",
 );
 
-/// Rider and city; for writing only, never shown.
 pub async fn find_rider(conn: &Conn, ride: &RideRef) -> Result<Option<(UserRef, String)>, DbError> {
     let Some(row) = conn.opt(&RIDER, &[&ride.region, &ride.id]).await? else {
         return Ok(None);
@@ -551,7 +547,6 @@ const OVERDUE: Statement = Statement::read(
     ),
 );
 
-/// By id.
 pub async fn list_overdue(
     conn: &Conn,
     region: &RegionCode,

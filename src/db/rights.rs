@@ -36,7 +36,6 @@ const RIGHTS: [(&str, &[&str]); 20] = [
     ("vehicles", &["INSERT", "UPDATE"]),
 ];
 
-/// Schema versions; `movr serve` reads them.
 const HISTORY: &str = "refinery_schema_history";
 
 /// Creates `role` if needed and gives it exactly the rights that this program's statements need.

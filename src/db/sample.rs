@@ -90,7 +90,6 @@ pub struct Street {
     pub positions: Vec<Position>,
 }
 
-/// As it stands after its rides.
 #[derive(Debug, Serialize)]
 pub struct Vehicle {
     pub id: Uuid,
@@ -113,7 +112,6 @@ pub struct Vehicle {
     pub changed_at: DateTime<Utc>,
 }
 
-/// An ended ride.
 #[derive(Debug, Serialize)]
 pub struct Ride {
     pub id: Uuid,
@@ -134,7 +132,6 @@ pub struct Ride {
     pub fare: Fare,
 }
 
-/// A position during a ride.
 #[derive(Debug, Serialize)]
 pub struct Position {
     pub ride: Uuid,

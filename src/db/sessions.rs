@@ -22,7 +22,6 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&CHECK, &LIST, &START, &PRUNE, &TOUCH, &END, &END_OTHERS];
 
-/// The copy on the rider's own row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
     pub region: RegionCode,
@@ -69,7 +68,6 @@ const CHECK: Statement = Statement::read(
        AND u.region = $1::TEXT::crdb_internal_region AND u.id = $3",
 );
 
-/// The person, if the session is valid.
 pub async fn check(conn: &Conn, auth: &SessionAuth) -> Result<Option<CurrentUser>, DbError> {
     let params: [&(dyn ToSql + Sync); 6] =
         [&auth.user.region, &auth.session, &auth.user.id, &auth.token_hash, &auth.now, &auth.idle_since];
@@ -180,7 +178,6 @@ const PRUNE: Statement = Statement::write(
                    AND write_state = 'writable' AND epoch = $5)",
 );
 
-/// Deletes the person's expired sessions.
 pub async fn prune(
     conn: &Conn,
     user: &UserRef,
@@ -234,7 +231,6 @@ macro_rules! end_sql {
 
 const END: Statement = Statement::write("sessions.end", Reach::Named, end_sql!("= $8::UUID", "d.id"));
 
-/// Ends one session of the person: this one or another.
 pub async fn end(conn: &Conn, auth: &SessionAuth, session: Uuid) -> Result<Verdict, DbError> {
     verdict(&conn.one(&END, &auth.params(&[&session])).await?)
 }

@@ -37,7 +37,6 @@ pub struct Statement {
     pub reads_global: Option<&'static str>,
 }
 
-/// Why a statement that brings a row to a city reads GLOBAL rows.
 pub const CITY_CHECKED: &str = "a row that comes to a city is checked against the catalogue";
 
 impl Statement {
@@ -56,7 +55,6 @@ impl Statement {
         Self { reads_global: Some(why), ..self }
     }
 
-    /// Regions bound to its parameters, each once.
     fn bound(&self, params: &[&(dyn ToSql + Sync)]) -> Vec<RegionCode> {
         let mut bound = Vec::new();
         for param in self.region_parameters().filter_map(|index| params.get(index)) {
@@ -83,7 +81,6 @@ impl Statement {
         filled + rest
     }
 
-    /// Whether it touches regions that no parameter names.
     pub(super) fn everywhere(&self) -> bool {
         matches!(self.reach, Reach::AllRegions { .. })
     }

@@ -179,7 +179,6 @@ const FINISH: Statement = Statement::write(
     ),
 );
 
-/// Records the comparison, and ends the job if it was `good`.
 pub async fn finish(conn: &Conn, write: &JobWrite<'_>, compared: &Value, good: bool) -> Result<Verdict, DbError> {
     write.verdict(conn, &FINISH, &[compared, &good]).await
 }

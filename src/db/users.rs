@@ -22,7 +22,6 @@ use crate::domain::{
 pub const ALL: &[&Statement] =
     &[&LOGIN, &LOGIN_ANYWHERE, &INSERT, &PROFILE, &LIST_CITY, &SET_PROFILE, &SET_PASSWORD, &SET_RECOVERY, &RECOVER];
 
-/// What signing in needs of a person.
 #[derive(Debug, Clone)]
 pub struct Login {
     pub user: UserRef,
@@ -115,7 +114,6 @@ const INSERT: Statement = Statement::write(
     ),
 );
 
-/// Registers a person and begins their first session.
 pub async fn insert(
     conn: &Conn,
     id: Uuid,
@@ -149,7 +147,6 @@ pub async fn insert(
     verdict(&conn.one(&INSERT, &params).await?)
 }
 
-/// A person's own view of themselves.
 #[derive(Debug, Clone)]
 pub struct Profile {
     pub username: String,

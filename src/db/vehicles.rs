@@ -38,7 +38,6 @@ pub struct Nearby {
     pub distance_m: f64,
 }
 
-/// What a rider looks for.
 #[derive(Debug, Clone)]
 pub struct Search<'a> {
     pub region: &'a RegionCode,
@@ -141,13 +140,11 @@ pub async fn count_available(conn: &Conn, region: &RegionCode, city: &str, now: 
     conn.one(&COUNT, &[region, &city, &now]).await?.get("n")
 }
 
-/// A vehicle on its own page.
 #[derive(Debug, Clone)]
 pub struct Found {
     pub city: String,
     /// Its distance is 0.
     pub vehicle: Nearby,
-    /// Why it cannot be taken now.
     pub refusal: Option<Refusal>,
 }
 
@@ -320,7 +317,6 @@ const RETIRE: Statement = Statement::write(
     ),
 );
 
-/// Takes one of the person's own vehicles off the street for ever.
 pub async fn retire(
     conn: &Conn,
     auth: &SessionAuth,

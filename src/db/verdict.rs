@@ -19,7 +19,6 @@ use crate::domain::{people::UserRef, refusal::Refusal, region::RegionCode};
 pub struct SessionAuth {
     pub user: UserRef,
     pub session: Uuid,
-    /// Of the session's secret.
     pub token_hash: String,
     pub now: DateTime<Utc>,
     /// Sessions not used since then have expired.
@@ -45,11 +44,8 @@ impl SessionAuth {
 
 #[derive(Debug, Clone, Copy)]
 pub enum Actor<'a> {
-    /// A person with a valid session.
     Session(&'a SessionAuth),
-    /// A worker on behalf of a person.
     Person(&'a UserRef),
-    /// A command.
     Shell,
 }
 
@@ -68,7 +64,6 @@ impl<'a> Actor<'a> {
     }
 }
 
-/// A write in a region, under its gate and that of the actor's home.
 #[derive(Debug, Clone, Copy)]
 pub struct Write<'a> {
     pub actor: Actor<'a>,
@@ -81,7 +76,6 @@ pub struct Write<'a> {
 }
 
 impl<'a> Write<'a> {
-    /// By a signed-in person.
     pub fn signed(auth: &'a SessionAuth, home_epoch: i64, (region, id): (&'a RegionCode, Uuid), epoch: i64) -> Self {
         Self { actor: Actor::Session(auth), now: auth.now, home_epoch, region, id, epoch }
     }
@@ -167,16 +161,13 @@ pub(super) const EVENT: &str =
     "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, actor_region,
        actor_id, command_id, correlation_id, occurred_at, epoch, lat, lon, metadata)";
 
-/// What a write statement did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Everything, now.
     Done,
     /// Nothing, because the same command had been carried out before.
     Already,
     /// Nothing: the gate has another epoch, or a region is closed.
     Gate,
-    /// Nothing, and why.
     Refused(Refusal),
 }
 

@@ -239,7 +239,6 @@ const LIMITS: Statement = Statement::read(
 /// A shorter page is the last.
 pub(crate) const PAGE: usize = 2_000;
 
-/// Where a vehicle stands, and its stored cell.
 #[derive(Debug)]
 pub(crate) struct Vehicle {
     pub id: Uuid,
@@ -254,7 +253,6 @@ const VEHICLES: Statement = Statement::read(
      ORDER BY id LIMIT 2000",
 );
 
-/// The vehicles of `region` after `after`, by id.
 pub(crate) async fn list_vehicles(conn: &Conn, region: &RegionCode, after: Uuid) -> Result<Vec<Vehicle>, DbError> {
     let read = |row: &Row| Ok(Vehicle { id: row.get("id")?, at: row.point("lat", "lon")?, cell: row.get("cell")? });
     conn.rows(&VEHICLES, &[region, &after]).await?.iter().map(read).collect()

@@ -70,7 +70,6 @@ pub struct City {
 pub const CITY_RADIUS_M: f64 = 50_000.0;
 
 impl City {
-    /// Whether a vehicle or ride of the city can be there.
     pub fn allows(&self, point: Point) -> bool {
         point.distance_m(self.centre) <= CITY_RADIUS_M
     }
@@ -96,7 +95,6 @@ pub struct VehicleType {
     pub max_range_m: Option<i64>,
 }
 
-/// The price of a vehicle type in a city from a time on, in minor units of the city's currency.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tariff {
@@ -266,7 +264,6 @@ impl Catalogue {
         self.vehicle_types.iter().find(|vehicle_type| vehicle_type.slug == slug)
     }
 
-    /// The tariff that is valid at a time.
     pub fn tariff(&self, city: &str, vehicle_type: &str, at: DateTime<Utc>) -> Option<&Tariff> {
         self.tariffs
             .iter()

@@ -100,7 +100,6 @@ fn column(name: &str) -> Option<&'static str> {
     })
 }
 
-/// A line of an imported file. What is None stays as it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
     /// Without it the vehicle is found by the code.
@@ -125,7 +124,6 @@ pub struct Decimals {
     pub points: bool,
 }
 
-/// Which cell of a line is which column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     places: HashMap<&'static str, usize>,
@@ -167,7 +165,6 @@ impl Header {
         Some(unescape_formula(cells.get(*self.places.get(column)?)?.as_ref()))
     }
 
-    /// The vehicle that a row describes, or everything that is wrong with it.
     pub fn line(&self, cells: &[impl AsRef<str>], city: &City, catalogue: &Catalogue) -> Result<Line, String> {
         let filled = trimmed(cells).len();
         if cells.len() < self.cells || filled > self.cells {
@@ -233,7 +230,6 @@ impl Header {
     }
 }
 
-/// The cells up to the last one that is not empty.
 fn trimmed<S: AsRef<str>>(cells: &[S]) -> &[S] {
     let last = cells.iter().rposition(|cell| !cell.as_ref().trim().is_empty());
     cells.get(..last.map_or(0, |last| last + 1)).unwrap_or_default()

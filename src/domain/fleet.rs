@@ -42,7 +42,6 @@ pub enum Key {
     Seen(DateTime<Utc>),
 }
 
-/// Which vehicles of a city.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Filter {
     /// None for all but retired ones.

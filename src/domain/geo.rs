@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 /// Mean radius in metres (IUGG), used for every distance.
 pub const EARTH_RADIUS_M: f64 = 6_371_008.8;
 
-/// Coordinates that are not on the Earth.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum GeoError {
     #[error("latitude {0} is not within -90 and 90")]
@@ -232,7 +231,6 @@ impl Polygon {
     }
 }
 
-/// Where two crossing sides cross.
 fn crossing((a, b): (Point, Point), (c, d): (Point, Point)) -> Point {
     let vector = |from: Point, to: Point| (to.lon - from.lon, to.lat - from.lat);
     let cross = |p: (f64, f64), q: (f64, f64)| p.0 * q.1 - p.1 * q.0;

@@ -6,14 +6,12 @@ use uuid::Uuid;
 
 use super::region::RegionCode;
 
-/// In the region of the city that it was requested for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JobRef {
     pub region: RegionCode,
     pub id: Uuid,
 }
 
-/// What a job does with each of its items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobKind {
@@ -21,14 +19,12 @@ pub enum JobKind {
     Maintenance,
     /// From maintenance back to the street.
     Back,
-    /// Nobody knows where it is.
     Lost,
     /// A lost one that was found: it goes to maintenance first.
     Found,
     /// Off the street for ever; its code is free again.
     Retire,
     Move,
-    /// To a city of another region.
     Transfer,
     /// Lines of a file, each a vehicle.
     Import,

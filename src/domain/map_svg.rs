@@ -54,7 +54,6 @@ pub struct MapSvg {
 }
 
 impl MapSvg {
-    /// Projects a scene so that its points are visible.
     pub fn of(scene: &Scene<'_>) -> Self {
         let area = scene.area.points();
         let mut shown: Vec<Point> = scene.pins.iter().chain(scene.route).copied().collect();
@@ -78,7 +77,6 @@ impl MapSvg {
     }
 }
 
-/// Degrees to pixels, with the centre of the bounds in the centre of the picture.
 struct Projection {
     middle_lat: f64,
     middle_lon: f64,

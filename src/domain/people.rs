@@ -11,7 +11,6 @@ use uuid::Uuid;
 pub use super::text::{line, optional_line};
 use super::{region::RegionCode, text::marks_are_carried};
 
-/// The key of a person's users row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UserRef {
     pub region: RegionCode,
@@ -117,7 +116,6 @@ pub fn email(text: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// Whether a password may be used, given the username it goes with.
 pub fn password(text: &str, username: &str) -> Result<(), String> {
     let length = text.chars().count();
     if length < PASSWORD_MIN {

@@ -122,12 +122,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// By the statement's verdict column.
     pub fn from_code(code: &str) -> Option<Self> {
         Self::deserialize(IntoDeserializer::<Error>::into_deserializer(code)).ok()
     }
 
-    /// What happened and what to do, for the person who asked.
     pub fn message(&self) -> String {
         self.to_string()
     }

@@ -12,7 +12,6 @@ use uuid::Uuid;
 #[serde(try_from = "String", into = "String")]
 pub struct RegionCode(Arc<str>);
 
-/// The text is not the code of any region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a region code is 1 to 32 lower-case letters, digits and dashes")]
 pub struct BadRegionCode;

@@ -129,7 +129,6 @@ impl CockroachDemo {
         Ok(Self { process, stdin, nodes, console })
     }
 
-    /// Waits until it ends by itself.
     pub async fn ended(&mut self) -> LocalError {
         self.process.ended().await
     }

@@ -19,7 +19,6 @@ use nix::unistd::geteuid;
 pub use cockroach::{CockroachDemo, find as find_cockroach};
 pub use postgres::{Options, PrivatePostgres};
 
-/// For the person at the terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     #[error(
@@ -73,7 +72,6 @@ pub enum LocalError {
 }
 
 impl LocalError {
-    /// For `map_err`: what was being done to which path.
     fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { doing, path: path.to_owned(), source }
     }

@@ -29,7 +29,6 @@ use super::{
 };
 use crate::config::{self, Secret};
 
-/// The superuser that `initdb` makes; the only role.
 const USER: &str = "movr";
 /// Crash recovery replays up to `max_wal_size`, 1 GB, which takes time on slow disks.
 const START_PATIENCE: Duration = Duration::from_mins(1);
@@ -39,7 +38,6 @@ const IMMEDIATE_PATIENCE: Duration = Duration::from_secs(5);
 /// Between choosing a free port and binding it another program may take it.
 const PORT_ATTEMPTS: u32 = 3;
 
-/// How a private server is to be run.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The folder under which `postgres/` is made; it may hold other things.
@@ -106,12 +104,10 @@ impl PrivatePostgres {
         format!("postgresql://{USER}:{password}@127.0.0.1:{port}/{database}?sslmode=disable")
     }
 
-    /// Waits until the server ends by itself.
     pub async fn ended(&mut self) -> LocalError {
         self.process.ended().await
     }
 
-    /// Ends all sessions and waits until the server has stopped.
     pub async fn stop(mut self) -> Result<(), LocalError> {
         self.folder.stop_server().await?;
         let _ = self.process.child.wait().await; // its file goes just before it does
@@ -186,7 +182,6 @@ impl Folder {
         fs::rename(&unfinished, &self.cluster).map_err(LocalError::io("make", &self.cluster))
     }
 
-    /// Starts the server on a port that is free now.
     async fn start_server(&self, bin: &Path, options: &Options) -> Result<(Process, u16), LocalError> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
         let port = port.map_err(LocalError::io("find a free port for", &self.path))?.port();

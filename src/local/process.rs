@@ -31,7 +31,6 @@ impl Process {
         Ok(Self { name, child: child.map_err(LocalError::io("run", Path::new(name)))?, log: log.to_owned() })
     }
 
-    /// Waits until `probe` finds that it is ready.
     pub(super) async fn ready<T>(
         &mut self,
         patience: Duration,

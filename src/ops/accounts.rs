@@ -55,7 +55,6 @@ pub(super) fn new_session(service: &Service, device: &str) -> (String, NewSessio
     (token, NewSession { id: Uuid::new_v4(), token_hash, device: device.to_owned(), expires_at })
 }
 
-/// Registers a person at home in the chosen city, and signs them in.
 pub async fn register(service: &Service, new: Registration, device: &str) -> Result<Started, OpError> {
     let id = service.ids.row("user", &new.region, None, new.id);
     let hash = service.hasher.hash(&new.password).await?;
@@ -143,7 +142,6 @@ async fn begin(
     Ok(Started::new(login.user, login.city, session))
 }
 
-/// Ends this session, if it has not ended already.
 pub async fn sign_out(service: &Service, auth: &SessionAuth) -> Result<(), OpError> {
     match end_session(service, auth, auth.session).await {
         Err(OpError::Refused(Refusal::SignedOut)) | Ok(_) => Ok(()),
@@ -257,7 +255,6 @@ pub async fn recover(service: &Service, username: &str, code: &str, password: &s
     .map(drop)
 }
 
-/// For the administrator's command line.
 pub async fn grant(db: &Db, username: &str, role: &str, city: &str) -> Result<Done, OpError> {
     let now = Clock::default().now();
     let login = users::find_login(&db.here().await?, None, username).await?.ok_or(Refusal::NoMatch)?;

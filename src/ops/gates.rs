@@ -66,7 +66,6 @@ pub async fn find(db: &Db, region: &RegionCode) -> Result<Gate, DbError> {
     gates::find(&db.at(region).await?, region).await
 }
 
-/// Checks the public reason for closing a region.
 pub fn reason(text: &str) -> Result<String, String> {
     people::line(text, REASON_MAX, "the reason")
 }

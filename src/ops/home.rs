@@ -67,7 +67,6 @@ pub async fn move_home(
     Ok(Started::new(user, city.slug.clone(), session))
 }
 
-/// What home knows of the person, if the session is good.
 pub(super) async fn current_user(service: &Service, auth: &SessionAuth) -> Result<CurrentUser, OpError> {
     let conn = service.db.at(&auth.user.region).await?;
     Ok(sessions::check(&conn, auth).await?.ok_or(Refusal::SignedOut)?)

@@ -40,7 +40,6 @@ pub enum ImportError {
     Op(#[from] OpError),
 }
 
-/// A file that is being read.
 pub struct Import<'a> {
     context: JobContext<'a>,
     city: &'a City,
@@ -94,7 +93,6 @@ impl<'a> Import<'a> {
         Ok((self.job, preview.into_inner()))
     }
 
-    /// What was recognised in the file, in words.
     fn read_as(&self) -> String {
         let Decimals { commas, points } = self.decimals;
         let decimals = match (commas, points) {

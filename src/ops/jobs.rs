@@ -40,10 +40,8 @@ const BATCH_TIME: Duration = Duration::from_millis(900);
 const SIDE_BY_SIDE: usize = 4;
 /// Vehicles compared per statement.
 const COMPARED: i64 = 1_000;
-/// Where every selection begins.
 const NOTHING_YET: Uuid = Uuid::nil();
 
-/// The actor and what the operations need.
 #[derive(Clone, Copy)]
 pub struct JobContext<'a> {
     pub db: &'a Db,
@@ -116,7 +114,6 @@ pub struct NewJob {
     pub selection: Selection,
 }
 
-/// The job then waits to be confirmed.
 pub async fn create(context: JobContext<'_>, new: &NewJob) -> Result<Done, OpError> {
     let target = new.to_city.as_deref().unwrap_or(&new.city);
     let region = &context.catalogue.city(target).ok_or(Refusal::Changed)?.region;

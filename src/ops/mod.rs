@@ -37,7 +37,6 @@ pub mod vehicles;
 pub mod verify;
 pub mod watch;
 
-/// Why something was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum OpError {
     /// A rule says no; the person is told why, and nothing was changed.

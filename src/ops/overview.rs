@@ -21,7 +21,6 @@ use crate::{
     ops::service::Service,
 };
 
-/// Figures, and when they were true.
 pub type Dated = (DateTime<Utc>, Arc<Figures>);
 
 /// The last good figures of each region, and so bounded.

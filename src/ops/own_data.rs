@@ -20,10 +20,8 @@ use crate::{
     ops::service::Service,
 };
 
-/// Bytes sent at once.
 const CHUNK: usize = 64 * 1024;
 
-/// An export for a person whose session has been checked.
 pub struct Export {
     auth: SessionAuth,
     person: Value,
@@ -131,7 +129,6 @@ impl Export {
     }
 }
 
-/// A list in the region's object.
 async fn list<K: Clone>(
     reader: &Reader<'_>,
     out: &mut Writer<'_>,
@@ -192,7 +189,6 @@ async fn rides(reader: &Reader<'_>, out: &mut Writer<'_>) -> Result<(), DbError>
     }
 }
 
-/// The positions of a page of rides, read as they are written.
 struct Positions<'a> {
     reader: &'a Reader<'a>,
     rides: Vec<Uuid>,

@@ -13,7 +13,6 @@ use crate::{
     ops::service::Service,
 };
 
-/// Refusals by rule since the instance started.
 #[derive(Debug, Default)]
 pub struct Refusals(Mutex<BTreeMap<&'static str, u64>>);
 

@@ -14,7 +14,6 @@ use crate::{
     ops::service::Service,
 };
 
-/// Grants or revokes a role.
 pub async fn set(
     service: &Service,
     by: &SessionAuth,

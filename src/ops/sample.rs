@@ -35,7 +35,6 @@ const ACCOUNTS: [(&str, &str, &str, Option<&str>); 4] = [
     ("administrator", "Alma", "Administrator", Some("administrator")),
 ];
 
-/// What to load into each city.
 #[derive(Debug, Clone)]
 pub struct SamplePlan {
     /// Slugs; none means every city of the catalogue.
@@ -47,7 +46,6 @@ pub struct SamplePlan {
     pub seed: u64,
 }
 
-/// How many rows are new.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Loaded {
     pub users: i64,

@@ -160,7 +160,6 @@ impl Service {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has been told to stop.
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }

@@ -38,7 +38,6 @@ pub const CHECKS: [(&str, &str); 14] = [
 pub struct Finding {
     pub check: &'static str,
     pub region: RegionCode,
-    /// Row and problem, by ids only.
     pub what: String,
 }
 

@@ -19,7 +19,6 @@ fn home(context: &RequestContext) -> Option<&Region> {
     (!shared.into_iter().any(|host| answers(&home.base_url, host))).then_some(home)
 }
 
-/// The link home, and what its form sends.
 #[derive(Debug, Clone)]
 pub struct Offer {
     pub region: String,

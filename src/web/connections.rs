@@ -29,7 +29,6 @@ use actix_web::{
 use super::middleware::FILE_TIMES;
 use crate::config::Config;
 
-/// Between two sweeps.
 const SWEEP: Duration = Duration::from_millis(250);
 
 pub struct Connections {

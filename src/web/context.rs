@@ -41,7 +41,6 @@ use crate::{
 /// How often the use of a session is recorded.
 const TOUCH_EVERY: Duration = Duration::seconds(60);
 
-/// What the middleware determined before any handler ran.
 #[derive(Debug, Clone)]
 pub struct Ids {
     pub request: String,
@@ -119,7 +118,6 @@ impl RequestContext {
         session::read_choice(&self.state.site, &cookies, what)
     }
 
-    /// The host that the browser asked for.
     pub fn host(&self) -> Option<&str> {
         self.request.headers().get(header::HOST)?.to_str().ok()
     }
@@ -148,7 +146,6 @@ impl RequestContext {
             .map_or_else(String::new, |at| region::subscriber(at).to_string())
     }
 
-    /// Records the account that a request tries to use, by its username's key.
     fn about(&self, username_key: &str) {
         self.request.extensions_mut().insert(Tried(self.state.site.account(username_key)));
     }
@@ -177,7 +174,6 @@ impl RequestContext {
         counted.map_err(|wait| PageError::TooMany(wait.0))
     }
 
-    /// Remembers that this browser has signed in to an account.
     pub fn know_account(&self, account: &str) {
         let cookies = self.request.cookies().map(|cookies| cookies.clone()).unwrap_or_default();
         self.outgoing.borrow_mut().extend(session::write_device(&self.state.site, &cookies, account));
@@ -287,7 +283,6 @@ impl RequestContext {
         }
     }
 
-    /// Records the session's use, without waiting.
     fn touch(&self, auth: SessionAuth) {
         let state = self.state.clone();
         actix_web::rt::spawn(async move {
@@ -307,12 +302,10 @@ impl RequestContext {
         self.cookie.as_ref().map(|cookie| cookie.auth(self.now)).ok_or_else(|| self.sign_in_first())
     }
 
-    /// The id of the `purpose` that this person's form makes in `region`.
     pub fn made_by(&self, form: Id, purpose: &str, region: &RegionCode) -> Result<Uuid, PageError> {
         Ok(self.service.ids.row(purpose, region, Some(&self.auth()?.user), form.0))
     }
 
-    /// The way to sign in and come back.
     pub fn sign_in_first(&self) -> PageError {
         PageError::SignIn(paths::login(self.next()))
     }
@@ -322,7 +315,6 @@ impl RequestContext {
         if self.request.method().is_safe() { &self.path } else { "/vehicles" }
     }
 
-    /// Begins or renews the session of this browser.
     pub fn set_session(&mut self, cookie: SessionCookie) {
         self.outgoing.borrow_mut().push(session::write(&self.state.site, &cookie));
         self.cookie = Some(cookie);
@@ -336,7 +328,6 @@ impl RequestContext {
         }
     }
 
-    /// Ends the session of this browser.
     pub fn forget_session(&mut self) {
         self.outgoing.borrow_mut().push(session::forget(&self.state.site));
         self.cookie = None;
@@ -357,12 +348,10 @@ impl RequestContext {
         self.outgoing.borrow_mut().push(session::write_choice(&self.state.site, what, choice));
     }
 
-    /// 303 to `location` with a success message.
     pub fn done(&self, location: &str, text: &str) -> HttpResponse {
         self.see_other(location, true, text)
     }
 
-    /// 303 to `location` with the reason for a refusal.
     pub fn refused(&self, location: &str, text: &str) -> HttpResponse {
         self.see_other(location, false, text)
     }
@@ -395,7 +384,6 @@ impl RequestContext {
         self.html(StatusCode::OK, page)
     }
 
-    /// 422 with a form that shows its errors.
     pub fn wrong(&self, page: &impl Template) -> Result<HttpResponse, PageError> {
         self.html(StatusCode::UNPROCESSABLE_ENTITY, page)
     }
@@ -424,7 +412,6 @@ impl RequestContext {
         self.finish(response)
     }
 
-    /// The response with the cookies that this request sets.
     pub fn finish(&self, mut response: HttpResponse) -> HttpResponse {
         for cookie in self.outgoing.borrow_mut().drain(..) {
             if let Ok(value) = header::HeaderValue::from_str(&cookie.encoded().to_string()) {

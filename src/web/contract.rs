@@ -16,7 +16,6 @@ use crate::{
     domain::region::RegionCode,
 };
 
-/// Which regions a route may touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RegionScope {
     /// None: answered from memory, or by asking whether this instance's nodes answer.
@@ -38,7 +37,6 @@ impl RegionScope {
         ROUTES.iter().find(asked).map_or(Self::Named, |route| route.scope)
     }
 
-    /// For `movr contract`.
     pub fn words(self) -> &'static str {
         match self {
             Self::Here => "none, or here",
@@ -49,7 +47,6 @@ impl RegionScope {
     }
 }
 
-/// What `movr contract` prints: what each route may touch, and what each statement does.
 pub fn markdown() -> String {
     let mut text = String::from("| route | who | regions it may touch |\n|---|---|---|\n");
     for route in ROUTES {
@@ -80,12 +77,10 @@ struct Noted {
 }
 
 impl RequestContext {
-    /// Notes that the request names `region`.
     pub fn names(&self, region: &RegionCode) {
         self.note(|noted| noted.named.push(region.clone()));
     }
 
-    /// Notes regions with data of the person.
     pub fn holds(&self, regions: &[RegionCode]) {
         self.note(|noted| noted.present.extend_from_slice(regions));
     }
@@ -97,7 +92,6 @@ impl RequestContext {
         extensions.insert(noted);
     }
 
-    /// Home, and every region that the request names.
     fn named(&self, scope: RegionScope) -> Vec<RegionCode> {
         let request = self.request();
         let mut named: Vec<RegionCode> = self.cookie.iter().map(|cookie| cookie.region.clone()).collect();

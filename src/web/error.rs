@@ -18,19 +18,15 @@ use crate::{
     ops::OpError,
 };
 
-/// Why a request did not get its page.
 #[derive(Debug)]
 pub enum PageError {
     SignIn(String),
     Refused(Refusal),
-    /// The request makes no sense, and how.
     BadRequest(&'static str),
     CrossSite,
     /// No such page, or not this person's.
     NotFound,
-    /// No vehicle under this public id.
     NoVehicle,
-    /// The address does not do that.
     MethodNotAllowed,
     TooLarge,
     Packed,
@@ -88,7 +84,6 @@ impl ErrorText {
 const OUR_MISTAKE: &str = "We made a mistake, and it has been noted. Please try again, or quote the number below.";
 
 impl PageError {
-    /// Why a body could not be read.
     pub fn from_body(error: &actix_web::Error) -> Self {
         if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE {
             return Self::TooLarge;
@@ -156,7 +151,6 @@ impl PageError {
         }
     }
 
-    /// The page for it, in place of an empty answer.
     pub fn render(&self, context: &RequestContext) -> HttpResponse {
         if let Self::SignIn(location) = self {
             let mut context = context.clone();

@@ -34,7 +34,6 @@ pub fn utc(at: &DateTime<Utc>, _: &dyn Values, format: &str) -> askama::Result<S
     Ok(Safe(format!("<time datetime=\"{iso}\">{}</time>", at.format(format))))
 }
 
-/// As in "3 min ago".
 #[filter_fn]
 pub fn ago(at: &DateTime<Utc>, _: &dyn Values, now: &DateTime<Utc>) -> askama::Result<String> {
     Ok(super::layout::ago(*now - *at))

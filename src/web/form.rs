@@ -35,7 +35,6 @@ pub struct Query<T>(pub T);
 pub struct FormState {
     values: BTreeMap<String, String>,
     errors: BTreeMap<String, String>,
-    /// An error of the form as a whole.
     pub error: Option<String>,
 }
 

@@ -30,7 +30,6 @@ pub struct Layout {
     pub path: String,
     pub city_slug: String,
     pub city_name: String,
-    /// For the city switch.
     pub catalogue: Arc<Catalogue>,
     pub signed_in: Option<Person>,
     pub open_ride: Option<String>,
@@ -38,7 +37,6 @@ pub struct Layout {
     pub reservation: Option<(Reservation, String)>,
     pub abroad: Option<abroad::Offer>,
     pub flash: Option<Flash>,
-    /// The answering region, as in "us-east1".
     pub region_here: RegionCode,
     /// As in "2 statements, 1 wait, 3 ms".
     pub footer: String,
@@ -47,7 +45,6 @@ pub struct Layout {
     pub fleet_nav: Vec<(&'static str, &'static str, bool)>,
 }
 
-/// The person in the header.
 #[derive(Debug, Clone)]
 pub struct Person {
     pub initial: String,
@@ -96,7 +93,6 @@ fn fleet_pages(roles: &[String]) -> impl Iterator<Item = &'static (&'static str,
     FLEET.iter().filter(|(_, _, role)| roles.iter().any(|has| has.starts_with(role)))
 }
 
-/// The navigation for the user's roles.
 fn fleet_nav(context: &RequestContext, section: Section) -> Vec<(&'static str, &'static str, bool)> {
     let Some(cookie) = context.cookie.as_ref().filter(|_| section == Section::Fleet) else {
         return Vec::new();
@@ -107,7 +103,6 @@ fn fleet_nav(context: &RequestContext, section: Section) -> Vec<(&'static str, &
     fleet_pages(&cookie.roles).map(|&(href, text, _)| (href, text, here == Some(href))).collect()
 }
 
-/// The layout of a page about `city`.
 pub fn layout(
     context: &RequestContext,
     current_user: Option<&CurrentUser>,

@@ -15,7 +15,6 @@ pub fn vehicle(vehicle: &PublicVehicle) -> String {
     format!("/vehicles/{}/{}", vehicle.region, vehicle.public_id)
 }
 
-/// Where all GBFS feeds are found.
 pub const GBFS_MANIFEST: &str = "/gbfs/3/manifest.json";
 
 pub fn gbfs(city: &str, feed: &str) -> String {
@@ -87,7 +86,6 @@ pub fn erasure(job: &JobRef) -> String {
     format!("/erasure/{}/{}", job.region, job.id)
 }
 
-/// Signing in, and coming back afterwards.
 pub fn login(next: &str) -> String {
     format!("/login?next={}", encode(next))
 }

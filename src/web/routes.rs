@@ -41,7 +41,6 @@ pub enum Access {
 }
 
 impl Access {
-    /// For `movr contract`.
     pub fn words(self) -> &'static str {
         match self {
             Self::Public => "everybody",
@@ -69,7 +68,6 @@ const fn post(path: &'static str, access: Access, scope: RegionScope, handler: f
     Route { method: Method::POST, path, access, scope, handler }
 }
 
-/// GET and HEAD.
 fn read() -> ActixRoute {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }

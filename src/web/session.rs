@@ -26,7 +26,6 @@ use crate::{
     },
 };
 
-/// Abroad, the copy counts for this long.
 pub const COPY_COUNTS: Duration = Duration::minutes(5);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,7 +69,6 @@ impl SessionCookie {
         people::operates(&self.roles, city)
     }
 
-    /// What a write of this person carries.
     pub fn auth(&self, now: DateTime<Utc>) -> SessionAuth {
         SessionAuth {
             user: UserRef { region: self.region.clone(), id: self.user },
@@ -177,7 +175,6 @@ pub fn forget(site: &Site) -> Cookie<'static> {
     removal(site, SESSION)
 }
 
-/// The message that the last form left, if any.
 pub fn read_flash(site: &Site, cookies: &[Cookie<'static>]) -> Option<Flash> {
     open(site, cookies, FLASH)
 }

@@ -30,7 +30,6 @@ pub struct Site {
 }
 
 impl Site {
-    /// What the settings say of it.
     pub fn new(config: &Config) -> Self {
         Self {
             keys: config.secret_keys.expose().iter().map(|key| Key::from(key)).collect(),

@@ -23,7 +23,6 @@ const PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf
 /// A warm instance of the same region takes seconds; a cold cluster about ten.
 const COME_BACK_S: u64 = 3;
 
-/// Where requests wait for the application.
 pub struct StartupGate {
     state: OnceLock<Data<State>>,
     step: Mutex<(&'static str, Option<&'static str>)>,

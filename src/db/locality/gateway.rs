@@ -32,7 +32,6 @@ pub struct Gateway {
 
 type Explained = Result<(Vec<Access>, Option<String>), tokio_postgres::Error>;
 
-/// Where a table lives, as the server says.
 #[derive(Debug, Clone, Serialize)]
 pub struct Placement {
     pub table: String,

@@ -43,7 +43,6 @@ fn unique<K: Hash + Eq>(what: &str, keys: impl Iterator<Item = (K, impl Display)
     Ok(seen)
 }
 
-/// Fails unless what `owner` refers to is `there`.
 fn known(there: bool, owner: impl Display, what: &str, name: &impl Display) -> Checked {
     if there {
         return Ok(());
@@ -64,7 +63,6 @@ fn is_name(name: &str) -> bool {
     line(name, 64, "a name").as_deref() == Ok(name)
 }
 
-/// Reads an IANA time zone name.
 pub(super) fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
     let name = String::deserialize(deserializer)?;
     let unknown = |_| de::Error::custom(format_args!("unknown time zone {name:?}"));

@@ -24,7 +24,6 @@ fn slice(degrees: f64, span: f64, bits: u8) -> u32 {
     ((degrees / span * f64::from(count)) as u32).min(count - 1)
 }
 
-/// Alternates the bits of both.
 fn interleave(column: u32, row: u32) -> i64 {
     let pair = |bit| (i64::from(column >> bit & 1) | i64::from(row >> bit & 1) << 1) << (2 * bit);
     (0..BITS).map(pair).sum()

@@ -82,7 +82,6 @@ impl Busy {
     }
 }
 
-/// What the vehicles of one city are drawn from.
 pub(super) struct Drawn<'a> {
     catalogue: &'a Catalogue,
     city: &'a City,

@@ -20,7 +20,6 @@ use sha2::{Digest, Sha256};
 
 use crate::{db::error::DbError, web::error::PageError};
 
-/// As GBFS writes it, cut to the second.
 pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
@@ -63,7 +62,6 @@ impl Feed {
     }
 }
 
-/// An answer that scripts of every site may read.
 fn open(status: StatusCode) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     response

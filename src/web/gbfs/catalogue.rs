@@ -24,7 +24,6 @@ pub(super) struct System<'a> {
 }
 
 impl System<'_> {
-    /// The URL of another feed of this city.
     pub fn url(&self, feed: &str) -> String {
         self.region.base_url.clone() + &paths::gbfs(&self.city.slug, feed)
     }
@@ -67,19 +66,16 @@ pub(super) fn manifest(catalogue: &Catalogue) -> Value {
     json!({ "datasets": datasets.collect::<Vec<_>>() })
 }
 
-/// `gbfs.json`.
 fn discovery(system: &System<'_>) -> Value {
     let names = FEEDS.iter().map(|(name, _)| *name).chain([STATUS]).filter(|name| *name != "gbfs");
     let feeds: Vec<_> = names.map(|name| json!({ "name": name, "url": system.url(name) })).collect();
     json!({ "feeds": feeds })
 }
 
-/// `gbfs_versions.json`.
 fn versions(system: &System<'_>) -> Value {
     json!({ "versions": [{ "version": "3.0", "url": system.url("gbfs") }] })
 }
 
-/// `system_information.json`.
 fn information(system: &System<'_>) -> Value {
     let (city, base) = (system.city, &system.region.base_url);
     json!({
@@ -116,7 +112,6 @@ struct TypeEntry<'a> {
     default_pricing_plan_id: Option<String>,
 }
 
-/// `vehicle_types.json`.
 fn vehicle_types(system: &System<'_>) -> Value {
     let entry = |of: &VehicleType| {
         json!(TypeEntry {

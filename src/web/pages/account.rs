@@ -82,7 +82,6 @@ fn register_page(context: &RequestContext, mut form: FormState) -> RegisterPage<
     }
 }
 
-/// `GET /register`.
 pub async fn register_form(context: RequestContext) -> Result<HttpResponse, PageError> {
     context.ok(&register_page(&context, FormState::default()))
 }
@@ -164,7 +163,6 @@ pub struct Parameters {
     next: String,
 }
 
-/// `GET /login`.
 pub async fn login_form(context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     context.ok(&login_page(&context, FormState::default().with("next", query.next)))
 }
@@ -231,7 +229,6 @@ fn recovery_page(context: &RequestContext, form: FormState) -> RecoveryPage {
     RecoveryPage { layout: layout(context, None, "Set a new password", Section::Login, context.city()), form }
 }
 
-/// `GET /recover`.
 pub async fn recover_form(context: RequestContext) -> Result<HttpResponse, PageError> {
     context.ok(&recovery_page(&context, FormState::default()))
 }

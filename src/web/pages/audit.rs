@@ -38,7 +38,6 @@ use crate::{
 const PAGE: usize = 50;
 const CHUNK: usize = 1000;
 
-/// Object types in rows and on the page.
 const OBJECTS: [(&str, &str); 8] = [
     ("", "All"),
     ("vehicle", "Vehicles"),
@@ -130,7 +129,6 @@ impl Parameters {
     }
 }
 
-/// From an address.
 fn place(text: &str) -> Option<Place> {
     let mut parts = text.split('.');
     let at = Moment::from_micros(parts.next()?)?.at();
@@ -167,7 +165,6 @@ async fn read(
     }
 }
 
-/// `GET /fleet/audit`.
 pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     let (filter, error) = match query.filter(&context) {
         Ok(filter) => (filter, None),

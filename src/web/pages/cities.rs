@@ -39,7 +39,6 @@ struct CitiesPage<'a> {
     form: FormState,
 }
 
-/// `GET /admin/cities`.
 pub async fn list(context: RequestContext) -> Result<HttpResponse, PageError> {
     page(context, None).await
 }
@@ -75,7 +74,6 @@ pub struct Add {
 
 /// Of a service area that is made from a radius.
 const CORNERS: u8 = 16;
-/// Metres in a degree of latitude.
 const DEGREE_M: f64 = 111_195.0;
 
 /// The typed ring, or one around the centre.
@@ -126,7 +124,6 @@ fn prices(state: &mut FormState, vehicle_type: &VehicleType) -> Option<[i64; 3]>
     Some([unlock?, minute?, fee?])
 }
 
-/// `POST /admin/cities`.
 pub async fn add(
     context: RequestContext,
     FormWithState(form, mut state): FormWithState<Add>,

@@ -25,14 +25,12 @@ use crate::{
 struct ErasurePage<'a> {
     layout: Layout,
     job: JobRef,
-    /// Names of the regions in which something is left.
     regions: Vec<&'a str>,
     rides: i64,
     finished_at: Option<DateTime<Utc>>,
     time_zone: Tz,
 }
 
-/// `GET /erasure/{region}/{id}`.
 pub async fn show(context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
     let (region, id) = row_of_path(&context, &path)?;
     let job = JobRef { region, id };

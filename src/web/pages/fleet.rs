@@ -117,7 +117,6 @@ pub fn city_for(
     found.cloned().ok_or(PageError::Refused(Refusal::NotOperator))
 }
 
-/// Refuses whoever does not operate the city.
 pub fn only_operators(current_user: &CurrentUser, city: &str) -> Result<(), PageError> {
     if current_user.operates(city) { Ok(()) } else { Err(PageError::Refused(Refusal::NotOperator)) }
 }
@@ -173,7 +172,6 @@ impl Filters {
         self.pairs(status).map(|(name, value)| ["&", name, "=", &paths::encode(value)].concat()).collect()
     }
 
-    /// Those that are set, with this status.
     fn pairs<'a>(&'a self, status: &'a str) -> impl Iterator<Item = (&'static str, &'a str)> {
         let pairs = [
             ("status", status),

@@ -39,13 +39,11 @@ struct FleetVehiclePage<'a> {
     now: DateTime<Utc>,
     city: &'a City,
     found: &'a VehicleDetails,
-    /// The id of its forms.
     command: Uuid,
     /// Possible actions; the database decides again.
     steps: Vec<JobKind>,
     changeable: bool,
     form: FormState,
-    /// Where it can be moved.
     cities: Vec<&'a City>,
     history: &'a [HistoryEntry],
     older: Option<String>,
@@ -57,7 +55,6 @@ pub struct Parameters {
     before: Option<Version>,
 }
 
-/// `GET /fleet/vehicles/{region}/{id}`.
 pub async fn show(
     context: RequestContext,
     path: Path<(String, String)>,
@@ -72,7 +69,6 @@ fn vehicle_of(context: &RequestContext, path: &(String, String)) -> Result<Vehic
     Ok(VehicleRef { region, id })
 }
 
-/// The page, with a form to show again.
 async fn page(
     mut context: RequestContext,
     vehicle: &VehicleRef,
@@ -115,7 +111,6 @@ async fn page(
     if wrong { context.wrong(&page) } else { context.ok(&page) }
 }
 
-/// From the row.
 fn stored(found: &VehicleDetails) -> FormState {
     let vehicle = &found.vehicle;
     FormState::default()
@@ -129,7 +124,6 @@ fn stored(found: &VehicleDetails) -> FormState {
         .with("note", vehicle.note.as_deref().unwrap_or_default())
 }
 
-/// An event of the vehicle in words.
 fn words(entry: &HistoryEntry) -> &str {
     match entry.action.as_str() {
         "vehicle.added" => "Put into the fleet",
@@ -150,7 +144,6 @@ fn words(entry: &HistoryEntry) -> &str {
     }
 }
 
-/// What was noted with the event.
 fn details(catalogue: &Catalogue, city: &City, entry: &HistoryEntry) -> String {
     let noted = |name: &str| entry.metadata.get(name).and_then(|value| value.as_str());
     let mut details = Vec::new();
@@ -164,7 +157,6 @@ fn details(catalogue: &Catalogue, city: &City, entry: &HistoryEntry) -> String {
     details.join(" · ")
 }
 
-/// The vehicle as the page showed it.
 fn seen(
     context: &RequestContext,
     path: &(String, String),
@@ -226,7 +218,6 @@ pub struct Edit {
     note: String,
 }
 
-/// None if something is wrong.
 fn typed(form: &Edit, state: &mut FormState) -> Option<VehicleEdit> {
     let battery = form.battery.trim().parse().ok().filter(|percent| (0..=100).contains(percent));
     let battery = battery.ok_or_else(|| "A whole number from 0 to 100, please.".to_owned());
@@ -294,7 +285,6 @@ pub struct EndRide {
     lon: String,
 }
 
-/// `POST /fleet/rides/{region}/{id}/end`.
 pub async fn end_ride(
     context: RequestContext,
     path: Path<(String, String)>,

@@ -72,7 +72,6 @@ fn page<'a>(
     }
 }
 
-/// `GET /fleet/import`.
 pub async fn form(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     let (current_user, city) = operator(&mut context, &query.city).await?;
     context.ok(&page(&context, &current_user, &city, None))

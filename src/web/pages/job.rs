@@ -50,10 +50,8 @@ struct JobPage<'a> {
     catalogue: &'a Catalogue,
     city: &'a City,
     job: &'a Job,
-    /// Why a job that could continue does not.
     halted: Option<String>,
     compared: Option<Compared<'a>>,
-    /// The file was not read to its end.
     half_read: bool,
     /// In seconds.
     refresh: Option<u32>,
@@ -109,7 +107,6 @@ async fn theirs(context: &mut RequestContext, path: &(String, String)) -> Result
     Ok((current_user, job))
 }
 
-/// `GET /fleet/jobs/{region}/{id}`.
 pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
     let (current_user, job) = theirs(&mut context, &path).await?;
     let conn = context.service.db.at(&job.job.region).await?;
@@ -183,7 +180,6 @@ fn item_state(job: &Job, item: &Item) -> (&'static str, &'static str) {
     }
 }
 
-/// `POST /fleet/jobs/{region}/{id}/confirm`.
 pub async fn confirm(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
     let (_, job) = theirs(&mut context, &path).await?;
     let auth = context.auth()?;
@@ -195,7 +191,6 @@ pub async fn confirm(mut context: RequestContext, path: Path<(String, String)>) 
     context.respond(outcome.map(|_| Done::Now), &paths::job(&job.job), "")
 }
 
-/// `POST /fleet/jobs/{region}/{id}/cancel`.
 pub async fn cancel(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
     let (_, job) = theirs(&mut context, &path).await?;
     let auth = context.auth()?;
@@ -204,7 +199,6 @@ pub async fn cancel(mut context: RequestContext, path: Path<(String, String)>) -
     context.respond(outcome.map(|_| Done::Now), &paths::job(&job.job), done)
 }
 
-/// Read at once for the report.
 const CHUNK: i64 = 1_000;
 
 /// `GET /fleet/jobs/{region}/{id}/report.csv`: every item, streamed.

@@ -51,7 +51,6 @@ struct JobsPage<'a> {
 pub(super) struct EmptyForm<'a> {
     pub id: Uuid,
     drawn: DateTime<Utc>,
-    /// Where vehicles may go.
     pub targets: Vec<&'a City>,
 }
 
@@ -80,7 +79,6 @@ pub struct Parameters {
     before: String,
 }
 
-/// `GET /fleet/jobs`.
 pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     let city = city_of(&context, &query.city)?;
     let cursor = match query.before.split_once('~') {
@@ -129,7 +127,6 @@ pub struct JobForm {
     filters: Filters,
 }
 
-/// `POST /fleet/jobs`.
 pub async fn create(
     context: RequestContext,
     ListForm(form, list): ListForm<JobForm>,
@@ -155,7 +152,6 @@ pub async fn create(
     Ok(context.done(&paths::job(&new.job), ""))
 }
 
-/// The job that the form describes, or what is wrong with it.
 fn parse(
     context: &RequestContext,
     form: &JobForm,
@@ -202,7 +198,6 @@ fn listed(list: &[String]) -> Result<Vec<(Uuid, i64)>, String> {
     if chosen.is_empty() { Err("Please choose vehicles first.".to_owned()) } else { Ok(chosen) }
 }
 
-/// What the job does, and where.
 pub(super) fn title(catalogue: &Catalogue, job: &Job) -> String {
     let (_, to) = job.target();
     let (from, to) = (catalogue.city_name(&job.city), catalogue.city_name(&to));

@@ -40,7 +40,6 @@ use crate::{
     domain::{catalogue::Region, people::UserRef, refusal::Refusal, region::RegionCode},
 };
 
-/// How soon a change of the catalogue holds, said when one was made.
 pub const EVERYWHERE: &str = "It takes effect everywhere, and may take up to a minute.";
 
 /// The current user, asked of home in one wait; fails unless an administrator.
@@ -113,7 +112,6 @@ pub async fn own_rows<T>(
     Ok(own)
 }
 
-/// Checks that it is in the catalogue.
 pub fn region_of_form(context: &RequestContext, region: &RegionCode) -> Result<(), PageError> {
     context.names(region);
     context.catalogue.region(region).map(drop).ok_or(PageError::BadRequest("There is no such region."))

@@ -45,7 +45,6 @@ pub async fn form(mut context: RequestContext) -> Result<HttpResponse, PageError
     context.ok(&page(&context, FormState::default())?)
 }
 
-/// Where to, and the password to confirm.
 #[derive(Deserialize)]
 pub struct Move {
     city: String,

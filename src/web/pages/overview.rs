@@ -30,7 +30,6 @@ use crate::{
     },
 };
 
-/// Days of rides and revenue, the last one today.
 const PERIODS: [u64; 3] = [1, 7, 30];
 
 #[derive(Template)]
@@ -93,7 +92,6 @@ pub struct Parameters {
     as_of: String,
 }
 
-/// `GET /fleet/overview`.
 pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     let nobody = || PageError::Refused(Refusal::NotOperator);
     // Who has no role makes nobody count; the row decides all the same.
@@ -226,7 +224,6 @@ fn add_up(cities: &[&City], figures: &Figures, no_vehicles: bool) -> Option<Stri
     })
 }
 
-/// Rides, and revenue in each currency, of the last 30 days.
 fn charts(figures: &Figures, at: DateTime<Utc>) -> Vec<Chart> {
     let last = figures.days.iter().map(|day| day.day).max().unwrap_or_default().max(at.date_naive());
     let first = last.checked_sub_days(Days::new(29)).unwrap_or(last);

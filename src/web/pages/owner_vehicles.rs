@@ -42,12 +42,10 @@ struct OwnerVehiclesPage<'a> {
     cut: Vec<&'a RegionCode>,
     unreachable: &'a [RegionCode],
     vehicle_types: &'a [VehicleType],
-    /// For the form that adds one.
     id: Uuid,
     form: FormState,
 }
 
-/// With the form as it was typed.
 async fn page(mut context: RequestContext, form: FormState) -> Result<HttpResponse, PageError> {
     let own = own_rows(&mut context, async |conn, region, me| vehicles::list_own(conn, region, me).await).await?;
     let city = context.catalogue.city(&own.current_user.city).unwrap_or_else(|| context.city());
@@ -69,7 +67,6 @@ async fn page(mut context: RequestContext, form: FormState) -> Result<HttpRespon
     if page.form.has_errors() { context.wrong(&page) } else { context.ok(&page) }
 }
 
-/// `GET /my/vehicles`.
 pub async fn list(context: RequestContext) -> Result<HttpResponse, PageError> {
     page(context, FormState::default()).await
 }
@@ -91,7 +88,6 @@ pub struct Add {
     lon: String,
 }
 
-/// `POST /my/vehicles`.
 pub async fn add(
     context: RequestContext,
     FormWithState(form, mut state): FormWithState<Add>,
@@ -139,13 +135,11 @@ pub async fn add(
     page(context, state).await
 }
 
-/// The version that the owner saw.
 #[derive(Debug, Deserialize)]
 pub struct Remove {
     version: Version,
 }
 
-/// `POST /my/vehicles/{region}/{id}/remove`.
 pub async fn remove(
     context: RequestContext,
     path: Path<(String, String)>,

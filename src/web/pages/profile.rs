@@ -43,7 +43,6 @@ struct ProfilePage<'a> {
     forms: Forms,
 }
 
-/// As they were typed.
 #[derive(Default)]
 struct Forms {
     /// Shows what is stored unless it was typed.
@@ -52,7 +51,6 @@ struct Forms {
     codes: FormState,
 }
 
-/// New recovery codes, shown this once.
 #[derive(Template)]
 #[template(path = "pages/recovery_codes.html")]
 struct RecoveryCodesPage {
@@ -104,7 +102,6 @@ async fn page(mut context: RequestContext, forms: Option<Forms>) -> Result<HttpR
     if rejected { context.wrong(&page) } else { context.ok(&page) }
 }
 
-/// `GET /profile`.
 pub async fn show(context: RequestContext) -> Result<HttpResponse, PageError> {
     page(context, None).await
 }
@@ -116,7 +113,6 @@ pub struct Details {
     email: String,
 }
 
-/// `POST /profile`.
 pub async fn save(
     context: RequestContext,
     FormWithState(form, mut state): FormWithState<Details>,
@@ -140,7 +136,6 @@ pub struct SetPassword {
     username: String,
 }
 
-/// `POST /profile/password`.
 pub async fn set_password(
     mut context: RequestContext,
     FormWithState(form, mut state): FormWithState<SetPassword>,
@@ -203,13 +198,11 @@ pub struct EndSession {
     session: Id,
 }
 
-/// `POST /profile/sessions/end`.
 pub async fn end_session(context: RequestContext, Form(form): Form<EndSession>) -> Result<HttpResponse, PageError> {
     ops::accounts::end_session(&context.service, &context.auth()?, form.session.0).await?;
     Ok(context.done("/profile", "That session has ended."))
 }
 
-/// `POST /profile/sessions/end-others`.
 pub async fn end_other_sessions(context: RequestContext) -> Result<HttpResponse, PageError> {
     ops::accounts::end_other_sessions(&context.service, &context.auth()?).await?;
     Ok(context.done("/profile", "All other sessions have ended."))
@@ -237,7 +230,6 @@ fn delete_page(context: &RequestContext, form: FormState) -> DeleteAccountPage {
     DeleteAccountPage { layout: layout(context, None, "Delete my account", Section::Profile, context.city()), form }
 }
 
-/// `GET /profile/delete`.
 pub async fn delete_form(mut context: RequestContext) -> Result<HttpResponse, PageError> {
     context.current_user().await?;
     context.ok(&delete_page(&context, FormState::default()))

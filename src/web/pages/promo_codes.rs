@@ -62,7 +62,6 @@ impl RegionUse<'_> {
     }
 }
 
-/// A code and the form that changes it.
 struct PromoRow<'a> {
     promo: &'a PromoCode,
     /// The original terms, as JSON.
@@ -70,7 +69,6 @@ struct PromoRow<'a> {
     form: FormState,
 }
 
-/// A form to show again with its errors.
 enum Rejected<'a> {
     Add(FormState),
     Change(&'a str, FormState),
@@ -82,7 +80,6 @@ pub struct Parameters {
     after: String,
 }
 
-/// `GET /admin/promo-codes`.
 pub async fn list(context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     page(context, &query.after, None).await
 }
@@ -140,7 +137,6 @@ fn quota_field(region: &RegionCode) -> String {
     format!("quota-{region}")
 }
 
-/// The current terms.
 fn terms(catalogue: &Catalogue, promo: &PromoCode) -> FormState {
     let form = FormState::default()
         .with("until", promo.valid_until.format(form::MOMENT).to_string())
@@ -220,7 +216,6 @@ fn discount(kind: &str, value: &str) -> Result<PromoKind, String> {
     }
 }
 
-/// `POST /admin/promo-codes`.
 pub async fn add(
     context: RequestContext,
     FormWithState(form, mut state): FormWithState<Add>,
@@ -273,7 +268,6 @@ fn name_all(context: &RequestContext) {
     context.catalogue.regions.iter().for_each(|region| context.names(&region.code));
 }
 
-/// New terms of a code, and those that the page showed.
 #[derive(Debug, Deserialize)]
 pub struct Change {
     seen: String,
@@ -283,7 +277,6 @@ pub struct Change {
     end: String,
 }
 
-/// `POST /admin/promo-codes/{code}`.
 pub async fn change(
     context: RequestContext,
     path: Path<String>,

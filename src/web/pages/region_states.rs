@@ -42,12 +42,10 @@ struct RegionState<'a> {
     form: FormState,
 }
 
-/// `GET /admin/regions`.
 pub async fn list(context: RequestContext) -> Result<HttpResponse, PageError> {
     page(context, None).await
 }
 
-/// The page, with a form to show again.
 async fn page(
     mut context: RequestContext,
     rejected: Option<(RegionCode, FormState)>,
@@ -77,14 +75,12 @@ async fn page(
     if rejected.is_some() { context.wrong(&page) } else { context.ok(&page) }
 }
 
-/// From the gate.
 fn stored(gate: &Gate) -> FormState {
     let until = gate.until.map(|until| until.format(form::MOMENT).to_string());
     let form = FormState::default().with("reason", gate.reason.clone().unwrap_or_default());
     form.with("until", until.unwrap_or_default())
 }
 
-/// The requested state, and the epoch that the page showed.
 #[derive(Debug, Deserialize)]
 pub struct NewState {
     state: State,
@@ -102,7 +98,6 @@ enum State {
     Writable,
 }
 
-/// `POST /admin/regions/{region}`.
 pub async fn change(
     context: RequestContext,
     path: Path<String>,

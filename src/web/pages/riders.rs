@@ -33,7 +33,6 @@ pub struct Parameters {
     after: Option<Id>,
 }
 
-/// `GET /riders`.
 pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     let cookie = context.cookie.clone().ok_or_else(|| context.sign_in_first())?;
     let (current_user, mut riders) = context

@@ -68,7 +68,6 @@ struct RidePage<'a> {
     map: MapView,
 }
 
-/// The current ride and its cost so far.
 struct OpenRide<'a> {
     ride: &'a Ride,
     vehicle_type: &'a str,
@@ -158,7 +157,6 @@ impl Parameters {
     }
 }
 
-/// `GET /rides`.
 pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     let later = query.cursor()?;
     let cursor = later.unwrap_or((context.now + chrono::Duration::days(1), Uuid::nil()));
@@ -193,7 +191,6 @@ pub async fn show(context: RequestContext, path: Path<(String, String)>) -> Resu
     page(context, &path, None).await
 }
 
-/// With the form that ends the ride as it was sent.
 async fn page(
     mut context: RequestContext,
     path: &(String, String),
@@ -270,7 +267,6 @@ pub async fn end(
     }
 }
 
-/// A batch of positions, as the browser sends it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Batch {
@@ -285,7 +281,6 @@ struct Position {
     lon: f64,
 }
 
-/// Most positions of one request.
 const BATCH: usize = 100;
 
 /// `POST /rides/{region}/{id}/positions`: 204, or why not.

@@ -33,7 +33,6 @@ struct RolesPage<'a> {
     catalogue: &'a Catalogue,
     granted: Vec<Granted>,
     me: UserRef,
-    /// Regions that do not answer.
     unreachable: Vec<&'a RegionCode>,
     pagination: Pagination,
     form: FormState,
@@ -57,7 +56,6 @@ pub struct Parameters {
     city: String,
 }
 
-/// `GET /admin/roles`.
 pub async fn list(context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     let form = FormState::default().with("city", &context.city().slug);
     page(context, query, form).await
@@ -111,7 +109,6 @@ fn role(context: &RequestContext, city: &str) -> Result<Role, PageError> {
     known.then(|| role_of(city.to_owned())).ok_or(PageError::BadRequest("There is no such city."))
 }
 
-/// `POST /admin/roles`.
 pub async fn grant(
     mut context: RequestContext,
     FormWithState(form, mut state): FormWithState<Grant>,
@@ -129,7 +126,6 @@ pub async fn grant(
     Ok(context.done(PATH, &format!("{} has the role now, and sees it on the next page.", form.username.trim())))
 }
 
-/// The role of a person, as the page showed it.
 #[derive(Debug, Deserialize)]
 pub struct Revoke {
     region: RegionCode,
@@ -137,7 +133,6 @@ pub struct Revoke {
     city: String,
 }
 
-/// `POST /admin/roles/revoke`.
 pub async fn revoke(context: RequestContext, Form(form): Form<Revoke>) -> Result<HttpResponse, PageError> {
     region_of_form(&context, &form.region)?;
     // Not `role`: what is taken away need not be in the catalogue any more.

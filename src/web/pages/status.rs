@@ -29,7 +29,6 @@ struct StatusPage {
     from: (i64, i64),
 }
 
-/// What an instance knows of itself and of the regions, from its memory.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
@@ -43,7 +42,6 @@ struct Status {
     regions: Vec<RegionStatus>,
 }
 
-/// Which versions run here.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Versions {
@@ -53,7 +51,6 @@ struct Versions {
     catalogue_version: i64,
 }
 
-/// One region as seen from here.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RegionStatus {
@@ -92,7 +89,6 @@ impl RegionStatus {
     }
 }
 
-/// A region in the picture.
 struct Dot {
     region: usize,
     x: i64,
@@ -100,7 +96,6 @@ struct Dot {
     label: (i64, i64),
 }
 
-/// The picture's size in its own units, and the room around the regions.
 const SIZE: (f64, f64) = (640.0, 260.0);
 const ROOM: (f64, f64) = (90.0, 60.0);
 

@@ -32,16 +32,13 @@ use crate::{
 struct TariffsPage<'a> {
     layout: Layout,
     city: &'a City,
-    /// All cities whose tariffs this person may see.
     cities: Vec<&'a City>,
     vehicle_types: Vec<TypeTariffs<'a>>,
 }
 
-/// The tariffs of a vehicle type in the city, newest first.
 struct TypeTariffs<'a> {
     vehicle_type: &'a VehicleType,
     tariffs: Vec<TariffRow<'a>>,
-    /// The original tariffs, for the form.
     seen: String,
     form: FormState,
 }
@@ -58,12 +55,10 @@ pub struct Parameters {
     city: String,
 }
 
-/// `GET /fleet/tariffs`.
 pub async fn list(context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
     page(context, &query.city, None).await
 }
 
-/// With the form of one vehicle type as it was typed.
 async fn page(
     mut context: RequestContext,
     city: &str,
@@ -125,7 +120,6 @@ fn next_hour(now: DateTime<Utc>, city: &City) -> String {
     next.with_timezone(&city.time_zone).format(form::MOMENT).to_string()
 }
 
-/// A new price, and the tariffs that the form showed.
 #[derive(Debug, Deserialize)]
 pub struct Set {
     city: String,
@@ -141,7 +135,6 @@ pub struct Set {
     most: String,
 }
 
-/// `POST /fleet/tariffs`.
 pub async fn set(
     context: RequestContext,
     FormWithState(form, mut state): FormWithState<Set>,
@@ -186,7 +179,6 @@ pub async fn set(
     context.respond(outcome, &paths::tariffs(&city.slug), &done)
 }
 
-/// A future tariff, as the page showed it.
 #[derive(Debug, Deserialize)]
 pub struct Withdraw {
     city: String,
@@ -200,7 +192,6 @@ pub struct Withdraw {
     most: String,
 }
 
-/// `POST /fleet/tariffs/withdraw`.
 pub async fn withdraw(context: RequestContext, Form(form): Form<Withdraw>) -> Result<HttpResponse, PageError> {
     let city = context.catalogue.city(&form.city).ok_or(PageError::NotFound)?.clone();
     let number = |text: &str| text.parse().map_err(|_bad| PageError::BadRequest("A field is not as it was."));

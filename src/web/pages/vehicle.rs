@@ -29,7 +29,6 @@ struct VehiclePage<'a> {
     layout: Layout,
     city: &'a City,
     card: Card<'a>,
-    /// Why it cannot be taken now.
     blocked: Option<String>,
     next: String,
     map: MapView,

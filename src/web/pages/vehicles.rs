@@ -40,7 +40,6 @@ struct VehiclesPage<'a> {
     city: &'a City,
     vehicle_types: &'a [VehicleType],
     query: &'a Parameters,
-    /// What is wrong with the filters.
     error: Option<String>,
     near_me: bool,
     cards: Vec<Card<'a>>,
@@ -51,12 +50,10 @@ struct VehiclesPage<'a> {
     map: MapView,
 }
 
-/// One vehicle of the list.
 pub(super) struct Card<'a> {
     pub number: usize,
     pub vehicle: &'a Nearby,
     pub tariff: &'a Tariff,
-    /// For the form: the ride's id.
     pub ride: Uuid,
 }
 
@@ -82,7 +79,6 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Type, least battery and point.
     fn filters(&self, catalogue: &Catalogue) -> Result<(Option<&str>, i64, Option<Point>), String> {
         let vehicle_type = Some(self.vehicle_type.as_str()).filter(|slug| !slug.is_empty());
         if vehicle_type.is_some_and(|slug| catalogue.vehicle_type(slug).is_none()) {
@@ -206,7 +202,6 @@ pub(super) fn card<'a>(
     Some(Card { number, vehicle, tariff, ride: context.service.ids.form() })
 }
 
-/// The vehicle as the page showed it.
 #[derive(Debug, Deserialize)]
 pub struct Reserve {
     city: String,
