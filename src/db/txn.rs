@@ -101,7 +101,7 @@ impl Db {
         let conn = self.writer(region).await?;
         conn.discard(true); // closed, and so rolled back, if this future is dropped
         let work = async {
-            // Alone: a server that refuses BEGIN would run what was sent behind it by itself.
+            // Alone: a server that refuses BEGIN would run what was sent after it by itself.
             conn.control("begin", "BEGIN ISOLATION LEVEL SERIALIZABLE").await?;
             Ok(op(&conn).await)
         };

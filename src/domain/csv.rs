@@ -281,7 +281,7 @@ mod tests {
         for good in ["", "Trek", "a=b", "1-2", "é"] {
             assert_eq!(escape_formula(good), good);
         }
-        // Where a tab or a line break divides, a cell begins behind it too.
+        // Where a tab or a line break divides, a cell begins after it too.
         assert_eq!((&*escape_formula("\t=1"), &*escape_formula("\r=1")), ("'\t'=1", "'\r'=1"));
         for (cell, meant) in [("'=1", "=1"), ("'t Hart", "'t Hart"), ("''t Hart", "'t Hart"), ("'", "'")] {
             assert_eq!(unescape_formula(cell), meant);

@@ -79,7 +79,7 @@ pub fn address(url: &str) -> Result<(String, u16), LocalError> {
         let (host, port) = authority.rsplit('@').next()?.rsplit_once(':')?;
         Some((host.to_owned(), port.parse().ok()?))
     };
-    // What stands before the host is nobody's business.
+    // Before the host stand user and password: not for messages.
     parse().ok_or_else(|| LocalError::CockroachUrl(url.trim().rsplit('@').next().unwrap_or_default().to_owned()))
 }
 

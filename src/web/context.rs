@@ -242,7 +242,7 @@ impl RequestContext {
         let one = *region == auth.user.region || self.service.db.same_nodes(region, &auth.user.region);
         let (value, current_user) = if one {
             let conn = self.service.db.at(region).await?;
-            // The page first: the check is answered just behind it, and both are read at once.
+            // The page first: the check is answered right after it, and both are read at once.
             tokio::join!(page(&conn), sessions::check(&conn, &auth))
         } else {
             // Each its own: a connection that is held while another is waited for can make all wait.
