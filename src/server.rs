@@ -24,7 +24,7 @@ use crate::{
 
 const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
 
-pub struct Running {
+pub struct RunningServer {
     pub address: SocketAddr,
     pub state: Arc<State>,
     connections: Arc<Connections>,
@@ -76,7 +76,7 @@ pub fn open(config: &Config) -> std::io::Result<(Open, actix_web::dev::Server)> 
 
 impl Open {
     /// From now on requests go to `service`.
-    pub fn ready(self, service: Service) -> Running {
+    pub fn ready(self, service: Service) -> RunningServer {
         let service = Arc::new(service);
         let state = Arc::new(State::new(Arc::clone(&service)));
         self.startup.open(Data::from(Arc::clone(&state)));
@@ -87,11 +87,11 @@ impl Open {
             self.sweep,
             actix_web::rt::spawn(worker::work(service)),
         ];
-        Running { address: self.address, state, connections: self.connections, handle: self.handle, background }
+        RunningServer { address: self.address, state, connections: self.connections, handle: self.handle, background }
     }
 }
 
-pub fn start(service: Service) -> std::io::Result<(Running, actix_web::dev::Server)> {
+pub fn start(service: Service) -> std::io::Result<(RunningServer, actix_web::dev::Server)> {
     let (open, server) = open(&service.config)?;
     Ok((open.ready(service), server))
 }
@@ -105,7 +105,7 @@ async fn forget(state: Arc<State>) {
     }
 }
 
-impl Running {
+impl RunningServer {
     pub fn open_connections(&self) -> usize {
         self.connections.open()
     }

@@ -133,7 +133,7 @@ pub async fn run(args: Args) -> Outcome {
         ended = server.ended() => Err(ended),
     };
     println!("stopping");
-    futures_util::future::join_all(running.into_iter().map(server::Running::stop)).await;
+    futures_util::future::join_all(running.into_iter().map(server::RunningServer::stop)).await;
     server.stop().await.and(outcome)
 }
 
@@ -158,7 +158,7 @@ async fn serve(
     locality: Locality,
     mut file: Catalogue,
     configs: Vec<Config>,
-    running: &mut Vec<server::Running>,
+    running: &mut Vec<server::RunningServer>,
 ) -> Outcome {
     let first = configs.first().ok_or("the catalogue has no regions")?;
     telemetry::init(&first.log);

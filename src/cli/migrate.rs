@@ -28,8 +28,8 @@ pub const LOST: &str = "a single-region schema: rows do not live in their region
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The geography of the deployment; without it the shipped one.
-    #[arg(long)]
-    catalog: Option<PathBuf>,
+    #[arg(long = "catalog", value_name = "CATALOG")]
+    catalogue: Option<PathBuf>,
     /// What the database survives: `region` costs writes a trip to the next region.
     #[arg(long, default_value = "zone", value_parser = ["zone", "region"])]
     survive: String,
@@ -71,7 +71,7 @@ pub fn explain(error: DbError) -> Box<dyn std::error::Error> {
 }
 
 pub async fn run(tools: &Tools, args: &Args) -> Outcome {
-    let text = match &args.catalog {
+    let text = match &args.catalogue {
         Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
         None => SHIPPED.to_owned(),
     };

@@ -12,7 +12,7 @@ use crate::{
     config::Tools,
     db::{
         self,
-        locality::{Checked, Gateway, Placement, Verdict},
+        locality::{Gateway, Placement, StatementCheck, Verdict},
     },
 };
 
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Serialize)]
 struct Seen {
     region: String,
-    statements: Vec<Checked>,
+    statements: Vec<StatementCheck>,
 }
 
 pub async fn run(tools: &Tools, json: bool) -> Outcome {
@@ -36,7 +36,7 @@ pub async fn run(tools: &Tools, json: bool) -> Outcome {
             Err(error) => unreachable.push(format!("{region}: {error}")),
         }
     }
-    let all: Vec<&Checked> = seen.iter().flat_map(|seen| &seen.statements).collect();
+    let all: Vec<&StatementCheck> = seen.iter().flat_map(|seen| &seen.statements).collect();
     let count = |verdict| all.iter().filter(|checked| checked.verdict == verdict).count();
     let [ok, breach, unknown] = [Verdict::Ok, Verdict::Breach, Verdict::Unknown].map(count);
     if json {
@@ -66,7 +66,7 @@ async fn check(gateway: &mut Gateway) -> Result<Seen, db::error::DbError> {
 
 /// Fails with the names of the statements that break their reach, or whose plan could not
 /// be read: what is not understood proves nothing.
-pub fn outcome(checked: &[&Checked]) -> Outcome {
+pub fn outcome(checked: &[&StatementCheck]) -> Outcome {
     let named = |verdict| {
         let found: BTreeSet<&str> = checked.iter().filter(|c| c.verdict == verdict).map(|c| c.statement).collect();
         found.into_iter().collect::<Vec<_>>().join(", ")

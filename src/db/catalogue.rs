@@ -17,7 +17,7 @@ use super::{
     verdict::{BY_ROLE, EVENT, Verdict, Write, verdict},
 };
 use crate::domain::{
-    catalogue::{Catalogue, City, PromoCode, PromoKind, Tariff},
+    catalogue::{Catalogue, City, PromoCode, PromoDiscount, Tariff},
     region::RegionCode,
 };
 
@@ -206,8 +206,8 @@ struct PromoColumns {
 impl PromoColumns {
     fn of(promo: &PromoCode) -> Self {
         let (percent, amount, currency) = match promo.discount {
-            PromoKind::Percent { percent } => (Some(percent), None, None),
-            PromoKind::Amount { amount_minor, currency } => (None, Some(amount_minor), Some(currency.as_str())),
+            PromoDiscount::Percent { percent } => (Some(percent), None, None),
+            PromoDiscount::Amount { amount_minor, currency } => (None, Some(amount_minor), Some(currency.as_str())),
         };
         Self { percent, amount, currency, cities: json!(promo.cities), quotas: json!(promo.quotas) }
     }

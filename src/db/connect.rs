@@ -181,7 +181,7 @@ pub async fn connect_once(endpoint: &Endpoint) -> Result<Client, DbError> {
         Err(error) if error.kind == NO_DATABASE => {
             Err(DbError::new(NO_DATABASE, "connect", format!("{}: {}", endpoint.describe(), error.detail)))
         }
-        asked => asked.map(|_| client),
+        answer => answer.map(|_| client),
     }
 }
 
@@ -383,10 +383,10 @@ mod tests {
                 assert_eq!(format!("{endpoint:?}"), "Endpoint(\"h:1/movr\")");
             }
             for rest in ["h:x/movr", "h/movr?sslmode=on", "h/movr?colour=red", "/movr", "h/movr?sslrootcert=/nowhere"] {
-                let said = refusal(&format!("postgresql://ada:{password}@{rest}"));
+                let message = refusal(&format!("postgresql://ada:{password}@{rest}"));
                 let parts = password.split(['@', '/', '?', '#', ':', '%']).filter(|part| part.len() > 2);
                 for secret in parts.filter(|part| !part.contains("sslmode")).chain(["ada"]) {
-                    assert!(!said.contains(secret), "{password}@{rest}: {said}");
+                    assert!(!message.contains(secret), "{password}@{rest}: {message}");
                 }
             }
         }

@@ -46,7 +46,7 @@ pub(super) async fn text_if_any(client: &Client, sql: &str) -> Result<Option<Str
         // `config_file_error`: the node was started without a region. `invalid_table_definition`:
         // the database is not multi-region.
         Err(error) if matches!(error.sqlstate(), Some("F0000" | "42P16")) => Ok(None),
-        asked => Ok(Some(asked?).filter(|text| !text.is_empty())),
+        answer => Ok(Some(answer?).filter(|text| !text.is_empty())),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::domain::{geo::Point, region::RegionCode, vehicle::AWAITS_APPROVAL};
 pub const ALL: &[&Statement] = &[&LIST];
 
 #[derive(Debug)]
-pub struct Standing {
+pub struct FeedVehicle {
     pub public_id: Uuid,
     pub vehicle_type: String,
     pub battery: i64,
@@ -53,9 +53,9 @@ pub async fn list_standing(
     region: &RegionCode,
     city: &str,
     at: DateTime<Utc>,
-) -> Result<Vec<Standing>, DbError> {
+) -> Result<Vec<FeedVehicle>, DbError> {
     let read = |row: &Row| {
-        Ok(Standing {
+        Ok(FeedVehicle {
             public_id: row.get("public_id")?,
             vehicle_type: row.get("type")?,
             battery: row.get("battery")?,

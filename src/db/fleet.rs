@@ -74,7 +74,7 @@ pub struct Page {
 pub const PAGE: usize = 100;
 /// Rows of each status that are read for a page when the order does not find what matches: a page
 /// costs the same in a city of a thousand and of a hundred thousand.
-const LOOK_AT: i64 = 500;
+const SCAN_LIMIT: i64 = 500;
 
 pub(super) const FLEET_VEHICLE: &str =
     "id, type, status, reserved_until, code, brand, colour, battery, lat, lon, place, seen_at, note, version";
@@ -130,7 +130,7 @@ pub async fn list(
 ) -> Result<Page, DbError> {
     let (region, slug) = city;
     let statuses = filter.statuses();
-    let look_at = if filter.follows(sort) { i64::try_from(PAGE).unwrap_or(LOOK_AT) + 1 } else { LOOK_AT };
+    let scan_limit = if filter.follows(sort) { i64::try_from(PAGE).unwrap_or(SCAN_LIMIT) + 1 } else { SCAN_LIMIT };
     let (key, id) = cursor.unwrap_or_else(|| (start(filter, sort), Uuid::nil()));
     let (statement, key): (_, &(dyn ToSql + Sync)) = match &key {
         Key::Code(code) => (&BY_CODE, code),
@@ -139,7 +139,7 @@ pub async fn list(
     };
     let Filter { vehicle_type, battery_below, idle_since, prefix, .. } = filter;
     let params: [&(dyn ToSql + Sync); 10] =
-        [region, &slug, &statuses, &look_at, key, &id, vehicle_type, battery_below, idle_since, prefix];
+        [region, &slug, &statuses, &scan_limit, key, &id, vehicle_type, battery_below, idle_since, prefix];
     let rows = conn.rows(statement, &params).await?;
     page(region, &rows, filter, sort)
 }

@@ -38,7 +38,7 @@ pub const ALL: &[&Statement] = &[
 ];
 
 #[derive(Debug, Clone)]
-pub struct Leaving<'a> {
+pub struct LeaveCommand<'a> {
     pub password_hash: &'a str,
     pub present_in: &'a Value,
     pub command: Uuid,
@@ -81,7 +81,7 @@ const SET_HOME: Statement = Statement::write(
 pub async fn set_home(
     conn: &Conn,
     auth: &SessionAuth,
-    leaving: &Leaving<'_>,
+    leaving: &LeaveCommand<'_>,
     (region, city): (&RegionCode, &str),
     epoch: i64,
 ) -> Result<Verdict, DbError> {
@@ -194,7 +194,7 @@ const ERASE: Statement = Statement::write(
 pub async fn erase(
     conn: &Conn,
     auth: &SessionAuth,
-    leaving: &Leaving<'_>,
+    leaving: &LeaveCommand<'_>,
     parameters: &Value,
 ) -> Result<Verdict, DbError> {
     let params = auth.params(&[&leaving.password_hash, leaving.present_in, &leaving.command, parameters]);

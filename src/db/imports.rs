@@ -19,7 +19,7 @@ use crate::domain::job::JobRef;
 pub const ALL: &[&Statement] = &[&STAGE, &READY, &NEXT, &CHANGE, &ADD];
 
 #[derive(Debug, Clone)]
-pub struct Staged {
+pub struct StagedLine {
     pub line: i64,
     pub input: Value,
     /// For a new vehicle, if none has that code.
@@ -81,7 +81,12 @@ const STAGE: Statement = Statement::write(
 
 /// Makes items of `lines`: refused, waiting, or already done if the vehicle is like that.
 /// `defaults` fills in what a new vehicle's line leaves out.
-pub async fn stage(conn: &Conn, write: &JobWrite<'_>, lines: &[Staged], defaults: &Value) -> Result<Verdict, DbError> {
+pub async fn stage(
+    conn: &Conn,
+    write: &JobWrite<'_>,
+    lines: &[StagedLine],
+    defaults: &Value,
+) -> Result<Verdict, DbError> {
     let positions: Vec<i64> = lines.iter().map(|line| line.line).collect();
     let inputs: Vec<String> = lines.iter().map(|line| line.input.to_string()).collect();
     let ids: Vec<Uuid> = lines.iter().map(|line| line.new_id).collect();
@@ -162,7 +167,7 @@ const BATCH: usize = 200;
 
 /// Lines that wait: all changes, or all new vehicles.
 #[derive(Debug, Clone)]
-pub struct Waiting {
+pub struct WaitingLines {
     positions: Vec<i64>,
     codes: Vec<Option<String>>,
     vehicles: Vec<Uuid>,
@@ -170,10 +175,10 @@ pub struct Waiting {
     last: bool,
 }
 
-pub async fn list_waiting(conn: &Conn, job: &JobRef) -> Result<Waiting, DbError> {
+pub async fn list_waiting(conn: &Conn, job: &JobRef) -> Result<WaitingLines, DbError> {
     let rows = conn.rows(&NEXT, &[&job.region, &job.id]).await?;
     let new = rows.first().map_or(Ok(true), |row| row.get("new"))?;
-    let mut waiting = Waiting { positions: Vec::new(), codes: Vec::new(), vehicles: Vec::new(), new, last: false };
+    let mut waiting = WaitingLines { positions: Vec::new(), codes: Vec::new(), vehicles: Vec::new(), new, last: false };
     for row in rows.iter().take(BATCH) {
         if row.get::<bool>("new")? != new {
             break;
@@ -273,7 +278,7 @@ const ADD: Statement = Statement::write(
 
 /// Does the waiting lines of a confirmed job, each with its event, or refuses them with the reason;
 /// the last batch ends the job.
-pub async fn batch(conn: &Conn, write: &JobWrite<'_>, lines: &Waiting) -> Result<Verdict, DbError> {
+pub async fn batch(conn: &Conn, write: &JobWrite<'_>, lines: &WaitingLines) -> Result<Verdict, DbError> {
     let statement = if lines.new { &ADD } else { &CHANGE };
     // Lines only ever cease to wait, so after the last there will be none.
     write.verdict(conn, statement, &[&lines.positions, &lines.codes, &lines.last, &lines.vehicles]).await

@@ -239,7 +239,7 @@ const COLUMNS: &str =
 
 fn job(row: &Row) -> Result<Job, DbError> {
     let bug = |words: String| DbError::new(DbErrorKind::Bug, "jobs", words);
-    let (kind, state): (&str, &str) = (row.get("kind")?, row.get("state")?);
+    let (job_kind, state): (&str, &str) = (row.get("kind")?, row.get("state")?);
     let parameters: Value = row.get("parameters")?;
     let target = parameters.get("to_region").and_then(Value::as_str).map(str::parse::<RegionCode>).transpose();
     target.map_err(|error| bug(format!("to_region: {error}")))?;
@@ -249,7 +249,7 @@ fn job(row: &Row) -> Result<Job, DbError> {
     let confirmed_at: Option<DateTime<Utc>> = row.get("confirmed_at")?;
     Ok(Job {
         job: JobRef { region: row.region("region")?, id: row.get("id")? },
-        job_kind: JobKind::from_code(kind).ok_or_else(|| bug(format!("unknown kind {kind}")))?,
+        job_kind: JobKind::from_code(job_kind).ok_or_else(|| bug(format!("unknown kind {job_kind}")))?,
         city: row.get("city")?,
         running,
         cancelled: state == "cancelled",

@@ -59,7 +59,7 @@ pub enum Verdict {
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Checked {
+pub struct StatementCheck {
     pub statement: &'static str,
     pub reach: &'static str,
     pub why: Option<&'static str>,
@@ -187,7 +187,7 @@ impl Schema {
 }
 
 /// Compares the accesses of a plan, and the changes in the text, with the reach.
-pub fn judge(statement: &Statement, schema: &Schema, accesses: &[Access]) -> Checked {
+pub fn judge(statement: &Statement, schema: &Schema, accesses: &[Access]) -> StatementCheck {
     let (mut broken, mut unread) = (BTreeSet::new(), BTreeSet::new());
     let riding = statement.reach == Reach::Named && statement.reads_global.is_none();
     for access in accesses {
@@ -226,7 +226,7 @@ pub fn judge(statement: &Statement, schema: &Schema, accesses: &[Access]) -> Che
         Reach::Stale => ("stale", None),
         Reach::AllRegions { why } => ("all regions", Some(why)),
     };
-    Checked {
+    StatementCheck {
         statement: statement.name,
         reach,
         why,

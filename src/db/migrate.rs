@@ -72,7 +72,7 @@ pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec
     done.extend(pending.map(|m| sent(m.sql(), localities, cockroach)));
     if !plan {
         mend(&client, before).await?;
-        apply(&mut Localised { client: &mut client, localities, cockroach }).await?;
+        apply(&mut LocalisedClient { client: &mut client, localities, cockroach }).await?;
     }
     Ok(done)
 }
@@ -183,7 +183,7 @@ const INITIAL: i32 = 6;
 /// Runs what is pending: the initial schema in one group (one by one it takes minutes on a cluster
 /// that spans oceans), later migrations one by one, since a schema change may build on the one
 /// before.
-async fn apply(client: &mut Localised<'_>) -> Result<(), DbError> {
+async fn apply(client: &mut LocalisedClient<'_>) -> Result<(), DbError> {
     let mut attempt = 0;
     loop {
         let initial = version_of(client.client).await? == 0;
@@ -313,13 +313,13 @@ fn sent(sql: Option<&str>, localities: bool, cockroach: bool) -> String {
     sql.unwrap_or_default().lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-struct Localised<'a> {
+struct LocalisedClient<'a> {
     client: &'a mut Client,
     localities: bool,
     cockroach: bool,
 }
 
-impl AsyncTransaction for Localised<'_> {
+impl AsyncTransaction for LocalisedClient<'_> {
     type Error = tokio_postgres::Error;
 
     async fn execute<'a, T: Iterator<Item = &'a str> + Send + 'a>(
@@ -331,13 +331,13 @@ impl AsyncTransaction for Localised<'_> {
     }
 }
 
-impl AsyncQuery<Vec<Migration>> for Localised<'_> {
+impl AsyncQuery<Vec<Migration>> for LocalisedClient<'_> {
     async fn query<'a>(&'a mut self, query: &'a str) -> Result<Vec<Migration>, Self::Error> {
         AsyncQuery::query(self.client, query).await
     }
 }
 
-impl AsyncMigrate for Localised<'_> {}
+impl AsyncMigrate for LocalisedClient<'_> {}
 
 #[cfg(test)]
 mod tests {

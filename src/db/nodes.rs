@@ -109,8 +109,8 @@ impl Nodes {
         self.region.as_ref().map_or("own", RegionCode::as_str)
     }
 
-    fn pool(&self, wanted: Use) -> &Pool {
-        match wanted {
+    fn pool(&self, purpose: Use) -> &Pool {
+        match purpose {
             Use::Read => &self.readers,
             Use::Write => &self.writers,
             Use::Probe => &self.probes,
@@ -133,8 +133,8 @@ impl Nodes {
     }
 
     /// On failure the nodes count as unreachable from then on.
-    pub(super) async fn take(&self, wanted: Use) -> Result<Object, NoConnection> {
-        let pool = self.pool(wanted);
+    pub(super) async fn take(&self, purpose: Use) -> Result<Object, NoConnection> {
+        let pool = self.pool(purpose);
         if let Some(words) = self.backing_off() {
             // What still works may be used; nothing new is tried.
             drop(pool.retain(|client, metrics| !client.is_closed() && metrics.age() < self.config.pool_lifetime));
@@ -189,19 +189,19 @@ impl Nodes {
     /// Makes sure that each pool has prepared connections that answer, and so that the nodes count
     /// as reachable. Connections in use are left alone.
     pub(super) async fn warm(&self) -> Result<(), DbError> {
-        for wanted in [Use::Probe, Use::Read, Use::Write] {
+        for purpose in [Use::Probe, Use::Read, Use::Write] {
             let mut held = Vec::with_capacity(WARM);
             for _ in 0..WARM {
-                let pool = self.pool(wanted).status();
+                let pool = self.pool(purpose).status();
                 if pool.available == 0 && pool.size == pool.max_size {
                     break;
                 }
-                let object = match self.take(wanted).await {
+                let object = match self.take(purpose).await {
                     Ok(object) => object,
                     Err(NoConnection::Busy(_)) => break,
                     Err(NoConnection::Nodes(error)) => return Err(error),
                 };
-                if let Err(error) = self.ready(&object, wanted).await {
+                if let Err(error) = self.ready(&object, purpose).await {
                     drop(Object::take(object));
                     // Once may be chance. Several times, and whoever waits on their other
                     // connections may wait for ever.
@@ -226,11 +226,11 @@ impl Nodes {
     }
 
     /// Checks that the connection answers, and prepares every statement of the pages on it.
-    async fn ready(&self, object: &Object, wanted: Use) -> Result<(), DbError> {
+    async fn ready(&self, object: &Object, purpose: Use) -> Result<(), DbError> {
         let answer = tokio::time::timeout(self.config.probe_timeout(), object.simple_query("SELECT 1")).await;
         let answer = answer.map_err(|_late| DbError::new(DbErrorKind::Timeout, "connect", "no answer"))?;
         answer.map_err(|error| DbError::from_driver(error, "connect", false))?;
-        if wanted != Use::Probe {
+        if purpose != Use::Probe {
             let prepared = super::served_statements().map(async |statement| {
                 let prepared = object.prepare_cached(statement.text).await;
                 prepared.map(drop).map_err(|error| DbError::from_driver(error, statement.name, false))

@@ -108,8 +108,8 @@ impl Db {
         route
     }
 
-    async fn checkout(&self, region: Option<&RegionCode>, wanted: Use) -> Result<Conn, DbError> {
-        if let Some(region) = region.filter(|_| wanted != Use::Probe)
+    async fn checkout(&self, region: Option<&RegionCode>, purpose: Use) -> Result<Conn, DbError> {
+        if let Some(region) = region.filter(|_| purpose != Use::Probe)
             && let Some(since) = self.health.refused(region)
         {
             return Err(DbError::region_unreachable("connect", (region.clone(), since)));
@@ -120,8 +120,8 @@ impl Db {
             route.retain(|nodes| nodes.reachable());
         }
         for nodes in route {
-            let place = self.place(nodes, region, wanted).await?;
-            match nodes.take(wanted).await {
+            let place = self.place(nodes, region, purpose).await?;
+            match nodes.take(purpose).await {
                 Ok(object) => return Ok(Conn::new(object, place, &self.config, Arc::clone(&self.health))),
                 Err(NoConnection::Busy(error)) => return Err(error),
                 Err(NoConnection::Nodes(error)) => {
@@ -139,12 +139,12 @@ impl Db {
         &self,
         nodes: &Nodes,
         region: Option<&RegionCode>,
-        wanted: Use,
+        purpose: Use,
     ) -> Result<Option<OwnedSemaphorePermit>, DbError> {
         let (None, Some(here), Some(region)) = (&nodes.region, &self.config.here, region) else {
             return Ok(None);
         };
-        if wanted == Use::Probe || region == here {
+        if purpose == Use::Probe || region == here {
             return Ok(None);
         }
         let place = timeout(self.config.statement_timeout, self.health.place(region)).await;
@@ -224,12 +224,12 @@ impl Db {
 async fn ask(endpoints: &[(Option<RegionCode>, Endpoint)], patience: Duration) -> Result<Engine, DbError> {
     let mut first = None;
     for (region, endpoint) in endpoints {
-        let asked = async { Engine::ask(&connect_once(endpoint).await?).await };
+        let answer = async { Engine::ask(&connect_once(endpoint).await?).await };
         // The hosts in turn, and then the questions.
         let patience = patience * (endpoint.hosts() + 1);
         let late = || DbError::new(DbErrorKind::Unavailable, "connect", "the server does not answer");
-        let asked = timeout(patience, asked).await;
-        match asked.unwrap_or_else(|_late| Err(late())) {
+        let answer = timeout(patience, answer).await;
+        match answer.unwrap_or_else(|_late| Err(late())) {
             // Other nodes may do where ours do not answer, not where their URL is wrong.
             Err(error) if region.is_none() && matches!(error.kind, DbErrorKind::Setup(_)) => return Err(error),
             // Where another region's node stands says nothing of ours.

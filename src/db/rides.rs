@@ -15,7 +15,7 @@ use super::{
     verdict::{EVENT, PRESENT_THERE, SIGNED_THERE, SessionAuth, Verdict, verdict},
 };
 use crate::domain::{
-    catalogue::{City, PromoCode, PromoKind, Tariff},
+    catalogue::{City, PromoCode, PromoDiscount, Tariff},
     fare::Rate,
     geo::{GeoError, Point, cell},
     people::UserRef,
@@ -108,8 +108,8 @@ pub async fn start(conn: &Conn, auth: &SessionAuth, new: &NewRide<'_>, epoch: i6
     let NewRide { id, vehicle, city, vehicle_type, tariff, promo } = new;
     let (percent, amount) = match promo.map(|promo| &promo.discount) {
         None => (None, None),
-        Some(PromoKind::Percent { percent }) => (Some(percent), None),
-        Some(PromoKind::Amount { amount_minor, .. }) => (None, Some(amount_minor)),
+        Some(PromoDiscount::Percent { percent }) => (Some(percent), None),
+        Some(PromoDiscount::Amount { amount_minor, .. }) => (None, Some(amount_minor)),
     };
     let (code, limit) = (promo.map(|promo| &promo.code), promo.map(|promo| promo.per_rider_limit));
     let currency = city.currency.as_str();
@@ -134,7 +134,7 @@ pub async fn start(conn: &Conn, auth: &SessionAuth, new: &NewRide<'_>, epoch: i6
 }
 
 #[derive(Debug, Clone)]
-pub struct Ended {
+pub struct RideCompletion {
     pub at: DateTime<Utc>,
     pub point: Point,
     pub place: String,
@@ -170,7 +170,7 @@ pub struct Ride {
     pub promo_code: Option<String>,
     pub promo_percent: Option<i64>,
     pub promo_amount_minor: Option<i64>,
-    pub ended: Option<Ended>,
+    pub ended: Option<RideCompletion>,
 }
 
 const COLUMNS: &str =
@@ -188,7 +188,7 @@ impl Ride {
 fn ride(row: &Row) -> Result<Ride, DbError> {
     let ended = match row.get("ended_at")? {
         None => None,
-        Some(at) => Some(Ended {
+        Some(at) => Some(RideCompletion {
             at,
             point: row.point("end_lat", "end_lon")?,
             place: row.get("end_place")?,

@@ -102,17 +102,17 @@ mod tests {
     #[test]
     fn the_role_may_do_what_the_statements_do_and_no_more() {
         let tables = migrate::tables();
-        let mut wanted: BTreeMap<&str, BTreeSet<&str>> =
+        let mut expected: BTreeMap<&str, BTreeSet<&str>> =
             tables.iter().map(|table| (table.name.as_str(), BTreeSet::new())).collect();
         for change in all_statements().into_iter().flat_map(|statement| changes(statement.text)) {
-            wanted.get_mut(change.table).unwrap().insert(match change.verb {
+            expected.get_mut(change.table).unwrap().insert(match change.verb {
                 Verb::Insert => "INSERT",
                 Verb::Update => "UPDATE",
                 Verb::Delete => "DELETE",
             });
         }
         let given: BTreeMap<_, _> = RIGHTS.map(|(table, may)| (table, may.iter().copied().collect())).into();
-        assert_eq!(given, wanted);
+        assert_eq!(given, expected);
         let steps = steps("movr", "app");
         assert!(steps.contains(&"GRANT SELECT, INSERT ON TABLE events TO app".to_owned()), "{steps:#?}");
         assert!(steps.contains(&"REVOKE UPDATE, DELETE ON TABLE events FROM app".to_owned()));

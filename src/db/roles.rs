@@ -131,7 +131,7 @@ pub async fn set(
 }
 
 #[derive(Debug, Clone)]
-pub struct Granted {
+pub struct RoleGrant {
     pub person: UserRef,
     pub username: String,
     pub role: Role,
@@ -153,10 +153,10 @@ pub async fn list(
     region: &RegionCode,
     (person, Role { role, city }): &(Uuid, Role),
     limit: i64,
-) -> Result<Vec<Granted>, DbError> {
+) -> Result<Vec<RoleGrant>, DbError> {
     let rows = conn.rows(&LIST, &[region, person, role, city, &limit]).await?;
     let read = |row: &super::row::Row| {
-        Ok(Granted {
+        Ok(RoleGrant {
             person: UserRef { region: region.clone(), id: row.get("user_id")? },
             username: row.get("username")?,
             role: Role { role: row.get("role")?, city: row.get("city")? },

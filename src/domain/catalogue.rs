@@ -127,7 +127,7 @@ impl Tariff {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum PromoKind {
+pub enum PromoDiscount {
     Percent {
         percent: i64,
     },
@@ -142,7 +142,7 @@ pub enum PromoKind {
 #[serde(deny_unknown_fields)]
 pub struct PromoCode {
     pub code: String,
-    pub discount: PromoKind,
+    pub discount: PromoDiscount,
     /// Slugs of the cities where it is valid; empty means all.
     #[serde(default)]
     pub cities: Vec<String>,
@@ -179,9 +179,9 @@ impl PromoCode {
             return Err(PromoRefusal::OtherCity);
         }
         match self.discount {
-            PromoKind::Percent { percent } => Ok(Discount::Percent(percent)),
-            PromoKind::Amount { currency, .. } if currency != city.currency => Err(PromoRefusal::OtherCurrency),
-            PromoKind::Amount { amount_minor, .. } => Ok(Discount::Amount(amount_minor)),
+            PromoDiscount::Percent { percent } => Ok(Discount::Percent(percent)),
+            PromoDiscount::Amount { currency, .. } if currency != city.currency => Err(PromoRefusal::OtherCurrency),
+            PromoDiscount::Amount { amount_minor, .. } => Ok(Discount::Amount(amount_minor)),
         }
     }
 

@@ -283,8 +283,8 @@ mod tests {
         }
         // Where a tab or a line break divides, a cell begins after it too.
         assert_eq!((&*escape_formula("\t=1"), &*escape_formula("\r=1")), ("'\t'=1", "'\r'=1"));
-        for (cell, meant) in [("'=1", "=1"), ("'t Hart", "'t Hart"), ("''t Hart", "'t Hart"), ("'", "'")] {
-            assert_eq!(unescape_formula(cell), meant);
+        for (cell, expected) in [("'=1", "=1"), ("'t Hart", "'t Hart"), ("''t Hart", "'t Hart"), ("'", "'")] {
+            assert_eq!(unescape_formula(cell), expected);
         }
     }
 

@@ -288,23 +288,23 @@ mod tests {
 
     #[test]
     fn an_outline_that_is_none_is_told_with_the_place() {
-        let told = |corners: &[(i32, i32)]| ring(corners).flaw().map(|flaw| flaw.to_string()).unwrap_or_default();
-        assert_eq!(told(&[(0, 0), (4, 0), (4, 4), (0, 4), (0, 0)]), "", "closed as GeoJSON is");
-        assert_eq!(told(&[(0, 0), (2, 0), (4, 0), (4, 4)]), "", "a corner may be on a straight side");
-        let bow = told(&[(0, 0), (4, 4), (4, 0), (0, 4)]);
+        let flaw_of = |corners: &[(i32, i32)]| ring(corners).flaw().map(|flaw| flaw.to_string()).unwrap_or_default();
+        assert_eq!(flaw_of(&[(0, 0), (4, 0), (4, 4), (0, 4), (0, 0)]), "", "closed as GeoJSON is");
+        assert_eq!(flaw_of(&[(0, 0), (2, 0), (4, 0), (4, 4)]), "", "a corner may be on a straight side");
+        let bow = flaw_of(&[(0, 0), (4, 4), (4, 0), (0, 4)]);
         assert_eq!(
             bow,
             "the outline crosses itself: its sides from corner 1 to 2 and from corner 3 to 4 meet \
              at latitude 52.02000, longitude 4.02000"
         );
-        let touching = told(&[(0, 0), (4, 0), (4, 4), (2, 0), (0, 4)]);
+        let touching = flaw_of(&[(0, 0), (4, 0), (4, 4), (2, 0), (0, 4)]);
         assert!(touching.starts_with("the outline touches itself: its sides from corner 1 to 2"), "{touching}");
         assert!(touching.ends_with("at latitude 52.00000, longitude 4.02000"), "{touching}");
-        assert_eq!(told(&[(0, 0), (4, 0), (4, 0), (0, 4)]), "corner 3 of the outline repeats corner 2");
+        assert_eq!(flaw_of(&[(0, 0), (4, 0), (4, 0), (0, 4)]), "corner 3 of the outline repeats corner 2");
         for spike in
             [&[(0, 0), (4, 0), (2, 0), (2, 4)][..], &[(0, 0), (1, 1), (2, 2)], &[(0, 0), (4, 4), (0, 0), (4, 4)]]
         {
-            assert!(told(spike).ends_with("the outline goes back the way it came"), "{}", told(spike));
+            assert!(flaw_of(spike).ends_with("the outline goes back the way it came"), "{}", flaw_of(spike));
         }
     }
 

@@ -62,7 +62,7 @@ impl JobKind {
     }
 
     pub fn from_code(code: &str) -> Option<Self> {
-        CHOICES.into_iter().chain([Self::Import, Self::Erasure]).find(|kind| kind.code() == code)
+        CHOICES.into_iter().chain([Self::Import, Self::Erasure]).find(|job_kind| job_kind.code() == code)
     }
 
     pub fn title(self) -> &'static str {
@@ -118,9 +118,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_read_back_and_reasons_have_words() {
-        for kind in CHOICES {
-            assert_eq!(JobKind::from_code(kind.code()), Some(kind));
+    fn job_kinds_are_read_back_and_reasons_have_words() {
+        for job_kind in CHOICES {
+            assert_eq!(JobKind::from_code(job_kind.code()), Some(job_kind));
         }
         assert_eq!(JobKind::from_code("burn"), None);
         let changed = reason("changed: ride.started at 2026-11-21 10:05 UTC");

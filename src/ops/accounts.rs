@@ -33,7 +33,7 @@ pub const ABSOLUTE: Duration = Duration::days(14);
 const RECOVERY_CODES: usize = 8;
 
 #[derive(Debug, Clone)]
-pub struct Started {
+pub struct SessionStart {
     pub user: UserRef,
     pub session: Uuid,
     /// Never stored.
@@ -42,7 +42,7 @@ pub struct Started {
     pub expires_at: DateTime<Utc>,
 }
 
-impl Started {
+impl SessionStart {
     pub(super) fn new(user: UserRef, city: String, (token, session): (String, NewSession)) -> Self {
         Self { user, session: session.id, token, city, expires_at: session.expires_at }
     }
@@ -55,7 +55,7 @@ pub(super) fn new_session(service: &Service, device: &str) -> (String, NewSessio
     (token, NewSession { id: Uuid::new_v4(), token_hash, device: device.to_owned(), expires_at })
 }
 
-pub async fn register(service: &Service, new: Registration, device: &str) -> Result<Started, OpError> {
+pub async fn register(service: &Service, new: Registration, device: &str) -> Result<SessionStart, OpError> {
     let id = service.ids.row("user", &new.region, None, new.id);
     let hash = service.hasher.hash(&new.password).await?;
     let session = new_session(service, device);
@@ -64,7 +64,7 @@ pub async fn register(service: &Service, new: Registration, device: &str) -> Res
         users::insert(conn, id, &new, &hash, epoch, &session.1, now).await
     })
     .await?;
-    Ok(Started::new(UserRef { region: new.region, id }, new.city, session))
+    Ok(SessionStart::new(UserRef { region: new.region, id }, new.city, session))
 }
 
 /// Finds a person by username: here first, then in the other regions side by side. Finding somebody
@@ -98,7 +98,7 @@ async fn no_match(service: &Service, username: &str) -> OpError {
 }
 
 /// The caller makes failures take the same time, whatever the reason.
-pub async fn sign_in(service: &Service, username: &str, password: &str, device: &str) -> Result<Started, OpError> {
+pub async fn sign_in(service: &Service, username: &str, password: &str, device: &str) -> Result<SessionStart, OpError> {
     begin(service, username, password, device, |_| true).await
 }
 
@@ -109,7 +109,7 @@ pub async fn sign_in_as(
     username: &str,
     password: &str,
     device: &str,
-) -> Result<Started, OpError> {
+) -> Result<SessionStart, OpError> {
     let made = |login: &Login| login.user.id == service.ids.row("user", &login.user.region, None, form);
     begin(service, username, password, device, made).await
 }
@@ -120,7 +120,7 @@ async fn begin(
     password: &str,
     device: &str,
     may: impl FnOnce(&Login) -> bool,
-) -> Result<Started, OpError> {
+) -> Result<SessionStart, OpError> {
     let login = find_login(service, username).await?.filter(may);
     let hash = login.as_ref().map(|login| login.password_hash.as_str());
     let matches = service.hasher.verify(password, hash).await?;
@@ -139,7 +139,7 @@ async fn begin(
         verdict
     })
     .await?;
-    Ok(Started::new(login.user, login.city, session))
+    Ok(SessionStart::new(login.user, login.city, session))
 }
 
 pub async fn sign_out(service: &Service, auth: &SessionAuth) -> Result<(), OpError> {
@@ -189,7 +189,7 @@ async fn change_and_begin(
     device: &str,
     profile: Profile,
     change: impl AsyncFn(&Conn, &SessionAuth, Uuid) -> Result<Verdict, DbError>,
-) -> Result<Started, OpError> {
+) -> Result<SessionStart, OpError> {
     let (session, command) = (new_session(service, device), Uuid::new_v4());
     let user = &auth.user;
     gated(&service.db, &service.gates, &[&user.region], async |epochs| {
@@ -204,7 +204,7 @@ async fn change_and_begin(
         all_or_nothing(service, &user.region, both, async |conn| home::find_command(conn, user, command).await).await
     })
     .await?;
-    Ok(Started::new(user.clone(), profile.city, session))
+    Ok(SessionStart::new(user.clone(), profile.city, session))
 }
 
 /// Of the person's sessions only the returned one is left.
@@ -214,7 +214,7 @@ pub async fn set_password(
     current: &str,
     new: &str,
     device: &str,
-) -> Result<Started, OpError> {
+) -> Result<SessionStart, OpError> {
     let mut profile = confirmed(service, auth, current).await?;
     let new = service.hasher.hash(new).await?;
     let old = std::mem::replace(&mut profile.password_hash, new.clone());
@@ -230,7 +230,7 @@ pub async fn make_recovery_codes(
     auth: &SessionAuth,
     current: &str,
     device: &str,
-) -> Result<(Vec<String>, Started), OpError> {
+) -> Result<(Vec<String>, SessionStart), OpError> {
     let profile = confirmed(service, auth, current).await?;
     let codes: Vec<String> = std::iter::repeat_with(passwords::new_recovery_code).take(RECOVERY_CODES).collect();
     let hashes = json!(codes.iter().map(|code| passwords::recovery_hash(code)).collect::<Vec<_>>());

@@ -9,7 +9,7 @@ use super::{OpError, gated_write, home::current_user, jobs::JobContext};
 use crate::{
     db::{
         error::{DbError, DbErrorKind},
-        home::{self, Leaving},
+        home::{self, LeaveCommand},
         jobs::Job,
         verdict::SessionAuth,
     },
@@ -41,7 +41,7 @@ pub async fn close_account(service: &Service, auth: &SessionAuth, password_hash:
     let reserved = current_user.reservation.as_ref().map(|reservation| &reservation.region);
     regions.extend(reserved.filter(|region| *region != home && !current_user.present_in.contains(region)));
     regions.push(home);
-    let leaving = Leaving { password_hash, present_in: &present_in, command: Uuid::new_v4() };
+    let leaving = LeaveCommand { password_hash, present_in: &present_in, command: Uuid::new_v4() };
     let parameters = json!({ "regions": regions, "rides": 0 });
     gated_write(&service.db, &service.gates, home, async |conn, epoch| {
         let auth = SessionAuth { epoch, ..auth.clone() };

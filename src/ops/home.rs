@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::{
     OpError,
-    accounts::{Started, new_session},
+    accounts::{SessionStart, new_session},
     all_or_nothing, gated, residency,
 };
 use crate::{
     db::{
         error::DbError,
-        home::{self, Leaving},
+        home::{self, LeaveCommand},
         sessions::{self, CurrentUser},
         statement::Conn,
         verdict::{SessionAuth, Verdict},
@@ -31,7 +31,7 @@ pub async fn move_home(
     password_hash: &str,
     city: &str,
     device: &str,
-) -> Result<Started, OpError> {
+) -> Result<SessionStart, OpError> {
     let catalogue = service.catalogue();
     let city = catalogue.city(city).ok_or(Refusal::Changed)?;
     let (old, target) = (&auth.user.region, &city.region);
@@ -41,8 +41,8 @@ pub async fn move_home(
     let present_in = current_user(service, auth).await?.present_in;
     let session = new_session(service, device);
     let user = UserRef { region: target.clone(), id: auth.user.id };
-    let kept = json!(present_in);
-    let leaving = Leaving { password_hash, present_in: &kept, command: Uuid::new_v4() };
+    let present = json!(present_in);
+    let leaving = LeaveCommand { password_hash, present_in: &present, command: Uuid::new_v4() };
     // Inside one region they point at the right home already.
     let owned_in = if target == old { &[] } else { present_in.as_slice() };
     let regions: Vec<_> = [old, target].into_iter().chain(owned_in).collect();
@@ -64,7 +64,7 @@ pub async fn move_home(
         all_or_nothing(service, old, moved, async |conn| home::find_command(conn, &user, leaving.command).await).await
     })
     .await?;
-    Ok(Started::new(user, city.slug.clone(), session))
+    Ok(SessionStart::new(user, city.slug.clone(), session))
 }
 
 pub(super) async fn current_user(service: &Service, auth: &SessionAuth) -> Result<CurrentUser, OpError> {

@@ -13,7 +13,7 @@ use super::{Done, OpError, jobs::JobContext};
 use crate::{
     db::{
         error::DbError,
-        imports::{self, Preview, Staged},
+        imports::{self, Preview, StagedLine},
         jobs::{self, JobWrite},
         statement::Conn,
         verdict::Verdict,
@@ -47,7 +47,7 @@ pub struct Import<'a> {
     reader: Reader,
     header: Option<Header>,
     lines: i64,
-    batch: Vec<Staged>,
+    batch: Vec<StagedLine>,
     /// Line numbers by vehicle id, or by the `new_id` of a code: the only thing that grows with the
     /// file.
     seen: HashMap<Uuid, i64>,
@@ -140,7 +140,7 @@ impl<'a> Import<'a> {
                 let code = cells.as_ref().map(|cells| header.code(cells)).filter(|code| !code.contains('\0'));
                 let input = json!({ "code": code.unwrap_or_default().chars().take(60).collect::<String>() });
                 let reason = Some(why.replace('\0', ""));
-                Staged { line: record.line, input, new_id: Uuid::nil(), known_id: None, reason }
+                StagedLine { line: record.line, input, new_id: Uuid::nil(), known_id: None, reason }
             }
         };
         self.batch.push(staged);
@@ -148,7 +148,7 @@ impl<'a> Import<'a> {
         if self.batch.len() == BATCH { self.stage().await } else { Ok(()) }
     }
 
-    fn staged(&mut self, number: i64, line: &Line) -> Staged {
+    fn staged(&mut self, number: i64, line: &Line) -> StagedLine {
         self.decimals.commas |= line.decimals.commas;
         self.decimals.points |= line.decimals.points;
         let code = line.code.as_ref().filter(|code| !code.is_empty());
@@ -161,7 +161,7 @@ impl<'a> Import<'a> {
             (true, false) => Some(format!("id: the same as in line {of_id}")),
             _ => None,
         };
-        Staged { line: number, input: input(line), new_id: new_id.unwrap_or_default(), known_id: line.id, reason }
+        StagedLine { line: number, input: input(line), new_id: new_id.unwrap_or_default(), known_id: line.id, reason }
     }
 
     async fn act(&self, op: impl AsyncFn(&Conn, &JobWrite<'_>) -> Result<Verdict, DbError>) -> Result<Done, OpError> {
@@ -185,10 +185,10 @@ fn input(line: &Line) -> Value {
         "code": code, "type": vehicle_type, "brand": brand, "colour": colour, "battery": battery,
         "lat": lat, "lon": lon, "cell": cell, "place": place, "note": note,
     });
-    if let Some(said) = input.as_object_mut() {
-        said.retain(|_, value| !value.is_null());
+    if let Some(fields) = input.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
         if code.as_deref() == Some("") {
-            said.insert("code".to_owned(), Value::Null);
+            fields.insert("code".to_owned(), Value::Null);
         }
     }
     input

@@ -47,7 +47,7 @@ pub struct SamplePlan {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Loaded {
+pub struct SampleCounts {
     pub users: i64,
     pub vehicles: i64,
 }
@@ -59,7 +59,7 @@ pub async fn load(
     password_hash: &str,
     now: DateTime<Utc>,
     progress: impl Fn(usize, usize),
-) -> Result<Loaded, OpError> {
+) -> Result<SampleCounts, OpError> {
     let now = now.trunc_subsecs(3);
     let known = |slug: &String| catalogue.city(slug).ok_or_else(|| unknown(&format!("city {slug}")));
     let cities: Vec<&City> = if plan.cities.is_empty() {
@@ -68,7 +68,7 @@ pub async fn load(
         plan.cities.iter().map(known).collect::<Result<_, _>>()?
     };
     let total = cities.len() * (plan.users + plan.vehicles + plan.rides);
-    let (mut done, mut loaded) = (0, Loaded::default());
+    let (mut done, mut loaded) = (0, SampleCounts::default());
     let mut people: HashMap<&str, Vec<Uuid>> = HashMap::new();
     for city in &cities {
         let planned: Vec<User> = (0..plan.users).map(|n| draw::user(plan.seed, city, n, now)).collect();

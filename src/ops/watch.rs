@@ -106,6 +106,6 @@ async fn ask(service: &Service, region: &RegionCode) -> Result<Duration, DbError
     };
     match once().await {
         Err(DbError { kind: DbErrorKind::Unavailable, .. }) => once().await,
-        asked => asked,
+        answer => answer,
     }
 }

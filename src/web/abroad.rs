@@ -14,8 +14,8 @@ fn home(context: &RequestContext) -> Option<&Region> {
     let region = &context.cookie.as_ref()?.region;
     let home = context.catalogue.region(region).filter(|home| home.code != context.service.here)?;
     let here = &context.catalogue.region(&context.service.here)?.base_url;
-    let asked = context.host().filter(|host| !host.is_empty())?;
-    let shared = [asked, authority(here), authority(context.state.config.public_url.origin())];
+    let requested_host = context.host().filter(|host| !host.is_empty())?;
+    let shared = [requested_host, authority(here), authority(context.state.config.public_url.origin())];
     (!shared.into_iter().any(|host| answers(&home.base_url, host))).then_some(home)
 }
 
@@ -41,7 +41,7 @@ const GO: &str = "go";
 const STAY: &str = "stay";
 
 /// This page at home, for users who chose to go there.
-pub fn way_home(context: &RequestContext) -> Option<String> {
+pub fn url_at_home(context: &RequestContext) -> Option<String> {
     let home = home(context)?;
     // Nobody is sent to a home that does not answer.
     let healthy = context.service.db.health().refused(&home.code).is_none();

@@ -34,7 +34,7 @@ use crate::{
         refusal::Refusal,
         region::RegionCode,
     },
-    ops::{Done, OpError, accounts::Started, service::Service},
+    ops::{Done, OpError, accounts::SessionStart, service::Service},
     web::state::State,
 };
 
@@ -48,18 +48,18 @@ pub struct Ids {
 }
 
 /// The account of a sign-in attempt, as logs name it.
-struct Tried(String);
+struct TriedAccount(String);
 
 /// Cookies that the answer will set, even an error page.
-struct Outgoing(Rc<RefCell<Vec<Cookie<'static>>>>);
+struct OutgoingCookies(Rc<RefCell<Vec<Cookie<'static>>>>);
 
 fn outgoing(request: &HttpRequest) -> Rc<RefCell<Vec<Cookie<'static>>>> {
     let mut extensions = request.extensions_mut();
-    if let Some(Outgoing(cookies)) = extensions.get::<Outgoing>() {
+    if let Some(OutgoingCookies(cookies)) = extensions.get::<OutgoingCookies>() {
         return Rc::clone(cookies);
     }
     let cookies = Rc::default();
-    extensions.insert(Outgoing(Rc::clone(&cookies)));
+    extensions.insert(OutgoingCookies(Rc::clone(&cookies)));
     cookies
 }
 
@@ -147,12 +147,12 @@ impl RequestContext {
     }
 
     fn about(&self, username_key: &str) {
-        self.request.extensions_mut().insert(Tried(self.state.site.account(username_key)));
+        self.request.extensions_mut().insert(TriedAccount(self.state.site.account(username_key)));
     }
 
     /// Logs a rejected attempt: why, with which account, and from which network.
     pub fn turned_away(&self, reason: &str) {
-        let tried = self.request.extensions().get::<Tried>().map(|tried| tried.0.clone());
+        let tried = self.request.extensions().get::<TriedAccount>().map(|tried| tried.0.clone());
         let person = || self.cookie.as_ref().map(|cookie| self.state.site.account(&cookie.user.to_string()));
         let account = tried.or_else(person);
         let network = region::client_address(&self.request, &self.state).map(region::network);
@@ -321,9 +321,9 @@ impl RequestContext {
     }
 
     /// The person continues under another session.
-    pub fn go_on_as(&mut self, started: Started) {
+    pub fn go_on_as(&mut self, started: SessionStart) {
         if let Some(cookie) = self.cookie.clone() {
-            let Started { session, token, expires_at, .. } = started;
+            let SessionStart { session, token, expires_at, .. } = started;
             self.set_session(SessionCookie { session, token, expires_at, checked_at: self.now, ..cookie });
         }
     }

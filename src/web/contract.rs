@@ -33,8 +33,8 @@ impl RegionScope {
     /// counts as GET.
     pub fn of(method: &Method, pattern: &str) -> Self {
         let method = if *method == Method::HEAD { &Method::GET } else { method };
-        let asked = |route: &&Route| route.method == *method && route.path == pattern;
-        ROUTES.iter().find(asked).map_or(Self::Named, |route| route.scope)
+        let matches = |route: &&Route| route.method == *method && route.path == pattern;
+        ROUTES.iter().find(matches).map_or(Self::Named, |route| route.scope)
     }
 
     pub fn words(self) -> &'static str {
@@ -71,7 +71,7 @@ pub fn markdown() -> String {
 /// Regions that a form names beyond its address, and those with data of the person as the row at
 /// home says; recorded during the request.
 #[derive(Default)]
-struct Noted {
+struct RequestRegions {
     named: Vec<RegionCode>,
     present: Vec<RegionCode>,
 }
@@ -85,11 +85,11 @@ impl RequestContext {
         self.note(|noted| noted.present.extend_from_slice(regions));
     }
 
-    fn note(&self, add: impl FnOnce(&mut Noted)) {
+    fn note(&self, add: impl FnOnce(&mut RequestRegions)) {
         let mut extensions = self.request().extensions_mut();
-        let mut noted = extensions.remove::<Noted>().unwrap_or_default();
-        add(&mut noted);
-        extensions.insert(noted);
+        let mut regions = extensions.remove::<RequestRegions>().unwrap_or_default();
+        add(&mut regions);
+        extensions.insert(regions);
     }
 
     fn named(&self, scope: RegionScope) -> Vec<RegionCode> {
@@ -98,11 +98,11 @@ impl RequestContext {
         named.extend(request.match_info().get("region").and_then(|region| region.parse().ok()));
         named.extend(request.match_info().get("city").and_then(|slug| Some(self.catalogue.city(slug)?.region.clone())));
         named.extend([self.city(), self.nearest_city()].map(|city| city.region.clone()));
-        let asked = |pair: &str| self.catalogue.city(pair.strip_prefix("city=")?).map(|city| city.region.clone());
-        named.extend(request.query_string().split('&').filter_map(asked));
+        let region_of = |pair: &str| self.catalogue.city(pair.strip_prefix("city=")?).map(|city| city.region.clone());
+        named.extend(request.query_string().split('&').filter_map(region_of));
         let present = scope == RegionScope::Present;
-        if let Some(noted) = request.extensions().get::<Noted>() {
-            named.extend(noted.named.iter().chain(noted.present.iter().filter(|_| present)).cloned());
+        if let Some(regions) = request.extensions().get::<RequestRegions>() {
+            named.extend(regions.named.iter().chain(regions.present.iter().filter(|_| present)).cloned());
         }
         if present {
             named.extend(self.cookie.iter().flat_map(|cookie| cookie.present_in.clone()));

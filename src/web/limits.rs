@@ -81,7 +81,7 @@ impl Limits {
     }
 
     /// Counts a search of all regions, which is what a wrong link costs.
-    pub fn look_everywhere(&self, address: &str) -> Result<(), TooMany> {
+    pub fn search_everywhere(&self, address: &str) -> Result<(), TooMany> {
         self.check(&self.everywhere, address)
     }
 

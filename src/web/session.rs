@@ -21,7 +21,7 @@ use crate::{
         ride::RideRef,
     },
     ops::{
-        accounts::{IDLE, Started},
+        accounts::{IDLE, SessionStart},
         passwords,
     },
 };
@@ -48,7 +48,7 @@ pub struct SessionCookie {
 
 impl SessionCookie {
     /// For a new session, whose copied values are not known yet.
-    pub fn new(started: Started, now: DateTime<Utc>) -> Self {
+    pub fn new(started: SessionStart, now: DateTime<Utc>) -> Self {
         Self {
             region: started.user.region,
             user: started.user.id,
@@ -123,13 +123,13 @@ fn open<T: for<'de> Deserialize<'de>>(site: &Site, cookies: &[Cookie<'static>], 
     let mut jar = CookieJar::new();
     jar.add_original(cookie.clone());
     let value = site.keys.iter().find_map(|key| jar.signed(key).get(&name))?;
-    let sealed: Sealed<'_, T> = serde_json::from_str(value.value()).ok()?;
+    let sealed: SealedValue<'_, T> = serde_json::from_str(value.value()).ok()?;
     (sealed.purpose == base).then_some(sealed.value)
 }
 
 /// What is signed says its purpose: the signature covers the value, not the cookie's name.
 #[derive(Serialize, Deserialize)]
-struct Sealed<'a, T> {
+struct SealedValue<'a, T> {
     #[serde(rename = "for")]
     purpose: Cow<'a, str>,
     #[serde(flatten)]
@@ -137,7 +137,7 @@ struct Sealed<'a, T> {
 }
 
 fn seal<T: Serialize>(site: &Site, base: &str, value: &T, age: Option<time::Duration>) -> Cookie<'static> {
-    let text = serde_json::to_string(&Sealed { purpose: base.into(), value }).unwrap_or_default();
+    let text = serde_json::to_string(&SealedValue { purpose: base.into(), value }).unwrap_or_default();
     let mut cookie = plain(site, base, text);
     cookie.set_max_age(age);
     let mut jar = CookieJar::new();

@@ -37,7 +37,7 @@ use uuid::Uuid;
 
 use crate::support::{
     engine,
-    process::{Ended, movr},
+    process::{CommandOutput, movr},
     standin::{Answer, StandIn, sample},
 };
 
@@ -123,7 +123,7 @@ impl Cluster {
     }
 
     /// `movr` with `arguments` on its database.
-    async fn movr(&self, arguments: &[&str]) -> Ended {
+    async fn movr(&self, arguments: &[&str]) -> CommandOutput {
         movr(arguments, &[("DATABASE_URL", &self.stand_in.url(&self.database))]).await
     }
 

@@ -304,10 +304,10 @@ fn worst(all: impl Iterator<Item = How>) -> How {
 fn leading(spans: &str) -> Option<Vec<&str>> {
     let (mut values, mut rest) = (Vec::new(), spans);
     while !rest.is_empty() {
-        let (first, behind) = key(rest.strip_prefix(['[', '('])?, &[" - "])?;
-        let (last, behind) = key(behind, &["]", ")"])?;
+        let (first, after) = key(rest.strip_prefix(['[', '('])?, &[" - "])?;
+        let (last, after) = key(after, &["]", ")"])?;
         values.extend([first, last]);
-        rest = behind.strip_prefix(' ').unwrap_or(behind);
+        rest = after.strip_prefix(' ').unwrap_or(after);
     }
     (!values.is_empty()).then_some(values)
 }
@@ -320,8 +320,8 @@ fn key<'a>(text: &'a str, ends: &[&str]) -> Option<(&'a str, &'a str)> {
         None => text.split_at(text.find(['/', ' ', ']', ')'])?),
     };
     loop {
-        if let Some(behind) = ends.iter().find_map(|end| rest.strip_prefix(end)) {
-            return Some((first, behind));
+        if let Some(after) = ends.iter().find_map(|end| rest.strip_prefix(end)) {
+            return Some((first, after));
         }
         let mut chars = rest.chars();
         rest = match chars.next()? {
@@ -346,15 +346,15 @@ fn quoted(text: &str, quote: char) -> Option<(&str, &str)> {
 fn encoded(spans: &str) -> Option<BTreeSet<&str>> {
     let (mut values, mut rest, mut begins) = (BTreeSet::new(), spans, true);
     while let Some(first) = rest.chars().next() {
-        let behind = rest.get(first.len_utf8()..)?;
+        let after = rest.get(first.len_utf8()..)?;
         rest = if begins {
-            let (value, behind) = quoted(behind.strip_prefix('"').filter(|_| first == '/')?, '"')?;
+            let (value, after) = quoted(after.strip_prefix('"').filter(|_| first == '/')?, '"')?;
             values.insert(value);
-            behind
+            after
         } else if first == '"' {
-            quoted(behind, '"')?.1
+            quoted(after, '"')?.1
         } else {
-            behind
+            after
         };
         begins = !begins && (first == ' ' || first == '-' && rest.starts_with('/'));
     }

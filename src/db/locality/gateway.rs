@@ -12,7 +12,7 @@ use tokio_postgres::{
     types::{Format, IsNull, Kind, ToSql, Type, private::BytesMut, to_sql_checked},
 };
 
-use super::{Access, Checked, Schema, Verdict, changes, cockroach, judge, postgres};
+use super::{Access, Schema, StatementCheck, Verdict, changes, cockroach, judge, postgres};
 use crate::db::{
     connect::Endpoint,
     connect_once,
@@ -70,7 +70,7 @@ impl Gateway {
         Ok(Self { client, schema, engine, region, samples: HashMap::new() })
     }
 
-    pub async fn check(&mut self, statement: &Statement) -> Result<Checked, DbError> {
+    pub async fn check(&mut self, statement: &Statement) -> Result<StatementCheck, DbError> {
         let plan = if self.engine.cockroach { self.cockroach(statement).await } else { self.postgres(statement).await };
         let (accesses, home_region) = match plan.map_err(|error| DbError::from_driver(error, "locality.plan", false)) {
             Ok(explained) => explained,

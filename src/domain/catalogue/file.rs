@@ -6,7 +6,7 @@ use std::{collections::HashSet, fmt::Display, hash::Hash};
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Catalogue, PromoKind, Tariff, fold};
+use super::{Catalogue, PromoDiscount, Tariff, fold};
 use crate::domain::{region::RegionCode, text::line};
 
 /// The `form_factor` values of GBFS 3.
@@ -172,10 +172,10 @@ impl Catalogue {
             let good_code = (3..=32).contains(&promo.code.len()) && promo.code.bytes().all(good);
             require(good_code, &owner, "code is 3 to 32 capital letters and digits")?;
             match promo.discount {
-                PromoKind::Percent { percent } => {
+                PromoDiscount::Percent { percent } => {
                     require((1..=100).contains(&percent), &owner, "percent is 1 to 100")?;
                 }
-                PromoKind::Amount { amount_minor, .. } => {
+                PromoDiscount::Amount { amount_minor, .. } => {
                     require(amount_minor > 0, &owner, "amount_minor is positive")?;
                 }
             }

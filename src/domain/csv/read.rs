@@ -362,9 +362,9 @@ mod tests {
             for file in [&file, &resaved] {
                 let (found, _) = rows(file.as_bytes(), size).unwrap();
                 let text = |record: &Record| cells(record).iter().map(|cell| unescape_formula(cell).into_owned()).collect::<Vec<_>>();
-                let wanted: Vec<_> =
+                let expected: Vec<_> =
                     table.iter().filter(|row| row.iter().any(|cell| !escape_formula(cell).trim().is_empty())).cloned().collect();
-                prop_assert_eq!(found.iter().skip(1).map(text).collect::<Vec<_>>(), wanted);
+                prop_assert_eq!(found.iter().skip(1).map(text).collect::<Vec<_>>(), expected);
             }
         }
     }

@@ -131,7 +131,8 @@ impl<'a> Drawn<'a> {
     pub(super) fn vehicle(&self, number: usize, busy: &mut Busy, street: &mut Street) {
         let rng = &mut generator(self.seed, self.city, "vehicle", number);
         let (id, public_id) = (new_id(rng), new_id(rng));
-        let vehicle_type = self.catalogue.vehicle_types.choose(rng).map(|kind| kind.slug.clone()).unwrap_or_default();
+        let vehicle_type =
+            self.catalogue.vehicle_types.choose(rng).map(|vehicle_type| vehicle_type.slug.clone()).unwrap_or_default();
         let owner = if rng.random_bool(0.1) { self.locals.choose(rng).copied() } else { None };
         // Unique over all cities, and different for the next seed.
         let city = self.city.slug.get(..3).unwrap_or("mov").to_uppercase();
@@ -188,8 +189,8 @@ impl<'a> Drawn<'a> {
     ) -> (Ride, Vec<Position>) {
         let (id, end) = (new_id(rng), self.somewhere(rng, !outside_area));
         // 2.5 to 5 m/s as the crow flies, and a few minutes of standing about.
-        let wanted = start.distance_m(end) / rng.random_range(2.5..5.0) + rng.random_range(60.0..600.0);
-        let seconds = wanted.min(part.as_seconds_f64() * 0.6);
+        let duration = start.distance_m(end) / rng.random_range(2.5..5.0) + rng.random_range(60.0..600.0);
+        let seconds = duration.min(part.as_seconds_f64() * 0.6);
         let started_at = later(begin, rng.random_range(0.0..part.as_seconds_f64() * 0.95 - seconds));
         let ended_at = later(started_at, seconds);
         let rider = (0..10).find_map(|_| {

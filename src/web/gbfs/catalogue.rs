@@ -186,8 +186,8 @@ fn zones(system: &System<'_>) -> Value {
 fn ring(corners: &[Point]) -> Vec<[f64; 2]> {
     let mut ring: Vec<[f64; 2]> = corners.iter().map(|at| [at.lon(), at.lat()]).collect();
     let ends = ring.iter().cycle().skip(1);
-    let turn: f64 = ring.iter().zip(ends).map(|([x, y], [next_x, next_y])| (next_x - x) * (next_y + y)).sum();
-    if turn > 0.0 {
+    let signed_area: f64 = ring.iter().zip(ends).map(|([x, y], [next_x, next_y])| (next_x - x) * (next_y + y)).sum();
+    if signed_area > 0.0 {
         ring.reverse();
     }
     ring.extend(ring.first().copied());

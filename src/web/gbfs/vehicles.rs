@@ -15,7 +15,7 @@ use super::{
     catalogue::System,
 };
 use crate::{
-    db::feeds::{self, Standing},
+    db::feeds::{self, FeedVehicle},
     domain::{
         catalogue::VehicleType,
         vehicle::{PublicVehicle, charge},
@@ -69,11 +69,11 @@ struct Uris {
 /// The current feed, or the last one while the city's region does not answer.
 pub(super) async fn status(state: &State, system: &System<'_>) -> Result<Feed, PageError> {
     let (slot, now) = (state.feeds.of(&system.city.slug), system.now);
-    let mut kept = slot.lock().await;
-    if let Some((feed, _)) = kept.as_ref().filter(|(_, until)| now < *until) {
+    let mut cached = slot.lock().await;
+    if let Some((feed, _)) = cached.as_ref().filter(|(_, until)| now < *until) {
         return Ok(feed.clone());
     }
-    let feed = match (read(state, system).await, kept.as_mut()) {
+    let feed = match (read(state, system).await, cached.as_mut()) {
         (Ok(feed), _) => feed,
         (Err(PageError::Db(error)), Some((feed, until))) if error.unreachable() => {
             tracing::warn!(%error, city = system.city.slug, "the last feed is sent once more");
@@ -82,7 +82,7 @@ pub(super) async fn status(state: &State, system: &System<'_>) -> Result<Feed, P
         }
         (Err(error), _) => return Err(error),
     };
-    *kept = Some((feed.clone(), now + Duration::seconds(TTL)));
+    *cached = Some((feed.clone(), now + Duration::seconds(TTL)));
     Ok(feed)
 }
 
@@ -98,7 +98,7 @@ async fn read(state: &State, system: &System<'_>) -> Result<Feed, PageError> {
     let (region, base) = (region.clone(), system.region.base_url.clone());
     // A large city takes longer than a worker should be busy.
     let build = web::block(move || {
-        let vehicle = |standing: Standing| {
+        let vehicle = |standing: FeedVehicle| {
             let (max_range_m, priced) = *types.get(&standing.vehicle_type)?;
             let is_disabled = standing.in_maintenance || !priced;
             let page = PublicVehicle { region: region.clone(), public_id: standing.public_id };

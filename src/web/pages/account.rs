@@ -14,7 +14,7 @@ use crate::{
         people::{self, Registration},
         refusal::Refusal,
     },
-    ops::{self, OpError, accounts::Started},
+    ops::{self, OpError, accounts::SessionStart},
     web::{
         context::RequestContext,
         error::PageError,
@@ -58,7 +58,7 @@ async fn end_old(context: &RequestContext) {
 }
 
 /// The browser's previous session ends.
-async fn begin(context: &mut RequestContext, started: Started, account: &str) {
+async fn begin(context: &mut RequestContext, started: SessionStart, account: &str) {
     end_old(context).await;
     context.know_account(account);
     context.set_city(&started.city);

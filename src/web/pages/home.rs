@@ -43,7 +43,7 @@ pub struct Parameters {
 
 /// Rendered without figures while the city's region is away.
 pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
-    if let Some(there) = abroad::way_home(&context) {
+    if let Some(there) = abroad::url_at_home(&context) {
         return Ok(context.done(&there, ""));
     }
     let catalogue = Arc::clone(&context.catalogue);

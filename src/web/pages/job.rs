@@ -51,7 +51,7 @@ struct JobPage<'a> {
     city: &'a City,
     job: &'a Job,
     halted: Option<String>,
-    compared: Option<Compared<'a>>,
+    compared: Option<Comparison<'a>>,
     half_read: bool,
     /// In seconds.
     refresh: Option<u32>,
@@ -62,7 +62,7 @@ struct JobPage<'a> {
 /// Departures and arrivals of a transfer.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Compared<'a> {
+struct Comparison<'a> {
     sent: i64,
     sent_sum: &'a str,
     received: i64,
@@ -71,7 +71,7 @@ struct Compared<'a> {
     missing: Vec<&'a str>,
 }
 
-impl Compared<'_> {
+impl Comparison<'_> {
     fn same(&self) -> bool {
         (self.sent, self.sent_sum) == (self.received, self.received_sum)
     }
@@ -125,8 +125,9 @@ pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> 
     let half_read = job.job_kind == JobKind::Import && job.running && job.selecting();
     let goes_on = job.running && !half_read && (job.selecting() || job.confirmed_at.is_some());
     let halted = halted(&context, &job).filter(|_| goes_on);
-    let compared = job.parameters.get("compared").and_then(|compared| Compared::deserialize(compared).ok());
-    let calm = halted.is_none() && compared.as_ref().is_none_or(Compared::same) && job.parameters.get("cut").is_none();
+    let compared = job.parameters.get("compared").and_then(|compared| Comparison::deserialize(compared).ok());
+    let calm =
+        halted.is_none() && compared.as_ref().is_none_or(Comparison::same) && job.parameters.get("cut").is_none();
     let title = title(&context.catalogue, &job);
     context.ok(&JobPage {
         layout: layout(&context, Some(&current_user), &title, Section::Fleet, city),

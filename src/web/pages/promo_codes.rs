@@ -17,7 +17,7 @@ use super::{EVERYWHERE, administrator, each_region};
 use crate::{
     db::catalogue,
     domain::{
-        catalogue::{Catalogue, PromoCode, PromoKind, Region},
+        catalogue::{Catalogue, PromoCode, PromoDiscount, Region},
         money::{self, Currency},
         refusal::Refusal,
         region::RegionCode,
@@ -69,7 +69,7 @@ struct PromoRow<'a> {
     form: FormState,
 }
 
-enum Rejected<'a> {
+enum RejectedForm<'a> {
     Add(FormState),
     Change(&'a str, FormState),
 }
@@ -88,7 +88,7 @@ pub async fn list(context: RequestContext, Query(query): Query<Parameters>) -> R
 async fn page(
     mut context: RequestContext,
     after: &str,
-    rejected: Option<Rejected<'_>>,
+    rejected: Option<RejectedForm<'_>>,
 ) -> Result<HttpResponse, PageError> {
     let current_user = administrator(&mut context).await?;
     let catalogue = &context.catalogue;
@@ -96,7 +96,7 @@ async fn page(
     codes.sort_by_key(|promo| (promo.valid_until <= context.now, Reverse(promo.valid_from), &promo.code));
     let place = |code: &str| codes.iter().position(|promo| promo.code == code);
     let begin = match &rejected {
-        Some(Rejected::Change(code, _)) => place(code).unwrap_or(0),
+        Some(RejectedForm::Change(code, _)) => place(code).unwrap_or(0),
         _ => place(after).map_or(0, |at| at + 1),
     };
     let older = codes.get(begin + PAGE).and_then(|_| codes.get(begin + PAGE - 1));
@@ -109,8 +109,8 @@ async fn page(
     let regions = regions.map(|(region, used)| RegionUse { region, used: used.map(HashMap::from_iter) }).collect();
     let wrong = rejected.is_some();
     let (add, change) = match rejected {
-        Some(Rejected::Add(form)) => (Some(form), None),
-        Some(Rejected::Change(code, form)) => (None, Some((code, form))),
+        Some(RejectedForm::Add(form)) => (Some(form), None),
+        Some(RejectedForm::Change(code, form)) => (None, Some((code, form))),
         None => (None, None),
     };
     let rows = codes.into_iter().map(|promo| {
@@ -159,7 +159,8 @@ fn empty_form(now: DateTime<Utc>) -> FormState {
 #[derive(Debug, Deserialize)]
 pub struct Add {
     code: String,
-    kind: String,
+    #[serde(rename = "kind")]
+    unit: String,
     value: String,
     #[serde(default)]
     cities: String,
@@ -202,17 +203,17 @@ fn code(text: &str) -> Result<String, String> {
     if good { Ok(code) } else { Err("3 to 32 letters and digits, please.".to_owned()) }
 }
 
-fn discount(kind: &str, value: &str) -> Result<PromoKind, String> {
-    let Ok(currency) = kind.parse() else {
+fn discount(unit: &str, value: &str) -> Result<PromoDiscount, String> {
+    let Ok(currency) = unit.parse() else {
         let percent = number(value, 1).ok().filter(|percent| *percent <= 100);
         let percent = percent.ok_or("Please enter a percentage from 1 to 100.")?;
-        return Ok(PromoKind::Percent { percent });
+        return Ok(PromoDiscount::Percent { percent });
     };
     let amount_minor = money::minor(value)?;
     if amount_minor == 0 {
         Err("Nothing off is no discount.".to_owned())
     } else {
-        Ok(PromoKind::Amount { amount_minor, currency })
+        Ok(PromoDiscount::Amount { amount_minor, currency })
     }
 }
 
@@ -233,7 +234,7 @@ pub async fn add(
     });
     let until = state.check("until", until);
     let code = state.check("code", code(&form.code));
-    let discount = state.check("value", discount(&form.kind, &form.value));
+    let discount = state.check("value", discount(&form.unit, &form.value));
     let per_rider = state.check("per_rider", number(&form.per_rider, 1));
     let quotas = quotas(&context.catalogue, &mut state, &BTreeMap::new());
     if let (Some(limit), Some(quotas)) = (per_rider, &quotas) {
@@ -247,7 +248,7 @@ pub async fn add(
     let (Some(code), Some(discount), Some(valid_from), Some(valid_until), Some(per_rider_limit), Some(quotas), false) =
         (code, discount, from, until, per_rider, quotas, state.has_errors())
     else {
-        return page(context, "", Some(Rejected::Add(state))).await;
+        return page(context, "", Some(RejectedForm::Add(state))).await;
     };
     let total_limit = quotas.values().sum();
     let promo =
@@ -257,7 +258,7 @@ pub async fn add(
         Ok(_) => Ok(context.done(PATH, &format!("{} is added. {EVERYWHERE}", promo.code))),
         Err(OpError::Refused(refusal @ Refusal::PromoTaken)) => {
             state.reject("code", refusal.message());
-            page(context, "", Some(Rejected::Add(state))).await
+            page(context, "", Some(RejectedForm::Add(state))).await
         }
         Err(error) => Err(error.into()),
     }
@@ -306,7 +307,7 @@ pub async fn change(
             state.check("per_rider", number(&form.per_rider, limit)),
             quotas(&context.catalogue, &mut state, &shown),
         ) else {
-            return page(context, "", Some(Rejected::Change(&promo.code, state))).await;
+            return page(context, "", Some(RejectedForm::Change(&promo.code, state))).await;
         };
         new = PromoCode { valid_until, per_rider_limit, total_limit: quotas.values().sum(), ..new };
         // A region that had no part and gets none stays unnamed.

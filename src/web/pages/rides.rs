@@ -17,7 +17,7 @@ use super::{
     vehicles::list_again,
 };
 use crate::{
-    db::rides::{self, Ended, Ride},
+    db::rides::{self, Ride, RideCompletion},
     domain::{
         catalogue::{Catalogue, City},
         fare::{Discount, Fare, minutes_started},
@@ -49,7 +49,7 @@ const PAGE_AND_ONE: i64 = 26;
 struct RidesPage<'a> {
     layout: Layout,
     open: Option<OpenRide<'a>>,
-    rides: Vec<(&'a Ride, &'a Ended, &'a City)>,
+    rides: Vec<(&'a Ride, &'a RideCompletion, &'a City)>,
     unreachable: Vec<RegionCode>,
     pagination: Pagination,
 }

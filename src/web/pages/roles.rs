@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{administrator, each_region, region_of_form};
 use crate::{
-    db::roles::{self, Granted, Role},
+    db::roles::{self, Role, RoleGrant},
     domain::{catalogue::Catalogue, people::UserRef, refusal::Refusal, region::RegionCode},
     ops::{self, OpError, accounts},
     web::{
@@ -31,7 +31,7 @@ const PAGE: usize = 100;
 struct RolesPage<'a> {
     layout: Layout,
     catalogue: &'a Catalogue,
-    granted: Vec<Granted>,
+    granted: Vec<RoleGrant>,
     me: UserRef,
     unreachable: Vec<&'a RegionCode>,
     pagination: Pagination,
@@ -71,7 +71,7 @@ async fn page(mut context: RequestContext, query: Parameters, form: FormState) -
     let list = async |region: &RegionCode| roles::list(&db.at(region).await?, region, &after, limit).await;
     let lists = each_region(&context, list).await;
     let unreachable = lists.iter().filter(|(_, list)| list.is_none()).map(|(region, _)| &region.code).collect();
-    let mut granted: Vec<Granted> = lists.into_iter().filter_map(|(_, list)| list).flatten().collect();
+    let mut granted: Vec<RoleGrant> = lists.into_iter().filter_map(|(_, list)| list).flatten().collect();
     // The regions are one list by the ids of people, of which this page is the next part.
     granted.sort_by(|a, b| (a.person.id, &a.role.role, &a.role.city).cmp(&(b.person.id, &b.role.role, &b.role.city)));
     let more = granted.len() > PAGE;
@@ -116,7 +116,7 @@ pub async fn grant(
     let role = role(&context, &form.city)?;
     // First who asks: nobody else makes us look a person up in all regions.
     administrator(&mut context).await?;
-    context.state.limits.look_everywhere(&context.address()).map_err(|TooMany(wait)| PageError::TooMany(wait))?;
+    context.state.limits.search_everywhere(&context.address()).map_err(|TooMany(wait)| PageError::TooMany(wait))?;
     let Some(found) = accounts::find_login(&context.service, &form.username).await? else {
         state.reject("username", "Nobody has this username.".to_owned());
         return page(context, Parameters::default(), state).await;

@@ -63,7 +63,7 @@ pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> 
 /// Finds a vehicle that has moved. It asks all regions, once; the address is throttled, since
 /// anybody can write such links. 303, not 308: what has moved once may come back.
 async fn moved(context: &RequestContext, named: PublicVehicle) -> Result<HttpResponse, PageError> {
-    context.state.limits.look_everywhere(&context.address()).map_err(|wait| PageError::TooMany(wait.0))?;
+    context.state.limits.search_everywhere(&context.address()).map_err(|wait| PageError::TooMany(wait.0))?;
     let found = vehicles::find_moved(&context.service.db.here().await?, named.public_id).await?;
     // It was not there a moment ago; a page never leads to itself.
     let region = found.filter(|region| *region != named.region).ok_or(PageError::NoVehicle)?;

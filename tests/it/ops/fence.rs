@@ -29,7 +29,7 @@ use crate::support::{
     app::Instance,
     crowd::{bikes, count, crowd, street},
     html::Page,
-    process::{Ended, movr},
+    process::{CommandOutput, movr},
     world,
 };
 
@@ -276,7 +276,7 @@ async fn of_changes_at_once_one_is_made_of_the_epoch_that_all_saw() {
 }
 
 /// `movr operator region-state`, with write timeouts of two seconds, for a busy machine: a fence takes 8.5 s.
-async fn region_state(world: &World, args: &[&str]) -> Ended {
+async fn region_state(world: &World, args: &[&str]) -> CommandOutput {
     let env = [("DATABASE_URL", world.database.url.as_str()), ("MOVR_WRITE_TIMEOUT_MS", "2000")];
     movr(&[&["operator", "region-state"], args].concat(), &env).await
 }

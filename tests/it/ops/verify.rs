@@ -11,7 +11,7 @@ use movr::{
     db::{self, Db},
     domain::{catalogue::Catalogue, region::RegionCode},
     ops::{
-        sample::{self, Loaded, SamplePlan},
+        sample::{self, SampleCounts, SamplePlan},
         verify::{self, CHECKS, Finding},
     },
 };
@@ -48,7 +48,7 @@ impl Data {
         Self { db, catalogue, regions, client: engine::client(url).await, now: Clock::default().now() }
     }
 
-    async fn load(&self, (users, vehicles, rides): (usize, usize, usize), seed: u64) -> Loaded {
+    async fn load(&self, (users, vehicles, rides): (usize, usize, usize), seed: u64) -> SampleCounts {
         let cities = ["boston", "chicago", "seattle", "paris", "rome"].map(str::to_owned).to_vec();
         let plan = SamplePlan { cities, users, vehicles, rides, seed };
         sample::load(&self.db, &self.catalogue, &plan, "x", self.now, |_, _| ()).await.unwrap()
@@ -77,7 +77,7 @@ async fn sample_data_are_the_same_for_a_seed_grow_and_hold_the_invariants() {
     let (one, other) = (world().await, world().await);
     let first = Data::open(&one.database.url).await;
     let second = Data { now: first.now, ..Data::open(&other.database.url).await };
-    let five = |users: i64, vehicles: i64| Loaded { users: 5 * users, vehicles: 5 * vehicles };
+    let five = |users: i64, vehicles: i64| SampleCounts { users: 5 * users, vehicles: 5 * vehicles };
 
     assert_eq!(first.load((6, 12, 30), 7).await, five(6, 12));
     assert_eq!(first.verify().await, []);

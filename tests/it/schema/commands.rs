@@ -9,12 +9,12 @@ use uuid::Uuid;
 use super::{changed, number, step_by_step};
 use crate::support::{
     engine,
-    process::{Ended, movr},
+    process::{CommandOutput, movr},
     world,
 };
 
 #[track_caller]
-fn assert_words(ended: &Ended, words: &[&str]) {
+fn assert_words(ended: &CommandOutput, words: &[&str]) {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     for word in words {
         assert!(ended.err.contains(word), "{word:?} is not in {}", ended.err);

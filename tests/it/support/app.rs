@@ -106,7 +106,7 @@ impl World {
 pub struct Instance {
     /// `http://127.0.0.1:PORT`.
     pub base: String,
-    pub running: server::Running,
+    pub running: server::RunningServer,
 }
 
 impl Instance {
