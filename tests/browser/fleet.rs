@@ -141,8 +141,8 @@ fn file(stage: &Stage) -> PathBuf {
     let path = stage.folder.path.join("fleet.csv");
     let mut text = "code,type,brand,colour,battery,place\n".to_owned();
     for n in 0..500 {
-        let (prefix, kind) = (if n < 50 { "GO" } else { "IN" }, ["bike", "scooter", "skateboard"][n % 3]);
-        writeln!(text, "{prefix}-{n:03},{kind},Gazelle,green,{},Depot", 20 + n % 80).unwrap();
+        let (prefix, vehicle_type) = (if n < 50 { "GO" } else { "IN" }, ["bike", "scooter", "skateboard"][n % 3]);
+        writeln!(text, "{prefix}-{n:03},{vehicle_type},Gazelle,green,{},Depot", 20 + n % 80).unwrap();
     }
     std::fs::write(&path, text).unwrap();
     path

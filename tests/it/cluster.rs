@@ -172,7 +172,7 @@ async fn a_database_that_is_missing_is_planned_told_and_made() {
     let began = Instant::now();
     let served = movr(&["serve"], &serving).await;
     assert!(began.elapsed() < Duration::from_secs(10), "it is not waited for what waiting does not cure");
-    let mut told = vec![served];
+    let mut runs = vec![served];
     for command in [
         &["operator", "grant", "ada", "administrator"][..],
         &["load"],
@@ -180,9 +180,9 @@ async fn a_database_that_is_missing_is_planned_told_and_made() {
         &["verify-locality"],
         &["migrate", "--roles", "no;name"],
     ] {
-        told.push(cluster.movr(command).await);
+        runs.push(cluster.movr(command).await);
     }
-    for ended in &told[..5] {
+    for ended in &runs[..5] {
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.err.contains("does not exist: `movr migrate` creates it"), "{ended:?}");
     }
@@ -498,14 +498,14 @@ fn three_nodes_start_are_killed_come_back_and_stop_and_nothing_else_is_touched()
     let started = nodes.run(&["start"]);
     for (n, region) in REGIONS.iter().enumerate() {
         assert!(started.contains(&format!("{region}: ready, pid {}", nodes.pid(region))), "{started}");
-        let wanted = format!(
+        let expected = format!(
             "start --insecure --store={home}/{region} --locality=region={region},zone=a \
              --listen-addr=127.0.0.1:{} --http-addr=127.0.0.1:{} \
              --join=127.0.0.1:26357,127.0.0.1:26358,127.0.0.1:26359 --cache=256MiB --max-sql-memory=256MiB",
             26357 + n,
             8181 + n
         );
-        assert!(nodes.calls("start").contains(&wanted), "{wanted}\n{:?}", nodes.calls("start"));
+        assert!(nodes.calls("start").contains(&expected), "{expected}\n{:?}", nodes.calls("start"));
     }
     let init = ["init --insecure --host=127.0.0.1:26357"; 2];
     assert_eq!(nodes.calls("init"), init, "asked again until the nodes answered");
@@ -567,8 +567,8 @@ fn serving_a_region_of_them_takes_its_nodes_first_and_the_others_as_fallback() {
         let others: Vec<_> =
             config.database.region_urls().map(|(code, url)| (code.to_string(), url.to_owned())).collect();
         let ports = [("europe-west1", 26359), ("us-east1", 26357), ("us-west1", 26358)];
-        let wanted = ports.iter().filter(|(code, _)| *code != region);
-        assert_eq!(others, wanted.map(|(code, port)| ((*code).to_owned(), url(*port))).collect::<Vec<_>>());
+        let expected = ports.iter().filter(|(code, _)| *code != region);
+        assert_eq!(others, expected.map(|(code, port)| ((*code).to_owned(), url(*port))).collect::<Vec<_>>());
         keys.push(vars["MOVR_SECRET_KEYS"].to_owned());
     }
     assert_eq!(keys[0], keys[1], "one session for all regions");

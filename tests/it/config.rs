@@ -195,10 +195,10 @@ fn the_readme_has_the_table_of_settings() {
     let (begin, end) = ("<!-- environment:begin -->\n", "<!-- environment:end -->");
     let (head, rest) = readme.split_once(begin).expect("README.md has no place for the table");
     let (there, tail) = rest.split_once(end).expect("README.md has no end of the table");
-    let wanted = format!("\n{}\n", config::markdown_table());
+    let expected = format!("\n{}\n", config::markdown_table());
     if config::env("MOVR_BLESS").as_deref() == Some("1") {
-        fs::write(&path, format!("{head}{begin}{wanted}{end}{tail}")).unwrap();
+        fs::write(&path, format!("{head}{begin}{expected}{end}{tail}")).unwrap();
     } else {
-        assert_eq!(there, wanted, "run this test with MOVR_BLESS=1 to rewrite the table");
+        assert_eq!(there, expected, "run this test with MOVR_BLESS=1 to rewrite the table");
     }
 }

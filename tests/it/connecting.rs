@@ -71,10 +71,10 @@ async fn what_no_retry_cures_ends_the_start_at_once_and_is_told_without_secrets(
         for command in [&["migrate", "--plan"][..], &["verify-locality"]] {
             let tried = if *url == missing && command[0] == "migrate" { Some(0) } else { Some(1) };
             let other = ("MOVR_DATABASE_URL_EUROPE_WEST1", url.as_str());
-            let told = movr(command, &[("DATABASE_URL", url), other, ("RUST_LOG", "debug")]).await;
-            assert_eq!(told.code, tried, "{words}: {told:?}");
+            let run = movr(command, &[("DATABASE_URL", url), other, ("RUST_LOG", "debug")]).await;
+            assert_eq!(run.code, tried, "{words}: {run:?}");
             for secret in ["h1d", "d3n", "x?y", "#z"] {
-                assert!(!format!("{told:?}{ended:?}").contains(secret), "{words}: {told:?}{ended:?}");
+                assert!(!format!("{run:?}{ended:?}").contains(secret), "{words}: {run:?}{ended:?}");
             }
         }
     }
@@ -82,14 +82,14 @@ async fn what_no_retry_cures_ends_the_start_at_once_and_is_told_without_secrets(
 }
 
 /// Waits until `/readyz` says so; what it said last.
-async fn until(instance: &Instance, wanted: &str, patience: Duration) {
+async fn until(instance: &Instance, expected: &str, patience: Duration) {
     let (nobody, began) = (instance.browser(), Instant::now());
     loop {
         let said = nobody.get("/readyz").await.body;
-        if said.trim_end() == wanted {
+        if said.trim_end() == expected {
             return;
         }
-        assert!(began.elapsed() < patience, "never {wanted}: {said}");
+        assert!(began.elapsed() < patience, "never {expected}: {said}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -109,15 +109,15 @@ async fn a_password_that_was_changed_is_not_tried_again_and_again() {
     let refused = Instant::now();
     until(&instance, "database: refuses the log-in: user, password or client certificate", Duration::from_secs(5))
         .await;
-    let visitors = [(); 4].map(|()| instance.browser());
+    let browsers = [(); 4].map(|()| instance.browser());
     while refused.elapsed() < Duration::from_secs(5) {
-        for answer in join_all(visitors.iter().map(|current_user| current_user.get("/login"))).await {
+        for answer in join_all(browsers.iter().map(|current_user| current_user.get("/login"))).await {
             assert_eq!(answer.status, StatusCode::OK, "no database needed");
         }
-        for answer in join_all(visitors.iter().map(|current_user| current_user.get("/riders?city=boston"))).await {
+        for answer in join_all(browsers.iter().map(|current_user| current_user.get("/riders?city=boston"))).await {
             assert!(answer.status.is_redirection(), "{}", answer.status);
         }
-        join_all(visitors.iter().map(|current_user| current_user.sign_in("nobody", PASSWORD))).await;
+        join_all(browsers.iter().map(|current_user| current_user.sign_in("nobody", PASSWORD))).await;
     }
     let tries = stand_in.log_ins() - before;
     eprintln!("tried {tries} times");

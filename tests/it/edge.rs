@@ -166,9 +166,9 @@ async fn a_body_of_unknown_length_is_taken_by_the_import_alone() {
             let mut answer = [0; 64];
             let read = timeout(Duration::from_secs(10), socket.read(&mut answer)).await.unwrap().unwrap();
             let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
-            let wanted = if path == "/fleet/import" { "HTTP/1.1 303 " } else { "HTTP/1.1 411 " };
-            assert!(answer.starts_with(wanted) || answer.starts_with("HTTP/1.1 400 "), "{coding} {path}: {answer}");
-            assert!(coding != "chunked" || answer.starts_with(wanted), "{coding} {path}: {answer}");
+            let expected = if path == "/fleet/import" { "HTTP/1.1 303 " } else { "HTTP/1.1 411 " };
+            assert!(answer.starts_with(expected) || answer.starts_with("HTTP/1.1 400 "), "{coding} {path}: {answer}");
+            assert!(coding != "chunked" || answer.starts_with(expected), "{coding} {path}: {answer}");
         }
     }
     // With a length the same is taken, and the connection goes on.
@@ -180,9 +180,9 @@ async fn a_body_of_unknown_length_is_taken_by_the_import_alone() {
 }
 
 /// Waits until no more than `wanted` connections are open.
-async fn until_open(instance: &Instance, wanted: usize, within: Duration, what: &str) -> Duration {
+async fn until_open(instance: &Instance, expected: usize, within: Duration, what: &str) -> Duration {
     let began = Instant::now();
-    while instance.running.open_connections() > wanted {
+    while instance.running.open_connections() > expected {
         let open = instance.running.open_connections();
         assert!(began.elapsed() < within, "{what}: {open} are open after {within:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -548,19 +548,19 @@ async fn versions_are_told_to_administrators_and_logs_that_are_files_have_no_col
     let ann = instance.person("new-york").await;
     movr::ops::accounts::grant(&instance.running.state.service.db, &ann.name, "administrator", "").await.unwrap();
     let bob = instance.person("new-york").await;
-    for (browser, told) in [(&instance.browser(), false), (&bob, false), (&ann, true)] {
+    for (browser, shown) in [(&instance.browser(), false), (&bob, false), (&ann, true)] {
         browser.get("/profile").await;
         let json: Value = serde_json::from_str(&browser.get("/status.json").await.body).unwrap();
         for name in ["build", "engine", "schemaVersion", "catalogueVersion"] {
-            assert_eq!(json.get(name).is_some(), told, "{name}");
+            assert_eq!(json.get(name).is_some(), shown, "{name}");
         }
         assert!(
-            !told
+            !shown
                 || json["schemaVersion"] == movr::db::migrate::newest() && json["catalogueVersion"].as_i64() > Some(0)
         );
         let page = browser.get("/status").await.text();
         let engine = instance.running.state.service.db.engine().version.split(' ').next().unwrap();
-        assert_eq!(page.contains(engine) && page.contains("schema"), told, "{page}");
+        assert_eq!(page.contains(engine) && page.contains("schema"), shown, "{page}");
         assert!(page.contains("as JSON"));
     }
     instance.running.stop().await;

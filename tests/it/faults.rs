@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::support::{
     Browser, World,
     app::{Instance, PASSWORD},
-    crowd::{Bike, Rider, bikes, count, crowd, street, told},
+    crowd::{Bike, Rider, bikes, count, crowd, redirect, street},
     faults::Proxy,
     html::Page,
     standin::{Answer, StandIn, stands_before},
@@ -120,7 +120,7 @@ async fn without_its_database_the_site_says_so_and_comes_back_by_itself() {
     for path in ["/vehicles", "/rides", "/profile"] {
         assert_eq!(ann.get(path).await.status, StatusCode::OK, "{path}, with the same cookie");
     }
-    assert!(told(&scene.instance, &ann.start(bike, Uuid::new_v4(), "").await).good);
+    assert!(redirect(&scene.instance, &ann.start(bike, Uuid::new_v4(), "").await).good);
     scene.end().await;
 }
 
@@ -147,7 +147,7 @@ async fn a_database_that_answers_too_late_is_not_waited_for() {
     scene.proxy.pass();
     scene.recovers(ann, "/rides").await;
     assert_eq!(scene.count("SELECT count(*) FROM rides").await, 1);
-    let again = told(&scene.instance, &ann.start(bike, form, "").await);
+    let again = redirect(&scene.instance, &ann.start(bike, form, "").await);
     assert_eq!((again.text.as_str(), again.location), ("", format!("/rides/us-east1/{ride}")));
     assert_eq!(scene.count("SELECT count(*) FROM rides").await, 1);
     scene.end().await;
@@ -161,7 +161,7 @@ async fn a_start_and_an_end_whose_replies_are_lost_are_one_ride_and_one_fare() {
     scene.proxy.lose_reply_to(ride.as_bytes(), 0);
     let page = ann.start(bike, form, "").await;
     assert_eq!(scene.proxy.lost(), 1);
-    let started = told(&scene.instance, &page);
+    let started = redirect(&scene.instance, &page);
     // No message: the second try found the ride of the first.
     assert_eq!((started.text.as_str(), &*started.location), ("", &*format!("/rides/us-east1/{ride}")));
     assert_eq!(ann.get(&started.location).await.status, StatusCode::OK);
@@ -172,7 +172,7 @@ async fn a_start_and_an_end_whose_replies_are_lost_are_one_ride_and_one_fare() {
     // The connection that was cut has a successor, warm like the first.
     scene.recovers(ann, "/rides").await;
     scene.proxy.lose_reply_to(ride.as_bytes(), 0);
-    let ended = told(&scene.instance, &ann.end(&started.location).await);
+    let ended = redirect(&scene.instance, &ann.end(&started.location).await);
     assert_eq!(scene.proxy.lost(), 2);
     assert_eq!((ended.good, ended.location), (true, started.location.clone()));
     let ends = "SELECT (SELECT count(*) FROM rides WHERE version = 2 AND minutes = 1
@@ -195,7 +195,7 @@ async fn a_write_that_nobody_can_look_for_is_not_called_undone() {
     assert!(page.text().contains("look whether it was done"), "{}", page.text());
     scene.proxy.pass();
     scene.recovers(ann, "/rides").await;
-    let again = told(&scene.instance, &ann.start(bike, form, "").await);
+    let again = redirect(&scene.instance, &ann.start(bike, form, "").await);
     assert_eq!((again.text.as_str(), again.location), ("", format!("/rides/us-east1/{ride}")));
     assert_eq!(scene.count("SELECT count(*) FROM rides").await, 1);
     scene.end().await;
@@ -219,7 +219,7 @@ async fn a_registration_whose_reply_is_lost_is_one_person_signed_in() {
         ("password", PASSWORD),
     ];
     let page = newcomer.post("/register", &fields).await;
-    assert!(told(&scene.instance, &page).good);
+    assert!(redirect(&scene.instance, &page).good);
     assert_eq!(scene.proxy.lost(), 1);
     assert_eq!(newcomer.get("/profile").await.status, StatusCode::OK);
     let rows = "SELECT (SELECT count(*) FROM users) * 100 + (SELECT count(*) FROM sessions) * 10
@@ -248,7 +248,7 @@ async fn a_move_that_loses_any_reply_is_made_or_not_as_the_person_is_told() {
             come_back(&page);
             assert_eq!(moved, 0, "message {skip}: {}", page.text());
         } else {
-            assert!(told(&scene.instance, &page).good, "message {skip}");
+            assert!(redirect(&scene.instance, &page).good, "message {skip}");
             assert_eq!(moved, 1, "message {skip}");
         }
         let path = if moved == 1 { "/" } else { "/profile" };
@@ -268,7 +268,7 @@ async fn a_read_that_loses_a_race_is_read_again() {
         return scene.end().await;
     }
     let ann = &scene.riders[0].browser;
-    let ride = told(&scene.instance, &ann.start(&scene.bikes().await[0], Uuid::new_v4(), "").await).location;
+    let ride = redirect(&scene.instance, &ann.start(&scene.bikes().await[0], Uuid::new_v4(), "").await).location;
     let stand_in = StandIn::postgres(&scene.world.database.url).await;
     let (_, path) = scene.world.database.url.rsplit_once('/').unwrap();
     let url = stand_in.url(path.split('?').next().unwrap());
@@ -311,7 +311,7 @@ async fn what_was_acknowledged_while_connections_are_cut_is_what_is_there() {
             let bike = &scene.bikes().await[(n + turn * (n % 3)) % 8];
             let form = Uuid::new_v4();
             let ride = scene.riders[n].ride(form);
-            let started = told(&scene.instance, &insist(async || browser.start(bike, form, "").await).await);
+            let started = redirect(&scene.instance, &insist(async || browser.start(bike, form, "").await).await);
             if started.location != format!("/rides/us-east1/{ride}") {
                 let expected = [Refusal::VehicleTaken.message(), Refusal::VehicleGone.message()];
                 assert!(expected.contains(&started.text), "{started:?}");
@@ -319,7 +319,7 @@ async fn what_was_acknowledged_while_connections_are_cut_is_what_is_there() {
                 continue;
             }
             assert!(rode.borrow_mut().insert(ride));
-            let ended = told(&scene.instance, &insist(async || browser.end(&started.location).await).await);
+            let ended = redirect(&scene.instance, &insist(async || browser.end(&started.location).await).await);
             assert!(ended.good && ended.location == started.location, "{ended:?}");
             done += 1;
         }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::support::{
     Browser, World,
-    crowd::{bikes, crowd, street, told},
+    crowd::{bikes, crowd, redirect, street},
     html::Page,
     world,
 };
@@ -113,10 +113,10 @@ async fn every_feed_of_every_city_is_valid() {
         assert_eq!(information["manifest_url"], json!(format!("{base}{link}")));
         assert!(seen.insert(information["system_id"].as_str().unwrap().to_owned()), "one id a city");
 
-        let kinds = list(&feeds["vehicle_types"], "vehicle_types");
+        let vehicle_types = list(&feeds["vehicle_types"], "vehicle_types");
         let plans = texts(list(&feeds["system_pricing_plans"], "plans"), "plan_id");
-        assert_eq!(texts(kinds, "default_pricing_plan_id"), plans);
-        let known = texts(kinds, "vehicle_type_id");
+        assert_eq!(texts(vehicle_types, "default_pricing_plan_id"), plans);
+        let known = texts(vehicle_types, "vehicle_type_id");
         let all = list(&feeds["vehicle_status"], "vehicles");
         let query = format!("SELECT count(*) FROM vehicles WHERE city = '{}' AND status <> 'retired'", city.slug);
         assert_eq!(i64::try_from(all.len()).unwrap(), world.count(&query).await, "{}", city.slug);
@@ -125,7 +125,10 @@ async fn every_feed_of_every_city_is_valid() {
             assert!(vehicle["current_range_meters"].is_i64(), "all of ours have a motor");
             let decimals = |of: &Value| of.to_string().split_once('.').map_or(0, |(_, decimals)| decimals.len());
             assert!(decimals(&vehicle["lat"]) <= 5 && decimals(&vehicle["lon"]) <= 5, "{vehicle}");
-            let full = kinds.iter().find(|kind| kind["vehicle_type_id"] == vehicle["vehicle_type_id"]).unwrap();
+            let full = vehicle_types
+                .iter()
+                .find(|vehicle_type| vehicle_type["vehicle_type_id"] == vehicle["vehicle_type_id"])
+                .unwrap();
             let tenth = full["max_range_meters"].as_i64().unwrap() / 10;
             assert_eq!(vehicle["current_range_meters"].as_i64().unwrap() % tenth, 0, "{vehicle}");
             let reported = vehicle["last_reported"].as_str().unwrap();
@@ -233,7 +236,7 @@ async fn who_appears_and_under_which_id() {
     assert!(before.values().any(|vehicle| vehicle["is_disabled"] == json!(true)), "some are in the workshop");
     assert!(!before.contains_key(&bike.id.to_string()), "never the inner id");
 
-    assert!(told(&instance, &ann.reserve(&bike).await).good);
+    assert!(redirect(&instance, &ann.reserve(&bike).await).good);
     assert_eq!(shown().await[&bike.public_id]["is_reserved"], json!(true));
     world.clock.advance(chrono::Duration::minutes(11));
     assert_eq!(shown().await[&bike.public_id]["is_reserved"], json!(false), "lapsed");

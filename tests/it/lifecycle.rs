@@ -246,8 +246,8 @@ impl Load {
 
     /// Waits until instance `n` has served `more` pages than now.
     async fn serves(&self, n: usize, more: usize) {
-        let (began, wanted) = (Instant::now(), self.served[n].load(Ordering::Relaxed) + more);
-        while self.served[n].load(Ordering::Relaxed) < wanted {
+        let (began, expected) = (Instant::now(), self.served[n].load(Ordering::Relaxed) + more);
+        while self.served[n].load(Ordering::Relaxed) < expected {
             assert!(began.elapsed() < Duration::from_secs(30), "instance {n} gets no requests");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

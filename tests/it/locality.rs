@@ -7,7 +7,7 @@ use movr::{
     cli::verify_locality::outcome,
     db::{
         self, all_statements,
-        locality::{Access, Checked, Gateway, How, Index, Schema, Verdict, cockroach, judge, region_of},
+        locality::{Access, Gateway, How, Index, Schema, StatementCheck, Verdict, cockroach, judge, region_of},
         statement::{CITY_CHECKED, Reach, Statement},
     },
 };
@@ -28,7 +28,7 @@ fn tells_plans(gateway: &Gateway, name: &str) -> bool {
     !gateway.engine.cockroach
 }
 
-async fn check_all(gateway: &mut Gateway) -> Vec<Checked> {
+async fn check_all(gateway: &mut Gateway) -> Vec<StatementCheck> {
     let mut all = Vec::new();
     for statement in all_statements() {
         all.push(gateway.check(statement).await.unwrap());
@@ -36,7 +36,7 @@ async fn check_all(gateway: &mut Gateway) -> Vec<Checked> {
     all
 }
 
-fn broken(all: &[Checked]) -> Vec<&'static str> {
+fn broken(all: &[StatementCheck]) -> Vec<&'static str> {
     all.iter().filter(|checked| checked.verdict == Verdict::Breach).map(|checked| checked.statement).collect()
 }
 
@@ -230,18 +230,18 @@ async fn the_command_prints_a_table_and_json() {
     let env = [("DATABASE_URL", world.database.url.as_str())];
     let ended = process::movr(&["verify-locality"], &env).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let wanted = all_statements().len();
-    assert!(ended.out.contains(&format!("\n{wanted} checks: ")), "{}", ended.out);
+    let expected = all_statements().len();
+    assert!(ended.out.contains(&format!("\n{expected} checks: ")), "{}", ended.out);
     assert!(ended.out.contains(" 0 in breach"), "{}", ended.out);
     assert!(ended.out.contains("a link to a row that has moved"), "{}", ended.out);
     let ended = process::movr(&["verify-locality", "--json"], &env).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let report: Value = serde_json::from_str(&ended.out).unwrap();
     let statements = report["gateways"][0]["statements"].as_array().unwrap();
-    assert_eq!(statements.len(), wanted);
+    assert_eq!(statements.len(), expected);
     assert!(statements.iter().all(|one| one["verdict"] != "breach" && one["plan"].is_array()), "{report:#}");
     let counts: u64 = report["counts"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
-    assert_eq!(counts, wanted as u64);
+    assert_eq!(counts, expected as u64);
     world.end().await;
 }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::support::{
     Browser, World,
-    crowd::{Bike, END, bikes, count, crowd, street, told},
+    crowd::{Bike, END, bikes, count, crowd, redirect, street},
     faults::Proxy,
     html::Page,
     world,
@@ -154,7 +154,7 @@ async fn when_the_own_nodes_fail_the_next_ones_serve_and_work_returns_home() {
             let bike = bikes(&sql, "new-york").await.remove((n + turn * (n % 3)) % RIDERS);
             let form = Uuid::new_v4();
             let ride = riders[n].ride(form);
-            let started = told(&instance, &insist(async || browser.start(&bike, form, "").await, &failed).await);
+            let started = redirect(&instance, &insist(async || browser.start(&bike, form, "").await, &failed).await);
             if started.location != format!("/rides/us-east1/{ride}") {
                 assert!([Refusal::VehicleTaken.message(), Refusal::VehicleGone.message()].contains(&started.text));
                 refused.borrow_mut().insert(ride);
@@ -162,7 +162,7 @@ async fn when_the_own_nodes_fail_the_next_ones_serve_and_work_returns_home() {
             }
             rode.borrow_mut().insert(ride);
             let ended = insist(async || browser.end(&started.location).await, &failed).await;
-            assert!(told(&instance, &ended).good);
+            assert!(redirect(&instance, &ended).good);
         }
     };
     let reading = async {
@@ -239,15 +239,15 @@ async fn nodes_that_accept_and_never_answer_are_left_too() {
     let nobody = instance.browser();
     assert_eq!(nobody.get("/vehicles").await.headers["x-movr-freshness"], "0; source=strong");
     own.delay(Duration::from_mins(10));
-    let fresh = async |wanted: bool| {
+    let fresh = async |expected: bool| {
         let began = Instant::now();
         loop {
             let page = nobody.get("/vehicles").await;
             assert_eq!(page.status, StatusCode::OK, "fresh or the last good list: {}", page.text());
-            if (page.headers["x-movr-freshness"] == "0; source=strong") == wanted {
+            if (page.headers["x-movr-freshness"] == "0; source=strong") == expected {
                 return began.elapsed();
             }
-            assert!(began.elapsed() < Duration::from_secs(20), "never {wanted}");
+            assert!(began.elapsed() < Duration::from_secs(20), "never {expected}");
         }
     };
     fresh(false).await;

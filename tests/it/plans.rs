@@ -8,7 +8,7 @@ use movr::{
     cli::verify_locality::outcome,
     db::{
         all_statements,
-        locality::{Checked, Schema, Verdict, cockroach, judge},
+        locality::{Schema, StatementCheck, Verdict, cockroach, judge},
         statement::{Reach, Statement},
     },
 };
@@ -43,7 +43,7 @@ fn recordings() -> Vec<Recording> {
 
 impl Recording {
     /// The verdict on these plans, under a text that says nothing by itself.
-    fn judged(&self, plain: &str, verbose: &str, reach: Reach) -> Checked {
+    fn judged(&self, plain: &str, verbose: &str, reach: Reach) -> StatementCheck {
         let schema = Schema::of_migrations();
         // Some of them checked a city that stays, as they do no more.
         let statement = Statement::read(self.name, reach, "SELECT 1").reading_global("recorded");

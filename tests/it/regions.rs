@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::support::{
     Browser, World,
     app::{Instance, PASSWORD},
-    crowd::{bikes, crowd, street, told},
+    crowd::{bikes, crowd, redirect, street},
     html::Page,
     world,
 };
@@ -74,8 +74,8 @@ async fn a_silent_region_is_told_honestly_and_the_others_do_not_notice() {
     let meanwhile = at_home(&ann).await;
     eprintln!("a page at home: {normal:.1} ms, with europe-west1 away {meanwhile:.1} ms");
     assert!(meanwhile < normal + 50.0, "{meanwhile} ms instead of {normal} ms");
-    assert!(told(&instance, &ann.reserve(&home_bike).await).good);
-    assert!(told(&instance, &ann.post("/reservation/cancel", &home_bike.cancel()).await).good);
+    assert!(redirect(&instance, &ann.reserve(&home_bike).await).good);
+    assert!(redirect(&instance, &ann.post("/reservation/cancel", &home_bike.cancel()).await).good);
 
     // Paris shows its last list, with its time, and nothing can be taken.
     let stale = nobody.get("/vehicles?city=paris").await;
@@ -127,8 +127,8 @@ async fn a_silent_region_is_told_honestly_and_the_others_do_not_notice() {
     nobody.until_status("europe-west1", true).await;
     let back = nobody.get("/vehicles?city=paris").await;
     assert_eq!(back.headers["x-movr-freshness"], "0; source=strong");
-    assert!(told(&instance, &nobody.post("/register", &person).await).good);
-    let ride = told(&instance, &ann.start(&abroad, Uuid::new_v4(), "").await);
+    assert!(redirect(&instance, &nobody.post("/register", &person).await).good);
+    let ride = redirect(&instance, &ann.start(&abroad, Uuid::new_v4(), "").await);
     assert!(ride.good && ride.location.starts_with("/rides/europe-west1/"), "{ride:?}");
     drop(sql);
     instance.running.stop().await;
@@ -352,10 +352,10 @@ async fn while_the_catalogue_cannot_be_read_a_whole_ride_is_ridden() {
         let card = list.card(1);
         let card: Vec<(&str, &str)> = card.iter().map(|(name, value)| (&**name, &**value)).collect();
         let vehicle = card.iter().find(|(name, _)| *name == "vehicle").unwrap().1;
-        assert!(told(&instance, &ann.post(&format!("/vehicles/us-east1/{vehicle}/reserve"), &card).await).good);
-        let started = told(&instance, &ann.post("/rides", &card).await);
+        assert!(redirect(&instance, &ann.post(&format!("/vehicles/us-east1/{vehicle}/reserve"), &card).await).good);
+        let started = redirect(&instance, &ann.post("/rides", &card).await);
         assert!(started.good, "{started:?}");
-        assert!(told(&instance, &ann.end(&started.location).await).good);
+        assert!(redirect(&instance, &ann.end(&started.location).await).good);
         assert!(ann.get(&started.location).await.text().contains("You owe"));
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
         holder.batch_execute("ROLLBACK").await.unwrap();

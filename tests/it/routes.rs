@@ -155,8 +155,8 @@ async fn the_routes_of_operators_are_for_those_of_the_city() {
         scene.instance.replaying(&scene.instance.browser().sign_in(&operator.name, PASSWORD).await.session_cookie());
     for case in &theirs {
         let page = case.ask(operator, &[]).await;
-        let wanted = if case.method == Method::GET { StatusCode::OK } else { StatusCode::SEE_OTHER };
-        assert_eq!(page.status, wanted, "{} {}: {}", case.method, case.path, page.text());
+        let expected = if case.method == Method::GET { StatusCode::OK } else { StatusCode::SEE_OTHER };
+        assert_eq!(page.status, expected, "{} {}: {}", case.method, case.path, page.text());
     }
     sql.batch_execute("DELETE FROM role_grants WHERE city = 'new-york'").await.unwrap();
     refused_to(operator).await;
@@ -192,8 +192,8 @@ async fn the_routes_of_administrators_are_for_them_alone() {
     assert!(!offered(&operator.get("/profile").await) && offered(&admin.get("/profile").await));
     for case in &theirs {
         let page = case.ask(&admin, &[]).await;
-        let wanted = if case.method == Method::GET { StatusCode::OK } else { StatusCode::SEE_OTHER };
-        assert_eq!(page.status, wanted, "{} {}: {}", case.method, case.path, page.text());
+        let expected = if case.method == Method::GET { StatusCode::OK } else { StatusCode::SEE_OTHER };
+        assert_eq!(page.status, expected, "{} {}: {}", case.method, case.path, page.text());
     }
     let stolen =
         scene.instance.replaying(&scene.instance.browser().sign_in(&admin.name, PASSWORD).await.session_cookie());
@@ -254,8 +254,9 @@ async fn other_methods_are_refused_in_the_pages_own_words() {
                 other => ROUTES.iter().any(|route| route.path == case.pattern && route.method == other),
             };
             let allowed: Vec<_> = answer.headers["allow"].to_str().unwrap().split(", ").collect();
-            let wanted: Vec<_> = ["GET", "HEAD", "POST", "OPTIONS"].into_iter().filter(|method| may(method)).collect();
-            assert_eq!(allowed, wanted, "{method} {}", case.path);
+            let expected: Vec<_> =
+                ["GET", "HEAD", "POST", "OPTIONS"].into_iter().filter(|method| may(method)).collect();
+            assert_eq!(allowed, expected, "{method} {}", case.path);
             assert!(
                 answer.text().contains("not for that kind of request"),
                 "{method} {}: {}",
@@ -416,8 +417,8 @@ async fn a_page_at_home_waits_once() {
         // The first visit learns how dense the vehicles stand.
         ann.get(path).await;
         assert_eq!(ann.get(path).await.timing(), signed_in, "{path}");
-        if let Some(wanted) = anonymous {
-            assert_eq!(nobody.get(path).await.timing(), wanted, "{path}, not signed in");
+        if let Some(expected) = anonymous {
+            assert_eq!(nobody.get(path).await.timing(), expected, "{path}, not signed in");
         }
     }
     for path in ["/register", "/login", "/recover"] {

@@ -230,7 +230,7 @@ async fn every_migrate_takes_rider_and_place_from_old_ride_events_in_batches() {
     let gates = "INSERT INTO region_gates VALUES ('us-east1', 'writable', 1, NULL, NULL, now()),
         ('europe-west1', 'writable', 1, NULL, NULL, now())";
     client.batch_execute(gates).await.unwrap();
-    let told = "SELECT concat_ws(' ', action, (count(lat) + count(lon))::TEXT, count(actor_id)::TEXT, count(actor_region)::TEXT)
+    let summary = "SELECT concat_ws(' ', action, (count(lat) + count(lon))::TEXT, count(actor_id)::TEXT, count(actor_region)::TEXT)
         FROM events GROUP BY action ORDER BY action";
     let clean = [
         "ride.ended 0 0 0",
@@ -242,9 +242,9 @@ async fn every_migrate_takes_rider_and_place_from_old_ride_events_in_batches() {
     // A second time, as after a release during which an older version went on writing.
     for times in 1..=2 {
         client.batch_execute(OLD_EVENTS).await.unwrap();
-        assert!(column(&client, told).await.concat().contains("ride.started 1680 840"));
+        assert!(column(&client, summary).await.concat().contains("ride.started 1680 840"));
         assert_eq!(run(&url, false).await, [""; 0]);
-        assert_eq!(column(&client, told).await, clean, "run {times}");
+        assert_eq!(column(&client, summary).await, clean, "run {times}");
         client.batch_execute("DELETE FROM events").await.unwrap();
     }
     drop(client);

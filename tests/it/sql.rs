@@ -14,7 +14,7 @@ use movr::{
 use uuid::Uuid;
 
 use crate::support::{
-    crowd::{bikes, crowd, street, told},
+    crowd::{bikes, crowd, redirect, street},
     engine, world,
 };
 
@@ -180,9 +180,9 @@ fn every_write_records_one_event_in_its_own_statement() {
     for statement in all_statements().iter().filter(|statement| statement.writes) {
         let events = statement.text.matches("INSERT INTO events ").count();
         // One statement makes a history of rides at once.
-        let wanted = usize::from(!excused.remove(statement.name));
-        let wanted = if statement.name == "sample.insert_vehicles" { events.max(1) } else { wanted };
-        assert_eq!(events, wanted, "{} writes {events} events", statement.name);
+        let expected = usize::from(!excused.remove(statement.name));
+        let expected = if statement.name == "sample.insert_vehicles" { events.max(1) } else { expected };
+        assert_eq!(events, expected, "{} writes {events} events", statement.name);
     }
     assert_eq!(excused, BTreeSet::new(), "excused, but there are no such writes");
     let changed = all_statements()
@@ -218,7 +218,7 @@ async fn cancelling_a_reservation_reads_one_event_however_long_the_history_is() 
         bike.id
     );
     world.set(&history).await;
-    assert!(told(&instance, &rider.browser.reserve(&bike).await).good);
+    assert!(redirect(&instance, &rider.browser.reserve(&bike).await).good);
     let cancel = all_statements().into_iter().find(|statement| statement.name == "reservations.cancel").unwrap();
     let (auth, any) = (&rider.auth, uuid::Uuid::new_v4());
     sql.batch_execute(&format!("PREPARE cancel AS {}; BEGIN", cancel.text)).await.unwrap();

@@ -69,17 +69,17 @@ impl Browser {
             line.trim_end_matches('.').rsplit(' ').next().unwrap().to_owned()
         });
         let port = port.await.unwrap();
-        let mut wanted = DesiredCapabilities::chrome();
+        let mut capabilities = DesiredCapabilities::chrome();
         for argument in ARGUMENTS {
-            wanted.add_arg(argument).unwrap();
+            capabilities.add_arg(argument).unwrap();
         }
         let profile = folder.path.join("profile");
-        wanted.add_arg(&format!("--user-data-dir={}", profile.to_str().unwrap())).unwrap();
+        capabilities.add_arg(&format!("--user-data-dir={}", profile.to_str().unwrap())).unwrap();
         // A person who does not tell where they are; a journey may allow it.
         let preferences = json!({ "profile.default_content_setting_values.geolocation": 2 });
-        wanted.add_experimental_option("prefs", preferences).unwrap();
-        wanted.set_browser_log_level(LoggingPrefsLogLevel::All).unwrap();
-        browser.driver = Some(WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await.unwrap());
+        capabilities.add_experimental_option("prefs", preferences).unwrap();
+        capabilities.set_browser_log_level(LoggingPrefsLogLevel::All).unwrap();
+        browser.driver = Some(WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities).await.unwrap());
         browser
     }
 

@@ -65,9 +65,9 @@ fn done(arena: &Arena, page: &Page) -> bool {
         assert!(page.text().contains(message), "{}", page.text());
         return false;
     }
-    let told = arena.told(page);
-    assert!(told.good || told.text.starts_with(message), "{told:?}");
-    told.good
+    let redirect = arena.redirect(page);
+    assert!(redirect.good || redirect.text.starts_with(message), "{redirect:?}");
+    redirect.good
 }
 
 /// Rides the `n`th vehicle until somebody is told that the region is closed, and then tries
@@ -234,7 +234,7 @@ async fn an_instance_with_an_old_epoch_cannot_write() {
     }
     assert_eq!(end(3).await, Verdict::Done);
     assert_eq!(second.gates.get(&second.db, &home()).await.unwrap().epoch, 1, "still not heard of it");
-    assert!(arena.told(&arena.browser(1).start(&arena.bikes().await[0], Uuid::new_v4(), "").await).good);
+    assert!(arena.redirect(&arena.browser(1).start(&arena.bikes().await[0], Uuid::new_v4(), "").await).good);
     assert_eq!(epochs(&arena.sql, "ride.started").await, [3], "it goes on under the new epoch");
     assert_eq!(second.gates.get(&second.db, &home()).await.unwrap().epoch, 3);
 

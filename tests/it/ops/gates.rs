@@ -34,12 +34,12 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let arena = Arena::new(3, 3).await;
     let (ann, bob, cat) = (arena.browser(0), arena.browser(1), arena.browser(2));
     let bikes = arena.bikes().await;
-    let ride = arena.told(&ann.start(&bikes[0], Uuid::new_v4(), "").await).location;
-    assert!(arena.told(&bob.reserve(&bikes[1]).await).good);
+    let ride = arena.redirect(&ann.start(&bikes[0], Uuid::new_v4(), "").await).location;
+    assert!(arena.redirect(&bob.reserve(&bikes[1]).await).good);
     let own = Uuid::new_v4();
     let form = own.to_string();
     let add = |id| vec![("id", id), ("type", "bike"), ("brand", "Own"), ("colour", "red")];
-    assert!(arena.told(&cat.post("/my/vehicles", &add(&form)).await).good);
+    assert!(arena.redirect(&cat.post("/my/vehicles", &add(&form)).await).good);
     let own = crowd::made("vehicle", &arena.riders[2].auth.user, own).to_string();
     let service = &arena.instances[0].running.state.service;
     let auth = &arena.riders[2].auth;
@@ -85,8 +85,8 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     ];
     let city = [("name", "Gateville"), ("region", "us-west1"), ("lat", "41"), ("lon", "-75")];
     let more = [("zone", "America/New_York"), ("currency", "USD"), ("radius", "3")];
-    let tariffs =
-        ["bike", "scooter", "skateboard"].map(|kind| ["unlock", "minute", "fee"].map(|w| format!("{w}-{kind}")));
+    let tariffs = ["bike", "scooter", "skateboard"]
+        .map(|vehicle_type| ["unlock", "minute", "fee"].map(|w| format!("{w}-{vehicle_type}")));
     let city = city.iter().chain(&more).map(|(name, value)| ((*name).to_owned(), *value));
     let city: Vec<_> = city.chain(tariffs.concat().into_iter().map(|name| (name, "1"))).collect();
     let prices = [("type", "bike"), ("unlock", "1"), ("minute", "1"), ("fee", "1")];
@@ -164,7 +164,7 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
         };
         if *pattern == "/logout" {
             // The browser forgets the session; that it goes on at home is said.
-            assert!(arena.told(&page).text.starts_with("You are signed out here."));
+            assert!(arena.redirect(&page).text.starts_with("You are signed out here."));
             continue;
         }
         refused_by_the_gate(&arena, pattern, &page, "us-east1");
@@ -197,19 +197,19 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
         assert_eq!(ann.get(path).await.status, StatusCode::OK, "{path} is read");
     }
     gate(&arena.sql, "us-east1", "writable").await;
-    assert!(arena.told(&cat.start(&bikes[2], Uuid::new_v4(), "").await).good, "open again, without a restart");
-    assert!(arena.told(&ann.end(&ride).await).good);
+    assert!(arena.redirect(&cat.start(&bikes[2], Uuid::new_v4(), "").await).good, "open again, without a restart");
+    assert!(arena.redirect(&ann.end(&ride).await).good);
     let epochs = "SELECT count(*) FROM events WHERE epoch = 3 AND action IN ('ride.started', 'ride.ended')";
     assert_eq!(arena.count(epochs).await, 2, "written under the new epoch");
 
     // A region is closed for people of other regions too, and they go on at home.
-    assert!(arena.told(&bob.post("/reservation/cancel", &bikes[1].cancel()).await).good);
+    assert!(arena.redirect(&bob.post("/reservation/cancel", &bikes[1].cancel()).await).good);
     let abroad = &crowd::bikes(&arena.sql, "paris").await[0];
     gate(&arena.sql, "europe-west1", "read_only").await;
     for page in [bob.reserve(abroad).await, bob.start(abroad, Uuid::new_v4(), "").await] {
         refused_by_the_gate(&arena, "abroad", &page, "europe-west1");
     }
-    assert!(arena.told(&bob.start(&bikes[1], Uuid::new_v4(), "").await).good);
+    assert!(arena.redirect(&bob.start(&bikes[1], Uuid::new_v4(), "").await).good);
     arena.end().await;
 }
 
@@ -217,8 +217,8 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
 fn refused_by_the_gate(arena: &Arena, case: &str, page: &Page, region: &str) {
     let message = format!("The region {region} is read-only (moving house). Nothing was changed");
     if page.status == StatusCode::SEE_OTHER {
-        let told = arena.told(page);
-        assert!(!told.good && told.text.starts_with(&message), "{case}: {told:?}");
+        let redirect = arena.redirect(page);
+        assert!(!redirect.good && redirect.text.starts_with(&message), "{case}: {redirect:?}");
     } else {
         assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{case}: {}", page.text());
         assert!(page.text().contains(&message), "{case}: {}", page.text());

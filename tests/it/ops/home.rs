@@ -95,8 +95,8 @@ async fn what_stands_in_the_way_refuses_a_move_and_an_erasure_whole() {
     assert_eq!(scene.personal().await, before);
     scene.end_ride(&ann, &open, &city).await;
 
-    let (reserved, kind) = scene.vehicle(&city).await;
-    vehicles::reserve(service, &scene.auth(&ann.start), &reserved, ("new-york", &kind)).await.unwrap();
+    let (reserved, vehicle_type) = scene.vehicle(&city).await;
+    vehicles::reserve(service, &scene.auth(&ann.start), &reserved, ("new-york", &vehicle_type)).await.unwrap();
     assert_eq!(refused(scene.move_to(&ann, "paris").await), Refusal::StillRiding, "a reservation");
     service.clock.advance(Duration::minutes(11));
     let before = scene.personal().await;
@@ -250,12 +250,12 @@ async fn a_person_who_does_everything_at_once_is_never_in_two_places() {
         assert_eq!(done.iter().filter(|done| **done).count(), 1, "round {round}: {done:?}");
         let reasons = [erased.err(), moved.err(), started.err()].into_iter().flatten();
         for reason in reasons.map(|error| refused(Err::<(), _>(error))) {
-            let wanted = if done[2] {
+            let expected = if done[2] {
                 [Refusal::StillRiding, Refusal::Changed]
             } else {
                 [Refusal::SignedOut, Refusal::SignedOut]
             };
-            assert!(wanted.contains(&reason), "round {round}: {done:?} and {reason:?}");
+            assert!(expected.contains(&reason), "round {round}: {done:?} and {reason:?}");
         }
         let out = "UPDATE vehicles SET status = 'maintenance' WHERE status = 'available'";
         scene.world.set(out).await;

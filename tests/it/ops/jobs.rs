@@ -23,10 +23,10 @@ use crate::support::{
 };
 
 /// Asks for a job by the form, for the vehicles in `more` or for all that it filters; its page.
-pub async fn ask(operator: &Browser, city: &str, kind: &str, more: &[(&str, &str)]) -> String {
+pub async fn ask(operator: &Browser, city: &str, job_kind: &str, more: &[(&str, &str)]) -> String {
     let page = operator.get(&format!("/fleet/jobs?city={city}")).await;
     let (id, drawn) = (page.field("id"), page.field("drawn"));
-    let mut fields = vec![("id", id.as_str()), ("city", city), ("kind", kind)];
+    let mut fields = vec![("id", id.as_str()), ("city", city), ("kind", job_kind)];
     let given = |name: &str| more.iter().any(|(known, _)| *known == name);
     if !given("vehicle") {
         fields.push(("all", "1"));
@@ -147,23 +147,23 @@ async fn every_kind_changes_what_it_says() {
     world.set("UPDATE vehicles SET code = 'NY-' || substr(id::TEXT, 1, 8) WHERE city = 'new-york'").await;
     let id = chosen(&world, &format!("id IN (SELECT id FROM vehicles WHERE {pick})")).await.remove(0);
     let (id, _) = id.split_once(':').unwrap();
-    let is = async |wanted: &str| {
-        let text = format!("SELECT count(*) FROM vehicles WHERE id = '{id}' AND {wanted}");
-        assert_eq!(world.count(&text).await, 1, "{wanted}");
+    let is = async |condition: &str| {
+        let text = format!("SELECT count(*) FROM vehicles WHERE id = '{id}' AND {condition}");
+        assert_eq!(world.count(&text).await, 1, "{condition}");
     };
-    let turn = async |kind: &str, more: &[(&str, &str)]| {
+    let change = async |job_kind: &str, more: &[(&str, &str)]| {
         let vehicle = chosen(&world, &format!("id = '{id}'")).await;
-        let job = ask(&operator, "new-york", kind, &[&list(&vehicle)[..], more].concat()).await;
+        let job = ask(&operator, "new-york", job_kind, &[&list(&vehicle)[..], more].concat()).await;
         done(&operator, &job).await.text()
     };
-    turn("lost", &[]).await;
+    change("lost", &[]).await;
     is("status = 'lost'").await;
-    assert!(turn("back", &[]).await.contains("Its state does not allow this: lost."));
-    turn("found", &[]).await;
+    assert!(change("back", &[]).await.contains("Its state does not allow this: lost."));
+    change("found", &[]).await;
     is("status = 'maintenance'").await;
-    turn("back", &[]).await;
+    change("back", &[]).await;
     is("status = 'available' AND note IS NULL").await;
-    turn("maintenance", &[("note", "Brakes")]).await;
+    change("maintenance", &[("note", "Brakes")]).await;
     is("status = 'maintenance' AND note = 'Brakes'").await;
     // In the other city somebody has its code.
     world
@@ -172,21 +172,21 @@ async fn every_kind_changes_what_it_says() {
          WHERE id = (SELECT id FROM vehicles WHERE city = 'boston' ORDER BY id LIMIT 1)"
         ))
         .await;
-    assert!(turn("move", &[("to_city", "boston")]).await.contains("Another vehicle of that city has its code."));
+    assert!(change("move", &[("to_city", "boston")]).await.contains("Another vehicle of that city has its code."));
     world.set("UPDATE vehicles SET code = NULL WHERE city = 'boston'").await;
-    turn("move", &[("to_city", "boston")]).await;
+    change("move", &[("to_city", "boston")]).await;
     is("city = 'boston' AND status = 'maintenance' AND place = 'Depot' AND note = 'Moved from New York' AND code LIKE 'NY-%'").await;
     let vehicle = chosen(&world, &format!("id = '{id}'")).await;
     let job = ask(&operator, "boston", "retire", &list(&vehicle)).await;
     done(&operator, &job).await;
     is("status = 'retired' AND code IS NULL").await;
-    for (kind, to, words) in [
+    for (job_kind, to, words) in [
         ("move", "paris", "is in another region"),
         ("transfer", "boston", "is in the same region"),
         ("move", "", "Please choose the city"),
         ("move", "new-york", "in this city already"),
     ] {
-        assert_eq!(ask(&operator, "new-york", kind, &[("to_city", to)]).await, "/fleet/jobs?city=new-york");
+        assert_eq!(ask(&operator, "new-york", job_kind, &[("to_city", to)]).await, "/fleet/jobs?city=new-york");
         let page = operator.get("/fleet/jobs?city=new-york").await;
         assert!(page.flash().contains(words), "{}", page.flash());
     }

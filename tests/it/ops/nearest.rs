@@ -37,7 +37,7 @@ const ROUNDING_M: f64 = 1e-4;
 /// What decides whether a vehicle is listed.
 struct Row {
     public_id: Uuid,
-    kind: String,
+    vehicle_type: String,
     battery: i64,
     at: Point,
 }
@@ -47,7 +47,7 @@ async fn available(sql: &Client, city: &City) -> Vec<Row> {
     let rows = sql.query(text, &[&city.slug]).await.unwrap();
     let read = |row: &tokio_postgres::Row| Row {
         public_id: row.try_get(0).unwrap(),
-        kind: row.try_get(1).unwrap(),
+        vehicle_type: row.try_get(1).unwrap(),
         battery: row.try_get(2).unwrap(),
         at: Point::new(row.try_get(3).unwrap(), row.try_get(4).unwrap()).unwrap(),
     };
@@ -58,17 +58,17 @@ async fn available(sql: &Client, city: &City) -> Vec<Row> {
 #[derive(Debug, Clone, Copy)]
 struct Question<'a> {
     point: Point,
-    kind: Option<&'a str>,
+    vehicle_type: Option<&'a str>,
     battery: i64,
 }
 
 fn search<'a>(service: &Service, city: &'a City, question: &Question<'a>) -> Search<'a> {
-    let Question { point, kind, battery } = *question;
+    let Question { point, vehicle_type, battery } = *question;
     Search {
         region: &city.region,
         city: &city.slug,
         point,
-        vehicle_type: kind,
+        vehicle_type,
         battery,
         rider: None,
         now: service.clock.now(),
@@ -84,7 +84,10 @@ async fn check(service: &Service, conn: &Conn, city: &City, rows: &[Row], questi
     assert!(figures.names.iter().all(|name| *name == "vehicles.list_nearest"), "{:?}", figures.names);
     assert!((1..=2).contains(&figures.statements), "{} statements for {question:?}", figures.statements);
 
-    let fits = |row: &&Row| question.kind.is_none_or(|kind| kind == row.kind) && row.battery >= question.battery;
+    let fits = |row: &&Row| {
+        question.vehicle_type.is_none_or(|vehicle_type| vehicle_type == row.vehicle_type)
+            && row.battery >= question.battery
+    };
     let mut all: Vec<(f64, Uuid)> =
         rows.iter().filter(fits).map(|row| (row.at.distance_m(question.point), row.public_id)).collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -111,8 +114,9 @@ fn somewhere(rng: &mut StdRng, city: &City) -> Question<'static> {
     let lon = city.centre.lon() + rng.random_range(-spread..spread);
     let far = [Point::new(90.0, 10.0), Point::new(-90.0, 0.0), Point::new(0.0, 180.0), Point::new(-33.9, 151.2)];
     let point = if rng.random_bool(0.05) { far[rng.random_range(0..4)] } else { Point::new(lat, lon) };
-    let kind = [None, None, Some("bike"), Some("scooter"), Some("skateboard"), Some("rocket")][rng.random_range(0..6)];
-    Question { point: point.unwrap(), kind, battery: [0, 0, 50, 90, 99, 101][rng.random_range(0..6)] }
+    let vehicle_type =
+        [None, None, Some("bike"), Some("scooter"), Some("skateboard"), Some("rocket")][rng.random_range(0..6)];
+    Question { point: point.unwrap(), vehicle_type, battery: [0, 0, 50, 90, 99, 101][rng.random_range(0..6)] }
 }
 
 /// Moves vehicles as the rows would be moved by rides, but at once: `of` of ten, to `spread` degrees around.
@@ -218,7 +222,7 @@ async fn cost(service: &Service, city: &City, questions: usize, counted: bool) -
     let mut cost = Cost { candidates: vec![], wider: 0, warm: vec![], cold: vec![] };
     for times in [0, 1] {
         for point in &points {
-            let question = search(service, city, &Question { point: *point, kind: None, battery: 0 });
+            let question = search(service, city, &Question { point: *point, vehicle_type: None, battery: 0 });
             let before = if counted { entries_read(&conn).await.0 } else { 0 };
             let meter = Arc::new(Meter::default());
             let begun = Instant::now();

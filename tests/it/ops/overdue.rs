@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::support::{
     app::PASSWORD,
-    crowd::{bikes, count, crowd, street, told},
+    crowd::{bikes, count, crowd, redirect, street},
     world,
 };
 
@@ -19,10 +19,10 @@ async fn a_ride_that_is_ended_late_costs_a_day() {
     let instance = world.instance("us-east1").await;
     let rider = crowd(&instance, 1).await.remove(0).browser;
     let sql = world.sql().await;
-    let ride = told(&instance, &rider.start(&bikes(&sql, "new-york").await[0], Uuid::new_v4(), "").await).location;
+    let ride = redirect(&instance, &rider.start(&bikes(&sql, "new-york").await[0], Uuid::new_v4(), "").await).location;
     world.set("UPDATE sessions SET seen_at = now() + '9 days'::INTERVAL").await;
     world.clock.advance(Duration::hours(30));
-    assert!(told(&instance, &rider.end(&ride).await).good);
+    assert!(redirect(&instance, &rider.end(&ride).await).good);
     let day = "SELECT count(*) FROM rides WHERE minutes = 1440 AND ended_at = started_at + '24 h'::INTERVAL";
     assert_eq!(count(&sql, day).await, 1);
     drop(sql);
@@ -44,7 +44,7 @@ async fn a_ride_that_nobody_ends_is_ended_once_after_a_day() {
     world.set("UPDATE sessions SET seen_at = now() + '9 days'::INTERVAL").await;
     let (bikes, mut rides) = (bikes(&sql, "new-york").await, Vec::new());
     for (rider, bike) in riders.iter().zip(&bikes) {
-        let started = told(&east, &rider.start(bike, Uuid::new_v4(), "").await);
+        let started = redirect(&east, &rider.start(bike, Uuid::new_v4(), "").await);
         assert!(started.good, "{started:?}");
         rides.push(started.location);
     }

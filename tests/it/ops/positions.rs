@@ -15,7 +15,7 @@ use reqwest::StatusCode;
 
 use crate::{
     pages::rides,
-    support::{Browser, World, app::Instance, crowd::told, world},
+    support::{Browser, World, app::Instance, crowd::redirect, world},
 };
 
 /// Degrees up to `limit`, with what is near zero, near the limits, and as small as it gets.
@@ -54,9 +54,12 @@ async fn the_distance_of_any_two_points_is_computed() {
     assert_eq!(rows.len(), four.len());
     for (row, (lat0, lon0, lat1, lon1)) in rows.iter().zip(four) {
         let found: f64 = row.try_get(0).unwrap();
-        let wanted = Point::new(lat0, lon0).unwrap().distance_m(Point::new(lat1, lon1).unwrap());
+        let expected = Point::new(lat0, lon0).unwrap().distance_m(Point::new(lat1, lon1).unwrap());
         // Opposite points differ by what an arc sine loses there.
-        assert!((found - wanted).abs() <= 0.05 + wanted * 1e-6, "{lat0} {lon0} {lat1} {lon1}: {found}, not {wanted}");
+        assert!(
+            (found - expected).abs() <= 0.05 + expected * 1e-6,
+            "{lat0} {lon0} {lat1} {lon1}: {found}, not {expected}"
+        );
     }
     drop(sql);
     world.end().await;
@@ -72,7 +75,7 @@ async fn send(browser: &Browser, ride: &str, world: &World, points: &[(i64, &str
 
 async fn end_at(instance: &Instance, browser: &Browser, ride: &str, at: (&str, &str)) {
     let fields = [("city", "new-york"), ("place", "Corner"), ("lat", at.0), ("lon", at.1)];
-    let ended = told(instance, &browser.post(&format!("{ride}/end"), &fields).await);
+    let ended = redirect(instance, &browser.post(&format!("{ride}/end"), &fields).await);
     assert!(ended.good, "{ended:?}");
 }
 
@@ -192,7 +195,7 @@ async fn one_rule_says_how_far_from_its_city_a_vehicle_may_be() {
             assert!(answer.text().contains("too far from New York"), "{lat} {lon}: {}", answer.text());
         }
         let forced = [&[("vehicle", &*taken)][..], &place[1..]].concat();
-        let refused = told(&instance, &operator.post(&format!("/fleet{ride}/end"), &forced).await);
+        let refused = redirect(&instance, &operator.post(&format!("/fleet{ride}/end"), &forced).await);
         assert!(!refused.good && refused.text.contains("too far from New York"), "{refused:?}");
     }
     assert_eq!(world.rows().await, before);

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::support::{
     Browser, World,
     app::{Instance, PASSWORD},
-    crowd::{Bike, END, Rider, Told, bikes, count, crowd, street, told},
+    crowd::{Bike, END, Redirect, Rider, bikes, count, crowd, redirect, street},
     html::Page,
     world,
 };
@@ -52,13 +52,13 @@ impl Arena {
         bikes(&self.sql, NEW_YORK).await
     }
 
-    pub fn told(&self, page: &Page) -> Told {
-        told(&self.instances[0], page)
+    pub fn redirect(&self, page: &Page) -> Redirect {
+        redirect(&self.instances[0], page)
     }
 
     /// All at once; everybody gets a redirect.
-    pub async fn race(&self, tries: impl IntoIterator<Item = impl Future<Output = Page>>) -> Vec<Told> {
-        join_all(tries).await.iter().map(|page| self.told(page)).collect()
+    pub async fn race(&self, tries: impl IntoIterator<Item = impl Future<Output = Page>>) -> Vec<Redirect> {
+        join_all(tries).await.iter().map(|page| self.redirect(page)).collect()
     }
 
     pub async fn count(&self, text: &str) -> i64 {
@@ -79,11 +79,11 @@ impl Arena {
 }
 
 /// The one winner; all others were told exactly `refusal` and are back at the list.
-fn one_winner(told: &[Told], refusal: &Refusal) -> usize {
-    let winners: Vec<_> = told.iter().enumerate().filter(|(_, told)| told.good).collect();
-    assert_eq!(winners.len(), 1, "{told:#?}");
-    let lost = Told { good: false, text: refusal.message(), location: format!("/vehicles?city={NEW_YORK}") };
-    for other in told.iter().filter(|told| !told.good) {
+fn one_winner(redirects: &[Redirect], refusal: &Refusal) -> usize {
+    let winners: Vec<_> = redirects.iter().enumerate().filter(|(_, one)| one.good).collect();
+    assert_eq!(winners.len(), 1, "{redirects:#?}");
+    let lost = Redirect { good: false, text: refusal.message(), location: format!("/vehicles?city={NEW_YORK}") };
+    for other in redirects.iter().filter(|one| !one.good) {
         assert_eq!(*other, lost);
     }
     winners[0].0
@@ -96,11 +96,11 @@ async fn start_races(riders: usize, vehicles: usize, refusal: Refusal) {
         let bikes = arena.bikes().await;
         let forms: Vec<_> = (0..32).map(|_| Uuid::new_v4()).collect();
         let try_it = async |n: usize| arena.browser(n).start(&bikes[n % vehicles], forms[n], "").await;
-        let told = arena.race((0..32).map(try_it)).await;
-        let winner = one_winner(&told, &refusal);
+        let redirects = arena.race((0..32).map(try_it)).await;
+        let winner = one_winner(&redirects, &refusal);
         let rider = &arena.riders[winner % riders];
         let (ride, rider) = (rider.ride(forms[winner]), rider.auth.user.id);
-        assert_eq!(told[winner].location, format!("/rides/us-east1/{ride}"));
+        assert_eq!(redirects[winner].location, format!("/rides/us-east1/{ride}"));
         let open = "SELECT r.id, r.rider_id, v.id FROM rides r
             JOIN vehicles v ON v.open_ride_id = r.id AND v.id = r.vehicle_id AND v.status = 'in_use'
             JOIN users u ON u.open_ride_id = r.id AND u.id = r.rider_id WHERE r.ended_at IS NULL";
@@ -110,8 +110,8 @@ async fn start_races(riders: usize, vehicles: usize, refusal: Refusal) {
         let taken = "SELECT (SELECT count(*) FROM vehicles WHERE status = 'in_use')
             + (SELECT count(*) FROM users WHERE open_ride_id IS NOT NULL)";
         assert_eq!(arena.count(taken).await, 2, "round {round}: one vehicle, one rider");
-        let ended = arena.browser(winner).end(&told[winner].location).await;
-        assert!(arena.told(&ended).good);
+        let ended = arena.browser(winner).end(&redirects[winner].location).await;
+        assert!(arena.redirect(&ended).good);
     }
     let rounds = i64::try_from(ROUNDS).unwrap();
     assert_eq!(arena.count("SELECT count(*) FROM rides").await, rounds);
@@ -146,7 +146,7 @@ async fn reserve_races(riders: usize, vehicles: usize, refusal: Refusal) {
         let rider = arena.riders[winner % riders].auth.user.id;
         assert_eq!(held, [[Some(bike.id), Some(rider)]], "round {round}");
         let cancelled = arena.browser(winner).post("/reservation/cancel", &bike.cancel()).await;
-        assert!(arena.told(&cancelled).good);
+        assert!(arena.redirect(&cancelled).good);
     }
     let rounds = i64::try_from(ROUNDS).unwrap();
     assert_eq!(arena.events("vehicle.reserved").await, rounds);
@@ -178,16 +178,16 @@ async fn reserving_against_starting_has_one_winner() {
                 browser.start(bike, Uuid::new_v4(), "").await
             }
         };
-        let told = arena.race((0..16).map(try_it)).await;
-        let rides = told.iter().find(|told| told.good).is_some_and(|told| told.location.starts_with("/rides/"));
+        let redirects = arena.race((0..16).map(try_it)).await;
+        let rides = redirects.iter().find(|one| one.good).is_some_and(|one| one.location.starts_with("/rides/"));
         let refusal = if rides { Refusal::VehicleTaken } else { Refusal::VehicleReserved };
-        let winner = one_winner(&told, &refusal);
+        let winner = one_winner(&redirects, &refusal);
         let undone = if rides {
-            arena.browser(winner).end(&told[winner].location).await
+            arena.browser(winner).end(&redirects[winner].location).await
         } else {
             arena.browser(winner).post("/reservation/cancel", &bike.cancel()).await
         };
-        assert!(arena.told(&undone).good);
+        assert!(arena.redirect(&undone).good);
     }
     let won = arena.events("ride.started").await + arena.events("vehicle.reserved").await;
     assert_eq!(won, i64::try_from(ROUNDS).unwrap());
@@ -199,14 +199,14 @@ async fn a_ride_ended_many_times_at_once_ends_once() {
     let arena = Arena::new(1, 1).await;
     for round in 1..=ROUNDS {
         let bike = &arena.bikes().await[0];
-        let ride = arena.told(&arena.browser(0).start(bike, Uuid::new_v4(), "").await).location;
+        let ride = arena.redirect(&arena.browser(0).start(bike, Uuid::new_v4(), "").await).location;
         let try_it = async |n: usize| {
             let place = format!("Corner {n}");
             let fields = [END[0], ("place", &place), END[2], END[3]];
             arena.browser(n).post(&format!("{ride}/end"), &fields).await
         };
-        for told in arena.race((0..8).map(try_it)).await {
-            assert_eq!((told.good, &told.location), (true, &ride), "everybody sees the receipt: {told:?}");
+        for redirect in arena.race((0..8).map(try_it)).await {
+            assert_eq!((redirect.good, &redirect.location), (true, &ride), "everybody sees the receipt: {redirect:?}");
         }
         let right = "SELECT count(*) FROM rides r JOIN vehicles v ON v.id = r.vehicle_id AND v.place = r.end_place
             WHERE r.id = $1 AND r.version = 2 AND r.total_minor = r.unlock_minor + r.per_minute_minor";
@@ -225,9 +225,9 @@ async fn those_who_only_look_at_a_busy_street_get_their_pages() {
         for turn in 0..20 {
             // Neighbours want the same vehicle now and then.
             let (bike, ride) = (&arena.bikes().await[(n + turn * (n % 3)) % 8], Uuid::new_v4());
-            let started = arena.told(&arena.browser(n).start(bike, ride, "").await);
+            let started = arena.redirect(&arena.browser(n).start(bike, ride, "").await);
             if started.good {
-                assert!(arena.told(&arena.browser(n).end(&started.location).await).good);
+                assert!(arena.redirect(&arena.browser(n).end(&started.location).await).good);
             }
         }
         riding.set(riding.get() - 1);
@@ -251,10 +251,10 @@ async fn sixty_four_starts_with_a_promo_code_for_ten_are_ten_rides() {
     arena.sql.execute(quota, &[]).await.unwrap();
     let bikes = arena.bikes().await;
     let try_it = async |n: usize| arena.browser(n).start(&bikes[n], Uuid::new_v4(), "WELCOME").await;
-    let told = arena.race((0..64).map(try_it)).await;
-    let (good, lost): (Vec<_>, Vec<_>) = told.iter().partition(|told| told.good);
+    let redirects = arena.race((0..64).map(try_it)).await;
+    let (good, lost): (Vec<_>, Vec<_>) = redirects.iter().partition(|one| one.good);
     assert_eq!((good.len(), lost.len()), (10, 54));
-    assert!(lost.iter().all(|told| told.text == Refusal::PromoExhausted.message()), "{lost:#?}");
+    assert!(lost.iter().all(|one| one.text == Refusal::PromoExhausted.message()), "{lost:#?}");
     let rows = "SELECT (SELECT count(*) FROM rides WHERE promo_code = 'WELCOME') * 1000000
           + (SELECT count(*) FROM promo_redemptions) * 10000 + (SELECT count(*) FROM rides) * 100
           + (SELECT remaining FROM promo_quotas WHERE region = 'us-east1' AND code = 'WELCOME')";
@@ -268,10 +268,11 @@ async fn nobody_uses_a_promo_code_more_often_than_it_allows() {
     let arena = Arena::new(1, 1).await;
     for (code, limit) in [("WELCOME", 1), ("CITY2", 3)] {
         for time in 0..=limit {
-            let started = arena.told(&arena.browser(time).start(&arena.bikes().await[0], Uuid::new_v4(), code).await);
+            let started =
+                arena.redirect(&arena.browser(time).start(&arena.bikes().await[0], Uuid::new_v4(), code).await);
             if time < limit {
                 assert!(started.good, "{code} {time}: {started:?}");
-                assert!(arena.told(&arena.browser(0).end(&started.location).await).good);
+                assert!(arena.redirect(&arena.browser(0).end(&started.location).await).good);
             } else {
                 assert_eq!((started.good, started.text), (false, Refusal::PromoUsed.message()), "{code}");
             }
@@ -288,20 +289,20 @@ async fn a_form_of_one_rider_starts_nothing_for_another() {
         let (bikes, form) = (arena.bikes().await, Uuid::new_v4());
         let try_it = async |n: usize| arena.browser(n).start(&bikes[n % 2], form, "").await;
         // Both click twice.
-        let told = arena.race((0..4).map(try_it)).await;
+        let redirects = arena.race((0..4).map(try_it)).await;
         for (rider, clicks) in [(0, [0, 2]), (1, [1, 3])] {
-            let [first, second] = clicks.map(|n| &told[n]);
+            let [first, second] = clicks.map(|n| &redirects[n]);
             assert_eq!(first.location, format!("/rides/us-east1/{}", arena.riders[rider].ride(form)));
             assert_eq!((second.location.as_str(), first.good), (first.location.as_str(), !second.good));
         }
         assert_eq!(arena.count("SELECT count(*) FROM rides WHERE ended_at IS NULL").await, 2);
         let none = format!("SELECT count(*) FROM rides WHERE id = '{form}'");
         assert_eq!(arena.count(&none).await, 0, "nobody chooses an id");
-        assert_eq!(arena.browser(1).get(&told[0].location).await.status, StatusCode::NOT_FOUND, "not theirs");
-        assert_eq!(arena.browser(1).end(&told[0].location).await.status, StatusCode::NOT_FOUND, "nor to end");
-        for (n, ride) in told.iter().enumerate().take(2) {
-            assert!(arena.told(&arena.browser(n).end(&ride.location).await).good);
-            let again = arena.told(&arena.browser(n).start(&arena.bikes().await[0], form, "").await);
+        assert_eq!(arena.browser(1).get(&redirects[0].location).await.status, StatusCode::NOT_FOUND, "not theirs");
+        assert_eq!(arena.browser(1).end(&redirects[0].location).await.status, StatusCode::NOT_FOUND, "nor to end");
+        for (n, ride) in redirects.iter().enumerate().take(2) {
+            assert!(arena.redirect(&arena.browser(n).end(&ride.location).await).good);
+            let again = arena.redirect(&arena.browser(n).start(&arena.bikes().await[0], form, "").await);
             assert_eq!(again.location, ride.location, "the old form leads to the old ride");
         }
     }
@@ -314,22 +315,22 @@ async fn a_reservation_keeps_others_away_and_lapses_by_the_clock() {
     let arena = Arena::new(3, 1).await;
     let (ann, bob, cat) = (arena.browser(0), arena.browser(1), arena.browser(2));
     let bike = &arena.bikes().await[0];
-    assert!(arena.told(&ann.reserve(bike).await).good);
+    assert!(arena.redirect(&ann.reserve(bike).await).good);
     for _ in 0..2 {
         for page in [bob.start(bike, Uuid::new_v4(), "").await, cat.reserve(bike).await] {
-            assert_eq!(arena.told(&page).text, Refusal::VehicleReserved.message());
+            assert_eq!(arena.redirect(&page).text, Refusal::VehicleReserved.message());
         }
         arena.world.clock.advance(Duration::minutes(5) - Duration::seconds(5));
     }
     arena.world.clock.advance(Duration::seconds(15));
     assert_eq!(arena.count("SELECT count(*) FROM rides").await, 0);
-    assert!(arena.told(&cat.reserve(bike).await).good, "lapsed without a job");
-    assert_eq!(arena.told(&ann.start(bike, Uuid::new_v4(), "").await).text, Refusal::VehicleReserved.message());
-    let cancelled = arena.told(&ann.post("/reservation/cancel", &bike.cancel()).await);
+    assert!(arena.redirect(&cat.reserve(bike).await).good, "lapsed without a job");
+    assert_eq!(arena.redirect(&ann.start(bike, Uuid::new_v4(), "").await).text, Refusal::VehicleReserved.message());
+    let cancelled = arena.redirect(&ann.post("/reservation/cancel", &bike.cancel()).await);
     assert_eq!(cancelled.text, Refusal::NoReservation.message(), "a lapsed one is not somebody else's");
     arena.world.clock.advance(Duration::seconds(601));
-    assert!(arena.told(&bob.start(bike, Uuid::new_v4(), "").await).good);
-    assert_eq!(arena.told(&cat.start(bike, Uuid::new_v4(), "").await).text, Refusal::VehicleTaken.message());
+    assert!(arena.redirect(&bob.start(bike, Uuid::new_v4(), "").await).good);
+    assert_eq!(arena.redirect(&cat.start(bike, Uuid::new_v4(), "").await).text, Refusal::VehicleTaken.message());
     arena.end().await;
 }
 
@@ -340,12 +341,12 @@ async fn a_session_ended_elsewhere_changes_nothing_any_more() {
     let new = arena.instances[0].browser();
     let page = new.post("/login", &[("username", &old.name), ("password", PASSWORD)]).await;
     assert_eq!(page.status, StatusCode::SEE_OTHER);
-    assert!(arena.told(&new.post("/profile/sessions/end-others", &[]).await).good);
+    assert!(arena.redirect(&new.post("/profile/sessions/end-others", &[]).await).good);
     let before = arena.world.rows().await;
     for page in [old.start(bike, Uuid::new_v4(), "").await, old.reserve(bike).await] {
         assert!(page.location().starts_with("/login"), "{}", page.location());
     }
     assert_eq!(arena.world.rows().await, before);
-    assert!(arena.told(&new.start(bike, Uuid::new_v4(), "").await).good, "the other device rides");
+    assert!(arena.redirect(&new.start(bike, Uuid::new_v4(), "").await).good, "the other device rides");
     arena.end().await;
 }

@@ -28,18 +28,18 @@ use crate::support::{
 };
 
 /// Every vehicle of the transfer has left and arrived exactly once, as events and rows say.
-async fn moved_once(world: &World, wanted: i64) {
+async fn moved_once(world: &World, expected: i64) {
     let pairs = "SELECT count(*) FROM events sent JOIN events received ON received.aggregate_id = sent.aggregate_id
           AND received.version = sent.version + 1 AND received.correlation_id = sent.correlation_id
         JOIN vehicles v ON v.id = sent.aggregate_id AND v.region = 'europe-west1' AND v.city = 'amsterdam'
           AND v.version = received.version AND v.status = 'maintenance' AND v.place = 'Depot'
         WHERE sent.action = 'vehicle.sent' AND sent.region = 'us-east1' AND sent.correlation_id = (SELECT id FROM jobs)
           AND received.action = 'vehicle.received' AND received.region = 'europe-west1'";
-    assert_eq!(world.count(pairs).await, wanted);
+    assert_eq!(world.count(pairs).await, expected);
     for action in ["vehicle.sent", "vehicle.received"] {
-        assert_eq!(world.count(&format!("SELECT count(*) FROM events WHERE action = '{action}'")).await, wanted);
+        assert_eq!(world.count(&format!("SELECT count(*) FROM events WHERE action = '{action}'")).await, expected);
     }
-    assert_eq!(world.count("SELECT count(*) FROM job_items WHERE state = 'done'").await, wanted);
+    assert_eq!(world.count("SELECT count(*) FROM job_items WHERE state = 'done'").await, expected);
 }
 
 /// Boston with so many vehicles, nobody's own; an operator of both cities, at home there.

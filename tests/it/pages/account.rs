@@ -182,7 +182,7 @@ async fn a_failed_sign_in_tells_nothing_in_words_or_time() {
     let world = world().await;
     let instance = world.instance_with("us-east1", &[("MOVR_SIGN_IN_FLOOR_MS", "600")]).await;
     let ann = instance.person("new-york").await;
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for (username, password) in [
         (ann.name.as_str(), "wrong password here"),
         ("nobody.knows.me", "wrong password here"),
@@ -195,10 +195,10 @@ async fn a_failed_sign_in_tells_nothing_in_words_or_time() {
         assert_eq!((page.status, page.set_cookies().len()), (StatusCode::UNPROCESSABLE_ENTITY, 0));
         assert!(!page.headers.contains_key("server-timing"));
         assert!(!page.body.contains(password) && page.field("username") == username);
-        told.push(page.text());
+        answers.push(page.text());
     }
-    assert!(told[0].contains("These do not belong together."), "{}", told[0]);
-    assert!(told.iter().all(|text| *text == told[0]), "{told:?}");
+    assert!(answers[0].contains("These do not belong together."), "{}", answers[0]);
+    assert!(answers.iter().all(|text| *text == answers[0]), "{answers:?}");
     let began = Instant::now();
     let form = [("username", ann.name.as_str()), ("code", "abcde-fghjk"), ("password", NEW_PASSWORD)];
     let page = instance.browser().post("/recover", &form).await;
@@ -271,8 +271,8 @@ async fn others_guesses_keep_nobody_out() {
     let form = [("username", ann.name.as_str()), ("code", codes[0].as_str()), ("password", NEW_PASSWORD)];
     assert_eq!(ann.post("/recover", &form).await.location(), "/login", "nor does it for recovering");
     // What it was told is signed, names nobody, and has a budget too.
-    let told = instance.browser().sign_in(&bob.name, PASSWORD).await.set_cookies();
-    let device = told.iter().find(|cookie| cookie.starts_with("movr_device=")).unwrap();
+    let cookies = instance.browser().sign_in(&bob.name, PASSWORD).await.set_cookies();
+    let device = cookies.iter().find(|cookie| cookie.starts_with("movr_device=")).unwrap();
     assert!(!device.contains(&bob.name) && device.contains("HttpOnly"), "{device}");
     let forged = instance.replaying(&device.split(';').next().unwrap().replace("%22%5D", "x%22%5D"));
     assert_eq!(sign_in(&forged, NEW_PASSWORD, "192.0.2.4").await, 429);

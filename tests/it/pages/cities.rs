@@ -21,9 +21,9 @@ async fn add(admin: &Browser, changed: &[(&str, &str)]) -> Page {
         ("currency", "EUR"),
         ("radius", "4.5"),
     ];
-    for kind in ["bike", "scooter", "skateboard"] {
+    for vehicle_type in ["bike", "scooter", "skateboard"] {
         for what in ["unlock", "minute", "fee"] {
-            form.push((format!("{what}-{kind}").leak(), "1.20"));
+            form.push((format!("{what}-{vehicle_type}").leak(), "1.20"));
         }
     }
     form.retain(|(name, _)| changed.iter().all(|(other, _)| name != other));
@@ -107,10 +107,10 @@ async fn mistakes_come_back_with_what_was_typed() {
     assert_eq!(add(&admin, &[("currency", "XXX")]).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(world.rows().await, before);
     let bow = "[[-9.2,38.7],[-9.1,38.75],[-9.1,38.7],[-9.2,38.75],[-9.15,38.8]]";
-    let told = add(&admin, &[("area", bow)]).await.texts("#area-error").concat();
-    let wanted = "This is no area: the outline crosses itself: its sides from corner 1 to 2 and from corner 3 to 4 \
+    let error = add(&admin, &[("area", bow)]).await.texts("#area-error").concat();
+    let expected = "This is no area: the outline crosses itself: its sides from corner 1 to 2 and from corner 3 to 4 \
         meet at latitude 38.72500, longitude -9.15000.";
-    assert_eq!(told, wanted);
+    assert_eq!(error, expected);
     let ring = "[[-9.2,38.7],[-9.1,38.7],[-9.1,38.8],[-9.2,38.8]]";
     assert_eq!(add(&admin, &[("area", ring)]).await.location(), PATH);
     let stored = format!("SELECT count(*) FROM cities WHERE slug = 'lisboa' AND service_area = '{ring}'");

@@ -68,9 +68,10 @@ async fn an_export_has_every_vehicle_once_in_the_order_of_codes() {
         ("prefix=Z-1", "code LIKE 'Z-1%' AND status <> 'retired'"),
         ("prefix=%25&status=&battery=", "code LIKE '$%%' ESCAPE '$'"),
     ] {
-        let wanted = world.count(&format!("SELECT count(*) FROM vehicles WHERE city = 'boston' AND {condition}")).await;
+        let expected =
+            world.count(&format!("SELECT count(*) FROM vehicles WHERE city = 'boston' AND {condition}")).await;
         let file = person.get(&format!("/fleet/export.csv?city=boston&{query}")).await;
-        assert_eq!(file.body.lines().count(), usize::try_from(wanted).unwrap() + 1, "{query}");
+        assert_eq!(file.body.lines().count(), usize::try_from(expected).unwrap() + 1, "{query}");
     }
     assert_eq!(person.get("/fleet/export.csv?city=boston&battery=x").await.status, StatusCode::BAD_REQUEST);
     assert_eq!(person.get("/fleet/export.csv?city=atlantis").await.status, StatusCode::NOT_FOUND);
@@ -135,9 +136,9 @@ async fn riders_are_exported_only_where_their_law_and_policy_allow_it() {
         let status: serde_json::Value = serde_json::from_str(&browser.get("/status.json").await.body).unwrap();
         assert_eq!(status["residencyRefusals"], json!({ rule: 1 }));
     }
-    let told = person.get("/fleet/import?city=paris").await;
-    assert!(told.text().contains("(rule jurisdiction)"), "{}", told.text());
-    assert_eq!(told.attributes("a[href^=\"/fleet/riders.csv\"]", "href"), [""; 0]);
+    let page = person.get("/fleet/import?city=paris").await;
+    assert!(page.text().contains("(rule jurisdiction)"), "{}", page.text());
+    assert_eq!(page.attributes("a[href^=\"/fleet/riders.csv\"]", "href"), [""; 0]);
 
     // Whoever is no operator learns nothing of rules, and leaves no trace.
     let rider = east.person("boston").await;

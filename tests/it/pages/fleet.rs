@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::support::{
     Browser, World,
     app::Instance,
-    crowd::{bikes, count, crowd, street, told},
+    crowd::{bikes, count, crowd, redirect, street},
     html::Page,
     world,
 };
@@ -93,9 +93,9 @@ async fn every_filter_and_order_finds_each_vehicle_once() {
         ("&prefix=NY-1&sort=seen", format!("{fleet} AND left(code, 4) = 'NY-1'"), "seen_at"),
         ("&prefix=nothing", "FALSE".to_owned(), code),
     ] {
-        let wanted = scene.codes(&condition, order).await;
-        assert!(query.contains("nothing") || !wanted.is_empty(), "{query} has nothing to find");
-        assert_eq!(scene.all(query).await, wanted, "{query}");
+        let expected = scene.codes(&condition, order).await;
+        assert!(query.contains("nothing") || !expected.is_empty(), "{query} has nothing to find");
+        assert_eq!(scene.all(query).await, expected, "{query}");
     }
     let now = scene.world.clock.now();
     let text = "SELECT coalesce(code, 'no code') FROM vehicles WHERE city = 'new-york' AND status <> 'retired'
@@ -182,7 +182,7 @@ async fn each_step_is_one_version_and_one_event_and_is_told_in_the_history() {
         ("found", "", "In maintenance"),
     ] {
         let answer = step(operator, &path, "status", &[("action", action), ("note", note)]).await;
-        assert!(told(&scene.instance, &answer).good, "{action}: {}", answer.text());
+        assert!(redirect(&scene.instance, &answer).good, "{action}: {}", answer.text());
         let (page, _) = vehicle_page(operator, &path).await;
         assert_eq!(page.texts("main .row mark"), [status]);
     }
@@ -198,7 +198,7 @@ async fn each_step_is_one_version_and_one_event_and_is_told_in_the_history() {
         ("lon", "-73.9911"),
         ("note", ""),
     ];
-    assert!(told(&scene.instance, &step(operator, &path, "edit", &edit).await).good);
+    assert!(redirect(&scene.instance, &step(operator, &path, "edit", &edit).await).good);
     let (page, common) = vehicle_page(operator, &path).await;
     assert!(facts(&page).contains("41 %") && facts(&page).contains("Union Square"), "{}", facts(&page));
     // What was typed comes back with what is wrong; another vehicle's code is taken.
@@ -214,22 +214,22 @@ async fn each_step_is_one_version_and_one_event_and_is_told_in_the_history() {
     let back = [&common[..], &[("action", "back")]].concat();
     let (first, second) =
         (operator.post(&format!("{path}/status"), &back).await, operator.post(&format!("{path}/status"), &back).await);
-    assert_eq!(told(&scene.instance, &first).text, "The vehicle is back on the street.");
-    assert_eq!(told(&scene.instance, &second).text, "That was done already.");
+    assert_eq!(redirect(&scene.instance, &first).text, "The vehicle is back on the street.");
+    assert_eq!(redirect(&scene.instance, &second).text, "That was done already.");
     let id = Uuid::new_v4().to_string();
     let old = [common[0], ("command", &id), ("action", "maintenance")];
     assert!(
-        told(&scene.instance, &operator.post(&format!("{path}/status"), &old).await).text.contains("changed since")
+        redirect(&scene.instance, &operator.post(&format!("{path}/status"), &old).await).text.contains("changed since")
     );
     // To another city of the region, and out of the fleet.
-    assert!(told(&scene.instance, &step(operator, &path, "move", &[("city", "boston")]).await).good);
+    assert!(redirect(&scene.instance, &step(operator, &path, "move", &[("city", "boston")]).await).good);
     assert!(facts(&vehicle_page(operator, &path).await.0).contains("City Boston"));
-    assert!(told(&scene.instance, &step(operator, &path, "status", &[("action", "retire")]).await).good);
+    assert!(redirect(&scene.instance, &step(operator, &path, "status", &[("action", "retire")]).await).good);
     let (page, _) = vehicle_page(operator, &path).await;
     assert!(page.attributes("form[action^=\"/fleet/vehicles\"]", "action").is_empty(), "nothing is left to do");
-    let told: Vec<String> = page.texts("ol.timeline b");
+    let steps: Vec<String> = page.texts("ol.timeline b");
     assert_eq!(
-        told,
+        steps,
         [
             "Retired",
             "Moved to another city",
@@ -261,10 +261,10 @@ async fn a_ride_that_an_operator_ends_is_ended_for_its_rider_who_is_told() {
     let id = bike.id.to_string();
     let end = [("vehicle", &*id), ("place", "Depot"), ("lat", "40.73"), ("lon", "-73.99")];
     let refused = step(&scene.operator, &path, "status", &[("action", "maintenance")]).await;
-    assert!(told(&scene.instance, &refused).text.contains("reserved or being ridden"));
+    assert!(redirect(&scene.instance, &refused).text.contains("reserved or being ridden"));
     let action = format!("/fleet{ride}/end");
-    assert!(told(&scene.instance, &scene.operator.post(&action, &end).await).good);
-    assert_eq!(told(&scene.instance, &scene.operator.post(&action, &end).await).text, "That was done already.");
+    assert!(redirect(&scene.instance, &scene.operator.post(&action, &end).await).good);
+    assert_eq!(redirect(&scene.instance, &scene.operator.post(&action, &end).await).text, "That was done already.");
     let next = rider.get("/vehicles").await;
     assert!(next.flash().contains("an operator of the city did"), "{}", next.flash());
     assert!(!rider.get("/vehicles").await.flash().contains("operator"), "told once");
@@ -274,7 +274,7 @@ async fn a_ride_that_an_operator_ends_is_ended_for_its_rider_who_is_told() {
     // Free again, under another public id.
     let after = bikes(&scene.sql, "new-york").await.into_iter().find(|b| b.id == bike.id).unwrap();
     assert_ne!(after.public_id, bike.public_id);
-    assert!(told(&scene.instance, &rider.start(&after, Uuid::new_v4(), "").await).good);
+    assert!(redirect(&scene.instance, &rider.start(&after, Uuid::new_v4(), "").await).good);
     let ended = "SELECT count(*) FROM events WHERE action = 'ride.ended_by_operator'";
     assert_eq!(count(&scene.sql, ended).await, 1);
     scene.end().await;
@@ -287,7 +287,7 @@ async fn operator_and_rider_at_once_end_a_ride_once() {
     let all = bikes(&scene.sql, "new-york").await;
     let race = async |n: usize| {
         let (bike, rider) = (&all[n], &riders[n].browser);
-        let started = told(&scene.instance, &rider.start(bike, Uuid::new_v4(), "").await);
+        let started = redirect(&scene.instance, &rider.start(bike, Uuid::new_v4(), "").await);
         assert!(started.good, "{started:?}");
         let ride = &started.location;
         let id = bike.id.to_string();
@@ -295,7 +295,7 @@ async fn operator_and_rider_at_once_end_a_ride_once() {
         let action = format!("/fleet{ride}/end");
         let (theirs, ours) = futures_util::join!(rider.end(&started.location), scene.operator.post(&action, &end));
         for page in [theirs, ours] {
-            assert!(told(&scene.instance, &page).good, "{}", page.text());
+            assert!(redirect(&scene.instance, &page).good, "{}", page.text());
         }
     };
     futures_util::future::join_all((0..6).map(race)).await;

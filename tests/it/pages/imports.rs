@@ -269,8 +269,8 @@ async fn a_file_that_is_none_is_refused_as_a_whole() {
     assert!(page.text().contains("The file was not read to its end."), "{}", page.text());
     assert_eq!(page.attributes("form[action$=\"/confirm\"]", "action"), [""; 0]);
     let open = file(1, "") + "X,bike,\"Trek,red\r\nY,bike,Trek,red\r\n";
-    let told = browser.upload(PATH, open.as_bytes()).await.texts("[role=alert]").concat();
-    assert!(told.starts_with("The quote (\") that opens in line 3 is not closed."), "{told}");
+    let alert = browser.upload(PATH, open.as_bytes()).await.texts("[role=alert]").concat();
+    assert!(alert.starts_with("The quote (\") that opens in line 3 is not closed."), "{alert}");
     assert_eq!(scene.world.count("SELECT count(*) FROM vehicles").await, 0);
     scene.end().await;
 }
@@ -345,9 +345,9 @@ async fn every_row_is_an_item_and_an_id_is_the_vehicle_itself() {
     }
     // A quote that takes two rows with it is told with the row where it stands.
     let swallowed = scene.import("code,type,brand,colour\nD,bike,\"T,red\nE,bike,T,red\nF,bike,T\",red\n").await;
-    let told = "brand: Control characters and line breaks are not allowed; \
+    let alert = "brand: Control characters and line breaks are not allowed; \
         its quotes (\") hold 2 line breaks, is one not closed?";
-    assert_eq!(scene.refused(&swallowed).await, [(2, told.to_owned())]);
+    assert_eq!(scene.refused(&swallowed).await, [(2, alert.to_owned())]);
 
     scene.world.set("UPDATE vehicles SET code = NULL WHERE code = 'A1'").await;
     scene.world.set("UPDATE vehicles SET code = NULL, status = 'retired' WHERE code = 'A2'").await;
@@ -404,14 +404,14 @@ async fn what_has_changed_since_the_file_was_read_is_refused_by_its_line() {
     assert_eq!((counts.done, counts.refused), (2, 5));
     let refused = scene.refused(&job).await;
     let heads: Vec<_> = refused.iter().map(|(line, why)| (*line, why.split(" at ").next().unwrap())).collect();
-    let wanted = [
+    let expected = [
         (2, "Changed since the page was drawn: ride.ended"),
         (3, "It is reserved or being ridden."),
         (4, "It is reserved or being ridden."),
         (5, "It is not in this city any more."),
         (8, "code: a vehicle with it was added since the file was read"),
     ];
-    assert_eq!(heads, wanted);
+    assert_eq!(heads, expected);
     assert_eq!(scene.world.count("SELECT count(*) FROM vehicles WHERE note = 'new'").await, 2);
     let place = "SELECT count(*) FROM vehicles WHERE code = 'N-000000' AND lat = 40.758 AND note IS NULL";
     assert_eq!(scene.world.count(place).await, 1, "it stays where the ride left it");
@@ -429,8 +429,8 @@ async fn two_who_carry_out_one_import_do_each_line_once() {
     jobs::confirm(context, &scene.find(&job).await.0).await.unwrap();
     let found = scene.find(&job).await.0;
     for _ in 0..6 {
-        let turns = (0..3).map(|_| jobs::batch(context, &found));
-        futures_util::future::join_all(turns).await.into_iter().for_each(Result::unwrap);
+        let batches = (0..3).map(|_| jobs::batch(context, &found));
+        futures_util::future::join_all(batches).await.into_iter().for_each(Result::unwrap);
     }
     let (over, counts) = scene.find(&job).await;
     assert_eq!((over.running, counts.done, counts.refused), (false, 900, 0));

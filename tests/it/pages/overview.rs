@@ -36,11 +36,11 @@ fn section(page: &Page, region: &str) -> String {
 /// Rides once and ends it; the ride's id.
 async fn ride(arena: &Arena, browser: &Browser, city: &str, bike: usize) -> Uuid {
     let bike = &bikes(&arena.sql, city).await[bike];
-    let started = arena.told(&browser.start(bike, Uuid::new_v4(), "").await);
+    let started = arena.redirect(&browser.start(bike, Uuid::new_v4(), "").await);
     assert!(started.good, "{started:?}");
     let (lat, lon) = if city == "paris" { ("48.8566", "2.3522") } else { ("40.7128", "-74.006") };
     let end = [("city", city), ("place", "Corner"), ("lat", lat), ("lon", lon)];
-    assert!(arena.told(&browser.post(&format!("{}/end", started.location), &end).await).good);
+    assert!(arena.redirect(&browser.post(&format!("{}/end", started.location), &end).await).good);
     started.location.rsplit_once('/').unwrap().1.parse().unwrap()
 }
 
@@ -72,7 +72,7 @@ async fn its_numbers_are_those_of_the_rows_and_the_same_page_is_shown_again() {
             ))
             .await;
     }
-    let open = arena.told(&bob.start(&bikes(&arena.sql, "paris").await[0], Uuid::new_v4(), "").await).location;
+    let open = arena.redirect(&bob.start(&bikes(&arena.sql, "paris").await[0], Uuid::new_v4(), "").await).location;
     let owed = "SELECT total_minor FROM rides WHERE id = ";
     let one = arena.count(&format!("{owed} '{new_york}'")).await;
     let dollars = |rides: i64| format!("{rides} ${}.{:02}", one * rides / 100, one * rides % 100);
@@ -80,8 +80,8 @@ async fn its_numbers_are_those_of_the_rows_and_the_same_page_is_shown_again() {
     let page = operator.get(PATH).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text());
     let free = all.to_string();
-    let wanted = [&free, "0", "0", "0", "3", "0 %", "0", &dollars(1), &dollars(2), &dollars(3)];
-    assert_eq!(city(&page, "us-east1", "New York"), wanted);
+    let expected = [&free, "0", "0", "0", "3", "0 %", "0", &dollars(1), &dollars(2), &dollars(3)];
+    assert_eq!(city(&page, "us-east1", "New York"), expected);
     let paris = city(&page, "europe-west1", "Paris");
     assert_eq!((paris[1].as_str(), paris[6].as_str()), ("1", "1"), "being ridden, and its ride: {paris:?}");
     assert!(paris[7].starts_with("1 €"), "{paris:?}");
@@ -128,7 +128,7 @@ async fn its_numbers_are_those_of_the_rows_and_the_same_page_is_shown_again() {
     arena.world.set(&format!("UPDATE rides SET city = 'new-york' WHERE id = '{new_york}'")).await;
     assert!(
         arena
-            .told(
+            .redirect(
                 &bob.post(
                     &format!("{open}/end"),
                     &[("city", "paris"), ("place", "x"), ("lat", "48.8566"), ("lon", "2.3522")]

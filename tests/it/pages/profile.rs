@@ -285,8 +285,8 @@ async fn deleting_erases_the_person_and_keeps_anonymous_rides() {
         ("SELECT count(*) FROM rides WHERE rider_id IS NULL AND total_minor IS NOT NULL", 1),
         ("SELECT count(*) FROM vehicles WHERE owner_id IS NOT NULL", 0),
     ];
-    for (query, wanted) in counts {
-        assert_eq!(world.count(query).await, wanted, "{query}");
+    for (query, expected) in counts {
+        assert_eq!(world.count(query).await, expected, "{query}");
     }
     assert_eq!(bob.get(&kept).await.status, StatusCode::OK, "other people's rides are untouched");
     bob.post(&format!("{kept}/end"), &[("city", "new-york"), ("lat", "40.72"), ("lon", "-74.0")]).await;

@@ -54,10 +54,10 @@ async fn sixty_four_riders_in_two_regions_use_a_code_as_often_as_it_allows() {
         let bike = if n.is_multiple_of(2) { &here[n / 2] } else { &there[n / 2] };
         arena.browser(n).start(bike, Uuid::new_v4(), "Spring").await
     };
-    let told = arena.race((0..64).map(try_it)).await;
-    let (good, lost): (Vec<_>, Vec<_>) = told.iter().partition(|told| told.good);
+    let redirects = arena.race((0..64).map(try_it)).await;
+    let (good, lost): (Vec<_>, Vec<_>) = redirects.iter().partition(|one| one.good);
     assert_eq!((good.len(), lost.len()), (10, 54));
-    assert!(lost.iter().all(|told| told.text == Refusal::PromoExhausted.message()), "{lost:#?}");
+    assert!(lost.iter().all(|one| one.text == Refusal::PromoExhausted.message()), "{lost:#?}");
     let in_region = |region| format!("SELECT count(*) FROM rides WHERE promo_percent = 20 AND region = '{region}'");
     assert_eq!(arena.count(&in_region("us-east1")).await, 6);
     assert_eq!(arena.count(&in_region("europe-west1")).await, 4);
@@ -70,9 +70,9 @@ async fn sixty_four_riders_in_two_regions_use_a_code_as_often_as_it_allows() {
         assert!(words.contains(text), "{text}: {words}");
     }
     assert_eq!(change(&admin, &page, &[("quota-us-east1", "8")]).await.location(), PATH);
-    let lost: Vec<usize> = (0..64).step_by(2).filter(|n: &usize| !told[*n].good).collect();
+    let lost: Vec<usize> = (0..64).step_by(2).filter(|n: &usize| !redirects[*n].good).collect();
     let again = arena.race(lost.iter().map(|n| try_it(*n))).await;
-    assert_eq!(again.iter().filter(|told| told.good).count(), 2);
+    assert_eq!(again.iter().filter(|one| one.good).count(), 2);
     assert!(admin.get(PATH).await.texts("[aria-labelledby=SPRING]").remove(0).contains("8 of 8 used"));
     arena.end().await;
 }
@@ -147,21 +147,21 @@ async fn codes_are_not_found_by_trying() {
     let arena = Arena::new(2, 2).await;
     let (guesser, other) = (arena.browser(0), arena.browser(1));
     let mut unknown = 0;
-    let told = loop {
+    let refused = loop {
         let code = format!("GUESS{unknown}");
-        let told = arena.told(&guesser.start(&arena.bikes().await[0], Uuid::new_v4(), &code).await);
-        if told.text != Refusal::PromoUnknown.message() || unknown > 50 {
-            break told;
+        let refused = arena.redirect(&guesser.start(&arena.bikes().await[0], Uuid::new_v4(), &code).await);
+        if refused.text != Refusal::PromoUnknown.message() || unknown > 50 {
+            break refused;
         }
         unknown += 1;
     };
-    assert!(told.text.starts_with("That were many promo codes. Please wait "), "{told:?}");
+    assert!(refused.text.starts_with("That were many promo codes. Please wait "), "{refused:?}");
     assert!((10..=12).contains(&unknown), "after {unknown} codes");
-    let unlucky = arena.told(&guesser.start(&arena.bikes().await[0], Uuid::new_v4(), "WELCOME").await);
-    assert_eq!(unlucky.text, told.text, "a good code does not show either");
-    assert!(arena.told(&guesser.start(&arena.bikes().await[0], Uuid::new_v4(), "").await).good);
+    let unlucky = arena.redirect(&guesser.start(&arena.bikes().await[0], Uuid::new_v4(), "WELCOME").await);
+    assert_eq!(unlucky.text, refused.text, "a good code does not show either");
+    assert!(arena.redirect(&guesser.start(&arena.bikes().await[0], Uuid::new_v4(), "").await).good);
     assert!(
-        arena.told(&other.start(&arena.bikes().await[1], Uuid::new_v4(), "WELCOME").await).good,
+        arena.redirect(&other.start(&arena.bikes().await[1], Uuid::new_v4(), "WELCOME").await).good,
         "nobody else waits"
     );
     arena.end().await;

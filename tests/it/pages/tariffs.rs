@@ -56,10 +56,10 @@ async fn an_operator_sets_plans_and_withdraws_prices_and_a_ride_keeps_its_own() 
     let began = "SELECT unlock_minor * 1000 + per_minute_minor FROM rides";
     let before = world.count(began).await;
 
-    for kind in ["bike", "scooter", "skateboard"] {
+    for vehicle_type in ["bike", "scooter", "skateboard"] {
         let page = operator.get(PATH).await;
-        let seen = page.attributes(&format!("[aria-labelledby={kind}] [name=seen]"), "value").remove(0);
-        let form = [("city", "new-york"), ("type", kind), ("seen", &seen), ("from", ""), ("unlock", "7.77")];
+        let seen = page.attributes(&format!("[aria-labelledby={vehicle_type}] [name=seen]"), "value").remove(0);
+        let form = [("city", "new-york"), ("type", vehicle_type), ("seen", &seen), ("from", ""), ("unlock", "7.77")];
         let set = operator.post(PATH, &[&form[..], &[("minute", "0,9"), ("fee", "3")]].concat()).await;
         assert_eq!(set.location(), "/fleet/tariffs?city=new-york");
     }

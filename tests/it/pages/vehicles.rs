@@ -9,9 +9,9 @@ use crate::support::{Browser, app::Instance, html::Page, rows::pairs, world};
 
 /// Type and battery of each card, in order.
 fn cards(page: &Page) -> Vec<(String, i64)> {
-    let kinds = page.attributes(".cards input[name=type]", "value");
+    let types = page.attributes(".cards input[name=type]", "value");
     let batteries = page.attributes(".cards progress", "value").into_iter().map(|value| value.parse().unwrap());
-    kinds.into_iter().zip(batteries).collect()
+    types.into_iter().zip(batteries).collect()
 }
 
 /// The distances of the list, in metres.
@@ -47,20 +47,20 @@ async fn the_list_is_filtered_by_type_and_battery() {
     let ann = instance.person("new-york").await;
     let all = "SELECT count(*) FROM vehicles WHERE status = 'available'";
     assert!(world.count(all).await > 100);
-    for kind in ["", "bike", "scooter", "skateboard"] {
+    for vehicle_type in ["", "bike", "scooter", "skateboard"] {
         for battery in ["", "25", "50", "75", "95"] {
-            let page = ann.get(&format!("/vehicles?city=new-york&type={kind}&battery={battery}")).await;
+            let page = ann.get(&format!("/vehicles?city=new-york&type={vehicle_type}&battery={battery}")).await;
             let shown = cards(&page);
             // What cards show and filters compare is charge in steps of ten.
             let least = (battery.parse().unwrap_or(0) + 9) / 10 * 10;
             assert!(
-                shown.iter().all(|(k, b)| (kind.is_empty() || k == kind) && *b >= least),
-                "{kind} {battery}: {shown:?}"
+                shown.iter().all(|(k, b)| (vehicle_type.is_empty() || k == vehicle_type) && *b >= least),
+                "{vehicle_type} {battery}: {shown:?}"
             );
-            let kinds = if kind.is_empty() { String::new() } else { format!(" AND type = '{kind}'") };
-            let there = world.count(&format!("{all} AND battery >= {least}{kinds}")).await;
-            assert_eq!(i64::try_from(shown.len()).unwrap(), there.min(25), "{kind} {battery}");
-            assert_eq!(page.attributes("select[name=type] option[selected]", "value"), [kind]);
+            let of_type = if vehicle_type.is_empty() { String::new() } else { format!(" AND type = '{vehicle_type}'") };
+            let there = world.count(&format!("{all} AND battery >= {least}{of_type}")).await;
+            assert_eq!(i64::try_from(shown.len()).unwrap(), there.min(25), "{vehicle_type} {battery}");
+            assert_eq!(page.attributes("select[name=type] option[selected]", "value"), [vehicle_type]);
         }
     }
     stop([instance]).await;

@@ -6,7 +6,7 @@ use movr::{
     db::verdict::SessionAuth,
     domain::people::{Registration, UserRef},
     ops::{
-        accounts::{self, Started},
+        accounts::{self, SessionStart},
         ids::Ids,
     },
     web::session::{self, SessionCookie},
@@ -35,7 +35,7 @@ pub fn made(purpose: &str, person: &UserRef, form: Uuid) -> Uuid {
 
 impl Rider {
     /// The person of a session that was just begun.
-    pub fn signed_in(instance: &Instance, started: Started, name: String) -> Self {
+    pub fn signed_in(instance: &Instance, started: SessionStart, name: String) -> Self {
         let service = &instance.running.state.service;
         let cookie = SessionCookie::new(started, service.clock.now());
         let header = session::write(&instance.running.state.site, &cookie).stripped().encoded().to_string();
@@ -85,7 +85,7 @@ pub struct Bike {
     pub id: Uuid,
     pub public_id: String,
     pub city: String,
-    pub kind: String,
+    pub vehicle_type: String,
 }
 
 /// The vehicles of a city that can be ridden or are, always in the same order.
@@ -98,7 +98,7 @@ pub async fn bikes(sql: &Client, city: &str) -> Vec<Bike> {
         id: row.try_get(1).unwrap(),
         public_id: row.try_get::<_, Uuid>(2).unwrap().to_string(),
         city: row.try_get(3).unwrap(),
-        kind: row.try_get(4).unwrap(),
+        vehicle_type: row.try_get(4).unwrap(),
     };
     rows.iter().map(bike).collect()
 }
@@ -107,7 +107,7 @@ impl Bike {
     /// What reserving posts.
     pub fn reserve(&self) -> (String, Vec<(&str, &str)>) {
         let path = format!("/vehicles/{}/{}/reserve", self.region, self.public_id);
-        (path, vec![("city", &self.city), ("type", &self.kind)])
+        (path, vec![("city", &self.city), ("type", &self.vehicle_type)])
     }
 
     /// What giving the reservation up posts.
@@ -118,7 +118,7 @@ impl Bike {
     /// What starting the ride `id` posts.
     pub fn start<'a>(&'a self, ride: &'a str, promo: &'a str) -> Vec<(&'a str, &'a str)> {
         let vehicle = [("region", &*self.region), ("vehicle", &self.public_id), ("city", &self.city)];
-        [&vehicle[..], &[("type", &*self.kind), ("ride", ride), ("promo", promo)]].concat()
+        [&vehicle[..], &[("type", &*self.vehicle_type), ("ride", ride), ("promo", promo)]].concat()
     }
 }
 
@@ -143,21 +143,21 @@ impl Browser {
 
 /// Where a form leads, and the message that it leaves for the next page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct Redirect {
     pub good: bool,
     pub text: String,
     pub location: String,
 }
 
 /// Reads a redirect. Without a message it is neither good nor bad: no text.
-pub fn told(instance: &Instance, page: &Page) -> Told {
+pub fn redirect(instance: &Instance, page: &Page) -> Redirect {
     assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text());
     let cookies = page.headers.get_all(header::SET_COOKIE).iter();
     let cookies = cookies.map(|cookie| cookie.to_str().unwrap().to_owned());
     let cookies: Vec<_> = cookies.map(|cookie| actix_web::cookie::Cookie::parse_encoded(cookie).unwrap()).collect();
     let flash = session::read_flash(&instance.running.state.site, &cookies);
     let (good, text) = flash.map_or((false, String::new()), |flash| (flash.good, flash.text));
-    Told { good, text, location: page.location() }
+    Redirect { good, text, location: page.location() }
 }
 
 /// One number out of the database.

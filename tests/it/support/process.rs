@@ -89,10 +89,10 @@ impl Serving {
     }
 
     /// Waits until `/readyz` says `wanted`; what it said until then, without repetitions.
-    pub async fn until(&self, client: &Client, wanted: &str) -> Vec<String> {
+    pub async fn until(&self, client: &Client, expected: &str) -> Vec<String> {
         let (began, mut said) = (Instant::now(), Vec::new());
-        while said.last().is_none_or(|last| last != wanted) {
-            assert!(began.elapsed() < Duration::from_secs(30), "never {wanted}: {said:?}");
+        while said.last().is_none_or(|last| last != expected) {
+            assert!(began.elapsed() < Duration::from_secs(30), "never {expected}: {said:?}");
             if let Some((status, text)) = self.ask(client, "/readyz").await {
                 assert_eq!(status == StatusCode::OK, text == "ready", "{status} {text}");
                 if said.last() != Some(&text) {

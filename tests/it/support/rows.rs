@@ -48,14 +48,14 @@ impl World {
     }
 
     /// Waits until the query counts `wanted`, ten seconds at most.
-    pub async fn until(&self, query: &str, wanted: i64) {
+    pub async fn until(&self, query: &str, expected: i64) {
         for _ in 0..200 {
-            if self.count(query).await == wanted {
+            if self.count(query).await == expected {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("never {wanted}: {query}");
+        panic!("never {expected}: {query}");
     }
 
     /// Sample people and vehicles in some cities. Nobody knows the people's password.

@@ -13,7 +13,7 @@ use movr::{
     ops::service::Service,
     ops::{
         OpError,
-        accounts::{self, Started},
+        accounts::{self, SessionStart},
         erasure, home,
         jobs::{self, JobContext},
         own_data, passwords, rides, vehicles,
@@ -36,7 +36,7 @@ pub struct Scene {
 /// A person with a session, and the hash that their password was checked against.
 #[derive(Clone)]
 pub struct Person {
-    pub start: Started,
+    pub start: SessionStart,
     pub hash: String,
 }
 
@@ -87,7 +87,7 @@ impl Scene {
         Person { start, hash }
     }
 
-    pub fn auth(&self, start: &Started) -> SessionAuth {
+    pub fn auth(&self, start: &SessionStart) -> SessionAuth {
         let now = self.service.clock.now();
         SessionAuth {
             user: start.user.clone(),
@@ -177,10 +177,10 @@ impl Scene {
 
     pub async fn start(&self, rider: &Person, city: &str, promo: &str) -> Result<RideRef, OpError> {
         let city = self.city(city);
-        let (vehicle, kind) = self.vehicle(&city).await;
+        let (vehicle, vehicle_type) = self.vehicle(&city).await;
         let ride = RideRef { region: city.region, id: Uuid::new_v4() };
         let start =
-            rides::Start { ride: ride.clone(), vehicle, city: city.slug, vehicle_type: kind, promo: promo.to_owned() };
+            rides::Start { ride: ride.clone(), vehicle, city: city.slug, vehicle_type, promo: promo.to_owned() };
         rides::start(&self.service, &self.auth(&rider.start), start).await.map(|_| ride)
     }
 
