@@ -7,7 +7,7 @@
 //! - [`ops`]: what a person asks for, when it decides something.
 //! - [`web`]: pages, forms, sessions, middleware, the route table.
 //! - [`cli`]: one file a subcommand.
-//! - [`server`]: binds, warms up, drains.
+//! - [`worker`]: the background work of an instance; [`server`] binds, starts everything, drains.
 //! - [`config`], [`clock`] and [`telemetry`] may be used by anyone.
 //! - [`local`]: database servers as child processes, for `movr demo` and tests.
 //!

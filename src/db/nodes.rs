@@ -14,6 +14,7 @@ use deadpool_postgres::{
     ClientWrapper, Hook, HookError, Manager, ManagerConfig, Metrics, Object, Pool, PoolError, RecyclingMethod, Runtime,
     TimeoutType,
 };
+use futures_util::future;
 use parking_lot::Mutex;
 use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
@@ -235,7 +236,7 @@ impl Nodes {
                 let prepared = object.prepare_cached(statement.text).await;
                 prepared.map(drop).map_err(|error| DbError::from_driver(error, statement.name, false))
             });
-            futures_util::future::try_join_all(prepared).await?;
+            future::try_join_all(prepared).await?;
         }
         Ok(())
     }
@@ -269,6 +270,17 @@ fn required([isolation, read_only]: Transactions, timeout: &str) -> [(&'static s
     ]
 }
 
+/// Settings that make plans better, each set by itself: not every version knows every one.
+async fn prefer(
+    client: &tokio_postgres::Client,
+    settings: [(&'static str, &'static str); 2],
+) -> Result<(), tokio_postgres::Error> {
+    let set = |(name, value)| async move { client.batch_execute(&format!("SET {name} = {value}")).await };
+    let lost = future::join_all(settings.map(set)).await.into_iter().filter_map(Result::err);
+    lost.into_iter().find(|error| error.code().is_none()).map_or(Ok(()), Err)
+}
+
+/// Whether a new session is as it was asked for.
 async fn kept(
     client: &tokio_postgres::Client,
     transactions: Transactions,
@@ -306,15 +318,18 @@ fn pool(
 ) -> Result<Pool, DbError> {
     let (timeout, patience) = (config.write_timeout.as_millis().to_string(), config.connect_timeout);
     let mut endpoint = endpoint.clone();
-    endpoint.with_session(&required(transactions, &timeout)).with_session(&engine.session_settings());
+    endpoint.with_session(&required(transactions, &timeout));
+    let preferred = engine.session_settings();
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = Manager::from_config(endpoint.config.clone(), endpoint.tls.clone(), recycling);
     let check = Hook::async_fn(move |client: &mut ClientWrapper, _| {
         let timeout = timeout.clone();
         Box::pin(async move {
-            match tokio::time::timeout(patience, kept(client, transactions, &timeout)).await {
-                Ok(Ok(true)) => Ok(()),
-                Ok(Ok(false)) => Err(HookError::message(NOT_KEPT)),
+            // Both on the way at once.
+            let made = future::try_join(prefer(client, preferred), kept(client, transactions, &timeout));
+            match tokio::time::timeout(patience, made).await {
+                Ok(Ok(((), true))) => Ok(()),
+                Ok(Ok(((), false))) => Err(HookError::message(NOT_KEPT)),
                 Ok(Err(error)) => Err(HookError::Backend(error)),
                 Err(_late) => Err(HookError::message("a new connection did not answer")),
             }

@@ -130,7 +130,8 @@ pub async fn end_ride(
     let (rider, city) = found.ok_or(Refusal::NoSuchRide)?;
     allowed(service, Some(&city), at)?;
     let end = RideEnd::new(ride, &city, at, place, false);
-    gated(&service.db, &service.gates, &[&auth.user.region, &ride.region, &rider.region], async |epochs| {
+    let regions = [&auth.user.region, &ride.region, &rider.region];
+    let done = gated(&service.db, &service.gates, &regions, async |epochs| {
         let [home, there, riders] = epochs else {
             return Ok(Verdict::Gate);
         };
@@ -138,5 +139,9 @@ pub async fn end_ride(
         let force = async |conn: &Conn| rides::force(conn, &auth, &end, &rider, (*there, *riders)).await;
         service.db.write(&ride.region, force).await
     })
-    .await
+    .await?;
+    if done == Done::Now {
+        service.vehicles_changed(&ride.region);
+    }
+    Ok(done)
 }

@@ -139,9 +139,7 @@ pub async fn vehicle_write(
 ) -> Result<Done, OpError> {
     let done = signed_write(service, auth, there, op).await?;
     if done == Done::Now {
-        let now = service.clock.now();
-        service.counts.changed(there, now);
-        service.available.changed(there, now);
+        service.vehicles_changed(there);
     }
     Ok(done)
 }

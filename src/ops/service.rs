@@ -156,6 +156,14 @@ impl Service {
         }
     }
 
+    /// Notes that counts of the region's vehicles are out of date.
+    pub fn vehicles_changed(&self, region: &RegionCode) {
+        let now = self.clock.now();
+        self.counts.changed(region, now);
+        self.available.changed(region, now);
+    }
+
+    /// From now on the instance says that it is not ready, and begins no background work.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }

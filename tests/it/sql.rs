@@ -9,7 +9,7 @@ use std::{
 use chrono::TimeDelta;
 use movr::{
     db::{Db, all_statements, error::DbErrorKind, jobs, served_statements, statement::Reach, transfers, users},
-    domain::job::JobRef,
+    domain::{job::JobRef, refusal::Refusal},
 };
 use uuid::Uuid;
 
@@ -233,4 +233,19 @@ async fn cancelling_a_reservation_reads_one_event_however_long_the_history_is() 
     drop(sql);
     instance.running.stop().await;
     world.end().await;
+}
+
+#[test]
+fn every_verdict_of_a_statement_is_one_that_the_program_knows() {
+    let mut seen = BTreeSet::new();
+    for statement in all_statements() {
+        let cases = statement.text.split("verdict AS (").skip(1).filter_map(|rest| rest.split("AS code").next());
+        for verdict in cases.flat_map(|case| case.split("THEN '").skip(1)).filter_map(|rest| rest.split('\'').next()) {
+            // `imports.ready` is asked again until the job has all of its lines.
+            let known = ["ok", "already", "gate", "incomplete"].contains(&verdict);
+            assert!(known || Refusal::from_code(verdict).is_some(), "{}: {verdict}", statement.name);
+            seen.insert(verdict);
+        }
+    }
+    assert!(seen.len() > 25, "{seen:?}");
 }

@@ -136,6 +136,8 @@ fn words(entry: &HistoryEntry) -> &str {
         "vehicle.moved" => "Moved to another city",
         "vehicle.sent" => "Sent to another region",
         "vehicle.received" => "Received from another region",
+        "vehicle.reserved" => "Reserved",
+        "vehicle.reservation_cancelled" => "Reservation cancelled",
         "ride.started" => "Ride started",
         "ride.ended" if entry.metadata.get("automatic").is_some() => "Ride ended automatically after 24 h",
         "ride.ended" => "Ride ended",
@@ -301,4 +303,30 @@ pub async fn end_ride(
     };
     let outcome = ops::fleet::end_ride(&context.service, &context.auth()?, &RideRef { region, id }, at, &place).await;
     context.respond(outcome, &back, "The ride is ended. Its rider is told on their next page.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::all_statements;
+
+    #[test]
+    fn every_event_of_a_vehicle_has_words() {
+        let quoted = all_statements().into_iter().flat_map(|statement| statement.text.split('\'').skip(1).step_by(2));
+        let of_vehicles = |action: &&str| action.starts_with("vehicle.") || action.starts_with("ride.");
+        let mut actions: Vec<&str> = quoted.filter(of_vehicles).collect();
+        actions.extend(STEPS.iter().map(|step| step.change().0));
+        assert!(actions.len() > 15, "{actions:?}");
+        for action in actions {
+            let entry = HistoryEntry {
+                version: 1,
+                action: action.to_owned(),
+                at: chrono::DateTime::UNIX_EPOCH,
+                point: None,
+                metadata: serde_json::Value::Null,
+                ride: None,
+            };
+            assert_ne!(words(&entry), action);
+        }
+    }
 }
