@@ -3,7 +3,7 @@
 //! Anyone may use this module, and it uses none of the layers beside `domain`.
 //!
 //! clap alone would end at the first mistake, repeat a secret that is not right, and take an empty variable, which is how
-//! container tools pass one that is not set, for a value. So [`read`] gives it one setting after the other.
+//! container tools pass one that is not set, for a value. So `read` gives it one setting after the other.
 
 mod values;
 
@@ -365,7 +365,7 @@ fn read<T: Args>(vars: &Vars, database: fn(&mut T) -> &mut Database) -> Result<T
 }
 
 /// `command` with the settings of `T` as flags, which `--help` explains. A flag counts as its variable, set: the values are
-/// text here and looked at in [`read`].
+/// text here and looked at in `read`.
 pub fn with_flags<T: Args>(command: Command) -> Command {
     let as_text = |arg: Arg| {
         arg.required(false).value_parser(value_parser!(String)).help_heading("Settings, as flags or in the environment")

@@ -109,7 +109,7 @@ macro_rules! list_sql {
             ") AS each_digit
                  ORDER BY occurred_at DESC, aggregate_type DESC, aggregate_id DESC, version DESC LIMIT $13) AS newest),
              judged AS (SELECT e.occurred_at, e.aggregate_type, e.aggregate_id, e.version, e.action, e.actor_region,
-                 e.actor_id, e.correlation_id, e.epoch, e.metadata, seen.ends,
+                 e.actor_id, e.correlation_id, e.epoch, e.metadata::TEXT AS metadata, seen.ends,
                  ($7::UUID IS NULL OR e.actor_id = $7) AND ($8::TEXT IS NULL OR left(e.action, length($8)) = $8)
                    AND ($9::TEXT IS NULL OR e.aggregate_type = $9) AND ($10::UUID IS NULL OR e.aggregate_id = $10)
                    AND ($11::TEXT[] IS NULL OR v.city = ANY ($11) OR j.city = ANY ($11)) AS fits
@@ -121,7 +121,7 @@ macro_rules! list_sql {
                LEFT JOIN jobs j ON j.region = $1::TEXT::crdb_internal_region AND j.id = e.correlation_id
                  AND e.aggregate_type IN ('job', 'vehicle'))
              SELECT occurred_at, aggregate_type, aggregate_id, version, action, actor_region, actor_id, correlation_id,
-               epoch, metadata::TEXT AS metadata, ends, coalesce(fits, FALSE) AS fits
+               epoch, metadata, ends, coalesce(fits, FALSE) AS fits
              FROM judged WHERE fits OR ends
              ORDER BY occurred_at DESC, aggregate_type DESC, aggregate_id DESC, version DESC LIMIT $12"
         )

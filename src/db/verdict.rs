@@ -27,7 +27,7 @@ pub struct SessionAuth {
 }
 
 impl SessionAuth {
-    /// Parameters $1 to $7 of [`SIGNED`], then `rest` from $8.
+    /// Parameters $1 to $7 of `SIGNED`, then `rest` from $8.
     pub fn params<'a>(&'a self, rest: &[&'a (dyn ToSql + Sync)]) -> Vec<&'a (dyn ToSql + Sync)> {
         let own: [&(dyn ToSql + Sync); 7] = [
             &self.user.region,
@@ -80,7 +80,7 @@ impl<'a> Write<'a> {
         Self { actor: Actor::Session(auth), now: auth.now, home_epoch, region, id, epoch }
     }
 
-    /// Sends a statement whose parameters begin with $1 to $6 of [`SIGNED`].
+    /// Sends a statement whose parameters begin with $1 to $6 of `SIGNED`.
     async fn send(
         &self,
         conn: &Conn,
@@ -135,7 +135,7 @@ pub(super) const SIGNED: &str = formatcp!(
        WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $7::INT8)"
 );
 
-/// Like [`SIGNED`], for a [`Write`] about $9 in region $8: `there` has a row when that region is
+/// Like `SIGNED`, for a [`Write`] about $9 in region $8: `there` has a row when that region is
 /// writable at epoch $10.
 pub(super) const SIGNED_THERE: &str = formatcp!(
     "{SIGNED},
