@@ -120,11 +120,11 @@ impl RunningServer {
     pub async fn stop_hurried_by(self, hurry: impl Future<Output = ()>) {
         self.state.service.drain();
         tokio::select! {
-            () = tokio::time::sleep(self.state.config.drain_delay) => {}
+            () = tokio::time::sleep(self.state.service.config.drain_delay) => {}
             () = hurry => {}
         }
         // The server looks once a second whether its connections have ended, and may be late.
-        let stopped = tokio::time::timeout(self.state.config.shutdown_timeout, self.handle.stop(true)).await;
+        let stopped = tokio::time::timeout(self.state.service.config.shutdown_timeout, self.handle.stop(true)).await;
         if stopped.is_err() {
             tracing::warn!("stopping before every connection has ended");
         }

@@ -1,5 +1,6 @@
 //! What the server is and can do, asked once on the first connection.
 
+use futures_util::future::join_all;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::error::DbError;
@@ -39,6 +40,18 @@ impl Engine {
             [("enable_seqscan", "off"), ("jit", "off")]
         }
     }
+}
+
+/// Sets what makes plans better, each by itself and all on the way at once: not every version knows
+/// every setting.
+pub(super) async fn prefer(
+    client: &Client,
+    settings: impl IntoIterator<Item = (&'static str, &'static str)>,
+) -> Result<(), tokio_postgres::Error> {
+    let set = |(name, value)| async move { client.batch_execute(&format!("SET {name} = {value}")).await };
+    let failed = join_all(settings.into_iter().map(set)).await.into_iter().filter_map(Result::err);
+    // The server's refusals have a code, a lost connection has none.
+    failed.into_iter().find(|error| error.code().is_none()).map_or(Ok(()), Err)
 }
 
 pub(super) async fn text_if_any(client: &Client, sql: &str) -> Result<Option<String>, DbError> {

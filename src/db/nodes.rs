@@ -20,7 +20,7 @@ use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
 use super::{
     connect::Endpoint,
-    engine::Engine,
+    engine::{self, Engine},
     error::{DbError, DbErrorKind},
 };
 use crate::{config::Database, domain::region::RegionCode};
@@ -270,16 +270,6 @@ fn required([isolation, read_only]: Transactions, timeout: &str) -> [(&'static s
     ]
 }
 
-/// Settings that make plans better, each set by itself: not every version knows every one.
-async fn prefer(
-    client: &tokio_postgres::Client,
-    settings: [(&'static str, &'static str); 2],
-) -> Result<(), tokio_postgres::Error> {
-    let set = |(name, value)| async move { client.batch_execute(&format!("SET {name} = {value}")).await };
-    let lost = future::join_all(settings.map(set)).await.into_iter().filter_map(Result::err);
-    lost.into_iter().find(|error| error.code().is_none()).map_or(Ok(()), Err)
-}
-
 /// Whether a new session is as it was asked for.
 async fn kept(
     client: &tokio_postgres::Client,
@@ -326,7 +316,7 @@ fn pool(
         let timeout = timeout.clone();
         Box::pin(async move {
             // Both on the way at once.
-            let made = future::try_join(prefer(client, preferred), kept(client, transactions, &timeout));
+            let made = future::try_join(engine::prefer(client, preferred), kept(client, transactions, &timeout));
             match tokio::time::timeout(patience, made).await {
                 Ok(Ok(((), true))) => Ok(()),
                 Ok(Ok(((), false))) => Err(HookError::message(NOT_KEPT)),

@@ -35,19 +35,20 @@ pub struct Statement {
     /// Why it reads a GLOBAL row although its reach is `Named`. The others work while the primary
     /// region is away; `locality` checks it.
     pub reads_global: Option<&'static str>,
+    regions: u64,
 }
 
 pub const CITY_CHECKED: &str = "a row that comes to a city is checked against the catalogue";
 
 impl Statement {
     pub const fn read(name: &'static str, reach: Reach, text: &'static str) -> Self {
-        Self { name, text, reach, writes: false, reads_global: None }
+        Self { name, text, reach, writes: false, reads_global: None, regions: region_parameters(text) }
     }
 
     /// A statement that changes rows. It must be safe to run twice with the same parameters: it
     /// looks for its own row first.
     pub const fn write(name: &'static str, reach: Reach, text: &'static str) -> Self {
-        Self { name, text, reach, writes: true, reads_global: None }
+        Self { name, text, reach, writes: true, reads_global: None, regions: region_parameters(text) }
     }
 
     /// Declares that it reads GLOBAL rows, and why.
@@ -57,8 +58,9 @@ impl Statement {
 
     fn bound(&self, params: &[&(dyn ToSql + Sync)]) -> Vec<RegionCode> {
         let mut bound = Vec::new();
-        for param in self.region_parameters().filter_map(|index| params.get(index)) {
-            if let Some(region) = read::<String>(*param, &Type::TEXT).and_then(|code| code.parse().ok())
+        for (index, param) in params.iter().enumerate() {
+            if self.binds_region(index)
+                && let Some(region) = read::<String>(*param, &Type::TEXT).and_then(|code| code.parse().ok())
                 && !bound.contains(&region)
             {
                 bound.push(region);
@@ -86,15 +88,37 @@ impl Statement {
     }
 
     /// `index` is counted from 0.
-    pub fn binds_region(&self, index: usize) -> bool {
-        self.region_parameters().any(|region| region == index)
+    pub const fn binds_region(&self, index: usize) -> bool {
+        index < 64 && self.regions & (1 << index) != 0
     }
+}
 
-    /// Counted from 0, as often as they occur.
-    fn region_parameters(&self) -> impl Iterator<Item = usize> {
-        let regions = self.text.match_indices("::TEXT::crdb_internal_region");
-        regions.filter_map(|(at, _)| self.text.get(..at)?.rsplit_once('$')?.1.parse::<usize>().ok()?.checked_sub(1))
+/// Bit n-1 is set when `$n::TEXT::crdb_internal_region` occurs in the text. Found while compiling:
+/// every statement that is sent needs them.
+#[allow(clippy::indexing_slicing, reason = "evaluated while compiling: a slip is a compile error")]
+const fn region_parameters(text: &str) -> u64 {
+    let (bytes, mark) = (text.as_bytes(), b"::TEXT::crdb_internal_region");
+    let (mut at, mut found) = (0, 0_u64);
+    while at < bytes.len() {
+        if bytes[at] == b'$' {
+            let (mut end, mut number) = (at + 1, 0_u32);
+            while end < bytes.len() && bytes[end].is_ascii_digit() {
+                number = number * 10 + (bytes[end] - b'0') as u32;
+                end += 1;
+            }
+            let mut same = 0;
+            while same < mark.len() && end + same < bytes.len() && bytes[end + same] == mark[same] {
+                same += 1;
+            }
+            if same == mark.len() && number >= 1 && number <= 64 {
+                found |= 1 << (number - 1);
+            }
+            at = end;
+        } else {
+            at += 1;
+        }
     }
+    found
 }
 
 /// A value as SQL writes it. A parameter can only encode itself, so our types are tried one by one.
@@ -125,7 +149,8 @@ mod tests {
     fn region_parameters_are_found_by_their_cast() {
         let text =
             "SELECT 1 WHERE a = $1::TEXT::crdb_internal_region AND b = $2 AND c = $12::TEXT::crdb_internal_region";
-        let found: Vec<usize> = Statement::read("test", Reach::Named, text).region_parameters().collect();
+        let statement = Statement::read("test", Reach::Named, text);
+        let found: Vec<usize> = (0..64).filter(|index| statement.binds_region(*index)).collect();
         assert_eq!(found, [0, 11]);
     }
 }

@@ -15,7 +15,7 @@ fn home(context: &RequestContext) -> Option<&Region> {
     let home = context.catalogue.region(region).filter(|home| home.code != context.service.here)?;
     let here = &context.catalogue.region(&context.service.here)?.base_url;
     let requested_host = context.host().filter(|host| !host.is_empty())?;
-    let shared = [requested_host, authority(here), authority(context.state.config.public_url.origin())];
+    let shared = [requested_host, authority(here), authority(context.service.config.public_url.origin())];
     (!shared.into_iter().any(|host| answers(&home.base_url, host))).then_some(home)
 }
 

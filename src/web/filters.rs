@@ -36,7 +36,7 @@ pub fn utc(at: &DateTime<Utc>, _: &dyn Values, format: &str) -> askama::Result<S
 
 #[filter_fn]
 pub fn ago(at: &DateTime<Utc>, _: &dyn Values, now: &DateTime<Utc>) -> askama::Result<String> {
-    Ok(super::layout::ago(*now - *at))
+    Ok(age(*now - *at))
 }
 
 const TIME: &str = "%a %-d %b %Y, %H:%M %Z";
@@ -68,6 +68,16 @@ pub fn distance(metres: &f64, _: &dyn Values) -> askama::Result<String> {
 #[filter_fn]
 pub fn metres(metres: &i64, _: &dyn Values) -> askama::Result<String> {
     Ok(length(*metres as f64))
+}
+
+/// As in "12 s ago", "3 min ago", "2 h ago" or "9 days ago".
+pub fn age(gone: chrono::Duration) -> String {
+    match gone.num_seconds().max(0) {
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    }
 }
 
 pub fn length(metres: f64) -> String {

@@ -66,44 +66,42 @@ impl FormState {
     }
 }
 
+type FromBody<T> = Pin<Box<dyn Future<Output = Result<T, PageError>>>>;
+
 impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
     type Error = PageError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
+    type Future = FromBody<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let text = text(request, payload);
-        Box::pin(async move { parse(&text.await?).map(Form) })
+        from_body(request, payload, |text| parse(pairs(text)?).map(Form))
     }
 }
 
 impl<T: DeserializeOwned + 'static> FromRequest for FormWithState<T> {
     type Error = PageError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
+    type Future = FromBody<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let text = text(request, payload);
-        Box::pin(async move {
-            let text = text.await?;
-            let values = pairs(&text)?.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned()));
-            Ok(Self(parse(&text)?, FormState { values: values.collect(), ..FormState::default() }))
+        from_body(request, payload, |text| {
+            let pairs = pairs(text)?;
+            let values = pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+            Ok(Self(parse(pairs)?, FormState { values, ..FormState::default() }))
         })
     }
 }
 
 impl<T: DeserializeOwned + 'static> FromRequest for ListForm<T> {
     type Error = PageError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
+    type Future = FromBody<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let text = text(request, payload);
-        Box::pin(async move {
-            let text = text.await?;
+        from_body(request, payload, |text| {
             let (list, rest): (Vec<&str>, Vec<&str>) = text.split('&').partition(|pair| pair.starts_with("vehicle="));
             if list.len() > LIST_MAX {
                 return Err(PageError::BadRequest("There are too many fields."));
             }
             let value = |pair: &&str| decode(pair.split_once('=').map_or("", |(_, value)| value)).map(Cow::into_owned);
-            Ok(Self(parse(&rest.join("&"))?, list.iter().map(value).collect::<Result<_, _>>()?))
+            Ok(Self(parse(pairs(&rest.join("&"))?)?, list.iter().map(value).collect::<Result<_, _>>()?))
         })
     }
 }
@@ -125,18 +123,23 @@ pub fn id(text: &str) -> Option<Uuid> {
     text.trim().parse().ok().filter(|id: &Uuid| !id.is_nil())
 }
 
-fn text(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<String, PageError>> + use<> {
+fn from_body<T: 'static>(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    read: impl FnOnce(&str) -> Result<T, PageError> + 'static,
+) -> FromBody<T> {
     let right_type = request.headers().get("content-type").and_then(|v| v.to_str().ok()).is_some_and(|v| {
         v.split(';').next().is_some_and(|v| v.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
     });
     let body = Bytes::from_request(request, payload);
-    async move {
+    Box::pin(async move {
         if !right_type {
             return Err(PageError::BadRequest("This address takes a form."));
         }
         let body = body.await.map_err(|error| PageError::from_body(&error))?;
-        String::from_utf8(body.into()).map_err(|_not_utf8| PageError::BadRequest("The form is not UTF-8."))
-    }
+        let not_utf8 = |_| PageError::BadRequest("The form is not UTF-8.");
+        read(std::str::from_utf8(&body).map_err(not_utf8)?)
+    })
 }
 
 impl<T: DeserializeOwned> FromRequest for Query<T> {
@@ -144,7 +147,7 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     type Future = std::future::Ready<Result<Self, PageError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        std::future::ready(parse(request.query_string()).map(Query))
+        std::future::ready(pairs(request.query_string()).and_then(parse).map(Query))
     }
 }
 
@@ -172,8 +175,8 @@ fn pairs(text: &str) -> Result<Vec<Pair<'_>>, PageError> {
     Ok(pairs)
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, PageError> {
-    let fields = pairs(text)?.into_iter().map(|(name, text)| (name, Field(text)));
+fn parse<T: DeserializeOwned>(pairs: Vec<Pair<'_>>) -> Result<T, PageError> {
+    let fields = pairs.into_iter().map(|(name, text)| (name, Field(text)));
     T::deserialize(value::MapDeserializer::<_, value::Error>::new(fields))
         .map_err(|_wrong| PageError::BadRequest("A field is missing, or is not what this page sends."))
 }
@@ -275,7 +278,7 @@ mod tests {
 
     #[test]
     fn forms_are_read_strictly() {
-        let read = |text: &str| parse::<Two>(text).ok();
+        let read = |text: &str| pairs(text).and_then(parse::<Two>).ok();
         assert_eq!(read("a=x+%2B&c=1"), Some(Two { a: "x +".to_owned(), b: String::new() }));
         for bad in ["", "b=1", "a=1&a=2", "a=%ff", "a=%00", "a=x%0Ay"] {
             assert_eq!(read(bad), None, "{bad}");

@@ -24,7 +24,7 @@ pub fn add(headers: &mut HeaderMap, state: &State, nonce: &str) {
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    let tiles = state.config.tiles.as_ref().map(Tiles::origin).unwrap_or_default();
+    let tiles = state.service.config.tiles.as_ref().map(Tiles::origin).unwrap_or_default();
     let homes = abroad::form_targets(&state.service.catalogue());
     let policy = format!(
         "default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'nonce-{nonce}'; \

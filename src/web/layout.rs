@@ -156,13 +156,3 @@ fn reservation(context: &RequestContext, city: &City) -> Option<(Reservation, St
     let held = context.cookie.as_ref()?.reservation.as_ref().filter(|held| held.until > context.now)?;
     Some((held.clone(), held.until.with_timezone(&city.time_zone).format("%H:%M").to_string()))
 }
-
-/// As in "12 s ago", "3 min ago", "2 h ago" or "9 days ago".
-pub fn ago(gone: chrono::Duration) -> String {
-    match gone.num_seconds().max(0) {
-        seconds @ 0..120 => format!("{seconds} s ago"),
-        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
-        seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
-        seconds => format!("{} days ago", seconds / 86_400),
-    }
-}

@@ -74,7 +74,7 @@ async fn answer(
     let refused = refused_by_head(request.method(), request.path(), request.headers());
     let response = if let Some(refused) = refused {
         request.error_response(refused)
-    } else if origin::allowed(request.method(), request.headers(), &host, state.config.public_url.origin()) {
+    } else if origin::allowed(request.method(), request.headers(), &host, state.service.config.public_url.origin()) {
         next.call(request).await?.map_into_boxed_body()
     } else {
         request.error_response(PageError::CrossSite)
@@ -118,7 +118,7 @@ pub async fn deadline(
     let Some(state) = request.app_data::<Data<State>>().cloned() else {
         return Ok(request.error_response(PageError::Bug("no app".to_owned())));
     };
-    let mut limit = state.config.request_timeout;
+    let mut limit = state.service.config.request_timeout;
     if request.method() == Method::POST && request.match_pattern().as_deref() == Some(IMPORT) {
         // A file of 20 MB needs its time on a slow line.
         limit *= FILE_TIMES;

@@ -21,7 +21,7 @@ use crate::{
 /// The peer's address, or what trusted proxies say.
 pub fn client_address(request: &HttpRequest, state: &State) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
-    let proxy = &state.config.proxy;
+    let proxy = &state.service.config.proxy;
     if !proxy.trusts(peer) {
         return Some(peer);
     }
@@ -81,7 +81,7 @@ pub fn subscriber(address: IpAddr) -> IpAddr {
 }
 
 pub fn city_of_headers<'a>(request: &HttpRequest, state: &State, catalogue: &'a Catalogue) -> Option<&'a City> {
-    let proxy = &state.config.proxy;
+    let proxy = &state.service.config.proxy;
     if !proxy.trusts(request.peer_addr()?.ip()) {
         return None;
     }

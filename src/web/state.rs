@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use super::{gbfs, limits::Limits, site::Site};
-use crate::{config::Config, ops::service::Service};
+use crate::ops::service::Service;
 
 pub struct State {
     pub service: Arc<Service>,
-    pub config: Arc<Config>,
     pub limits: Limits,
     pub site: Site,
     pub feeds: gbfs::FeedCache,
@@ -15,12 +14,6 @@ pub struct State {
 
 impl State {
     pub fn new(service: Arc<Service>) -> Self {
-        Self {
-            config: Arc::clone(&service.config),
-            limits: Limits::default(),
-            site: Site::new(&service.config),
-            feeds: gbfs::FeedCache::default(),
-            service,
-        }
+        Self { limits: Limits::default(), site: Site::new(&service.config), feeds: gbfs::FeedCache::default(), service }
     }
 }

@@ -16,7 +16,7 @@ use super::{Access, Schema, StatementCheck, Verdict, changes, cockroach, judge, 
 use crate::db::{
     connect::Endpoint,
     connect_once,
-    engine::{Engine, text},
+    engine::{self, Engine, text},
     error::{DbError, DbErrorKind},
     statement::{Reach, Statement},
 };
@@ -53,14 +53,8 @@ impl Gateway {
         } else {
             ("plan_cache_mode", "force_generic_plan")
         };
-        for (name, value) in engine.session_settings().into_iter().chain([plans]) {
-            // Not every version knows every setting.
-            if let Err(error) = client.batch_execute(&format!("SET {name} = {value}")).await
-                && error.code().is_none()
-            {
-                return Err(DbError::from_driver(error, "locality.settings", false));
-            }
-        }
+        let lost = |error| DbError::from_driver(error, "locality.settings", false);
+        engine::prefer(&client, engine.session_settings().into_iter().chain([plans])).await.map_err(lost)?;
         let region = match (engine.cockroach, engine.regions) {
             (true, true) => text(&client, "SELECT gateway_region()").await?,
             (true, false) => text(&client, ANY_REGION).await?,

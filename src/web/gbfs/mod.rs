@@ -41,7 +41,7 @@ pub async fn feed(
         return Ok(answer::not_found("There is no such city."));
     };
     let region = known.region(&city.region).ok_or_else(|| PageError::Bug(format!("no region of {slug}")))?;
-    let contact = &state.config.feed_contact;
+    let contact = &state.service.config.feed_contact;
     let system = System { catalogue: &known, city, region, contact, now: state.service.clock.now() };
     if name == STATUS {
         return Ok(match vehicles::status(&state, &system).await {

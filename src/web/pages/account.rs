@@ -67,7 +67,7 @@ async fn begin(context: &mut RequestContext, started: SessionStart, account: &st
 
 /// Waits until a failed attempt took as long as every failed attempt.
 async fn constant_time(context: &RequestContext, began: Instant) {
-    tokio::time::sleep_until((began + context.state.config.sign_in_floor).into()).await;
+    tokio::time::sleep_until((began + context.service.config.sign_in_floor).into()).await;
 }
 
 fn register_page(context: &RequestContext, mut form: FormState) -> RegisterPage<'_> {

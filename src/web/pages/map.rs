@@ -45,7 +45,7 @@ pub fn vehicles(
 
 /// Draws it; tiles come from where the settings say.
 pub fn view(context: &RequestContext, shown: Shown<'_>) -> MapView {
-    let tiles = context.state.config.tiles.as_ref();
+    let tiles = context.service.config.tiles.as_ref();
     let (points, pins): (Vec<Point>, Vec<String>) = shown.pins.into_iter().unzip();
     let svg = MapSvg::of(&Scene {
         area: &shown.city.service_area,

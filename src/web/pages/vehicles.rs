@@ -28,7 +28,7 @@ use crate::{
         error::PageError,
         filters,
         form::{self, Form, Id, Query},
-        layout::{self, Layout, Section, layout},
+        layout::{Layout, Section, layout},
         paths,
     },
 };
@@ -172,7 +172,7 @@ pub fn with_freshness(
 
 /// "The region europe-west1 does not answer. This is its list as of 10:15:04 UTC, 3 min ago."
 pub fn stale_text(context: &RequestContext, region: &RegionCode, as_of: DateTime<Utc>) -> String {
-    let (at, ago) = (as_of.format("%H:%M:%S UTC"), layout::ago(context.now - as_of));
+    let (at, ago) = (as_of.format("%H:%M:%S UTC"), filters::age(context.now - as_of));
     format!("The region {region} does not answer just now. This is its list as of {at}, {ago}.")
 }
 
