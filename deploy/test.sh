@@ -61,6 +61,8 @@ RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 say "Licences of the dependencies"
 host=$(rustc -vV | sed -n "s/^host: //p")
 cargo metadata --format-version 1 --locked --filter-platform "$host" | node deploy/licences.mjs
+say "Artefacts of the deployment"
+./deploy/artefacts.sh
 say "Unit and integration tests"
 "${tests[@]}" --lib --bins --test it
 say "Integration tests on a second PostgreSQL"

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Checks everything under deploy/ that is not compiled: each check is a function below, they run in the
+# order of the last lines, and the first that fails ends the script. What needs a tool that cannot be
+# had here says SKIPPED with the reason; in CI that is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. deploy/install.sh
+exec </dev/null
+
+# Tools from PyPI, into one virtual environment that is made again when a version here changes.
+python_tools="checkov==3.3.30 kubernetes-validate==1.37.0"
+tools=$PWD/target/deploy-tools
+
+skipped() {
+  [ -z "${CI:-}" ] || fail "$1, which CI needs"
+  printf 'SKIPPED %s\n' "$1"
+}
+
+need_python_tools() {
+  [ "$(cat "$tools/versions" 2>/dev/null)" != "$python_tools" ] || return 0
+  python3 -c 'import ensurepip, venv' 2>/dev/null || need "python3 with venv" python3-venv python@3.13
+  say "Installing $python_tools into target/deploy-tools"
+  rm -rf "$tools"
+  # shellcheck disable=SC2086
+  if ! { python3 -m venv "$tools" && "$tools/bin/pip" install -q --disable-pip-version-check $python_tools; }; then
+    rm -rf "$tools"
+    return 1
+  fi
+  echo "$python_tools" >"$tools/versions"
+}
+
+if ! need_python_tools; then
+  skipped "Kubernetes, Terraform: $python_tools could not be installed"
+  exit 0
+fi
