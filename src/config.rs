@@ -31,6 +31,8 @@ const REGION_URLS: &str = "Another region's nodes, such as `MOVR_DATABASE_URL_EU
     reached through `DATABASE_URL`.";
 
 const REGION: &str = "MOVR_REGION";
+const LISTEN: &str = "MOVR_LISTEN";
+const LISTEN_DEFAULT: &str = "0.0.0.0:8080";
 /// Empty, this one means something: no tiles.
 const TILES_URL: &str = "MOVR_TILES_URL";
 
@@ -44,7 +46,7 @@ pub struct Config {
     pub database: Database,
     /// Address and port to listen on.
     // Port 0 takes a free one.
-    #[arg(long, env = "MOVR_LISTEN", default_value = "0.0.0.0:8080", value_parser = values::listen)]
+    #[arg(long, env = LISTEN, default_value = LISTEN_DEFAULT, value_parser = values::listen)]
     pub listen: SocketAddr,
     /// The address in the browser: `https://movr.example`. With `https` cookies are `__Host-` and `Secure`, and HSTS is sent.
     #[arg(long, env = "MOVR_PUBLIC_URL", value_parser = values::public_url)]
@@ -269,6 +271,12 @@ pub type Vars = BTreeMap<String, String>;
 pub fn environment() -> Vars {
     let text = |bytes: std::ffi::OsString| bytes.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// Where an instance with this environment listens, whatever else is set.
+pub fn listen(vars: &Vars) -> Result<SocketAddr, String> {
+    let text = vars.get(LISTEN).map(|text| text.trim()).filter(|text| !text.is_empty());
+    values::listen(text.unwrap_or(LISTEN_DEFAULT)).map_err(|problem| format!("{LISTEN}: {problem}"))
 }
 
 impl Config {

@@ -15,6 +15,7 @@ use crate::{
 };
 
 pub mod demo;
+pub mod healthcheck;
 pub mod load;
 pub mod migrate;
 pub mod operator;
@@ -42,6 +43,8 @@ enum Command {
     Load(load::Args),
     /// What administrators do: grant roles, close and open regions.
     Operator(operator::Args),
+    /// Ask the instance on this machine whether it is alive, or ready.
+    Healthcheck(healthcheck::Args),
     /// Print every route and statement with the regions that it may touch, as Markdown.
     Contract,
     /// Check the invariants of a whole database.
@@ -60,7 +63,7 @@ pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 /// Runs the command that was asked for.
 pub fn run() -> ExitCode {
     let command = Cli::command().mut_subcommands(|command| match command.get_name() {
-        "demo" | "contract" => command,
+        "demo" | "contract" | "healthcheck" => command,
         "serve" => config::with_flags::<Config>(command),
         _ => config::with_flags::<Tools>(command),
     });
@@ -74,6 +77,7 @@ pub fn run() -> ExitCode {
         Command::Migrate(args) => tools(vars, async |tools| migrate::run(&tools, &args).await),
         Command::Load(args) => tools(vars, async |tools| load::run(&tools, args).await),
         Command::Operator(args) => tools(vars, async |tools| operator::run(&tools, &args).await),
+        Command::Healthcheck(args) => healthcheck::run(&args, &vars),
         Command::Contract => {
             print!("{}", crate::web::contract::markdown());
             Ok(())

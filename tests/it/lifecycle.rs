@@ -90,10 +90,22 @@ async fn readiness_says_in_order_what_is_waited_for() {
         assert!(turned_away > 10 && served > 0, "{turned_away} {served}");
     }
 
-    // Without its database it is not ready, and ready again when that is back.
+    // Without its database it is not ready, and ready again when that is back; alive all the time.
+    let listen = format!("0.0.0.0:{port}");
+    let checked = async |args: &[&str]| {
+        let args: Vec<&str> = ["healthcheck"].iter().chain(args).copied().collect();
+        movr(&args, &[("MOVR_LISTEN", &listen)]).await
+    };
+    assert_eq!((checked(&[]).await.code, checked(&["--ready"]).await.code), (Some(0), Some(0)));
     proxy.refuse();
     proxy.cut();
     instance.until(&client, "database: does not answer").await;
+    assert_eq!(checked(&[]).await.code, Some(0));
+    for args in [["--ready"].as_slice(), &["--url", &format!("{}/readyz", instance.base)]] {
+        let unready = checked(args).await;
+        assert_eq!(unready.code, Some(1), "{unready:?}");
+        assert!(unready.err.contains("/readyz: 503 database: does not answer"), "{unready:?}");
+    }
     proxy.pass();
     instance.until(&client, "ready").await;
 
@@ -104,6 +116,9 @@ async fn readiness_says_in_order_what_is_waited_for() {
     let (code, took) = instance.ended().await;
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(10), "{took:?}");
+    let gone = checked(&[]).await;
+    assert_eq!(gone.code, Some(1), "{gone:?}");
+    assert!(gone.err.contains("refused"), "{gone:?}");
     drop(proxy);
     world.end().await;
 }
