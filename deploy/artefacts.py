@@ -1,0 +1,183 @@
+"""What the manifests and the configuration have to agree on, with the program and with each other, and what no schema
+knows: `artefacts.py kubernetes FOLDER` reads what kustomize rendered, `artefacts.py terraform`. Prints what is wrong and
+exits with 1, or what it compared."""
+
+import itertools
+import pathlib
+import re
+import sys
+import tomllib
+
+import hcl2
+import yaml
+
+DEPLOY = pathlib.Path(__file__).parent
+REGIONS = {region["code"] for region in tomllib.loads((DEPLOY / "catalog.toml").read_text())["regions"]}
+README = (DEPLOY.parent / "README.md").read_text()
+SETTINGS = set(re.findall(r"^\| `([A-Z_]+)`", README, re.M)) | {"MOVR_METRICS_LISTEN"}
+DEFAULTS = dict(re.findall(r"^\| `([A-Z_]+)`[^|]*\| `([^`]+)` \|", README, re.M))
+ROLES = "--roles=movr_app"
+
+compared = itertools.count()
+wrong = []
+
+
+def check(holds, message):
+    next(compared)
+    if not holds:
+        wrong.append(message)
+
+
+def of_other_regions(region):
+    return {"MOVR_DATABASE_URL_" + other.upper().replace("-", "_") for other in REGIONS - {region}}
+
+
+def is_setting(name):
+    return name in SETTINGS or name in of_other_regions("")
+
+
+def kubernetes(folder):
+    rendered = {path.stem: list(yaml.safe_load_all(path.read_text())) for path in pathlib.Path(folder).glob("*.yaml")}
+    check(set(rendered) == REGIONS | {"migrate"}, f"overlays {sorted(rendered)} are not the catalogue's regions")
+    for region in set(rendered) & REGIONS:
+        overlay(region, {(what["kind"], what["metadata"]["name"]): what for what in rendered[region]})
+    job = next(what for what in rendered["migrate"] if what["kind"] == "Job")
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    check(secrets(container) == {("movr-migrator", "DATABASE_URL")}, "migrate: reads other secrets than the migrator's")
+    check(container["args"][0] == "migrate" and ROLES in container["args"], f"migrate: args {container['args']}")
+    check(all(is_setting(entry["name"]) for entry in container["env"]), "migrate: an unknown setting")
+
+
+def secrets(container):
+    found = [entry["valueFrom"]["secretKeyRef"] for entry in container.get("env", []) if "valueFrom" in entry]
+    whole = [(source["secretRef"]["name"], "*") for source in container.get("envFrom", []) if "secretRef" in source]
+    return {(secret["name"], secret["key"]) for secret in found} | set(whole)
+
+
+def overlay(region, resources):
+    def the(kind, name="movr"):
+        return resources[(kind, name)]["spec"]
+
+    pod = the("Deployment")["template"]
+    labels, spec = pod["metadata"]["labels"], pod["spec"]
+    container = spec["containers"][0]
+    config = {}
+    for source in container["envFrom"]:
+        config |= resources[("ConfigMap", source["configMapRef"]["name"])]["data"]
+
+    def seconds(setting, unit=1):
+        return int(config.get(setting, DEFAULTS.get(setting))) / unit
+
+    check(config["MOVR_REGION"] == region, f"{region}: MOVR_REGION is {config['MOVR_REGION']}")
+    names = {entry["name"] for entry in container["env"]}
+    unknown = sorted(name for name in names | set(config) if not is_setting(name))
+    check(not unknown, f"{region}: not in the README's table of settings: {unknown}")
+    wanted = {"DATABASE_URL", "MOVR_SECRET_KEYS"} | of_other_regions(region)
+    read = {("movr-application", name) for name in wanted}
+    check(secrets(container) == read and names == wanted, f"{region}: reads {sorted(secrets(container) ^ read)}")
+
+    before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    drain = before + seconds("MOVR_DRAIN_DELAY_MS", 1000) + seconds("MOVR_SHUTDOWN_TIMEOUT_MS", 1000)
+    grace = spec["terminationGracePeriodSeconds"]
+    check(grace >= drain + 5, f"{region}: draining takes {drain} s, and it is ended after {grace}")
+    probe = container["startupProbe"]
+    budget = probe["periodSeconds"] * probe["failureThreshold"]
+    check(budget > seconds("MOVR_WARM_UP_TIMEOUT_S"), f"{region}: warming up may take longer than {budget} s")
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    listens = {"http": config["MOVR_LISTEN"], "metrics": config["MOVR_METRICS_LISTEN"]}
+    for name, address in listens.items():
+        check(address == f"0.0.0.0:{ports[name]}", f"{region}: listens at {address}, {name} is {ports[name]}")
+    for probe, path in {"startup": "/readyz", "readiness": "/readyz", "liveness": "/healthz"}.items():
+        got = container[probe + "Probe"]["httpGet"]
+        check(got == {"path": path, "port": "http"}, f"{region}: {probe} asks {got}")
+
+    def selects(selector, what):
+        check(selector.items() <= labels.items(), f"{region}: {what} selects {selector}, the Pods are {labels}")
+
+    service = the("Service")
+    selects(service["selector"], "Service")
+    selects(the("Deployment")["selector"]["matchLabels"], "Deployment")
+    selects(the("PodDisruptionBudget")["selector"]["matchLabels"], "PodDisruptionBudget")
+    for policy in ("web", "database"):
+        selects(the("NetworkPolicy", policy)["podSelector"]["matchLabels"], "NetworkPolicy " + policy)
+    for spread in spec["topologySpreadConstraints"]:
+        selects(spread["labelSelector"]["matchLabels"], "spread over " + spread["topologyKey"])
+    check({port["targetPort"] for port in service["ports"]} == set(ports), f"{region}: ports of the Service")
+    monitor = the("ServiceMonitor")
+    service_labels = resources[("Service", "movr")]["metadata"]["labels"]
+    check(
+        monitor["selector"]["matchLabels"].items() <= service_labels.items()
+        and {endpoint["port"] for endpoint in monitor["endpoints"]} <= {port["name"] for port in service["ports"]},
+        f"{region}: ServiceMonitor does not find the Service",
+    )
+    closed = the("NetworkPolicy", "default-deny")
+    check(closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}, f"{region}: default-deny lets through")
+    rules = the("NetworkPolicy", "web")["ingress"]
+    check(
+        all(rule.get("from") and rule.get("ports") for rule in rules)
+        and {port["port"] for rule in rules for port in rule["ports"]} == set(ports),
+        f"{region}: the NetworkPolicy does not name who may come to which port",
+    )
+    scaling = the("HorizontalPodAutoscaler")
+    budget = the("PodDisruptionBudget")["maxUnavailable"]
+    check(budget < scaling["minReplicas"], f"{region}: a disruption may end {budget} of {scaling['minReplicas']}")
+    check(scaling["scaleTargetRef"]["name"] == "movr" and "replicas" not in the("Deployment"), f"{region}: who scales?")
+
+
+def terraform():
+    folder = DEPLOY / "terraform/gcp"
+    text = "\n".join(re.sub(r"#.*", "", path.read_text()) for path in sorted(folder.glob("*.tf")))
+    declared, blocks = set(), {}
+    for path in sorted(folder.glob("*.tf")):
+        parsed = hcl2.loads(path.read_text())
+        for kind, prefix in {"resource": "", "data": "data."}.items():
+            for block in parsed.get(kind, []):
+                for of, named in block.items():
+                    for name, body in named.items():
+                        declared.add(f"{prefix}{of}.{name}")
+                        blocks[f"{prefix}{of}.{name}"] = body
+        declared |= {"local." + name for block in parsed.get("locals", []) for name in block if name[0] != "_"}
+        blocks |= {"var." + name: body for block in parsed.get("variable", []) for name, body in block.items()}
+        declared |= {name for name in blocks if name.startswith("var.")}
+    used = set(re.findall(r"\b((?:data\.)?(?:google|cockroach|time)_\w+\.\w+|local\.\w+|var\.\w+)", text))
+    for name in sorted(used):
+        check(name in declared, f"{name} is used, and nowhere declared")
+    for name in sorted(declared):
+        check(not name.startswith(("var.", "local.")) or name in used, f"{name} is declared, and nowhere used")
+
+    # This parser puts the value of an argument into a list, as it does with blocks.
+    check(set(blocks["var.regions"]["default"][0]) == REGIONS, "the regions are not the catalogue's")
+    unknown = sorted(set(re.findall(r"\b(MOVR_[A-Z_]+[A-Z])\b", text)) - SETTINGS - {"MOVR_DATABASE_URL"})
+    check(not unknown, f"not in the README's table of settings: {unknown}")
+
+    def at_most(setting):
+        return int(re.search(rf'{setting}\s*=\s*"(\d+)"', text)[1]) / 1000
+
+    drain = at_most("MOVR_DRAIN_DELAY_MS") + at_most("MOVR_SHUTDOWN_TIMEOUT_MS")
+    check(drain < 10, f"draining may take {drain} s, Cloud Run gives 10")
+    container = blocks["google_cloud_run_v2_service.web"]["template"][0]["containers"][0]
+    for probe, path in {"startup": "/readyz", "readiness": "/readyz", "liveness": "/healthz"}.items():
+        got = container[probe + "_probe"][0]["http_get"][0]["path"][0]
+        check(got == path, f"{probe} asks {got}")
+    probe = container["startup_probe"][0]
+    budget = probe["period_seconds"][0] * probe["failure_threshold"][0]
+    check(budget > int(DEFAULTS["MOVR_WARM_UP_TIMEOUT_S"]), f"warming up may take longer than {budget} s")
+
+    job = blocks["google_cloud_run_v2_job.migrate"]["template"][0]["template"][0]["containers"][0]
+    args = job["args"][0]
+    check(args[0] == "migrate" and ROLES in args, f"migrate: args {args}")
+    mixed = {"google_cloud_run_v2_service.web": "secret.migrate", "google_cloud_run_v2_job.migrate": "secret.web"}
+    for name, secret in mixed.items():
+        check(secret not in repr(blocks[name]), f"{name} reads google_secret_manager_{secret}")
+    for name, body in blocks.items():
+        if name.startswith("google_secret_manager_secret_version.") and "password" in repr(body):
+            check("secret_data" not in body, f"{name} writes a password into the state")
+        if name.startswith("google_dns_record_set."):
+            check(body["ttl"][0] <= 60, f"{name} is remembered for {body['ttl'][0]} s")
+
+
+{"kubernetes": kubernetes, "terraform": terraform}[sys.argv[1]](*sys.argv[2:])
+for message in wrong:
+    print(message)
+print(f"{next(compared)} comparisons, {len(wrong)} wrong")
+sys.exit(bool(wrong))
