@@ -11,12 +11,12 @@ use super::{
     error::{DbError, DbErrorKind},
     jobs::{BY_JOB, GATES, JOB_DONE, JobWrite, ON_JOB, RUNNING, WHO},
     statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::{EVENT, Verdict, verdict},
+    verdict::{EVENT, Verdict},
 };
 use crate::domain::{
     fleet::Filter,
     geo::{self, Point},
-    job::JobKind,
+    job::{JobKind, StatusChange},
     vehicle::AWAITS_APPROVAL,
 };
 
@@ -171,7 +171,7 @@ pub async fn select(
             write.row(conn, &SELECT_FILTER, &rest).await?
         }
     };
-    Ok((verdict(&row)?, row.get("kept")?))
+    Ok((row.verdict()?, row.get("kept")?))
 }
 
 /// A batch: `$taken` is the refusal code for what `$join` finds; `$set` is the new place. The
@@ -253,19 +253,19 @@ pub async fn batch(
     note: Option<&str>,
     depot: Option<Point>,
 ) -> Result<Verdict, DbError> {
-    let (action, status, from) = job_kind.change();
+    let bug = || DbError::new(DbErrorKind::Bug, BATCH_HERE.name, "of a job that changes no status");
+    let StatusChange { event, to, from } = job_kind.status_change().ok_or_else(bug)?;
     // It has come to where it stands now.
     let seen = matches!(job_kind, JobKind::Back | JobKind::Found | JobKind::Move);
-    let rest: [&(dyn ToSql + Sync); 5] = [&action, &status, &from, &note, &seen];
-    let row = match depot {
-        None => write.row(conn, &BATCH_HERE, &rest).await?,
+    let rest: [&(dyn ToSql + Sync); 5] = [&event, &to, &from, &note, &seen];
+    match depot {
+        None => write.verdict(conn, &BATCH_HERE, &rest).await,
         Some(depot) => {
             let (lat, lon, cell) = (depot.lat(), depot.lon(), geo::cell(depot));
             let place: [&(dyn ToSql + Sync); 4] = [&lat, &lon, &cell, &DEPOT];
-            write.row(conn, &MOVE, &[&rest[..], &place].concat()).await?
+            write.verdict(conn, &MOVE, &[&rest[..], &place].concat()).await
         }
-    };
-    verdict(&row)
+    }
 }
 
 /// The place of a vehicle that has arrived in another city and is not on the street yet.

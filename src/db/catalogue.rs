@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{
     error::{DbError, DbErrorKind},
     statement::{Conn, Reach, Statement},
-    verdict::{BY_ROLE, EVENT, Verdict, Write, verdict},
+    verdict::{BY_ROLE, EVENT, Verdict, Write},
 };
 use crate::domain::{
     catalogue::{Catalogue, City, PromoCode, PromoDiscount, Tariff},
@@ -332,7 +332,7 @@ pub async fn put_quota(
     granted: i64,
     epoch: i64,
 ) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&QUOTA, &[region, &code, &granted, &epoch]).await?)
+    conn.verdict(&QUOTA, &[region, &code, &granted, &epoch]).await
 }
 
 const EDITS: Statement =

@@ -15,13 +15,13 @@ use super::{
     error::DbError,
     row::Row,
     statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::{EVENT, SIGNED_THERE, SessionAuth, Verdict, verdict},
+    verdict::{EVENT, SIGNED_THERE, Verdict, Write},
 };
 use crate::domain::{
     catalogue::City,
     fleet::{Filter, Key, Sort},
     geo::{Point, cell},
-    job::JobKind,
+    job::StatusChange,
     region::RegionCode,
     ride::RideRef,
     vehicle::{AWAITS_APPROVAL, VehicleRef},
@@ -355,17 +355,15 @@ const SET_STATUS: Statement = Statement::write(
     ),
 );
 
-/// Sets the status that `job_kind` gives, and a note if there is one.
+/// Sets the status, and a note if there is one.
 pub async fn set_status(
     conn: &Conn,
-    auth: &SessionAuth,
+    write: &Write<'_>,
     seen: &SeenVehicle,
-    epoch: i64,
-    job_kind: JobKind,
+    StatusChange { event, to, from }: StatusChange,
     note: Option<&str>,
 ) -> Result<Verdict, DbError> {
-    let (event, to, from) = job_kind.change();
-    change(conn, &SET_STATUS, auth, seen, epoch, &[&from, &to, &event, &note]).await
+    change(conn, &SET_STATUS, write, seen, &[&from, &to, &event, &note]).await
 }
 
 #[derive(Debug, Clone)]
@@ -394,16 +392,10 @@ const EDIT: Statement = Statement::write(
 );
 
 /// Fails with the unique kind if another vehicle of the city has the code.
-pub async fn edit(
-    conn: &Conn,
-    auth: &SessionAuth,
-    seen: &SeenVehicle,
-    epoch: i64,
-    new: &VehicleEdit,
-) -> Result<Verdict, DbError> {
+pub async fn edit(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, new: &VehicleEdit) -> Result<Verdict, DbError> {
     let VehicleEdit { code, brand, colour, battery, at, place, note } = new;
     let (lat, lon, cell) = (at.lat(), at.lon(), cell(*at));
-    change(conn, &EDIT, auth, seen, epoch, &[code, brand, colour, battery, &lat, &lon, &cell, place, note]).await
+    change(conn, &EDIT, write, seen, &[code, brand, colour, battery, &lat, &lon, &cell, place, note]).await
 }
 
 const MOVE: Statement = Statement::write(
@@ -424,26 +416,18 @@ const MOVE: Statement = Statement::write(
 
 /// Moves the vehicle to another city of its region, into maintenance: it has to be set up there.
 /// The person must operate both cities.
-pub async fn move_to(
-    conn: &Conn,
-    auth: &SessionAuth,
-    seen: &SeenVehicle,
-    epoch: i64,
-    city: &City,
-) -> Result<Verdict, DbError> {
+pub async fn move_to(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, city: &City) -> Result<Verdict, DbError> {
     let (lat, lon, cell) = (city.centre.lat(), city.centre.lon(), cell(city.centre));
-    change(conn, &MOVE, auth, seen, epoch, &[&city.slug, &lat, &lon, &cell, &DEPOT]).await
+    change(conn, &MOVE, write, seen, &[&city.slug, &lat, &lon, &cell, &DEPOT]).await
 }
 
 async fn change(
     conn: &Conn,
     statement: &'static Statement,
-    auth: &SessionAuth,
+    write: &Write<'_>,
     seen: &SeenVehicle,
-    epoch: i64,
     rest: &[&(dyn ToSql + Sync)],
 ) -> Result<Verdict, DbError> {
-    let SeenVehicle { vehicle, version, command } = seen;
-    let first: [&(dyn ToSql + Sync); 5] = [&vehicle.region, &vehicle.id, &epoch, version, command];
-    verdict(&conn.one(statement, &auth.params(&[&first, rest].concat())).await?)
+    let first: [&(dyn ToSql + Sync); 2] = [&seen.version, &seen.command];
+    write.verdict(conn, statement, &[&first, rest].concat()).await
 }

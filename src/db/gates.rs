@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     error::{DbError, DbErrorKind},
     statement::{Conn, Reach, Statement},
-    verdict::{EVENT, SessionAuth, Verdict, verdict},
+    verdict::{EVENT, SessionAuth, Verdict},
 };
 use crate::domain::region::RegionCode;
 
@@ -148,7 +148,7 @@ pub async fn change(
     let state = if change.writable { "writable" } else { "read_only" };
     let id = region.id();
     let mut params: Vec<&(dyn ToSql + Sync)> = vec![region, &state, epoch, reason, until, here, &id, &command];
-    // Not the epoch of the administrator's home, which need not be open.
-    params.extend(by.into_iter().flat_map(|by| by.params(&[])).take(6));
-    verdict(&conn.one(if by.is_some() { &CHANGE_SIGNED } else { &CHANGE }, &params).await?)
+    // The administrator's home need not be open.
+    params.extend(by.into_iter().flat_map(SessionAuth::params));
+    conn.verdict(if by.is_some() { &CHANGE_SIGNED } else { &CHANGE }, &params).await
 }

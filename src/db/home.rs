@@ -14,7 +14,7 @@ use super::{
     row::Row,
     statement::{CITY_CHECKED, Conn, Reach, Statement},
     users::{END_SESSIONS, NEW_VERSION},
-    verdict::{EVENT, GATED, SIGNED, SessionAuth, Verdict, verdict},
+    verdict::{EVENT, GATED, SIGNED, Verdict, Write},
 };
 use crate::domain::{job::JobRef, people::UserRef, region::RegionCode};
 
@@ -41,7 +41,6 @@ pub const ALL: &[&Statement] = &[
 pub struct LeaveCommand<'a> {
     pub password_hash: &'a str,
     pub present_in: &'a Value,
-    pub command: Uuid,
 }
 
 const SET_HOME: Statement = Statement::write(
@@ -78,15 +77,16 @@ const SET_HOME: Statement = Statement::write(
 )
 .reading_global(CITY_CHECKED);
 
+/// Makes `city`, in the region that is written, the person's home.
 pub async fn set_home(
     conn: &Conn,
-    auth: &SessionAuth,
+    write: &Write<'_>,
     leaving: &LeaveCommand<'_>,
-    (region, city): (&RegionCode, &str),
-    epoch: i64,
+    city: &str,
 ) -> Result<Verdict, DbError> {
-    let params = auth.params(&[&leaving.password_hash, leaving.present_in, &leaving.command, region, &epoch, &city]);
-    verdict(&conn.one(&SET_HOME, &params).await?)
+    let LeaveCommand { password_hash, present_in } = leaving;
+    let rest: [&(dyn ToSql + Sync); 6] = [password_hash, present_in, &write.id, write.region, &write.epoch, &city];
+    write.verdict_at_home(conn, &SET_HOME, &rest).await
 }
 
 // The version stays: who the owner is does not change, only where to look for them.
@@ -115,7 +115,7 @@ pub async fn set_owner_region(
     person: &UserRef,
     home: &RegionCode,
 ) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&SET_OWNER_REGION, &[region, &epoch, &person.id, home, &person.region.as_str()]).await?)
+    conn.verdict(&SET_OWNER_REGION, &[region, &epoch, &person.id, home, &person.region.as_str()]).await
 }
 
 const NOTE_REFUSAL: Statement = Statement::write(
@@ -140,14 +140,14 @@ const NOTE_REFUSAL: Statement = Statement::write(
 /// Records that residency rule `rule` kept the person from using the data of `target`.
 pub async fn note_refusal(
     conn: &Conn,
-    auth: &SessionAuth,
-    refusal: Uuid,
+    write: &Write<'_>,
     (action, rule): (&str, &str),
     target: &RegionCode,
 ) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&NOTE_REFUSAL, &auth.params(&[&refusal, target, &action, &rule])).await?)
+    write.verdict_at_home(conn, &NOTE_REFUSAL, &[&write.id, target, &action, &rule]).await
 }
 
+// `already` stands before `signed_out`: the command has ended the session itself.
 const ERASE: Statement = Statement::write(
     "home.erase",
     Reach::Named,
@@ -189,16 +189,17 @@ const ERASE: Statement = Statement::write(
     ),
 );
 
-/// Closes the account: deletes its data at home, and leaves job `leaving.command`, which erases the
-/// rest in the regions of `parameters`. Redeemed quota stays used: rides keep their promo code.
+/// Closes the account: deletes its data at home, and leaves a job with the command's id, which
+/// erases the rest in the regions of `parameters`. Redeemed quota stays used: rides keep their
+/// promo code.
 pub async fn erase(
     conn: &Conn,
-    auth: &SessionAuth,
+    write: &Write<'_>,
     leaving: &LeaveCommand<'_>,
     parameters: &Value,
 ) -> Result<Verdict, DbError> {
-    let params = auth.params(&[&leaving.password_hash, leaving.present_in, &leaving.command, parameters]);
-    verdict(&conn.one(&ERASE, &params).await?)
+    let LeaveCommand { password_hash, present_in } = leaving;
+    write.verdict_at_home(conn, &ERASE, &[password_hash, present_in, &write.id, parameters]).await
 }
 
 const LIST_ERASABLE: Statement = Statement::read(
@@ -306,7 +307,7 @@ pub async fn erase_region(
     let params: [&(dyn ToSql + Sync); 10] =
         [region, &epoch, &person.id, &job, rides, vehicles, &ride, &before, &now, &of];
     let row = conn.one(&ERASE_REGION, &params).await?;
-    Ok((verdict(&row)?, row.get("rides")?))
+    Ok((row.verdict()?, row.get("rides")?))
 }
 
 // With the last region nothing in the job's row names the person any more.
@@ -339,7 +340,7 @@ pub async fn note_erased(
     over: bool,
     now: DateTime<Utc>,
 ) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&NOTE_ERASED, &[&job.region, &epoch, &job.id, was, is, &over, &now]).await?)
+    conn.verdict(&NOTE_ERASED, &[&job.region, &epoch, &job.id, was, is, &over, &now]).await
 }
 
 const FIND_ERASURE: Statement = Statement::read(

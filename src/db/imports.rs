@@ -12,7 +12,7 @@ use super::{
     error::DbError,
     jobs::{BY_JOB, GATES, JOB_DONE, JobWrite, ON_JOB, RUNNING, WHO},
     statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::{EVENT, Verdict, verdict},
+    verdict::{EVENT, Verdict},
 };
 use crate::domain::job::JobRef;
 
@@ -146,7 +146,7 @@ pub async fn ready(
         same: row.get("same")?,
         refused: row.get("refused")?,
     };
-    Ok((verdict(&row)?, counts))
+    Ok((row.verdict()?, counts))
 }
 
 // The lines are read first, so that rows are reached by the values themselves: joined to

@@ -11,7 +11,7 @@ use super::{
     error::{DbError, DbErrorKind},
     row::Row,
     statement::{Conn, Reach, Statement},
-    verdict::{EVENT, GATED, SIGNED_THERE, Verdict, Write, verdict},
+    verdict::{EVENT, GATED, SIGNED_THERE, Verdict, Write},
 };
 use crate::domain::{
     job::{JobKind, JobRef},
@@ -23,7 +23,7 @@ pub const ALL: &[&Statement] = &[&INSERT, &CONFIRM, &CANCEL, &FIND, &COUNT, &NEX
 
 #[derive(Debug, Clone, Copy)]
 pub struct JobWrite<'a> {
-    pub write: Write<'a>,
+    pub on_job: Write<'a>,
     pub city: &'a str,
     /// Region and city of the target, and that region's epoch; the job's own for jobs that move
     /// nothing.
@@ -40,7 +40,7 @@ impl JobWrite<'_> {
         rest: &[&(dyn ToSql + Sync)],
     ) -> Result<Row, DbError> {
         let own: [&(dyn ToSql + Sync); 4] = [self.to.0, &self.to_epoch, &self.city, &self.to.1];
-        self.write.row(conn, statement, &[&own[..], rest].concat()).await
+        self.on_job.row(conn, statement, &[&own[..], rest].concat()).await
     }
 
     pub(super) async fn verdict(
@@ -49,7 +49,7 @@ impl JobWrite<'_> {
         statement: &'static Statement,
         rest: &[&(dyn ToSql + Sync)],
     ) -> Result<Verdict, DbError> {
-        verdict(&self.row(conn, statement, rest).await?)
+        self.row(conn, statement, rest).await?.verdict()
     }
 }
 
@@ -188,7 +188,7 @@ const CANCEL: Statement = Statement::write(
 pub async fn cancel(conn: &Conn, write: &JobWrite<'_>) -> Result<Verdict, DbError> {
     loop {
         let row = write.row(conn, &CANCEL, &[&CANCELLED_AT_ONCE]).await?;
-        let verdict = verdict(&row)?;
+        let verdict = row.verdict()?;
         // It is cancelled with the first of them: no batch takes another one.
         if verdict != Verdict::Done || row.get::<i64>("items")? < CANCELLED_AT_ONCE {
             return Ok(verdict);
@@ -369,7 +369,7 @@ const LEASE: Statement = Statement::write(
 /// Takes or renews the lease of a running job, and records its progress. `Already` when another
 /// worker has it, or there is nothing to do.
 pub async fn lease(conn: &Conn, which: &JobRef, epoch: i64, worker: Uuid) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&LEASE, &[&which.region, &epoch, &which.id, &worker]).await?)
+    conn.verdict(&LEASE, &[&which.region, &epoch, &which.id, &worker]).await
 }
 
 const PAUSE: Statement = Statement::write(
@@ -386,7 +386,7 @@ const PAUSE: Statement = Statement::write(
 );
 
 pub async fn pause(conn: &Conn, which: &JobRef, epoch: i64, worker: Uuid, why: &str) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&PAUSE, &[&which.region, &epoch, &which.id, &worker, &why]).await?)
+    conn.verdict(&PAUSE, &[&which.region, &epoch, &which.id, &worker, &why]).await
 }
 
 const LIST: Statement = Statement::read(

@@ -8,14 +8,14 @@ use uuid::Uuid;
 use super::{
     error::DbError,
     statement::{Conn, Reach, Statement},
-    verdict::{EVENT, PRESENT_THERE, SIGNED_THERE, SessionAuth, Verdict, verdict},
+    verdict::{EVENT, PRESENT_THERE, SIGNED_THERE, Verdict, Write},
 };
-use crate::domain::vehicle::{PublicVehicle, RESERVATIONS_IN, RESERVATIONS_MAX};
+use crate::domain::vehicle::{RESERVATIONS_IN, RESERVATIONS_MAX};
 
 pub const ALL: &[&Statement] = &[&RESERVE, &CANCEL];
 
-// A ridden vehicle is refused like one that is not there, whatever else would be: by the words of
-// a refusal nobody may learn when somebody's ride ends.
+// Before everything else a ridden vehicle is refused like one that is not there: by the words of a
+// refusal nobody may learn when somebody's ride ends.
 const RESERVE: Statement = Statement::write(
     "reservations.make",
     Reach::Named,
@@ -60,17 +60,13 @@ const RESERVE: Statement = Statement::write(
 
 pub async fn make(
     conn: &Conn,
-    auth: &SessionAuth,
-    vehicle: &PublicVehicle,
-    epoch: i64,
+    write: &Write<'_>,
     (city, vehicle_type): (&str, &str),
     until: DateTime<Utc>,
     command: Uuid,
 ) -> Result<Verdict, DbError> {
-    let PublicVehicle { region, public_id } = vehicle;
-    let (since, most) = (auth.now - RESERVATIONS_IN, RESERVATIONS_MAX);
-    let params = auth.params(&[region, public_id, &epoch, &city, &vehicle_type, &until, &command, &since, &most]);
-    verdict(&conn.one(&RESERVE, &params).await?)
+    let since = write.now - RESERVATIONS_IN;
+    write.verdict(conn, &RESERVE, &[&city, &vehicle_type, &until, &command, &since, &RESERVATIONS_MAX]).await
 }
 
 const CANCEL: Statement = Statement::write(
@@ -107,13 +103,6 @@ const CANCEL: Statement = Statement::write(
     ),
 );
 
-pub async fn cancel(
-    conn: &Conn,
-    auth: &SessionAuth,
-    vehicle: &PublicVehicle,
-    epoch: i64,
-    command: Uuid,
-) -> Result<Verdict, DbError> {
-    let params = auth.params(&[&vehicle.region, &vehicle.public_id, &epoch, &command]);
-    verdict(&conn.one(&CANCEL, &params).await?)
+pub async fn cancel(conn: &Conn, write: &Write<'_>, command: Uuid) -> Result<Verdict, DbError> {
+    write.verdict(conn, &CANCEL, &[&command]).await
 }

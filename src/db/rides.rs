@@ -12,7 +12,7 @@ use super::{
     error::{DbError, DbErrorKind},
     row::Row,
     statement::{Conn, Reach, Statement},
-    verdict::{EVENT, PRESENT_THERE, SIGNED_THERE, SessionAuth, Verdict, verdict},
+    verdict::{EVENT, PRESENT_THERE, SIGNED_THERE, Verdict, Write},
 };
 use crate::domain::{
     catalogue::{City, PromoCode, PromoDiscount, Tariff},
@@ -21,7 +21,6 @@ use crate::domain::{
     people::UserRef,
     region::RegionCode,
     ride::{POSITION_EVERY_S, POSITIONS_MAX, RIDE_MAX_HOURS, RideRef, SPEED_MAX_KMH, Step},
-    vehicle::PublicVehicle,
 };
 
 pub const ALL: &[&Statement] = &[&START, &LIST, &FIND, &ADD_POSITIONS, &END, &FORCE, &RIDER, &OVERDUE, &EXPIRE];
@@ -30,7 +29,6 @@ pub const ALL: &[&Statement] = &[&START, &LIST, &FIND, &ADD_POSITIONS, &END, &FO
 pub struct NewRide<'a> {
     /// From the form, in the vehicle's region.
     pub id: Uuid,
-    pub vehicle: &'a PublicVehicle,
     pub city: &'a City,
     pub vehicle_type: &'a str,
     pub tariff: &'a Tariff,
@@ -103,9 +101,9 @@ const START: Statement = Statement::write(
     ),
 );
 
-/// Exactly once, for whoever is first.
-pub async fn start(conn: &Conn, auth: &SessionAuth, new: &NewRide<'_>, epoch: i64) -> Result<Verdict, DbError> {
-    let NewRide { id, vehicle, city, vehicle_type, tariff, promo } = new;
+/// On the vehicle that is written; exactly once, for whoever is first.
+pub async fn start(conn: &Conn, write: &Write<'_>, new: &NewRide<'_>) -> Result<Verdict, DbError> {
+    let NewRide { id, city, vehicle_type, tariff, promo } = new;
     let (percent, amount) = match promo.map(|promo| &promo.discount) {
         None => (None, None),
         Some(PromoDiscount::Percent { percent }) => (Some(percent), None),
@@ -113,24 +111,11 @@ pub async fn start(conn: &Conn, auth: &SessionAuth, new: &NewRide<'_>, epoch: i6
     };
     let (code, limit) = (promo.map(|promo| &promo.code), promo.map(|promo| promo.per_rider_limit));
     let currency = city.currency.as_str();
-    let params = auth.params(&[
-        &vehicle.region,
-        &vehicle.public_id,
-        &epoch,
-        &city.slug,
-        vehicle_type,
-        id,
-        &tariff.unlock_minor,
-        &tariff.per_minute_minor,
-        &tariff.out_of_area_fee_minor,
-        &currency,
-        &code,
-        &percent,
-        &amount,
-        &limit,
-        &tariff.max_charge_minor,
-    ]);
-    verdict(&conn.one(&START, &params).await?)
+    let Tariff { unlock_minor: unlock, per_minute_minor: per_minute, max_charge_minor: most, .. } = tariff;
+    let (ride, price): ([&(dyn ToSql + Sync); 3], [&(dyn ToSql + Sync); 4]) =
+        ([&city.slug, vehicle_type, id], [unlock, per_minute, &tariff.out_of_area_fee_minor, &currency]);
+    let promo: [&(dyn ToSql + Sync); 5] = [&code, &percent, &amount, &limit, most];
+    write.verdict(conn, &START, &[&ride[..], &price, &promo].concat()).await
 }
 
 #[derive(Debug, Clone)]
@@ -315,64 +300,37 @@ const ADD_POSITIONS: Statement = Statement::write(
 /// Adds what can follow the last position of the person's open ride in `city`, up to the number
 /// kept per ride. A batch sent twice is noted once; a ride in another city is refused as
 /// `FormUsed`.
-pub async fn add_positions(
-    conn: &Conn,
-    auth: &SessionAuth,
-    ride: &RideRef,
-    epoch: i64,
-    city: &str,
-    steps: &[Step],
-) -> Result<Verdict, DbError> {
+pub async fn add_positions(conn: &Conn, write: &Write<'_>, city: &str, steps: &[Step]) -> Result<Verdict, DbError> {
     let chains: Vec<i64> = steps.iter().map(|step| step.chain).collect();
     let nth: Vec<i64> = steps.iter().map(|step| step.nth).collect();
     let times: Vec<DateTime<Utc>> = steps.iter().map(|step| step.at).collect();
     let lats: Vec<f64> = steps.iter().map(|step| step.point.lat()).collect();
     let lons: Vec<f64> = steps.iter().map(|step| step.point.lon()).collect();
     let metres: Vec<f64> = steps.iter().map(|step| step.metres).collect();
-    let params = auth.params(&[&ride.region, &ride.id, &epoch, &city, &chains, &nth, &times, &lats, &lons, &metres]);
-    verdict(&conn.one(&ADD_POSITIONS, &params).await?)
+    write.verdict(conn, &ADD_POSITIONS, &[&city, &chains, &nth, &times, &lats, &lons, &metres]).await
 }
 
 /// Where and how a ride ends; the fee was decided by the service area of `city`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct RideEnd<'a> {
-    ride: &'a RideRef,
-    city: &'a str,
-    lat: f64,
-    lon: f64,
-    cell: i64,
-    place: &'a str,
-    outside_area: bool,
-    public_id: Uuid,
+    pub city: &'a str,
+    pub at: Point,
+    pub place: &'a str,
+    pub outside_area: bool,
 }
 
-impl<'a> RideEnd<'a> {
-    pub fn new(ride: &'a RideRef, city: &'a str, at: Point, place: &'a str, outside_area: bool) -> Self {
-        let (lat, lon, cell) = (at.lat(), at.lon(), cell(at));
-        Self { ride, city, lat, lon, cell, place, outside_area, public_id: Uuid::new_v4() }
-    }
-
+impl RideEnd<'_> {
     async fn send(
         &self,
         conn: &Conn,
         statement: &'static Statement,
-        auth: &SessionAuth,
-        epoch: i64,
+        write: &Write<'_>,
         rest: &[&(dyn ToSql + Sync)],
     ) -> Result<Verdict, DbError> {
-        let own: [&(dyn ToSql + Sync); 10] = [
-            &self.ride.region,
-            &self.ride.id,
-            &epoch,
-            &self.place,
-            &self.lat,
-            &self.lon,
-            &self.outside_area,
-            &self.cell,
-            &self.public_id,
-            &self.city,
-        ];
-        verdict(&conn.one(statement, &auth.params(&[&own[..], rest].concat())).await?)
+        let Self { city, at, place, outside_area } = self;
+        let (lat, lon, cell, public_id) = (at.lat(), at.lon(), cell(*at), Uuid::new_v4());
+        let own: [&(dyn ToSql + Sync); 7] = [place, &lat, &lon, outside_area, &cell, &public_id, city];
+        write.verdict(conn, statement, &[&own[..], rest].concat()).await
     }
 }
 
@@ -473,8 +431,8 @@ const END: Statement = Statement::write(
 );
 
 /// Distance and fare are computed from what is stored.
-pub async fn end(conn: &Conn, auth: &SessionAuth, end: &RideEnd<'_>, epoch: i64) -> Result<Verdict, DbError> {
-    end.send(conn, &END, auth, epoch, &[]).await
+pub async fn end(conn: &Conn, write: &Write<'_>, end: &RideEnd<'_>) -> Result<Verdict, DbError> {
+    end.send(conn, &END, write, &[]).await
 }
 
 const FORCE: Statement = Statement::write(
@@ -497,15 +455,15 @@ const FORCE: Statement = Statement::write(
     ),
 );
 
-/// By an operator of its city. `epochs` are those of the ride's region and of the rider's home.
+/// By an operator of its city. `epoch` is that of the rider's home.
 pub async fn force(
     conn: &Conn,
-    auth: &SessionAuth,
+    write: &Write<'_>,
     end: &RideEnd<'_>,
     rider: &UserRef,
-    epochs: (i64, i64),
+    epoch: i64,
 ) -> Result<Verdict, DbError> {
-    end.send(conn, &FORCE, auth, epochs.0, &[&rider.region, &rider.id, &epochs.1]).await
+    end.send(conn, &FORCE, write, &[&rider.region, &rider.id, &epoch]).await
 }
 
 const RIDER: Statement = Statement::read(
@@ -581,14 +539,12 @@ const EXPIRE: Statement = Statement::write(
     ),
 );
 
-/// Ends an overdue ride as of `ended_at`, without a session; `rider` has the rider's home and its
-/// epoch, and the time now.
+/// Ends an overdue ride as of `ended_at`, for the rider, without a session.
 pub async fn expire(
     conn: &Conn,
-    rider: &SessionAuth,
+    write: &Write<'_>,
     end: &RideEnd<'_>,
     ended_at: DateTime<Utc>,
-    epoch: i64,
 ) -> Result<Verdict, DbError> {
-    end.send(conn, &EXPIRE, rider, epoch, &[&ended_at]).await
+    end.send(conn, &EXPIRE, write, &[&ended_at]).await
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     error::DbError,
     statement::{Conn, Reach, Statement},
-    verdict::{BY_ROLE, EVENT, GATED, Verdict, Write, verdict},
+    verdict::{BY_ROLE, EVENT, GATED, Verdict, Write},
 };
 use crate::domain::{people::UserRef, region::RegionCode};
 
@@ -50,7 +50,7 @@ pub async fn grant(
     now: DateTime<Utc>,
 ) -> Result<Verdict, DbError> {
     let command = Uuid::new_v4();
-    verdict(&conn.one(&GRANT, &[&user.region, &epoch, &user.id, &role, &city, &now, &command]).await?)
+    conn.verdict(&GRANT, &[&user.region, &epoch, &user.id, &role, &city, &now, &command]).await
 }
 
 /// Of an operator for a city, or (city empty) of an administrator.

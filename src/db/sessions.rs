@@ -12,7 +12,7 @@ use super::{
     error::DbError,
     row::Row,
     statement::{Conn, Reach, Statement},
-    verdict::{EVENT, GATED, SIGNED, SessionAuth, Verdict, verdict},
+    verdict::{EVENT, GATED, SIGNED, SessionAuth, Verdict, Write},
 };
 use crate::domain::{
     people::{self, UserRef},
@@ -69,9 +69,7 @@ const CHECK: Statement = Statement::read(
 );
 
 pub async fn check(conn: &Conn, auth: &SessionAuth) -> Result<Option<CurrentUser>, DbError> {
-    let params: [&(dyn ToSql + Sync); 6] =
-        [&auth.user.region, &auth.session, &auth.user.id, &auth.token_hash, &auth.now, &auth.idle_since];
-    let Some(row) = conn.opt(&CHECK, &params).await? else { return Ok(None) };
+    let Some(row) = conn.opt(&CHECK, &auth.params()).await? else { return Ok(None) };
     let reservation = match row.opt_ref("reserved_region", "reserved_public_id")? {
         Some((region, public_id)) => Some(Reservation { region, public_id, until: row.get("reserved_until")? }),
         None => None,
@@ -166,7 +164,7 @@ pub async fn start(
     let NewSession { id, token_hash, device, expires_at } = new;
     let params: [&(dyn ToSql + Sync); 9] =
         [&user.region, &epoch, &user.id, id, token_hash, &password_hash, device, &now, expires_at];
-    verdict(&conn.one(&START, &params).await?)
+    conn.verdict(&START, &params).await
 }
 
 const PRUNE: Statement = Statement::write(
@@ -193,16 +191,20 @@ const TOUCH: Statement = Statement::write(
     Reach::Named,
     formatcp!(
         "{SIGNED},
+         verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             ELSE 'ok' END AS code),
          u AS (UPDATE sessions SET seen_at = $5::TIMESTAMPTZ
             WHERE region = $1::TEXT::crdb_internal_region AND id = $2::UUID AND user_id = $3::UUID
-              AND EXISTS (SELECT 1 FROM s) AND EXISTS (SELECT 1 FROM g) RETURNING 1 AS ok)
-         SELECT count(*) AS touched FROM u"
+              AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
 /// Records that the session is in use. Not an event: only the time changes.
-pub async fn touch(conn: &Conn, auth: &SessionAuth) -> Result<(), DbError> {
-    conn.rows(&TOUCH, &auth.params(&[])).await.map(drop)
+pub async fn touch(conn: &Conn, write: &Write<'_>) -> Result<Verdict, DbError> {
+    write.verdict_at_home(conn, &TOUCH, &[]).await
 }
 
 /// The person's write that ends sessions: which, and the command in their events.
@@ -231,13 +233,13 @@ macro_rules! end_sql {
 
 const END: Statement = Statement::write("sessions.end", Reach::Named, end_sql!("= $8::UUID", "d.id"));
 
-pub async fn end(conn: &Conn, auth: &SessionAuth, session: Uuid) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&END, &auth.params(&[&session])).await?)
+pub async fn end(conn: &Conn, write: &Write<'_>, session: Uuid) -> Result<Verdict, DbError> {
+    write.verdict_at_home(conn, &END, &[&session]).await
 }
 
 const END_OTHERS: Statement =
     Statement::write("sessions.end_others", Reach::Named, end_sql!("<> $2::UUID", "$8::UUID"));
 
-pub async fn end_others(conn: &Conn, auth: &SessionAuth, command: Uuid) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&END_OTHERS, &auth.params(&[&command])).await?)
+pub async fn end_others(conn: &Conn, write: &Write<'_>) -> Result<Verdict, DbError> {
+    write.verdict_at_home(conn, &END_OTHERS, &[&write.id]).await
 }

@@ -120,7 +120,7 @@ pub async fn move_one(
     note: &str,
 ) -> Result<Verdict, DbError> {
     let (lat, lon, cell) = (depot.lat(), depot.lon(), geo::cell(depot));
-    let owner = item.owner.as_ref().unwrap_or(write.write.region);
+    let owner = item.owner.as_ref().unwrap_or(write.on_job.region);
     let rest: [&(dyn ToSql + Sync); 8] = [&item.position, &item.vehicle, &lat, &lon, &cell, &DEPOT, &note, owner];
     write.verdict(conn, &MOVE, &rest).await
 }

@@ -12,7 +12,7 @@ use super::{
     row::Row,
     sessions::NewSession,
     statement::{Conn, Reach, Statement},
-    verdict::{EVENT, GATED, SIGNED, SessionAuth, Verdict, verdict},
+    verdict::{EVENT, GATED, SIGNED, Verdict, Write},
 };
 use crate::domain::{
     people::{Registration, UserRef, folded, username_key},
@@ -144,7 +144,7 @@ pub async fn insert(
         &now,
         &old_key,
     ];
-    verdict(&conn.one(&INSERT, &params).await?)
+    conn.verdict(&INSERT, &params).await
 }
 
 #[derive(Debug, Clone)]
@@ -230,9 +230,8 @@ const SET_PROFILE: Statement = Statement::write(
     ),
 );
 
-pub async fn set_profile(conn: &Conn, auth: &SessionAuth, names: [&str; 3], command: Uuid) -> Result<Verdict, DbError> {
-    let [first, last, email] = names;
-    verdict(&conn.one(&SET_PROFILE, &auth.params(&[&first, &last, &email, &command])).await?)
+pub async fn set_profile(conn: &Conn, write: &Write<'_>, [first, last, email]: [&str; 3]) -> Result<Verdict, DbError> {
+    write.verdict_at_home(conn, &SET_PROFILE, &[&first, &last, &email, &write.id]).await
 }
 
 const SET_PASSWORD: Statement = Statement::write(
@@ -259,14 +258,8 @@ const SET_PASSWORD: Statement = Statement::write(
 );
 
 /// Replaces the password hash `old` and ends all of the person's sessions.
-pub async fn set_password(
-    conn: &Conn,
-    auth: &SessionAuth,
-    old: &str,
-    new: &str,
-    command: Uuid,
-) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&SET_PASSWORD, &auth.params(&[&old, &new, &command])).await?)
+pub async fn set_password(conn: &Conn, write: &Write<'_>, old: &str, new: &str) -> Result<Verdict, DbError> {
+    write.verdict_at_home(conn, &SET_PASSWORD, &[&old, &new, &write.id]).await
 }
 
 const SET_RECOVERY: Statement = Statement::write(
@@ -291,8 +284,8 @@ const SET_RECOVERY: Statement = Statement::write(
 );
 
 /// Replaces the person's recovery codes, given as hashes, and ends all of their sessions.
-pub async fn set_recovery(conn: &Conn, auth: &SessionAuth, hashes: &Value, command: Uuid) -> Result<Verdict, DbError> {
-    verdict(&conn.one(&SET_RECOVERY, &auth.params(&[hashes, &command])).await?)
+pub async fn set_recovery(conn: &Conn, write: &Write<'_>, hashes: &Value) -> Result<Verdict, DbError> {
+    write.verdict_at_home(conn, &SET_RECOVERY, &[hashes, &write.id]).await
 }
 
 const RECOVER: Statement = Statement::write(
@@ -327,9 +320,6 @@ pub async fn recover(
     command: Uuid,
     now: DateTime<Utc>,
 ) -> Result<Verdict, DbError> {
-    let user = &login.user;
-    let row = conn
-        .one(&RECOVER, &[&user.region, &epoch, &user.id, &login.version, left, &password_hash, &command, &now])
-        .await?;
-    verdict(&row)
+    let UserRef { region, id } = &login.user;
+    conn.verdict(&RECOVER, &[region, &epoch, id, &login.version, left, &password_hash, &command, &now]).await
 }

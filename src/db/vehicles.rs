@@ -12,14 +12,14 @@ use super::{
     fleet::{FLEET_VEHICLE, FleetVehicle, fleet_vehicle},
     row::Row,
     statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::{EVENT, SIGNED, SIGNED_THERE, SessionAuth, Verdict, verdict},
+    verdict::{EVENT, SIGNED, SIGNED_THERE, Verdict, Write},
 };
 use crate::domain::{
     geo::{Point, Ranges, cell},
     people::UserRef,
     refusal::Refusal,
     region::RegionCode,
-    vehicle::{AWAITS_APPROVAL, PublicVehicle, VehicleRef},
+    vehicle::{AWAITS_APPROVAL, PublicVehicle},
 };
 
 pub const ALL: &[&Statement] = &[&NEAREST, &COUNT, &FIND, &FIND_MOVED, &LIST_OWN, &INSERT, &RETIRE];
@@ -269,24 +269,12 @@ const INSERT: Statement = Statement::write(
 .reading_global(CITY_CHECKED);
 
 /// In the owner's home city, where it waits for approval.
-pub async fn insert(conn: &Conn, auth: &SessionAuth, new: &NewVehicle, public_id: Uuid) -> Result<Verdict, DbError> {
-    let (lat, lon, cell, day_ago) = (new.at.lat(), new.at.lon(), cell(new.at), auth.now - Duration::days(1));
-    let params = auth.params(&[
-        &new.id,
-        &public_id,
-        &new.city,
-        &new.vehicle_type,
-        &new.code,
-        &new.brand,
-        &new.colour,
-        &lat,
-        &lon,
-        &cell,
-        &new.place,
-        &AWAITS_APPROVAL,
-        &day_ago,
-    ]);
-    verdict(&conn.one(&INSERT, &params).await?)
+pub async fn insert(conn: &Conn, write: &Write<'_>, new: &NewVehicle, public_id: Uuid) -> Result<Verdict, DbError> {
+    let NewVehicle { city, vehicle_type, code, brand, colour, at, place, .. } = new;
+    let (lat, lon, cell, day_ago) = (at.lat(), at.lon(), cell(*at), write.now - Duration::days(1));
+    let what: [&(dyn ToSql + Sync); 7] = [&write.id, &public_id, city, vehicle_type, code, brand, colour];
+    let place: [&(dyn ToSql + Sync); 6] = [&lat, &lon, &cell, place, &AWAITS_APPROVAL, &day_ago];
+    write.verdict_at_home(conn, &INSERT, &[&what[..], &place].concat()).await
 }
 
 const RETIRE: Statement = Statement::write(
@@ -317,14 +305,6 @@ const RETIRE: Statement = Statement::write(
     ),
 );
 
-pub async fn retire(
-    conn: &Conn,
-    auth: &SessionAuth,
-    vehicle: &VehicleRef,
-    epoch: i64,
-    version: i64,
-) -> Result<Verdict, DbError> {
-    let command = Uuid::new_v4();
-    let params = auth.params(&[&vehicle.region, &vehicle.id, &epoch, &version, &command]);
-    verdict(&conn.one(&RETIRE, &params).await?)
+pub async fn retire(conn: &Conn, write: &Write<'_>, version: i64) -> Result<Verdict, DbError> {
+    write.verdict(conn, &RETIRE, &[&version, &Uuid::new_v4()]).await
 }

@@ -1,6 +1,15 @@
-//! What all writes share: actor and gates, as the first parameters and the beginning of the text,
-//! and the verdict column, which says what happened. A write does all of its work or nothing, and
-//! says which, in the same round trip.
+//! What all writes share: the first parameters, the beginning of the text, and the verdict column.
+//! A write does all of its work or nothing, and says which, in the same round trip.
+//!
+//! The verdict is the first WHEN that holds. They stand in this order, as far as a statement has
+//! them; where one differs, a comment there says why:
+//! 1. `signed_out`, then the missing role: whoever may not write learns nothing else.
+//! 2. There is no such ride, vehicle or job of theirs.
+//! 3. `already`: the same command was carried out. A command that is sent again after a lost reply
+//!    finds the state that it made itself, and perhaps a region that was closed since. Then
+//!    `form_used`: the form made something else.
+//! 4. `gate`: a closed region says that it is closed, whatever else it would have said.
+//! 5. The rules of the subject.
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
@@ -14,7 +23,7 @@ use super::{
 };
 use crate::domain::{people::UserRef, refusal::Refusal, region::RegionCode};
 
-/// A session of a person, the times that bound it, and the home region's epoch.
+/// A session of a person, and the times that bound it.
 #[derive(Debug, Clone)]
 pub struct SessionAuth {
     pub user: UserRef,
@@ -23,28 +32,19 @@ pub struct SessionAuth {
     pub now: DateTime<Utc>,
     /// Sessions not used since then have expired.
     pub idle_since: DateTime<Utc>,
-    pub epoch: i64,
 }
 
 impl SessionAuth {
-    /// Parameters $1 to $7 of `SIGNED`, then `rest` from $8.
-    pub fn params<'a>(&'a self, rest: &[&'a (dyn ToSql + Sync)]) -> Vec<&'a (dyn ToSql + Sync)> {
-        let own: [&(dyn ToSql + Sync); 7] = [
-            &self.user.region,
-            &self.session,
-            &self.user.id,
-            &self.token_hash,
-            &self.now,
-            &self.idle_since,
-            &self.epoch,
-        ];
-        [&own[..], rest].concat()
+    /// What `s` of [`SESSION`] is found by.
+    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 6] {
+        [&self.user.region, &self.session, &self.user.id, &self.token_hash, &self.now, &self.idle_since]
     }
 }
 
 #[derive(Debug, Clone, Copy)]
 pub enum Actor<'a> {
     Session(&'a SessionAuth),
+    /// A worker acts for them; without a session.
     Person(&'a UserRef),
     Shell,
 }
@@ -64,35 +64,48 @@ impl<'a> Actor<'a> {
     }
 }
 
+/// The first ten parameters of a write, in this order: who writes ($1 to $6), the epoch of the gate
+/// of their home ($7), and what is written: row or command $9 of region $8, whose gate has epoch
+/// $10. For [`BY_ROLE`], which needs no open home, region, epoch and id are $7 to $9.
 #[derive(Debug, Clone, Copy)]
 pub struct Write<'a> {
-    pub actor: Actor<'a>,
+    home: &'a RegionCode,
+    session: Option<Uuid>,
+    user: Option<Uuid>,
+    token_hash: Option<&'a str>,
     pub now: DateTime<Utc>,
-    pub home_epoch: i64,
+    idle_since: DateTime<Utc>,
+    home_epoch: i64,
     pub region: &'a RegionCode,
-    /// The row that is written, or the command.
     pub id: Uuid,
     pub epoch: i64,
 }
 
 impl<'a> Write<'a> {
-    pub fn signed(auth: &'a SessionAuth, home_epoch: i64, (region, id): (&'a RegionCode, Uuid), epoch: i64) -> Self {
-        Self { actor: Actor::Session(auth), now: auth.now, home_epoch, region, id, epoch }
+    /// `epochs` are those of the actor's home and of `region`.
+    pub fn new(
+        actor: Actor<'a>,
+        now: DateTime<Utc>,
+        (region, id): (&'a RegionCode, Uuid),
+        [home_epoch, epoch]: [i64; 2],
+    ) -> Self {
+        let auth = if let Actor::Session(auth) = actor { Some(auth) } else { None };
+        Self {
+            home: actor.home(region),
+            session: auth.map(|auth| auth.session),
+            user: actor.user().map(|user| user.id),
+            token_hash: auth.map(|auth| auth.token_hash.as_str()),
+            now,
+            idle_since: auth.map_or(now, |auth| auth.idle_since),
+            home_epoch,
+            region,
+            id,
+            epoch,
+        }
     }
 
-    /// Sends a statement whose parameters begin with $1 to $6 of `SIGNED`.
-    async fn send(
-        &self,
-        conn: &Conn,
-        statement: &'static Statement,
-        rest: &[&(dyn ToSql + Sync)],
-    ) -> Result<Row, DbError> {
-        let session = if let Actor::Session(auth) = self.actor { Some(auth) } else { None };
-        let (session_id, token) = (session.map(|auth| auth.session), session.map(|auth| &auth.token_hash));
-        let (home, user) = (self.actor.home(self.region), self.actor.user().map(|user| user.id));
-        let idle_since = session.map_or(self.now, |auth| auth.idle_since);
-        let own: [&(dyn ToSql + Sync); 6] = [home, &session_id, &user, &token, &self.now, &idle_since];
-        conn.one(statement, &[&own[..], rest].concat()).await
+    fn actor(&self) -> [&(dyn ToSql + Sync); 6] {
+        [self.home, &self.session, &self.user, &self.token_hash, &self.now, &self.idle_since]
     }
 
     /// Sends a statement that begins with [`SIGNED_THERE`]; `rest` begins at $11.
@@ -103,10 +116,30 @@ impl<'a> Write<'a> {
         rest: &[&(dyn ToSql + Sync)],
     ) -> Result<Row, DbError> {
         let own: [&(dyn ToSql + Sync); 4] = [&self.home_epoch, self.region, &self.id, &self.epoch];
-        self.send(conn, statement, &[&own[..], rest].concat()).await
+        conn.one(statement, &[&self.actor()[..], &own, rest].concat()).await
     }
 
-    /// Sends a statement that begins with [`BY_ROLE`]; `rest` begins at $10.
+    /// The verdict of such a statement.
+    pub(super) async fn verdict(
+        &self,
+        conn: &Conn,
+        statement: &'static Statement,
+        rest: &[&(dyn ToSql + Sync)],
+    ) -> Result<Verdict, DbError> {
+        self.row(conn, statement, rest).await?.verdict()
+    }
+
+    /// That of a statement that begins with [`SIGNED`]; `rest` begins at $8.
+    pub(super) async fn verdict_at_home(
+        &self,
+        conn: &Conn,
+        statement: &'static Statement,
+        rest: &[&(dyn ToSql + Sync)],
+    ) -> Result<Verdict, DbError> {
+        conn.verdict(statement, &[&self.actor()[..], &[&self.home_epoch], rest].concat()).await
+    }
+
+    /// That of a statement that begins with [`BY_ROLE`]; `rest` begins at $10.
     pub(super) async fn verdict_by_role(
         &self,
         conn: &Conn,
@@ -114,10 +147,22 @@ impl<'a> Write<'a> {
         rest: &[&(dyn ToSql + Sync)],
     ) -> Result<Verdict, DbError> {
         let own: [&(dyn ToSql + Sync); 3] = [self.region, &self.epoch, &self.id];
-        verdict(&self.send(conn, statement, &[&own[..], rest].concat()).await?)
+        conn.verdict(statement, &[&self.actor()[..], &own, rest].concat()).await
     }
 }
 
+impl Conn {
+    /// Sends a write that begins with [`GATED`], or with nothing of these.
+    pub(super) async fn verdict(
+        &self,
+        statement: &'static Statement,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Verdict, DbError> {
+        self.one(statement, params).await?.verdict()
+    }
+}
+
+/// A write of nobody in particular: `g` has a row when region $1 is writable at epoch $2.
 pub(super) const GATED: &str = "WITH g AS (SELECT 1 AS ok FROM region_gates
      WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8)";
 
@@ -135,8 +180,8 @@ pub(super) const SIGNED: &str = formatcp!(
        WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $7::INT8)"
 );
 
-/// Like `SIGNED`, for a [`Write`] about $9 in region $8: `there` has a row when that region is
-/// writable at epoch $10.
+/// Like `SIGNED`, for a write in region $8: `there` has a row when that region is writable at epoch
+/// $10.
 pub(super) const SIGNED_THERE: &str = formatcp!(
     "{SIGNED},
      there AS (SELECT 1 AS ok FROM region_gates
@@ -166,18 +211,20 @@ pub enum Verdict {
     Done,
     /// Nothing, because the same command had been carried out before.
     Already,
-    /// Nothing: the gate has another epoch, or a region is closed.
+    /// Nothing: a gate has another epoch, or is closed.
     Gate,
     Refused(Refusal),
 }
 
-pub fn verdict(row: &Row) -> Result<Verdict, DbError> {
-    let code: &str = row.get("verdict")?;
-    let unknown = || DbError::new(DbErrorKind::Bug, "verdict", format!("unknown verdict {code}"));
-    Ok(match code {
-        "ok" => Verdict::Done,
-        "already" => Verdict::Already,
-        "gate" => Verdict::Gate,
-        refused => Verdict::Refused(Refusal::from_code(refused).ok_or_else(unknown)?),
-    })
+impl Row {
+    pub(super) fn verdict(&self) -> Result<Verdict, DbError> {
+        let code: &str = self.get("verdict")?;
+        let unknown = || DbError::new(DbErrorKind::Bug, "verdict", format!("unknown verdict {code}"));
+        Ok(match code {
+            "ok" => Verdict::Done,
+            "already" => Verdict::Already,
+            "gate" => Verdict::Gate,
+            refused => Verdict::Refused(Refusal::from_code(refused).ok_or_else(unknown)?),
+        })
+    }
 }

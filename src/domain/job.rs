@@ -79,10 +79,10 @@ impl JobKind {
         }
     }
 
-    /// The event of each vehicle, its new status, and the statuses it may have before. A vehicle
-    /// that arrives in another city is not on the street yet.
-    pub fn change(self) -> (&'static str, &'static str, &'static [&'static str]) {
-        match self {
+    /// What it does to each vehicle's status, if that is what it is about. A vehicle that arrives in
+    /// another city is not on the street yet.
+    pub fn status_change(self) -> Option<StatusChange> {
+        let (event, to, from): (_, _, &[_]) = match self {
             Self::Maintenance => ("vehicle.maintenance", "maintenance", &["available", "maintenance", "lost"]),
             Self::Back => ("vehicle.back", "available", &["maintenance"]),
             Self::Lost => ("vehicle.lost", "lost", &["available", "maintenance"]),
@@ -90,9 +90,18 @@ impl JobKind {
             Self::Retire => ("vehicle.retired", "retired", &["available", "maintenance", "lost"]),
             Self::Move => ("vehicle.moved", "maintenance", &["available", "maintenance"]),
             Self::Transfer => ("vehicle.received", "maintenance", &["available", "maintenance"]),
-            Self::Import | Self::Erasure => ("vehicle.edited", "available", &[]),
-        }
+            Self::Import | Self::Erasure => return None,
+        };
+        Some(StatusChange { event, to, from })
     }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct StatusChange {
+    pub event: &'static str,
+    pub to: &'static str,
+    /// The statuses that the vehicle may have before.
+    pub from: &'static [&'static str],
 }
 
 pub fn reason(code: &str) -> String {

@@ -16,7 +16,7 @@ use crate::{
         sessions::{self, NewSession},
         statement::Conn,
         users::{self, Login, Profile},
-        verdict::{SessionAuth, Verdict},
+        verdict::{Actor, SessionAuth, Verdict, Write},
     },
     domain::{
         people::{Registration, UserRef},
@@ -150,17 +150,20 @@ pub async fn sign_out(service: &Service, auth: &SessionAuth) -> Result<(), OpErr
 }
 
 pub async fn end_session(service: &Service, auth: &SessionAuth, session: Uuid) -> Result<Done, OpError> {
-    home_write(service, auth, async |conn, auth| sessions::end(conn, auth, session).await).await
+    home_write(service, auth, Uuid::new_v4(), async |conn, write| sessions::end(conn, write, session).await).await
 }
 
 pub async fn end_other_sessions(service: &Service, auth: &SessionAuth) -> Result<Done, OpError> {
-    let command = Uuid::new_v4();
-    home_write(service, auth, async |conn, auth| sessions::end_others(conn, auth, command).await).await
+    home_write(service, auth, Uuid::new_v4(), sessions::end_others).await
 }
 
 pub async fn set_profile(service: &Service, auth: &SessionAuth, names: [&str; 3]) -> Result<Done, OpError> {
-    let command = Uuid::new_v4();
-    home_write(service, auth, async |conn, auth| users::set_profile(conn, auth, names, command).await).await
+    home_write(service, auth, Uuid::new_v4(), async |conn, write| users::set_profile(conn, write, names).await).await
+}
+
+/// Records that the session is in use.
+pub async fn touch(service: &Service, auth: &SessionAuth) -> Result<Done, OpError> {
+    home_write(service, auth, Uuid::new_v4(), sessions::touch).await
 }
 
 /// The hash that `current` was checked against, or a refusal.
@@ -188,16 +191,13 @@ async fn change_and_begin(
     auth: &SessionAuth,
     device: &str,
     profile: Profile,
-    change: impl AsyncFn(&Conn, &SessionAuth, Uuid) -> Result<Verdict, DbError>,
+    change: impl AsyncFn(&Conn, &Write<'_>) -> Result<Verdict, DbError>,
 ) -> Result<SessionStart, OpError> {
     let (session, command) = (new_session(service, device), Uuid::new_v4());
     let user = &auth.user;
-    gated(&service.db, &service.gates, &[&user.region], async |epochs| {
-        let &[epoch] = epochs else {
-            return Ok(Verdict::Gate);
-        };
-        let auth = SessionAuth { epoch, ..auth.clone() };
-        let both = async |conn: &Conn| match change(conn, &auth, command).await? {
+    gated(&service.db, &service.gates, [&user.region], async |[epoch]| {
+        let write = Write::new(Actor::Session(auth), auth.now, (&user.region, command), [epoch, epoch]);
+        let both = async |conn: &Conn| match change(conn, &write).await? {
             Verdict::Done => sessions::start(conn, user, epoch, &session.1, &profile.password_hash, auth.now).await,
             verdict => Ok(verdict),
         };
@@ -218,8 +218,7 @@ pub async fn set_password(
     let mut profile = confirmed(service, auth, current).await?;
     let new = service.hasher.hash(new).await?;
     let old = std::mem::replace(&mut profile.password_hash, new.clone());
-    let change =
-        async |conn: &Conn, auth: &SessionAuth, command| users::set_password(conn, auth, &old, &new, command).await;
+    let change = async |conn: &Conn, write: &Write<'_>| users::set_password(conn, write, &old, &new).await;
     change_and_begin(service, auth, device, profile, change).await
 }
 
@@ -234,8 +233,7 @@ pub async fn make_recovery_codes(
     let profile = confirmed(service, auth, current).await?;
     let codes: Vec<String> = std::iter::repeat_with(passwords::new_recovery_code).take(RECOVERY_CODES).collect();
     let hashes = json!(codes.iter().map(|code| passwords::recovery_hash(code)).collect::<Vec<_>>());
-    let change =
-        async |conn: &Conn, auth: &SessionAuth, command| users::set_recovery(conn, auth, &hashes, command).await;
+    let change = async |conn: &Conn, write: &Write<'_>| users::set_recovery(conn, write, &hashes).await;
     Ok((codes, change_and_begin(service, auth, device, profile, change).await?))
 }
 
@@ -264,10 +262,12 @@ pub async fn grant(db: &Db, username: &str, role: &str, city: &str) -> Result<Do
     .await
 }
 
-async fn home_write(
+/// A person's write about themselves, as `command`.
+pub(super) async fn home_write(
     service: &Service,
     auth: &SessionAuth,
-    op: impl AsyncFn(&Conn, &SessionAuth) -> Result<Verdict, DbError>,
+    command: Uuid,
+    op: impl AsyncFn(&Conn, &Write<'_>) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
-    signed_write(service, auth, &auth.user.region, async |conn, auth, _| op(conn, auth).await).await
+    signed_write(service, auth, (&auth.user.region, command), op).await
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Done, OpError, all_or_nothing, gated, gated_write, gates::Gates};
+use super::{Done, OpError, all_or_nothing, gated_all, gated_write, gates::Gates};
 use crate::{
     clock::Clock,
     db::{
@@ -16,11 +16,12 @@ use crate::{
         gates,
         statement::Conn,
         txn::Outcome::Commit,
-        verdict::{SessionAuth, Verdict, Write},
+        verdict::{Actor, SessionAuth, Verdict, Write},
     },
     domain::{
         catalogue::{Catalogue, City, PromoCode, Tariff},
         refusal::Refusal,
+        region::RegionCode,
     },
     ops::service::Service,
 };
@@ -103,20 +104,19 @@ async fn change(
     op: impl AsyncFn(&Conn, &Write<'_>) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
     let (command, current) = (Uuid::new_v4(), service.catalogue());
-    let granted: Vec<_> = current.regions.iter().filter_map(|r| Some((&r.code, quotas?))).collect();
-    let regions: Vec<_> = std::iter::once(&service.here).chain(granted.iter().map(|(region, _)| *region)).collect();
-    let done = gated(&service.db, &service.gates, &regions, async |epochs| {
-        let Some((epoch, of_granted)) = epochs.split_first() else {
-            return Ok(Verdict::Gate);
-        };
-        let write = Write::signed(by, by.epoch, (&service.here, command), *epoch);
+    let code = quotas.map_or("", |promo| &promo.code);
+    let granted = current.regions.iter().filter_map(|region| Some((&region.code, quotas?.quota(&region.code))));
+    let granted: Vec<(&RegionCode, i64)> = granted.collect();
+    let regions: Vec<_> = granted.iter().map(|(region, _)| *region).collect();
+    let done = gated_all(&service.db, &service.gates, [&service.here], &regions, async |[epoch], of_granted| {
+        let write = Write::new(Actor::Session(by), by.now, (&service.here, command), [0, epoch]);
         let all = async |conn: &Conn| {
             let verdict = op(conn, &write).await?;
             if verdict != Verdict::Done {
                 return Ok(verdict);
             }
-            for ((region, promo), epoch) in granted.iter().zip(of_granted) {
-                let put = catalogue::put_quota(conn, region, &promo.code, promo.quota(region), *epoch).await?;
+            for ((region, granted), epoch) in granted.iter().zip(of_granted) {
+                let put = catalogue::put_quota(conn, region, code, *granted, *epoch).await?;
                 if put != Verdict::Done {
                     return Ok(put);
                 }

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{OpError, gated_write, home::current_user, jobs::JobContext};
+use super::{OpError, accounts::home_write, gated_write, home::current_user, jobs::JobContext};
 use crate::{
     db::{
         error::{DbError, DbErrorKind},
@@ -41,15 +41,11 @@ pub async fn close_account(service: &Service, auth: &SessionAuth, password_hash:
     let reserved = current_user.reservation.as_ref().map(|reservation| &reservation.region);
     regions.extend(reserved.filter(|region| *region != home && !current_user.present_in.contains(region)));
     regions.push(home);
-    let leaving = LeaveCommand { password_hash, present_in: &present_in, command: Uuid::new_v4() };
-    let parameters = json!({ "regions": regions, "rides": 0 });
-    gated_write(&service.db, &service.gates, home, async |conn, epoch| {
-        let auth = SessionAuth { epoch, ..auth.clone() };
-        home::erase(conn, &auth, &leaving, &parameters).await
-    })
-    .await?;
+    let leaving = LeaveCommand { password_hash, present_in: &present_in };
+    let (parameters, id) = (json!({ "regions": regions, "rides": 0 }), Uuid::new_v4());
+    home_write(service, auth, id, async |conn, write| home::erase(conn, write, &leaving, &parameters).await).await?;
     service.work.notify_one();
-    Ok(JobRef { region: home.clone(), id: leaving.command })
+    Ok(JobRef { region: home.clone(), id })
 }
 
 /// The regions still to erase, home last, and the number of rides unlinked so far.

@@ -14,9 +14,12 @@ use crate::{
         rides::{self, RideEnd},
         statement::Conn,
         vehicles,
-        verdict::{SessionAuth, Verdict},
+        verdict::{Actor, SessionAuth, Write},
     },
-    domain::{catalogue::City, geo::Point, job::JobKind, refusal::Refusal, region::RegionCode, ride::RideRef},
+    domain::{
+        catalogue::City, geo::Point, job::StatusChange, refusal::Refusal, region::RegionCode, ride::RideRef,
+        vehicle::VehicleRef,
+    },
     ops::service::Service,
 };
 
@@ -77,17 +80,15 @@ pub async fn count_available(service: &Service, conn: &Conn, city: &City, now: D
     Ok(service.available.get(city, now, count).await?.1)
 }
 
-pub async fn act(
+pub async fn set_status(
     service: &Service,
     auth: &SessionAuth,
     seen: &SeenVehicle,
-    job_kind: JobKind,
+    change: StatusChange,
     note: Option<&str>,
 ) -> Result<Done, OpError> {
-    vehicle_write(service, auth, &seen.vehicle.region, async |conn, auth, epoch| {
-        fleet::set_status(conn, auth, seen, epoch, job_kind, note).await
-    })
-    .await
+    let set = async |conn: &Conn, write: &Write<'_>| fleet::set_status(conn, write, seen, change, note).await;
+    vehicle_write(service, auth, (&seen.vehicle.region, seen.vehicle.id), set).await
 }
 
 pub async fn edit(
@@ -96,12 +97,11 @@ pub async fn edit(
     seen: &SeenVehicle,
     new: &VehicleEdit,
 ) -> Result<Done, OpError> {
-    let region = &seen.vehicle.region;
+    let VehicleRef { region, id } = &seen.vehicle;
     // The version holds the city: one that it leaves meanwhile refuses the edit.
     let found = fleet::find(&service.db.at(region).await?, &seen.vehicle).await?;
     allowed(service, found.as_ref().map(|found| found.city.as_str()), new.at)?;
-    vehicle_write(service, auth, region, async |conn, auth, epoch| fleet::edit(conn, auth, seen, epoch, new).await)
-        .await
+    vehicle_write(service, auth, (region, *id), async |conn, write| fleet::edit(conn, write, seen, new).await).await
 }
 
 /// Refuses a place outside the city; the statement refuses an unknown city.
@@ -112,10 +112,9 @@ fn allowed(service: &Service, city: Option<&str>, at: Point) -> Result<(), Refus
 }
 
 pub async fn move_to(service: &Service, auth: &SessionAuth, seen: &SeenVehicle, city: &str) -> Result<Done, OpError> {
-    let (catalogue, region) = (service.catalogue(), &seen.vehicle.region);
+    let (catalogue, VehicleRef { region, id }) = (service.catalogue(), &seen.vehicle);
     let city = catalogue.city(city).filter(|city| city.region == *region).ok_or(Refusal::Changed)?;
-    vehicle_write(service, auth, region, async |conn, auth, epoch| fleet::move_to(conn, auth, seen, epoch, city).await)
-        .await
+    vehicle_write(service, auth, (region, *id), async |conn, write| fleet::move_to(conn, write, seen, city).await).await
 }
 
 /// Ends an open ride for its rider, who is told on their next page. There is no out-of-area fee.
@@ -129,14 +128,11 @@ pub async fn end_ride(
     let found = rides::find_rider(&service.db.at(&ride.region).await?, ride).await?;
     let (rider, city) = found.ok_or(Refusal::NoSuchRide)?;
     allowed(service, Some(&city), at)?;
-    let end = RideEnd::new(ride, &city, at, place, false);
+    let end = RideEnd { city: &city, at, place, outside_area: false };
     let regions = [&auth.user.region, &ride.region, &rider.region];
-    let done = gated(&service.db, &service.gates, &regions, async |epochs| {
-        let [home, there, riders] = epochs else {
-            return Ok(Verdict::Gate);
-        };
-        let auth = SessionAuth { epoch: *home, ..auth.clone() };
-        let force = async |conn: &Conn| rides::force(conn, &auth, &end, &rider, (*there, *riders)).await;
+    let done = gated(&service.db, &service.gates, regions, async |[home, there, riders]| {
+        let write = Write::new(Actor::Session(auth), auth.now, (&ride.region, ride.id), [home, there]);
+        let force = async |conn: &Conn| rides::force(conn, &write, &end, &rider, riders).await;
         service.db.write(&ride.region, force).await
     })
     .await?;

@@ -48,18 +48,16 @@ impl Gates {
         self.known.read().get(region).cloned()
     }
 
-    /// Reads the gates again and refuses if one of them is closed.
-    pub async fn refuse_if_closed(&self, db: &Db, regions: &[&RegionCode]) -> Result<(), OpError> {
-        for region in regions {
-            let gate = self.reload(&db.at(region).await?, region).await?;
-            if !gate.writable {
-                return Err(
-                    Refusal::RegionReadOnly { region: gate.region, reason: gate.reason, until: gate.until }.into()
-                );
-            }
-        }
-        Ok(())
+    /// Reads the gate again.
+    pub async fn refuse_if_closed(&self, db: &Db, region: &RegionCode) -> Result<(), OpError> {
+        Ok(open_epoch(self.reload(&db.at(region).await?, region).await?).map(drop)?)
     }
+}
+
+/// The epoch under which the region takes writes.
+pub fn open_epoch(gate: Gate) -> Result<i64, Refusal> {
+    let Gate { region, writable, epoch, reason, until, .. } = gate;
+    if writable { Ok(epoch) } else { Err(Refusal::RegionReadOnly { region, reason, until }) }
 }
 
 pub async fn find(db: &Db, region: &RegionCode) -> Result<Gate, DbError> {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     OpError,
     accounts::{SessionStart, new_session},
-    all_or_nothing, gated, residency,
+    all_or_nothing, gated_all, residency,
 };
 use crate::{
     db::{
@@ -16,7 +16,7 @@ use crate::{
         home::{self, LeaveCommand},
         sessions::{self, CurrentUser},
         statement::Conn,
-        verdict::{SessionAuth, Verdict},
+        verdict::{Actor, SessionAuth, Verdict, Write},
     },
     domain::{people::UserRef, refusal::Refusal},
     ops::service::Service,
@@ -42,26 +42,22 @@ pub async fn move_home(
     let session = new_session(service, device);
     let user = UserRef { region: target.clone(), id: auth.user.id };
     let present = json!(present_in);
-    let leaving = LeaveCommand { password_hash, present_in: &present, command: Uuid::new_v4() };
+    let (leaving, command) = (LeaveCommand { password_hash, present_in: &present }, Uuid::new_v4());
     // Inside one region they point at the right home already.
-    let owned_in = if target == old { &[] } else { present_in.as_slice() };
-    let regions: Vec<_> = [old, target].into_iter().chain(owned_in).collect();
-    gated(&service.db, &service.gates, &regions, async |epochs| {
-        let [epoch, epoch_there, of_owned @ ..] = epochs else {
-            return Ok(Verdict::Gate);
-        };
-        let auth = SessionAuth { epoch: *epoch, ..auth.clone() };
+    let owned_in: Vec<_> = present_in.iter().filter(|_| target != old).collect();
+    gated_all(&service.db, &service.gates, [old, target], &owned_in, async |epochs, of_owned| {
+        let write = Write::new(Actor::Session(auth), auth.now, (target, command), epochs);
         let moved = async |conn: &Conn| {
             let vehicles = owned_in.iter().zip(of_owned);
             let vehicles = vehicles.map(|(r, epoch)| home::set_owner_region(conn, r, *epoch, &auth.user, target));
-            let moved = home::set_home(conn, &auth, &leaving, (target, &city.slug), *epoch_there);
+            let moved = home::set_home(conn, &write, &leaving, &city.slug);
             let done = together(vehicles, moved).await?;
             if done != Verdict::Done {
                 return Ok(done);
             }
-            sessions::start(conn, &user, *epoch_there, &session.1, password_hash, auth.now).await
+            sessions::start(conn, &user, write.epoch, &session.1, password_hash, auth.now).await
         };
-        all_or_nothing(service, old, moved, async |conn| home::find_command(conn, &user, leaving.command).await).await
+        all_or_nothing(service, old, moved, async |conn| home::find_command(conn, &user, command).await).await
     })
     .await?;
     Ok(SessionStart::new(user, city.slug.clone(), session))

@@ -84,7 +84,7 @@ impl<'a> Import<'a> {
         self.stage().await?;
         let read_as = self.read_as();
         let preview = Mutex::new(Preview::default());
-        self.act(async |conn, write| {
+        self.write(async |conn, write| {
             let (verdict, counts) = imports::ready(conn, write, self.lines, &read_as).await?;
             *preview.lock() = counts;
             Ok(verdict)
@@ -119,7 +119,7 @@ impl<'a> Import<'a> {
         };
         if self.lines == 0 {
             let parameters = json!({ "selecting": "import" });
-            self.act(async |conn, write| jobs::insert(conn, write, JobKind::Import, &parameters).await).await?;
+            self.write(async |conn, write| jobs::insert(conn, write, JobKind::Import, &parameters).await).await?;
         }
         if self.lines == LINES_MAX {
             return Err(ImportError::File(format!("At most {LINES_MAX} lines, please: divide the file.")));
@@ -164,14 +164,14 @@ impl<'a> Import<'a> {
         StagedLine { line: number, input: input(line), new_id: new_id.unwrap_or_default(), known_id: line.id, reason }
     }
 
-    async fn act(&self, op: impl AsyncFn(&Conn, &JobWrite<'_>) -> Result<Verdict, DbError>) -> Result<Done, OpError> {
+    async fn write(&self, op: impl AsyncFn(&Conn, &JobWrite<'_>) -> Result<Verdict, DbError>) -> Result<Done, OpError> {
         let City { region, slug, .. } = self.city;
-        self.context.act(&self.job, slug, (region, slug), op).await
+        self.context.write(&self.job, slug, (region, slug), op).await
     }
 
     async fn stage(&mut self) -> Result<(), ImportError> {
         let defaults = defaults(self.city);
-        self.act(async |conn, write| imports::stage(conn, write, &self.batch, &defaults).await).await?;
+        self.write(async |conn, write| imports::stage(conn, write, &self.batch, &defaults).await).await?;
         self.batch.clear();
         Ok(())
     }

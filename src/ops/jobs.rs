@@ -74,7 +74,7 @@ impl<'a> JobContext<'a> {
 
     /// Runs a statement on a job at a gateway of its region, under the gates of the actor's home,
     /// the job's region and the target region.
-    pub async fn act(
+    pub async fn write(
         &self,
         job: &JobRef,
         city: &str,
@@ -82,24 +82,22 @@ impl<'a> JobContext<'a> {
         op: impl AsyncFn(&Conn, &JobWrite<'_>) -> Result<Verdict, DbError>,
     ) -> Result<Done, OpError> {
         let (actor, now, region) = (self.actor, self.now, &job.region);
-        gated(self.db, self.gates, &[actor.home(region), region, to.0], async |epochs| {
-            let &[home_epoch, epoch, to_epoch] = epochs else {
-                return Ok(Verdict::Gate);
-            };
-            let write = Write { actor, now, home_epoch, region, id: job.id, epoch };
-            let write = JobWrite { write, city, to, to_epoch };
+        let regions = [actor.home(region), region, to.0];
+        gated(self.db, self.gates, regions, async |[home_epoch, epoch, to_epoch]| {
+            let on_job = Write::new(actor, now, (region, job.id), [home_epoch, epoch]);
+            let write = JobWrite { on_job, city, to, to_epoch };
             self.db.write(region, async |conn| op(conn, &write).await).await
         })
         .await
     }
 
-    async fn act_on(
+    async fn write_on(
         &self,
         job: &Job,
         op: impl AsyncFn(&Conn, &JobWrite<'_>) -> Result<Verdict, DbError>,
     ) -> Result<Done, OpError> {
         let (region, city) = job.target();
-        self.act(&job.job, &job.city, (&region, &city), op).await
+        self.write(&job.job, &job.city, (&region, &city), op).await
     }
 }
 
@@ -125,7 +123,7 @@ pub async fn create(context: JobContext<'_>, new: &NewJob) -> Result<Done, OpErr
         "selection": new.selection,
     });
     let done = context
-        .act(&new.job, &new.city, (region, target), async |conn, write| {
+        .write(&new.job, &new.city, (region, target), async |conn, write| {
             jobs::insert(conn, write, new.job_kind, &parameters).await
         })
         .await?;
@@ -148,7 +146,7 @@ pub async fn select(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     let owners_stay = target != job.job.region && !policy.is_some_and(|policy| policy.allows_move_to(&target));
     let kept = AtomicI64::new(0);
     context
-        .act_on(job, async |conn, write| {
+        .write_on(job, async |conn, write| {
             let (verdict, refused) = bulk::select(conn, write, selecting, owners_stay, &selection).await?;
             kept.store(refused, Ordering::Relaxed);
             Ok(verdict)
@@ -165,13 +163,13 @@ pub async fn select(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
 }
 
 pub async fn confirm(context: JobContext<'_>, job: &Job) -> Result<Done, OpError> {
-    context.act_on(job, async |conn, write| jobs::confirm(conn, write).await).await
+    context.write_on(job, async |conn, write| jobs::confirm(conn, write).await).await
 }
 
 /// Ends the job: waiting items are not done any more. The target region is not needed.
 pub async fn cancel(context: JobContext<'_>, job: &Job) -> Result<Done, OpError> {
     let here = (&job.job.region, job.city.as_str());
-    context.act(&job.job, &job.city, here, async |conn, write| jobs::cancel(conn, write).await).await
+    context.write(&job.job, &job.city, here, async |conn, write| jobs::cancel(conn, write).await).await
 }
 
 /// The next step: more items to select, or the next ones of a confirmed job. Does nothing for other
@@ -194,7 +192,7 @@ pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
 
 async fn import(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     let lines = imports::list_waiting(&context.db.at(&job.job.region).await?, &job.job).await?;
-    match context.act_on(job, async |conn, write| imports::batch(conn, write, &lines).await).await {
+    match context.write_on(job, async |conn, write| imports::batch(conn, write, &lines).await).await {
         // Somebody added one of these codes in that moment; the next batch sees it.
         Err(OpError::Refused(Refusal::CodeTaken)) => Ok(()),
         done => done.map(drop),
@@ -217,7 +215,7 @@ async fn change(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     let note = note(context, job);
     let batch =
         async |conn: &Conn, write: &JobWrite<'_>| bulk::batch(conn, write, job.job_kind, note.as_deref(), depot).await;
-    retry_code_taken(async || context.act_on(job, batch).await).await
+    retry_code_taken(async || context.write_on(job, batch).await).await
 }
 
 /// The vehicles' new note: none keeps the current one, an empty one removes it.
@@ -242,7 +240,7 @@ async fn transfer(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
         return complete(context, job).await;
     }
     let move_one = async |item: &Item| {
-        context.act_on(job, async |conn, write| transfers::move_one(conn, write, item, depot, &note).await).await
+        context.write_on(job, async |conn, write| transfers::move_one(conn, write, item, depot, &note).await).await
     };
     stream::iter(&waiting)
         .take_while(|_| std::future::ready(began.elapsed() < BATCH_TIME))
@@ -284,7 +282,7 @@ async fn complete(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     if !good {
         tracing::error!(job = %job.job.id, %compared, "a transfer is not complete");
     }
-    context.act_on(job, async |conn, write| transfers::finish(conn, write, &compared, good).await).await.map(drop)
+    context.write_on(job, async |conn, write| transfers::finish(conn, write, &compared, good).await).await.map(drop)
 }
 
 pub async fn find(db: &Db, which: &JobRef) -> Result<Job, OpError> {

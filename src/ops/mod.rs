@@ -8,11 +8,12 @@ use crate::{
         error::{DbError, DbErrorKind},
         statement::Conn,
         txn::Outcome::{Commit, Rollback},
-        verdict::{SessionAuth, Verdict},
+        verdict::{Actor, SessionAuth, Verdict, Write},
     },
     domain::{refusal::Refusal, region::RegionCode},
     ops::service::Service,
 };
+use uuid::Uuid;
 
 use gates::Gates;
 
@@ -73,29 +74,44 @@ pub enum Done {
 
 /// Runs a write with the epochs of the gates of `regions`, in their order. If an epoch is outdated,
 /// the gate is read again, once; a closed region is a refusal.
-pub async fn gated(
+pub async fn gated<const N: usize>(
     db: &Db,
     gates: &Gates,
-    regions: &[&RegionCode],
-    op: impl AsyncFn(&[i64]) -> Result<Verdict, DbError>,
+    regions: [&RegionCode; N],
+    op: impl AsyncFn([i64; N]) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
-    let mut fresh = false;
+    gated_all(db, gates, regions, &[], async |epochs, _| op(epochs).await).await
+}
+
+/// Like [`gated`], with `more` regions, as many as there are.
+pub async fn gated_all<const N: usize>(
+    db: &Db,
+    gates: &Gates,
+    regions: [&RegionCode; N],
+    more: &[&RegionCode],
+    op: impl AsyncFn([i64; N], &[i64]) -> Result<Verdict, DbError>,
+) -> Result<Done, OpError> {
+    let mut reread = false;
     loop {
-        let mut epochs = Vec::with_capacity(regions.len());
-        for region in regions {
-            epochs.push(gates.get(db, region).await?.epoch);
+        let (mut epochs, mut more_epochs) = ([0; N], vec![0; more.len()]);
+        for (epoch, region) in epochs.iter_mut().zip(&regions).chain(more_epochs.iter_mut().zip(more)) {
+            *epoch = gates.get(db, region).await?.epoch;
         }
-        match op(&epochs).await? {
+        match op(epochs, &more_epochs).await? {
             Verdict::Done => return Ok(Done::Now),
             Verdict::Already => return Ok(Done::Before),
             Verdict::Refused(refusal) => return Err(refusal.into()),
-            Verdict::Gate => gates.refuse_if_closed(db, regions).await?,
+            Verdict::Gate => {
+                for region in regions.iter().chain(more) {
+                    gates.refuse_if_closed(db, region).await?;
+                }
+            }
         }
-        if fresh {
+        if reread {
             let moving = DbError::new(DbErrorKind::Contention, "gates", "the gate changed twice during one write");
             return Err(moving.into());
         }
-        fresh = true;
+        reread = true;
     }
 }
 
@@ -106,38 +122,32 @@ pub async fn gated_write(
     region: &RegionCode,
     op: impl AsyncFn(&Conn, i64) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
-    gated(db, gates, &[region], async |epochs| match epochs {
-        [epoch] => db.write(region, async |conn| op(conn, *epoch).await).await,
-        _ => Ok(Verdict::Gate),
-    })
-    .await
+    gated(db, gates, [region], async |[epoch]| db.write(region, async |conn| op(conn, epoch).await).await).await
 }
 
-/// One write statement of a signed-in person, with the epochs of home (in `auth`) and of `there`.
+/// One write statement of a signed-in person about row or command `id` of region `there`, under the
+/// gates of their home and of that region.
 pub async fn signed_write(
     service: &Service,
     auth: &SessionAuth,
-    there: &RegionCode,
-    op: impl AsyncFn(&Conn, &SessionAuth, i64) -> Result<Verdict, DbError>,
+    (there, id): (&RegionCode, Uuid),
+    op: impl AsyncFn(&Conn, &Write<'_>) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
-    gated(&service.db, &service.gates, &[&auth.user.region, there], async |epochs| {
-        let [home, epoch] = epochs else {
-            return Ok(Verdict::Gate);
-        };
-        let auth = SessionAuth { epoch: *home, ..auth.clone() };
-        service.db.write(there, async |conn| op(conn, &auth, *epoch).await).await
+    gated(&service.db, &service.gates, [&auth.user.region, there], async |epochs| {
+        let write = Write::new(Actor::Session(auth), auth.now, (there, id), epochs);
+        service.db.write(there, async |conn| op(conn, &write).await).await
     })
     .await
 }
 
-/// Like [`signed_write`], for changes of a vehicle: invalidates counts from before.
+/// Like [`signed_write`], for changes of vehicles: invalidates the counts from before.
 pub async fn vehicle_write(
     service: &Service,
     auth: &SessionAuth,
-    there: &RegionCode,
-    op: impl AsyncFn(&Conn, &SessionAuth, i64) -> Result<Verdict, DbError>,
+    (there, id): (&RegionCode, Uuid),
+    op: impl AsyncFn(&Conn, &Write<'_>) -> Result<Verdict, DbError>,
 ) -> Result<Done, OpError> {
-    let done = signed_write(service, auth, there, op).await?;
+    let done = signed_write(service, auth, (there, id), op).await?;
     if done == Done::Now {
         service.vehicles_changed(there);
     }

@@ -37,8 +37,8 @@ pub async fn refuse(
     let (home, refusal) = (&auth.user.region, Uuid::new_v4());
     tracing::warn!(rule, action, %home, %target, "a residency policy refused something");
     service.residency_refusals.count(rule, 1);
-    let noted = signed_write(service, auth, home, async |conn, auth, _| {
-        home::note_refusal(conn, auth, refusal, (action, rule), target).await
+    let noted = signed_write(service, auth, (home, refusal), async |conn, write| {
+        home::note_refusal(conn, write, (action, rule), target).await
     });
     noted.await.err().unwrap_or_else(|| Refusal::Residency(rule).into())
 }

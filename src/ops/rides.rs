@@ -4,12 +4,13 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Done, OpError, signed_write, vehicle_write};
+use super::{Done, OpError, gated, signed_write, vehicle_write};
 use crate::{
     db::{
         error::DbError,
         rides::{self, NewRide, OVERDUE_PAGE, Overdue, RideEnd},
-        verdict::SessionAuth,
+        statement::Conn,
+        verdict::{Actor, SessionAuth, Write},
     },
     domain::{
         geo::Point,
@@ -44,9 +45,9 @@ pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Resul
             Some(promo)
         }
     };
-    let Start { ride, vehicle, vehicle_type, .. } = &start;
-    let new = NewRide { id: ride.id, vehicle, city, vehicle_type, tariff, promo };
-    vehicle_write(service, auth, region, async |conn, auth, epoch| rides::start(conn, auth, &new, epoch).await).await
+    let new = NewRide { id: start.ride.id, city, vehicle_type: &start.vehicle_type, tariff, promo };
+    let vehicle = (region, start.vehicle.public_id);
+    vehicle_write(service, auth, vehicle, async |conn, write| rides::start(conn, write, &new).await).await
 }
 
 /// Ends the person's ride at `at`, in `city` (a slug). The place in words is relative to the city's
@@ -60,10 +61,10 @@ pub async fn end(
 ) -> Result<Done, OpError> {
     let catalogue = service.catalogue();
     let city = catalogue.city(city).filter(|city| city.region == ride.region).ok_or(Refusal::NoSuchRide)?;
-    let words = place(city.centre, at);
-    let end = RideEnd::new(ride, &city.slug, at, &words, !city.service_area.contains(at));
-    let region = &ride.region;
-    vehicle_write(service, auth, region, async |conn, auth, epoch| rides::end(conn, auth, &end, epoch).await).await
+    let outside_area = !city.service_area.contains(at);
+    let end = RideEnd { city: &city.slug, at, place: &place(city.centre, at), outside_area };
+    let ride = (&ride.region, ride.id);
+    vehicle_write(service, auth, ride, async |conn, write| rides::end(conn, write, &end).await).await
 }
 
 /// Ends this region's rides that have been open too long, each at its last known place and without
@@ -80,26 +81,20 @@ pub async fn end_overdue(service: &Service) -> Result<usize, DbError> {
             let Some(city) = catalogue.city(city) else {
                 continue;
             };
-            let words = place(city.centre, *last);
-            let end = RideEnd::new(ride, &city.slug, *last, &words, false);
-            // Nobody's session: these parameters name the rider, whose row is freed.
-            let system = SessionAuth {
-                user: rider.clone(),
-                session: Uuid::nil(),
-                token_hash: String::new(),
-                now,
-                idle_since: now,
-                epoch: 0,
-            };
-            let done = vehicle_write(service, &system, &ride.region, async |conn, system, epoch| {
-                rides::expire(conn, system, &end, *started_at + RIDE_MAX, epoch).await
-            })
-            .await;
-            match done {
+            let end = RideEnd { city: &city.slug, at: *last, place: &place(city.centre, *last), outside_area: false };
+            let done = gated(&service.db, &service.gates, [&rider.region, &ride.region], async |epochs| {
+                let write = Write::new(Actor::Person(rider), now, (&ride.region, ride.id), epochs);
+                let expire = async |conn: &Conn| rides::expire(conn, &write, &end, *started_at + RIDE_MAX).await;
+                service.db.write(&ride.region, expire).await
+            });
+            match done.await {
                 Ok(done) => ended += usize::from(done == Done::Now),
                 Err(OpError::Refused(refusal)) => tracing::info!(?refusal, "an overdue ride is not ended yet"),
                 Err(OpError::Db(error)) => tracing::warn!(%error, "an overdue ride is not ended yet"),
             }
+        }
+        if ended > 0 {
+            service.vehicles_changed(&service.here);
         }
         match overdue.last() {
             Some(last) if overdue.len() == OVERDUE_PAGE => after = last.ride.id,
@@ -120,10 +115,8 @@ pub async fn add_positions(
     let add = async |city: &str| {
         let catalogue = service.catalogue();
         let steps = catalogue.city(city).map_or_else(Vec::new, |city| chains(city, auth.now, noted.to_vec()));
-        signed_write(service, auth, &ride.region, async |conn, auth, epoch| {
-            rides::add_positions(conn, auth, ride, epoch, city, &steps).await
-        })
-        .await
+        let add = async |conn: &Conn, write: &Write<'_>| rides::add_positions(conn, write, city, &steps).await;
+        signed_write(service, auth, (&ride.region, ride.id), add).await
     };
     match add(city).await {
         Err(OpError::Refused(Refusal::FormUsed)) => {

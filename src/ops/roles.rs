@@ -8,7 +8,7 @@ use super::{Done, OpError, gated_write};
 use crate::{
     db::{
         roles::{self, Role},
-        verdict::{SessionAuth, Write},
+        verdict::{Actor, SessionAuth, Write},
     },
     domain::{people::UserRef, refusal::Refusal},
     ops::service::Service,
@@ -26,7 +26,7 @@ pub async fn set(
     }
     let command = Uuid::new_v4();
     gated_write(&service.db, &service.gates, &person.region, async |conn, epoch| {
-        let write = Write::signed(by, by.epoch, (&person.region, command), epoch);
+        let write = Write::new(Actor::Session(by), by.now, (&person.region, command), [0, epoch]);
         roles::set(conn, &write, person.id, role, grant).await
     })
     .await

@@ -9,7 +9,10 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, SubsecRound, Utc};
 use uuid::Uuid;
 
-use super::{OpError, gates};
+use super::{
+    OpError,
+    gates::{self, open_epoch},
+};
 use crate::{
     db::{
         Db,
@@ -144,7 +147,7 @@ async fn insert_users(
     password_hash: &str,
     users: &[User],
 ) -> Result<(i64, Vec<Uuid>), OpError> {
-    let epoch = open_epoch(db, region).await?;
+    let epoch = open_epoch(gates::find(db, region).await?)?;
     let insert = async |conn: &_| sample::insert_users(conn, (region, epoch), password_hash, users).await;
     let (new, at_home) = db.write(region, insert).await?.ok_or_else(|| closed(region))?;
     let at_home: HashSet<Uuid> = at_home.into_iter().collect();
@@ -152,17 +155,9 @@ async fn insert_users(
 }
 
 async fn insert_vehicles(db: &Db, city: &City, street: &Street) -> Result<i64, OpError> {
-    let epoch = open_epoch(db, &city.region).await?;
+    let epoch = open_epoch(gates::find(db, &city.region).await?)?;
     let insert = async |conn: &_| sample::insert_vehicles(conn, city, epoch, street).await;
     Ok(db.write(&city.region, insert).await?.ok_or_else(|| closed(&city.region))?)
-}
-
-async fn open_epoch(db: &Db, region: &RegionCode) -> Result<i64, OpError> {
-    let gate = gates::find(db, region).await?;
-    if gate.writable {
-        return Ok(gate.epoch);
-    }
-    Err(Refusal::RegionReadOnly { region: gate.region, reason: gate.reason, until: gate.until }.into())
 }
 
 fn closed(region: &RegionCode) -> Refusal {

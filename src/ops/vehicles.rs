@@ -161,8 +161,8 @@ pub async fn reserve(
 ) -> Result<Done, OpError> {
     let until = auth.now + Duration::minutes(RESERVATION_MINUTES);
     let command = Uuid::new_v4();
-    vehicle_write(service, auth, &vehicle.region, async |conn, auth, epoch| {
-        reservations::make(conn, auth, vehicle, epoch, city_and_type, until, command).await
+    vehicle_write(service, auth, (&vehicle.region, vehicle.public_id), async |conn, write| {
+        reservations::make(conn, write, city_and_type, until, command).await
     })
     .await
 }
@@ -172,20 +172,15 @@ pub async fn cancel_reservation(
     auth: &SessionAuth,
     vehicle: &PublicVehicle,
 ) -> Result<Done, OpError> {
-    let command = Uuid::new_v4();
-    vehicle_write(service, auth, &vehicle.region, async |conn, auth, epoch| {
-        reservations::cancel(conn, auth, vehicle, epoch, command).await
-    })
-    .await
+    let (vehicle, command) = ((&vehicle.region, vehicle.public_id), Uuid::new_v4());
+    vehicle_write(service, auth, vehicle, async |conn, write| reservations::cancel(conn, write, command).await).await
 }
 
 /// In the owner's home city, where an operator has to approve it.
 pub async fn add(service: &Service, auth: &SessionAuth, new: &NewVehicle) -> Result<Done, OpError> {
     let public_id = Uuid::new_v4();
-    vehicle_write(service, auth, &auth.user.region, async |conn, auth, _| {
-        vehicles::insert(conn, auth, new, public_id).await
-    })
-    .await
+    let vehicle = (&auth.user.region, new.id);
+    vehicle_write(service, auth, vehicle, async |conn, write| vehicles::insert(conn, write, new, public_id).await).await
 }
 
 pub async fn retire(
@@ -194,8 +189,6 @@ pub async fn retire(
     vehicle: &VehicleRef,
     version: i64,
 ) -> Result<Done, OpError> {
-    vehicle_write(service, auth, &vehicle.region, async |conn, auth, epoch| {
-        vehicles::retire(conn, auth, vehicle, epoch, version).await
-    })
-    .await
+    let vehicle = (&vehicle.region, vehicle.id);
+    vehicle_write(service, auth, vehicle, async |conn, write| vehicles::retire(conn, write, version).await).await
 }

@@ -34,7 +34,11 @@ use crate::{
         refusal::Refusal,
         region::RegionCode,
     },
-    ops::{Done, OpError, accounts::SessionStart, service::Service},
+    ops::{
+        Done, OpError,
+        accounts::{self, SessionStart},
+        service::Service,
+    },
     web::state::State,
 };
 
@@ -286,12 +290,7 @@ impl RequestContext {
     fn touch(&self, auth: SessionAuth) {
         let state = self.state.clone();
         actix_web::rt::spawn(async move {
-            let touched = async {
-                let epoch = state.service.gates.get(&state.service.db, &auth.user.region).await?.epoch;
-                let auth = SessionAuth { epoch, ..auth };
-                state.service.db.write(&auth.user.region, async |conn| sessions::touch(conn, &auth).await).await
-            };
-            if let Err(error) = touched.await {
+            if let Err(error) = accounts::touch(&state.service, &auth).await {
                 tracing::warn!(%error, "a session was not noted as used");
             }
         });

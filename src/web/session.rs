@@ -76,7 +76,6 @@ impl SessionCookie {
             token_hash: passwords::token_hash(&self.token),
             now,
             idle_since: now - IDLE,
-            epoch: 0,
         }
     }
 

@@ -224,7 +224,7 @@ async fn cancelling_a_reservation_reads_one_event_however_long_the_history_is() 
     sql.batch_execute(&format!("PREPARE cancel AS {}; BEGIN", cancel.text)).await.unwrap();
     let explain = format!(
         "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE cancel('us-east1', '{}', '{}', '{}', now(), '{}', {}, 'us-east1', '{}', {}, '{any}')",
-        auth.session, auth.user.id, auth.token_hash, auth.idle_since, auth.epoch, bike.public_id, auth.epoch
+        auth.session, auth.user.id, auth.token_hash, auth.idle_since, 0, bike.public_id, 0
     );
     let plan: serde_json::Value = sql.query_one(&explain, &[]).await.unwrap().try_get(0).unwrap();
     sql.batch_execute("ROLLBACK").await.unwrap();

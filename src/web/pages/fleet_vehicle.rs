@@ -13,7 +13,7 @@ use crate::{
     domain::{
         catalogue::{Catalogue, City},
         fleet::{NOTE_MAX, status_text},
-        job::{JobKind, STEPS},
+        job::{JobKind, STEPS, StatusChange},
         people,
         refusal::Refusal,
         ride::RideRef,
@@ -87,7 +87,7 @@ async fn page(
     list::only_operators(&current_user, &city.slug)?;
     let status = found.vehicle.status.as_str();
     let held = status == "in_use" || found.vehicle.shown_status(context.now) == "reserved";
-    let leads = |job_kind: &JobKind| job_kind.change().1 != status && job_kind.change().2.contains(&status);
+    let leads = |change: StatusChange| change.to != status && change.from.contains(&status);
     let others = context.catalogue.cities_of(&city.region).filter(|other| other.slug != city.slug);
     let (history, more) = history.split_at(history.len().min(HISTORY_PAGE));
     let older = history.last().filter(|_| !more.is_empty());
@@ -99,7 +99,7 @@ async fn page(
         now: context.now,
         city,
         command: context.service.ids.form(),
-        steps: STEPS.into_iter().filter(|job_kind| !held && leads(job_kind)).collect(),
+        steps: STEPS.into_iter().filter(|job_kind| !held && job_kind.status_change().is_some_and(leads)).collect(),
         changeable: !held && status != "retired",
         form: rejected.unwrap_or_else(|| stored(&found)),
         cities: others.filter(|other| current_user.operates(&other.slug)).collect(),
@@ -185,14 +185,13 @@ pub async fn set_status(
     Form(step): Form<Step>,
 ) -> Result<HttpResponse, PageError> {
     let seen = seen(&context, &path, step.version, step.command)?;
-    if !STEPS.contains(&step.action) {
-        return Err(PageError::BadRequest("That is done by a job."));
-    }
+    let change = step.action.status_change().filter(|_| STEPS.contains(&step.action));
+    let change = change.ok_or(PageError::BadRequest("That is done by a job."))?;
     let note = match people::optional_line(&step.note, NOTE_MAX, "a note") {
         Ok(note) => note,
         Err(words) => return Ok(context.refused(&paths::fleet_vehicle(&seen.vehicle), &words)),
     };
-    let outcome = ops::fleet::act(&context.service, &context.auth()?, &seen, step.action, note.as_deref()).await;
+    let outcome = ops::fleet::set_status(&context.service, &context.auth()?, &seen, change, note.as_deref()).await;
     let done = match step.action {
         JobKind::Maintenance => "The vehicle is in maintenance.",
         JobKind::Back => "The vehicle is back on the street.",
@@ -315,7 +314,7 @@ mod tests {
         let quoted = all_statements().into_iter().flat_map(|statement| statement.text.split('\'').skip(1).step_by(2));
         let of_vehicles = |action: &&str| action.starts_with("vehicle.") || action.starts_with("ride.");
         let mut actions: Vec<&str> = quoted.filter(of_vehicles).collect();
-        actions.extend(STEPS.iter().map(|step| step.change().0));
+        actions.extend(STEPS.iter().filter_map(|step| Some(step.status_change()?.event)));
         assert!(actions.len() > 15, "{actions:?}");
         for action in actions {
             let entry = HistoryEntry {

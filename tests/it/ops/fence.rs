@@ -14,7 +14,7 @@ use movr::{
         sessions,
         statement::{Reach, Statement},
         txn::Outcome,
-        verdict::{SessionAuth, Verdict},
+        verdict::{Actor, Verdict, Write},
     },
     domain::{refusal::Refusal, region::RegionCode},
     ops::{self, Done, OpError},
@@ -225,9 +225,10 @@ async fn an_instance_with_an_old_epoch_cannot_write() {
     assert_eq!(second.gates.get(&second.db, &home()).await.unwrap().epoch, 1);
     change(first, false).await;
     change(first, true).await;
-    let auth = |epoch| SessionAuth { epoch, ..arena.riders[0].auth.clone() };
+    let (auth, region) = (&arena.riders[0].auth, home());
     let end = async |epoch| {
-        second.db.write(&home(), async |conn| sessions::end(conn, &auth(epoch), Uuid::new_v4()).await).await.unwrap()
+        let write = Write::new(Actor::Session(auth), auth.now, (&region, Uuid::new_v4()), [epoch, epoch]);
+        second.db.write(&region, async |conn| sessions::end(conn, &write, Uuid::new_v4()).await).await.unwrap()
     };
     for epoch in [1, 2, 4] {
         assert_eq!(end(epoch).await, Verdict::Gate, "epoch {epoch}");

@@ -258,7 +258,7 @@ async fn a_file_that_is_none_is_refused_as_a_whole() {
     let ready = async |lines| {
         let to = (&job.region, "new-york");
         context
-            .act(&job, "new-york", to, async |conn, acting| {
+            .write(&job, "new-york", to, async |conn, acting| {
                 Ok(movr::db::imports::ready(conn, acting, lines, "").await?.0)
             })
             .await

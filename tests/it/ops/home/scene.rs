@@ -95,7 +95,6 @@ impl Scene {
             token_hash: passwords::token_hash(&start.token),
             now,
             idle_since: now - accounts::IDLE,
-            epoch: 0,
         }
     }
 
