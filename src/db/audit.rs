@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
-    error::DbError,
+    error::Result,
     row::Row,
-    statement::{Conn, Reach, Statement},
+    statement::{Conn, Param, Reach, Statement},
 };
 use crate::domain::{people, region::RegionCode};
 
@@ -152,7 +152,7 @@ pub struct Found {
 }
 
 /// The newest events that fit, at most `limit`.
-pub async fn list(conn: &Conn, filter: &Filter, sees: &Sees, limit: i64) -> Result<Found, DbError> {
+pub async fn list(conn: &Conn, filter: &Filter, sees: &Sees, limit: i64) -> Result<Found> {
     let read = |row: &Row| {
         let aggregate = (row.get("aggregate_type")?, row.get("aggregate_id")?);
         Ok(Event {
@@ -173,7 +173,7 @@ pub async fn list(conn: &Conn, filter: &Filter, sees: &Sees, limit: i64) -> Resu
     let Place(at, before_type, before_id, version) = before;
     let filtered = actor.is_some() || action.is_some() || aggregate_type.is_some() || aggregate_id.is_some();
     let anything = cities.is_none() && !filtered;
-    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 13] = [
+    let params: [Param<'_>; 13] = [
         region,
         from,
         at,

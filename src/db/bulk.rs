@@ -4,13 +4,12 @@
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    error::{DbError, DbErrorKind},
+    error::{DbError, DbErrorKind, Result},
     jobs::{BY_JOB, GATES, JOB_DONE, JobWrite, ON_JOB, RUNNING, WHO},
-    statement::{CITY_CHECKED, Conn, Reach, Statement},
+    statement::{CITY_CHECKED, Conn, Param, Reach, Statement},
     verdict::{EVENT, Verdict},
 };
 use crate::domain::{
@@ -145,7 +144,7 @@ pub async fn select(
     selecting: &str,
     owners_stay: bool,
     selection: &Selection,
-) -> Result<(Verdict, i64), DbError> {
+) -> Result<(Verdict, i64)> {
     let row = match selection {
         Selection::List { list } => {
             let (ids, versions): (Vec<Uuid>, Vec<i64>) = list.iter().copied().unzip();
@@ -156,7 +155,7 @@ pub async fn select(
             let cursor = selecting.parse::<Uuid>();
             let after =
                 cursor.map_err(|error| DbError::new(DbErrorKind::Bug, SELECT_FILTER.name, error.to_string()))?;
-            let rest: [&(dyn ToSql + Sync); 10] = [
+            let rest: [Param<'_>; 10] = [
                 &selecting,
                 &owners_stay,
                 &SELECTED_AT_ONCE,
@@ -252,17 +251,17 @@ pub async fn batch(
     job_kind: JobKind,
     note: Option<&str>,
     depot: Option<Point>,
-) -> Result<Verdict, DbError> {
+) -> Result<Verdict> {
     let bug = || DbError::new(DbErrorKind::Bug, BATCH_HERE.name, "of a job that changes no status");
     let StatusChange { event, to, from } = job_kind.status_change().ok_or_else(bug)?;
     // It has come to where it stands now.
     let seen = matches!(job_kind, JobKind::Back | JobKind::Found | JobKind::Move);
-    let rest: [&(dyn ToSql + Sync); 5] = [&event, &to, &from, &note, &seen];
+    let rest: [Param<'_>; 5] = [&event, &to, &from, &note, &seen];
     match depot {
         None => write.verdict(conn, &BATCH_HERE, &rest).await,
         Some(depot) => {
             let (lat, lon, cell) = (depot.lat(), depot.lon(), geo::cell(depot));
-            let place: [&(dyn ToSql + Sync); 4] = [&lat, &lon, &cell, &DEPOT];
+            let place: [Param<'_>; 4] = [&lat, &lon, &cell, &DEPOT];
             write.verdict(conn, &MOVE, &[&rest[..], &place].concat()).await
         }
     }

@@ -8,12 +8,11 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use serde_json::{Value, json};
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    error::{DbError, DbErrorKind},
-    statement::{Conn, Reach, Statement},
+    error::{DbError, DbErrorKind, Result},
+    statement::{Conn, Param, Reach, Statement},
     verdict::{BY_ROLE, EVENT, Verdict, Write},
 };
 use crate::domain::{
@@ -44,7 +43,7 @@ pub const ALL: &[&Statement] = &[
 const VERSION: Statement =
     Statement::read("catalogue.version", Reach::Global, "SELECT version FROM catalogue WHERE id = 1");
 
-pub async fn version(conn: &Conn) -> Result<i64, DbError> {
+pub async fn version(conn: &Conn) -> Result<i64> {
     conn.opt(&VERSION, &[]).await?.map_or(Ok(0), |row| row.get("version"))
 }
 
@@ -79,7 +78,7 @@ const LOAD: Statement = Statement::read(
      FROM catalogue WHERE id = 1",
 );
 
-pub async fn load(conn: &Conn) -> Result<Option<Catalogue>, DbError> {
+pub async fn load(conn: &Conn) -> Result<Option<Catalogue>> {
     let Some(row) = conn.opt(&LOAD, &[]).await? else {
         return Ok(None);
     };
@@ -161,7 +160,7 @@ const TARIFFS: Statement = Statement::write(
      RETURNING 1 AS changed",
 );
 
-fn tariff_params(t: &Tariff) -> [&(dyn ToSql + Sync); 7] {
+fn tariff_params(t: &Tariff) -> [Param<'_>; 7] {
     [
         &t.city,
         &t.vehicle_type,
@@ -174,7 +173,7 @@ fn tariff_params(t: &Tariff) -> [&(dyn ToSql + Sync); 7] {
 }
 
 /// In the transaction of a statement that has checked the permission.
-pub async fn put_tariff(conn: &Conn, tariff: &Tariff) -> Result<(), DbError> {
+pub async fn put_tariff(conn: &Conn, tariff: &Tariff) -> Result<()> {
     conn.rows(&TARIFFS, &tariff_params(tariff)).await.map(drop)
 }
 
@@ -212,7 +211,7 @@ impl PromoColumns {
         Self { percent, amount, currency, cities: json!(promo.cities), quotas: json!(promo.quotas) }
     }
 
-    fn params<'a>(&'a self, promo: &'a PromoCode) -> [&'a (dyn ToSql + Sync); 10] {
+    fn params<'a>(&'a self, promo: &'a PromoCode) -> [Param<'a>; 10] {
         [
             &promo.code,
             &self.percent,
@@ -238,7 +237,7 @@ const BUMP: Statement = Statement::write(
 
 /// Writes every entry of `file`, inside a transaction, except those that were changed in the
 /// browser, and raises the version if anything differed.
-pub async fn put(conn: &Conn, file: &Catalogue, now: DateTime<Utc>) -> Result<Put, DbError> {
+pub async fn put(conn: &Conn, file: &Catalogue, now: DateTime<Utc>) -> Result<Put> {
     let send = async |statement: &'static Statement, params: &Params<'_>| Ok(conn.rows(statement, params).await?.len());
     let edits = list_edits(conn).await?;
     let file = without(file, &edits);
@@ -266,7 +265,7 @@ fn without(file: &Catalogue, edits: &HashSet<(String, String)>) -> Catalogue {
     file
 }
 
-pub async fn plan(file: &Catalogue, now: DateTime<Utc>) -> Result<Vec<String>, DbError> {
+pub async fn plan(file: &Catalogue, now: DateTime<Utc>) -> Result<Vec<String>> {
     let texts = std::cell::RefCell::new(Vec::new());
     let send = async |statement: &'static Statement, params: &Params<'_>| {
         texts.borrow_mut().push(statement.with_values(params));
@@ -277,13 +276,13 @@ pub async fn plan(file: &Catalogue, now: DateTime<Utc>) -> Result<Vec<String>, D
     Ok(texts.into_inner())
 }
 
-type Params<'a> = [&'a (dyn ToSql + Sync)];
+type Params<'a> = [Param<'a>];
 
 /// Returns how many entries changed.
 async fn entries(
-    send: &impl AsyncFn(&'static Statement, &Params<'_>) -> Result<usize, DbError>,
+    send: &impl AsyncFn(&'static Statement, &Params<'_>) -> Result<usize>,
     file: &Catalogue,
-) -> Result<usize, DbError> {
+) -> Result<usize> {
     let mut changed = 0;
     for (n, r) in (0_i64..).zip(&file.regions) {
         let (lat, lon) = (r.centre.lat(), r.centre.lon());
@@ -325,13 +324,7 @@ const QUOTA: Statement = Statement::write(
 
 /// Grants a region its part of a code's total; what was used stays used. Fails on
 /// `promo_quotas_left_check` when more was used than is granted now.
-pub async fn put_quota(
-    conn: &Conn,
-    region: &RegionCode,
-    code: &str,
-    granted: i64,
-    epoch: i64,
-) -> Result<Verdict, DbError> {
+pub async fn put_quota(conn: &Conn, region: &RegionCode, code: &str, granted: i64, epoch: i64) -> Result<Verdict> {
     conn.verdict(&QUOTA, &[region, &code, &granted, &epoch]).await
 }
 
@@ -339,7 +332,7 @@ const EDITS: Statement =
     Statement::read("catalogue.list_edits", Reach::Global, "SELECT kind, key FROM catalogue_edits");
 
 /// Kind and key of every entry that was changed in the browser.
-async fn list_edits(conn: &Conn) -> Result<HashSet<(String, String)>, DbError> {
+async fn list_edits(conn: &Conn) -> Result<HashSet<(String, String)>> {
     conn.rows(&EDITS, &[]).await?.iter().map(|row| Ok((row.get("kind")?, row.get("key")?))).collect()
 }
 
@@ -351,7 +344,7 @@ const USED: Statement = Statement::read(
 );
 
 /// How often each of these promo codes was used in `region`.
-pub async fn list_used(conn: &Conn, region: &RegionCode, codes: &[&str]) -> Result<Vec<(String, i64)>, DbError> {
+pub async fn list_used(conn: &Conn, region: &RegionCode, codes: &[&str]) -> Result<Vec<(String, i64)>> {
     conn.rows(&USED, &[region, &codes]).await?.iter().map(|row| Ok((row.get("code")?, row.get("used")?))).collect()
 }
 
@@ -404,9 +397,9 @@ async fn change(
     statement: &'static Statement,
     write: &Write<'_>,
     key: &str,
-    rest: &[&(dyn ToSql + Sync)],
-) -> Result<Verdict, DbError> {
-    let first: [&(dyn ToSql + Sync); 2] = [&CATALOGUE, &key];
+    rest: &[Param<'_>],
+) -> Result<Verdict> {
+    let first: [Param<'_>; 2] = [&CATALOGUE, &key];
     write.verdict_by_role(conn, statement, &[&first[..], rest].concat()).await
 }
 
@@ -454,7 +447,7 @@ pub fn seen<'a>(tariffs: impl Iterator<Item = &'a Tariff>) -> Value {
 }
 
 /// Sets a price from a time on, if the tariffs are still those `seen`.
-pub async fn set_tariff(conn: &Conn, write: &Write<'_>, tariff: &Tariff, seen: &Value) -> Result<Verdict, DbError> {
+pub async fn set_tariff(conn: &Conn, write: &Write<'_>, tariff: &Tariff, seen: &Value) -> Result<Verdict> {
     let rest = [&tariff_params(tariff)[..], &[seen]].concat();
     change(conn, &SET_TARIFF, write, &tariff_key(tariff), &rest).await
 }
@@ -481,7 +474,7 @@ const WITHDRAW_TARIFF: Statement = Statement::write(
 )
 .reading_global(CHANGES_IT);
 
-pub async fn withdraw_tariff(conn: &Conn, write: &Write<'_>, tariff: &Tariff) -> Result<Verdict, DbError> {
+pub async fn withdraw_tariff(conn: &Conn, write: &Write<'_>, tariff: &Tariff) -> Result<Verdict> {
     change(conn, &WITHDRAW_TARIFF, write, &tariff_key(tariff), &tariff_params(tariff)).await
 }
 
@@ -508,7 +501,7 @@ const ADD_PROMO: Statement = Statement::write(
 )
 .reading_global(CHANGES_IT);
 
-pub async fn add_promo_code(conn: &Conn, write: &Write<'_>, promo: &PromoCode) -> Result<Verdict, DbError> {
+pub async fn add_promo_code(conn: &Conn, write: &Write<'_>, promo: &PromoCode) -> Result<Verdict> {
     change(conn, &ADD_PROMO, write, &promo.code, &PromoColumns::of(promo).params(promo)).await
 }
 
@@ -534,14 +527,9 @@ const SET_PROMO: Statement = Statement::write(
 .reading_global(CHANGES_IT);
 
 /// Changes end, limits and quotas, if they are still those `seen`.
-pub async fn set_promo_code(
-    conn: &Conn,
-    write: &Write<'_>,
-    seen: &PromoCode,
-    new: &PromoCode,
-) -> Result<Verdict, DbError> {
+pub async fn set_promo_code(conn: &Conn, write: &Write<'_>, seen: &PromoCode, new: &PromoCode) -> Result<Verdict> {
     let (quotas, seen_quotas) = (json!(new.quotas), json!(seen.quotas));
-    let rest: [&(dyn ToSql + Sync); 8] = [
+    let rest: [Param<'_>; 8] = [
         &new.code,
         &new.valid_until,
         &new.per_rider_limit,
@@ -573,9 +561,9 @@ const ADD_CITY: Statement = Statement::write(
 )
 .reading_global(CHANGES_IT);
 
-pub async fn add_city(conn: &Conn, write: &Write<'_>, city: &City) -> Result<Verdict, DbError> {
+pub async fn add_city(conn: &Conn, write: &Write<'_>, city: &City) -> Result<Verdict> {
     let (lat, lon, area) = (city.centre.lat(), city.centre.lon(), json!(city.service_area));
     let (zone, currency) = (city.time_zone.name(), city.currency.as_str());
-    let rest: [&(dyn ToSql + Sync); 8] = [&city.slug, &city.region, &city.name, &lat, &lon, &zone, &currency, &area];
+    let rest: [Param<'_>; 8] = [&city.slug, &city.region, &city.name, &lat, &lon, &zone, &currency, &area];
     change(conn, &ADD_CITY, write, &city.slug, &rest).await
 }

@@ -20,7 +20,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     engine,
-    error::{DbError, DbErrorKind, NO_DATABASE},
+    error::{DbError, DbErrorKind, NO_DATABASE, Result},
     explain::explain,
 };
 use crate::config::{self, Database};
@@ -156,7 +156,7 @@ impl Endpoint {
     }
 }
 
-pub fn endpoint(config: &Database, url: &str) -> Result<Endpoint, DbError> {
+pub fn endpoint(config: &Database, url: &str) -> Result<Endpoint> {
     // libpq's place for certificates is below the home folder.
     let home = config::env("HOME").map(PathBuf::from);
     let wrong = DbErrorKind::Setup("cannot be reached: its URL, or a file that the URL names, is not right");
@@ -168,7 +168,7 @@ pub fn endpoint(config: &Database, url: &str) -> Result<Endpoint, DbError> {
     Ok(endpoint)
 }
 
-pub async fn connect_once(endpoint: &Endpoint) -> Result<Client, DbError> {
+pub async fn connect_once(endpoint: &Endpoint) -> Result<Client> {
     let failed = |error| DbError::connecting(&error, &endpoint.describe());
     let (client, connection) = endpoint.config.connect(endpoint.tls.clone()).await.map_err(failed)?;
     tokio::spawn(async move {
@@ -187,7 +187,7 @@ pub async fn connect_once(endpoint: &Endpoint) -> Result<Client, DbError> {
 
 /// Connects to a database that exists from the start: `postgres` on both engines, unless it was
 /// dropped; on CockroachDB and with some providers also `defaultdb`.
-pub(super) async fn connect_beside(endpoint: &Endpoint) -> Result<Client, DbError> {
+pub(super) async fn connect_beside(endpoint: &Endpoint) -> Result<Client> {
     match connect_once(&endpoint.with_database("postgres")).await {
         Err(error) if error.kind == NO_DATABASE => connect_once(&endpoint.with_database("defaultdb")).await,
         connected => connected,

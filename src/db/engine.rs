@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::error::DbError;
+use super::error::{DbError, Result};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
@@ -15,7 +15,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    pub async fn ask(client: &Client) -> Result<Self, DbError> {
+    pub async fn ask(client: &Client) -> Result<Self> {
         let version = text(client, "SELECT version()").await?;
         let cockroach = version.starts_with("CockroachDB");
         let (mut regions, mut gateway) = (false, None);
@@ -54,7 +54,7 @@ pub(super) async fn prefer(
     failed.into_iter().find(|error| error.code().is_none()).map_or(Ok(()), Err)
 }
 
-pub(super) async fn text_if_any(client: &Client, sql: &str) -> Result<Option<String>, DbError> {
+pub(super) async fn text_if_any(client: &Client, sql: &str) -> Result<Option<String>> {
     match text(client, sql).await {
         // `config_file_error`: the node was started without a region. `invalid_table_definition`:
         // the database is not multi-region.
@@ -64,7 +64,7 @@ pub(super) async fn text_if_any(client: &Client, sql: &str) -> Result<Option<Str
 }
 
 /// The first column of the first row of a query without parameters.
-pub(super) async fn text(client: &Client, sql: &str) -> Result<String, DbError> {
+pub(super) async fn text(client: &Client, sql: &str) -> Result<String> {
     let messages = client.simple_query(sql).await.map_err(|error| DbError::from_driver(error, "engine.ask", false))?;
     let first = messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0),

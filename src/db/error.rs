@@ -34,6 +34,8 @@ pub enum DbErrorKind {
     Bug,
 }
 
+pub type Result<T, E = DbError> = std::result::Result<T, E>;
+
 pub struct DbError {
     pub kind: DbErrorKind,
     /// Name of the statement, or of the step (`connect`, `begin`, `commit`).

@@ -3,13 +3,12 @@
 //! and changes nothing.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    error::DbError,
+    error::Result,
     row::Row,
-    statement::{Conn, Reach, Statement},
+    statement::{Conn, Param, Reach, Statement},
 };
 use crate::domain::{
     csv::{COLUMNS, escape_formula, head, write_line},
@@ -49,11 +48,11 @@ pub async fn vehicles(
     (region, city): (&RegionCode, &str),
     filter: &Filter,
     after: Option<Cursor>,
-) -> Result<Chunk<Cursor>, DbError> {
+) -> Result<Chunk<Cursor>> {
     let mut text = if after.is_none() { head(&COLUMNS) } else { String::new() };
     let (code, id) = after.unwrap_or_default();
     let (statuses, Filter { vehicle_type, battery_below, idle_since, prefix, .. }) = (filter.statuses(), filter);
-    let params: [&(dyn ToSql + Sync); 9] =
+    let params: [Param<'_>; 9] =
         [region, &city, &statuses, &code, &id, vehicle_type, battery_below, idle_since, prefix];
     let rows = conn.rows(&VEHICLES, &params).await?;
     for row in &rows {
@@ -83,11 +82,7 @@ const RIDERS: Statement = Statement::read(
      WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND id > $3 ORDER BY id LIMIT 500",
 );
 
-pub async fn riders(
-    conn: &Conn,
-    (region, city): (&RegionCode, &str),
-    after: Option<Uuid>,
-) -> Result<Chunk<Uuid>, DbError> {
+pub async fn riders(conn: &Conn, (region, city): (&RegionCode, &str), after: Option<Uuid>) -> Result<Chunk<Uuid>> {
     let columns = ["username", "first_name", "last_name", "since"];
     let mut text = if after.is_none() { head(&columns) } else { String::new() };
     let rows = conn.rows(&RIDERS, &[region, &city, &after.unwrap_or_default()]).await?;

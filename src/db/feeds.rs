@@ -6,7 +6,7 @@ use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{
-    error::{DbError, DbErrorKind},
+    error::{DbError, DbErrorKind, Result},
     row::Row,
     statement::{Conn, Reach, Statement},
     vehicles::settled_sql,
@@ -53,7 +53,7 @@ pub async fn list_standing(
     region: &RegionCode,
     city: &str,
     at: DateTime<Utc>,
-) -> Result<Vec<FeedVehicle>, DbError> {
+) -> Result<Vec<FeedVehicle>> {
     let read = |row: &Row| {
         Ok(FeedVehicle {
             public_id: row.get("public_id")?,

@@ -7,14 +7,13 @@
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use serde_json::Value;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
     bulk::DEPOT,
-    error::DbError,
+    error::Result,
     row::Row,
-    statement::{CITY_CHECKED, Conn, Reach, Statement},
+    statement::{CITY_CHECKED, Conn, Param, Reach, Statement},
     verdict::{EVENT, SIGNED_THERE, Verdict, Write},
 };
 use crate::domain::{
@@ -127,18 +126,18 @@ pub async fn list(
     filter: &Filter,
     sort: Sort,
     cursor: Option<(Key, Uuid)>,
-) -> Result<Page, DbError> {
+) -> Result<Page> {
     let (region, slug) = city;
     let statuses = filter.statuses();
     let scan_limit = if filter.follows(sort) { i64::try_from(PAGE).unwrap_or(SCAN_LIMIT) + 1 } else { SCAN_LIMIT };
     let (key, id) = cursor.unwrap_or_else(|| (start(filter, sort), Uuid::nil()));
-    let (statement, key): (_, &(dyn ToSql + Sync)) = match &key {
+    let (statement, key): (_, Param<'_>) = match &key {
         Key::Code(code) => (&BY_CODE, code),
         Key::Battery(battery) => (&BY_BATTERY, battery),
         Key::Seen(seen) => (&BY_SEEN, seen),
     };
     let Filter { vehicle_type, battery_below, idle_since, prefix, .. } = filter;
-    let params: [&(dyn ToSql + Sync); 10] =
+    let params: [Param<'_>; 10] =
         [region, &slug, &statuses, &scan_limit, key, &id, vehicle_type, battery_below, idle_since, prefix];
     let rows = conn.rows(statement, &params).await?;
     page(region, &rows, filter, sort)
@@ -153,7 +152,7 @@ fn start(filter: &Filter, sort: Sort) -> Key {
     }
 }
 
-fn page(region: &RegionCode, rows: &[Row], filter: &Filter, sort: Sort) -> Result<Page, DbError> {
+fn page(region: &RegionCode, rows: &[Row], filter: &Filter, sort: Sort) -> Result<Page> {
     let key = |vehicle: &FleetVehicle| match sort {
         Sort::Code => Key::Code(vehicle.code.clone().unwrap_or_default()),
         Sort::Battery => Key::Battery(vehicle.battery),
@@ -176,7 +175,7 @@ fn page(region: &RegionCode, rows: &[Row], filter: &Filter, sort: Sort) -> Resul
     Ok(Page { vehicles, next: last.filter(|(key, _)| !filter.ends_at(key)) })
 }
 
-pub(super) fn fleet_vehicle(region: &RegionCode, row: &Row) -> Result<FleetVehicle, DbError> {
+pub(super) fn fleet_vehicle(region: &RegionCode, row: &Row) -> Result<FleetVehicle> {
     Ok(FleetVehicle {
         vehicle: VehicleRef { region: region.clone(), id: row.get("id")? },
         vehicle_type: row.get("type")?,
@@ -201,7 +200,7 @@ const COUNT: Statement = Statement::read(
      GROUP BY status",
 );
 
-pub async fn count(conn: &Conn, region: &RegionCode, city: &str) -> Result<Vec<(String, i64)>, DbError> {
+pub async fn count(conn: &Conn, region: &RegionCode, city: &str) -> Result<Vec<(String, i64)>> {
     let rows = conn.rows(&COUNT, &[region, &city]).await?;
     rows.iter().map(|row| Ok((row.get("status")?, row.get("n")?))).collect()
 }
@@ -227,7 +226,7 @@ const FIND: Statement = Statement::read(
      WHERE v.region = $1::TEXT::crdb_internal_region AND v.id = $2",
 );
 
-pub async fn find(conn: &Conn, vehicle: &VehicleRef) -> Result<Option<VehicleDetails>, DbError> {
+pub async fn find(conn: &Conn, vehicle: &VehicleRef) -> Result<Option<VehicleDetails>> {
     let Some(row) = conn.opt(&FIND, &[&vehicle.region, &vehicle.id]).await? else {
         return Ok(None);
     };
@@ -271,7 +270,7 @@ const HISTORY: Statement = Statement::read(
     ),
 );
 
-pub async fn history(conn: &Conn, vehicle: &VehicleRef, before: i64) -> Result<Vec<HistoryEntry>, DbError> {
+pub async fn history(conn: &Conn, vehicle: &VehicleRef, before: i64) -> Result<Vec<HistoryEntry>> {
     let read = |row: &Row| {
         let at: (Option<f64>, Option<f64>) = (row.get("lat")?, row.get("lon")?);
         Ok(HistoryEntry {
@@ -362,7 +361,7 @@ pub async fn set_status(
     seen: &SeenVehicle,
     StatusChange { event, to, from }: StatusChange,
     note: Option<&str>,
-) -> Result<Verdict, DbError> {
+) -> Result<Verdict> {
     change(conn, &SET_STATUS, write, seen, &[&from, &to, &event, &note]).await
 }
 
@@ -392,7 +391,7 @@ const EDIT: Statement = Statement::write(
 );
 
 /// Fails with the unique kind if another vehicle of the city has the code.
-pub async fn edit(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, new: &VehicleEdit) -> Result<Verdict, DbError> {
+pub async fn edit(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, new: &VehicleEdit) -> Result<Verdict> {
     let VehicleEdit { code, brand, colour, battery, at, place, note } = new;
     let (lat, lon, cell) = (at.lat(), at.lon(), cell(*at));
     change(conn, &EDIT, write, seen, &[code, brand, colour, battery, &lat, &lon, &cell, place, note]).await
@@ -416,7 +415,7 @@ const MOVE: Statement = Statement::write(
 
 /// Moves the vehicle to another city of its region, into maintenance: it has to be set up there.
 /// The person must operate both cities.
-pub async fn move_to(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, city: &City) -> Result<Verdict, DbError> {
+pub async fn move_to(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, city: &City) -> Result<Verdict> {
     let (lat, lon, cell) = (city.centre.lat(), city.centre.lon(), cell(city.centre));
     change(conn, &MOVE, write, seen, &[&city.slug, &lat, &lon, &cell, &DEPOT]).await
 }
@@ -426,8 +425,8 @@ async fn change(
     statement: &'static Statement,
     write: &Write<'_>,
     seen: &SeenVehicle,
-    rest: &[&(dyn ToSql + Sync)],
-) -> Result<Verdict, DbError> {
-    let first: [&(dyn ToSql + Sync); 2] = [&seen.version, &seen.command];
+    rest: &[Param<'_>],
+) -> Result<Verdict> {
+    let first: [Param<'_>; 2] = [&seen.version, &seen.command];
     write.verdict(conn, statement, &[&first, rest].concat()).await
 }

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use const_format::formatcp;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    error::{DbError, DbErrorKind},
-    statement::{Conn, Reach, Statement},
+    error::{DbError, DbErrorKind, Result},
+    statement::{Conn, Param, Reach, Statement},
     verdict::{EVENT, SessionAuth, Verdict},
 };
 use crate::domain::region::RegionCode;
@@ -49,7 +48,7 @@ pub(super) const FIND: Statement = Statement::read(
      FROM region_gates WHERE region = $1::TEXT::crdb_internal_region",
 );
 
-pub async fn find(conn: &Conn, region: &RegionCode) -> Result<Gate, DbError> {
+pub async fn find(conn: &Conn, region: &RegionCode) -> Result<Gate> {
     let Some(row) = conn.opt(&FIND, &[region]).await? else {
         let missing = format!("region {region} has no gate: run movr migrate");
         return Err(DbError::new(DbErrorKind::Bug, FIND.name, missing));
@@ -73,7 +72,7 @@ const OPEN: Statement = Statement::write(
      ON CONFLICT (region) DO NOTHING",
 );
 
-pub async fn open(conn: &Conn, region: &RegionCode, now: DateTime<Utc>) -> Result<(), DbError> {
+pub async fn open(conn: &Conn, region: &RegionCode, now: DateTime<Utc>) -> Result<()> {
     conn.rows(&OPEN, &[region, &now]).await.map(drop)
 }
 
@@ -143,11 +142,11 @@ pub async fn change(
     here: &RegionCode,
     command: Uuid,
     by: Option<&SessionAuth>,
-) -> Result<Verdict, DbError> {
+) -> Result<Verdict> {
     let Change { region, epoch, reason, until, .. } = change;
     let state = if change.writable { "writable" } else { "read_only" };
     let id = region.id();
-    let mut params: Vec<&(dyn ToSql + Sync)> = vec![region, &state, epoch, reason, until, here, &id, &command];
+    let mut params: Vec<Param<'_>> = vec![region, &state, epoch, reason, until, here, &id, &command];
     // The administrator's home need not be open.
     params.extend(by.into_iter().flat_map(SessionAuth::params));
     conn.verdict(if by.is_some() { &CHANGE_SIGNED } else { &CHANGE }, &params).await

@@ -6,13 +6,12 @@
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use serde_json::Value;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    error::DbError,
+    error::Result,
     row::Row,
-    statement::{CITY_CHECKED, Conn, Reach, Statement},
+    statement::{CITY_CHECKED, Conn, Param, Reach, Statement},
     users::{END_SESSIONS, NEW_VERSION},
     verdict::{EVENT, GATED, SIGNED, Verdict, Write},
 };
@@ -78,14 +77,9 @@ const SET_HOME: Statement = Statement::write(
 .reading_global(CITY_CHECKED);
 
 /// Makes `city`, in the region that is written, the person's home.
-pub async fn set_home(
-    conn: &Conn,
-    write: &Write<'_>,
-    leaving: &LeaveCommand<'_>,
-    city: &str,
-) -> Result<Verdict, DbError> {
+pub async fn set_home(conn: &Conn, write: &Write<'_>, leaving: &LeaveCommand<'_>, city: &str) -> Result<Verdict> {
     let LeaveCommand { password_hash, present_in } = leaving;
-    let rest: [&(dyn ToSql + Sync); 6] = [password_hash, present_in, &write.id, write.region, &write.epoch, &city];
+    let rest: [Param<'_>; 6] = [password_hash, present_in, &write.id, write.region, &write.epoch, &city];
     write.verdict_at_home(conn, &SET_HOME, &rest).await
 }
 
@@ -114,7 +108,7 @@ pub async fn set_owner_region(
     epoch: i64,
     person: &UserRef,
     home: &RegionCode,
-) -> Result<Verdict, DbError> {
+) -> Result<Verdict> {
     conn.verdict(&SET_OWNER_REGION, &[region, &epoch, &person.id, home, &person.region.as_str()]).await
 }
 
@@ -143,7 +137,7 @@ pub async fn note_refusal(
     write: &Write<'_>,
     (action, rule): (&str, &str),
     target: &RegionCode,
-) -> Result<Verdict, DbError> {
+) -> Result<Verdict> {
     write.verdict_at_home(conn, &NOTE_REFUSAL, &[&write.id, target, &action, &rule]).await
 }
 
@@ -192,12 +186,7 @@ const ERASE: Statement = Statement::write(
 /// Closes the account: deletes its data at home, and leaves a job with the command's id, which
 /// erases the rest in the regions of `parameters`. Redeemed quota stays used: rides keep their
 /// promo code.
-pub async fn erase(
-    conn: &Conn,
-    write: &Write<'_>,
-    leaving: &LeaveCommand<'_>,
-    parameters: &Value,
-) -> Result<Verdict, DbError> {
+pub async fn erase(conn: &Conn, write: &Write<'_>, leaving: &LeaveCommand<'_>, parameters: &Value) -> Result<Verdict> {
     let LeaveCommand { password_hash, present_in } = leaving;
     write.verdict_at_home(conn, &ERASE, &[password_hash, present_in, &write.id, parameters]).await
 }
@@ -276,12 +265,7 @@ impl Erasable {
     }
 }
 
-pub async fn list_erasable(
-    conn: &Conn,
-    region: &RegionCode,
-    person: &UserRef,
-    now: DateTime<Utc>,
-) -> Result<Erasable, DbError> {
+pub async fn list_erasable(conn: &Conn, region: &RegionCode, person: &UserRef, now: DateTime<Utc>) -> Result<Erasable> {
     let mut found = Erasable::default();
     for row in conn.rows(&LIST_ERASABLE, &[region, &person.id, &person.region.as_str(), &now]).await? {
         let list = if row.get("ride")? { &mut found.rides } else { &mut found.vehicles };
@@ -301,11 +285,10 @@ pub async fn erase_region(
     (person, job): (&UserRef, Uuid),
     Erasable { rides, vehicles, bound }: &Erasable,
     now: DateTime<Utc>,
-) -> Result<(Verdict, i64), DbError> {
+) -> Result<(Verdict, i64)> {
     let (ride, before) = bound.unwrap_or((Uuid::nil(), now));
     let of = person.region.as_str();
-    let params: [&(dyn ToSql + Sync); 10] =
-        [region, &epoch, &person.id, &job, rides, vehicles, &ride, &before, &now, &of];
+    let params: [Param<'_>; 10] = [region, &epoch, &person.id, &job, rides, vehicles, &ride, &before, &now, &of];
     let row = conn.one(&ERASE_REGION, &params).await?;
     Ok((row.verdict()?, row.get("rides")?))
 }
@@ -339,7 +322,7 @@ pub async fn note_erased(
     (was, is): (&Value, &Value),
     over: bool,
     now: DateTime<Utc>,
-) -> Result<Verdict, DbError> {
+) -> Result<Verdict> {
     conn.verdict(&NOTE_ERASED, &[&job.region, &epoch, &job.id, was, is, &over, &now]).await
 }
 
@@ -350,7 +333,7 @@ const FIND_ERASURE: Statement = Statement::read(
      WHERE region = $1::TEXT::crdb_internal_region AND id = $2 AND kind = 'erasure'",
 );
 
-pub async fn find_erasure(conn: &Conn, job: &JobRef) -> Result<Option<(Value, Option<DateTime<Utc>>)>, DbError> {
+pub async fn find_erasure(conn: &Conn, job: &JobRef) -> Result<Option<(Value, Option<DateTime<Utc>>)>> {
     let row = conn.opt(&FIND_ERASURE, &[&job.region, &job.id]).await?;
     row.map(|row| Ok((row.get("parameters")?, row.get("finished_at")?))).transpose()
 }
@@ -363,7 +346,7 @@ const FIND_COMMAND: Statement = Statement::read(
 );
 
 /// Whether a command about the person has been carried out, by its event in their region.
-pub async fn find_command(conn: &Conn, user: &UserRef, command: Uuid) -> Result<bool, DbError> {
+pub async fn find_command(conn: &Conn, user: &UserRef, command: Uuid) -> Result<bool> {
     Ok(conn.opt(&FIND_COMMAND, &[&user.region, &user.id, &command]).await?.is_some())
 }
 
@@ -393,7 +376,7 @@ const FIND_PERSON: Statement = Statement::read(
 );
 
 /// What home stores about a person, without credentials; and the other regions with their data.
-pub async fn find_person(conn: &Conn, user: &UserRef) -> Result<Option<(Value, Vec<RegionCode>)>, DbError> {
+pub async fn find_person(conn: &Conn, user: &UserRef) -> Result<Option<(Value, Vec<RegionCode>)>> {
     let row = conn.opt(&FIND_PERSON, &[&user.region, &user.id]).await?;
     row.map(|row| Ok((row.get("item")?, row.json("present_in")?))).transpose()
 }
@@ -402,9 +385,9 @@ pub const PAGE: usize = 1_000;
 pub const RIDES: usize = 100;
 
 /// Rows as JSON, each with the cursor of the page that follows it.
-pub type Page<K> = Result<Vec<(K, Value)>, DbError>;
+pub type Page<K> = Result<Vec<(K, Value)>>;
 
-fn page<K>(rows: &[Row], key: impl Fn(&Row) -> Result<K, DbError>) -> Page<K> {
+fn page<K>(rows: &[Row], key: impl Fn(&Row) -> Result<K>) -> Page<K> {
     rows.iter().map(|row| Ok((key(row)?, row.get("item")?))).collect()
 }
 

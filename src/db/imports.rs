@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     bulk::WHAT,
-    error::DbError,
+    error::Result,
     jobs::{BY_JOB, GATES, JOB_DONE, JobWrite, ON_JOB, RUNNING, WHO},
     statement::{CITY_CHECKED, Conn, Reach, Statement},
     verdict::{EVENT, Verdict},
@@ -81,12 +81,7 @@ const STAGE: Statement = Statement::write(
 
 /// Makes items of `lines`: refused, waiting, or already done if the vehicle is like that.
 /// `defaults` fills in what a new vehicle's line leaves out.
-pub async fn stage(
-    conn: &Conn,
-    write: &JobWrite<'_>,
-    lines: &[StagedLine],
-    defaults: &Value,
-) -> Result<Verdict, DbError> {
+pub async fn stage(conn: &Conn, write: &JobWrite<'_>, lines: &[StagedLine], defaults: &Value) -> Result<Verdict> {
     let positions: Vec<i64> = lines.iter().map(|line| line.line).collect();
     let inputs: Vec<String> = lines.iter().map(|line| line.input.to_string()).collect();
     let ids: Vec<Uuid> = lines.iter().map(|line| line.new_id).collect();
@@ -133,12 +128,7 @@ pub struct Preview {
 
 /// The file has been read to its end: the job can be confirmed, and keeps these counts. Fails
 /// unless each of the `lines` has become an item.
-pub async fn ready(
-    conn: &Conn,
-    write: &JobWrite<'_>,
-    lines: i64,
-    read_as: &str,
-) -> Result<(Verdict, Preview), DbError> {
+pub async fn ready(conn: &Conn, write: &JobWrite<'_>, lines: i64, read_as: &str) -> Result<(Verdict, Preview)> {
     let row = write.row(conn, &READY, &[&lines, &read_as]).await?;
     let counts = Preview {
         new: row.get("new")?,
@@ -175,7 +165,7 @@ pub struct WaitingLines {
     last: bool,
 }
 
-pub async fn list_waiting(conn: &Conn, job: &JobRef) -> Result<WaitingLines, DbError> {
+pub async fn list_waiting(conn: &Conn, job: &JobRef) -> Result<WaitingLines> {
     let rows = conn.rows(&NEXT, &[&job.region, &job.id]).await?;
     let new = rows.first().map_or(Ok(true), |row| row.get("new"))?;
     let mut waiting = WaitingLines { positions: Vec::new(), codes: Vec::new(), vehicles: Vec::new(), new, last: false };
@@ -278,7 +268,7 @@ const ADD: Statement = Statement::write(
 
 /// Does the waiting lines of a confirmed job, each with its event, or refuses them with the reason;
 /// the last batch ends the job.
-pub async fn batch(conn: &Conn, write: &JobWrite<'_>, lines: &WaitingLines) -> Result<Verdict, DbError> {
+pub async fn batch(conn: &Conn, write: &JobWrite<'_>, lines: &WaitingLines) -> Result<Verdict> {
     let statement = if lines.new { &ADD } else { &CHANGE };
     // Lines only ever cease to wait, so after the last there will be none.
     write.verdict(conn, statement, &[&lines.positions, &lines.codes, &lines.last, &lines.vehicles]).await

@@ -4,13 +4,12 @@
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use serde_json::Value;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    error::{DbError, DbErrorKind},
+    error::{DbError, DbErrorKind, Result},
     row::Row,
-    statement::{Conn, Reach, Statement},
+    statement::{Conn, Param, Reach, Statement},
     verdict::{EVENT, GATED, SIGNED_THERE, Verdict, Write},
 };
 use crate::domain::{
@@ -33,13 +32,8 @@ pub struct JobWrite<'a> {
 
 impl JobWrite<'_> {
     /// Sends a statement that begins with [`ON_JOB`]; `rest` begins at $15.
-    pub(super) async fn row(
-        &self,
-        conn: &Conn,
-        statement: &'static Statement,
-        rest: &[&(dyn ToSql + Sync)],
-    ) -> Result<Row, DbError> {
-        let own: [&(dyn ToSql + Sync); 4] = [self.to.0, &self.to_epoch, &self.city, &self.to.1];
+    pub(super) async fn row(&self, conn: &Conn, statement: &'static Statement, rest: &[Param<'_>]) -> Result<Row> {
+        let own: [Param<'_>; 4] = [self.to.0, &self.to_epoch, &self.city, &self.to.1];
         self.on_job.row(conn, statement, &[&own[..], rest].concat()).await
     }
 
@@ -47,8 +41,8 @@ impl JobWrite<'_> {
         &self,
         conn: &Conn,
         statement: &'static Statement,
-        rest: &[&(dyn ToSql + Sync)],
-    ) -> Result<Verdict, DbError> {
+        rest: &[Param<'_>],
+    ) -> Result<Verdict> {
         self.row(conn, statement, rest).await?.verdict()
     }
 }
@@ -115,12 +109,7 @@ const INSERT: Statement = Statement::write(
 
 /// Makes the job, without items. While `parameters` has `selecting`, it cannot be confirmed. Jobs
 /// of the shell are requested by the nil id.
-pub async fn insert(
-    conn: &Conn,
-    write: &JobWrite<'_>,
-    job_kind: JobKind,
-    parameters: &Value,
-) -> Result<Verdict, DbError> {
+pub async fn insert(conn: &Conn, write: &JobWrite<'_>, job_kind: JobKind, parameters: &Value) -> Result<Verdict> {
     write.verdict(conn, &INSERT, &[&job_kind.code(), parameters]).await
 }
 
@@ -150,7 +139,7 @@ const CONFIRM: Statement = Statement::write(
 );
 
 /// By the person who confirms it.
-pub async fn confirm(conn: &Conn, write: &JobWrite<'_>) -> Result<Verdict, DbError> {
+pub async fn confirm(conn: &Conn, write: &JobWrite<'_>) -> Result<Verdict> {
     write.verdict(conn, &CONFIRM, &[]).await
 }
 
@@ -185,7 +174,7 @@ const CANCEL: Statement = Statement::write(
 );
 
 /// Ends the job: waiting items are not done any more, done ones stay.
-pub async fn cancel(conn: &Conn, write: &JobWrite<'_>) -> Result<Verdict, DbError> {
+pub async fn cancel(conn: &Conn, write: &JobWrite<'_>) -> Result<Verdict> {
     loop {
         let row = write.row(conn, &CANCEL, &[&CANCELLED_AT_ONCE]).await?;
         let verdict = row.verdict()?;
@@ -237,7 +226,7 @@ const COLUMNS: &str =
     "region::TEXT AS region, id, kind, city, state, parameters, created_at, confirmed_at, finished_at,
          requested_region::TEXT AS requested_region, requested_by, progress";
 
-fn job(row: &Row) -> Result<Job, DbError> {
+fn job(row: &Row) -> Result<Job> {
     let bug = |words: String| DbError::new(DbErrorKind::Bug, "jobs", words);
     let (job_kind, state): (&str, &str) = (row.get("kind")?, row.get("state")?);
     let parameters: Value = row.get("parameters")?;
@@ -290,7 +279,7 @@ const FIND: Statement = Statement::read(
     formatcp!("SELECT {COLUMNS} FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND id = $2::UUID"),
 );
 
-pub async fn find(conn: &Conn, which: &JobRef) -> Result<Option<Job>, DbError> {
+pub async fn find(conn: &Conn, which: &JobRef) -> Result<Option<Job>> {
     conn.opt(&FIND, &[&which.region, &which.id]).await?.as_ref().map(job).transpose()
 }
 
@@ -303,7 +292,7 @@ const COUNT: Statement = Statement::read(
 );
 
 /// Exact, and so a read of all items.
-pub async fn count_items(conn: &Conn, which: &JobRef) -> Result<Counts, DbError> {
+pub async fn count_items(conn: &Conn, which: &JobRef) -> Result<Counts> {
     let row = conn.one(&COUNT, &[&which.region, &which.id]).await?;
     Ok(Counts {
         waiting: row.get("waiting")?,
@@ -337,7 +326,7 @@ pub async fn list_next(
     worker: Uuid,
     but: &[Uuid],
     selected_since: DateTime<Utc>,
-) -> Result<Vec<Job>, DbError> {
+) -> Result<Vec<Job>> {
     let rows = conn.rows(&NEXT, &[region, &worker, &but, &selected_since]).await?;
     // A newer release may have made a job that this one cannot read; the others go on.
     let unreadable = |error: &DbError| tracing::warn!(%error, "a job is left to another release");
@@ -368,7 +357,7 @@ const LEASE: Statement = Statement::write(
 
 /// Takes or renews the lease of a running job, and records its progress. `Already` when another
 /// worker has it, or there is nothing to do.
-pub async fn lease(conn: &Conn, which: &JobRef, epoch: i64, worker: Uuid) -> Result<Verdict, DbError> {
+pub async fn lease(conn: &Conn, which: &JobRef, epoch: i64, worker: Uuid) -> Result<Verdict> {
     conn.verdict(&LEASE, &[&which.region, &epoch, &which.id, &worker]).await
 }
 
@@ -385,7 +374,7 @@ const PAUSE: Statement = Statement::write(
     ),
 );
 
-pub async fn pause(conn: &Conn, which: &JobRef, epoch: i64, worker: Uuid, why: &str) -> Result<Verdict, DbError> {
+pub async fn pause(conn: &Conn, which: &JobRef, epoch: i64, worker: Uuid, why: &str) -> Result<Verdict> {
     conn.verdict(&PAUSE, &[&which.region, &epoch, &which.id, &worker, &why]).await
 }
 
@@ -406,7 +395,7 @@ pub async fn list(
     city: &str,
     cursor: (DateTime<Utc>, Uuid),
     limit: i64,
-) -> Result<Vec<Job>, DbError> {
+) -> Result<Vec<Job>> {
     conn.rows(&LIST, &[region, &city, &cursor.0, &cursor.1, &limit]).await?.iter().map(job).collect()
 }
 
@@ -429,13 +418,7 @@ const LIST_ITEMS: Statement = Statement::read(
      ORDER BY position LIMIT $5",
 );
 
-pub async fn list_items(
-    conn: &Conn,
-    which: &JobRef,
-    after: i64,
-    state: Option<&str>,
-    limit: i64,
-) -> Result<Vec<Item>, DbError> {
+pub async fn list_items(conn: &Conn, which: &JobRef, after: i64, state: Option<&str>, limit: i64) -> Result<Vec<Item>> {
     let read = |row: &Row| {
         Ok(Item {
             position: row.get("position")?,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio_postgres::{Client, Row};
 
 use super::{
-    error::DbError,
+    error::{DbError, Result},
     migrate,
     statement::{Reach, Statement},
 };
@@ -125,7 +125,7 @@ impl Schema {
         schema
     }
 
-    pub async fn read(client: &Client) -> Result<Self, DbError> {
+    pub async fn read(client: &Client) -> Result<Self> {
         let driver = |error| DbError::from_driver(error, "locality.schema", false);
         let text = |row: &Row, column: usize| row.try_get::<_, String>(column).map_err(driver);
         let mut schema = Self::of_migrations();

@@ -14,7 +14,7 @@ use super::{
     connect::Endpoint,
     connect_beside, connect_once,
     engine::{Engine, text, text_if_any},
-    error::{DbError, DbErrorKind, NO_DATABASE},
+    error::{DbError, DbErrorKind, NO_DATABASE, Result},
 };
 use crate::domain::region::RegionCode;
 
@@ -33,7 +33,7 @@ pub struct Layout {
 
 /// Brings the schema up to this program's version and returns the SQL that it sent. With `plan` it
 /// changes nothing and returns the SQL that it would send.
-pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec<String>, DbError> {
+pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec<String>> {
     let mut done = Vec::new();
     let mut client = match connect_once(endpoint).await {
         Err(error) if error.kind == NO_DATABASE => {
@@ -118,7 +118,7 @@ pub(super) fn tables() -> Vec<Table> {
     tables
 }
 
-pub async fn version_of(client: &Client) -> Result<i32, DbError> {
+pub async fn version_of(client: &Client) -> Result<i32> {
     let known = "SELECT count(*)::TEXT FROM information_schema.tables WHERE table_name = 'refinery_schema_history'";
     if text(client, known).await? == "0" {
         return Ok(0);
@@ -131,13 +131,13 @@ fn name_of(endpoint: &Endpoint) -> String {
     endpoint.config.get_dbname().unwrap_or("movr").to_owned()
 }
 
-async fn has_regions(client: &Client) -> Result<bool, DbError> {
+async fn has_regions(client: &Client) -> Result<bool> {
     let regions = "SELECT count(*)::TEXT FROM [SHOW REGIONS FROM CLUSTER]";
     Ok(Engine::ask(client).await?.cockroach && text(client, regions).await? != "0")
 }
 
 /// What is missing of regions, survival goal and placement, or of the region type.
-async fn region_steps(client: &Client, name: &str, layout: &Layout) -> Result<Vec<String>, DbError> {
+async fn region_steps(client: &Client, name: &str, layout: &Layout) -> Result<Vec<String>> {
     if layout.locality && has_regions(client).await? {
         return cluster_steps(client, name, layout).await;
     }
@@ -152,7 +152,7 @@ async fn region_steps(client: &Client, name: &str, layout: &Layout) -> Result<Ve
     Ok(missing.map(|r| format!("ALTER TYPE crdb_internal_region ADD VALUE IF NOT EXISTS '{r}'")).collect())
 }
 
-async fn cluster_steps(client: &Client, name: &str, layout: &Layout) -> Result<Vec<String>, DbError> {
+async fn cluster_steps(client: &Client, name: &str, layout: &Layout) -> Result<Vec<String>> {
     let primary = "SELECT coalesce(max(region), '') FROM [SHOW REGIONS FROM DATABASE] WHERE \"primary\"";
     let primary = text_if_any(client, primary).await?.unwrap_or_default();
     let mut steps = Vec::new();
@@ -183,7 +183,7 @@ const INITIAL: i32 = 6;
 /// Runs what is pending: the initial schema in one group (one by one it takes minutes on a cluster
 /// that spans oceans), later migrations one by one, since a schema change may build on the one
 /// before.
-async fn apply(client: &mut LocalisedClient<'_>) -> Result<(), DbError> {
+async fn apply(client: &mut LocalisedClient<'_>) -> Result<()> {
     let mut attempt = 0;
     loop {
         let initial = version_of(client.client).await? == 0;
@@ -241,7 +241,7 @@ pub const MENDS: [(&str, &str); 2] = [
     ),
 ];
 
-async fn mend(client: &Client, schema: i32) -> Result<(), DbError> {
+async fn mend(client: &Client, schema: i32) -> Result<()> {
     // Before that one there is no table of them.
     if schema < INITIAL {
         return Ok(());
@@ -292,7 +292,7 @@ fn is_race(error: &tokio_postgres::Error) -> bool {
 }
 
 /// A race is no failure.
-pub(super) fn tolerate(error: tokio_postgres::Error, step: &'static str) -> Result<(), DbError> {
+pub(super) fn tolerate(error: tokio_postgres::Error, step: &'static str) -> Result<()> {
     if is_race(&error) { Ok(()) } else { Err(DbError::from_driver(error, step, false)) }
 }
 

@@ -21,7 +21,7 @@ use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 use super::{
     connect::Endpoint,
     engine::{self, Engine},
-    error::{DbError, DbErrorKind},
+    error::{DbError, DbErrorKind, Result},
 };
 use crate::{config::Database, domain::region::RegionCode};
 
@@ -84,7 +84,7 @@ impl Nodes {
         endpoint: &Endpoint,
         engine: &Engine,
         size: usize,
-    ) -> Result<Self, DbError> {
+    ) -> Result<Self> {
         let pool = |size, transactions| pool(&config, endpoint, engine, size, transactions);
         let (readers, writers, probes) = if engine.cockroach {
             let both = pool(size, WRITERS)?;
@@ -189,7 +189,7 @@ impl Nodes {
 
     /// Makes sure that each pool has prepared connections that answer, and so that the nodes count
     /// as reachable. Connections in use are left alone.
-    pub(super) async fn warm(&self) -> Result<(), DbError> {
+    pub(super) async fn warm(&self) -> Result<()> {
         for purpose in [Use::Probe, Use::Read, Use::Write] {
             let mut held = Vec::with_capacity(WARM);
             for _ in 0..WARM {
@@ -227,7 +227,7 @@ impl Nodes {
     }
 
     /// Checks that the connection answers, and prepares every statement of the pages on it.
-    async fn ready(&self, object: &Object, purpose: Use) -> Result<(), DbError> {
+    async fn ready(&self, object: &Object, purpose: Use) -> Result<()> {
         let answer = tokio::time::timeout(self.config.probe_timeout(), object.simple_query("SELECT 1")).await;
         let answer = answer.map_err(|_late| DbError::new(DbErrorKind::Timeout, "connect", "no answer"))?;
         answer.map_err(|error| DbError::from_driver(error, "connect", false))?;
@@ -305,7 +305,7 @@ fn pool(
     engine: &Engine,
     size: usize,
     transactions: Transactions,
-) -> Result<Pool, DbError> {
+) -> Result<Pool> {
     let (timeout, patience) = (config.write_timeout.as_millis().to_string(), config.connect_timeout);
     let mut endpoint = endpoint.clone();
     endpoint.with_session(&required(transactions, &timeout));

@@ -7,7 +7,7 @@ use const_format::formatcp;
 use serde::Deserialize;
 
 use super::{
-    error::DbError,
+    error::Result,
     statement::{Conn, Reach, Statement},
 };
 use crate::domain::{catalogue::City, region::RegionCode};
@@ -72,12 +72,7 @@ pub struct Figures {
 
 /// The figures of `region` at `at`. Rides count if they had begun or ended by then; vehicles are as
 /// the connection sees them.
-pub async fn figures(
-    conn: &Conn,
-    region: &RegionCode,
-    cities: &[&City],
-    at: DateTime<Utc>,
-) -> Result<Figures, DbError> {
+pub async fn figures(conn: &Conn, region: &RegionCode, cities: &[&City], at: DateTime<Utc>) -> Result<Figures> {
     let slugs: Vec<&str> = cities.iter().map(|city| city.slug.as_str()).collect();
     let zones: Vec<&str> = cities.iter().map(|city| city.time_zone.name()).collect();
     let row = conn.one(&FIGURES, &[region, &at, &(at - IDLE), &(at - WINDOW), &slugs, &zones]).await?;

@@ -9,7 +9,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use super::{
     connect::{Endpoint, connect_once, endpoint},
     engine::Engine,
-    error::{DbError, DbErrorKind},
+    error::{DbError, DbErrorKind, Result},
     gates,
     health::{Faults, Health},
     migrate,
@@ -34,12 +34,12 @@ pub struct Db {
 
 impl Db {
     /// Connects once to detect the engine, then builds the pools. Fails when no node answers.
-    pub async fn open(config: &Database) -> Result<Self, DbError> {
+    pub async fn open(config: &Database) -> Result<Self> {
         Self::open_with(config, None).await
     }
 
     /// Like [`Self::open`], for tests that lose regions.
-    pub async fn open_with(config: &Database, faults: Option<Arc<Faults>>) -> Result<Self, DbError> {
+    pub async fn open_with(config: &Database, faults: Option<Arc<Faults>>) -> Result<Self> {
         let mut endpoints = vec![(None, endpoint(config, config.url.expose())?)];
         for (region, url) in config.region_urls() {
             endpoints.push((Some(region), endpoint(config, url)?));
@@ -75,22 +75,22 @@ impl Db {
 
     /// A connection for reading at a gateway of `region`: its own nodes if configured, else this
     /// instance's; if those cannot be reached, the nearest of the others.
-    pub async fn at(&self, region: &RegionCode) -> Result<Conn, DbError> {
+    pub async fn at(&self, region: &RegionCode) -> Result<Conn> {
         self.checkout(Some(region), Use::Read).await
     }
 
     /// A connection for reading GLOBAL tables at this instance's own nodes.
-    pub async fn here(&self) -> Result<Conn, DbError> {
+    pub async fn here(&self) -> Result<Conn> {
         self.checkout(None, Use::Read).await
     }
 
     /// A connection for writing; only `write` and `txn` use it.
-    pub(super) async fn writer(&self, region: &RegionCode) -> Result<Conn, DbError> {
+    pub(super) async fn writer(&self, region: &RegionCode) -> Result<Conn> {
         self.checkout(Some(region), Use::Write).await
     }
 
     /// A connection for probing `region`, whatever its circuit says.
-    pub async fn probe(&self, region: &RegionCode) -> Result<Conn, DbError> {
+    pub async fn probe(&self, region: &RegionCode) -> Result<Conn> {
         let conn = self.checkout(Some(region), Use::Probe).await?.ignoring_circuits(self.config.probe_timeout());
         conn.prepare(&gates::FIND).await?;
         Ok(conn)
@@ -108,7 +108,7 @@ impl Db {
         route
     }
 
-    async fn checkout(&self, region: Option<&RegionCode>, purpose: Use) -> Result<Conn, DbError> {
+    async fn checkout(&self, region: Option<&RegionCode>, purpose: Use) -> Result<Conn> {
         if let Some(region) = region.filter(|_| purpose != Use::Probe)
             && let Some(since) = self.health.refused(region)
         {
@@ -140,7 +140,7 @@ impl Db {
         nodes: &Nodes,
         region: Option<&RegionCode>,
         purpose: Use,
-    ) -> Result<Option<OwnedSemaphorePermit>, DbError> {
+    ) -> Result<Option<OwnedSemaphorePermit>> {
         let (None, Some(here), Some(region)) = (&nodes.region, &self.config.here, region) else {
             return Ok(None);
         };
@@ -154,14 +154,14 @@ impl Db {
         })
     }
 
-    pub async fn schema_version(&self) -> Result<i32, DbError> {
+    pub async fn schema_version(&self) -> Result<i32> {
         migrate::version_of(self.here().await?.client()).await
     }
 
     /// Opens two connections to each pool and prepares every statement of the pages on them: the
     /// first statement on a cold node costs seconds. Fails when no nodes can be reached, or when
     /// our own refuse us for good.
-    pub async fn warm(&self) -> Result<(), DbError> {
+    pub async fn warm(&self) -> Result<()> {
         let late = || DbError::new(DbErrorKind::Timeout, "connect", "not ready in time; the watch goes on");
         let warm = async |nodes: &Nodes| match &nodes.region {
             None => nodes.warm().await,
@@ -205,7 +205,7 @@ impl Db {
     }
 
     /// Whether any node answers, whatever the regions' circuits say.
-    pub async fn answers(&self) -> Result<(), DbError> {
+    pub async fn answers(&self) -> Result<()> {
         let conn = self.checkout(None, Use::Probe).await?.ignoring_circuits(self.config.probe_timeout());
         conn.control("probe", "SELECT 1").await
     }
@@ -221,7 +221,7 @@ impl Db {
     }
 }
 
-async fn ask(endpoints: &[(Option<RegionCode>, Endpoint)], patience: Duration) -> Result<Engine, DbError> {
+async fn ask(endpoints: &[(Option<RegionCode>, Endpoint)], patience: Duration) -> Result<Engine> {
     let mut first = None;
     for (region, endpoint) in endpoints {
         let answer = async { Engine::ask(&connect_once(endpoint).await?).await };

@@ -6,7 +6,7 @@ use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{
-    error::DbError,
+    error::Result,
     statement::{Conn, Reach, Statement},
     verdict::{EVENT, PRESENT_THERE, SIGNED_THERE, Verdict, Write},
 };
@@ -64,7 +64,7 @@ pub async fn make(
     (city, vehicle_type): (&str, &str),
     until: DateTime<Utc>,
     command: Uuid,
-) -> Result<Verdict, DbError> {
+) -> Result<Verdict> {
     let since = write.now - RESERVATIONS_IN;
     write.verdict(conn, &RESERVE, &[&city, &vehicle_type, &until, &command, &since, &RESERVATIONS_MAX]).await
 }
@@ -103,6 +103,6 @@ const CANCEL: Statement = Statement::write(
     ),
 );
 
-pub async fn cancel(conn: &Conn, write: &Write<'_>, command: Uuid) -> Result<Verdict, DbError> {
+pub async fn cancel(conn: &Conn, write: &Write<'_>, command: Uuid) -> Result<Verdict> {
     write.verdict(conn, &CANCEL, &[&command]).await
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    error::{DbError, DbErrorKind},
+    error::{DbError, DbErrorKind, Result},
     meter::Meter,
 };
 
@@ -24,7 +24,7 @@ impl Attempts {
     }
 
     /// Pauses before the next attempt, or returns why there is none.
-    pub(super) async fn after(&mut self, error: DbError) -> Result<(), DbError> {
+    pub(super) async fn after(&mut self, error: DbError) -> Result<()> {
         self.unclear |= error.kind == DbErrorKind::Ambiguous;
         if Instant::now() > self.last_begins_by || self.number >= most(&error.kind) {
             return Err(if self.unclear { still_unclear(error) } else { error });

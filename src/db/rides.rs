@@ -4,14 +4,13 @@
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
     distance::distance_sql,
-    error::{DbError, DbErrorKind},
+    error::{DbError, DbErrorKind, Result},
     row::Row,
-    statement::{Conn, Reach, Statement},
+    statement::{Conn, Param, Reach, Statement},
     verdict::{EVENT, PRESENT_THERE, SIGNED_THERE, Verdict, Write},
 };
 use crate::domain::{
@@ -102,7 +101,7 @@ const START: Statement = Statement::write(
 );
 
 /// On the vehicle that is written; exactly once, for whoever is first.
-pub async fn start(conn: &Conn, write: &Write<'_>, new: &NewRide<'_>) -> Result<Verdict, DbError> {
+pub async fn start(conn: &Conn, write: &Write<'_>, new: &NewRide<'_>) -> Result<Verdict> {
     let NewRide { id, city, vehicle_type, tariff, promo } = new;
     let (percent, amount) = match promo.map(|promo| &promo.discount) {
         None => (None, None),
@@ -112,9 +111,9 @@ pub async fn start(conn: &Conn, write: &Write<'_>, new: &NewRide<'_>) -> Result<
     let (code, limit) = (promo.map(|promo| &promo.code), promo.map(|promo| promo.per_rider_limit));
     let currency = city.currency.as_str();
     let Tariff { unlock_minor: unlock, per_minute_minor: per_minute, max_charge_minor: most, .. } = tariff;
-    let (ride, price): ([&(dyn ToSql + Sync); 3], [&(dyn ToSql + Sync); 4]) =
+    let (ride, price): ([Param<'_>; 3], [Param<'_>; 4]) =
         ([&city.slug, vehicle_type, id], [unlock, per_minute, &tariff.out_of_area_fee_minor, &currency]);
-    let promo: [&(dyn ToSql + Sync); 5] = [&code, &percent, &amount, &limit, most];
+    let promo: [Param<'_>; 5] = [&code, &percent, &amount, &limit, most];
     write.verdict(conn, &START, &[&ride[..], &price, &promo].concat()).await
 }
 
@@ -170,7 +169,7 @@ impl Ride {
     }
 }
 
-fn ride(row: &Row) -> Result<Ride, DbError> {
+fn ride(row: &Row) -> Result<Ride> {
     let ended = match row.get("ended_at")? {
         None => None,
         Some(at) => Some(RideCompletion {
@@ -227,8 +226,8 @@ pub async fn list_own(
     rider: &UserRef,
     cursor: (DateTime<Utc>, Uuid),
     limit: i64,
-) -> Result<Vec<Ride>, DbError> {
-    let params: [&(dyn ToSql + Sync); 6] = [region, &rider.id, &cursor.0, &cursor.1, &limit, &rider.region.as_str()];
+) -> Result<Vec<Ride>> {
+    let params: [Param<'_>; 6] = [region, &rider.id, &cursor.0, &cursor.1, &limit, &rider.region.as_str()];
     conn.rows(&LIST, &params).await?.iter().map(ride).collect()
 }
 
@@ -244,7 +243,7 @@ const FIND: Statement = Statement::read(
     ),
 );
 
-pub async fn find_own(conn: &Conn, key: &RideRef, rider: &UserRef) -> Result<Option<(Ride, Vec<Point>)>, DbError> {
+pub async fn find_own(conn: &Conn, key: &RideRef, rider: &UserRef) -> Result<Option<(Ride, Vec<Point>)>> {
     let Some(row) = conn.opt(&FIND, &[&key.region, &key.id, &rider.id, &rider.region.as_str()]).await? else {
         return Ok(None);
     };
@@ -300,7 +299,7 @@ const ADD_POSITIONS: Statement = Statement::write(
 /// Adds what can follow the last position of the person's open ride in `city`, up to the number
 /// kept per ride. A batch sent twice is noted once; a ride in another city is refused as
 /// `FormUsed`.
-pub async fn add_positions(conn: &Conn, write: &Write<'_>, city: &str, steps: &[Step]) -> Result<Verdict, DbError> {
+pub async fn add_positions(conn: &Conn, write: &Write<'_>, city: &str, steps: &[Step]) -> Result<Verdict> {
     let chains: Vec<i64> = steps.iter().map(|step| step.chain).collect();
     let nth: Vec<i64> = steps.iter().map(|step| step.nth).collect();
     let times: Vec<DateTime<Utc>> = steps.iter().map(|step| step.at).collect();
@@ -325,11 +324,11 @@ impl RideEnd<'_> {
         conn: &Conn,
         statement: &'static Statement,
         write: &Write<'_>,
-        rest: &[&(dyn ToSql + Sync)],
-    ) -> Result<Verdict, DbError> {
+        rest: &[Param<'_>],
+    ) -> Result<Verdict> {
         let Self { city, at, place, outside_area } = self;
         let (lat, lon, cell, public_id) = (at.lat(), at.lon(), cell(*at), Uuid::new_v4());
-        let own: [&(dyn ToSql + Sync); 7] = [place, &lat, &lon, outside_area, &cell, &public_id, city];
+        let own: [Param<'_>; 7] = [place, &lat, &lon, outside_area, &cell, &public_id, city];
         write.verdict(conn, statement, &[&own[..], rest].concat()).await
     }
 }
@@ -431,7 +430,7 @@ const END: Statement = Statement::write(
 );
 
 /// Distance and fare are computed from what is stored.
-pub async fn end(conn: &Conn, write: &Write<'_>, end: &RideEnd<'_>) -> Result<Verdict, DbError> {
+pub async fn end(conn: &Conn, write: &Write<'_>, end: &RideEnd<'_>) -> Result<Verdict> {
     end.send(conn, &END, write, &[]).await
 }
 
@@ -456,13 +455,7 @@ const FORCE: Statement = Statement::write(
 );
 
 /// By an operator of its city. `epoch` is that of the rider's home.
-pub async fn force(
-    conn: &Conn,
-    write: &Write<'_>,
-    end: &RideEnd<'_>,
-    rider: &UserRef,
-    epoch: i64,
-) -> Result<Verdict, DbError> {
+pub async fn force(conn: &Conn, write: &Write<'_>, end: &RideEnd<'_>, rider: &UserRef, epoch: i64) -> Result<Verdict> {
     end.send(conn, &FORCE, write, &[&rider.region, &rider.id, &epoch]).await
 }
 
@@ -473,7 +466,7 @@ const RIDER: Statement = Statement::read(
      WHERE region = $1::TEXT::crdb_internal_region AND id = $2",
 );
 
-pub async fn find_rider(conn: &Conn, ride: &RideRef) -> Result<Option<(UserRef, String)>, DbError> {
+pub async fn find_rider(conn: &Conn, ride: &RideRef) -> Result<Option<(UserRef, String)>> {
     let Some(row) = conn.opt(&RIDER, &[&ride.region, &ride.id]).await? else {
         return Ok(None);
     };
@@ -510,7 +503,7 @@ pub async fn list_overdue(
     region: &RegionCode,
     before: DateTime<Utc>,
     after: Uuid,
-) -> Result<Vec<Overdue>, DbError> {
+) -> Result<Vec<Overdue>> {
     let read = |row: &Row| {
         Ok(Overdue {
             ride: RideRef { region: region.clone(), id: row.get("id")? },
@@ -540,11 +533,6 @@ const EXPIRE: Statement = Statement::write(
 );
 
 /// Ends an overdue ride as of `ended_at`, for the rider, without a session.
-pub async fn expire(
-    conn: &Conn,
-    write: &Write<'_>,
-    end: &RideEnd<'_>,
-    ended_at: DateTime<Utc>,
-) -> Result<Verdict, DbError> {
+pub async fn expire(conn: &Conn, write: &Write<'_>, end: &RideEnd<'_>, ended_at: DateTime<Utc>) -> Result<Verdict> {
     end.send(conn, &EXPIRE, write, &[&ended_at]).await
 }

@@ -7,7 +7,7 @@ use super::{
     connect::Endpoint,
     connect_beside, connect_once,
     engine::text,
-    error::{DbError, DbErrorKind, NO_DATABASE},
+    error::{DbError, DbErrorKind, NO_DATABASE, Result},
     migrate,
 };
 
@@ -41,7 +41,7 @@ const HISTORY: &str = "refinery_schema_history";
 /// Creates `role` if needed and gives it exactly the rights that this program's statements need.
 /// Safe to repeat. Returns the SQL, which with `plan` is not sent. Fails on a name that would need
 /// quotes.
-pub async fn grant(endpoint: &Endpoint, role: &str, plan: bool) -> Result<Vec<String>, DbError> {
+pub async fn grant(endpoint: &Endpoint, role: &str, plan: bool) -> Result<Vec<String>> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if role.len() > 63 || !role.starts_with(|c: char| c.is_ascii_lowercase()) || !role.chars().all(fits) {
         return Err(DbError::new(DbErrorKind::BadValue, "migrate.roles", format!("{role:?} is no name for a role")));

@@ -5,7 +5,7 @@ use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{
-    error::DbError,
+    error::Result,
     statement::{Conn, Reach, Statement},
     verdict::{BY_ROLE, EVENT, GATED, Verdict, Write},
 };
@@ -48,7 +48,7 @@ pub async fn grant(
     role: &str,
     city: &str,
     now: DateTime<Utc>,
-) -> Result<Verdict, DbError> {
+) -> Result<Verdict> {
     let command = Uuid::new_v4();
     conn.verdict(&GRANT, &[&user.region, &epoch, &user.id, &role, &city, &now, &command]).await
 }
@@ -125,7 +125,7 @@ pub async fn set(
     person: Uuid,
     Role { role, city }: &Role,
     grant: bool,
-) -> Result<Verdict, DbError> {
+) -> Result<Verdict> {
     let statement = if grant { &GRANT_SIGNED } else { &REVOKE_SIGNED };
     write.verdict_by_role(conn, statement, &[&person, role, city]).await
 }
@@ -153,7 +153,7 @@ pub async fn list(
     region: &RegionCode,
     (person, Role { role, city }): &(Uuid, Role),
     limit: i64,
-) -> Result<Vec<RoleGrant>, DbError> {
+) -> Result<Vec<RoleGrant>> {
     let rows = conn.rows(&LIST, &[region, person, role, city, &limit]).await?;
     let read = |row: &super::row::Row| {
         Ok(RoleGrant {

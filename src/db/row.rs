@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
 use uuid::Uuid;
 
-use super::error::{DbError, DbErrorKind};
+use super::error::{DbError, DbErrorKind, Result};
 use crate::domain::{geo::Point, region::RegionCode};
 
 #[derive(Debug)]
@@ -14,31 +14,31 @@ pub struct Row {
 }
 
 impl Row {
-    pub fn get<'a, T: FromSql<'a>>(&'a self, name: &str) -> Result<T, DbError> {
+    pub fn get<'a, T: FromSql<'a>>(&'a self, name: &str) -> Result<T> {
         self.inner.try_get(name).map_err(|error| self.bug(name, &error))
     }
 
-    pub fn region(&self, name: &str) -> Result<RegionCode, DbError> {
+    pub fn region(&self, name: &str) -> Result<RegionCode> {
         self.get::<&str>(name)?.parse().map_err(|error| self.bug(name, &error))
     }
 
-    pub fn opt_region(&self, name: &str) -> Result<Option<RegionCode>, DbError> {
+    pub fn opt_region(&self, name: &str) -> Result<Option<RegionCode>> {
         let code = self.get::<Option<&str>>(name)?;
         code.map(str::parse).transpose().map_err(|error| self.bug(name, &error))
     }
 
     /// A JSON column of this form. Errors do not quote the value: it may be personal.
-    pub fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T, DbError> {
+    pub fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let value = serde_json::from_value(self.get(name)?);
         value.map_err(|error| self.bug(name, &format!("other JSON than expected ({:?})", error.classify())))
     }
 
-    pub fn point(&self, lat: &str, lon: &str) -> Result<Point, DbError> {
+    pub fn point(&self, lat: &str, lon: &str) -> Result<Point> {
         Point::new(self.get(lat)?, self.get(lon)?).map_err(|error| self.bug(lat, &error))
     }
 
     /// A pair of columns that names a row of another table, both or neither.
-    pub fn opt_ref(&self, region: &str, id: &str) -> Result<Option<(RegionCode, Uuid)>, DbError> {
+    pub fn opt_ref(&self, region: &str, id: &str) -> Result<Option<(RegionCode, Uuid)>> {
         Ok(self.opt_region(region)?.zip(self.get(id)?))
     }
 

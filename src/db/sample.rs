@@ -10,7 +10,7 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::{
-    error::DbError,
+    error::Result,
     statement::{CITY_CHECKED, Conn, Reach, Statement},
     verdict::{EVENT, GATED},
 };
@@ -76,7 +76,7 @@ pub async fn insert_users(
     (region, epoch): (&RegionCode, i64),
     password_hash: &str,
     users: &[User],
-) -> Result<Option<(i64, Vec<Uuid>)>, DbError> {
+) -> Result<Option<(i64, Vec<Uuid>)>> {
     let row = conn.one(&INSERT_USERS, &[region, &epoch, &password_hash, &Json(users)]).await?;
     let at_home: Option<Vec<Uuid>> = row.get("at_home")?;
     let inserted = (row.get("inserted")?, at_home.unwrap_or_default());
@@ -200,7 +200,7 @@ const INSERT_VEHICLES: Statement = Statement::write(
 
 /// Adds the vehicles that never existed to a city, each with rides, positions and events. Returns
 /// how many; none when the region's gate is closed.
-pub async fn insert_vehicles(conn: &Conn, city: &City, epoch: i64, street: &Street) -> Result<Option<i64>, DbError> {
+pub async fn insert_vehicles(conn: &Conn, city: &City, epoch: i64, street: &Street) -> Result<Option<i64>> {
     let Street { vehicles, rides, positions } = street;
     let (vehicles, rides, positions) = (Json(vehicles), Json(rides), Json(positions));
     let row = conn

@@ -5,13 +5,12 @@
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    error::DbError,
+    error::Result,
     row::Row,
-    statement::{Conn, Reach, Statement},
+    statement::{Conn, Param, Reach, Statement},
     verdict::{EVENT, GATED, SIGNED, SessionAuth, Verdict, Write},
 };
 use crate::domain::{
@@ -68,7 +67,7 @@ const CHECK: Statement = Statement::read(
        AND u.region = $1::TEXT::crdb_internal_region AND u.id = $3",
 );
 
-pub async fn check(conn: &Conn, auth: &SessionAuth) -> Result<Option<CurrentUser>, DbError> {
+pub async fn check(conn: &Conn, auth: &SessionAuth) -> Result<Option<CurrentUser>> {
     let Some(row) = conn.opt(&CHECK, &auth.params()).await? else { return Ok(None) };
     let reservation = match row.opt_ref("reserved_region", "reserved_public_id")? {
         Some((region, public_id)) => Some(Reservation { region, public_id, until: row.get("reserved_until")? }),
@@ -102,12 +101,7 @@ const LIST: Statement = Statement::read(
 );
 
 /// Valid ones, last used first, one more than the 50 of a page.
-pub async fn list(
-    conn: &Conn,
-    user: &UserRef,
-    now: DateTime<Utc>,
-    idle: DateTime<Utc>,
-) -> Result<Vec<SessionRow>, DbError> {
+pub async fn list(conn: &Conn, user: &UserRef, now: DateTime<Utc>, idle: DateTime<Utc>) -> Result<Vec<SessionRow>> {
     let rows = conn.rows(&LIST, &[&user.region, &user.id, &now, &idle]).await?;
     let read = |row: &Row| {
         Ok(SessionRow {
@@ -160,9 +154,9 @@ pub async fn start(
     new: &NewSession,
     password_hash: &str,
     now: DateTime<Utc>,
-) -> Result<Verdict, DbError> {
+) -> Result<Verdict> {
     let NewSession { id, token_hash, device, expires_at } = new;
-    let params: [&(dyn ToSql + Sync); 9] =
+    let params: [Param<'_>; 9] =
         [&user.region, &epoch, &user.id, id, token_hash, &password_hash, device, &now, expires_at];
     conn.verdict(&START, &params).await
 }
@@ -176,13 +170,7 @@ const PRUNE: Statement = Statement::write(
                    AND write_state = 'writable' AND epoch = $5)",
 );
 
-pub async fn prune(
-    conn: &Conn,
-    user: &UserRef,
-    epoch: i64,
-    now: DateTime<Utc>,
-    idle: DateTime<Utc>,
-) -> Result<(), DbError> {
+pub async fn prune(conn: &Conn, user: &UserRef, epoch: i64, now: DateTime<Utc>, idle: DateTime<Utc>) -> Result<()> {
     conn.rows(&PRUNE, &[&user.region, &user.id, &now, &idle, &epoch]).await.map(drop)
 }
 
@@ -203,7 +191,7 @@ const TOUCH: Statement = Statement::write(
 );
 
 /// Records that the session is in use. Not an event: only the time changes.
-pub async fn touch(conn: &Conn, write: &Write<'_>) -> Result<Verdict, DbError> {
+pub async fn touch(conn: &Conn, write: &Write<'_>) -> Result<Verdict> {
     write.verdict_at_home(conn, &TOUCH, &[]).await
 }
 
@@ -233,13 +221,13 @@ macro_rules! end_sql {
 
 const END: Statement = Statement::write("sessions.end", Reach::Named, end_sql!("= $8::UUID", "d.id"));
 
-pub async fn end(conn: &Conn, write: &Write<'_>, session: Uuid) -> Result<Verdict, DbError> {
+pub async fn end(conn: &Conn, write: &Write<'_>, session: Uuid) -> Result<Verdict> {
     write.verdict_at_home(conn, &END, &[&session]).await
 }
 
 const END_OTHERS: Statement =
     Statement::write("sessions.end_others", Reach::Named, end_sql!("<> $2::UUID", "$8::UUID"));
 
-pub async fn end_others(conn: &Conn, write: &Write<'_>) -> Result<Verdict, DbError> {
+pub async fn end_others(conn: &Conn, write: &Write<'_>) -> Result<Verdict> {
     write.verdict_at_home(conn, &END_OTHERS, &[&write.id]).await
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     Db,
-    error::{DbError, DbErrorKind},
+    error::{DbError, DbErrorKind, Result},
     gates,
     statement::Conn,
     txn::CLOCKS,
@@ -30,8 +30,8 @@ impl Db {
         &self,
         region: &RegionCode,
         now: DateTime<Utc>,
-        op: impl AsyncFn(&Conn, DateTime<Utc>) -> Result<T, DbError>,
-    ) -> Result<(DateTime<Utc>, T), DbError> {
+        op: impl AsyncFn(&Conn, DateTime<Utc>) -> Result<T>,
+    ) -> Result<(DateTime<Utc>, T)> {
         if !self.engine.regions {
             return Ok((now, op(&self.at(region).await?, now).await?));
         }
@@ -49,8 +49,8 @@ impl Db {
         &self,
         at: DateTime<Utc>,
         deadline: Duration,
-        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
+        op: impl AsyncFn(&Conn) -> Result<T>,
+    ) -> Result<T> {
         if !self.engine.regions {
             return Err(DbError::new(DbErrorKind::Unavailable, "as of", "this engine has no replicas of the past"));
         }
@@ -62,7 +62,7 @@ impl Db {
     }
 
     /// The server's time at a gateway of `region`, for [`Self::read_at`].
-    pub async fn time_at(&self, region: &RegionCode) -> Result<DateTime<Utc>, DbError> {
+    pub async fn time_at(&self, region: &RegionCode) -> Result<DateTime<Utc>> {
         let at = gates::find(&self.at(region).await?, region).await?.read_at;
         if self.engine.cockroach {
             // Another node's clock may be behind, and a node refuses to read its future.
@@ -77,14 +77,14 @@ impl Db {
         &self,
         region: &RegionCode,
         at: DateTime<Utc>,
-        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
+        op: impl AsyncFn(&Conn) -> Result<T>,
+    ) -> Result<T> {
         let conn = self.at(region).await?;
         if self.engine.cockroach { as_of(conn, at, &op).await } else { op(&conn).await }
     }
 }
 
-async fn as_of<T>(conn: Conn, at: DateTime<Utc>, op: &impl AsyncFn(&Conn) -> Result<T, DbError>) -> Result<T, DbError> {
+async fn as_of<T>(conn: Conn, at: DateTime<Utc>, op: &impl AsyncFn(&Conn) -> Result<T>) -> Result<T> {
     conn.discard(true); // closed, and so rolled back, if this future is dropped
     // The text is a time of our own making.
     let begin = format!("BEGIN AS OF SYSTEM TIME '{}'", at.format("%Y-%m-%d %H:%M:%S%.6f"));

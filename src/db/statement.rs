@@ -8,6 +8,8 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, private::BytesMut};
 
 pub use conn::Conn;
 
+pub type Param<'a> = &'a (dyn ToSql + Sync);
+
 use crate::domain::region::RegionCode;
 
 /// Which regions a statement may touch: the consistency contract, in code.
@@ -56,7 +58,7 @@ impl Statement {
         Self { reads_global: Some(why), ..self }
     }
 
-    fn bound(&self, params: &[&(dyn ToSql + Sync)]) -> Vec<RegionCode> {
+    fn bound(&self, params: &[Param<'_>]) -> Vec<RegionCode> {
         let mut bound = Vec::new();
         for (index, param) in params.iter().enumerate() {
             if self.binds_region(index)
@@ -70,7 +72,7 @@ impl Statement {
     }
 
     /// Its text with the values in place of `$n`, for people to read.
-    pub(super) fn with_values(&self, params: &[&(dyn ToSql + Sync)]) -> String {
+    pub(super) fn with_values(&self, params: &[Param<'_>]) -> String {
         let (mut filled, mut rest) = (String::with_capacity(self.text.len() * 2), self.text);
         while let Some((before, after)) = rest.split_once('$') {
             filled.push_str(before);
@@ -122,7 +124,7 @@ const fn region_parameters(text: &str) -> u64 {
 }
 
 /// A value as SQL writes it. A parameter can only encode itself, so our types are tried one by one.
-fn literal(param: &(dyn ToSql + Sync)) -> Option<String> {
+fn literal(param: Param<'_>) -> Option<String> {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let text = read::<String>(param, &Type::TEXT).map(|text| quoted(&text));
     let json = || read::<serde_json::Value>(param, &Type::JSONB).map(|json| quoted(&json.to_string()) + "::JSONB");
@@ -133,7 +135,7 @@ fn literal(param: &(dyn ToSql + Sync)) -> Option<String> {
     text.or_else(json).or_else(time).or_else(whole).or_else(real).or_else(truth)
 }
 
-fn read<T: for<'a> FromSql<'a>>(param: &(dyn ToSql + Sync), ty: &Type) -> Option<T> {
+fn read<T: for<'a> FromSql<'a>>(param: Param<'_>, ty: &Type) -> Option<T> {
     let mut bytes = BytesMut::new();
     match param.to_sql_checked(ty, &mut bytes).ok()? {
         IsNull::Yes => None,

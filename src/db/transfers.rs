@@ -5,15 +5,14 @@
 
 use const_format::formatcp;
 use serde_json::Value;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
     bulk::{DEPOT, WHAT, checksum_sql},
-    error::DbError,
+    error::Result,
     jobs::{BY_JOB, GATES, JobWrite, ON_JOB, RUNNING, WHO},
     row::Row,
-    statement::{CITY_CHECKED, Conn, Reach, Statement},
+    statement::{CITY_CHECKED, Conn, Param, Reach, Statement},
     verdict::{EVENT, Verdict},
 };
 use crate::domain::{
@@ -41,7 +40,7 @@ const LIST: Statement = Statement::read(
 );
 
 /// The vehicles of a job whose items are in this state, after position `after`.
-pub async fn list(conn: &Conn, job: &JobRef, state: &str, after: i64, limit: i64) -> Result<Vec<Item>, DbError> {
+pub async fn list(conn: &Conn, job: &JobRef, state: &str, after: i64, limit: i64) -> Result<Vec<Item>> {
     let read = |row: &Row| {
         Ok(Item {
             position: row.get("position")?,
@@ -112,16 +111,10 @@ const MOVE: Statement = Statement::write(
 
 /// Moves one vehicle, or refuses its item. `Already` when somebody else has done the item, or the
 /// job is over.
-pub async fn move_one(
-    conn: &Conn,
-    write: &JobWrite<'_>,
-    item: &Item,
-    depot: Point,
-    note: &str,
-) -> Result<Verdict, DbError> {
+pub async fn move_one(conn: &Conn, write: &JobWrite<'_>, item: &Item, depot: Point, note: &str) -> Result<Verdict> {
     let (lat, lon, cell) = (depot.lat(), depot.lon(), geo::cell(depot));
     let owner = item.owner.as_ref().unwrap_or(write.on_job.region);
-    let rest: [&(dyn ToSql + Sync); 8] = [&item.position, &item.vehicle, &lat, &lon, &cell, &DEPOT, &note, owner];
+    let rest: [Param<'_>; 8] = [&item.position, &item.vehicle, &lat, &lon, &cell, &DEPOT, &note, owner];
     write.verdict(conn, &MOVE, &rest).await
 }
 
@@ -151,7 +144,7 @@ pub async fn list_arrived(
     region: &RegionCode,
     job: Uuid,
     ids: &[Uuid],
-) -> Result<Vec<(Uuid, String, bool)>, DbError> {
+) -> Result<Vec<(Uuid, String, bool)>> {
     let read = |row: &Row| Ok((row.get("id")?, row.get("mark")?, row.get("there")?));
     conn.rows(&LIST_ARRIVED, &[region, &ids, &job]).await?.iter().map(read).collect()
 }
@@ -179,6 +172,6 @@ const FINISH: Statement = Statement::write(
     ),
 );
 
-pub async fn finish(conn: &Conn, write: &JobWrite<'_>, compared: &Value, good: bool) -> Result<Verdict, DbError> {
+pub async fn finish(conn: &Conn, write: &JobWrite<'_>, compared: &Value, good: bool) -> Result<Verdict> {
     write.verdict(conn, &FINISH, &[compared, &good]).await
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     Db,
-    error::{DbError, DbErrorKind},
+    error::{DbError, DbErrorKind, Result},
     retry::{Attempts, still_unclear},
     statement::Conn,
 };
@@ -41,11 +41,7 @@ impl Db {
 
     /// Runs one auto-committed write statement at a gateway of `region`, again after contention, a
     /// duplicate key in a race, or a lost reply.
-    pub async fn write<T>(
-        &self,
-        region: &RegionCode,
-        op: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
+    pub async fn write<T>(&self, region: &RegionCode, op: impl AsyncFn(&Conn) -> Result<T>) -> Result<T> {
         let mut attempts = Attempts::within(self.config.write_timeout);
         loop {
             let outcome = async { op(&self.writer(region).await?).await }.await;
@@ -62,9 +58,9 @@ impl Db {
     pub async fn txn<T>(
         &self,
         region: &RegionCode,
-        op: impl AsyncFn(&Conn) -> Result<Outcome<T>, DbError>,
-        committed: impl AsyncFn(&Conn) -> Result<Option<T>, DbError>,
-    ) -> Result<T, DbError> {
+        op: impl AsyncFn(&Conn) -> Result<Outcome<T>>,
+        committed: impl AsyncFn(&Conn) -> Result<Option<T>>,
+    ) -> Result<T> {
         self.txn_within(self.config.write_timeout, region, op, committed).await
     }
 
@@ -73,9 +69,9 @@ impl Db {
         &self,
         limit: Duration,
         region: &RegionCode,
-        op: impl AsyncFn(&Conn) -> Result<Outcome<T>, DbError>,
-        committed: impl AsyncFn(&Conn) -> Result<Option<T>, DbError>,
-    ) -> Result<T, DbError> {
+        op: impl AsyncFn(&Conn) -> Result<Outcome<T>>,
+        committed: impl AsyncFn(&Conn) -> Result<Option<T>>,
+    ) -> Result<T> {
         let mut attempts = Attempts::within(self.config.write_timeout);
         loop {
             let error = match self.attempt(limit, region, &op).await {
@@ -96,8 +92,8 @@ impl Db {
         &self,
         limit: Duration,
         region: &RegionCode,
-        op: &impl AsyncFn(&Conn) -> Result<Outcome<T>, DbError>,
-    ) -> Result<T, DbError> {
+        op: &impl AsyncFn(&Conn) -> Result<Outcome<T>>,
+    ) -> Result<T> {
         let conn = self.writer(region).await?;
         conn.discard(true); // closed, and so rolled back, if this future is dropped
         let work = async {

@@ -4,14 +4,13 @@
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use serde_json::Value;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    error::DbError,
+    error::Result,
     row::Row,
     sessions::NewSession,
-    statement::{Conn, Reach, Statement},
+    statement::{Conn, Param, Reach, Statement},
     verdict::{EVENT, GATED, SIGNED, Verdict, Write},
 };
 use crate::domain::{
@@ -47,7 +46,7 @@ const LOGIN_ANYWHERE: Statement = Statement::read(
 );
 
 /// In `region`, or anywhere.
-pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, username: &str) -> Result<Option<Login>, DbError> {
+pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, username: &str) -> Result<Option<Login>> {
     // Before look-alikes had one key, lower case was enough.
     let (key, old) = (username_key(username), username.trim().to_lowercase());
     let rows = match region {
@@ -122,11 +121,11 @@ pub async fn insert(
     epoch: i64,
     session: &NewSession,
     now: DateTime<Utc>,
-) -> Result<Verdict, DbError> {
+) -> Result<Verdict> {
     let key = username_key(&new.username);
     // The key of those who registered before look-alikes had one.
     let old_key = new.username.trim().to_lowercase();
-    let params: [&(dyn ToSql + Sync); 16] = [
+    let params: [Param<'_>; 16] = [
         &new.region,
         &epoch,
         &id,
@@ -165,7 +164,7 @@ const PROFILE: Statement = Statement::read(
      WHERE region = $1::TEXT::crdb_internal_region AND id = $2",
 );
 
-pub async fn find_profile(conn: &Conn, user: &UserRef) -> Result<Option<Profile>, DbError> {
+pub async fn find_profile(conn: &Conn, user: &UserRef) -> Result<Option<Profile>> {
     let read = |row: &Row| {
         Ok(Profile {
             username: row.get("username")?,
@@ -198,7 +197,7 @@ pub struct Neighbour {
 }
 
 /// By id, one more than the 50 of a page.
-pub async fn list_city(conn: &Conn, region: &RegionCode, city: &str, after: Uuid) -> Result<Vec<Neighbour>, DbError> {
+pub async fn list_city(conn: &Conn, region: &RegionCode, city: &str, after: Uuid) -> Result<Vec<Neighbour>> {
     let read = |row: &Row| {
         Ok(Neighbour {
             id: row.get("id")?,
@@ -230,7 +229,7 @@ const SET_PROFILE: Statement = Statement::write(
     ),
 );
 
-pub async fn set_profile(conn: &Conn, write: &Write<'_>, [first, last, email]: [&str; 3]) -> Result<Verdict, DbError> {
+pub async fn set_profile(conn: &Conn, write: &Write<'_>, [first, last, email]: [&str; 3]) -> Result<Verdict> {
     write.verdict_at_home(conn, &SET_PROFILE, &[&first, &last, &email, &write.id]).await
 }
 
@@ -258,7 +257,7 @@ const SET_PASSWORD: Statement = Statement::write(
 );
 
 /// Replaces the password hash `old` and ends all of the person's sessions.
-pub async fn set_password(conn: &Conn, write: &Write<'_>, old: &str, new: &str) -> Result<Verdict, DbError> {
+pub async fn set_password(conn: &Conn, write: &Write<'_>, old: &str, new: &str) -> Result<Verdict> {
     write.verdict_at_home(conn, &SET_PASSWORD, &[&old, &new, &write.id]).await
 }
 
@@ -284,7 +283,7 @@ const SET_RECOVERY: Statement = Statement::write(
 );
 
 /// Replaces the person's recovery codes, given as hashes, and ends all of their sessions.
-pub async fn set_recovery(conn: &Conn, write: &Write<'_>, hashes: &Value) -> Result<Verdict, DbError> {
+pub async fn set_recovery(conn: &Conn, write: &Write<'_>, hashes: &Value) -> Result<Verdict> {
     write.verdict_at_home(conn, &SET_RECOVERY, &[hashes, &write.id]).await
 }
 
@@ -319,7 +318,7 @@ pub async fn recover(
     password_hash: &str,
     command: Uuid,
     now: DateTime<Utc>,
-) -> Result<Verdict, DbError> {
+) -> Result<Verdict> {
     let UserRef { region, id } = &login.user;
     conn.verdict(&RECOVER, &[region, &epoch, id, &login.version, left, &password_hash, &command, &now]).await
 }

@@ -3,15 +3,14 @@
 
 use chrono::{DateTime, Duration, Utc};
 use const_format::formatcp;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
     distance::distance_sql,
-    error::DbError,
+    error::Result,
     fleet::{FLEET_VEHICLE, FleetVehicle, fleet_vehicle},
     row::Row,
-    statement::{CITY_CHECKED, Conn, Reach, Statement},
+    statement::{CITY_CHECKED, Conn, Param, Reach, Statement},
     verdict::{EVENT, SIGNED, SIGNED_THERE, Verdict, Write},
 };
 use crate::domain::{
@@ -93,9 +92,9 @@ pub const NEAREST: Statement = Statement::read(
 );
 
 /// The 25 nearest available vehicles within `ranges`, nearest first.
-pub async fn list_nearest(conn: &Conn, search: &Search<'_>, ranges: &Ranges) -> Result<Vec<Nearby>, DbError> {
+pub async fn list_nearest(conn: &Conn, search: &Search<'_>, ranges: &Ranges) -> Result<Vec<Nearby>> {
     let (lat, lon) = (search.point.lat(), search.point.lon());
-    let mut params: Vec<&(dyn ToSql + Sync)> = vec![
+    let mut params: Vec<Param<'_>> = vec![
         search.region,
         &search.city,
         &search.vehicle_type,
@@ -106,12 +105,12 @@ pub async fn list_nearest(conn: &Conn, search: &Search<'_>, ranges: &Ranges) -> 
         &lon,
     ];
     for (low, high) in ranges {
-        params.extend([low as &(dyn ToSql + Sync), high]);
+        params.extend([low as Param<'_>, high]);
     }
     conn.rows(&NEAREST, &params).await?.iter().map(|row| nearby(row, row.get("distance_m")?)).collect()
 }
 
-fn nearby(row: &Row, distance_m: f64) -> Result<Nearby, DbError> {
+fn nearby(row: &Row, distance_m: f64) -> Result<Nearby> {
     Ok(Nearby {
         public_id: row.get("public_id")?,
         vehicle_type: row.get("type")?,
@@ -136,7 +135,7 @@ const COUNT: Statement = Statement::read(
     ),
 );
 
-pub async fn count_available(conn: &Conn, region: &RegionCode, city: &str, now: DateTime<Utc>) -> Result<i64, DbError> {
+pub async fn count_available(conn: &Conn, region: &RegionCode, city: &str, now: DateTime<Utc>) -> Result<i64> {
     conn.one(&COUNT, &[region, &city, &now]).await?.get("n")
 }
 
@@ -169,7 +168,7 @@ pub async fn find(
     vehicle: &PublicVehicle,
     rider: Option<Uuid>,
     now: DateTime<Utc>,
-) -> Result<Option<Found>, DbError> {
+) -> Result<Option<Found>> {
     let read = |row: &Row| {
         let reserved: bool = row.get("reserved")?;
         let vehicle = nearby(row, 0.0)?;
@@ -189,7 +188,7 @@ const FIND_MOVED: Statement = Statement::read(
 );
 
 /// The current region of a vehicle that is not where its link says.
-pub async fn find_moved(conn: &Conn, public_id: Uuid) -> Result<Option<RegionCode>, DbError> {
+pub async fn find_moved(conn: &Conn, public_id: Uuid) -> Result<Option<RegionCode>> {
     conn.opt(&FIND_MOVED, &[&public_id]).await?.map(|row| row.region("region")).transpose()
 }
 
@@ -206,11 +205,7 @@ const LIST_OWN: Statement = Statement::read(
 pub const OWN_MAX: usize = 200;
 
 /// With their cities, at most [`OWN_MAX`].
-pub async fn list_own(
-    conn: &Conn,
-    region: &RegionCode,
-    owner: &UserRef,
-) -> Result<Vec<(String, FleetVehicle)>, DbError> {
+pub async fn list_own(conn: &Conn, region: &RegionCode, owner: &UserRef) -> Result<Vec<(String, FleetVehicle)>> {
     let rows = conn.rows(&LIST_OWN, &[region, &owner.id, &owner.region.as_str()]).await?;
     rows.iter().map(|row| Ok((row.get("city")?, fleet_vehicle(region, row)?))).collect()
 }
@@ -269,11 +264,11 @@ const INSERT: Statement = Statement::write(
 .reading_global(CITY_CHECKED);
 
 /// In the owner's home city, where it waits for approval.
-pub async fn insert(conn: &Conn, write: &Write<'_>, new: &NewVehicle, public_id: Uuid) -> Result<Verdict, DbError> {
+pub async fn insert(conn: &Conn, write: &Write<'_>, new: &NewVehicle, public_id: Uuid) -> Result<Verdict> {
     let NewVehicle { city, vehicle_type, code, brand, colour, at, place, .. } = new;
     let (lat, lon, cell, day_ago) = (at.lat(), at.lon(), cell(*at), write.now - Duration::days(1));
-    let what: [&(dyn ToSql + Sync); 7] = [&write.id, &public_id, city, vehicle_type, code, brand, colour];
-    let place: [&(dyn ToSql + Sync); 6] = [&lat, &lon, &cell, place, &AWAITS_APPROVAL, &day_ago];
+    let what: [Param<'_>; 7] = [&write.id, &public_id, city, vehicle_type, code, brand, colour];
+    let place: [Param<'_>; 6] = [&lat, &lon, &cell, place, &AWAITS_APPROVAL, &day_ago];
     write.verdict_at_home(conn, &INSERT, &[&what[..], &place].concat()).await
 }
 
@@ -305,6 +300,6 @@ const RETIRE: Statement = Statement::write(
     ),
 );
 
-pub async fn retire(conn: &Conn, write: &Write<'_>, version: i64) -> Result<Verdict, DbError> {
+pub async fn retire(conn: &Conn, write: &Write<'_>, version: i64) -> Result<Verdict> {
     write.verdict(conn, &RETIRE, &[&version, &Uuid::new_v4()]).await
 }

@@ -13,13 +13,12 @@
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    error::{DbError, DbErrorKind},
+    error::{DbError, DbErrorKind, Result},
     row::Row,
-    statement::{Conn, Statement},
+    statement::{Conn, Param, Statement},
 };
 use crate::domain::{people::UserRef, refusal::Refusal, region::RegionCode};
 
@@ -36,7 +35,7 @@ pub struct SessionAuth {
 
 impl SessionAuth {
     /// What `s` of [`SESSION`] is found by.
-    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 6] {
+    pub(super) fn params(&self) -> [Param<'_>; 6] {
         [&self.user.region, &self.session, &self.user.id, &self.token_hash, &self.now, &self.idle_since]
     }
 }
@@ -104,18 +103,13 @@ impl<'a> Write<'a> {
         }
     }
 
-    fn actor(&self) -> [&(dyn ToSql + Sync); 6] {
+    fn actor(&self) -> [Param<'_>; 6] {
         [self.home, &self.session, &self.user, &self.token_hash, &self.now, &self.idle_since]
     }
 
     /// Sends a statement that begins with [`SIGNED_THERE`]; `rest` begins at $11.
-    pub(super) async fn row(
-        &self,
-        conn: &Conn,
-        statement: &'static Statement,
-        rest: &[&(dyn ToSql + Sync)],
-    ) -> Result<Row, DbError> {
-        let own: [&(dyn ToSql + Sync); 4] = [&self.home_epoch, self.region, &self.id, &self.epoch];
+    pub(super) async fn row(&self, conn: &Conn, statement: &'static Statement, rest: &[Param<'_>]) -> Result<Row> {
+        let own: [Param<'_>; 4] = [&self.home_epoch, self.region, &self.id, &self.epoch];
         conn.one(statement, &[&self.actor()[..], &own, rest].concat()).await
     }
 
@@ -124,8 +118,8 @@ impl<'a> Write<'a> {
         &self,
         conn: &Conn,
         statement: &'static Statement,
-        rest: &[&(dyn ToSql + Sync)],
-    ) -> Result<Verdict, DbError> {
+        rest: &[Param<'_>],
+    ) -> Result<Verdict> {
         self.row(conn, statement, rest).await?.verdict()
     }
 
@@ -134,8 +128,8 @@ impl<'a> Write<'a> {
         &self,
         conn: &Conn,
         statement: &'static Statement,
-        rest: &[&(dyn ToSql + Sync)],
-    ) -> Result<Verdict, DbError> {
+        rest: &[Param<'_>],
+    ) -> Result<Verdict> {
         conn.verdict(statement, &[&self.actor()[..], &[&self.home_epoch], rest].concat()).await
     }
 
@@ -144,20 +138,16 @@ impl<'a> Write<'a> {
         &self,
         conn: &Conn,
         statement: &'static Statement,
-        rest: &[&(dyn ToSql + Sync)],
-    ) -> Result<Verdict, DbError> {
-        let own: [&(dyn ToSql + Sync); 3] = [self.region, &self.epoch, &self.id];
+        rest: &[Param<'_>],
+    ) -> Result<Verdict> {
+        let own: [Param<'_>; 3] = [self.region, &self.epoch, &self.id];
         conn.verdict(statement, &[&self.actor()[..], &own, rest].concat()).await
     }
 }
 
 impl Conn {
     /// Sends a write that begins with [`GATED`], or with nothing of these.
-    pub(super) async fn verdict(
-        &self,
-        statement: &'static Statement,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Verdict, DbError> {
+    pub(super) async fn verdict(&self, statement: &'static Statement, params: &[Param<'_>]) -> Result<Verdict> {
         self.one(statement, params).await?.verdict()
     }
 }
@@ -217,7 +207,7 @@ pub enum Verdict {
 }
 
 impl Row {
-    pub(super) fn verdict(&self) -> Result<Verdict, DbError> {
+    pub(super) fn verdict(&self) -> Result<Verdict> {
         let code: &str = self.get("verdict")?;
         let unknown = || DbError::new(DbErrorKind::Bug, "verdict", format!("unknown verdict {code}"));
         Ok(match code {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
-    error::{DbError, DbErrorKind},
+    error::{DbError, DbErrorKind, Result},
     row::Row,
     statement::{Conn, Reach, Statement},
 };
@@ -31,7 +31,7 @@ pub const SHOWN: usize = 20;
 pub type Found = (RegionCode, String);
 
 /// What `check` finds; reservations that have lapsed by `now` do not count.
-pub async fn find(conn: &Conn, check: &str, now: DateTime<Utc>) -> Result<Vec<Found>, DbError> {
+pub async fn find(conn: &Conn, check: &str, now: DateTime<Utc>) -> Result<Vec<Found>> {
     let rows = match check {
         "homes" => conn.rows(&HOMES, &[]).await,
         "regions" => conn.rows(&REGIONS, &[]).await,
@@ -253,7 +253,7 @@ const VEHICLES: Statement = Statement::read(
      ORDER BY id LIMIT 2000",
 );
 
-pub(crate) async fn list_vehicles(conn: &Conn, region: &RegionCode, after: Uuid) -> Result<Vec<Vehicle>, DbError> {
+pub(crate) async fn list_vehicles(conn: &Conn, region: &RegionCode, after: Uuid) -> Result<Vec<Vehicle>> {
     let read = |row: &Row| Ok(Vehicle { id: row.get("id")?, at: row.point("lat", "lon")?, cell: row.get("cell")? });
     conn.rows(&VEHICLES, &[region, &after]).await?.iter().map(read).collect()
 }
@@ -283,7 +283,7 @@ const RIDES: Statement = Statement::read(
 );
 
 /// The ended rides of `region` after `after`, by id; incomplete ends are found by another check.
-pub(crate) async fn list_rides(conn: &Conn, region: &RegionCode, after: Uuid) -> Result<Vec<Ride>, DbError> {
+pub(crate) async fn list_rides(conn: &Conn, region: &RegionCode, after: Uuid) -> Result<Vec<Ride>> {
     let read = |row: &Row| {
         let percent: Option<i64> = row.get("promo_percent")?;
         let amount: Option<i64> = row.get("promo_amount_minor")?;

@@ -6,7 +6,7 @@ use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Done, OpError, all_or_nothing, gated, gated_write, gates::Gates, passwords, signed_write};
+use super::{Done, OpError, Result, all_or_nothing, gated, gated_write, gates::Gates, passwords, signed_write};
 use crate::{
     clock::Clock,
     db::{
@@ -55,7 +55,7 @@ pub(super) fn new_session(service: &Service, device: &str) -> (String, NewSessio
     (token, NewSession { id: Uuid::new_v4(), token_hash, device: device.to_owned(), expires_at })
 }
 
-pub async fn register(service: &Service, new: Registration, device: &str) -> Result<SessionStart, OpError> {
+pub async fn register(service: &Service, new: Registration, device: &str) -> Result<SessionStart> {
     let id = service.ids.row("user", &new.region, None, new.id);
     let hash = service.hasher.hash(&new.password).await?;
     let session = new_session(service, device);
@@ -69,11 +69,11 @@ pub async fn register(service: &Service, new: Registration, device: &str) -> Res
 
 /// Finds a person by username: here first, then in the other regions side by side. Finding somebody
 /// needs only their region; "nobody" needs all of them.
-pub async fn find_login(service: &Service, username: &str) -> Result<Option<Login>, OpError> {
+pub async fn find_login(service: &Service, username: &str) -> Result<Option<Login>> {
     search(service, username, true).await
 }
 
-async fn search(service: &Service, username: &str, until_found: bool) -> Result<Option<Login>, OpError> {
+async fn search(service: &Service, username: &str, until_found: bool) -> Result<Option<Login>> {
     let ask =
         async |region: &RegionCode| users::find_login(&service.db.at(region).await?, Some(region), username).await;
     let catalogue = service.catalogue();
@@ -98,7 +98,7 @@ async fn no_match(service: &Service, username: &str) -> OpError {
 }
 
 /// The caller makes failures take the same time, whatever the reason.
-pub async fn sign_in(service: &Service, username: &str, password: &str, device: &str) -> Result<SessionStart, OpError> {
+pub async fn sign_in(service: &Service, username: &str, password: &str, device: &str) -> Result<SessionStart> {
     begin(service, username, password, device, |_| true).await
 }
 
@@ -109,7 +109,7 @@ pub async fn sign_in_as(
     username: &str,
     password: &str,
     device: &str,
-) -> Result<SessionStart, OpError> {
+) -> Result<SessionStart> {
     let made = |login: &Login| login.user.id == service.ids.row("user", &login.user.region, None, form);
     begin(service, username, password, device, made).await
 }
@@ -120,7 +120,7 @@ async fn begin(
     password: &str,
     device: &str,
     may: impl FnOnce(&Login) -> bool,
-) -> Result<SessionStart, OpError> {
+) -> Result<SessionStart> {
     let login = find_login(service, username).await?.filter(may);
     let hash = login.as_ref().map(|login| login.password_hash.as_str());
     let matches = service.hasher.verify(password, hash).await?;
@@ -142,36 +142,36 @@ async fn begin(
     Ok(SessionStart::new(login.user, login.city, session))
 }
 
-pub async fn sign_out(service: &Service, auth: &SessionAuth) -> Result<(), OpError> {
+pub async fn sign_out(service: &Service, auth: &SessionAuth) -> Result<()> {
     match end_session(service, auth, auth.session).await {
         Err(OpError::Refused(Refusal::SignedOut)) | Ok(_) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-pub async fn end_session(service: &Service, auth: &SessionAuth, session: Uuid) -> Result<Done, OpError> {
+pub async fn end_session(service: &Service, auth: &SessionAuth, session: Uuid) -> Result<Done> {
     home_write(service, auth, Uuid::new_v4(), async |conn, write| sessions::end(conn, write, session).await).await
 }
 
-pub async fn end_other_sessions(service: &Service, auth: &SessionAuth) -> Result<Done, OpError> {
+pub async fn end_other_sessions(service: &Service, auth: &SessionAuth) -> Result<Done> {
     home_write(service, auth, Uuid::new_v4(), sessions::end_others).await
 }
 
-pub async fn set_profile(service: &Service, auth: &SessionAuth, names: [&str; 3]) -> Result<Done, OpError> {
+pub async fn set_profile(service: &Service, auth: &SessionAuth, names: [&str; 3]) -> Result<Done> {
     home_write(service, auth, Uuid::new_v4(), async |conn, write| users::set_profile(conn, write, names).await).await
 }
 
 /// Records that the session is in use.
-pub async fn touch(service: &Service, auth: &SessionAuth) -> Result<Done, OpError> {
+pub async fn touch(service: &Service, auth: &SessionAuth) -> Result<Done> {
     home_write(service, auth, Uuid::new_v4(), sessions::touch).await
 }
 
 /// The hash that `current` was checked against, or a refusal.
-pub async fn confirm_password(service: &Service, auth: &SessionAuth, current: &str) -> Result<String, OpError> {
+pub async fn confirm_password(service: &Service, auth: &SessionAuth, current: &str) -> Result<String> {
     Ok(confirmed(service, auth, current).await?.password_hash)
 }
 
-async fn confirmed(service: &Service, auth: &SessionAuth, current: &str) -> Result<Profile, OpError> {
+async fn confirmed(service: &Service, auth: &SessionAuth, current: &str) -> Result<Profile> {
     let conn = service.db.at(&auth.user.region).await?;
     let (current_user, profile) = tokio::join!(sessions::check(&conn, auth), users::find_profile(&conn, &auth.user));
     let (Some(_), Some(profile)) = (current_user?, profile?) else {
@@ -192,7 +192,7 @@ async fn change_and_begin(
     device: &str,
     profile: Profile,
     change: impl AsyncFn(&Conn, &Write<'_>) -> Result<Verdict, DbError>,
-) -> Result<SessionStart, OpError> {
+) -> Result<SessionStart> {
     let (session, command) = (new_session(service, device), Uuid::new_v4());
     let user = &auth.user;
     gated(&service.db, &service.gates, [&user.region], async |[epoch]| {
@@ -214,7 +214,7 @@ pub async fn set_password(
     current: &str,
     new: &str,
     device: &str,
-) -> Result<SessionStart, OpError> {
+) -> Result<SessionStart> {
     let mut profile = confirmed(service, auth, current).await?;
     let new = service.hasher.hash(new).await?;
     let old = std::mem::replace(&mut profile.password_hash, new.clone());
@@ -229,7 +229,7 @@ pub async fn make_recovery_codes(
     auth: &SessionAuth,
     current: &str,
     device: &str,
-) -> Result<(Vec<String>, SessionStart), OpError> {
+) -> Result<(Vec<String>, SessionStart)> {
     let profile = confirmed(service, auth, current).await?;
     let codes: Vec<String> = std::iter::repeat_with(passwords::new_recovery_code).take(RECOVERY_CODES).collect();
     let hashes = json!(codes.iter().map(|code| passwords::recovery_hash(code)).collect::<Vec<_>>());
@@ -238,7 +238,7 @@ pub async fn make_recovery_codes(
 }
 
 /// Uses up the recovery code; all sessions end.
-pub async fn recover(service: &Service, username: &str, code: &str, password: &str) -> Result<(), OpError> {
+pub async fn recover(service: &Service, username: &str, code: &str, password: &str) -> Result<()> {
     let hash = passwords::recovery_hash(code);
     let Some(login) = find_login(service, username).await?.filter(|login| login.recovery_hashes.contains(&hash)) else {
         return Err(no_match(service, username).await);
@@ -253,7 +253,7 @@ pub async fn recover(service: &Service, username: &str, code: &str, password: &s
     .map(drop)
 }
 
-pub async fn grant(db: &Db, username: &str, role: &str, city: &str) -> Result<Done, OpError> {
+pub async fn grant(db: &Db, username: &str, role: &str, city: &str) -> Result<Done> {
     let now = Clock::default().now();
     let login = users::find_login(&db.here().await?, None, username).await?.ok_or(Refusal::NoMatch)?;
     gated_write(db, &Gates::default(), &login.user.region, async |conn, epoch| {
@@ -268,6 +268,6 @@ pub(super) async fn home_write(
     auth: &SessionAuth,
     command: Uuid,
     op: impl AsyncFn(&Conn, &Write<'_>) -> Result<Verdict, DbError>,
-) -> Result<Done, OpError> {
+) -> Result<Done> {
     signed_write(service, auth, (&auth.user.region, command), op).await
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Done, OpError, all_or_nothing, gated_all, gated_write, gates::Gates};
+use super::{Done, OpError, Result, all_or_nothing, gated_all, gated_write, gates::Gates};
 use crate::{
     clock::Clock,
     db::{
@@ -31,7 +31,7 @@ use crate::{
 const CATALOGUE: Duration = Duration::from_mins(1);
 
 /// Returns how many catalogue entries changed.
-pub async fn load(db: &Db, file: &Catalogue, clock: &Clock) -> Result<usize, OpError> {
+pub async fn load(db: &Db, file: &Catalogue, clock: &Clock) -> Result<usize> {
     let Some(first) = file.regions.first() else {
         return Ok(0);
     };
@@ -53,37 +53,27 @@ pub async fn load(db: &Db, file: &Catalogue, clock: &Clock) -> Result<usize, OpE
     Ok(put.changed)
 }
 
-pub async fn set_tariff(
-    service: &Service,
-    by: &SessionAuth,
-    new: &Tariff,
-    seen: &serde_json::Value,
-) -> Result<Done, OpError> {
+pub async fn set_tariff(service: &Service, by: &SessionAuth, new: &Tariff, seen: &serde_json::Value) -> Result<Done> {
     change(service, by, None, async |conn, write| catalogue::set_tariff(conn, write, new, seen).await).await
 }
 
-pub async fn withdraw_tariff(service: &Service, by: &SessionAuth, tariff: &Tariff) -> Result<Done, OpError> {
+pub async fn withdraw_tariff(service: &Service, by: &SessionAuth, tariff: &Tariff) -> Result<Done> {
     change(service, by, None, async |conn, write| catalogue::withdraw_tariff(conn, write, tariff).await).await
 }
 
 /// With its quota in each region: refused whole when one of them is closed or does not answer.
-pub async fn add_promo_code(service: &Service, by: &SessionAuth, new: &PromoCode) -> Result<Done, OpError> {
+pub async fn add_promo_code(service: &Service, by: &SessionAuth, new: &PromoCode) -> Result<Done> {
     change(service, by, Some(new), async |conn, write| catalogue::add_promo_code(conn, write, new).await).await
 }
 
 /// Changes a promo code's end and raises its limits, if it is still as `seen`.
-pub async fn set_promo_code(
-    service: &Service,
-    by: &SessionAuth,
-    seen: &PromoCode,
-    new: &PromoCode,
-) -> Result<Done, OpError> {
+pub async fn set_promo_code(service: &Service, by: &SessionAuth, seen: &PromoCode, new: &PromoCode) -> Result<Done> {
     // An end alone concerns no quota, and so no region but this one.
     let quotas = (seen.quotas != new.quotas).then_some(new);
     change(service, by, quotas, async |conn, write| catalogue::set_promo_code(conn, write, seen, new).await).await
 }
 
-pub async fn add_city(service: &Service, by: &SessionAuth, new: &City, tariffs: &[Tariff]) -> Result<Done, OpError> {
+pub async fn add_city(service: &Service, by: &SessionAuth, new: &City, tariffs: &[Tariff]) -> Result<Done> {
     change(service, by, None, async |conn, write| {
         let verdict = catalogue::add_city(conn, write, new).await?;
         if verdict == Verdict::Done {
@@ -102,7 +92,7 @@ async fn change(
     by: &SessionAuth,
     quotas: Option<&PromoCode>,
     op: impl AsyncFn(&Conn, &Write<'_>) -> Result<Verdict, DbError>,
-) -> Result<Done, OpError> {
+) -> Result<Done> {
     let (command, current) = (Uuid::new_v4(), service.catalogue());
     let code = quotas.map_or("", |promo| &promo.code);
     let granted = current.regions.iter().filter_map(|region| Some((&region.code, quotas?.quota(&region.code))));

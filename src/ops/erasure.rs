@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{OpError, accounts::home_write, gated_write, home::current_user, jobs::JobContext};
+use super::{Result, accounts::home_write, gated_write, home::current_user, jobs::JobContext};
 use crate::{
     db::{
         error::{DbError, DbErrorKind},
@@ -19,7 +19,7 @@ use crate::{
 
 /// The returned job erases the rest. Refused while the person rides, holds a reservation, or owns
 /// vehicles that are not retired, as far as their regions can be asked.
-pub async fn close_account(service: &Service, auth: &SessionAuth, password_hash: &str) -> Result<JobRef, OpError> {
+pub async fn close_account(service: &Service, auth: &SessionAuth, password_hash: &str) -> Result<JobRef> {
     let home = &auth.user.region;
     let current_user = current_user(service, auth).await?;
     let present_in = json!(current_user.present_in);
@@ -56,7 +56,7 @@ pub fn progress(parameters: &Value) -> (Vec<RegionCode>, i64) {
 }
 
 /// The next batch: of the first region that answers, home only when it is the last.
-pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
+pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<()> {
     let (regions, rides) = progress(&job.parameters);
     let mut failed = None;
     for region in &regions {
@@ -79,7 +79,7 @@ pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
 }
 
 /// Erases the next rides and vehicles; returns how many rides, or none when nothing is left.
-async fn erase(context: JobContext<'_>, job: &Job, region: &RegionCode) -> Result<Option<i64>, OpError> {
+async fn erase(context: JobContext<'_>, job: &Job, region: &RegionCode) -> Result<Option<i64>> {
     let person = &job.requested_by;
     if person.id.is_nil() {
         return Err(DbError::new(DbErrorKind::Bug, "erasure", "of nobody").into());
@@ -99,7 +99,7 @@ async fn erase(context: JobContext<'_>, job: &Job, region: &RegionCode) -> Resul
     Ok(Some(rides.into_inner()))
 }
 
-async fn note(context: JobContext<'_>, job: &Job, is: &Value, over: bool) -> Result<(), OpError> {
+async fn note(context: JobContext<'_>, job: &Job, is: &Value, over: bool) -> Result<()> {
     let home = &job.job.region;
     gated_write(context.db, context.gates, home, async |conn, epoch| {
         home::note_erased(conn, &job.job, epoch, (&job.parameters, is), over, context.now).await

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::{Done, OpError, gated, vehicle_write};
+use super::{Done, Result, gated, vehicle_write};
 use crate::{
     db::{
         error::DbError,
@@ -86,17 +86,12 @@ pub async fn set_status(
     seen: &SeenVehicle,
     change: StatusChange,
     note: Option<&str>,
-) -> Result<Done, OpError> {
+) -> Result<Done> {
     let set = async |conn: &Conn, write: &Write<'_>| fleet::set_status(conn, write, seen, change, note).await;
     vehicle_write(service, auth, (&seen.vehicle.region, seen.vehicle.id), set).await
 }
 
-pub async fn edit(
-    service: &Service,
-    auth: &SessionAuth,
-    seen: &SeenVehicle,
-    new: &VehicleEdit,
-) -> Result<Done, OpError> {
+pub async fn edit(service: &Service, auth: &SessionAuth, seen: &SeenVehicle, new: &VehicleEdit) -> Result<Done> {
     let VehicleRef { region, id } = &seen.vehicle;
     // The version holds the city: one that it leaves meanwhile refuses the edit.
     let found = fleet::find(&service.db.at(region).await?, &seen.vehicle).await?;
@@ -111,20 +106,14 @@ fn allowed(service: &Service, city: Option<&str>, at: Point) -> Result<(), Refus
     checked.map(drop).map_err(Refusal::TooFar)
 }
 
-pub async fn move_to(service: &Service, auth: &SessionAuth, seen: &SeenVehicle, city: &str) -> Result<Done, OpError> {
+pub async fn move_to(service: &Service, auth: &SessionAuth, seen: &SeenVehicle, city: &str) -> Result<Done> {
     let (catalogue, VehicleRef { region, id }) = (service.catalogue(), &seen.vehicle);
     let city = catalogue.city(city).filter(|city| city.region == *region).ok_or(Refusal::Changed)?;
     vehicle_write(service, auth, (region, *id), async |conn, write| fleet::move_to(conn, write, seen, city).await).await
 }
 
 /// Ends an open ride for its rider, who is told on their next page. There is no out-of-area fee.
-pub async fn end_ride(
-    service: &Service,
-    auth: &SessionAuth,
-    ride: &RideRef,
-    at: Point,
-    place: &str,
-) -> Result<Done, OpError> {
+pub async fn end_ride(service: &Service, auth: &SessionAuth, ride: &RideRef, at: Point, place: &str) -> Result<Done> {
     let found = rides::find_rider(&service.db.at(&ride.region).await?, ride).await?;
     let (rider, city) = found.ok_or(Refusal::NoSuchRide)?;
     allowed(service, Some(&city), at)?;

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
 use uuid::Uuid;
 
-use super::{Done, OpError};
+use super::{Done, Result};
 use crate::{
     db::{
         Db,
@@ -49,7 +49,7 @@ impl Gates {
     }
 
     /// Reads the gate again.
-    pub async fn refuse_if_closed(&self, db: &Db, region: &RegionCode) -> Result<(), OpError> {
+    pub async fn refuse_if_closed(&self, db: &Db, region: &RegionCode) -> Result<()> {
         Ok(open_epoch(self.reload(&db.at(region).await?, region).await?).map(drop)?)
     }
 }
@@ -70,7 +70,7 @@ pub fn reason(text: &str) -> Result<String, String> {
 
 /// The first phase: the gate is as asked, by this call or before. Refused when its epoch is not the
 /// one given, with its current state.
-pub async fn change(db: &Db, change: &Change, here: &RegionCode, by: Option<&SessionAuth>) -> Result<Done, OpError> {
+pub async fn change(db: &Db, change: &Change, here: &RegionCode, by: Option<&SessionAuth>) -> Result<Done> {
     let command = Uuid::new_v4();
     match db.write(&change.region, async |conn| gates::change(conn, change, here, command, by).await).await? {
         Verdict::Done => Ok(Done::Now),

@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    OpError,
+    Result,
     accounts::{SessionStart, new_session},
     all_or_nothing, gated_all, residency,
 };
@@ -31,7 +31,7 @@ pub async fn move_home(
     password_hash: &str,
     city: &str,
     device: &str,
-) -> Result<SessionStart, OpError> {
+) -> Result<SessionStart> {
     let catalogue = service.catalogue();
     let city = catalogue.city(city).ok_or(Refusal::Changed)?;
     let (old, target) = (&auth.user.region, &city.region);
@@ -63,7 +63,7 @@ pub async fn move_home(
     Ok(SessionStart::new(user, city.slug.clone(), session))
 }
 
-pub(super) async fn current_user(service: &Service, auth: &SessionAuth) -> Result<CurrentUser, OpError> {
+pub(super) async fn current_user(service: &Service, auth: &SessionAuth) -> Result<CurrentUser> {
     let conn = service.db.at(&auth.user.region).await?;
     Ok(sessions::check(&conn, auth).await?.ok_or(Refusal::SignedOut)?)
 }

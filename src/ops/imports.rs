@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Done, OpError, jobs::JobContext};
+use super::{Done, OpError, Result, jobs::JobContext};
 use crate::{
     db::{
         error::DbError,
@@ -164,7 +164,7 @@ impl<'a> Import<'a> {
         StagedLine { line: number, input: input(line), new_id: new_id.unwrap_or_default(), known_id: line.id, reason }
     }
 
-    async fn write(&self, op: impl AsyncFn(&Conn, &JobWrite<'_>) -> Result<Verdict, DbError>) -> Result<Done, OpError> {
+    async fn write(&self, op: impl AsyncFn(&Conn, &JobWrite<'_>) -> Result<Verdict, DbError>) -> Result<Done> {
         let City { region, slug, .. } = self.city;
         self.context.write(&self.job, slug, (region, slug), op).await
     }

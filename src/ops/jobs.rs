@@ -13,7 +13,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Done, OpError, erasure, gated, gates::Gates, residency::Refusals};
+use super::{Done, OpError, Result, erasure, gated, gates::Gates, residency::Refusals};
 use crate::{
     db::{
         Db,
@@ -80,7 +80,7 @@ impl<'a> JobContext<'a> {
         city: &str,
         to: (&RegionCode, &str),
         op: impl AsyncFn(&Conn, &JobWrite<'_>) -> Result<Verdict, DbError>,
-    ) -> Result<Done, OpError> {
+    ) -> Result<Done> {
         let (actor, now, region) = (self.actor, self.now, &job.region);
         let regions = [actor.home(region), region, to.0];
         gated(self.db, self.gates, regions, async |[home_epoch, epoch, to_epoch]| {
@@ -95,7 +95,7 @@ impl<'a> JobContext<'a> {
         &self,
         job: &Job,
         op: impl AsyncFn(&Conn, &JobWrite<'_>) -> Result<Verdict, DbError>,
-    ) -> Result<Done, OpError> {
+    ) -> Result<Done> {
         let (region, city) = job.target();
         self.write(&job.job, &job.city, (&region, &city), op).await
     }
@@ -112,7 +112,7 @@ pub struct NewJob {
     pub selection: Selection,
 }
 
-pub async fn create(context: JobContext<'_>, new: &NewJob) -> Result<Done, OpError> {
+pub async fn create(context: JobContext<'_>, new: &NewJob) -> Result<Done> {
     let target = new.to_city.as_deref().unwrap_or(&new.city);
     let region = &context.catalogue.city(target).ok_or(Refusal::Changed)?.region;
     let parameters = json!({
@@ -137,7 +137,7 @@ pub async fn create(context: JobContext<'_>, new: &NewJob) -> Result<Done, OpErr
 
 /// Selects the next items of a job. An owner's vehicle leaves its region only if the policy lets
 /// the owner move, too.
-pub async fn select(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
+pub async fn select(context: JobContext<'_>, job: &Job) -> Result<()> {
     let stored = job.parameters.get("selection").cloned().unwrap_or_else(|| json!({ "list": [] }));
     let bug = |error: serde_json::Error| DbError::new(DbErrorKind::Bug, "jobs", format!("selection: {error}"));
     let (selection, target) = (serde_json::from_value(stored).map_err(bug)?, job.target().0);
@@ -162,19 +162,19 @@ pub async fn select(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     Ok(())
 }
 
-pub async fn confirm(context: JobContext<'_>, job: &Job) -> Result<Done, OpError> {
+pub async fn confirm(context: JobContext<'_>, job: &Job) -> Result<Done> {
     context.write_on(job, async |conn, write| jobs::confirm(conn, write).await).await
 }
 
 /// Ends the job: waiting items are not done any more. The target region is not needed.
-pub async fn cancel(context: JobContext<'_>, job: &Job) -> Result<Done, OpError> {
+pub async fn cancel(context: JobContext<'_>, job: &Job) -> Result<Done> {
     let here = (&job.job.region, job.city.as_str());
     context.write(&job.job, &job.city, here, async |conn, write| jobs::cancel(conn, write).await).await
 }
 
 /// The next step: more items to select, or the next ones of a confirmed job. Does nothing for other
 /// jobs.
-pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
+pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<()> {
     match job.job_kind {
         _ if !job.running => Ok(()),
         // Its items come with the rest of the file, or never.
@@ -190,7 +190,7 @@ pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     }
 }
 
-async fn import(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
+async fn import(context: JobContext<'_>, job: &Job) -> Result<()> {
     let lines = imports::list_waiting(&context.db.at(&job.job.region).await?, &job.job).await?;
     match context.write_on(job, async |conn, write| imports::batch(conn, write, &lines).await).await {
         // Somebody added one of these codes in that moment; the next batch sees it.
@@ -200,14 +200,14 @@ async fn import(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
 }
 
 /// Retries once when a code was just taken: now the statement sees it.
-async fn retry_code_taken(op: impl AsyncFn() -> Result<Done, OpError>) -> Result<(), OpError> {
+async fn retry_code_taken(op: impl AsyncFn() -> Result<Done>) -> Result<()> {
     match op().await {
         Err(OpError::Refused(Refusal::CodeTaken)) => op().await.map(drop),
         done => done.map(drop),
     }
 }
 
-async fn change(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
+async fn change(context: JobContext<'_>, job: &Job) -> Result<()> {
     let depot = match job.job_kind {
         JobKind::Move => Some(context.catalogue.city(&job.target().1).ok_or(Refusal::Changed)?.centre),
         _ => None,
@@ -231,7 +231,7 @@ fn note(context: JobContext<'_>, job: &Job) -> Option<String> {
 }
 
 /// One transaction a vehicle, a few concurrently, for about a second; then the comparison.
-async fn transfer(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
+async fn transfer(context: JobContext<'_>, job: &Job) -> Result<()> {
     let began = Instant::now();
     let depot = context.catalogue.city(&job.target().1).ok_or(Refusal::Changed)?.centre;
     let note = note(context, job).unwrap_or_default();
@@ -251,7 +251,7 @@ async fn transfer(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
 }
 
 /// Compares departures with arrivals, item by item, and ends the job if all match.
-async fn complete(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
+async fn complete(context: JobContext<'_>, job: &Job) -> Result<()> {
     let (target, mut after) = (job.target().0, 0);
     let (mut sent, mut received) = ((0_i64, Sha256::new()), (0_i64, Sha256::new()));
     let mut missing = Vec::new();
@@ -285,6 +285,6 @@ async fn complete(context: JobContext<'_>, job: &Job) -> Result<(), OpError> {
     context.write_on(job, async |conn, write| transfers::finish(conn, write, &compared, good).await).await.map(drop)
 }
 
-pub async fn find(db: &Db, which: &JobRef) -> Result<Job, OpError> {
+pub async fn find(db: &Db, which: &JobRef) -> Result<Job> {
     Ok(jobs::find(&db.at(&which.region).await?, which).await?.ok_or(Refusal::NoSuchJob)?)
 }

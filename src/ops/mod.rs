@@ -47,6 +47,8 @@ pub enum OpError {
     Db(DbError),
 }
 
+pub type Result<T, E = OpError> = std::result::Result<T, E>;
+
 impl From<DbError> for OpError {
     fn from(error: DbError) -> Self {
         // The one constraint that a person can run into by choosing a name.
@@ -79,7 +81,7 @@ pub async fn gated<const N: usize>(
     gates: &Gates,
     regions: [&RegionCode; N],
     op: impl AsyncFn([i64; N]) -> Result<Verdict, DbError>,
-) -> Result<Done, OpError> {
+) -> Result<Done> {
     gated_all(db, gates, regions, &[], async |epochs, _| op(epochs).await).await
 }
 
@@ -90,7 +92,7 @@ pub async fn gated_all<const N: usize>(
     regions: [&RegionCode; N],
     more: &[&RegionCode],
     op: impl AsyncFn([i64; N], &[i64]) -> Result<Verdict, DbError>,
-) -> Result<Done, OpError> {
+) -> Result<Done> {
     let mut reread = false;
     loop {
         let (mut epochs, mut more_epochs) = ([0; N], vec![0; more.len()]);
@@ -121,7 +123,7 @@ pub async fn gated_write(
     gates: &Gates,
     region: &RegionCode,
     op: impl AsyncFn(&Conn, i64) -> Result<Verdict, DbError>,
-) -> Result<Done, OpError> {
+) -> Result<Done> {
     gated(db, gates, [region], async |[epoch]| db.write(region, async |conn| op(conn, epoch).await).await).await
 }
 
@@ -132,7 +134,7 @@ pub async fn signed_write(
     auth: &SessionAuth,
     (there, id): (&RegionCode, Uuid),
     op: impl AsyncFn(&Conn, &Write<'_>) -> Result<Verdict, DbError>,
-) -> Result<Done, OpError> {
+) -> Result<Done> {
     gated(&service.db, &service.gates, [&auth.user.region, there], async |epochs| {
         let write = Write::new(Actor::Session(auth), auth.now, (there, id), epochs);
         service.db.write(there, async |conn| op(conn, &write).await).await
@@ -146,7 +148,7 @@ pub async fn vehicle_write(
     auth: &SessionAuth,
     (there, id): (&RegionCode, Uuid),
     op: impl AsyncFn(&Conn, &Write<'_>) -> Result<Verdict, DbError>,
-) -> Result<Done, OpError> {
+) -> Result<Done> {
     let done = signed_write(service, auth, (there, id), op).await?;
     if done == Done::Now {
         service.vehicles_changed(there);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 use uuid::Uuid;
 
-use super::OpError;
+use super::Result;
 use crate::{
     db::{
         error::DbError,
@@ -29,7 +29,7 @@ pub struct Export {
 }
 
 /// Checks the session, and reads the data at home.
-pub async fn begin(service: &Service, auth: &SessionAuth) -> Result<Export, OpError> {
+pub async fn begin(service: &Service, auth: &SessionAuth) -> Result<Export> {
     let conn = service.db.at(&auth.user.region).await?;
     sessions::check(&conn, auth).await?.ok_or(Refusal::SignedOut)?;
     let (person, present_in) = home::find_person(&conn, &auth.user).await?.ok_or(Refusal::SignedOut)?;

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Done, OpError, gated, signed_write, vehicle_write};
+use super::{Done, OpError, Result, gated, signed_write, vehicle_write};
 use crate::{
     db::{
         error::DbError,
@@ -33,7 +33,7 @@ pub struct Start {
     pub promo: String,
 }
 
-pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Result<Done, OpError> {
+pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Result<Done> {
     let (catalogue, region) = (service.catalogue(), &start.vehicle.region);
     let city = catalogue.city(&start.city).filter(|city| city.region == *region).ok_or(Refusal::VehicleMoved)?;
     let tariff = catalogue.tariff(&start.city, &start.vehicle_type, auth.now).ok_or(Refusal::VehicleMoved)?;
@@ -52,13 +52,7 @@ pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Resul
 
 /// Ends the person's ride at `at`, in `city` (a slug). The place in words is relative to the city's
 /// centre: everybody reads it, so it is nothing that a rider typed.
-pub async fn end(
-    service: &Service,
-    auth: &SessionAuth,
-    ride: &RideRef,
-    city: &str,
-    at: Point,
-) -> Result<Done, OpError> {
+pub async fn end(service: &Service, auth: &SessionAuth, ride: &RideRef, city: &str, at: Point) -> Result<Done> {
     let catalogue = service.catalogue();
     let city = catalogue.city(city).filter(|city| city.region == ride.region).ok_or(Refusal::NoSuchRide)?;
     let outside_area = !city.service_area.contains(at);
@@ -111,7 +105,7 @@ pub async fn add_positions(
     ride: &RideRef,
     city: &str,
     noted: &[(DateTime<Utc>, Point)],
-) -> Result<Done, OpError> {
+) -> Result<Done> {
     let add = async |city: &str| {
         let catalogue = service.catalogue();
         let steps = catalogue.city(city).map_or_else(Vec::new, |city| chains(city, auth.now, noted.to_vec()));

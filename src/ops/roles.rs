@@ -4,7 +4,7 @@
 
 use uuid::Uuid;
 
-use super::{Done, OpError, gated_write};
+use super::{Done, Result, gated_write};
 use crate::{
     db::{
         roles::{self, Role},
@@ -14,13 +14,7 @@ use crate::{
     ops::service::Service,
 };
 
-pub async fn set(
-    service: &Service,
-    by: &SessionAuth,
-    person: &UserRef,
-    role: &Role,
-    grant: bool,
-) -> Result<Done, OpError> {
+pub async fn set(service: &Service, by: &SessionAuth, person: &UserRef, role: &Role, grant: bool) -> Result<Done> {
     if !grant && role.city.is_empty() && person.id == by.user.id {
         return Err(Refusal::OwnRole.into());
     }

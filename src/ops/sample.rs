@@ -10,7 +10,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use uuid::Uuid;
 
 use super::{
-    OpError,
+    Result,
     gates::{self, open_epoch},
 };
 use crate::{
@@ -62,7 +62,7 @@ pub async fn load(
     password_hash: &str,
     now: DateTime<Utc>,
     progress: impl Fn(usize, usize),
-) -> Result<SampleCounts, OpError> {
+) -> Result<SampleCounts> {
     let now = now.trunc_subsecs(3);
     let known = |slug: &String| catalogue.city(slug).ok_or_else(|| unknown(&format!("city {slug}")));
     let cities: Vec<&City> = if plan.cities.is_empty() {
@@ -109,7 +109,7 @@ pub async fn accounts(
     here: &RegionCode,
     password_hash: &str,
     now: DateTime<Utc>,
-) -> Result<String, OpError> {
+) -> Result<String> {
     let city = catalogue.cities_of(here).next().ok_or_else(|| unknown(&format!("region {here} with a city")))?;
     let accounts = ACCOUNTS.map(|(username, first_name, last_name, role)| User {
         id: Uuid::new_v4(),
@@ -141,12 +141,7 @@ fn unknown(what: &str) -> DbError {
 }
 
 /// How many people are new, and who of all is at home in `region`, in order.
-async fn insert_users(
-    db: &Db,
-    region: &RegionCode,
-    password_hash: &str,
-    users: &[User],
-) -> Result<(i64, Vec<Uuid>), OpError> {
+async fn insert_users(db: &Db, region: &RegionCode, password_hash: &str, users: &[User]) -> Result<(i64, Vec<Uuid>)> {
     let epoch = open_epoch(gates::find(db, region).await?)?;
     let insert = async |conn: &_| sample::insert_users(conn, (region, epoch), password_hash, users).await;
     let (new, at_home) = db.write(region, insert).await?.ok_or_else(|| closed(region))?;
@@ -154,7 +149,7 @@ async fn insert_users(
     Ok((new, users.iter().map(|user| user.id).filter(|id| at_home.contains(id)).collect()))
 }
 
-async fn insert_vehicles(db: &Db, city: &City, street: &Street) -> Result<i64, OpError> {
+async fn insert_vehicles(db: &Db, city: &City, street: &Street) -> Result<i64> {
     let epoch = open_epoch(gates::find(db, &city.region).await?)?;
     let insert = async |conn: &_| sample::insert_vehicles(conn, city, epoch, street).await;
     Ok(db.write(&city.region, insert).await?.ok_or_else(|| closed(&city.region))?)

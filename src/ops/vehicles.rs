@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use super::{Done, OpError, vehicle_write};
+use super::{Done, Result, vehicle_write};
 use crate::{
     db::{
         error::DbError,
@@ -158,7 +158,7 @@ pub async fn reserve(
     auth: &SessionAuth,
     vehicle: &PublicVehicle,
     city_and_type: (&str, &str),
-) -> Result<Done, OpError> {
+) -> Result<Done> {
     let until = auth.now + Duration::minutes(RESERVATION_MINUTES);
     let command = Uuid::new_v4();
     vehicle_write(service, auth, (&vehicle.region, vehicle.public_id), async |conn, write| {
@@ -167,28 +167,19 @@ pub async fn reserve(
     .await
 }
 
-pub async fn cancel_reservation(
-    service: &Service,
-    auth: &SessionAuth,
-    vehicle: &PublicVehicle,
-) -> Result<Done, OpError> {
+pub async fn cancel_reservation(service: &Service, auth: &SessionAuth, vehicle: &PublicVehicle) -> Result<Done> {
     let (vehicle, command) = ((&vehicle.region, vehicle.public_id), Uuid::new_v4());
     vehicle_write(service, auth, vehicle, async |conn, write| reservations::cancel(conn, write, command).await).await
 }
 
 /// In the owner's home city, where an operator has to approve it.
-pub async fn add(service: &Service, auth: &SessionAuth, new: &NewVehicle) -> Result<Done, OpError> {
+pub async fn add(service: &Service, auth: &SessionAuth, new: &NewVehicle) -> Result<Done> {
     let public_id = Uuid::new_v4();
     let vehicle = (&auth.user.region, new.id);
     vehicle_write(service, auth, vehicle, async |conn, write| vehicles::insert(conn, write, new, public_id).await).await
 }
 
-pub async fn retire(
-    service: &Service,
-    auth: &SessionAuth,
-    vehicle: &VehicleRef,
-    version: i64,
-) -> Result<Done, OpError> {
+pub async fn retire(service: &Service, auth: &SessionAuth, vehicle: &VehicleRef, version: i64) -> Result<Done> {
     let vehicle = (&vehicle.region, vehicle.id);
     vehicle_write(service, auth, vehicle, async |conn, write| vehicles::retire(conn, write, version).await).await
 }

@@ -17,8 +17,8 @@ use crate::db::{
     connect::Endpoint,
     connect_once,
     engine::{self, Engine, text},
-    error::{DbError, DbErrorKind},
-    statement::{Reach, Statement},
+    error::{DbError, DbErrorKind, Result},
+    statement::{Param, Reach, Statement},
 };
 
 pub struct Gateway {
@@ -44,7 +44,7 @@ const ANY_REGION: &str = "SELECT coalesce(min(region::TEXT), '') FROM region_gat
 
 impl Gateway {
     /// Connects, detects the engine and reads the schema.
-    pub async fn open(endpoint: &Endpoint) -> Result<Self, DbError> {
+    pub async fn open(endpoint: &Endpoint) -> Result<Self> {
         let client = connect_once(endpoint).await?;
         let engine = Engine::ask(&client).await?;
         let plans = if engine.cockroach {
@@ -64,7 +64,7 @@ impl Gateway {
         Ok(Self { client, schema, engine, region, samples: HashMap::new() })
     }
 
-    pub async fn check(&mut self, statement: &Statement) -> Result<StatementCheck, DbError> {
+    pub async fn check(&mut self, statement: &Statement) -> Result<StatementCheck> {
         let plan = if self.engine.cockroach { self.cockroach(statement).await } else { self.postgres(statement).await };
         let (accesses, home_region) = match plan.map_err(|error| DbError::from_driver(error, "locality.plan", false)) {
             Ok(explained) => explained,
@@ -103,7 +103,7 @@ impl Gateway {
         for (at, ty) in prepared.params().iter().enumerate() {
             values.push(AsText(self.value(statement, at, ty).await));
         }
-        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        let values: Vec<Param<'_>> = values.iter().map(|value| value as Param<'_>).collect();
         let mut plans = [String::new(), String::new()];
         for (plan, form) in plans.iter_mut().zip(["EXPLAIN", "EXPLAIN (VERBOSE)"]) {
             let rows = self.client.query(&format!("{form} {}", statement.text), &values).await?;

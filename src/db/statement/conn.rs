@@ -12,13 +12,12 @@ use std::{
 
 use deadpool_postgres::{ClientWrapper, Object};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_postgres::types::ToSql;
 
-use super::Statement;
+use super::{Param, Statement};
 use crate::{
     config::Database,
     db::{
-        error::{DbError, DbErrorKind},
+        error::{DbError, DbErrorKind, Result},
         health::Health,
         meter::Meter,
         retry,
@@ -80,11 +79,7 @@ impl Conn {
     /// Sends a statement and waits for all rows. Outside a transaction, a read that PostgreSQL
     /// cancelled in a race between writers is sent again, and once any statement whose plan no
     /// longer fits the schema.
-    pub async fn rows(
-        &self,
-        statement: &'static Statement,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, DbError> {
+    pub async fn rows(&self, statement: &'static Statement, params: &[Param<'_>]) -> Result<Vec<Row>> {
         let (mut attempt, mut prepared_again) = (1, false);
         loop {
             let error = match self.send(statement, params).await {
@@ -112,7 +107,7 @@ impl Conn {
         }
     }
 
-    async fn send(&self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DbError> {
+    async fn send(&self, statement: &'static Statement, params: &[Param<'_>]) -> Result<Vec<Row>> {
         let (client, bound, everywhere) = (self.client(), statement.bound(params), statement.everywhere());
         if !self.ignores_circuits
             && let Some(open) = self.health.refused_among(&bound, everywhere)
@@ -155,27 +150,23 @@ impl Conn {
     }
 
     /// At most one row.
-    pub async fn opt(
-        &self,
-        statement: &'static Statement,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Option<Row>, DbError> {
+    pub async fn opt(&self, statement: &'static Statement, params: &[Param<'_>]) -> Result<Option<Row>> {
         Ok(self.rows(statement, params).await?.into_iter().next())
     }
 
     /// Exactly one row.
-    pub async fn one(&self, statement: &'static Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Row, DbError> {
+    pub async fn one(&self, statement: &'static Statement, params: &[Param<'_>]) -> Result<Row> {
         let missing = || DbError::new(DbErrorKind::Bug, statement.name, "no row");
         self.opt(statement, params).await?.ok_or_else(missing)
     }
 
     /// Prepares a statement on this connection, so that its first use costs one round trip.
-    pub(in crate::db) async fn prepare(&self, statement: &'static Statement) -> Result<(), DbError> {
+    pub(in crate::db) async fn prepare(&self, statement: &'static Statement) -> Result<()> {
         let work = async { self.client().prepare_cached(statement.text).await.map_err(|error| (error, false)) };
         self.bounded(statement.name, false, work).await.map(drop)
     }
 
-    pub(in crate::db) async fn control(&self, step: &'static str, sql: &str) -> Result<(), DbError> {
+    pub(in crate::db) async fn control(&self, step: &'static str, sql: &str) -> Result<()> {
         let commits = step == "commit";
         if commits {
             Meter::waits();
@@ -193,7 +184,7 @@ impl Conn {
         name: &'static str,
         writes: bool,
         work: impl Future<Output = Result<T, (tokio_postgres::Error, bool)>>,
-    ) -> Result<T, DbError> {
+    ) -> Result<T> {
         let deadline = if writes { self.write_deadline } else { self.read_deadline };
         let mut work = std::pin::pin!(work);
         // Not taken back when this future is dropped.
