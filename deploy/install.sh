@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by demo.sh and test.sh: functions that put in place what is missing, and touch nothing that
 # is there. Debian and Ubuntu by apt (as root or by sudo), macOS by brew. Plain bash 3.2, for macOS.
 

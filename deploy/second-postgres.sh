@@ -33,10 +33,10 @@ chmod 711 "$home"
 data=$home/data
 clean_up() {
   trap - EXIT INT TERM
-  local pid tries
+  local pid
   if pid=$(head -n1 "$data/postmaster.pid" 2>/dev/null); then
     kill -INT "$pid" 2>/dev/null || true
-    for tries in $(seq 100); do
+    for _ in $(seq 100); do
       kill -0 "$pid" 2>/dev/null || break
       sleep 0.1
     done
@@ -121,7 +121,7 @@ CONF
   as_owner "$bin/postgres" -D "$data" >"$home/server.log" 2>&1 &
 )
 for _ in $(seq 300); do
-  grep -q "ready to accept connections" "$home/server.log" && break
+  grep -qs "ready to accept connections" "$home/server.log" && break
   sleep 0.1
 done
 grep -q "ready to accept connections" "$home/server.log" || { cat "$home/server.log" >&2; exit 1; }

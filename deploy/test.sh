@@ -33,8 +33,8 @@ export MOVR_TEST_DATA
 chmod 711 "$MOVR_TEST_DATA"
 # The server of a run of tests ends with it, a moment later.
 clean_up() {
-  local pids tries
-  for tries in $(seq 300); do
+  local pids
+  for _ in $(seq 300); do
     pids=$(find "$MOVR_TEST_DATA" -name postmaster.pid -exec head -n1 {} \; 2>/dev/null) || true
     # shellcheck disable=SC2086
     [ -n "$pids" ] && kill -INT $pids 2>/dev/null || break
@@ -67,6 +67,8 @@ say "Unit and integration tests"
 "${tests[@]}" --lib --bins --test it
 say "Integration tests on a second PostgreSQL"
 ./deploy/second-postgres.sh "${tests[@]}" --test it
+say "Container"
+./deploy/second-postgres.sh ./deploy/container-test.sh
 say "Browser tests"
 "${tests[@]}" --test browser
 say "All checks passed"
