@@ -25,7 +25,7 @@ esac
 if [ "$engine" = cockroach ] || { [ "$engine" = auto ] && have cockroach; }; then
   echo "MovR demo on a CockroachDB cluster of nine nodes, with simulated latency. First what is missing is installed, then the program is built."
 else
-  echo "MovR demo on a private PostgreSQL: regions touched are shown, latency between regions is not. First what is missing is installed, then the program is built."
+  echo "MovR demo on a private PostgreSQL, with simulated distances between the regions. First what is missing is installed, then the program is built."
 fi
 
 need_compiler

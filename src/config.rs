@@ -117,6 +117,12 @@ pub struct Config {
     /// After the drain delay: time for the open requests to end, in milliseconds.
     #[arg(long, env = "MOVR_SHUTDOWN_TIMEOUT_MS", default_value = "20000", value_parser = milliseconds(0))]
     pub shutdown_timeout: Duration,
+    /// The distances between regions are simulated: everybody sees what each page cost (`movr demo`).
+    #[arg(skip)]
+    pub simulated: bool,
+    /// The region that holds all rows, whatever their own says (`movr demo --locality off`).
+    #[arg(skip)]
+    pub all_rows_in: Option<RegionCode>,
 }
 
 /// What the commands beside `movr serve` need.

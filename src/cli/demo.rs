@@ -1,13 +1,15 @@
 //! `movr demo`: everything on this machine. A private PostgreSQL, or a CockroachDB
 //! cluster where its binary is there, started and stopped with us, migrated and filled;
-//! three regional instances in this process. The first printed line says which engine
-//! and what it cannot show.
+//! three regional instances in this process. The first printed line says which engine,
+//! and that the distances between the regions are simulated.
 
 use std::{
+    collections::BTreeMap,
     io::Write,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -15,7 +17,7 @@ use clap::ValueEnum;
 
 use super::{
     Outcome, load,
-    migrate::{self, LOST, Locality, SHIPPED},
+    migrate::{self, Locality, SHIPPED},
     serve::StopSignals,
 };
 use crate::{
@@ -23,7 +25,7 @@ use crate::{
     config::{self, Config, Database},
     db::{self, Db, migrate::Layout},
     domain::{catalogue::Catalogue, region::RegionCode},
-    local::{self, CockroachDemo, LocalError, PrivatePostgres},
+    local::{self, CockroachDemo, LocalError, PrivatePostgres, latency::Link},
     ops::{
         self,
         passwords::Hasher,
@@ -49,9 +51,14 @@ pub struct Args {
     /// Where the data is kept between starts.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// `off` goes on with a single-region schema where the cluster has no licence for regions.
+    /// `off` is the naive deployment: all rows are in the first region, so everybody elsewhere crosses. On a
+    /// cluster it needs no licence for regions.
     #[arg(long, value_enum, default_value_t = Locality::Auto)]
     locality: Locality,
+    /// How far apart the regions of PostgreSQL are: a factor for the round trips of the catalogue, or `off`. A
+    /// CockroachDB cluster simulates its own.
+    #[arg(long, default_value = "1", value_parser = latency, value_name = "off|FACTOR")]
+    latency: f64,
     /// Begin anew: forget the data of earlier starts.
     #[arg(long)]
     fresh: bool,
@@ -64,6 +71,15 @@ enum EngineChoice {
     Cockroach,
 }
 
+/// `off` is 0. Beyond ten times an ocean the deadlines are over.
+fn latency(text: &str) -> Result<f64, String> {
+    let factor = if text == "off" { Some(0.0) } else { text.parse().ok() };
+    factor.filter(|factor| (0.0..=10.0).contains(factor)).ok_or_else(|| "it is `off`, or 0 to 10".to_owned())
+}
+
+/// From an instance's region to the nodes of another one, and how long there and back.
+type Links = BTreeMap<(RegionCode, RegionCode), (Link, Duration)>;
+
 /// The database that the demo runs on.
 enum Server {
     Postgres(PrivatePostgres),
@@ -71,10 +87,13 @@ enum Server {
 }
 
 impl Server {
-    /// Our own database, as the nodes of `region` serve it.
-    fn url(&self, region: &RegionCode) -> Result<String, String> {
+    /// Our own database, as the nodes of `region` serve it to the instance of `from`.
+    fn url(&self, links: &Links, from: &RegionCode, region: &RegionCode) -> Result<String, String> {
         match self {
-            Self::Postgres(postgres) => Ok(postgres.url("movr")),
+            Self::Postgres(postgres) => Ok(match links.get(&(from.clone(), region.clone())) {
+                Some((link, _)) => postgres.url_through(link.port, "movr"),
+                None => postgres.url("movr"),
+            }),
             Self::Cockroach(cluster) => cluster.url(region.as_str(), "movr_demo").ok_or_else(|| {
                 let known: Vec<&str> = cluster.regions().collect();
                 format!("the cluster has no nodes in {region}, only in {}", known.join(", "))
@@ -110,17 +129,17 @@ pub async fn run(args: Args) -> Outcome {
         return Err(LocalError::NoCockroach.into());
     }
     let mut stop = StopSignals::listen()?;
-    let mut server = tokio::select! {
-        server = start(&args, cockroach, &data) => server?,
+    let file = Catalogue::parse(SHIPPED)?;
+    let (mut server, links) = tokio::select! {
+        server = start(&args, &file, cockroach, &data) => server?,
         // Dropped, what was started ends.
         () = stop.next() => return Ok(()),
     };
-    let file = Catalogue::parse(SHIPPED)?;
-    let configs = settings(&args, &server, &file, &data);
+    let configs = settings(&args, &server, &links, &file, &data);
     let console = if let Server::Cockroach(cluster) = &server { Some(cluster.console.clone()) } else { None };
     let mut running = Vec::new();
     let work = async {
-        serve(args.locality, file, configs?, &mut running).await?;
+        serve(&links, file, configs?, &mut running).await?;
         if let Some(console) = console {
             println!("  console of the cluster: {console}");
         }
@@ -138,24 +157,50 @@ pub async fn run(args: Args) -> Outcome {
 }
 
 /// Starts the database and says what it is.
-async fn start(args: &Args, cockroach: Option<PathBuf>, data: &Path) -> Outcome<Server> {
+async fn start(args: &Args, file: &Catalogue, cockroach: Option<PathBuf>, data: &Path) -> Outcome<(Server, Links)> {
+    let naive = args.locality == Locality::Off;
+    let primary = &file.regions.first().ok_or("the catalogue has no regions")?.code;
+    let off = format!("Localities are off: all rows are in {primary}, and everybody elsewhere crosses.");
     let Some(binary) = cockroach else {
-        println!("MovR demo on a private PostgreSQL. Shown: regions touched. Not shown: latency between regions.");
-        let options = local::Options { data: data.to_owned(), fresh: args.fresh, ..Default::default() };
-        return Ok(Server::Postgres(PrivatePostgres::start(options).await?));
+        if args.latency > 0.0 {
+            println!("MovR demo on a private PostgreSQL. The distances between the three regions are simulated.");
+        } else {
+            println!("MovR demo on a private PostgreSQL, without distances between the regions (--latency off).");
+        }
+        if naive {
+            println!("{off}");
+        }
+        // Three instances, each with connections to every region.
+        let settings = vec![("max_connections".to_owned(), "300".to_owned())];
+        let options = local::Options { data: data.to_owned(), fresh: args.fresh, settings, ..Default::default() };
+        let postgres = PrivatePostgres::start(options).await?;
+        let mut links = Links::new();
+        for (from, to) in file.regions.iter().flat_map(|from| file.regions.iter().map(move |to| (&from.code, &to.code)))
+        {
+            let Some(trip) = file.round_trip(from, to).filter(|_| args.latency > 0.0 && (!naive || to == primary))
+            else {
+                continue;
+            };
+            let link = Link::to(postgres.address()).await?;
+            links.insert((from.clone(), to.clone()), (link, trip.mul_f64(args.latency)));
+        }
+        return Ok((Server::Postgres(postgres), links));
     };
+    if (args.latency - 1.0).abs() > f64::EPSILON {
+        return Err("--latency is for PostgreSQL: the cluster of `cockroach demo` simulates its own distances".into());
+    }
     println!(
         "MovR demo on a CockroachDB cluster of nine nodes in three regions, with simulated latency. Its data ends with it."
     );
-    if args.locality == Locality::Off {
-        println!("Its regions are not used (--locality off): {LOST}.");
+    if naive {
+        println!("{off}");
     }
-    Ok(Server::Cockroach(CockroachDemo::start(&binary, data).await?))
+    Ok((Server::Cockroach(CockroachDemo::start(&binary, data).await?), Links::new()))
 }
 
 /// Schema, data and the instances, which are running when this returns.
 async fn serve(
-    locality: Locality,
+    links: &Links,
     mut file: Catalogue,
     configs: Vec<Config>,
     running: &mut Vec<server::RunningServer>,
@@ -170,11 +215,14 @@ async fn serve(
         regions: configs.iter().map(|config| config.region.clone()).collect(),
         survive_region: false,
         placement_restricted: false,
-        locality: locality == Locality::Auto,
+        locality: first.all_rows_in.is_none(),
     };
     let endpoint = db::endpoint(&first.database, first.database.url.expose())?;
     db::migrate::run(&endpoint, &layout, false).await.map_err(migrate::explain)?;
     let db = Db::open(&first.database).await?;
+    if let Some(region) = first.all_rows_in.as_ref().filter(|_| db.engine().cockroach) {
+        db::migrate::keep_in(&endpoint, region).await?;
+    }
     ops::catalogue::load(&db, &file, &Clock::default()).await?;
     let filled = db::users::find_login(&db.here().await?, None, "rider").await?.is_some();
     if !filled {
@@ -185,8 +233,16 @@ async fn serve(
         sample::accounts(&db, &catalogue, &first.region, &hash, Clock::default().now()).await?;
     }
     db.close();
-    for (config, usual) in configs.into_iter().zip(FIRST_PORT..) {
-        let (instance, server) = server::start(Service::start(config, Clock::default()).await?)?;
+    let mut services = Vec::new();
+    for config in configs {
+        services.push(Service::start(config, Clock::default()).await?);
+    }
+    // What went before, starting and loading, is not about distance.
+    for (link, round_trip) in links.values() {
+        link.set_round_trip(*round_trip);
+    }
+    for (service, usual) in services.into_iter().zip(FIRST_PORT..) {
+        let (instance, server) = server::start(service)?;
         actix_web::rt::spawn(server);
         let moved = if instance.address.port() == usual { "" } else { " (another port: the usual one is taken)" };
         println!("  {:<14} http://{}{moved}", instance.state.service.here.as_str(), instance.address);
@@ -209,21 +265,23 @@ fn secret_key(data: &Path) -> std::io::Result<String> {
 }
 
 /// The settings of each instance: the environment's, and ours over them.
-fn settings(args: &Args, server: &Server, file: &Catalogue, data: &Path) -> Outcome<Vec<Config>> {
+fn settings(args: &Args, server: &Server, links: &Links, file: &Catalogue, data: &Path) -> Outcome<Vec<Config>> {
+    let simulated = matches!(server, Server::Cockroach(_)) || !links.is_empty();
     let key = secret_key(data)?;
     let mut environment = config::environment();
     // The nodes of a real deployment, if this shell knows any, are none of ours.
     environment.retain(|name, _| !name.starts_with(config::REGION_URL_PREFIX));
     environment.entry("RUST_LOG".to_owned()).or_insert_with(|| "warn,deadpool.postgres=error".to_owned());
     let regions = || file.regions.iter().map(|region| &region.code);
+    let primary = regions().next().filter(|_| args.locality == Locality::Off);
     let (mut port, mut configs) = (FIRST_PORT, Vec::new());
     for region in regions() {
         let mut vars = environment.clone();
         let mut set = |name: &str, value: &str| drop(vars.insert(name.to_owned(), value.to_owned()));
+        for other in regions().filter(|other| *other != region && simulated && primary.is_none()) {
+            set(&Database::region_variable(other), &server.url(links, region, other)?);
+        }
         if let Server::Cockroach(_) = server {
-            for other in regions().filter(|other| *other != region) {
-                set(&Database::region_variable(other), &server.url(other)?);
-            }
             // A cold node of the demo takes seconds for its first statements.
             set("MOVR_STATEMENT_TIMEOUT_MS", "10000");
             set("MOVR_WRITE_TIMEOUT_MS", "10000");
@@ -231,12 +289,16 @@ fn settings(args: &Args, server: &Server, file: &Catalogue, data: &Path) -> Outc
         let listen = free_address(args.host, port);
         port = listen.port().saturating_add(1);
         set("MOVR_REGION", region.as_str());
-        set("DATABASE_URL", &server.url(region)?);
+        // A cluster has nodes here in any case; the one database of PostgreSQL is where the rows are.
+        let nodes = primary.filter(|_| matches!(server, Server::Postgres(_))).unwrap_or(region);
+        set("DATABASE_URL", &server.url(links, region, nodes)?);
         set("MOVR_LISTEN", &listen.to_string());
         set("MOVR_PUBLIC_URL", &format!("http://{listen}"));
         set("MOVR_SECRET_KEYS", &key);
         set("MOVR_DRAIN_DELAY_MS", "0");
-        configs.push(Config::from_vars(vars)?);
+        let mut config = Config::from_vars(vars)?;
+        (config.simulated, config.all_rows_in) = (simulated, primary.cloned());
+        configs.push(config);
     }
     Ok(configs)
 }

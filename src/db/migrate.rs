@@ -77,6 +77,18 @@ pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec
     Ok(done)
 }
 
+/// Keeps all rows, and those who answer for them, in one region of the cluster: without localities
+/// it spreads them over all.
+pub async fn keep_in(endpoint: &Endpoint, region: &RegionCode) -> Result<(), DbError> {
+    let name = name_of(endpoint);
+    let zone = format!(
+        "ALTER DATABASE \"{name}\" CONFIGURE ZONE USING num_replicas = 3, constraints = '[+region={region}]', \
+         lease_preferences = '[[+region={region}]]'"
+    );
+    let configured = connect_once(endpoint).await?.batch_execute(&zone).await;
+    configured.map_err(|error| DbError::from_driver(error, "migrate.zone", true))
+}
+
 /// In the order of versions; embedded ones are sorted by name.
 fn in_order() -> Vec<Migration> {
     let mut migrations = embedded::migrations::runner().get_migrations().clone();

@@ -4,7 +4,7 @@
 
 mod file;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -30,6 +30,14 @@ pub struct Region {
     pub centre: Point,
     /// The law that applies there, as short capitals (`US`, `EU`).
     pub jurisdiction: String,
+}
+
+/// How long a message and its answer take between two regions; what `movr demo` simulates.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundTrip {
+    pub between: [RegionCode; 2],
+    pub ms: u32,
 }
 
 /// What may be done with the personal data of people at home in a region.
@@ -205,6 +213,9 @@ pub struct Catalogue {
     pub tariffs: Vec<Tariff>,
     #[serde(default)]
     pub promo_codes: Vec<PromoCode>,
+    /// Only in the file.
+    #[serde(default)]
+    pub round_trips: Vec<RoundTrip>,
 }
 
 impl Catalogue {
@@ -214,6 +225,12 @@ impl Catalogue {
 
     pub fn policy(&self, region: &RegionCode) -> Option<&Policy> {
         self.policies.iter().find(|policy| policy.region == *region)
+    }
+
+    /// None where the file names none.
+    pub fn round_trip(&self, one: &RegionCode, other: &RegionCode) -> Option<Duration> {
+        let joins = |trip: &&RoundTrip| one != other && trip.between.contains(one) && trip.between.contains(other);
+        self.round_trips.iter().find(joins).map(|trip| Duration::from_millis(trip.ms.into()))
     }
 
     pub fn same_law(&self, one: &RegionCode, other: &RegionCode) -> bool {
@@ -327,6 +344,14 @@ mod tests {
         assert_eq!(catalogue.tariffs.len(), 36);
         let cities = |code: &str| catalogue.cities_of(&code.parse().unwrap()).count();
         assert_eq!((cities("us-east1"), cities("us-west1"), cities("europe-west1")), (6, 3, 3));
+        // As `cockroach demo --global` has them.
+        for (one, other, ms) in
+            [("us-east1", "us-west1", 66), ("europe-west1", "us-east1", 64), ("us-west1", "europe-west1", 146)]
+        {
+            let trip = catalogue.round_trip(&one.parse().unwrap(), &other.parse().unwrap());
+            assert_eq!(trip, Some(Duration::from_millis(ms)), "{one} {other}");
+        }
+        assert_eq!(catalogue.round_trip(&"us-east1".parse().unwrap(), &"us-east1".parse().unwrap()), None);
         for city in &catalogue.cities {
             let corners = city.service_area.points();
             assert!((8..=14).contains(&corners.len()), "{}", city.slug);

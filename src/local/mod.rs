@@ -3,6 +3,7 @@
 
 mod binaries;
 pub mod cockroach;
+pub mod latency;
 mod postgres;
 mod process;
 

@@ -6,7 +6,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Write as _},
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown},
     path::{Path, PathBuf},
     process::Stdio,
@@ -100,8 +100,17 @@ impl PrivatePostgres {
     }
 
     pub fn url(&self, database: &str) -> String {
-        let (password, port) = (self.password.expose(), self.port);
+        self.url_through(self.port, database)
+    }
+
+    /// As [`Self::url`], by way of something that listens on `port`.
+    pub fn url_through(&self, port: u16, database: &str) -> String {
+        let password = self.password.expose();
         format!("postgresql://{USER}:{password}@127.0.0.1:{port}/{database}?sslmode=disable")
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     pub async fn ended(&mut self) -> LocalError {

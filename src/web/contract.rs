@@ -14,6 +14,7 @@ use super::{
 use crate::{
     db::{all_statements, meter::Figures, statement::Reach},
     domain::region::RegionCode,
+    ops::service::Service,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,12 +115,16 @@ impl RequestContext {
 /// The verdict in a few words, and whether the contract was kept. `context` is only needed when
 /// something beyond here was touched.
 pub fn verdict(
-    here: &RegionCode,
+    service: &Service,
     scope: RegionScope,
     figures: &Figures,
     context: impl FnOnce() -> Option<RequestContext>,
 ) -> (bool, String) {
-    let away: Vec<&str> = figures.regions.iter().filter(|region| *region != here).map(RegionCode::as_str).collect();
+    if let Some(region) = &service.config.all_rows_in {
+        return (true, format!("none without localities: all rows are in {region}"));
+    }
+    let away: Vec<&str> =
+        figures.regions.iter().filter(|region| **region != service.here).map(RegionCode::as_str).collect();
     if figures.everywhere {
         let kept = scope == RegionScope::All;
         return (kept, if kept { "kept: asks all regions" } else { "broken: asks all regions" }.to_owned());

@@ -52,7 +52,7 @@ pub async fn request(
     }
     let route = response.request().match_pattern().unwrap_or_else(|| "(none)".to_owned());
     let scope = RegionScope::of(response.request().method(), &route);
-    let (kept, verdict) = contract::verdict(&state.service.here, scope, &figures, || context(&response));
+    let (kept, verdict) = contract::verdict(&state.service, scope, &figures, || context(&response));
     if !kept {
         tracing::error!(request = ids.request, route, verdict, "the consistency contract was broken");
     }

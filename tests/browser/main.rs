@@ -15,6 +15,7 @@
 #![allow(missing_docs, clippy::too_many_lines, reason = "nobody calls tests")]
 
 mod accessibility;
+mod distances;
 mod fleet;
 mod journey;
 mod keyboard;

@@ -338,8 +338,13 @@ async fn the_demo_serves_on_a_cluster_and_notices_its_end() {
     );
     folder.program("cockroach", &script);
     let patience = Duration::from_mins(2);
+    cluster.stand_in.answer("CONFIGURE ZONE", Answer::Rows(Vec::new()));
     let demo = Demo::start(&folder, folder.path(), &["--locality", "off"], patience).await;
     demo.serves().await;
+    let zones: Vec<_> = cluster.stand_in.executed().into_iter().filter(|sql| sql.contains("CONFIGURE ZONE")).collect();
+    let zone = "ALTER DATABASE \"movr_demo\" CONFIGURE ZONE USING num_replicas = 3, \
+        constraints = '[+region=us-east1]', lease_preferences = '[[+region=us-east1]]'";
+    assert_eq!(zones, [zone], "all rows in the first region");
 
     let arguments = folder.read("arguments");
     let port = |option: &str| -> u16 {
@@ -411,9 +416,12 @@ async fn the_cluster_is_asked_for_with_these_arguments_and_an_open_stdin() {
     assert_eq!(before, "demo --global --nodes 9 --no-example-database --insecure");
     assert!(ports.ends_with(&format!(" --listening-url-file {}/data/listening-url", folder.path())), "{arguments}");
     assert!(out.lines().next().unwrap().contains("nine nodes in three regions"), "{out}");
-    assert!(!out.contains(migrate::LOST), "{out}");
+    assert!(out.lines().next().unwrap().contains("simulated"), "{out}");
+    assert!(!out.contains("Localities are off"), "{out}");
     let (out, _) = demo(&folder, &["--locality", "off"]).await;
-    assert!(out.lines().nth(1).unwrap().contains(migrate::LOST), "{out}");
+    assert!(out.lines().nth(1).unwrap().starts_with("Localities are off: all rows are in us-east1"), "{out}");
+    let (_, err) = demo(&folder, &["--latency", "off"]).await;
+    assert!(err.contains("simulates its own distances"), "{err}");
 }
 
 /// The scripts of deploy/local, with `cockroach` and `curl` of our own.

@@ -27,6 +27,7 @@ mod erasure;
 mod faults;
 mod gbfs;
 mod headers;
+mod latency;
 mod lifecycle;
 mod lint;
 mod local;

@@ -105,6 +105,20 @@ impl Catalogue {
                 known(regions.contains(code), &owner, "region", code)?;
             }
         }
+        for trip in &self.round_trips {
+            let [one, other] = &trip.between;
+            let owner = format!("the round trip between {one} and {other}");
+            for code in &trip.between {
+                known(regions.contains(code), &owner, "region", code)?;
+            }
+            require(one != other && trip.ms <= 1000, &owner, "joins two regions in at most 1000 ms")?;
+        }
+        let pair = |[one, other]: &[RegionCode; 2]| (one.min(other).clone(), one.max(other).clone());
+        let pairs = self
+            .round_trips
+            .iter()
+            .map(|trip| (pair(&trip.between), trip.between.each_ref().map(RegionCode::as_str).join(" ")));
+        unique("the round trip", pairs)?;
         Ok(regions)
     }
 
@@ -220,7 +234,7 @@ mod tests {
     }
 
     /// What is broken, how, and part of the expected message.
-    const REFUSALS: [(&str, &str, &str); 27] = [
+    const REFUSALS: [(&str, &str, &str); 30] = [
         ("slug = \"boston\"", "slug = \"new-york\"", "the city \"new-york\" stands"),
         ("name = \"Boston\"", "name = \"NEW YORK\"", "the city name \"NEW YORK\" stands"),
         ("slug = \"boston\"", "slug = \"Boston\"", "slug is lower-case"),
@@ -263,6 +277,13 @@ mod tests {
         ("localhost:8080", "localhost:8080/", "base_url"),
         ("jurisdiction = \"US\"", "jurisdiction = \"us\"", "jurisdiction"),
         ("analytics = true", "analytic = true", "unknown field `analytic`"),
+        ("\"us-west1\"], ms", "\"us-west9\"], ms", "us-west9 names the region \"us-west9\""),
+        ("\"us-west1\"], ms", "\"us-east1\"], ms", "joins two regions"),
+        (
+            "[\"us-west1\", \"europe-west1\"], ms",
+            "[\"europe-west1\", \"us-east1\"], ms",
+            "stands in the catalogue twice",
+        ),
         ("regions = [", "regions = ", "cannot be read"),
     ];
 

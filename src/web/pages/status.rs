@@ -25,6 +25,7 @@ use crate::{
 struct StatusPage {
     layout: Layout,
     status: Status,
+    simulated: bool,
     dots: Vec<Dot>,
     from: (i64, i64),
 }
@@ -106,6 +107,7 @@ pub async fn show(context: RequestContext) -> Result<HttpResponse, PageError> {
     let page = StatusPage {
         layout: layout(&context, None, "Status", Section::None, context.city()),
         status: status(&context),
+        simulated: context.service.config.simulated,
         dots,
         from,
     };
@@ -126,6 +128,10 @@ fn status(context: &RequestContext) -> Status {
             "The nearest database node is in {gateway}, not in {}: every statement crosses.",
             service.here
         ));
+    }
+    if let Some(region) = &service.config.all_rows_in {
+        warnings
+            .push(format!("Localities are off: all rows are in {region}, and every statement from elsewhere crosses."));
     }
     for region in service.db.unreached() {
         let whose = region.map_or_else(|| "here".to_owned(), ToString::to_string);

@@ -43,8 +43,13 @@ fn command(folder: &Folder) -> Command {
 impl Demo {
     /// Starts it and waits until it has told its addresses and accounts.
     pub async fn start(folder: &Folder) -> Self {
+        Self::start_with(folder, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub async fn start_with(folder: &Folder, arguments: &[&str]) -> Self {
         let began = Instant::now();
-        let mut child = command(folder).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command(folder).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         // Reads on after the start, so that the program never waits for us.

@@ -4,15 +4,18 @@
 //! its bytes in the clear, so that they can be read here.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use movr::db;
+use movr::{db, local::latency};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{mpsc, watch},
+    sync::watch,
     task::JoinHandle,
     time::Instant,
 };
@@ -179,84 +182,50 @@ async fn carry(
 ) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = tokio::io::split(server);
-    let (doomed, doom) = watch::channel(false);
+    let doomed = AtomicBool::new(false);
+    let mut behind = false;
+    let up = latency::carry(from_client, to_server, |sent| {
+        state.lock().unwrap().sent(sent, &mut behind, &doomed);
+        Some(Instant::now())
+    });
+    let down = latency::carry(from_server, to_client, |chunk| state.lock().unwrap().answered(chunk, &doomed));
     // Dropping both directions closes both sockets.
     tokio::select! {
-        () = up(from_client, to_server, state, &doomed) => {}
-        () = down(from_server, to_client, state, &doom) => {}
+        _ = up => {}
+        _ = down => {}
         _ = cut.changed() => state.lock().unwrap().severed += 1,
     }
 }
 
-async fn up(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    state: &Mutex<State>,
-    doomed: &watch::Sender<bool>,
-) {
-    let (mut buffer, mut behind) = (vec![0; 1 << 16], false);
-    while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        let sent = &buffer[..n];
-        {
-            let mut state = state.lock().unwrap();
-            state.carried += 1;
-            let all_behind = state.all_behind;
-            behind &= all_behind;
-            let mut meant = |bytes: &[u8]| {
-                let found = behind || bytes.is_empty() || sent.windows(bytes.len()).any(|window| window == bytes);
-                behind = found && all_behind;
-                found
-            };
-            match &mut state.lose {
-                Some((bytes, 0)) if meant(bytes) => {
-                    state.lose = None;
-                    doomed.send_replace(true);
-                }
-                Some((bytes, skip)) if meant(bytes) => *skip -= 1,
-                _ => {}
+impl State {
+    fn sent(&mut self, sent: &[u8], behind: &mut bool, doomed: &AtomicBool) {
+        self.carried += usize::from(!sent.is_empty());
+        *behind &= self.all_behind;
+        let mut meant = |bytes: &[u8]| {
+            let found = *behind || bytes.is_empty() || sent.windows(bytes.len()).any(|window| window == bytes);
+            *behind = found && self.all_behind;
+            found
+        };
+        match &mut self.lose {
+            Some((bytes, 0)) if meant(bytes) => {
+                self.lose = None;
+                doomed.store(true, Ordering::Relaxed);
             }
-        }
-        if to.write_all(sent).await.is_err() || to.flush().await.is_err() {
-            return;
+            Some((bytes, skip)) if meant(bytes) => *skip -= 1,
+            _ => {}
         }
     }
-}
 
-async fn down(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    state: &Mutex<State>,
-    doom: &watch::Receiver<bool>,
-) {
-    // A line of some length: what is under way on it does not hold up what comes behind.
-    let (enter, mut leave) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
-    let line = async {
-        while let Some((due, bytes)) = leave.recv().await {
-            tokio::time::sleep_until(due).await;
-            if to.write_all(&bytes).await.is_err() {
-                return;
+    /// When what the server said arrives; none where it is lost.
+    fn answered(&mut self, chunk: &[u8], doomed: &AtomicBool) -> Option<Instant> {
+        if doomed.load(Ordering::Relaxed) && !chunk.is_empty() {
+            self.lost += 1;
+            if std::mem::take(&mut self.last) {
+                self.refusing = true;
+                self.cut.send_modify(|cut| *cut += 1);
             }
+            return None;
         }
-    };
-    let server = async {
-        let mut buffer = vec![0; 1 << 16];
-        while let Ok(n @ 1..) = from.read(&mut buffer).await {
-            let mut state = state.lock().unwrap();
-            if *doom.borrow() {
-                state.lost += 1;
-                if std::mem::take(&mut state.last) {
-                    state.refusing = true;
-                    state.cut.send_modify(|cut| *cut += 1);
-                }
-                return;
-            }
-            let _ = enter.send((Instant::now() + state.delay, buffer[..n].to_owned()));
-        }
-        drop(enter);
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = line => {}
-        () = server => {}
+        Some(Instant::now() + self.delay)
     }
 }
