@@ -68,7 +68,7 @@ check_kubernetes() {
 
 check_terraform() {
   if have terraform; then
-    terraform fmt -check -diff deploy/terraform
+    terraform fmt -check -diff -recursive deploy/terraform
   else
     printf 'SKIPPED terraform fmt: there is no terraform\n'
   fi
