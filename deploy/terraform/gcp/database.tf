@@ -16,15 +16,23 @@ resource "cockroach_cluster" "this" {
 
   regions = [for region in var.regions : { name = region, node_count = var.database_nodes }]
 
-  # RPO after the loss of the whole database: 15 minutes. The loss of a zone, or of a region's way, loses nothing.
+  # These hold the rows of all regions in storage that Cockroach Labs chooses; backups.tf keeps them apart.
   backup_config = {
-    enabled           = true
+    enabled           = var.managed_backups
     frequency_minutes = 15
     retention_days    = 30
   }
 }
 
 locals {
+  # How CockroachDB Cloud names its own accounts of this cluster, in its own project.
+  database_accounts = {
+    for purpose in ["kms", "dr-store"] : purpose => format(
+      "crl-%s-user-%s@%s.iam.gserviceaccount.com",
+      purpose, substr(cockroach_cluster.this.id, -12, -1), cockroach_cluster.this.account_id
+    )
+  }
+
   database_hosts = { for region in cockroach_cluster.this.regions : region.name => region.private_endpoint_dns }
 }
 
@@ -67,10 +75,7 @@ resource "google_service_account_iam_member" "database_key" {
   for_each           = local.regions
   service_account_id = google_service_account.database_key[each.value].name
   role               = "roles/iam.serviceAccountTokenCreator"
-  member = format(
-    "serviceAccount:crl-kms-user-%s@%s.iam.gserviceaccount.com",
-    substr(cockroach_cluster.this.id, -12, -1), cockroach_cluster.this.account_id
-  )
+  member             = "serviceAccount:${local.database_accounts["kms"]}"
 }
 
 resource "google_kms_crypto_key_iam_member" "database" {

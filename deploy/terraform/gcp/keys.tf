@@ -8,7 +8,7 @@ resource "google_kms_key_ring" "region" {
   depends_on = [google_project_service.api]
 }
 
-# Secrets, images, logs and containers.
+# Secrets, images, logs, backups and containers.
 resource "google_kms_crypto_key" "application" {
   for_each        = local.regions
   name            = "application"
@@ -20,7 +20,7 @@ resource "google_kms_crypto_key" "application" {
   }
 }
 
-# The disks and backups of the region's database nodes.
+# The disks of the region's database nodes.
 resource "google_kms_crypto_key" "database" {
   for_each        = local.regions
   name            = "database"
@@ -44,12 +44,13 @@ locals {
     logging          = data.google_logging_project_cmek_settings.this.service_account_id
     run              = "service-${local.number}@serverless-robot-prod.iam.gserviceaccount.com"
     secretmanager    = "service-${local.number}@gcp-sa-secretmanager.iam.gserviceaccount.com"
+    storage          = "service-${local.number}@gs-project-accounts.iam.gserviceaccount.com"
   }
 }
 
 resource "google_kms_crypto_key_iam_member" "application" {
   for_each = {
-    for pair in setproduct(var.regions, ["artifactregistry", "logging", "run", "secretmanager"]) :
+    for pair in setproduct(var.regions, ["artifactregistry", "logging", "run", "secretmanager", "storage"]) :
     "${pair[0]}/${pair[1]}" => { region = pair[0], service = pair[1] }
   }
   crypto_key_id = google_kms_crypto_key.application[each.value.region].id

@@ -4,8 +4,15 @@ locals {
   regions = toset(var.regions)
   number  = data.google_project.this.number
 
-  # In one direction once, for the variables MOVR_DATABASE_URL_<REGION>: { us-east1 = ["us-west1", ...], ... }.
-  others = { for region in var.regions : region => [for other in var.regions : other if other != region] }
+  # A region as the database and the catalogue name it, and as a variable does: gcp-us-east1, GCP_US_EAST1.
+  codes     = { for region in var.regions : region => "${var.code_prefix}${region}" }
+  variables = { for region, code in local.codes : region => "MOVR_DATABASE_URL_${upper(replace(code, "-", "_"))}" }
+
+  # The catalogue with the codes and the address of this deployment.
+  catalogue = replace(
+    replace(file(var.catalogue), "/\\b(${join("|", var.regions)})\\b/", "${var.code_prefix}$1"),
+    "/base_url = \"[^\"]*\"/", "base_url = \"https://${var.domain}\""
+  )
 }
 
 resource "google_project_service" "api" {
@@ -18,6 +25,7 @@ resource "google_project_service" "api" {
     "monitoring.googleapis.com",
     "run.googleapis.com",
     "secretmanager.googleapis.com",
+    "storage.googleapis.com",
   ])
   service            = each.value
   disable_on_destroy = false

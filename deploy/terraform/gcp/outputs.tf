@@ -28,6 +28,11 @@ output "database_hosts" {
   value       = local.database_hosts
 }
 
+output "backup_schedule" {
+  description = "SQL that the migrator runs once: each region's nodes write into their region's bucket."
+  value       = local.backup_schedule
+}
+
 output "connections" {
   description = "Most connections that the nodes of one region can get, and how many may be active at once."
   value = {

@@ -100,7 +100,7 @@ resource "google_cloud_run_v2_service" "web" {
 
       dynamic "env" {
         for_each = merge({
-          MOVR_REGION         = each.value
+          MOVR_REGION         = local.codes[each.value]
           MOVR_PUBLIC_URL     = "https://${var.domain}"
           MOVR_LISTEN         = "0.0.0.0:8080"
           MOVR_METRICS_LISTEN = "127.0.0.1:9090"

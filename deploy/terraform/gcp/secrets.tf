@@ -10,10 +10,8 @@ locals {
       "${region}/DATABASE_URL"     = { region = region, variable = "DATABASE_URL", nodes = region }
       "${region}/MOVR_SECRET_KEYS" = { region = region, variable = "MOVR_SECRET_KEYS", nodes = "" }
     },
-    { for other in local.others[region] :
-      "${region}/MOVR_DATABASE_URL_${upper(replace(other, "-", "_"))}" => {
-        region = region, variable = "MOVR_DATABASE_URL_${upper(replace(other, "-", "_"))}", nodes = other
-      }
+    { for other, variable in local.variables :
+      "${region}/${variable}" => { region = region, variable = variable, nodes = other } if other != region
     }
   )]...)
 
@@ -111,5 +109,5 @@ resource "google_secret_manager_secret_version" "migrate_database_url" {
 
 resource "google_secret_manager_secret_version" "catalogue" {
   secret      = google_secret_manager_secret.migrate["catalogue"].id
-  secret_data = file(var.catalogue)
+  secret_data = local.catalogue
 }

@@ -17,7 +17,13 @@ variable "name" {
 variable "regions" {
   type        = list(string)
   default     = ["us-east1", "us-west1", "europe-west1"]
-  description = "Regions of the service and of the database, as in the catalogue."
+  description = "Google's regions of the service and of the database; the catalogue has the same."
+}
+
+variable "code_prefix" {
+  type        = string
+  default     = "gcp-"
+  description = "With what CockroachDB Cloud begins the name of a region in SQL: SHOW REGIONS FROM CLUSTER."
 }
 
 variable "primary_region" {
@@ -44,7 +50,7 @@ variable "dns_zone" {
 variable "catalogue" {
   type        = string
   default     = "../../catalog.toml"
-  description = "Catalogue that `movr migrate` loads; the base_url of each region is https://<domain>."
+  description = "Catalogue that `movr migrate` loads, with code_prefix and https://<domain> put in."
 }
 
 variable "image" {
@@ -102,6 +108,12 @@ variable "database_version" {
   type        = string
   default     = "v25.4"
   description = "Major version of CockroachDB."
+}
+
+variable "managed_backups" {
+  type        = bool
+  default     = false
+  description = "Backups by Cockroach Labs as well; not where a policy's backup_regions forbids it, as the catalogue's does."
 }
 
 variable "admin_networks" {
