@@ -37,17 +37,29 @@ data "google_logging_project_cmek_settings" "this" {
   depends_on = [google_project_service.api]
 }
 
-# Google's own accounts that encrypt for us; a service without its right fails when it is made.
+# Google's own accounts that encrypt for us: these two are made only when one asks for them, the others are there.
+resource "google_project_service_identity" "agent" {
+  provider   = google-beta
+  for_each   = toset(["artifactregistry", "secretmanager"])
+  service    = "${each.value}.googleapis.com"
+  depends_on = [google_project_service.api]
+}
+
+data "google_storage_project_service_account" "this" {
+  depends_on = [google_project_service.api]
+}
+
 locals {
   service_agents = {
-    artifactregistry = "service-${local.number}@gcp-sa-artifactregistry.iam.gserviceaccount.com"
-    logging          = data.google_logging_project_cmek_settings.this.service_account_id
-    run              = "service-${local.number}@serverless-robot-prod.iam.gserviceaccount.com"
-    secretmanager    = "service-${local.number}@gcp-sa-secretmanager.iam.gserviceaccount.com"
-    storage          = "service-${local.number}@gs-project-accounts.iam.gserviceaccount.com"
+    artifactregistry = google_project_service_identity.agent["artifactregistry"].member
+    logging          = "serviceAccount:${data.google_logging_project_cmek_settings.this.service_account_id}"
+    run              = "serviceAccount:service-${data.google_project.this.number}@serverless-robot-prod.iam.gserviceaccount.com"
+    secretmanager    = google_project_service_identity.agent["secretmanager"].member
+    storage          = data.google_storage_project_service_account.this.member
   }
 }
 
+# A service without its right fails when it is made.
 resource "google_kms_crypto_key_iam_member" "application" {
   for_each = {
     for pair in setproduct(var.regions, ["artifactregistry", "logging", "run", "secretmanager", "storage"]) :
@@ -55,5 +67,5 @@ resource "google_kms_crypto_key_iam_member" "application" {
   }
   crypto_key_id = google_kms_crypto_key.application[each.value.region].id
   role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
-  member        = "serviceAccount:${local.service_agents[each.value.service]}"
+  member        = local.service_agents[each.value.service]
 }

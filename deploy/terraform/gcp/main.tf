@@ -2,7 +2,6 @@ data "google_project" "this" {}
 
 locals {
   regions = toset(var.regions)
-  number  = data.google_project.this.number
 
   # A region as the database and the catalogue name it, and as a variable does: gcp-us-east1, GCP_US_EAST1.
   codes     = { for region in var.regions : region => "${var.code_prefix}${region}" }

@@ -7,6 +7,11 @@ terraform {
       source  = "hashicorp/google"
       version = "~> 7.45"
     }
+    # Only for google_project_service_identity, which is nowhere else.
+    google-beta = {
+      source  = "hashicorp/google-beta"
+      version = "~> 7.45"
+    }
     cockroach = {
       source  = "cockroachdb/cockroach"
       version = "~> 1.22"
@@ -27,6 +32,10 @@ terraform {
 provider "google" {
   project = var.project
   region  = var.primary_region
+}
+
+provider "google-beta" {
+  project = var.project
 }
 
 # Reads COCKROACH_API_KEY.
