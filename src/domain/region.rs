@@ -30,7 +30,10 @@ impl RegionCode {
 
     /// The first part of this region's ride numbers: `us-east1` gives `USE1`.
     pub fn short(&self) -> String {
-        let mut parts = self.0.split('-');
+        // CockroachDB Cloud puts the provider in front: `gcp-us-east1`.
+        let providers = ["gcp-", "aws-", "azure-"];
+        let name = providers.iter().find_map(|provider| self.0.strip_prefix(provider)).unwrap_or(&self.0);
+        let mut parts = name.split('-');
         let area: String = parts.next().unwrap_or_default().chars().take(2).collect();
         let rest: String = parts.collect();
         let initial = rest.chars().next().map(String::from).unwrap_or_default();
@@ -83,7 +86,7 @@ mod tests {
 
     #[test]
     fn short_names_tell_regions_apart() -> Result<(), BadRegionCode> {
-        for (code, short) in [("us-east1", "USE1"), ("us-west1", "USW1"), ("europe-west1", "EUW1")] {
+        for (code, short) in [("us-east1", "USE1"), ("gcp-us-west1", "USW1"), ("europe-west1", "EUW1")] {
             let region: RegionCode = code.parse()?;
             assert_eq!(region.short(), short);
             assert_eq!(region.id(), code.parse::<RegionCode>()?.id());
