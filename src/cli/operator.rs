@@ -134,7 +134,8 @@ async fn region_state(db: &Db, catalogue: &Catalogue, command: &RegionState) -> 
     let gate = ops::gates::find(db, region).await?;
     let was = if done == Done::Now { "is" } else { "was already" };
     println!("{region} {was} {}, epoch {}", command.state, gate.epoch);
-    let fenced_at = if command.no_wait { gate.fenced_at(db.fence()) } else { ops::gates::fenced(db, region).await? };
+    let fenced_at =
+        if command.no_wait { gate.fenced_at(db.fence()) } else { ops::gates::wait_until_fenced(db, region).await? };
     if let Some(at) = fenced_at {
         let word = if command.no_wait { "not before" } else { "at" };
         println!("fenced {word} {}", at.format("%Y-%m-%dT%H:%M:%SZ"));

@@ -98,7 +98,7 @@ macro_rules! any_digit_sql {
 
 // The last of the events that were looked at comes along even if it does not fit: from
 // there the search goes on.
-macro_rules! list_sql {
+macro_rules! audit_list_sql {
     ($among:expr) => {
         concat!(
             "WITH seen AS (SELECT occurred_at, aggregate_type, aggregate_id, version,
@@ -131,17 +131,17 @@ macro_rules! list_sql {
 const LIST: Statement = Statement::read(
     "audit.list",
     Reach::Named,
-    list_sql!(any_digit_sql!("0" "1" "2" "3" "4" "5" "6" "7" "8" "9" "a" "b" "c" "d" "e" "f")),
+    audit_list_sql!(any_digit_sql!("0" "1" "2" "3" "4" "5" "6" "7" "8" "9" "a" "b" "c" "d" "e" "f")),
 );
 
 const LIST_OF: Statement = Statement::read(
     "audit.list_of",
     Reach::Named,
-    list_sql!(newest_sql!("aggregate_type = $9::TEXT AND aggregate_id = $10::UUID")),
+    audit_list_sql!(newest_sql!("aggregate_type = $9::TEXT AND aggregate_id = $10::UUID")),
 );
 
 const LIST_BY: Statement =
-    Statement::read("audit.list_by", Reach::Named, list_sql!(newest_sql!("actor_id = $7::UUID")));
+    Statement::read("audit.list_by", Reach::Named, audit_list_sql!(newest_sql!("actor_id = $7::UUID")));
 
 pub const SEARCHED: i64 = 1_000;
 

@@ -8,11 +8,12 @@ use uuid::Uuid;
 
 use super::{
     error::{DbError, DbErrorKind, Result},
-    jobs::{BY_JOB, GATES, JOB_DONE, JobWrite, ON_JOB, RUNNING, WHO},
+    jobs::{BY_JOB, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
     statement::{CITY_CHECKED, Conn, Param, Reach, Statement},
     verdict::{EVENT, Verdict},
 };
 use crate::domain::{
+    event::RESIDENCY_MOVE_REFUSED,
     fleet::Filter,
     geo::{self, Point},
     job::{JobKind, StatusChange},
@@ -81,7 +82,7 @@ macro_rules! select_sql {
                    AND code = 'ok' RETURNING jobs.id),
              kept AS (SELECT count(*) AS n, min(position) AS first FROM x WHERE reason LIKE 'residency: %'),
              e AS ({EVENT}
-                 SELECT $8::TEXT::crdb_internal_region, 'residency_refusal', $9::UUID, kept.first, 'residency.move_refused',
+                 SELECT $8::TEXT::crdb_internal_region, 'residency_refusal', $9::UUID, kept.first, '{RESIDENCY_MOVE_REFUSED}',
                    {BY_JOB}, $10::INT8, NULL::FLOAT8, NULL::FLOAT8,
                    jsonb_build_object('rule', 'move_to', 'to', $11::TEXT, 'vehicles', kept.n) FROM kept WHERE kept.n > 0
                  RETURNING 1 AS ok)
@@ -176,7 +177,7 @@ pub async fn select(
 /// A batch: `$taken` is the refusal code for what `$join` finds; `$set` is the new place. The
 /// bounds on the position are for PostgreSQL: without statistics it expects one item per job, and
 /// would compare each of them with all of `d`.
-macro_rules! batch_sql {
+macro_rules! status_batch_sql {
     ($taken:literal, $join:literal, $set:literal) => {
         formatcp!(
             "{ON_JOB},
@@ -221,7 +222,7 @@ macro_rules! batch_sql {
              e AS ({EVENT}
                  SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, $15::TEXT,
                    {BY_JOB}, $10::INT8, v2.lat, v2.lon, '{{}}'::JSONB FROM v2
-                 UNION ALL {JOB_DONE} RETURNING 1 AS ok)
+                 UNION ALL {JOB_DONE_EVENT} RETURNING 1 AS ok)
              SELECT code AS verdict FROM verdict",
             taken = $taken,
             join = $join,
@@ -230,12 +231,12 @@ macro_rules! batch_sql {
     };
 }
 
-const BATCH_HERE: Statement = Statement::write("bulk.turn", Reach::Named, batch_sql!("", "", ""));
+const BATCH_HERE: Statement = Statement::write("bulk.turn", Reach::Named, status_batch_sql!("", "", ""));
 
 const MOVE: Statement = Statement::write(
     "bulk.move",
     Reach::Named,
-    batch_sql!(
+    status_batch_sql!(
         "WHEN t.id IS NOT NULL THEN 'code_taken'",
         "LEFT JOIN vehicles t ON t.region = $8::TEXT::crdb_internal_region AND t.city = $14::TEXT AND t.code = v.code",
         " city = $14::TEXT, lat = $20::FLOAT8, lon = $21::FLOAT8, cell = $22::INT8, place = $23::TEXT,"

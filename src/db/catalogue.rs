@@ -17,6 +17,7 @@ use super::{
 };
 use crate::domain::{
     catalogue::{Catalogue, City, PromoCode, PromoDiscount, Tariff},
+    event::{CITY_ADDED, PROMO_CODE_ADDED, PROMO_CODE_CHANGED, TARIFF_SET, TARIFF_WITHDRAWN},
     region::RegionCode,
 };
 
@@ -355,8 +356,8 @@ fn tariff_key(tariff: &Tariff) -> String {
 /// Permission, verdict without it, other refusals, the change (with a row when it was made), the
 /// kind of entry, the event's action and metadata. $10 is the catalogue's id in events, $11 the
 /// entry's key.
-macro_rules! change_sql {
-    ($role:literal, $not:literal, $refusals:literal, $change:literal, $kind:literal, $action:literal, $metadata:literal) => {
+macro_rules! catalogue_change_sql {
+    ($role:literal, $not:literal, $refusals:literal, $change:literal, $kind:literal, $action:expr, $metadata:literal) => {
         formatcp!(
             "{BY_ROLE},
              a AS (SELECT 1 AS ok FROM role_grants
@@ -406,7 +407,7 @@ async fn change(
 const SET_TARIFF: Statement = Statement::write(
     "catalogue.set_tariff",
     Reach::Named,
-    change_sql!(
+    catalogue_change_sql!(
         "(role = 'administrator' OR role = 'operator' AND city = $12::TEXT)",
         "not_operator",
         "WHEN EXISTS (SELECT 1 FROM (SELECT unlock_minor, per_minute_minor, out_of_area_minor, max_charge_minor FROM tariffs
@@ -426,7 +427,7 @@ const SET_TARIFF: Statement = Statement::write(
                per_minute_minor = excluded.per_minute_minor, out_of_area_minor = excluded.out_of_area_minor,
                max_charge_minor = excluded.max_charge_minor",
         "tariff",
-        "tariff.set",
+        TARIFF_SET,
         "jsonb_build_object('city', $12::TEXT, 'vehicle_type', $13::TEXT, 'valid_from', $14::TIMESTAMPTZ,
                'unlock_minor', $15::INT8, 'per_minute_minor', $16::INT8, 'out_of_area_minor', $17::INT8,
                'max_charge_minor', $18::INT8)"
@@ -455,7 +456,7 @@ pub async fn set_tariff(conn: &Conn, write: &Write<'_>, tariff: &Tariff, seen: &
 const WITHDRAW_TARIFF: Statement = Statement::write(
     "catalogue.withdraw_tariff",
     Reach::Named,
-    change_sql!(
+    catalogue_change_sql!(
         "(role = 'administrator' OR role = 'operator' AND city = $12::TEXT)",
         "not_operator",
         "WHEN NOT EXISTS (SELECT 1 FROM tariffs WHERE city = $12::TEXT AND vehicle_type = $13::TEXT
@@ -468,7 +469,7 @@ const WITHDRAW_TARIFF: Statement = Statement::write(
         "DELETE FROM tariffs WHERE city = $12::TEXT AND vehicle_type = $13::TEXT AND valid_from = $14::TIMESTAMPTZ
                AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')",
         "tariff",
-        "tariff.withdrawn",
+        TARIFF_WITHDRAWN,
         "jsonb_build_object('city', $12::TEXT, 'vehicle_type', $13::TEXT, 'valid_from', $14::TIMESTAMPTZ)"
     ),
 )
@@ -481,7 +482,7 @@ pub async fn withdraw_tariff(conn: &Conn, write: &Write<'_>, tariff: &Tariff) ->
 const ADD_PROMO: Statement = Statement::write(
     "catalogue.add_promo_code",
     Reach::Named,
-    change_sql!(
+    catalogue_change_sql!(
         "role = 'administrator'",
         "not_administrator",
         "WHEN EXISTS (SELECT 1 FROM promo_codes WHERE promo_codes.code = $12::TEXT
@@ -494,7 +495,7 @@ const ADD_PROMO: Statement = Statement::write(
              SELECT $12::TEXT, $13::INT8, $14::INT8, $15::TEXT, $16::JSONB, $17::JSONB, $18::INT8, $19::INT8,
                $20::TIMESTAMPTZ, $21::TIMESTAMPTZ FROM verdict WHERE verdict.code = 'ok'",
         "promo_code",
-        "promo_code.added",
+        PROMO_CODE_ADDED,
         "jsonb_build_object('code', $12::TEXT, 'total_limit', $19::INT8, 'valid_from', $20::TIMESTAMPTZ,
                'valid_until', $21::TIMESTAMPTZ)"
     ),
@@ -508,7 +509,7 @@ pub async fn add_promo_code(conn: &Conn, write: &Write<'_>, promo: &PromoCode) -
 const SET_PROMO: Statement = Statement::write(
     "catalogue.set_promo_code",
     Reach::Named,
-    change_sql!(
+    catalogue_change_sql!(
         "role = 'administrator'",
         "not_administrator",
         "WHEN EXISTS (SELECT 1 FROM promo_codes WHERE promo_codes.code = $12::TEXT AND valid_until = $13::TIMESTAMPTZ
@@ -519,7 +520,7 @@ const SET_PROMO: Statement = Statement::write(
         "UPDATE promo_codes SET valid_until = $13::TIMESTAMPTZ, per_rider_limit = $14::INT8, total_limit = $15::INT8,
                quotas = $16::JSONB FROM verdict WHERE promo_codes.code = $12::TEXT AND verdict.code = 'ok'",
         "promo_code",
-        "promo_code.changed",
+        PROMO_CODE_CHANGED,
         "jsonb_build_object('code', $12::TEXT, 'valid_until', $13::TIMESTAMPTZ, 'per_rider_limit', $14::INT8,
                'total_limit', $15::INT8)"
     ),
@@ -545,7 +546,7 @@ pub async fn set_promo_code(conn: &Conn, write: &Write<'_>, seen: &PromoCode, ne
 const ADD_CITY: Statement = Statement::write(
     "catalogue.add_city",
     Reach::Named,
-    change_sql!(
+    catalogue_change_sql!(
         "role = 'administrator'",
         "not_administrator",
         "WHEN EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT AND region::TEXT = $13::TEXT AND name = $14::TEXT
@@ -555,7 +556,7 @@ const ADD_CITY: Statement = Statement::write(
              SELECT $12::TEXT, (SELECT coalesce(max(position), -1) + 1 FROM cities), $13::TEXT::crdb_internal_region,
                $14::TEXT, $15::FLOAT8, $16::FLOAT8, $17::TEXT, $18::TEXT, $19::JSONB FROM verdict WHERE code = 'ok'",
         "city",
-        "city.added",
+        CITY_ADDED,
         "jsonb_build_object('city', $12::TEXT, 'region', $13::TEXT)"
     ),
 )

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::domain::{
     catalogue::City,
+    event::{RIDE_STARTED, VEHICLE_EDITED, VEHICLE_MOVED},
     fleet::{Filter, Key, Sort},
     geo::{Point, cell},
     job::StatusChange,
@@ -94,7 +95,7 @@ macro_rules! status_sql {
 }
 
 /// A list in an order: the matches among the first $4 rows, and the last of those rows.
-macro_rules! list_sql {
+macro_rules! fleet_list_sql {
     ($key:literal, $type:literal) => {
         formatcp!(
             "WITH seen AS (SELECT {FLEET_VEHICLE}, key, row_number() OVER (ORDER BY key, id) AS nth FROM (
@@ -114,9 +115,12 @@ macro_rules! list_sql {
     };
 }
 
-const BY_CODE: Statement = Statement::read("fleet.list_by_code", Reach::Named, list_sql!("coalesce(code, '')", "TEXT"));
-const BY_BATTERY: Statement = Statement::read("fleet.list_by_battery", Reach::Named, list_sql!("battery", "INT8"));
-const BY_SEEN: Statement = Statement::read("fleet.list_by_seen", Reach::Named, list_sql!("seen_at", "TIMESTAMPTZ"));
+const BY_CODE: Statement =
+    Statement::read("fleet.list_by_code", Reach::Named, fleet_list_sql!("coalesce(code, '')", "TEXT"));
+const BY_BATTERY: Statement =
+    Statement::read("fleet.list_by_battery", Reach::Named, fleet_list_sql!("battery", "INT8"));
+const BY_SEEN: Statement =
+    Statement::read("fleet.list_by_seen", Reach::Named, fleet_list_sql!("seen_at", "TIMESTAMPTZ"));
 
 /// A page of the fleet of `city` after `cursor`, at most [`PAGE`]; with rare matches it may hold
 /// fewer and still have a next page.
@@ -219,11 +223,12 @@ pub struct VehicleDetails {
 const FIND: Statement = Statement::read(
     "fleet.find",
     Reach::Named,
-    "SELECT v.id, v.city, v.public_id, v.type, v.status, v.reserved_until, v.code, v.brand, v.colour, v.battery,
-        v.lat, v.lon, v.place, v.seen_at, v.note, v.version, v.owner_id IS NOT NULL AS owned, v.created_at, v.changed_at,
-        r.id AS ride_id, r.started_at
-     FROM vehicles v LEFT JOIN rides r ON r.region = $1::TEXT::crdb_internal_region AND r.id = v.open_ride_id
-     WHERE v.region = $1::TEXT::crdb_internal_region AND v.id = $2",
+    formatcp!(
+        "SELECT {FLEET_VEHICLE}, city, public_id, owner_id IS NOT NULL AS owned, created_at, changed_at, ride_id, started_at
+         FROM vehicles LEFT JOIN (SELECT id AS ride_id, started_at FROM rides
+             WHERE region = $1::TEXT::crdb_internal_region) AS r ON ride_id = open_ride_id
+         WHERE region = $1::TEXT::crdb_internal_region AND id = $2"
+    ),
 );
 
 pub async fn find(conn: &Conn, vehicle: &VehicleRef) -> Result<Option<VehicleDetails>> {
@@ -250,8 +255,8 @@ pub struct HistoryEntry {
     pub point: Option<Point>,
     /// No personal data.
     pub metadata: Value,
-    /// For the end of a ride: minutes, metres, amount owed and currency.
-    pub ride: Option<(i64, i64, i64, String)>,
+    /// For the end of a ride: minutes, metres and amount owed.
+    pub ride: Option<(i64, i64, i64)>,
 }
 
 pub const HISTORY_PAGE: usize = 30;
@@ -261,9 +266,9 @@ const HISTORY: Statement = Statement::read(
     Reach::Named,
     formatcp!(
         "SELECT e.version, e.action, e.occurred_at, e.lat, e.lon, e.metadata,
-            r.minutes, r.distance_m, r.total_minor, r.currency
+            r.minutes, r.distance_m, r.total_minor
          FROM events e LEFT JOIN rides r ON r.region = $1::TEXT::crdb_internal_region AND r.id = e.command_id
-           AND r.ended_at IS NOT NULL AND e.action <> 'ride.started'
+           AND r.ended_at IS NOT NULL AND e.action <> '{RIDE_STARTED}'
          WHERE e.region = $1::TEXT::crdb_internal_region AND e.aggregate_type = 'vehicle' AND e.aggregate_id = $2
            AND e.version < $3
          ORDER BY e.version DESC LIMIT {HISTORY_PAGE} + 1"
@@ -281,7 +286,7 @@ pub async fn history(conn: &Conn, vehicle: &VehicleRef, before: i64) -> Result<V
             metadata: row.get("metadata")?,
             ride: match row.get("minutes")? {
                 None => None,
-                Some(minutes) => Some((minutes, row.get("distance_m")?, row.get("total_minor")?, row.get("currency")?)),
+                Some(minutes) => Some((minutes, row.get("distance_m")?, row.get("total_minor")?)),
             },
         })
     };
@@ -299,8 +304,8 @@ pub struct SeenVehicle {
 /// A change of vehicle ($8, $9) at version $11 by command $12: `v` is the vehicle, `o` has a row
 /// when the person operates its city. `$refusals` follow the common ones, `$set` is what the UPDATE
 /// sets beside the version, `$event` and `$metadata` describe the event.
-macro_rules! change_sql {
-    ($tables:literal, $refusals:literal, $set:expr, $event:literal, $metadata:literal) => {
+macro_rules! vehicle_change_sql {
+    ($tables:literal, $refusals:literal, $set:expr, $event:expr, $metadata:literal) => {
         formatcp!(
             "{SIGNED_THERE},
              v AS (SELECT city, status, version, reserved_until FROM vehicles
@@ -341,7 +346,7 @@ macro_rules! change_sql {
 const SET_STATUS: Statement = Statement::write(
     "fleet.set_status",
     Reach::Named,
-    change_sql!(
+    vehicle_change_sql!(
         "",
         "WHEN NOT EXISTS (SELECT 1 FROM v WHERE status = ANY ($13::TEXT[])) THEN 'changed'",
         formatcp!(
@@ -379,13 +384,13 @@ pub struct VehicleEdit {
 const EDIT: Statement = Statement::write(
     "fleet.edit",
     Reach::Named,
-    change_sql!(
+    vehicle_change_sql!(
         "",
         "",
         "code = $13::TEXT, brand = $14::TEXT, colour = $15::TEXT, battery = $16::INT8,
              seen_at = CASE WHEN vehicles.cell = $19::INT8 THEN vehicles.seen_at ELSE $5::TIMESTAMPTZ END,
              lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT, note = $21::TEXT",
-        "'vehicle.edited'",
+        formatcp!("'{VEHICLE_EDITED}'"),
         "CASE WHEN $21::TEXT IS NULL THEN '{}'::JSONB ELSE jsonb_build_object('note', $21::TEXT) END"
     ),
 );
@@ -400,14 +405,14 @@ pub async fn edit(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, new: &Vehi
 const MOVE: Statement = Statement::write(
     "fleet.move",
     Reach::Named,
-    change_sql!(
+    vehicle_change_sql!(
         "o2 AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
            AND role = 'operator' AND city = $13::TEXT),
          ",
         "WHEN NOT EXISTS (SELECT 1 FROM o2) THEN 'not_operator'",
         "city = $13::TEXT, lat = $14::FLOAT8, lon = $15::FLOAT8, cell = $16::INT8, place = $17::TEXT,
              seen_at = $5::TIMESTAMPTZ, status = 'maintenance'",
-        "'vehicle.moved'",
+        formatcp!("'{VEHICLE_MOVED}'"),
         "jsonb_build_object('city', n.city)"
     ),
 )

@@ -13,7 +13,10 @@ use super::{
     statement::{Conn, Param, Reach, Statement},
     verdict::{EVENT, SessionAuth, Verdict},
 };
-use crate::domain::region::RegionCode;
+use crate::domain::{
+    event::{REGION_CLOSED, REGION_OPENED},
+    region::RegionCode,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
@@ -89,7 +92,7 @@ pub struct Change {
 /// is found before its epoch is compared, so a change whose reply was lost is found done when it is
 /// sent again. The event lies where the acting instance runs ($6). It needs no open gate: it must
 /// be possible to open a region from inside.
-macro_rules! change_sql {
+macro_rules! gate_change_sql {
     ($tables:literal, $refusals:literal, $actor:literal) => {
         formatcp!(
             "WITH {tables}old AS (SELECT write_state, epoch, reason, until_at FROM region_gates
@@ -104,7 +107,7 @@ macro_rules! change_sql {
                  FROM verdict WHERE region_gates.region = $1::TEXT::crdb_internal_region AND code = 'ok'
                  RETURNING region_gates.epoch),
              e AS ({EVENT} SELECT $6::TEXT::crdb_internal_region, 'region', $7::UUID, n.epoch,
-               CASE WHEN $2::TEXT = 'writable' THEN 'region.opened' ELSE 'region.closed' END, {actor},
+               CASE WHEN $2::TEXT = 'writable' THEN '{REGION_OPENED}' ELSE '{REGION_CLOSED}' END, {actor},
                $8::UUID, $8::UUID, now(), n.epoch, NULL::FLOAT8, NULL::FLOAT8,
                jsonb_build_object('region', $1::TEXT, 'state', $2::TEXT, 'epoch', n.epoch, 'reason', $4::TEXT,
                  'until', $5::TIMESTAMPTZ) FROM n RETURNING 1 AS ok)
@@ -116,12 +119,13 @@ macro_rules! change_sql {
     };
 }
 
-const CHANGE: Statement = Statement::write("gates.change", Reach::Named, change_sql!("", "", "NULL::TEXT, NULL::UUID"));
+const CHANGE: Statement =
+    Statement::write("gates.change", Reach::Named, gate_change_sql!("", "", "NULL::TEXT, NULL::UUID"));
 
 const CHANGE_SIGNED: Statement = Statement::write(
     "gates.change_signed",
     Reach::Named,
-    change_sql!(
+    gate_change_sql!(
         "s AS (SELECT 1 AS ok FROM sessions
                WHERE region = $9::TEXT::crdb_internal_region AND id = $10::UUID AND user_id = $11::UUID
                  AND token_hash = $12::TEXT AND expires_at > $13::TIMESTAMPTZ AND seen_at > $14::TIMESTAMPTZ),

@@ -15,7 +15,12 @@ use super::{
     users::{END_SESSIONS, NEW_VERSION},
     verdict::{EVENT, GATED, SIGNED, Verdict, Write},
 };
-use crate::domain::{job::JobRef, people::UserRef, region::RegionCode};
+use crate::domain::{
+    event::{JOB_DONE, USER_ERASED, USER_HOME_MOVED, VEHICLE_RETIRED},
+    job::JobRef,
+    people::UserRef,
+    region::RegionCode,
+};
 
 pub const ALL: &[&Statement] = &[
     &SET_HOME,
@@ -68,7 +73,7 @@ const SET_HOME: Statement = Statement::write(
              WHERE promo_redemptions.region = $1::TEXT::crdb_internal_region AND promo_redemptions.user_id = u.id
              RETURNING 1 AS ok),
          e AS ({EVENT}
-             SELECT $11::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.home_moved', $11::TEXT, u.id,
+             SELECT $11::TEXT::crdb_internal_region, 'user', u.id, u.version, '{USER_HOME_MOVED}', $11::TEXT, u.id,
                $10::UUID, $10::UUID, $5::TIMESTAMPTZ, $12::INT8, NULL::FLOAT8, NULL::FLOAT8,
                jsonb_build_object('from', $1::TEXT) FROM u RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
@@ -176,7 +181,7 @@ const ERASE: Statement = Statement::write(
              SELECT $1::TEXT::crdb_internal_region, $10::UUID, 'erasure', '', 'running', $1::TEXT::crdb_internal_region,
                u.id, $11::JSONB, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ FROM u RETURNING 1 AS ok),
          e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version + 1, 'user.erased', $1::TEXT, u.id,
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version + 1, '{USER_ERASED}', $1::TEXT, u.id,
                $10::UUID, $10::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
                RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
@@ -244,7 +249,7 @@ const ERASE_REGION: Statement = Statement::write(
              FROM w, verdict WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.id = w.id
                AND (w.own OR w.reserved) AND verdict.code = 'ok' RETURNING vehicles.id, vehicles.version, w.retires),
          e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'vehicle', v.id, v.version, 'vehicle.retired', NULL::TEXT, NULL::UUID,
+             SELECT $1::TEXT::crdb_internal_region, 'vehicle', v.id, v.version, '{VEHICLE_RETIRED}', NULL::TEXT, NULL::UUID,
                $4::UUID, $4::UUID, $9::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v WHERE v.retires
                RETURNING 1 AS ok)
          SELECT verdict.code AS verdict, (SELECT count(*) FROM r) AS rides FROM verdict"
@@ -307,7 +312,7 @@ const NOTE_ERASED: Statement = Statement::write(
                AND jobs.kind = 'erasure' AND jobs.state = 'running' AND jobs.parameters = $4::JSONB AND verdict.code = 'ok'
              RETURNING jobs.id, jobs.state),
          e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'job', n.id, 3, 'job.done', NULL::TEXT, NULL::UUID, n.id, n.id,
+             SELECT $1::TEXT::crdb_internal_region, 'job', n.id, 3, '{JOB_DONE}', NULL::TEXT, NULL::UUID, n.id, n.id,
                $7::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM n WHERE n.state = 'done'
                RETURNING 1 AS ok)
          SELECT verdict.code AS verdict FROM verdict"

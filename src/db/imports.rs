@@ -10,11 +10,14 @@ use uuid::Uuid;
 use super::{
     bulk::WHAT,
     error::Result,
-    jobs::{BY_JOB, GATES, JOB_DONE, JobWrite, ON_JOB, RUNNING, WHO},
+    jobs::{BY_JOB, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
     statement::{CITY_CHECKED, Conn, Reach, Statement},
     verdict::{EVENT, Verdict},
 };
-use crate::domain::job::JobRef;
+use crate::domain::{
+    event::{VEHICLE_ADDED, VEHICLE_EDITED},
+    job::JobRef,
+};
 
 pub const ALL: &[&Statement] = &[&STAGE, &READY, &NEXT, &CHANGE, &ADD];
 
@@ -25,6 +28,8 @@ pub struct StagedLine {
     /// For a new vehicle, if none has that code.
     pub new_id: Uuid,
     pub known_id: Option<Uuid>,
+    /// In words, as all reasons of imported lines are stored: most say everything that is wrong with
+    /// what somebody typed (`domain::csv`), for which there is no code.
     pub reason: Option<String>,
 }
 
@@ -181,8 +186,8 @@ pub async fn list_waiting(conn: &Conn, job: &JobRef) -> Result<WaitingLines> {
     Ok(waiting)
 }
 
-macro_rules! batch_sql {
-    ($write:literal, $action:literal) => {
+macro_rules! import_batch_sql {
+    ($write:literal, $action:expr) => {
         formatcp!(
             "{ON_JOB},
              j AS ({RUNNING} AND kind = 'import'),
@@ -224,7 +229,7 @@ macro_rules! batch_sql {
                  SELECT $8::TEXT::crdb_internal_region, 'vehicle', u.id, u.version, '{action}', {BY_JOB},
                    $10::INT8, u.lat, u.lon, jsonb_build_object('line', m.position)
                  FROM u JOIN m ON m.vehicle_id = u.id
-                 UNION ALL {JOB_DONE} RETURNING 1 AS ok)
+                 UNION ALL {JOB_DONE_EVENT} RETURNING 1 AS ok)
              SELECT code AS verdict FROM verdict",
             write = $write,
             action = $action
@@ -236,7 +241,7 @@ macro_rules! batch_sql {
 const CHANGE: Statement = Statement::write(
     "imports.change",
     Reach::Named,
-    batch_sql!(
+    import_batch_sql!(
         "UPDATE vehicles SET type = m.input->>'type', brand = m.input->>'brand', colour = m.input->>'colour',
                note = nullif(m.input->>'note', ''), battery = (m.input->>'battery')::INT8,
                lat = (m.input->>'lat')::FLOAT8, lon = (m.input->>'lon')::FLOAT8, cell = (m.input->>'cell')::INT8,
@@ -246,14 +251,14 @@ const CHANGE: Statement = Statement::write(
              FROM m WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = m.vehicle_id
                AND vehicles.version = m.vehicle_version AND m.why IS NULL
              RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon",
-        "vehicle.edited"
+        VEHICLE_EDITED
     ),
 );
 
 const ADD: Statement = Statement::write(
     "imports.add",
     Reach::Named,
-    batch_sql!(
+    import_batch_sql!(
         "INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, note, battery,
                lat, lon, cell, place, version, created_at, changed_at, seen_at)
              SELECT $8::TEXT::crdb_internal_region, vehicle_id, gen_random_uuid(), $13::TEXT, input->>'type', 'available',
@@ -261,7 +266,7 @@ const ADD: Statement = Statement::write(
                (input->>'battery')::INT8, (input->>'lat')::FLOAT8, (input->>'lon')::FLOAT8, (input->>'cell')::INT8,
                input->>'place', 1, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ
              FROM m WHERE why IS NULL AND vehicle_version IS NULL RETURNING id, version, lat, lon",
-        "vehicle.added"
+        VEHICLE_ADDED
     ),
 )
 .reading_global(CITY_CHECKED);

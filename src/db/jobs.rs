@@ -13,6 +13,7 @@ use super::{
     verdict::{EVENT, GATED, SIGNED_THERE, Verdict, Write},
 };
 use crate::domain::{
+    event::{JOB_CANCELLED, JOB_CONFIRMED, JOB_DONE, JOB_REQUESTED},
     job::{JobKind, JobRef},
     people::UserRef,
     region::RegionCode,
@@ -78,8 +79,8 @@ pub(super) const RUNNING: &str =
 pub(super) const BY_JOB: &str =
     "CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ";
 
-pub(super) const JOB_DONE: &str = formatcp!(
-    "SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 3, 'job.done', {BY_JOB}, $10::INT8,
+pub(super) const JOB_DONE_EVENT: &str = formatcp!(
+    "SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 3, '{JOB_DONE}', {BY_JOB}, $10::INT8,
                NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM over"
 );
 
@@ -100,7 +101,7 @@ const INSERT: Statement = Statement::write(
                $1::TEXT::crdb_internal_region, me.id, $16::JSONB, $5::TIMESTAMPTZ FROM verdict, me WHERE code = 'ok'
              RETURNING id),
          e AS ({EVENT}
-             SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 1, 'job.requested', {BY_JOB}, $10::INT8,
+             SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 1, '{JOB_REQUESTED}', {BY_JOB}, $10::INT8,
                NULL::FLOAT8, NULL::FLOAT8, jsonb_build_object('kind', $15::TEXT, 'city', $13::TEXT, 'to', $14::TEXT) FROM n
              RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
@@ -132,7 +133,7 @@ const CONFIRM: Statement = Statement::write(
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
              RETURNING jobs.id),
          e AS ({EVENT}
-             SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 2, 'job.confirmed', {BY_JOB}, $10::INT8,
+             SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 2, '{JOB_CONFIRMED}', {BY_JOB}, $10::INT8,
                NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM n RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
     ),
@@ -167,7 +168,7 @@ const CANCEL: Statement = Statement::write(
              WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
                AND job_items.state = 'waiting' AND job_items.position <= (SELECT max(position) FROM w) RETURNING 1 AS ok),
          e AS ({EVENT}
-             SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 3, 'job.cancelled', {BY_JOB}, $10::INT8,
+             SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 3, '{JOB_CANCELLED}', {BY_JOB}, $10::INT8,
                NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM n RETURNING 1 AS ok)
          SELECT code AS verdict, (SELECT count(*) FROM w) AS items FROM verdict"
     ),

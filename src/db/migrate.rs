@@ -15,6 +15,7 @@ use super::{
     connect_beside, connect_once,
     engine::{Engine, text, text_if_any},
     error::{DbError, DbErrorKind, NO_DATABASE, Result},
+    retry::Attempts,
 };
 use crate::domain::region::RegionCode;
 
@@ -253,29 +254,32 @@ pub const MENDS: [(&str, &str); 2] = [
     ),
 ];
 
+/// How long a batch is tried again that collides with the writes of instances.
+const MEND_RETRIED: Duration = Duration::from_mins(1);
+
 async fn mend(client: &Client, schema: i32) -> Result<()> {
     // Before that one there is no table of them.
     if schema < INITIAL {
         return Ok(());
     }
     let driver = |error| DbError::from_driver(error, "migrate.mend", true);
+    let regions = client.query("SELECT region::TEXT FROM region_gates", &[]).await.map_err(driver)?;
     for (name, sql) in MENDS {
         let statement = client.prepare(sql).await.map_err(driver)?;
-        for region in client.query("SELECT region::TEXT FROM region_gates", &[]).await.map_err(driver)? {
+        for region in &regions {
             let region: String = region.try_get(0).map_err(driver)?;
             let (mut last, mut batches) = ((Uuid::nil(), 0_i64), 0);
+            let mut attempts = Attempts::within(MEND_RETRIED);
             loop {
-                match client.query_opt(&statement, &[&region, &last.0, &last.1]).await {
+                match client.query_opt(&statement, &[&region, &last.0, &last.1]).await.map_err(driver) {
                     Ok(None) => break,
-                    Ok(Some(row)) => last = (row.try_get(0).map_err(driver)?, row.try_get(1).map_err(driver)?),
-                    // Instances are at work; the same batch again.
-                    Err(error) if is_race(&error) => {
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                        continue;
+                    Ok(Some(row)) => {
+                        last = (row.try_get(0).map_err(driver)?, row.try_get(1).map_err(driver)?);
+                        (batches, attempts) = (batches + 1, Attempts::within(MEND_RETRIED));
                     }
-                    Err(error) => return Err(driver(error)),
+                    // Instances are at work; the same batch again.
+                    Err(error) => attempts.after(error).await?,
                 }
-                batches += 1;
             }
             if batches > 0 {
                 tracing::info!(name, region, batches, "old rows mended");

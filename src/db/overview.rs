@@ -10,7 +10,7 @@ use super::{
     error::Result,
     statement::{Conn, Reach, Statement},
 };
-use crate::domain::{catalogue::City, region::RegionCode};
+use crate::domain::{catalogue::City, money::Currency, region::RegionCode};
 
 pub const ALL: &[&Statement] = &[&FIGURES];
 
@@ -53,7 +53,7 @@ const WINDOW: Duration = Duration::days(32);
 pub struct Day {
     pub city: String,
     pub day: NaiveDate,
-    pub currency: String,
+    pub currency: Currency,
     pub rides: i64,
     /// In minor units.
     pub revenue: i64,

@@ -10,7 +10,10 @@ use super::{
     statement::{Conn, Reach, Statement},
     verdict::{EVENT, PRESENT_THERE, SIGNED_THERE, Verdict, Write},
 };
-use crate::domain::vehicle::{RESERVATIONS_IN, RESERVATIONS_MAX};
+use crate::domain::{
+    event::{VEHICLE_RESERVATION_CANCELLED, VEHICLE_RESERVED},
+    vehicle::{RESERVATIONS_IN, RESERVATIONS_MAX},
+};
 
 pub const ALL: &[&Statement] = &[&RESERVE, &CANCEL];
 
@@ -34,7 +37,7 @@ const RESERVE: Statement = Statement::write(
              WHEN u.open_ride_id IS NOT NULL THEN 'already_riding'
              WHEN u.reserved_until > $5::TIMESTAMPTZ THEN 'already_reserved'
              WHEN v.city <> $11::TEXT OR v.type <> $12::TEXT THEN 'vehicle_moved'
-             WHEN v.status <> 'available' THEN 'vehicle_out'
+             WHEN v.status <> 'available' THEN 'vehicle_out_of_service'
              WHEN v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_reserved'
              WHEN u.reservations >= $16::INT8 THEN 'too_many_reservations'
              ELSE 'ok' END AS code, coalesce(u.reservations, 0) AS reservations
@@ -51,7 +54,7 @@ const RESERVE: Statement = Statement::write(
              WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.public_id = $9::UUID AND verdict.code = 'ok'
              RETURNING vehicles.id, vehicles.version),
          e AS ({EVENT}
-             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'vehicle.reserved', NULL::TEXT, NULL::UUID,
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, '{VEHICLE_RESERVED}', NULL::TEXT, NULL::UUID,
                $14::UUID, $14::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2
                RETURNING 1 AS ok)
          SELECT verdict.code AS verdict FROM verdict"
@@ -96,7 +99,7 @@ const CANCEL: Statement = Statement::write(
              WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.public_id = $9::UUID AND verdict.code = 'ok'
              RETURNING vehicles.id, vehicles.version),
          e AS ({EVENT}
-             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'vehicle.reservation_cancelled', NULL::TEXT,
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, '{VEHICLE_RESERVATION_CANCELLED}', NULL::TEXT,
                NULL::UUID, $11::UUID, $11::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2
                RETURNING 1 AS ok)
          SELECT verdict.code AS verdict FROM verdict"

@@ -15,8 +15,10 @@ use super::{
 };
 use crate::domain::{
     catalogue::{City, PromoCode, PromoDiscount, Tariff},
-    fare::Rate,
+    event::{RIDE_ENDED, RIDE_ENDED_BY_OPERATOR, RIDE_STARTED},
+    fare::{Discount, Fare, Rate},
     geo::{GeoError, Point, cell},
+    money::Currency,
     people::UserRef,
     region::RegionCode,
     ride::{POSITION_EVERY_S, POSITIONS_MAX, RIDE_MAX_HOURS, RideRef, SPEED_MAX_KMH, Step},
@@ -54,7 +56,7 @@ const START: Statement = Statement::write(
              WHEN v.status IS NULL THEN 'vehicle_gone'
              WHEN v.status = 'in_use' THEN 'vehicle_taken'
              WHEN v.city <> $11::TEXT OR v.type <> $12::TEXT THEN 'vehicle_moved'
-             WHEN v.status <> 'available' THEN 'vehicle_out'
+             WHEN v.status <> 'available' THEN 'vehicle_out_of_service'
              WHEN v.reserved_until > $5::TIMESTAMPTZ AND v.reserved_by <> $3::UUID THEN 'vehicle_reserved'
              WHEN u.reserved_until > $5::TIMESTAMPTZ AND u.reserved_public_id <> $9::UUID THEN 'already_reserved'
              WHEN $18::TEXT IS NOT NULL AND (SELECT count(*) FROM promo_redemptions
@@ -93,7 +95,7 @@ const START: Statement = Statement::write(
                $16::INT8, $17::TEXT, $18::TEXT, $19::INT8, $20::INT8, $22::INT8, 1
              FROM v2 RETURNING id),
          e AS ({EVENT}
-             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'ride.started', NULL::TEXT, NULL::UUID,
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, '{RIDE_STARTED}', NULL::TEXT, NULL::UUID,
                $13::UUID, $13::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2
                RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
@@ -124,15 +126,7 @@ pub struct RideCompletion {
     pub place: String,
     pub outside_area: bool,
     pub distance_m: i64,
-    pub minutes: i64,
-    /// Unlocking and minutes, in minor units.
-    pub charge_minor: i64,
-    /// In minor units.
-    pub discount_minor: i64,
-    /// Out-of-area fee, in minor units.
-    pub fee_minor: i64,
-    /// In minor units.
-    pub total_minor: i64,
+    pub fare: Fare,
     pub forced: bool,
     /// Ended by the system, after being open too long.
     pub automatic: bool,
@@ -146,14 +140,11 @@ pub struct Ride {
     pub started_at: DateTime<Utc>,
     pub start: Point,
     pub start_place: String,
-    pub currency: String,
-    /// To unlock, per started minute, and at most.
+    pub currency: Currency,
     pub rate: Rate,
-    /// In minor units.
     pub out_of_area_minor: i64,
     pub promo_code: Option<String>,
-    pub promo_percent: Option<i64>,
-    pub promo_amount_minor: Option<i64>,
+    pub discount: Option<Discount>,
     pub ended: Option<RideCompletion>,
 }
 
@@ -178,11 +169,7 @@ fn ride(row: &Row) -> Result<Ride> {
             place: row.get("end_place")?,
             outside_area: row.get("outside_area")?,
             distance_m: row.get("distance_m")?,
-            minutes: row.get("minutes")?,
-            charge_minor: row.get("charge_minor")?,
-            discount_minor: row.get("discount_minor")?,
-            fee_minor: row.get("fee_minor")?,
-            total_minor: row.get("total_minor")?,
+            fare: row.fare()?,
             forced: row.get("forced")?,
             automatic: row.get("automatic")?,
         }),
@@ -194,16 +181,11 @@ fn ride(row: &Row) -> Result<Ride> {
         started_at: row.get("started_at")?,
         start: row.point("start_lat", "start_lon")?,
         start_place: row.get("start_place")?,
-        currency: row.get("currency")?,
-        rate: Rate {
-            unlock_minor: row.get("unlock_minor")?,
-            per_minute_minor: row.get("per_minute_minor")?,
-            max_charge_minor: row.get("max_charge_minor")?,
-        },
+        currency: row.parse("currency")?,
+        rate: row.rate()?,
         out_of_area_minor: row.get("out_of_area_minor")?,
         promo_code: row.get("promo_code")?,
-        promo_percent: row.get("promo_percent")?,
-        promo_amount_minor: row.get("promo_amount_minor")?,
+        discount: row.discount()?,
         ended,
     })
 }
@@ -336,7 +318,7 @@ impl RideEnd<'_> {
 /// The end of a ride: further tables, refusals and gates, the rider's home and id, when it ended,
 /// who ended it, and the event's action, actor (only an operator; a rider is named by the ride's
 /// row alone) and metadata.
-macro_rules! end_sql {
+macro_rules! ride_end_sql {
     (
         $tables:literal,
         $refusals:literal,
@@ -345,7 +327,8 @@ macro_rules! end_sql {
         $user:literal,
         $ended:expr,
         $how:literal,
-        $event:literal,
+        $event:expr,
+        $actor:literal,
         $metadata:literal
     ) => {
         formatcp!(
@@ -392,7 +375,7 @@ macro_rules! end_sql {
              WHERE users.region = {region} AND users.id = {user} AND users.open_ride_id = $9::UUID
              RETURNING users.id),
          e AS ({EVENT}
-             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, {event},
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, '{event}', {actor},
                $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, {metadata} FROM v2
              RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict",
@@ -405,6 +388,7 @@ macro_rules! end_sql {
             ended = $ended,
             how = $how,
             event = $event,
+            actor = $actor,
             metadata = $metadata
         )
     };
@@ -416,7 +400,7 @@ const AT_MOST_RIDE_MAX: &str = formatcp!("least($5::TIMESTAMPTZ, started_at + '{
 const END: Statement = Statement::write(
     "rides.end",
     Reach::Named,
-    end_sql!(
+    ride_end_sql!(
         "",
         "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'",
         "",
@@ -424,7 +408,8 @@ const END: Statement = Statement::write(
         "$3::UUID",
         AT_MOST_RIDE_MAX,
         "forced = FALSE",
-        "'ride.ended', NULL::TEXT, NULL::UUID",
+        RIDE_ENDED,
+        "NULL::TEXT, NULL::UUID",
         "'{}'::JSONB"
     ),
 );
@@ -437,7 +422,7 @@ pub async fn end(conn: &Conn, write: &Write<'_>, end: &RideEnd<'_>) -> Result<Ve
 const FORCE: Statement = Statement::write(
     "rides.force_end",
     Reach::Named,
-    end_sql!(
+    ride_end_sql!(
         "h AS (SELECT 1 AS ok FROM region_gates
            WHERE region = $18::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $20::INT8),
          o AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
@@ -449,7 +434,8 @@ const FORCE: Statement = Statement::write(
         "$19::UUID",
         AT_MOST_RIDE_MAX,
         "forced = TRUE",
-        "'ride.ended_by_operator', $1::TEXT, $3::UUID",
+        RIDE_ENDED_BY_OPERATOR,
+        "$1::TEXT, $3::UUID",
         "'{}'::JSONB"
     ),
 );
@@ -519,7 +505,7 @@ pub async fn list_overdue(
 const EXPIRE: Statement = Statement::write(
     "rides.expire",
     Reach::Named,
-    end_sql!(
+    ride_end_sql!(
         "",
         "WHEN $18::TIMESTAMPTZ > $5::TIMESTAMPTZ OR EXISTS (SELECT 1 FROM s) THEN 'changed'",
         "",
@@ -527,7 +513,8 @@ const EXPIRE: Statement = Statement::write(
         "$3::UUID",
         "$18::TIMESTAMPTZ",
         "automatic = TRUE",
-        "'ride.ended', NULL::TEXT, NULL::UUID",
+        RIDE_ENDED,
+        "NULL::TEXT, NULL::UUID",
         "'{\"automatic\": true}'::JSONB"
     ),
 );

@@ -9,7 +9,11 @@ use super::{
     statement::{Conn, Reach, Statement},
     verdict::{BY_ROLE, EVENT, GATED, Verdict, Write},
 };
-use crate::domain::{people::UserRef, region::RegionCode};
+use crate::domain::{
+    event::{USER_ROLE_GRANTED, USER_ROLE_REVOKED},
+    people::UserRef,
+    region::RegionCode,
+};
 
 pub const ALL: &[&Statement] = &[&GRANT, &GRANT_SIGNED, &REVOKE_SIGNED, &LIST];
 
@@ -33,7 +37,7 @@ const GRANT: Statement = Statement::write(
              WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = r.user_id
              RETURNING users.id, users.version),
          e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.role_granted', NULL::TEXT, NULL::UUID,
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, '{USER_ROLE_GRANTED}', NULL::TEXT, NULL::UUID,
                $7::UUID, $7::UUID, $6::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8,
                jsonb_build_object('role', $4::TEXT, 'city', $5::TEXT) FROM u RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
@@ -63,7 +67,7 @@ pub struct Role {
 
 /// An administrator's write: when there is nothing to do, the change, and the event's action.
 macro_rules! set_sql {
-    ($done:literal, $change:literal, $action:literal) => {
+    ($done:literal, $change:literal, $action:expr) => {
         formatcp!(
             "{BY_ROLE},
              a AS (SELECT 1 AS ok FROM role_grants
@@ -102,7 +106,7 @@ const GRANT_SIGNED: Statement = Statement::write(
         "INSERT INTO role_grants (region, user_id, role, city, granted_at)
              SELECT $7::TEXT::crdb_internal_region, $10::UUID, $11::TEXT, $12::TEXT, $5::TIMESTAMPTZ
              FROM verdict WHERE code = 'ok'",
-        "user.role_granted"
+        USER_ROLE_GRANTED
     ),
 );
 
@@ -114,7 +118,7 @@ const REVOKE_SIGNED: Statement = Statement::write(
         "DELETE FROM role_grants WHERE role_grants.region = $7::TEXT::crdb_internal_region
                AND role_grants.user_id = $10::UUID AND role_grants.role = $11::TEXT AND role_grants.city = $12::TEXT
                AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')",
-        "user.role_revoked"
+        USER_ROLE_REVOKED
     ),
 );
 

@@ -1,11 +1,17 @@
 //! Columns by name, fallibly: a mismatch reports statement and column instead of panicking.
 
+use std::{fmt::Display, str::FromStr};
+
 use serde::de::DeserializeOwned;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
 use uuid::Uuid;
 
 use super::error::{DbError, DbErrorKind, Result};
-use crate::domain::{geo::Point, region::RegionCode};
+use crate::domain::{
+    fare::{Discount, Fare, Rate},
+    geo::Point,
+    region::RegionCode,
+};
 
 #[derive(Debug)]
 pub struct Row {
@@ -18,8 +24,13 @@ impl Row {
         self.inner.try_get(name).map_err(|error| self.bug(name, &error))
     }
 
-    pub fn region(&self, name: &str) -> Result<RegionCode> {
+    /// A text column of something with a form of its own, such as a region or currency.
+    pub fn parse<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T> {
         self.get::<&str>(name)?.parse().map_err(|error| self.bug(name, &error))
+    }
+
+    pub fn region(&self, name: &str) -> Result<RegionCode> {
+        self.parse(name)
     }
 
     pub fn opt_region(&self, name: &str) -> Result<Option<RegionCode>> {
@@ -37,12 +48,35 @@ impl Row {
         Point::new(self.get(lat)?, self.get(lon)?).map_err(|error| self.bug(lat, &error))
     }
 
+    pub fn rate(&self) -> Result<Rate> {
+        Ok(Rate {
+            unlock_minor: self.get("unlock_minor")?,
+            per_minute_minor: self.get("per_minute_minor")?,
+            max_charge_minor: self.get("max_charge_minor")?,
+        })
+    }
+
+    pub fn discount(&self) -> Result<Option<Discount>> {
+        let percent = self.get::<Option<i64>>("promo_percent")?.map(Discount::Percent);
+        Ok(percent.or(self.get::<Option<i64>>("promo_amount_minor")?.map(Discount::Amount)))
+    }
+
+    pub fn fare(&self) -> Result<Fare> {
+        Ok(Fare {
+            minutes: self.get("minutes")?,
+            charge_minor: self.get("charge_minor")?,
+            discount_minor: self.get("discount_minor")?,
+            fee_minor: self.get("fee_minor")?,
+            total_minor: self.get("total_minor")?,
+        })
+    }
+
     /// A pair of columns that names a row of another table, both or neither.
     pub fn opt_ref(&self, region: &str, id: &str) -> Result<Option<(RegionCode, Uuid)>> {
         Ok(self.opt_region(region)?.zip(self.get(id)?))
     }
 
-    fn bug(&self, column: &str, error: &dyn std::fmt::Display) -> DbError {
+    fn bug(&self, column: &str, error: &dyn Display) -> DbError {
         DbError::new(DbErrorKind::Bug, self.statement, format!("column {column}: {error}"))
     }
 }

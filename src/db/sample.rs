@@ -16,6 +16,7 @@ use super::{
 };
 use crate::domain::{
     catalogue::City,
+    event::{RIDE_ENDED, RIDE_STARTED, USER_REGISTERED, USER_ROLE_GRANTED, VEHICLE_ADDED},
     fare::{Fare, Rate},
     geo::Point,
     region::RegionCode,
@@ -57,10 +58,10 @@ const INSERT_USERS: Statement = Statement::write(
              SELECT $1::TEXT::crdb_internal_region, u.id, n.j->>'role', n.j->>'role_city', u.created_at
              FROM u JOIN n ON n.id = u.id WHERE (n.j->>'role') IS NOT NULL RETURNING user_id, role, city, granted_at),
          e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, 1, 'user.registered', $1::TEXT, u.id,
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, 1, '{USER_REGISTERED}', $1::TEXT, u.id,
                u.id, u.id, u.created_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
              UNION ALL
-             SELECT $1::TEXT::crdb_internal_region, 'user', r.user_id, 2, 'user.role_granted', NULL::TEXT, NULL::UUID,
+             SELECT $1::TEXT::crdb_internal_region, 'user', r.user_id, 2, '{USER_ROLE_GRANTED}', NULL::TEXT, NULL::UUID,
                r.user_id, r.user_id, r.granted_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8,
                jsonb_build_object('role', r.role, 'city', r.city) FROM r RETURNING 1 AS ok)
          SELECT (SELECT count(*) FROM g) > 0 AS open, (SELECT count(*) FROM u) AS inserted,
@@ -183,14 +184,14 @@ const INSERT_VEHICLES: Statement = Statement::write(
                (t.j->'at'->>'lat')::FLOAT8, (t.j->'at'->>'lon')::FLOAT8
              FROM jsonb_array_elements($7::JSONB) AS t (j) JOIN r ON r.id = (t.j->>'ride')::UUID RETURNING ride_id),
          e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'vehicle', n.id, 1, 'vehicle.added',
+             SELECT $1::TEXT::crdb_internal_region, 'vehicle', n.id, 1, '{VEHICLE_ADDED}',
                CASE WHEN n.owner IS NOT NULL THEN $1::TEXT END, n.owner, n.id, n.id, v.created_at, $2::INT8,
                (n.j->'first'->>'lat')::FLOAT8, (n.j->'first'->>'lon')::FLOAT8, '{{}}'::JSONB FROM n JOIN v ON v.id = n.id
              UNION ALL
-             SELECT $1::TEXT::crdb_internal_region, 'vehicle', m.vehicle, m.version - 1, 'ride.started',
+             SELECT $1::TEXT::crdb_internal_region, 'vehicle', m.vehicle, m.version - 1, '{RIDE_STARTED}',
                NULL::TEXT, NULL::UUID, m.id, m.id, m.started_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM m
              UNION ALL
-             SELECT $1::TEXT::crdb_internal_region, 'vehicle', m.vehicle, m.version, 'ride.ended',
+             SELECT $1::TEXT::crdb_internal_region, 'vehicle', m.vehicle, m.version, '{RIDE_ENDED}',
                NULL::TEXT, NULL::UUID, m.id, m.id, m.ended_at, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM m
                RETURNING 1 AS ok)
          SELECT (SELECT count(*) FROM g) > 0 AS open, (SELECT count(*) FROM v) AS inserted"

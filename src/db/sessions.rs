@@ -14,6 +14,7 @@ use super::{
     verdict::{EVENT, GATED, SIGNED, SessionAuth, Verdict, Write},
 };
 use crate::domain::{
+    event::{SESSION_ENDED, SESSION_STARTED},
     people::{self, UserRef},
     region::RegionCode,
     ride::RideRef,
@@ -139,7 +140,7 @@ const START: Statement = Statement::write(
              SELECT $1::TEXT::crdb_internal_region, $4::UUID, $3::UUID, $5::TEXT, $7::TEXT, $8::TIMESTAMPTZ,
                $8::TIMESTAMPTZ, $9::TIMESTAMPTZ FROM verdict WHERE code = 'ok' RETURNING id),
          e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'session', n.id, 1, 'session.started', $1::TEXT, $3::UUID,
+             SELECT $1::TEXT::crdb_internal_region, 'session', n.id, 1, '{SESSION_STARTED}', $1::TEXT, $3::UUID,
                n.id, n.id, $8::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM n
                RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
@@ -196,7 +197,7 @@ pub async fn touch(conn: &Conn, write: &Write<'_>) -> Result<Verdict> {
 }
 
 /// The person's write that ends sessions: which, and the command in their events.
-macro_rules! end_sql {
+macro_rules! session_end_sql {
     ($which:literal, $command:literal) => {
         formatcp!(
             "{SIGNED},
@@ -209,7 +210,7 @@ macro_rules! end_sql {
                    AND sessions.user_id = $3::UUID AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')
                  RETURNING sessions.id),
              e AS ({EVENT}
-                 SELECT $1::TEXT::crdb_internal_region, 'session', d.id, 2, 'session.ended', $1::TEXT, $3::UUID,
+                 SELECT $1::TEXT::crdb_internal_region, 'session', d.id, 2, '{SESSION_ENDED}', $1::TEXT, $3::UUID,
                    {command}, {command}, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM d
                  RETURNING 1 AS ok)
              SELECT code AS verdict FROM verdict",
@@ -219,14 +220,14 @@ macro_rules! end_sql {
     };
 }
 
-const END: Statement = Statement::write("sessions.end", Reach::Named, end_sql!("= $8::UUID", "d.id"));
+const END: Statement = Statement::write("sessions.end", Reach::Named, session_end_sql!("= $8::UUID", "d.id"));
 
 pub async fn end(conn: &Conn, write: &Write<'_>, session: Uuid) -> Result<Verdict> {
     write.verdict_at_home(conn, &END, &[&session]).await
 }
 
 const END_OTHERS: Statement =
-    Statement::write("sessions.end_others", Reach::Named, end_sql!("<> $2::UUID", "$8::UUID"));
+    Statement::write("sessions.end_others", Reach::Named, session_end_sql!("<> $2::UUID", "$8::UUID"));
 
 pub async fn end_others(conn: &Conn, write: &Write<'_>) -> Result<Verdict> {
     write.verdict_at_home(conn, &END_OTHERS, &[&write.id]).await

@@ -16,6 +16,7 @@ use super::{
     verdict::{EVENT, Verdict},
 };
 use crate::domain::{
+    event::{JOB_DONE, VEHICLE_RECEIVED, VEHICLE_SENT},
     geo::{self, Point},
     job::JobRef,
     region::RegionCode,
@@ -97,10 +98,10 @@ const MOVE: Statement = Statement::write(
              FROM d WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
                AND job_items.position = $15::INT8 RETURNING 1 AS ok),
          e AS ({EVENT}
-             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version - 1, 'vehicle.sent', {BY_JOB}, $10::INT8,
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version - 1, '{VEHICLE_SENT}', {BY_JOB}, $10::INT8,
                NULL::FLOAT8, NULL::FLOAT8, jsonb_build_object('to', $11::TEXT, 'city', $14::TEXT) FROM v2
              UNION ALL
-             SELECT $11::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, 'vehicle.received', {BY_JOB}, $12::INT8,
+             SELECT $11::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, '{VEHICLE_RECEIVED}', {BY_JOB}, $12::INT8,
                v2.lat, v2.lon, jsonb_build_object('from', $8::TEXT, 'city', $13::TEXT, 'mark', v2.mark) FROM v2
              RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict",
@@ -128,10 +129,10 @@ const LIST_ARRIVED: Statement = Statement::read(
          FROM events LEFT JOIN vehicles v ON v.region = $1::TEXT::crdb_internal_region AND v.id = events.aggregate_id
          LEFT JOIN (SELECT aggregate_id, max(version) AS version FROM events
              WHERE region = $1::TEXT::crdb_internal_region AND aggregate_type = 'vehicle'
-               AND aggregate_id = ANY($2::UUID[]) AND action = 'vehicle.sent' GROUP BY aggregate_id) AS sent
+               AND aggregate_id = ANY($2::UUID[]) AND action = '{VEHICLE_SENT}' GROUP BY aggregate_id) AS sent
            ON sent.aggregate_id = events.aggregate_id
          WHERE events.region = $1::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
-           AND events.aggregate_id = ANY($2::UUID[]) AND events.action = 'vehicle.received' AND events.correlation_id = $3
+           AND events.aggregate_id = ANY($2::UUID[]) AND events.action = '{VEHICLE_RECEIVED}' AND events.correlation_id = $3
          ORDER BY events.aggregate_id LIMIT 2000",
         checksum = checksum_sql!("v")
     ),
@@ -166,7 +167,7 @@ const FINISH: Statement = Statement::write(
              FROM verdict WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
              RETURNING jobs.id, jobs.state),
          e AS ({EVENT}
-             SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 3, 'job.done', {BY_JOB}, $10::INT8,
+             SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 3, '{JOB_DONE}', {BY_JOB}, $10::INT8,
                NULL::FLOAT8, NULL::FLOAT8, $15::JSONB FROM over WHERE over.state = 'done' RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
     ),

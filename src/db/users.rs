@@ -14,6 +14,7 @@ use super::{
     verdict::{EVENT, GATED, SIGNED, Verdict, Write},
 };
 use crate::domain::{
+    event::{USER_PASSWORD_CHANGED, USER_PROFILE_CHANGED, USER_RECOVERED, USER_RECOVERY_CODES_MADE, USER_REGISTERED},
     people::{Registration, UserRef, folded, username_key},
     region::RegionCode,
 };
@@ -106,7 +107,7 @@ const INSERT: Statement = Statement::write(
              SELECT $1::TEXT::crdb_internal_region, $11::UUID, u.id, $12::TEXT, $13::TEXT, $15::TIMESTAMPTZ,
                $15::TIMESTAMPTZ, $14::TIMESTAMPTZ FROM u RETURNING id),
          e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, 1, 'user.registered', $1::TEXT, u.id,
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, 1, '{USER_REGISTERED}', $1::TEXT, u.id,
                u.id, u.id, $15::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
                RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
@@ -222,7 +223,7 @@ const SET_PROFILE: Statement = Statement::write(
              ELSE 'ok' END AS code),
          u AS (UPDATE users SET first_name = $8::TEXT, last_name = $9::TEXT, email = $10::TEXT, {NEW_VERSION}),
          e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.profile_changed', $1::TEXT, u.id,
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, '{USER_PROFILE_CHANGED}', $1::TEXT, u.id,
                $11::UUID, $11::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
                RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
@@ -249,7 +250,7 @@ const SET_PASSWORD: Statement = Statement::write(
          u AS (UPDATE users SET password_hash = $9::TEXT, {NEW_VERSION}),
          {END_SESSIONS},
          e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.password_changed', $1::TEXT, u.id,
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, '{USER_PASSWORD_CHANGED}', $1::TEXT, u.id,
                $10::UUID, $10::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
                RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
@@ -275,7 +276,7 @@ const SET_RECOVERY: Statement = Statement::write(
          u AS (UPDATE users SET recovery_hashes = $8::JSONB, {NEW_VERSION}),
          {END_SESSIONS},
          e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.recovery_codes_made', $1::TEXT, u.id,
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, '{USER_RECOVERY_CODES_MADE}', $1::TEXT, u.id,
                $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $7::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
                RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
@@ -302,7 +303,7 @@ const RECOVER: Statement = Statement::write(
          u AS (UPDATE users SET password_hash = $6::TEXT, recovery_hashes = $5::JSONB, {NEW_VERSION}),
          {END_SESSIONS},
          e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, 'user.recovered', $1::TEXT, u.id,
+             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, '{USER_RECOVERED}', $1::TEXT, u.id,
                $7::UUID, $7::UUID, $8::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM u
                RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"

@@ -14,6 +14,7 @@ use super::{
     verdict::{EVENT, SIGNED, SIGNED_THERE, Verdict, Write},
 };
 use crate::domain::{
+    event::{VEHICLE_ADDED, VEHICLE_RETIRED},
     geo::{Point, Ranges, cell},
     people::UserRef,
     refusal::Refusal,
@@ -256,7 +257,7 @@ const INSERT: Statement = Statement::write(
                $1::TEXT::crdb_internal_region, u.id, 1, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ FROM u
              RETURNING id),
          e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'vehicle', v.id, 1, 'vehicle.added', $1::TEXT, $3::UUID,
+             SELECT $1::TEXT::crdb_internal_region, 'vehicle', v.id, 1, '{VEHICLE_ADDED}', $1::TEXT, $3::UUID,
                v.id, v.id, $5::TIMESTAMPTZ, $7::INT8, $15::FLOAT8, $16::FLOAT8, '{{}}'::JSONB FROM v RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
     ),
@@ -294,7 +295,7 @@ const RETIRE: Statement = Statement::write(
                AND verdict.code = 'ok'
              RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon),
          e AS ({EVENT}
-             SELECT $8::TEXT::crdb_internal_region, 'vehicle', n.id, n.version, 'vehicle.retired', $1::TEXT, $3::UUID,
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', n.id, n.version, '{VEHICLE_RETIRED}', $1::TEXT, $3::UUID,
                $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, n.lat, n.lon, '{{}}'::JSONB FROM n RETURNING 1 AS ok)
          SELECT verdict.code AS verdict FROM verdict"
     ),

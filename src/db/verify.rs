@@ -285,27 +285,9 @@ const RIDES: Statement = Statement::read(
 /// The ended rides of `region` after `after`, by id; incomplete ends are found by another check.
 pub(crate) async fn list_rides(conn: &Conn, region: &RegionCode, after: Uuid) -> Result<Vec<Ride>> {
     let read = |row: &Row| {
-        let percent: Option<i64> = row.get("promo_percent")?;
-        let amount: Option<i64> = row.get("promo_amount_minor")?;
-        Ok(Ride {
-            id: row.get("id")?,
-            started_at: row.get("started_at")?,
-            ended_at: row.get("ended_at")?,
-            rate: Rate {
-                unlock_minor: row.get("unlock_minor")?,
-                per_minute_minor: row.get("per_minute_minor")?,
-                max_charge_minor: row.get("max_charge_minor")?,
-            },
-            fee_minor: row.get("fee")?,
-            discount: percent.map(Discount::Percent).or(amount.map(Discount::Amount)),
-            stored: Fare {
-                minutes: row.get("minutes")?,
-                charge_minor: row.get("charge_minor")?,
-                discount_minor: row.get("discount_minor")?,
-                fee_minor: row.get("fee_minor")?,
-                total_minor: row.get("total_minor")?,
-            },
-        })
+        let (started_at, ended_at) = (row.get("started_at")?, row.get("ended_at")?);
+        let (rate, discount, stored) = (row.rate()?, row.discount()?, row.fare()?);
+        Ok(Ride { id: row.get("id")?, started_at, ended_at, rate, fee_minor: row.get("fee")?, discount, stored })
     };
     conn.rows(&RIDES, &[region, &after]).await?.iter().map(read).collect()
 }

@@ -75,18 +75,21 @@ pub struct City {
 }
 
 /// A position farther from a city's centre is a mistake, such as latitude and longitude exchanged.
-pub const CITY_RADIUS_M: f64 = 50_000.0;
+pub const CITY_RADIUS_KM: f64 = 50.0;
 
 impl City {
     pub fn allows(&self, point: Point) -> bool {
-        point.distance_m(self.centre) <= CITY_RADIUS_M
+        point.distance_m(self.centre) <= CITY_RADIUS_KM * 1000.0
     }
 
     /// `point`, or in words why it is not in this city.
     pub fn check(&self, point: Point) -> Result<Point, String> {
-        let (km, name) = (CITY_RADIUS_M / 1000.0, &self.name);
-        let far =
-            || format!("This is too far from {name}: more than {km} km from its centre. Please check the position.");
+        let Self { name, .. } = self;
+        let far = || {
+            format!(
+                "This is too far from {name}: more than {CITY_RADIUS_KM} km from its centre. Please check the position."
+            )
+        };
         self.allows(point).then_some(point).ok_or_else(far)
     }
 }

@@ -10,7 +10,7 @@ pub use read::{Reader, Record};
 use uuid::Uuid;
 
 use super::{
-    catalogue::{CITY_RADIUS_M, Catalogue, City},
+    catalogue::{CITY_RADIUS_KM, Catalogue, City},
     fleet::NOTE_MAX,
     geo::Point,
     people::line,
@@ -254,7 +254,7 @@ fn point(lat: &str, lon: &str, city: &City) -> Result<Option<Point>, String> {
     let at = number(lat).zip(number(lon)).and_then(|(lat, lon)| Point::new(lat, lon).ok());
     let at = at.ok_or("lat, lon: latitude goes from -90 to 90, longitude from -180 to 180")?;
     if !city.allows(at) {
-        return Err(format!("lat, lon: more than {} km from the centre of {}", CITY_RADIUS_M / 1000.0, city.name));
+        return Err(format!("lat, lon: more than {CITY_RADIUS_KM} km from the centre of {}", city.name));
     }
     Ok(Some(at))
 }

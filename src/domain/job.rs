@@ -4,7 +4,13 @@
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::region::RegionCode;
+use super::{
+    event::{
+        VEHICLE_BACK, VEHICLE_FOUND, VEHICLE_LOST, VEHICLE_MAINTENANCE, VEHICLE_MOVED, VEHICLE_RECEIVED,
+        VEHICLE_RETIRED,
+    },
+    region::RegionCode,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JobRef {
@@ -83,13 +89,13 @@ impl JobKind {
     /// another city is not on the street yet.
     pub fn status_change(self) -> Option<StatusChange> {
         let (event, to, from): (_, _, &[_]) = match self {
-            Self::Maintenance => ("vehicle.maintenance", "maintenance", &["available", "maintenance", "lost"]),
-            Self::Back => ("vehicle.back", "available", &["maintenance"]),
-            Self::Lost => ("vehicle.lost", "lost", &["available", "maintenance"]),
-            Self::Found => ("vehicle.found", "maintenance", &["lost"]),
-            Self::Retire => ("vehicle.retired", "retired", &["available", "maintenance", "lost"]),
-            Self::Move => ("vehicle.moved", "maintenance", &["available", "maintenance"]),
-            Self::Transfer => ("vehicle.received", "maintenance", &["available", "maintenance"]),
+            Self::Maintenance => (VEHICLE_MAINTENANCE, "maintenance", &["available", "maintenance", "lost"]),
+            Self::Back => (VEHICLE_BACK, "available", &["maintenance"]),
+            Self::Lost => (VEHICLE_LOST, "lost", &["available", "maintenance"]),
+            Self::Found => (VEHICLE_FOUND, "maintenance", &["lost"]),
+            Self::Retire => (VEHICLE_RETIRED, "retired", &["available", "maintenance", "lost"]),
+            Self::Move => (VEHICLE_MOVED, "maintenance", &["available", "maintenance"]),
+            Self::Transfer => (VEHICLE_RECEIVED, "maintenance", &["available", "maintenance"]),
             Self::Import | Self::Erasure => return None,
         };
         Some(StatusChange { event, to, from })
@@ -117,7 +123,7 @@ pub fn reason(code: &str) -> String {
             format!("It belongs to a person, and the data residency policy does not allow this (rule {detail}).")
         }
         "owner_elsewhere" => "It belongs to a person of a third region.".to_owned(),
-        // An imported line's reason is written in words.
+        // An imported line's reasons are words already: see `db::imports`.
         _ => code.to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod catalogue;
 pub mod csv;
+pub mod event;
 pub mod fare;
 pub mod fleet;
 pub mod geo;

@@ -19,15 +19,16 @@ pub enum Refusal {
     VehicleTaken,
     #[error("Someone else has reserved this vehicle. Please choose another one.")]
     VehicleReserved,
-    /// Nothing has this public id any more. The same words as for one that is taken: when another
-    /// person's ride ends is private.
+    /// Nothing has this public id any more. It has the words of one that is taken, because nobody
+    /// else may learn when a ride ends.
     #[error("Someone else has just taken this vehicle. Please choose another one.")]
     VehicleGone,
-    /// It is in maintenance, lost or retired.
+    /// The vehicle is in maintenance, lost or retired.
     #[error("This vehicle is out of service. Please choose another one.")]
-    #[serde(rename = "vehicle_out")]
     VehicleOutOfService,
-    /// It stands in another city, or is of another type, than the page said.
+    /// The vehicle stands in another city or is of another type than the page said, or that city
+    /// has no tariff for the type. The last two take a change of the catalogue in that minute, so
+    /// they have no words of their own.
     #[error("This vehicle has been moved to another city. Please look at the list again.")]
     VehicleMoved,
     #[error("You are already riding. End that ride first.")]
@@ -41,26 +42,26 @@ pub enum Refusal {
     TooManyReservations,
     #[error("There is no reservation to cancel; it may have lapsed.")]
     NoReservation,
-    /// Or somebody else's.
+    /// There is none with this id, or it is somebody else's.
     #[error("There is no such ride of yours.")]
     NoSuchRide,
     #[error("This ride has already ended.")]
     RideEnded,
-    /// For something else.
+    /// The form made something else before.
     #[error("This form was used before. Please load the page again.")]
     FormUsed,
     #[error("This promo code is not valid here and now. The ride was not started; try without it.")]
     PromoUnknown,
     #[error("You have used this promo code as often as it allows. The ride was not started; try without it.")]
     PromoUsed,
-    /// In this region.
+    /// The quota of this region is used up.
     #[error("This promo code is used up. The ride was not started; try without it.")]
     PromoExhausted,
     #[error("This username is taken, or looks like one that is. Please choose another one.")]
     UsernameTaken,
     #[error("That is not your current password. Nothing was changed.")]
     WrongPassword,
-    /// Username and password, or recovery code.
+    /// The username and the password or recovery code; which of them is wrong is not said.
     #[error("These do not belong together. Check both and try again.")]
     NoMatch,
     #[error("This was changed since the page was loaded. Please look at it again.")]
@@ -71,7 +72,7 @@ pub enum Refusal {
     CodeTaken,
     #[error("You have 50 vehicles, which is as many as one person may have. Remove one first.")]
     TooManyVehicles,
-    /// The place is not in the city, in words.
+    /// The place is not in the city; says in words why.
     #[error("{0}")]
     #[serde(skip)]
     TooFar(String),
@@ -83,7 +84,7 @@ pub enum Refusal {
     StillRiding,
     #[error("Remove your vehicles first; they need an owner.")]
     StillOwner,
-    /// Or not of this city.
+    /// There is none with this id, or it is another city's.
     #[error("There is no such job here.")]
     NoSuchJob,
     #[error("Only operators of this city may do this. Nothing was changed.")]
@@ -96,7 +97,7 @@ pub enum Refusal {
     PromoTaken,
     #[error("You cannot take away your own administration. Another administrator can.")]
     OwnRole,
-    /// The GLOBAL tables cannot be read or written.
+    /// The GLOBAL tables cannot be read or written just now.
     #[error(
         "The catalogue cannot be changed just now, because one of the regions that keep it does not answer. \
          Nothing was changed; riding goes on. Please try again in a minute."

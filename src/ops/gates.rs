@@ -85,7 +85,7 @@ pub async fn change(db: &Db, change: &Change, here: &RegionCode, by: Option<&Ses
 
 /// The second phase: waits until `region` is fenced and returns since when, by the server's clock;
 /// none as soon as it is open.
-pub async fn fenced(db: &Db, region: &RegionCode) -> Result<Option<DateTime<Utc>>, DbError> {
+pub async fn wait_until_fenced(db: &Db, region: &RegionCode) -> Result<Option<DateTime<Utc>>, DbError> {
     loop {
         let gate = find(db, region).await?;
         let Some(at) = gate.fenced_at(db.fence()) else {

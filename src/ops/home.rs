@@ -18,7 +18,7 @@ use crate::{
         statement::Conn,
         verdict::{Actor, SessionAuth, Verdict, Write},
     },
-    domain::{people::UserRef, refusal::Refusal},
+    domain::{event::RESIDENCY_MOVE_REFUSED, people::UserRef, refusal::Refusal},
     ops::service::Service,
 };
 
@@ -36,7 +36,7 @@ pub async fn move_home(
     let city = catalogue.city(city).ok_or(Refusal::Changed)?;
     let (old, target) = (&auth.user.region, &city.region);
     if target != old && !catalogue.policy(old).is_some_and(|policy| policy.allows_move_to(target)) {
-        return Err(residency::refuse(service, auth, ("residency.move_refused", "move_to"), target).await);
+        return Err(residency::refuse(service, auth, (RESIDENCY_MOVE_REFUSED, "move_to"), target).await);
     }
     let present_in = current_user(service, auth).await?.present_in;
     let session = new_session(service, device);

@@ -16,7 +16,7 @@ use crate::{
         statement::Conn,
         verdict::SessionAuth,
     },
-    domain::{refusal::Refusal, region::RegionCode},
+    domain::{event::USER_HOME_MOVED, refusal::Refusal, region::RegionCode},
     ops::service::Service,
 };
 
@@ -118,7 +118,7 @@ impl Export {
         let page = async |conn: &Conn, after| home::list_events_about(conn, region, id, after).await;
         let former_home = |event: &Value| {
             // Former homes keep the events of that time.
-            let moved = event.get("action") == Some(&json!("user.home_moved"));
+            let moved = event.get("action") == Some(&json!(USER_HOME_MOVED));
             let from = event.pointer("/metadata/from").filter(|_| moved).and_then(|from| from.as_str()?.parse().ok());
             self.regions.extend(from.filter(|from| !self.regions.contains(from)));
         };

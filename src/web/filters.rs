@@ -52,12 +52,6 @@ pub fn money(minor: &i64, _: &dyn Values, currency: &Currency) -> askama::Result
     Ok(currency.format(*minor))
 }
 
-/// By the currency's code, as a ride stores it.
-#[filter_fn]
-pub fn money_of(minor: &i64, _: &dyn Values, code: &str) -> askama::Result<String> {
-    Ok(code.parse().map_or_else(|_| format!("{code} {minor}"), |currency: Currency| currency.format(*minor)))
-}
-
 /// As in "120 m" or "2.1 km".
 #[filter_fn]
 pub fn distance(metres: &f64, _: &dyn Values) -> askama::Result<String> {

@@ -6,7 +6,7 @@ use std::{collections::HashSet, fmt::Display, hash::Hash};
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Catalogue, PromoDiscount, Tariff, fold};
+use super::{CITY_RADIUS_KM, Catalogue, PromoDiscount, Tariff, fold};
 use crate::domain::{region::RegionCode, text::line};
 
 /// The `form_factor` values of GBFS 3.
@@ -151,7 +151,8 @@ impl Catalogue {
             let covered = city.service_area.contains(city.centre);
             require(covered, &owner, "service_area does not contain the centre")?;
             let near = city.service_area.points().iter().all(|corner| city.allows(*corner));
-            require(near, &owner, "service_area reaches farther than 50 km from the centre")?;
+            let far = format!("service_area reaches farther than {CITY_RADIUS_KM} km from the centre");
+            require(near, &owner, far)?;
         }
         Ok(cities)
     }

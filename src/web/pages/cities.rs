@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{EVERYWHERE, administrator, region_of_form};
 use crate::{
     domain::{
-        catalogue::{CITY_RADIUS_M, Catalogue, City, Tariff, VehicleType, fold},
+        catalogue::{CITY_RADIUS_KM, Catalogue, City, Tariff, VehicleType, fold},
         geo::{Point, Polygon},
         money::{self, Currency},
         people,
@@ -104,8 +104,9 @@ fn area(centre: Point, ring: &str, radius: &str) -> Result<Polygon, String> {
     if !area.contains(centre) {
         return Err("The area must contain the centre.".to_owned());
     }
-    let far = area.points().iter().any(|corner| corner.distance_m(centre) > CITY_RADIUS_M);
-    if far { Err("The area must not reach farther than 50 km from the centre.".to_owned()) } else { Ok(area) }
+    let far = area.points().iter().any(|corner| corner.distance_m(centre) > CITY_RADIUS_KM * 1000.0);
+    let words = || format!("The area must not reach farther than {CITY_RADIUS_KM} km from the centre.");
+    if far { Err(words()) } else { Ok(area) }
 }
 
 fn slug(text: &str, name: &str) -> Result<String, String> {

@@ -15,7 +15,7 @@ use crate::{
         exports::{self, Chunk},
         statement::Conn,
     },
-    domain::{catalogue::City, region::RegionCode},
+    domain::{catalogue::City, event::RESIDENCY_EXPORT_REFUSED, region::RegionCode},
     ops::residency,
     web::{context::RequestContext, error::PageError, form::Query},
 };
@@ -42,7 +42,7 @@ pub async fn riders(mut context: RequestContext, Query(query): Query<Parameters>
     if let Some(rule) = context.catalogue.forbids_export(&context.service.here, &city.region) {
         let auth = context.auth()?;
         only_operators(&context.current_user().await?, &city.slug)?;
-        let what = ("residency.export_refused", rule);
+        let what = (RESIDENCY_EXPORT_REFUSED, rule);
         return Err(residency::refuse(&context.service, &auth, what, &city.region).await.into());
     }
     file(&mut context, &city, "riders", async |conn, region, city, after| {

@@ -12,6 +12,7 @@ use crate::{
     db::fleet::{self, HISTORY_PAGE, HistoryEntry, SeenVehicle, VehicleDetails, VehicleEdit},
     domain::{
         catalogue::{Catalogue, City},
+        event,
         fleet::{NOTE_MAX, status_text},
         job::{JobKind, STEPS, StatusChange},
         people,
@@ -125,31 +126,13 @@ fn stored(found: &VehicleDetails) -> FormState {
 }
 
 fn words(entry: &HistoryEntry) -> &str {
-    match entry.action.as_str() {
-        "vehicle.added" => "Put into the fleet",
-        "vehicle.edited" => "Edited",
-        "vehicle.retired" => "Retired",
-        "vehicle.maintenance" => "Set to maintenance",
-        "vehicle.back" => "Back to the street",
-        "vehicle.lost" => "Marked as lost",
-        "vehicle.found" => "Found",
-        "vehicle.moved" => "Moved to another city",
-        "vehicle.sent" => "Sent to another region",
-        "vehicle.received" => "Received from another region",
-        "vehicle.reserved" => "Reserved",
-        "vehicle.reservation_cancelled" => "Reservation cancelled",
-        "ride.started" => "Ride started",
-        "ride.ended" if entry.metadata.get("automatic").is_some() => "Ride ended automatically after 24 h",
-        "ride.ended" => "Ride ended",
-        "ride.ended_by_operator" => "Ride ended by an operator",
-        other => other,
-    }
+    event::of_vehicle(&entry.action, entry.metadata.get("automatic").is_some())
 }
 
 fn details(catalogue: &Catalogue, city: &City, entry: &HistoryEntry) -> String {
     let noted = |name: &str| entry.metadata.get(name).and_then(|value| value.as_str());
     let mut details = Vec::new();
-    if let Some((minutes, metres, minor, _)) = &entry.ride {
+    if let Some((minutes, metres, minor)) = &entry.ride {
         #[allow(clippy::cast_precision_loss, reason = "a ride's track is far below 2^52 metres")]
         details.push(format!("{minutes} min, {}, {}", filters::length(*metres as f64), city.currency.format(*minor)));
     }

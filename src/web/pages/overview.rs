@@ -187,9 +187,9 @@ fn city_figures<'a>(city: &'a City, figures: &Figures, at: DateTime<Utc>) -> Cit
         let (mut rides, mut revenue) = (0, BTreeMap::new());
         for day in figures.days.iter().filter(|day| day.city == city.slug && day.day >= first) {
             rides += day.rides;
-            *revenue.entry(day.currency.as_str()).or_default() += day.revenue;
+            *revenue.entry(day.currency).or_default() += day.revenue;
         }
-        Period { rides, revenue: revenue.into_iter().map(|(currency, minor)| money(currency, minor)).collect() }
+        Period { rides, revenue: revenue.into_iter().map(|(currency, minor)| currency.format(minor)).collect() }
     };
     CityFigures {
         city,
@@ -204,10 +204,6 @@ impl CityFigures<'_> {
         let [available, riding, ..] = self.vehicles;
         share(riding, available + riding)
     }
-}
-
-fn money(currency: &str, minor: i64) -> String {
-    currency.parse::<Currency>().map_or_else(|_unknown| format!("{minor} {currency}"), |known| known.format(minor))
 }
 
 /// Compares the sums of the cities with the region's totals.
@@ -228,16 +224,16 @@ fn charts(figures: &Figures, at: DateTime<Utc>) -> Vec<Chart> {
     let last = figures.days.iter().map(|day| day.day).max().unwrap_or_default().max(at.date_naive());
     let first = last.checked_sub_days(Days::new(29)).unwrap_or(last);
     let mut rides: BTreeMap<NaiveDate, i64> = first.iter_days().take(30).map(|day| (day, 0)).collect();
-    let mut revenue: BTreeMap<&str, BTreeMap<NaiveDate, i64>> = BTreeMap::new();
+    let mut revenue: BTreeMap<Currency, BTreeMap<NaiveDate, i64>> = BTreeMap::new();
     let none = rides.clone();
     for day in figures.days.iter().filter(|day| day.day >= first) {
         *rides.entry(day.day).or_default() += day.rides;
-        let days = revenue.entry(&day.currency).or_insert_with(|| none.clone());
+        let days = revenue.entry(day.currency).or_insert_with(|| none.clone());
         *days.entry(day.day).or_default() += day.revenue;
     }
     let rides = chart("Rides by day".to_owned(), "Rides", &rides, |number| number.to_string());
-    let of_currency = |(currency, days)| {
-        chart(format!("Revenue by day in {currency}"), currency, &days, |minor| money(currency, minor))
+    let of_currency = |(currency, days): (Currency, _)| {
+        chart(format!("Revenue by day in {currency}"), currency.as_str(), &days, |minor| currency.format(minor))
     };
     std::iter::once(rides).chain(revenue.into_iter().map(of_currency)).collect()
 }

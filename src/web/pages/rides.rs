@@ -80,14 +80,13 @@ struct OpenRide<'a> {
 impl<'a> OpenRide<'a> {
     fn new(catalogue: &'a Catalogue, ride: &'a Ride, now: DateTime<Utc>) -> Option<Self> {
         let minutes = minutes_started(now - ride.started_at);
-        let discount = ride.promo_percent.map(Discount::Percent).or(ride.promo_amount_minor.map(Discount::Amount));
         Some(Self {
             ride,
             vehicle_type: type_name(catalogue, ride),
             city: catalogue.city(&ride.city)?,
             elapsed_seconds: (now - ride.started_at).num_seconds().max(0),
             minutes,
-            fare_minor: Fare::new(ride.rate, minutes, discount, 0).total_minor,
+            fare_minor: Fare::new(ride.rate, minutes, ride.discount, 0).total_minor,
         })
     }
 }

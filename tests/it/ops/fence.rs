@@ -169,7 +169,7 @@ async fn a_write_held_on_a_lock_does_not_appear_after_the_fence() {
         world.until(waiting, 1).await;
         let closed = Instant::now();
         change(&instance, false).await;
-        let at = ops::gates::fenced(&service.db, &home()).await.unwrap().unwrap();
+        let at = ops::gates::wait_until_fenced(&service.db, &home()).await.unwrap().unwrap();
         let waited = closed.elapsed();
         let now: DateTime<Utc> = sql.query_one("SELECT clock_timestamp()", &[]).await.unwrap().try_get(0).unwrap();
         let before = world.rows().await;
