@@ -37,5 +37,5 @@ elif [ "$engine" = postgres ] || ! have cockroach; then
 fi
 
 say "Building (the first time takes some minutes)"
-cargo build --release --locked
-exec "${CARGO_TARGET_DIR:-target}/release/movr" demo "$@"
+cargo build --profile demo --locked --bin movr
+exec "${CARGO_TARGET_DIR:-target}/demo/movr" demo "$@"
