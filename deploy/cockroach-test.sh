@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What only a real CockroachDB can show, in parts, so that each says for itself whether it passes.
-#   ./deploy/cockroach-test.sh tests [VERSION]    the integration tests on a single node
-#   ./deploy/cockroach-test.sh demo [VERSION]     the demo's nine nodes with localities: every plan stays in its regions
-#   ./deploy/cockroach-test.sh drill [VERSION]    three nodes behind the balancer, regions lost and brought back
+#   ./deploy/cockroach-test.sh tests [VERSION [FILTER]]  the integration tests on a single node
+#   ./deploy/cockroach-test.sh demo [VERSION]            the demo's nine nodes: every plan stays in its regions
+#   ./deploy/cockroach-test.sh drill [VERSION]           three nodes behind the balancer, regions lost and brought back
 # Takes the `cockroach` on the PATH; otherwise fetches VERSION (or the one of install.sh) into target/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -55,7 +55,7 @@ tests() {
   until_in "$home/node.log" "^status: " 60
   export MOVR_TEST_DATA=$home/tests
   export TEST_DATABASE_URL="postgresql://root@127.0.0.1:26657/defaultdb?sslmode=disable"
-  cargo test --locked --no-fail-fast --test it
+  cargo test --locked --no-fail-fast --test it -- "$@"
 }
 
 demo() {
@@ -80,5 +80,6 @@ demo() {
 
 drill() { ./deploy/local/drill.sh --cockroach; }
 
-"$part"
+shift $(($# < 2 ? $# : 2))
+"$part" "$@"
 say "$part passed on $(cockroach version --build-tag)"
