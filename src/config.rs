@@ -48,6 +48,9 @@ pub struct Config {
     // Port 0 takes a free one.
     #[arg(long, env = LISTEN, default_value = LISTEN_DEFAULT, value_parser = values::listen)]
     pub listen: SocketAddr,
+    /// Address and port for Prometheus, which gets `/metrics` there, such as `127.0.0.1:9090`: not to be reached by clients.
+    #[arg(long, env = "MOVR_METRICS_LISTEN", value_parser = values::listen)]
+    pub metrics_listen: Option<SocketAddr>,
     /// The address in the browser: `https://movr.example`. With `https` cookies are `__Host-` and `Secure`, and HSTS is sent.
     #[arg(long, env = "MOVR_PUBLIC_URL", value_parser = values::public_url)]
     pub public_url: PublicUrl,
@@ -72,6 +75,10 @@ pub struct Config {
     pub feed_contact: String,
     #[command(flatten)]
     pub log: Log,
+    /// Collector to which traces are sent, by OTLP over HTTP: `http://127.0.0.1:4318`. The other `OTEL_*` variables of the
+    /// specification hold, too, such as `OTEL_TRACES_SAMPLER`.
+    #[arg(long = "otlp-endpoint", env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = values::collector)]
+    pub traces: Option<String>,
     /// Deadline of a request, in milliseconds; twelve times that for a file that is imported, and for a client to read
     /// an answer.
     #[arg(long, env = "MOVR_REQUEST_TIMEOUT_MS", default_value = "10000", value_parser = milliseconds(100))]

@@ -4,15 +4,16 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use actix_web::{
-    App as Actix, HttpServer,
+    App as Actix, HttpResponse, HttpServer,
     dev::ServerHandle,
     middleware::{Compress, from_fn},
-    web::{Data, PayloadConfig},
+    web::{self, Data, PayloadConfig},
 };
 
 use crate::{
     config::Config,
-    ops::{service::Service, watch},
+    ops::{measure, service::Service, watch},
+    telemetry::metrics,
     web::{
         connections::{self, Connections},
         middleware, routes,
@@ -22,18 +23,24 @@ use crate::{
     worker,
 };
 
+/// Prometheus needs one, and maybe a person who looks.
+const METRICS_CONNECTIONS: usize = 16;
 const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
 
 pub struct RunningServer {
     pub address: SocketAddr,
+    /// Where Prometheus is answered.
+    pub metrics: Option<SocketAddr>,
     pub state: Arc<State>,
     connections: Arc<Connections>,
     handle: ServerHandle,
+    metrics_handle: Option<ServerHandle>,
     background: Vec<tokio::task::JoinHandle<()>>,
 }
 
 pub struct Open {
     pub address: SocketAddr,
+    metrics: Option<(SocketAddr, ServerHandle)>,
     pub startup: Arc<StartupGate>,
     connections: Arc<Connections>,
     handle: ServerHandle,
@@ -43,6 +50,7 @@ pub struct Open {
 /// Binds; the returned future serves and ends when the server has stopped.
 pub fn open(config: &Config) -> std::io::Result<(Open, actix_web::dev::Server)> {
     let startup = Arc::<StartupGate>::default();
+    let metrics = config.metrics_listen.map(|listen| serve_metrics(listen, Arc::clone(&startup))).transpose()?;
     let (shared, body) = (Data::from(Arc::clone(&startup)), config.max_body_bytes);
     let connections = Connections::new(config);
     let connected = Arc::clone(&connections);
@@ -71,7 +79,33 @@ pub fn open(config: &Config) -> std::io::Result<(Open, actix_web::dev::Server)> 
     let address = server.addrs().first().copied().unwrap_or(config.listen);
     let server = server.run();
     let sweep = actix_web::rt::spawn(Arc::clone(&connections).sweep());
-    Ok((Open { address, startup, connections, handle: server.handle(), sweep }, server))
+    Ok((Open { address, metrics, startup, connections, handle: server.handle(), sweep }, server))
+}
+
+/// Answers Prometheus on a listener of its own, so that no client of the application reaches it.
+fn serve_metrics(listen: SocketAddr, startup: Arc<StartupGate>) -> std::io::Result<(SocketAddr, ServerHandle)> {
+    let startup = Data::from(startup);
+    let scrape = async |startup: Data<StartupGate>| {
+        let Some(state) = startup.state() else {
+            return HttpResponse::ServiceUnavailable().body(format!("warming: {}\n", startup.waiting_for()));
+        };
+        measure::measure(&state.service);
+        match state.service.db.metrics().text() {
+            Ok(text) => HttpResponse::Ok().content_type(metrics::CONTENT_TYPE).body(text),
+            Err(_formatter) => HttpResponse::InternalServerError().finish(),
+        }
+    };
+    let server =
+        HttpServer::new(move || Actix::new().app_data(startup.clone()).route("/metrics", web::get().to(scrape)))
+            .workers(1)
+            .max_connections(METRICS_CONNECTIONS)
+            .disable_signals()
+            .bind(listen)?;
+    let address = server.addrs().first().copied().unwrap_or(listen);
+    let server = server.run();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    Ok((address, handle))
 }
 
 impl Open {
@@ -87,7 +121,9 @@ impl Open {
             self.sweep,
             actix_web::rt::spawn(worker::work(service)),
         ];
-        RunningServer { address: self.address, state, connections: self.connections, handle: self.handle, background }
+        let (metrics, metrics_handle) = self.metrics.unzip();
+        let Self { address, connections, handle, .. } = self;
+        RunningServer { address, metrics, state, connections, handle, metrics_handle, background }
     }
 }
 
@@ -131,6 +167,9 @@ impl RunningServer {
         // Before the pools: whoever still waits is not told that the database is away.
         self.connections.shut_all();
         self.background.iter().for_each(tokio::task::JoinHandle::abort);
+        if let Some(metrics) = self.metrics_handle {
+            metrics.stop(false).await;
+        }
         self.state.service.db.close();
     }
 }

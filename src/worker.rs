@@ -29,13 +29,17 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// For this long an interrupted selection is continued.
 const SELECTED_FOR: TimeDelta = TimeDelta::days(1);
 
+/// How often jobs are counted for the metrics.
+const MEASURE: Duration = Duration::from_secs(15);
+
 /// How often rides that have been open too long are looked for.
 const OVERDUE: Duration = Duration::from_mins(1);
 
 /// Works until the instance drains. Without work it checks every `MOVR_WORKER_MS`, and when it is
 /// woken.
 pub async fn work(service: Arc<Service>) {
-    let mut worker = Worker { id: Uuid::new_v4(), paused: HashMap::new(), ended_rides: Instant::now(), service };
+    let mut worker =
+        Worker { id: Uuid::new_v4(), paused: HashMap::new(), ended_rides: Instant::now(), measured: None, service };
     while !worker.service.config.worker.is_zero() && !worker.service.draining() {
         // A bug in one batch must not end the work of the region's only instance.
         let busy = AssertUnwindSafe(worker.batches()).catch_unwind().await.unwrap_or_else(|_panic| {
@@ -55,6 +59,7 @@ struct Worker {
     paused: HashMap<Uuid, Instant>,
     /// When overdue rides were last ended.
     ended_rides: Instant,
+    measured: Option<Instant>,
 }
 
 impl Worker {
@@ -69,10 +74,25 @@ impl Worker {
                 Err(error) => tracing::warn!(%error, "rides that are open too long were not looked for"),
             }
         }
+        if self.measured.is_none_or(|at| at.elapsed() >= MEASURE) {
+            self.measured = Some(Instant::now());
+            if let Err(error) = self.measure().await {
+                tracing::warn!(%error, "jobs were not counted");
+            }
+        }
         self.jobs().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "the worker could not look for jobs");
             false
         })
+    }
+
+    async fn measure(&self) -> Result<(), DbError> {
+        let Service { db, here, .. } = &*self.service;
+        for (state, jobs, age) in jobs::measure(&db.at(here).await?, here).await? {
+            db.metrics().jobs.of([state]).set(jobs);
+            db.metrics().job_age.of([state]).set(age.unwrap_or(0.0));
+        }
+        Ok(())
     }
 
     /// Returns whether any job was worked on.

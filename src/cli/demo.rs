@@ -206,7 +206,7 @@ async fn serve(
     running: &mut Vec<server::RunningServer>,
 ) -> Outcome {
     let first = configs.first().ok_or("the catalogue has no regions")?;
-    telemetry::init(&first.log);
+    telemetry::init(&first.log, first.traces.as_deref());
     // Links to other regions lead to these instances, whatever ports were free.
     for (region, config) in file.regions.iter_mut().zip(&configs) {
         config.public_url.origin().clone_into(&mut region.base_url);
@@ -274,6 +274,7 @@ fn settings(args: &Args, server: &Server, links: &Links, file: &Catalogue, data:
     environment.entry("RUST_LOG".to_owned()).or_insert_with(|| "warn,deadpool.postgres=error".to_owned());
     let regions = || file.regions.iter().map(|region| &region.code);
     let primary = regions().next().filter(|_| args.locality == Locality::Off);
+    let mut metrics: Option<SocketAddr> = environment.get("MOVR_METRICS_LISTEN").and_then(|text| text.parse().ok());
     let (mut port, mut configs) = (FIRST_PORT, Vec::new());
     for region in regions() {
         let mut vars = environment.clone();
@@ -293,6 +294,11 @@ fn settings(args: &Args, server: &Server, links: &Links, file: &Catalogue, data:
         let nodes = primary.filter(|_| matches!(server, Server::Postgres(_))).unwrap_or(region);
         set("DATABASE_URL", &server.url(links, region, nodes)?);
         set("MOVR_LISTEN", &listen.to_string());
+        if let Some(wanted) = &mut metrics {
+            *wanted = free_address(wanted.ip(), wanted.port());
+            set("MOVR_METRICS_LISTEN", &wanted.to_string());
+            wanted.set_port(wanted.port().saturating_add(1));
+        }
         set("MOVR_PUBLIC_URL", &format!("http://{listen}"));
         set("MOVR_SECRET_KEYS", &key);
         set("MOVR_DRAIN_DELAY_MS", "0");

@@ -85,6 +85,7 @@ pub fn run() -> ExitCode {
         Command::VerifyData => tools(vars, async |tools| verify_data::run(&tools).await),
         Command::VerifyLocality { json } => tools(vars, async |tools| verify_locality::run(&tools, json).await),
     };
+    telemetry::traces::shut_down();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -96,13 +97,13 @@ pub fn run() -> ExitCode {
 
 fn serve(vars: Vars) -> Outcome {
     let config = Config::from_vars(vars)?;
-    telemetry::init(&config.log);
+    telemetry::init(&config.log, config.traces.as_deref());
     actix_web::rt::System::new().block_on(serve::run(config))
 }
 
 fn tools(vars: Vars, command: impl AsyncFnOnce(Tools) -> Outcome) -> Outcome {
     let tools = Tools::from_vars(vars)?;
-    telemetry::init(&tools.log);
+    telemetry::init(&tools.log, None);
     actix_web::rt::System::new().block_on(command(tools))
 }
 

@@ -92,6 +92,14 @@ pub(super) fn listen(text: &str) -> Parsed<SocketAddr> {
     text.parse().map_err(|error| format!("{text:?} is not like 0.0.0.0:8080 or [::]:8080 ({error})"))
 }
 
+/// Without TLS: a collector is a neighbour.
+pub(super) fn collector(text: &str) -> Parsed<String> {
+    if text.starts_with("http://") && web_url(text).is_some() {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} must begin with http://: a collector beside the instance passes traces on by TLS"))
+}
+
 pub(super) fn database_url(text: &str) -> Parsed<Secret<String>> {
     if text.starts_with("postgresql://") || text.starts_with("postgres://") {
         return Ok(Secret::new(text.to_owned()));

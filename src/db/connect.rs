@@ -8,6 +8,7 @@ mod tls;
 use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicI64},
     time::Duration,
 };
 
@@ -64,6 +65,8 @@ pub struct Endpoint {
     pub config: tokio_postgres::Config,
     /// Not used with `sslmode=disable`.
     pub tls: MakeRustlsConnect,
+    /// When the certificate that the nodes last showed ends, in seconds since 1970; 0 before that.
+    pub certificate_expiry: Arc<AtomicI64>,
     connect_timeout_given: bool,
 }
 
@@ -95,13 +98,14 @@ impl Endpoint {
             parameters.mode = Mode::Disable;
         }
         config.ssl_mode(if parameters.mode == Mode::Disable { SslMode::Disable } else { SslMode::Require });
-        let mut tls = tls::client_config(&parameters, home)?;
+        let certificate_expiry = Arc::default();
+        let mut tls = tls::client_config(&parameters, home, Arc::clone(&certificate_expiry))?;
         if config.get_ssl_negotiation() == SslNegotiation::Direct {
             // A server that begins with TLS wants to know that PostgreSQL comes next.
             tls.alpn_protocols = vec![b"postgresql".to_vec()];
         }
         let connect_timeout_given = url.matches("connect_timeout=").count() > 1;
-        Ok(Self { config, tls: MakeRustlsConnect::new(tls), connect_timeout_given })
+        Ok(Self { config, tls: MakeRustlsConnect::new(tls), certificate_expiry, connect_timeout_given })
     }
 
     pub fn with_database(&self, name: &str) -> Self {

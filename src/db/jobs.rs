@@ -19,7 +19,8 @@ use crate::domain::{
     region::RegionCode,
 };
 
-pub const ALL: &[&Statement] = &[&INSERT, &CONFIRM, &CANCEL, &FIND, &COUNT, &NEXT, &LEASE, &PAUSE, &LIST, &LIST_ITEMS];
+pub const ALL: &[&Statement] =
+    &[&INSERT, &CONFIRM, &CANCEL, &FIND, &COUNT, &NEXT, &MEASURE, &LEASE, &PAUSE, &LIST, &LIST_ITEMS];
 
 #[derive(Debug, Clone, Copy)]
 pub struct JobWrite<'a> {
@@ -332,6 +333,27 @@ pub async fn list_next(
     // A newer release may have made a job that this one cannot read; the others go on.
     let unreadable = |error: &DbError| tracing::warn!(%error, "a job is left to another release");
     Ok(rows.iter().filter_map(|row| job(row).inspect_err(unreadable).ok()).collect())
+}
+
+const MEASURE: Statement = Statement::read(
+    "jobs.measure",
+    Reach::Named,
+    "SELECT count(*) FILTER (WHERE leased) AS running, count(*) FILTER (WHERE NOT leased) AS waiting,
+       extract(EPOCH FROM now() - min(confirmed_at) FILTER (WHERE leased))::FLOAT8 AS running_age,
+       extract(EPOCH FROM now() - min(confirmed_at) FILTER (WHERE NOT leased))::FLOAT8 AS waiting_age
+     FROM (SELECT confirmed_at, coalesce(lease_until > now(), false) AS leased FROM jobs
+       WHERE region = $1::TEXT::crdb_internal_region AND state = 'running' AND confirmed_at IS NOT NULL
+       ORDER BY confirmed_at, created_at, id LIMIT 1000) AS oldest",
+);
+
+/// How many of the jobs that should run do (`running`) and do not (`waiting`), and the seconds since
+/// the oldest of each was confirmed.
+pub async fn measure(conn: &Conn, region: &RegionCode) -> Result<[(&'static str, i64, Option<f64>); 2]> {
+    let row = conn.one(&MEASURE, &[region]).await?;
+    Ok([
+        ("running", row.get("running")?, row.get("running_age")?),
+        ("waiting", row.get("waiting")?, row.get("waiting_age")?),
+    ])
 }
 
 // By the server's clock: those of two instances may differ. A batch takes about a second, so a

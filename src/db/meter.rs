@@ -37,6 +37,8 @@ pub struct Figures {
     pub busy: Duration,
     pub regions: Vec<RegionCode>,
     pub everywhere: bool,
+    /// The rule that refused what was asked for, if one did.
+    pub refusal: Option<&'static str>,
     pub names: Vec<&'static str>,
 }
 
@@ -83,6 +85,11 @@ impl Meter {
 
     fn count(change: impl FnOnce(&mut State)) {
         let _ = METER.try_with(|meter| change(&mut meter.0.lock()));
+    }
+
+    /// A rule refuses what the request asks for.
+    pub fn refused(reason: &'static str) {
+        Self::count(|state| state.figures.refusal = Some(reason));
     }
 
     pub(super) fn retried() {

@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicI64, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -23,7 +23,7 @@ use super::{
     engine::{self, Engine},
     error::{DbError, DbErrorKind, Result},
 };
-use crate::{config::Database, domain::region::RegionCode};
+use crate::{config::Database, domain::region::RegionCode, telemetry::metrics};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
@@ -51,10 +51,14 @@ const NOT_KEPT: &str = "does not keep the session settings that we ask for when 
 pub(super) struct Nodes {
     /// None for the instance's own, `DATABASE_URL`.
     pub region: Option<RegionCode>,
+    /// Its region in metrics.
+    pub label: &'static str,
     readers: Pool,
     writers: Pool,
     probes: Pool,
     config: Arc<Database>,
+    metrics: Arc<metrics::Metrics>,
+    certificate_expiry: Arc<AtomicI64>,
     unreachable_since: Mutex<Option<Instant>>,
     /// Consecutive connections that did not answer.
     unanswered: AtomicU32,
@@ -79,7 +83,7 @@ pub(super) enum NoConnection {
 impl Nodes {
     /// `size` connections altogether: shared on CockroachDB, divided on PostgreSQL.
     pub(super) fn new(
-        config: Arc<Database>,
+        (config, metrics): (Arc<Database>, Arc<metrics::Metrics>),
         region: Option<RegionCode>,
         endpoint: &Endpoint,
         engine: &Engine,
@@ -94,12 +98,19 @@ impl Nodes {
             let readers = pool(size.saturating_sub(half).max(2), READERS)?;
             (readers, pool(half, WRITERS)?, pool(PROBES, READERS)?)
         };
+        let label = region.as_ref().or(config.here.as_ref()).map_or("none", |region| metrics.know(region));
+        // There from the start, so that the first of each counts as an increase.
+        drop((metrics.failovers.of([label]), metrics.connects.of([label, "ok"])));
+        drop(metrics.connects.of([label, "error"]));
         Ok(Self {
+            label,
             region,
             readers,
             writers,
             probes,
             config,
+            metrics,
+            certificate_expiry: Arc::clone(&endpoint.certificate_expiry),
             unreachable_since: Mutex::default(),
             unanswered: AtomicU32::new(0),
             refusal: Mutex::default(),
@@ -146,9 +157,16 @@ impl Nodes {
         }
         let unavailable = |detail: String| DbError::new(DbErrorKind::Unavailable, "connect", detail);
         let mut full = false;
-        let error = match pool.get().await {
+        let began = Instant::now();
+        let taken = pool.get().await;
+        if purpose != Use::Probe {
+            self.metrics.pool_wait_seconds.took([self.label], began.elapsed());
+        }
+        let connected = |outcome| self.metrics.connects.of([self.label, outcome]).inc();
+        let error = match taken {
             Ok(object) => {
                 if Object::metrics(&object).recycle_count == 0 {
+                    connected("ok");
                     *self.refusal.lock() = None;
                 }
                 return Ok(object);
@@ -165,6 +183,7 @@ impl Nodes {
             }
             Err(other) => unavailable(other.to_string()),
         };
+        connected("error");
         // One more than the server takes says nothing of those that it took before.
         self.set_reachable(full);
         if let DbErrorKind::Setup(words) = error.kind {
@@ -239,6 +258,28 @@ impl Nodes {
             future::try_join_all(prepared).await?;
         }
         Ok(())
+    }
+
+    pub(super) fn measure(&self) {
+        // One pool on CockroachDB.
+        let same = std::ptr::eq(self.readers.manager(), self.writers.manager());
+        let pools = std::iter::once(&self.readers).chain((!same).then_some(&self.writers)).map(Pool::status);
+        let (mut limit, mut open, mut idle, mut waiting) = (0, 0, 0, 0);
+        for pool in pools {
+            limit += pool.max_size;
+            open += pool.size;
+            idle += pool.available;
+            waiting += pool.waiting;
+        }
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.pool_size.of([self.label]).set(gauge(limit));
+        self.metrics.pool_connections.of([self.label, "idle"]).set(gauge(idle));
+        self.metrics.pool_connections.of([self.label, "in_use"]).set(gauge(open.saturating_sub(idle)));
+        self.metrics.pool_waiting.of([self.label]).set(gauge(waiting));
+        let expiry = self.certificate_expiry.load(Ordering::Relaxed);
+        if expiry > 0 {
+            self.metrics.certificate_expiry.of([self.label]).set(expiry);
+        }
     }
 
     /// Closes idle connections that have reached their age, a few at a time.

@@ -16,7 +16,7 @@ use super::{
     nodes::{NoConnection, Nodes, Use},
     statement::Conn,
 };
-use crate::{config::Database, domain::region::RegionCode};
+use crate::{config::Database, domain::region::RegionCode, telemetry::metrics::Metrics};
 
 /// How long startup waits for the nodes of other regions: the first prepares on a cold node take 7
 /// to 9 s. The watch does what is not done by then.
@@ -29,6 +29,7 @@ pub struct Db {
     nodes: Vec<Nodes>,
     pub(super) engine: Engine,
     pub(super) health: Arc<Health>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) config: Arc<Database>,
 }
 
@@ -46,14 +47,15 @@ impl Db {
         }
         let engine = ask(&endpoints, config.connect_timeout).await?;
         let (config, quarter) = (Arc::new(config.clone()), config.pool_size / 4);
+        let metrics = Arc::new(Metrics::new(config.here.as_ref().map_or("none", RegionCode::as_str)));
         let nodes = endpoints.into_iter().map(|(region, endpoint)| {
             // Few connections to the others: they carry only what names another region.
             let size = if region.is_none() { config.pool_size } else { quarter.max(2) };
-            Nodes::new(Arc::clone(&config), region, &endpoint, &engine, size)
+            Nodes::new((Arc::clone(&config), Arc::clone(&metrics)), region, &endpoint, &engine, size)
         });
         let nodes = nodes.collect::<Result<_, _>>()?;
         let health = Arc::new(Health::new(config.probe_failures, quarter.max(1), faults));
-        Ok(Self { nodes, engine, health, config })
+        Ok(Self { nodes, engine, health, metrics, config })
     }
 
     pub fn engine(&self) -> &Engine {
@@ -67,6 +69,10 @@ impl Db {
 
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     pub fn regions_with_nodes(&self) -> impl Iterator<Item = &RegionCode> {
@@ -116,13 +122,20 @@ impl Db {
         }
         let mut refused = None;
         let mut route = self.route(region);
+        let preferred = route.first().map(|nodes| nodes.label);
         if route.iter().any(|nodes| nodes.reachable()) {
             route.retain(|nodes| nodes.reachable());
         }
         for nodes in route {
             let place = self.place(nodes, region, purpose).await?;
             match nodes.take(purpose).await {
-                Ok(object) => return Ok(Conn::new(object, place, &self.config, Arc::clone(&self.health))),
+                Ok(object) => {
+                    if let Some(preferred) = preferred.filter(|label| *label != nodes.label && purpose != Use::Probe) {
+                        self.metrics.failovers.of([preferred]).inc();
+                    }
+                    let shared = (Arc::clone(&self.health), Arc::clone(&self.metrics));
+                    return Ok(Conn::new(object, place, &self.config, shared));
+                }
                 Err(NoConnection::Busy(error)) => return Err(error),
                 Err(NoConnection::Nodes(error)) => {
                     self.health.suspect();
@@ -214,6 +227,11 @@ impl Db {
     pub fn same_nodes(&self, one: &RegionCode, other: &RegionCode) -> bool {
         let nodes = |region| self.route(Some(region)).into_iter().find(|nodes| nodes.reachable()).map(Nodes::name);
         nodes(one) == nodes(other)
+    }
+
+    /// Sets what is measured of the pools now.
+    pub fn measure(&self) {
+        self.nodes.iter().for_each(Nodes::measure);
     }
 
     pub fn close(&self) {

@@ -19,6 +19,10 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
     pub(super) fn within(limit: Duration) -> Self {
         Self { number: 1, last_begins_by: Instant::now() + limit, unclear: false }
     }
@@ -35,7 +39,7 @@ impl Attempts {
     }
 }
 
-fn most(kind: &DbErrorKind) -> u32 {
+pub(super) fn most(kind: &DbErrorKind) -> u32 {
     match kind {
         DbErrorKind::Contention => ATTEMPTS,
         // Whoever won the race for the key is visible to the next attempt.

@@ -25,6 +25,18 @@ pub enum Reach {
     AllRegions { why: &'static str },
 }
 
+impl Reach {
+    /// As metrics and spans name it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Named => "named",
+            Self::Global => "global",
+            Self::Stale => "stale",
+            Self::AllRegions { .. } => "all",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Statement {
     /// Shown on pages and in spans and logs, such as `rides.start`.

@@ -5,13 +5,15 @@
 
 use std::time::Duration;
 
+use tracing::{Instrument, Span};
+
 use super::{
     Db,
     error::{DbError, DbErrorKind, Result},
-    retry::{Attempts, still_unclear},
+    retry::{self, Attempts, still_unclear},
     statement::Conn,
 };
-use crate::domain::region::RegionCode;
+use crate::{domain::region::RegionCode, telemetry::traces::SPANS};
 
 /// CockroachDB's nodes stop when their clocks differ by more; PostgreSQL has one clock.
 pub(super) const CLOCKS: Duration = Duration::from_millis(500);
@@ -44,7 +46,9 @@ impl Db {
     pub async fn write<T>(&self, region: &RegionCode, op: impl AsyncFn(&Conn) -> Result<T>) -> Result<T> {
         let mut attempts = Attempts::within(self.config.write_timeout);
         loop {
-            let outcome = async { op(&self.writer(region).await?).await }.await;
+            let attempt = async { op(&self.writer(region).await?).await };
+            let outcome = attempt.instrument(self.span("write", region, &attempts)).await;
+            self.count(outcome.as_ref().map(|_| "committed"));
             match outcome {
                 Ok(value) => return Ok(value),
                 Err(error) => attempts.after(error).await?,
@@ -74,8 +78,14 @@ impl Db {
     ) -> Result<T> {
         let mut attempts = Attempts::within(self.config.write_timeout);
         loop {
-            let error = match self.attempt(limit, region, &op).await {
-                Ok(value) => return Ok(value),
+            let attempt = self.attempt(limit, region, &op).instrument(self.span("transaction", region, &attempts));
+            let outcome = attempt.await;
+            self.count(outcome.as_ref().map(|outcome| match outcome {
+                Outcome::Commit(_) => "committed",
+                Outcome::Rollback(_) => "rolled_back",
+            }));
+            let error = match outcome {
+                Ok(Outcome::Commit(value) | Outcome::Rollback(value)) => return Ok(value),
                 Err(error) => error,
             };
             if error.kind == DbErrorKind::Ambiguous {
@@ -88,12 +98,28 @@ impl Db {
         }
     }
 
+    fn span(&self, name: &'static str, region: &RegionCode, attempts: &Attempts) -> Span {
+        let (attempt, data_region) = (attempts.number(), self.metrics.region(region));
+        tracing::info_span!(target: SPANS, "attempt", otel.name = name, attempt, data_region)
+    }
+
+    fn count(&self, outcome: std::result::Result<&'static str, &DbError>) {
+        let outcome = outcome.unwrap_or_else(|error| match error.kind {
+            DbErrorKind::Contention => "contended",
+            DbErrorKind::Unique(_) if retry::most(&error.kind) > 1 => "contended",
+            DbErrorKind::Unique(_) => "rolled_back",
+            DbErrorKind::Ambiguous => "ambiguous",
+            _ => "failed",
+        });
+        self.metrics.attempts.of([outcome]).inc();
+    }
+
     async fn attempt<T>(
         &self,
         limit: Duration,
         region: &RegionCode,
         op: &impl AsyncFn(&Conn) -> Result<Outcome<T>>,
-    ) -> Result<T> {
+    ) -> Result<Outcome<T>> {
         let conn = self.writer(region).await?;
         conn.discard(true); // closed, and so rolled back, if this future is dropped
         let work = async {
@@ -114,13 +140,13 @@ impl Db {
             other => other,
         };
         match outcome {
-            Ok(Outcome::Commit(value)) => {
+            Ok(Outcome::Commit(_)) => {
                 conn.discard(false);
-                Ok(value)
+                outcome
             }
-            Ok(Outcome::Rollback(value)) => {
+            Ok(Outcome::Rollback(_)) => {
                 roll_back(&conn).await;
-                Ok(value)
+                outcome
             }
             Err(error) => {
                 let lost = [DbErrorKind::Ambiguous, DbErrorKind::Unavailable, DbErrorKind::StalePlan];

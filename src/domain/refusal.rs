@@ -7,11 +7,14 @@ use serde::{
     de::{IntoDeserializer, value::Error},
 };
 
+use strum::IntoStaticStr;
+
 use super::region::RegionCode;
 
 /// Nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Refusal {
     #[error("Your session has ended. Please sign in again; nothing was changed.")]
     SignedOut,
@@ -125,6 +128,11 @@ pub enum Refusal {
 impl Refusal {
     pub fn from_code(code: &str) -> Option<Self> {
         Self::deserialize(IntoDeserializer::<Error>::into_deserializer(code)).ok()
+    }
+
+    /// Its name in metrics and logs, such as `vehicle_taken`.
+    pub fn code(&self) -> &'static str {
+        self.into()
     }
 
     pub fn message(&self) -> String {

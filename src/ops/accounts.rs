@@ -94,7 +94,7 @@ async fn search(service: &Service, username: &str, until_found: bool) -> Result<
 /// The answer to a wrong password or code: the same as for an unknown name. While a region is away
 /// it is that trouble instead, so nobody learns which names exist.
 async fn no_match(service: &Service, username: &str) -> OpError {
-    search(service, username, false).await.err().unwrap_or(OpError::Refused(Refusal::NoMatch))
+    search(service, username, false).await.err().unwrap_or_else(|| Refusal::NoMatch.into())
 }
 
 /// The caller makes failures take the same time, whatever the reason.

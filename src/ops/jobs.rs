@@ -155,7 +155,9 @@ pub async fn select(context: JobContext<'_>, job: &Job) -> Result<()> {
     let vehicles = kept.into_inner();
     if vehicles > 0 {
         if let Some(refusals) = context.refusals {
-            refusals.count("move_to", u64::try_from(vehicles).unwrap_or(0));
+            let vehicles = u64::try_from(vehicles).unwrap_or(0);
+            refusals.count("move_to", vehicles);
+            context.db.metrics().residency_refusals.of([]).inc_by(vehicles);
         }
         tracing::warn!(rule = "move_to", from = %job.job.region, to = %target, vehicles, "residency policy refused a transfer");
     }

@@ -6,6 +6,7 @@ use crate::{
     db::{
         Db,
         error::{DbError, DbErrorKind},
+        meter::Meter,
         statement::Conn,
         txn::Outcome::{Commit, Rollback},
         verdict::{Actor, SessionAuth, Verdict, Write},
@@ -26,6 +27,7 @@ pub mod home;
 pub mod ids;
 pub mod imports;
 pub mod jobs;
+pub mod measure;
 pub mod overview;
 pub mod own_data;
 pub mod passwords;
@@ -53,8 +55,8 @@ impl From<DbError> for OpError {
     fn from(error: DbError) -> Self {
         // The one constraint that a person can run into by choosing a name.
         match error.kind {
-            DbErrorKind::Unique(ref name) if name == "users_username_key" => Self::Refused(Refusal::UsernameTaken),
-            DbErrorKind::Unique(ref name) if name == "vehicles_code_key" => Self::Refused(Refusal::CodeTaken),
+            DbErrorKind::Unique(ref name) if name == "users_username_key" => Refusal::UsernameTaken.into(),
+            DbErrorKind::Unique(ref name) if name == "vehicles_code_key" => Refusal::CodeTaken.into(),
             _ => Self::Db(error),
         }
     }
@@ -62,6 +64,7 @@ impl From<DbError> for OpError {
 
 impl From<Refusal> for OpError {
     fn from(refusal: Refusal) -> Self {
+        Meter::refused(refusal.code());
         Self::Refused(refusal)
     }
 }

@@ -75,6 +75,9 @@ pub async fn ask(
             tracing::warn!(%error, %region, "figures were not read");
             let unreachable_since = service.db.health().of(region).unreachable_since.or(Some(at));
             let figures = service.figures.0.read().get(region).filter(|_| !again).cloned();
+            if figures.is_some() {
+                service.stale_read(region);
+            }
             let source = if figures.is_some() { "memory" } else { "none" };
             Answer { figures, source, unreachable_since, ..nothing }
         }

@@ -37,6 +37,7 @@ pub async fn refuse(
     let (home, refusal) = (&auth.user.region, Uuid::new_v4());
     tracing::warn!(rule, action, %home, %target, "a residency policy refused something");
     service.residency_refusals.count(rule, 1);
+    service.db.metrics().residency_refusals.of([]).inc();
     let noted = signed_write(service, auth, (home, refusal), async |conn, write| {
         home::note_refusal(conn, write, (action, rule), target).await
     });

@@ -92,6 +92,10 @@ impl Service {
         if catalogue.region(&here).is_none() {
             return Err(bug(format!("MOVR_REGION={here} is not a region of the catalogue")));
         }
+        for region in &catalogue.regions {
+            db.metrics().know(&region.code);
+            drop(db.metrics().stale_reads.of([db.metrics().region(&region.code)]));
+        }
         if let Some(unknown) = db.regions_with_nodes().find(|region| catalogue.region(region).is_none()) {
             let variable = Database::region_variable(unknown);
             return Err(bug(format!("{variable}: there is no region {unknown} in the catalogue")));
@@ -161,6 +165,12 @@ impl Service {
         let now = self.clock.now();
         self.counts.changed(region, now);
         self.available.changed(region, now);
+    }
+
+    /// Older rows were shown, because the region did not answer.
+    pub fn stale_read(&self, region: &RegionCode) {
+        let metrics = self.db.metrics();
+        metrics.stale_reads.of([metrics.region(region)]).inc();
     }
 
     /// From now on the instance says that it is not ready, and begins no background work.

@@ -142,14 +142,17 @@ pub async fn nearest_stale(service: &Service, search: &Search<'_>) -> Option<Sta
         let as_of = good_at - REPLICA_LAG;
         let then = Search { now: as_of, rider: None, ..search.clone() };
         match service.db.read_as_of(as_of, REPLICA_DEADLINE, async |conn| nearest(service, conn, &then).await).await {
-            Ok(near) => return Some(StaleList { as_of, source: "replica", near }),
+            Ok(near) => {
+                service.stale_read(search.region);
+                return Some(StaleList { as_of, source: "replica", near });
+            }
             Err(error) => {
                 tracing::warn!(%error, region = %search.region, "no replica near here answers for the unreachable region");
                 *service.lists.no_replica.write() = Some(search.now);
             }
         }
     }
-    service.lists.find(search)
+    service.lists.find(search).inspect(|_| service.stale_read(search.region))
 }
 
 /// For ten minutes. City and type are what the page said.

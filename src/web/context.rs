@@ -175,7 +175,15 @@ impl RequestContext {
         let cookies = self.request.cookies().map(|cookies| cookies.clone()).unwrap_or_default();
         let device = session::read_device(&self.state.site, &cookies, account);
         let counted = self.state.limits.sign_in(account, &self.address(), device.as_deref());
-        counted.map_err(|wait| PageError::TooMany(wait.0))
+        counted.map_err(|wait| {
+            self.sign_in("throttled");
+            PageError::TooMany(wait.0)
+        })
+    }
+
+    /// Counts how a try to sign in, or to recover an account, ended.
+    pub fn sign_in(&self, outcome: &'static str) {
+        self.service.db.metrics().sign_ins.of([outcome]).inc();
     }
 
     pub fn know_account(&self, account: &str) {

@@ -13,7 +13,10 @@ use super::{
     paths,
 };
 use crate::{
-    db::error::{DbError, DbErrorKind},
+    db::{
+        error::{DbError, DbErrorKind},
+        meter::Meter,
+    },
     domain::refusal::Refusal,
     ops::OpError,
 };
@@ -184,7 +187,10 @@ impl PageError {
             Self::Db(error) => tracing::error!(request, %error, "database trouble"),
             Self::Bug(detail) => tracing::error!(request, detail, "bug"),
             Self::CrossSite => context.turned_away("a write from another site"),
-            Self::Refused(refusal) => context.turned_away(&format!("{refusal:?}")),
+            Self::Refused(refusal) => {
+                Meter::refused(refusal.code());
+                context.turned_away(&format!("{refusal:?}"));
+            }
             Self::TooMany(_) => context.turned_away("too many tries"),
             Self::Packed => context.turned_away("a compressed body"),
             Self::NoLength => context.turned_away("a body of unknown length"),

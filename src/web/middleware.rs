@@ -1,8 +1,7 @@
 //! What surrounds every request, in order: ids, the database meter, the origin check, the deadline,
-//! the handler, error pages, headers, the one log line. Nothing personal is logged: the route's
-//! pattern, not the path.
+//! the handler, error pages, headers, and what is said of the request (`request_log`).
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use actix_web::{
     Error, HttpMessage, HttpResponse,
@@ -15,20 +14,20 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use tracing::Instrument;
 
 use super::{
-    context::{Ids, RequestContext},
+    context::RequestContext,
     contract::{self, RegionScope},
     error::PageError,
     headers, origin,
+    request_log::{RequestLog, regions},
 };
 use crate::{
     db::{
         error::{DbError, DbErrorKind},
         meter::{Figures, Meter},
     },
-    domain::region::RegionCode,
     web::state::State,
 };
 
@@ -36,32 +35,29 @@ pub async fn request(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let began = Instant::now();
     let Some(state) = request.app_data::<Data<State>>().cloned() else {
         return Ok(request.into_response(HttpResponse::InternalServerError().finish()));
     };
-    let text = |bytes: [u8; 12]| URL_SAFE_NO_PAD.encode(bytes);
-    let ids = Ids { request: text(rand::random()), nonce: text(rand::random()) };
-    request.extensions_mut().insert(ids.clone());
+    let log = RequestLog::begin(&request, &state);
+    request.extensions_mut().insert(log.ids.clone());
     let meter = Arc::new(Meter::default());
-    let mut response = meter.measure(answer(request, next, &state)).await?;
+    let mut response = meter.measure(answer(request, next, &state)).instrument(log.span.clone()).await?;
     let figures = meter.figures();
-    headers::add(response.headers_mut(), &state, &ids.nonce);
-    if let Ok(id) = HeaderValue::from_str(&ids.request) {
+    headers::add(response.headers_mut(), &state, &log.ids.nonce);
+    if let Ok(id) = HeaderValue::from_str(&log.ids.request) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
     }
-    let route = response.request().match_pattern().unwrap_or_else(|| "(none)".to_owned());
-    let scope = RegionScope::of(response.request().method(), &route);
+    let scope = RegionScope::of(response.request().method(), log.route);
     let (kept, verdict) = contract::verdict(&state.service, scope, &figures, || context(&response));
     if !kept {
-        tracing::error!(request = ids.request, route, verdict, "the consistency contract was broken");
+        tracing::error!(request = log.ids.request, route = log.route, verdict, "the consistency contract was broken");
     }
-    if !matches!(route.as_str(), "/login" | "/register" | "/recover")
-        && let Ok(value) = HeaderValue::from_str(&server_timing(&figures, &verdict, began))
+    if !matches!(log.route, "/login" | "/register" | "/recover")
+        && let Ok(value) = HeaderValue::from_str(&server_timing(&figures, &verdict, log.milliseconds()))
     {
         response.headers_mut().insert(HeaderName::from_static("server-timing"), value);
     }
-    log(&response, &route, &ids, &figures, &verdict, began);
+    log.end(&state, response.status(), &figures, &verdict);
     Ok(response)
 }
 
@@ -170,37 +166,12 @@ fn context(response: &ServiceResponse<BoxBody>) -> Option<RequestContext> {
     Some(RequestContext::new(response.request(), state))
 }
 
-fn regions(figures: &Figures) -> String {
-    let named = figures.regions.iter().map(RegionCode::as_str);
-    named.chain(figures.everywhere.then_some("all")).collect::<Vec<_>>().join(" ")
-}
-
-fn server_timing(figures: &Figures, verdict: &str, began: Instant) -> String {
-    let ms = |d: std::time::Duration| d.as_secs_f64() * 1000.0;
+fn server_timing(figures: &Figures, verdict: &str, total: f64) -> String {
     format!(
-        "db;dur={:.1};desc=\"{} statements, {} waits, regions {}\", contract;desc=\"{verdict}\", total;dur={:.1}",
-        ms(figures.busy),
+        "db;dur={:.1};desc=\"{} statements, {} waits, regions {}\", contract;desc=\"{verdict}\", total;dur={total:.1}",
+        figures.busy.as_secs_f64() * 1000.0,
         figures.statements,
         figures.waits,
         regions(figures),
-        ms(began.elapsed()),
     )
-}
-
-fn log(response: &ServiceResponse<BoxBody>, route: &str, ids: &Ids, figures: &Figures, verdict: &str, began: Instant) {
-    tracing::info!(
-        request = ids.request,
-        method = %response.request().method(),
-        route,
-        status = response.status().as_u16(),
-        regions = regions(figures),
-        contract = verdict,
-        statements = figures.statements,
-        waits = figures.waits,
-        rows = figures.rows,
-        retries = figures.retries,
-        db_ms = figures.busy.as_secs_f64() * 1000.0,
-        ms = began.elapsed().as_secs_f64() * 1000.0,
-        "answered"
-    );
 }

@@ -17,6 +17,7 @@ pub mod origin;
 pub mod pages;
 pub mod paths;
 pub mod region;
+pub mod request_log;
 pub mod routes;
 pub mod session;
 pub mod site;

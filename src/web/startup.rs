@@ -58,6 +58,11 @@ impl StartupGate {
         let _ = self.state.set(state);
     }
 
+    /// The application; none while it warms up.
+    pub fn state(&self) -> Option<&Data<State>> {
+        self.state.get()
+    }
+
     fn answer(&self, path: &str) -> HttpResponse {
         match path {
             "/healthz" => HttpResponse::Ok().content_type("text/plain").body("ok\n"),

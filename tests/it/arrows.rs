@@ -15,13 +15,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &[]),
     ("config", &["domain"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "domain"]),
     ("local", &["config"]),
-    ("db", &["clock", "config", "domain"]),
+    ("db", &["clock", "config", "domain", "telemetry"]),
     ("ops", &["clock", "config", "db", "domain"]),
     ("worker", &["db", "domain", "ops"]),
-    ("web", &["config", "db", "domain", "ops"]),
-    ("server", &["config", "ops", "web", "worker"]),
+    ("web", &["config", "db", "domain", "ops", "telemetry"]),
+    ("server", &["config", "ops", "telemetry", "web", "worker"]),
     ("cli", &["clock", "config", "db", "domain", "local", "ops", "server", "telemetry", "web"]),
 ];
 

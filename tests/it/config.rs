@@ -89,6 +89,8 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("DATABASE_URL", "mysql://ada:hidden@h/movr", "postgresql://"),
     ("MOVR_DATABASE_URL_EUROPE_WEST1", "db.example", "postgresql://"),
     ("MOVR_LISTEN", "8080", "0.0.0.0:8080"),
+    ("MOVR_METRICS_LISTEN", "9090", "0.0.0.0:8080"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example", "http://"),
     ("MOVR_PUBLIC_URL", "movr.example", "https://"),
     ("MOVR_PUBLIC_URL", "https://movr.example/app", "scheme, host and port only"),
     ("MOVR_PUBLIC_URL", "https://ada@movr.example", "scheme, host and port only"),

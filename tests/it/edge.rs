@@ -2,18 +2,13 @@
 //! size, requests that never end, answers that nobody reads, passwords that take long to
 //! judge. Sockets are used by hand, since no client library does such things.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use movr::{
-    config::{Log, LogFormat},
     db::{
         Db,
         statement::{Conn, Reach, Statement},
     },
-    telemetry,
     web::routes::ROUTES,
 };
 use reqwest::StatusCode;
@@ -32,6 +27,7 @@ use crate::{
         engine,
         faults::Proxy,
         html::Page,
+        log::Lines,
         process::{Serving, free_port, movr},
         world,
     },
@@ -416,9 +412,7 @@ async fn a_write_under_way_at_the_deadline_of_its_request_is_told_as_it_ended() 
 #[actix_web::test]
 async fn a_try_that_is_turned_away_is_one_line_of_the_log_without_a_name() {
     let world = world().await;
-    let lines = Lines::default();
-    let kept = lines.clone();
-    telemetry::init_to(&Log { format: LogFormat::Json, filter: "info".to_owned() }, move || kept.clone());
+    let lines = Lines::keep("info");
     let proxies = [("MOVR_SIGN_IN_FLOOR_MS", "0"), ("MOVR_TRUSTED_PROXIES", "127.0.0.1")];
     let instance = world.instance_with("us-east1", &proxies).await;
     let standard = world
@@ -452,7 +446,7 @@ async fn a_try_that_is_turned_away_is_one_line_of_the_log_without_a_name() {
         let fields = [("username", name.as_str()), ("password", "some password")];
         let answer = at.browser().post_with("/login", &[(header, value)], &fields).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
-        let line = lines.turned_away(&answer);
+        let line = turned_away(&lines, &answer);
         assert_eq!((&*line.reason, &*line.network), ("sign-in failed", network), "{header}: {value}");
     }
     let said = lines.text().matches("names no address").count();
@@ -461,14 +455,14 @@ async fn a_try_that_is_turned_away_is_one_line_of_the_log_without_a_name() {
     let (guess, mut accounts) = ([("username", "Victimmark"), ("password", "some password")], Vec::new());
     for n in 0..6 {
         let answer = instance.browser().post_with("/login", &[("x-forwarded-for", "192.0.2.7")], &guess).await;
-        let line = lines.turned_away(&answer);
+        let line = turned_away(&lines, &answer);
         assert_eq!(line.reason, if n < 5 { "sign-in failed" } else { "too many tries" });
         accounts.push(line.account);
     }
     accounts.dedup();
     assert!(accounts.len() == 1 && accounts[0].len() == 12, "{accounts:?}");
     let recover = [("username", "othermark"), ("code", "x"), ("password", "four plain words here")];
-    let other = lines.turned_away(&instance.browser().post("/recover", &recover).await);
+    let other = turned_away(&lines, &instance.browser().post("/recover", &recover).await);
     assert!(other.reason == "recovery failed" && other.account != accounts[0]);
     // What is somebody else's, and what is for others; from one account, under one key.
     world.sample(&["new-york"], 0, 10).await;
@@ -482,7 +476,7 @@ async fn a_try_that_is_turned_away_is_one_line_of_the_log_without_a_name() {
         bob.post("/profile/password", &wrong).await,
         bob.post_with("/city", &[("origin", "https://evil.example")], &[("city", "rome")]).await,
     ];
-    let tries: Vec<_> = tries.iter().map(|page| lines.turned_away(page)).collect();
+    let tries: Vec<_> = tries.iter().map(|page| turned_away(&lines, page)).collect();
     let reasons = ["nothing of theirs is there", "NotOperator", "NotAdministrator", "wrong password"];
     for (line, reason) in tries.iter().zip(reasons.into_iter().chain(["a write from another site"])) {
         assert_eq!((&*line.reason, &line.account), (reason, &tries[0].account));
@@ -500,10 +494,6 @@ async fn a_try_that_is_turned_away_is_one_line_of_the_log_without_a_name() {
     world.end().await;
 }
 
-/// The log of this process, as JSON.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
 /// What the log says of a try.
 struct TurnedAway {
     account: String,
@@ -511,34 +501,16 @@ struct TurnedAway {
     reason: String,
 }
 
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    /// The one line about the request that was answered like that.
-    fn turned_away(&self, answer: &Page) -> TurnedAway {
-        let request = answer.headers["x-request-id"].to_str().unwrap();
-        let text = self.text();
-        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["fields"].clone());
-        let mut lines = lines.filter(|line| line["request"] == request && line["message"] == "turned away");
-        let field = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
-        let line = lines.next().unwrap_or_else(|| panic!("no line about {}", answer.text()));
-        assert!(lines.next().is_none(), "one line each: {}", answer.text());
-        let [account, network, reason] = ["account", "network", "reason"].map(|name| field(&line, name));
-        TurnedAway { account, network, reason }
-    }
-}
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+/// The one line about the request that was answered like that.
+fn turned_away(lines: &Lines, answer: &Page) -> TurnedAway {
+    let request = answer.headers["x-request-id"].to_str().unwrap();
+    let all = lines.with("turned away");
+    let mut lines = all.iter().filter(|line| line["request"] == request);
+    let field = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
+    let line = lines.next().unwrap_or_else(|| panic!("no line about {}", answer.text()));
+    assert!(lines.next().is_none(), "one line each: {}", answer.text());
+    let [account, network, reason] = ["account", "network", "reason"].map(|name| field(line, name));
+    TurnedAway { account, network, reason }
 }
 
 #[actix_web::test]

@@ -1,16 +1,13 @@
 //! A marked person does everything that can be done here, with the log at its most
 //! detailed and the database refusing now and then. Afterwards the marks are in the
 //! person's own rows at home, in their own pages and export, and nowhere else: no log,
-//! no GLOBAL table, no event, no other region's row, no URL, no response header.
+//! no GLOBAL table, no event, no other region's row, no URL, no response header, no metric.
 
-use std::sync::{Arc, Mutex};
-
-use movr::{config::LogFormat, telemetry};
 use reqwest::StatusCode;
 
 use crate::{
     pages::rides,
-    support::{Browser, app::Instance, html::Page, rows::pairs, world},
+    support::{Browser, app::Instance, html::Page, log::Lines, rows::pairs, world},
 };
 
 const PASSWORD: &str = "umbrellamark of the walrus";
@@ -20,21 +17,6 @@ const MARKS: [&str; 7] =
     ["xanthippemark", "quillonmark", "zephyrmark", "quietmark", "vesperusermark", "umbrellamark", "parasolmark"];
 const DETAILS: [(&str, &str); 3] =
     [("first_name", "Xanthippemark"), ("last_name", "Quillonmark"), ("email", "zephyrmark@quietmark.example")];
-
-/// The log of this process.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 /// The mark that a text carries.
 fn mark_in(text: &str) -> Option<&'static str> {
@@ -131,14 +113,11 @@ async fn abroad(journey: &mut Journey, europe: &Instance) -> String {
 
 #[actix_web::test]
 async fn a_marked_name_and_e_mail_are_found_nowhere_but_at_home() {
-    let lines = Lines::default();
+    let lines = Lines::keep("trace");
     let world = world().await;
-    let mut log = world.settings("us-east1", &[("RUST_LOG", "trace")]).log;
-    log.format = LogFormat::Json;
-    let written = lines.clone();
-    telemetry::init_to(&log, move || written.clone());
     world.sample(&["new-york"], 0, 30).await;
-    let (east, europe) = (world.instance("us-east1").await, world.instance("europe-west1").await);
+    let listen = ("MOVR_METRICS_LISTEN", "127.0.0.1:0");
+    let (east, europe) = (world.instance_with("us-east1", &[listen]).await, world.instance("europe-west1").await);
     let mut journey = Journey { browser: east.browser(), pages: Vec::new() };
     journey.register().await;
     world.clock.advance(chrono::Duration::seconds(60));
@@ -178,11 +157,15 @@ async fn a_marked_name_and_e_mail_are_found_nowhere_but_at_home() {
     for (table, rows) in world.rows().await {
         assert!(rows.iter().all(|row| mark_in(row).is_none()), "after deleting, in {table}");
     }
+    let metrics = reqwest::get(format!("http://{}/metrics", east.running.metrics.unwrap())).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(metrics.contains("movr_http_requests_total{"), "{metrics}");
+    assert_eq!(mark_in(&metrics), None, "in the metrics");
     east.running.stop().await;
     europe.running.stop().await;
     world.end().await;
 
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = lines.text();
     assert!(text.lines().filter(|line| line.contains("answered")).count() >= journey.pages.len(), "the log is written");
     let token = cookie.split("token%22%3A%22").nth(1).and_then(|rest| rest.split("%22").next()).unwrap();
     let secrets = codes.iter().map(String::as_str).chain([token, "$argon2"]);

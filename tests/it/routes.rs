@@ -3,7 +3,7 @@
 //! site, and with every other method; then what each page costs the database. A route
 //! without a case fails the first test.
 
-mod cases;
+pub mod cases;
 
 use std::collections::BTreeSet;
 
@@ -26,14 +26,14 @@ use crate::{
 };
 
 /// A world with a vehicle on the street, and a person who has ridden, rides and owns one.
-struct Scene {
-    world: World,
-    instance: Instance,
-    ann: Browser,
-    cases: Vec<Case>,
+pub struct Scene {
+    pub world: World,
+    pub instance: Instance,
+    pub ann: Browser,
+    pub cases: Vec<Case>,
 }
 
-async fn scene() -> Scene {
+pub async fn scene() -> Scene {
     let world = world().await;
     world.sample(&["new-york"], 3, 30).await;
     let instance = world.instance("us-east1").await;
@@ -72,7 +72,7 @@ fn access(case: &Case) -> Access {
 }
 
 impl Scene {
-    async fn end(self) {
+    pub async fn end(self) {
         self.instance.running.stop().await;
         self.world.end().await;
     }

@@ -151,6 +151,11 @@ async fn the_right_authority_passes_and_others_are_refused_in_words() {
         let url = by_address(&server, &format!("sslmode={mode}&sslrootcert={root}"));
         assert_refused(connect(&url).await, &[NAME, "not for 127.0.0.1", "verify-ca"]);
     }
+    // For the metric that warns in time.
+    let endpoint = Endpoint::parse(&by_name(&server, "postgres", &format!("sslrootcert={root}")), None).unwrap();
+    assert_eq!(endpoint.certificate_expiry.load(Ordering::Relaxed), 0, "nothing was shown yet");
+    connect_once(&endpoint).await.unwrap();
+    assert_eq!(endpoint.certificate_expiry.load(Ordering::Relaxed), 4_070_908_800, "1 January 2099");
     let chain_only = by_address(&server, &format!("sslmode=verify-ca&sslrootcert={root}"));
     assert_eq!(connect(&chain_only).await, Ok(true));
 

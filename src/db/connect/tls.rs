@@ -2,7 +2,13 @@
 //! once when the URL is parsed. `ring` is named explicitly, so that no process-wide provider has to
 //! be installed first.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -13,10 +19,15 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
+use x509_cert::der::Decode;
 
 use super::{ConnectError, Mode, TlsParameters};
 
-pub(super) fn client_config(parameters: &TlsParameters, home: Option<&Path>) -> Result<ClientConfig, ConnectError> {
+pub(super) fn client_config(
+    parameters: &TlsParameters,
+    home: Option<&Path>,
+    expiry: Arc<AtomicI64>,
+) -> Result<ClientConfig, ConnectError> {
     let provider = Arc::new(ring::default_provider());
     let refused = |error: &dyn std::fmt::Display| ConnectError(format!("TLS cannot be configured: {error}"));
     let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -26,13 +37,10 @@ pub(super) fn client_config(parameters: &TlsParameters, home: Option<&Path>) -> 
         return Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
     }
     let roots = Arc::new(roots(parameters, home)?);
-    let verifier =
+    let standard =
         WebPkiServerVerifier::builder_with_provider(roots, provider).build().map_err(|error| refused(&error))?;
-    let builder = if parameters.mode == Mode::VerifyChain {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(ChainOnly(verifier)))
-    } else {
-        builder.with_webpki_verifier(verifier)
-    };
+    let verifier = Verifier { standard, any_name: parameters.mode == Mode::VerifyChain, expiry };
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     match client_certificate(parameters)? {
         Some((chain, key)) => builder
             .with_client_auth_cert(chain, key)
@@ -111,12 +119,16 @@ fn unusable(name: &str, path: &Path, reason: &str) -> ConnectError {
     ConnectError(format!("{name} {}: {reason}", path.display()))
 }
 
-/// Verifies chain, times and signatures, not the host name: rustls checks that last, so an error
-/// about the name means that the chain is good.
+/// Verifies as rustls does, and notes when the certificate ends.
 #[derive(Debug)]
-struct ChainOnly(Arc<WebPkiServerVerifier>);
+struct Verifier {
+    standard: Arc<WebPkiServerVerifier>,
+    /// Whether the host name may be another one.
+    any_name: bool,
+    expiry: Arc<AtomicI64>,
+}
 
-impl ServerCertVerifier for ChainOnly {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -125,10 +137,15 @@ impl ServerCertVerifier for ChainOnly {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        if let Ok(certificate) = x509_cert::Certificate::from_der(end_entity) {
+            let end = certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
+            self.expiry.store(i64::try_from(end).unwrap_or(i64::MAX), Ordering::Relaxed);
+        }
+        match self.standard.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // It is checked last, so the chain is good.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if self.any_name => Ok(ServerCertVerified::assertion()),
             other => other,
         }
     }
@@ -139,7 +156,7 @@ impl ServerCertVerifier for ChainOnly {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        self.standard.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -148,10 +165,10 @@ impl ServerCertVerifier for ChainOnly {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        self.standard.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.standard.supported_verify_schemes()
     }
 }

@@ -7,11 +7,12 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use deadpool_postgres::{ClientWrapper, Object};
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 
 use super::{Param, Statement};
 use crate::{
@@ -23,6 +24,8 @@ use crate::{
         retry,
         row::Row,
     },
+    domain::region::RegionCode,
+    telemetry::{metrics::Metrics, traces::SPANS},
 };
 
 /// A statement that takes longer has its regions probed.
@@ -35,6 +38,7 @@ pub struct Conn {
     read_deadline: Duration,
     write_deadline: Duration,
     health: Arc<Health>,
+    metrics: Arc<Metrics>,
     _place: Option<OwnedSemaphorePermit>,
     ignores_circuits: bool,
     discarded: AtomicBool,
@@ -46,13 +50,14 @@ impl Conn {
         object: Object,
         place: Option<OwnedSemaphorePermit>,
         config: &Database,
-        health: Arc<Health>,
+        (health, metrics): (Arc<Health>, Arc<Metrics>),
     ) -> Self {
         Self {
             object: Some(object),
             read_deadline: config.statement_timeout,
             write_deadline: config.write_timeout,
             health,
+            metrics,
             _place: place,
             ignores_circuits: false,
             discarded: false.into(),
@@ -115,6 +120,17 @@ impl Conn {
             return Err(DbError::region_unreachable(statement.name, open));
         }
         Meter::sent(statement.name, statement.writes, everywhere, &bound);
+        let (began, reach, data_region) =
+            (Instant::now(), statement.reach.label(), self.data_region(&bound, everywhere));
+        let span = tracing::info_span!(
+            target: SPANS,
+            "statement",
+            otel.name = statement.name,
+            otel.kind = "client",
+            otel.status_code = tracing::field::Empty,
+            reach,
+            data_region
+        );
         // Boxed: pages join several, and each layer above would hold its size again.
         let work = Box::pin(async {
             self.health.inject_fault(&bound, everywhere, self.ignores_circuits).await;
@@ -129,8 +145,13 @@ impl Conn {
             let prepared = prepared.map_err(|error| (error, false))?;
             client.query(&prepared, params).await.map_err(|error| (error, statement.writes))
         });
-        let answer = self.bounded(statement.name, statement.writes, work).await;
+        let answer = self.bounded(statement.name, statement.writes, work).instrument(span.clone()).await;
         Meter::answered(answer.as_ref().map_or(0, Vec::len));
+        let outcome = if answer.is_ok() { "ok" } else { "error" };
+        self.metrics.statement_seconds.took([statement.name, reach, data_region, outcome], began.elapsed());
+        if answer.is_err() {
+            span.record("otel.status_code", "error");
+        }
         match answer {
             Ok(rows) => {
                 // A replica near here says nothing of the region that it stands in for.
@@ -146,6 +167,15 @@ impl Conn {
                 Err(error)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    fn data_region(&self, bound: &[RegionCode], everywhere: bool) -> &'static str {
+        match bound {
+            _ if everywhere => "several",
+            [] => "none",
+            [region] => self.metrics.region(region),
+            [_, _, ..] => "several",
         }
     }
 

@@ -78,6 +78,7 @@ pub(super) async fn status(state: &State, system: &System<'_>) -> Result<Feed, P
         (Err(PageError::Db(error)), Some((feed, until))) if error.unreachable() => {
             tracing::warn!(%error, city = system.city.slug, "the last feed is sent once more");
             *until = now + RETRY;
+            state.service.stale_read(&system.city.region);
             return Ok(feed.clone());
         }
         (Err(error), _) => return Err(error),

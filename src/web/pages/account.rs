@@ -192,10 +192,12 @@ pub async fn login(
     match outcome {
         Ok(started) => {
             let list = paths::vehicles(&started.city);
+            context.sign_in("ok");
             begin(&mut context, started, &key).await;
             Ok(context.done(paths::own_path(&form.next, &list), ""))
         }
         Err(OpError::Refused(refusal @ Refusal::NoMatch)) => {
+            context.sign_in("failed");
             context.turned_away("sign-in failed");
             constant_time(&context, began).await;
             state.error = Some(refusal.message());
@@ -253,11 +255,13 @@ pub async fn recover(
     }
     match ops::accounts::recover(&context.service, &form.username, &form.code, &form.password).await {
         Ok(()) => {
+            context.sign_in("ok");
             end_old(&context).await;
             context.forget_session();
             Ok(context.done("/login", "Your new password is set. Please sign in with it."))
         }
         Err(OpError::Refused(refusal @ (Refusal::NoMatch | Refusal::Changed))) => {
+            context.sign_in("failed");
             context.turned_away("recovery failed");
             constant_time(&context, began).await;
             state.error = Some(refusal.message());

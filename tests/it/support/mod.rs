@@ -6,6 +6,7 @@ pub mod crowd;
 pub mod engine;
 pub mod faults;
 pub mod html;
+pub mod log;
 pub mod process;
 pub mod rows;
 pub mod standin;
