@@ -14,7 +14,7 @@ import yaml
 DEPLOY = pathlib.Path(__file__).parent
 REGIONS = {region["code"] for region in tomllib.loads((DEPLOY / "catalog.toml").read_text())["regions"]}
 README = (DEPLOY.parent / "README.md").read_text()
-SETTINGS = set(re.findall(r"^\| `([A-Z_]+)`", README, re.M)) | {"MOVR_METRICS_LISTEN"}
+SETTINGS = set(re.findall(r"^\| `([A-Z_]+)`", README, re.M))
 DEFAULTS = dict(re.findall(r"^\| `([A-Z_]+)`[^|]*\| `([^`]+)` \|", README, re.M))
 ROLES = "--roles=movr_app"
 
@@ -147,7 +147,7 @@ def terraform():
 
     # This parser puts the value of an argument into a list, as it does with blocks.
     check(set(blocks["var.regions"]["default"][0]) == REGIONS, "the regions are not the catalogue's")
-    unknown = sorted(set(re.findall(r"\b(MOVR_[A-Z_]+[A-Z])\b", text)) - SETTINGS - {"MOVR_DATABASE_URL"})
+    unknown = sorted(set(re.findall(r"\b((?:MOVR|OTEL)_[A-Z_]+[A-Z])\b", text)) - SETTINGS - {"MOVR_DATABASE_URL"})
     check(not unknown, f"not in the README's table of settings: {unknown}")
 
     def at_most(setting):
