@@ -80,7 +80,6 @@ fn latency(text: &str) -> Result<f64, String> {
 /// From an instance's region to the nodes of another one, and how long there and back.
 type Links = BTreeMap<(RegionCode, RegionCode), (Link, Duration)>;
 
-/// The database that the demo runs on.
 enum Server {
     Postgres(PrivatePostgres),
     Cockroach(CockroachDemo),
@@ -101,7 +100,6 @@ impl Server {
         }
     }
 
-    /// Waits until the database ends without having been told to.
     async fn ended(&mut self) -> Box<dyn std::error::Error> {
         match self {
             Self::Postgres(postgres) => postgres.ended().await.into(),
@@ -156,7 +154,6 @@ pub async fn run(args: Args) -> Outcome {
     server.stop().await.and(outcome)
 }
 
-/// Starts the database and says what it is.
 async fn start(args: &Args, file: &Catalogue, cockroach: Option<PathBuf>, data: &Path) -> Outcome<(Server, Links)> {
     let naive = args.locality == Locality::Off;
     let primary = &file.regions.first().ok_or("the catalogue has no regions")?.code;

@@ -46,7 +46,6 @@ pub async fn run(tools: &Tools, args: Args) -> Outcome {
     with_progress(&db, &catalogue, &plan, &hash).await
 }
 
-/// Loads the plan with a progress bar on the terminal.
 pub async fn with_progress(db: &Db, catalogue: &Catalogue, plan: &SamplePlan, hash: &str) -> Outcome {
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("sample data {bar:40} {pos}/{len} rows, {eta} left") {

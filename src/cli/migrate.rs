@@ -18,7 +18,6 @@ use crate::{
     ops,
 };
 
-/// The catalogue that is shipped.
 pub const SHIPPED: &str = include_str!("../../deploy/catalog.toml");
 
 /// What `--locality off` costs.

@@ -60,7 +60,6 @@ enum Command {
 /// What a command ends with: nothing, or words for the person at the terminal.
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Runs the command that was asked for.
 pub fn run() -> ExitCode {
     let command = Cli::command().mut_subcommands(|command| match command.get_name() {
         "demo" | "contract" | "healthcheck" => command,
@@ -111,7 +110,6 @@ async fn catalogue(db: &Db) -> Outcome<Catalogue> {
     Ok(db::catalogue::load(&db.here().await?).await?.ok_or("no catalogue yet: run movr migrate first")?)
 }
 
-/// An error with its causes, one after the other.
 fn words(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -211,7 +211,6 @@ async fn import(context: JobContext<'_>, city: &City, path: &Path, confirmed: bo
     if counts.refused > refused { print_refused(context.db, &which).await } else { Ok(()) }
 }
 
-/// Every refused line, with its reason.
 async fn print_refused(db: &Db, which: &JobRef) -> Outcome {
     let (mut after, limit) = (0, 500);
     loop {
@@ -226,7 +225,6 @@ async fn print_refused(db: &Db, which: &JobRef) -> Outcome {
     }
 }
 
-/// Writes the vehicles of a city to the standard output.
 async fn export(db: &Db, city: &City) -> Outcome {
     let (mut after, mut out) = (None, std::io::stdout());
     loop {

@@ -24,7 +24,6 @@ use crate::{
 /// one that is down is not hammered.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Serves until told to stop.
 pub async fn run(config: Config) -> Outcome {
     let mut stop = StopSignals::listen()?;
     // A connection takes two files, and many systems begin with 1,024.
@@ -58,7 +57,6 @@ impl StopSignals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for the next of either.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -16,7 +16,6 @@ use crate::{
     },
 };
 
-/// What one gateway showed.
 #[derive(Debug, Serialize)]
 struct Seen {
     region: String,

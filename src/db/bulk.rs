@@ -157,16 +157,8 @@ pub async fn select(
             let after =
                 cursor.map_err(|error| DbError::new(DbErrorKind::Bug, SELECT_FILTER.name, error.to_string()))?;
             let rest: [Param<'_>; 10] = [
-                &selecting,
-                &owners_stay,
-                &SELECTED_AT_ONCE,
-                drawn,
-                &filter.status,
-                &filter.vehicle_type,
-                &filter.battery_below,
-                &filter.idle_since,
-                &filter.prefix,
-                &after,
+                &selecting, &owners_stay, &SELECTED_AT_ONCE, drawn, &filter.status, &filter.vehicle_type,
+                &filter.battery_below, &filter.idle_since, &filter.prefix, &after,
             ];
             write.row(conn, &SELECT_FILTER, &rest).await?
         }

@@ -22,23 +22,8 @@ use crate::domain::{
 };
 
 pub const ALL: &[&Statement] = &[
-    &VERSION,
-    &LOAD,
-    &REGIONS,
-    &POLICIES,
-    &CITIES,
-    &TYPES,
-    &TARIFFS,
-    &PROMOS,
-    &BUMP,
-    &QUOTA,
-    &EDITS,
-    &USED,
-    &SET_TARIFF,
-    &WITHDRAW_TARIFF,
-    &ADD_PROMO,
-    &SET_PROMO,
-    &ADD_CITY,
+    &VERSION, &LOAD, &REGIONS, &POLICIES, &CITIES, &TYPES, &TARIFFS, &PROMOS, &BUMP, &QUOTA, &EDITS, &USED,
+    &SET_TARIFF, &WITHDRAW_TARIFF, &ADD_PROMO, &SET_PROMO, &ADD_CITY,
 ];
 
 const VERSION: Statement =
@@ -163,12 +148,7 @@ const TARIFFS: Statement = Statement::write(
 
 fn tariff_params(t: &Tariff) -> [Param<'_>; 7] {
     [
-        &t.city,
-        &t.vehicle_type,
-        &t.valid_from,
-        &t.unlock_minor,
-        &t.per_minute_minor,
-        &t.out_of_area_fee_minor,
+        &t.city, &t.vehicle_type, &t.valid_from, &t.unlock_minor, &t.per_minute_minor, &t.out_of_area_fee_minor,
         &t.max_charge_minor,
     ]
 }
@@ -214,16 +194,8 @@ impl PromoColumns {
 
     fn params<'a>(&'a self, promo: &'a PromoCode) -> [Param<'a>; 10] {
         [
-            &promo.code,
-            &self.percent,
-            &self.amount,
-            &self.currency,
-            &self.cities,
-            &self.quotas,
-            &promo.per_rider_limit,
-            &promo.total_limit,
-            &promo.valid_from,
-            &promo.valid_until,
+            &promo.code, &self.percent, &self.amount, &self.currency, &self.cities, &self.quotas,
+            &promo.per_rider_limit, &promo.total_limit, &promo.valid_from, &promo.valid_until,
         ]
     }
 }
@@ -256,7 +228,6 @@ pub struct Put {
     pub promo_codes: Vec<PromoCode>,
 }
 
-/// `file` without the entries that were changed in the browser.
 fn without(file: &Catalogue, edits: &HashSet<(String, String)>) -> Catalogue {
     let as_loaded = |entry: &str, key: String| !edits.contains(&(entry.to_owned(), key));
     let mut file = file.clone();
@@ -279,7 +250,6 @@ pub async fn plan(file: &Catalogue, now: DateTime<Utc>) -> Result<Vec<String>> {
 
 type Params<'a> = [Param<'a>];
 
-/// Returns how many entries changed.
 async fn entries(
     send: &impl AsyncFn(&'static Statement, &Params<'_>) -> Result<usize>,
     file: &Catalogue,
@@ -332,7 +302,6 @@ pub async fn put_quota(conn: &Conn, region: &RegionCode, code: &str, granted: i6
 const EDITS: Statement =
     Statement::read("catalogue.list_edits", Reach::Global, "SELECT kind, key FROM catalogue_edits");
 
-/// Kind and key of every entry that was changed in the browser.
 async fn list_edits(conn: &Conn) -> Result<HashSet<(String, String)>> {
     conn.rows(&EDITS, &[]).await?.iter().map(|row| Ok((row.get("kind")?, row.get("key")?))).collect()
 }
@@ -344,7 +313,6 @@ const USED: Statement = Statement::read(
      WHERE region = $1::TEXT::crdb_internal_region AND code = ANY($2::TEXT[])",
 );
 
-/// How often each of these promo codes was used in `region`.
 pub async fn list_used(conn: &Conn, region: &RegionCode, codes: &[&str]) -> Result<Vec<(String, i64)>> {
     conn.rows(&USED, &[region, &codes]).await?.iter().map(|row| Ok((row.get("code")?, row.get("used")?))).collect()
 }
@@ -531,14 +499,8 @@ const SET_PROMO: Statement = Statement::write(
 pub async fn set_promo_code(conn: &Conn, write: &Write<'_>, seen: &PromoCode, new: &PromoCode) -> Result<Verdict> {
     let (quotas, seen_quotas) = (json!(new.quotas), json!(seen.quotas));
     let rest: [Param<'_>; 8] = [
-        &new.code,
-        &new.valid_until,
-        &new.per_rider_limit,
-        &new.total_limit,
-        &quotas,
-        &seen.valid_until,
-        &seen.per_rider_limit,
-        &seen_quotas,
+        &new.code, &new.valid_until, &new.per_rider_limit, &new.total_limit, &quotas, &seen.valid_until,
+        &seen.per_rider_limit, &seen_quotas,
     ];
     change(conn, &SET_PROMO, write, &new.code, &rest).await
 }

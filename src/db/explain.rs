@@ -33,7 +33,6 @@ pub fn diagnose(error: &tokio_postgres::Error) -> Diagnosis {
     known.unwrap_or_else(|| driver(causes.iter().map(ToString::to_string).collect::<Vec<_>>().join(": ")))
 }
 
-/// The error and its causes, outermost first.
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |cause| inside(*cause)).collect()
 }

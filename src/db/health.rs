@@ -43,7 +43,6 @@ pub enum Failure {
     Cut,
 }
 
-/// What a test does to statements that name a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Unreachable,

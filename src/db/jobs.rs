@@ -67,7 +67,6 @@ pub(super) const WHO: &str = "WHEN $2::UUID IS NOT NULL AND NOT EXISTS (SELECT 1
              WHEN $3::UUID IS NOT NULL AND NOT (EXISTS (SELECT 1 FROM o) AND EXISTS (SELECT 1 FROM o2))
                THEN 'not_operator'";
 
-/// The condition on the three gates.
 pub(super) const GATES: &str = "WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there)
                OR NOT EXISTS (SELECT 1 FROM tg) THEN 'gate'";
 
@@ -194,7 +193,6 @@ pub struct Job {
     pub city: String,
     pub running: bool,
     pub cancelled: bool,
-    /// See `ops::jobs`.
     pub parameters: Value,
     pub created_at: DateTime<Utc>,
     pub confirmed_at: Option<DateTime<Utc>>,

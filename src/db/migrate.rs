@@ -307,7 +307,6 @@ fn is_race(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| races.contains(&code.code()))
 }
 
-/// A race is no failure.
 pub(super) fn tolerate(error: tokio_postgres::Error, step: &'static str) -> Result<()> {
     if is_race(&error) { Ok(()) } else { Err(DbError::from_driver(error, step, false)) }
 }

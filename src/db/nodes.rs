@@ -311,7 +311,6 @@ fn required([isolation, read_only]: Transactions, timeout: &str) -> [(&'static s
     ]
 }
 
-/// Whether a new session is as it was asked for.
 async fn kept(
     client: &tokio_postgres::Client,
     transactions: Transactions,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     error::Result,
     statement::{Conn, Reach, Statement},
-    verdict::{EVENT, PRESENT_THERE, SIGNED_THERE, Verdict, Write},
+    verdict::{EVENT, SIGNED_THERE, Verdict, Write, present_in_sql},
 };
 use crate::domain::{
     event::{VEHICLE_RESERVATION_CANCELLED, VEHICLE_RESERVED},
@@ -44,7 +44,7 @@ const RESERVE: Statement = Statement::write(
              FROM (SELECT 1 AS one) AS here LEFT JOIN u ON TRUE LEFT JOIN v ON TRUE),
          u2 AS (UPDATE users SET reserved_region = $8::TEXT::crdb_internal_region, reserved_public_id = $9::UUID,
                reserved_until = $13::TIMESTAMPTZ, reservations = verdict.reservations + 1,
-               {PRESENT_THERE},
+               {present},
                reservations_since = CASE WHEN verdict.reservations = 0 THEN $5::TIMESTAMPTZ ELSE users.reservations_since END
              FROM verdict WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
              RETURNING users.id),
@@ -57,7 +57,8 @@ const RESERVE: Statement = Statement::write(
              SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, '{VEHICLE_RESERVED}', NULL::TEXT, NULL::UUID,
                $14::UUID, $14::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2
                RETURNING 1 AS ok)
-         SELECT verdict.code AS verdict FROM verdict"
+         SELECT verdict.code AS verdict FROM verdict",
+        present = present_in_sql!("$8")
     ),
 );
 

@@ -11,7 +11,7 @@ use super::{
     error::{DbError, DbErrorKind, Result},
     row::Row,
     statement::{Conn, Param, Reach, Statement},
-    verdict::{EVENT, PRESENT_THERE, SIGNED_THERE, Verdict, Write},
+    verdict::{EVENT, SIGNED_THERE, Verdict, Write, present_in_sql},
 };
 use crate::domain::{
     catalogue::{City, PromoCode, PromoDiscount, Tariff},
@@ -28,7 +28,6 @@ pub const ALL: &[&Statement] = &[&START, &LIST, &FIND, &ADD_POSITIONS, &END, &FO
 
 #[derive(Debug, Clone)]
 pub struct NewRide<'a> {
-    /// From the form, in the vehicle's region.
     pub id: Uuid,
     pub city: &'a City,
     pub vehicle_type: &'a str,
@@ -69,7 +68,7 @@ const START: Statement = Statement::write(
              FROM (SELECT 1 AS one) AS here LEFT JOIN u ON TRUE LEFT JOIN v ON TRUE LEFT JOIN old ON TRUE),
          u2 AS (UPDATE users SET open_ride_region = $8::TEXT::crdb_internal_region, open_ride_id = $13::UUID,
                reserved_region = NULL, reserved_public_id = NULL, reserved_until = NULL, reservations = 0,
-               {PRESENT_THERE}
+               {present}
              FROM verdict
              WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID
                AND users.open_ride_id IS NULL AND code = 'ok'
@@ -98,7 +97,8 @@ const START: Statement = Statement::write(
              SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, '{RIDE_STARTED}', NULL::TEXT, NULL::UUID,
                $13::UUID, $13::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2
                RETURNING 1 AS ok)
-         SELECT code AS verdict FROM verdict"
+         SELECT code AS verdict FROM verdict",
+        present = present_in_sql!("$8")
     ),
 );
 

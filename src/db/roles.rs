@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     error::Result,
     statement::{Conn, Reach, Statement},
-    verdict::{BY_ROLE, EVENT, GATED, Verdict, Write},
+    verdict::{BY_ROLE, EVENT, Verdict, Write},
 };
 use crate::domain::{
     event::{USER_ROLE_GRANTED, USER_ROLE_REVOKED},
@@ -17,46 +17,6 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&GRANT, &GRANT_SIGNED, &REVOKE_SIGNED, &LIST];
 
-const GRANT: Statement = Statement::write(
-    "users.grant",
-    Reach::Named,
-    formatcp!(
-        "{GATED},
-         old AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region
-                 AND user_id = $3::UUID AND role = $4::TEXT AND city = $5::TEXT),
-         verdict AS (SELECT CASE
-             WHEN EXISTS (SELECT 1 FROM old) THEN 'already'
-             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
-             WHEN NOT EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID)
-               THEN 'changed'
-             ELSE 'ok' END AS code),
-         r AS (INSERT INTO role_grants (region, user_id, role, city, granted_at)
-             SELECT $1::TEXT::crdb_internal_region, $3::UUID, $4::TEXT, $5::TEXT, $6::TIMESTAMPTZ
-             FROM verdict WHERE code = 'ok' RETURNING user_id),
-         u AS (UPDATE users SET version = version + 1 FROM r
-             WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = r.user_id
-             RETURNING users.id, users.version),
-         e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'user', u.id, u.version, '{USER_ROLE_GRANTED}', NULL::TEXT, NULL::UUID,
-               $7::UUID, $7::UUID, $6::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8,
-               jsonb_build_object('role', $4::TEXT, 'city', $5::TEXT) FROM u RETURNING 1 AS ok)
-         SELECT code AS verdict FROM verdict"
-    ),
-);
-
-/// Administrators have an empty city.
-pub async fn grant(
-    conn: &Conn,
-    user: &UserRef,
-    epoch: i64,
-    role: &str,
-    city: &str,
-    now: DateTime<Utc>,
-) -> Result<Verdict> {
-    let command = Uuid::new_v4();
-    conn.verdict(&GRANT, &[&user.region, &epoch, &user.id, &role, &city, &now, &command]).await
-}
-
 /// Of an operator for a city, or (city empty) of an administrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
@@ -65,8 +25,9 @@ pub struct Role {
     pub city: String,
 }
 
-/// An administrator's write: when there is nothing to do, the change, and the event's action.
-macro_rules! set_sql {
+/// An administrator's write, or the shell's, which has neither session nor role: when there is
+/// nothing to do, the change, and the event's action.
+macro_rules! role_sql {
     ($done:literal, $change:literal, $action:expr) => {
         formatcp!(
             "{BY_ROLE},
@@ -75,8 +36,8 @@ macro_rules! set_sql {
              old AS (SELECT 1 AS ok FROM role_grants WHERE region = $7::TEXT::crdb_internal_region
                  AND user_id = $10::UUID AND role = $11::TEXT AND city = $12::TEXT),
              verdict AS (SELECT CASE
-                 WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-                 WHEN NOT EXISTS (SELECT 1 FROM a) THEN 'not_administrator'
+                 WHEN $2::UUID IS NOT NULL AND NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+                 WHEN $3::UUID IS NOT NULL AND NOT EXISTS (SELECT 1 FROM a) THEN 'not_administrator'
                  WHEN {done} (SELECT 1 FROM old) THEN 'already'
                  WHEN NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
                  WHEN NOT EXISTS (SELECT 1 FROM users WHERE region = $7::TEXT::crdb_internal_region AND id = $10::UUID)
@@ -87,7 +48,8 @@ macro_rules! set_sql {
                  WHERE users.region = $7::TEXT::crdb_internal_region AND users.id = r.user_id
                  RETURNING users.id, users.version),
              e AS ({EVENT}
-                 SELECT $7::TEXT::crdb_internal_region, 'user', u.id, u.version, '{action}', $1::TEXT, $3::UUID,
+                 SELECT $7::TEXT::crdb_internal_region, 'user', u.id, u.version, '{action}',
+                   CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID,
                    $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $8::INT8, NULL::FLOAT8, NULL::FLOAT8,
                    jsonb_build_object('role', $11::TEXT, 'city', $12::TEXT) FROM u RETURNING 1 AS ok)
              SELECT code AS verdict FROM verdict",
@@ -98,22 +60,22 @@ macro_rules! set_sql {
     };
 }
 
-const GRANT_SIGNED: Statement = Statement::write(
-    "roles.grant_signed",
-    Reach::Named,
-    set_sql!(
-        "EXISTS",
-        "INSERT INTO role_grants (region, user_id, role, city, granted_at)
+const GIVE: &str = role_sql!(
+    "EXISTS",
+    "INSERT INTO role_grants (region, user_id, role, city, granted_at)
              SELECT $7::TEXT::crdb_internal_region, $10::UUID, $11::TEXT, $12::TEXT, $5::TIMESTAMPTZ
              FROM verdict WHERE code = 'ok'",
-        USER_ROLE_GRANTED
-    ),
+    USER_ROLE_GRANTED
 );
+
+const GRANT: Statement = Statement::write("users.grant", Reach::Named, GIVE);
+
+const GRANT_SIGNED: Statement = Statement::write("roles.grant_signed", Reach::Named, GIVE);
 
 const REVOKE_SIGNED: Statement = Statement::write(
     "roles.revoke_signed",
     Reach::Named,
-    set_sql!(
+    role_sql!(
         "NOT EXISTS",
         "DELETE FROM role_grants WHERE role_grants.region = $7::TEXT::crdb_internal_region
                AND role_grants.user_id = $10::UUID AND role_grants.role = $11::TEXT AND role_grants.city = $12::TEXT
@@ -122,7 +84,12 @@ const REVOKE_SIGNED: Statement = Statement::write(
     ),
 );
 
-/// Gives a role to the person with this id in the written region, or takes it.
+/// Gives a role to the person with this id in the written region, by the shell.
+pub async fn grant(conn: &Conn, write: &Write<'_>, person: Uuid, Role { role, city }: &Role) -> Result<Verdict> {
+    write.verdict_by_role(conn, &GRANT, &[&person, role, city]).await
+}
+
+/// Gives a role or takes it, by an administrator.
 pub async fn set(
     conn: &Conn,
     write: &Write<'_>,

@@ -13,7 +13,7 @@ use super::{
     jobs::{BY_JOB, GATES, JobWrite, ON_JOB, RUNNING, WHO},
     row::Row,
     statement::{CITY_CHECKED, Conn, Param, Reach, Statement},
-    verdict::{EVENT, Verdict},
+    verdict::{EVENT, Verdict, present_in_sql},
 };
 use crate::domain::{
     event::{JOB_DONE, VEHICLE_RECEIVED, VEHICLE_SENT},
@@ -90,8 +90,7 @@ const MOVE: Statement = Statement::write(
              FROM d WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $16::UUID
                AND vehicles.version = d.vehicle_version AND d.reason IS NULL
              RETURNING vehicles.id, vehicles.version, vehicles.owner_id, vehicles.lat, vehicles.lon, {checksum} AS mark),
-         u2 AS (UPDATE users SET present_in = CASE WHEN present_in @> jsonb_build_array($11::TEXT) THEN present_in
-                 ELSE present_in || jsonb_build_array($11::TEXT) END
+         u2 AS (UPDATE users SET {present}
              FROM v2 WHERE users.region = $22::TEXT::crdb_internal_region AND users.id = v2.owner_id
              RETURNING 1 AS ok),
          i2 AS (UPDATE job_items SET state = CASE WHEN d.reason IS NULL THEN 'done' ELSE 'refused' END, reason = d.reason
@@ -105,7 +104,8 @@ const MOVE: Statement = Statement::write(
                v2.lat, v2.lon, jsonb_build_object('from', $8::TEXT, 'city', $13::TEXT, 'mark', v2.mark) FROM v2
              RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict",
-        checksum = checksum_sql!("vehicles")
+        checksum = checksum_sql!("vehicles"),
+        present = present_in_sql!("$11")
     ),
 )
 .reading_global(CITY_CHECKED);

@@ -127,22 +127,8 @@ pub async fn insert(
     // The key of those who registered before look-alikes had one.
     let old_key = new.username.trim().to_lowercase();
     let params: [Param<'_>; 16] = [
-        &new.region,
-        &epoch,
-        &id,
-        &new.city,
-        &new.username,
-        &key,
-        &new.first_name,
-        &new.last_name,
-        &new.email,
-        &password_hash,
-        &session.id,
-        &session.token_hash,
-        &session.device,
-        &session.expires_at,
-        &now,
-        &old_key,
+        &new.region, &epoch, &id, &new.city, &new.username, &key, &new.first_name, &new.last_name, &new.email,
+        &password_hash, &session.id, &session.token_hash, &session.device, &session.expires_at, &now, &old_key,
     ];
     conn.verdict(&INSERT, &params).await
 }

@@ -11,7 +11,7 @@ use super::{
     fleet::{FLEET_VEHICLE, FleetVehicle, fleet_vehicle},
     row::Row,
     statement::{CITY_CHECKED, Conn, Param, Reach, Statement},
-    verdict::{EVENT, SIGNED, SIGNED_THERE, Verdict, Write},
+    verdict::{EVENT, SIGNED, SIGNED_THERE, Verdict, Write, present_in_sql},
 };
 use crate::domain::{
     event::{VEHICLE_ADDED, VEHICLE_RETIRED},
@@ -96,14 +96,7 @@ pub const NEAREST: Statement = Statement::read(
 pub async fn list_nearest(conn: &Conn, search: &Search<'_>, ranges: &Ranges) -> Result<Vec<Nearby>> {
     let (lat, lon) = (search.point.lat(), search.point.lon());
     let mut params: Vec<Param<'_>> = vec![
-        search.region,
-        &search.city,
-        &search.vehicle_type,
-        &search.battery,
-        &search.rider,
-        &search.now,
-        &lat,
-        &lon,
+        search.region, &search.city, &search.vehicle_type, &search.battery, &search.rider, &search.now, &lat, &lon,
     ];
     for (low, high) in ranges {
         params.extend([low as Param<'_>, high]);
@@ -244,10 +237,7 @@ const INSERT: Statement = Statement::write(
                      AND owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID
                      AND created_at > $20::TIMESTAMPTZ) >= 10 THEN 'too_many_today'
              ELSE 'ok' END AS code),
-         u AS (UPDATE users SET present_in = CASE
-                 WHEN present_in @> jsonb_build_array($1::TEXT) THEN present_in
-                 ELSE present_in || jsonb_build_array($1::TEXT) END
-             FROM verdict
+         u AS (UPDATE users SET {present} FROM verdict
              WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
              RETURNING users.id),
          v AS (INSERT INTO vehicles (region, id, public_id, city, type, status, note, code, brand, colour, battery, lat, lon,
@@ -259,7 +249,8 @@ const INSERT: Statement = Statement::write(
          e AS ({EVENT}
              SELECT $1::TEXT::crdb_internal_region, 'vehicle', v.id, 1, '{VEHICLE_ADDED}', $1::TEXT, $3::UUID,
                v.id, v.id, $5::TIMESTAMPTZ, $7::INT8, $15::FLOAT8, $16::FLOAT8, '{{}}'::JSONB FROM v RETURNING 1 AS ok)
-         SELECT code AS verdict FROM verdict"
+         SELECT code AS verdict FROM verdict",
+        present = present_in_sql!("$1")
     ),
 )
 .reading_global(CITY_CHECKED);

@@ -186,10 +186,17 @@ pub(super) const BY_ROLE: &str = formatcp!(
        WHERE region = $7::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $8::INT8)"
 );
 
-/// For an UPDATE of the person: notes that region $8 holds data of theirs.
-pub(super) const PRESENT_THERE: &str =
-    "present_in = CASE WHEN users.present_in @> jsonb_build_array($8::TEXT) THEN users.present_in
-                 ELSE users.present_in || jsonb_build_array($8::TEXT) END";
+/// For an UPDATE of the person: notes that region `$region` holds data of theirs.
+macro_rules! present_in_sql {
+    ($region:literal) => {
+        const_format::formatcp!(
+            "present_in = CASE WHEN users.present_in @> jsonb_build_array({region}::TEXT) THEN users.present_in
+                 ELSE users.present_in || jsonb_build_array({region}::TEXT) END",
+            region = $region
+        )
+    };
+}
+pub(super) use present_in_sql;
 
 /// Begins the INSERT of an event; a SELECT of these columns follows.
 pub(super) const EVENT: &str =

@@ -16,7 +16,6 @@ use crate::domain::{
     region::RegionCode,
 };
 
-#[rustfmt::skip]
 pub const ALL: &[&Statement] = &[
     &HOMES, &REGIONS, &ENDED, &ONE_OPEN, &OPEN_USERS, &OPEN_VEHICLES, &RESERVATIONS, &REFERENCES, &PRESENCE, &EVENTS,
     &QUOTAS, &LIMITS, &VEHICLES, &RIDES,
@@ -30,7 +29,6 @@ pub const SHOWN: usize = 20;
 /// A row that breaks an invariant: its region, and its key with what is wrong.
 pub type Found = (RegionCode, String);
 
-/// What `check` finds; reservations that have lapsed by `now` do not count.
 pub async fn find(conn: &Conn, check: &str, now: DateTime<Utc>) -> Result<Vec<Found>> {
     let rows = match check {
         "homes" => conn.rows(&HOMES, &[]).await,
@@ -236,7 +234,6 @@ const LIMITS: Statement = Statement::read(
      ORDER BY region, what LIMIT 20",
 );
 
-/// A shorter page is the last.
 pub(crate) const PAGE: usize = 2_000;
 
 #[derive(Debug)]
@@ -258,7 +255,6 @@ pub(crate) async fn list_vehicles(conn: &Conn, region: &RegionCode, after: Uuid)
     conn.rows(&VEHICLES, &[region, &after]).await?.iter().map(read).collect()
 }
 
-/// An ended ride: the inputs of its fare, and the stored fare.
 #[derive(Debug)]
 pub(crate) struct Ride {
     pub id: Uuid,

@@ -303,17 +303,7 @@ mod tests {
     #[test]
     fn a_cell_is_no_formula_whatever_the_separator() {
         for text in [
-            "x;=1+1",
-            "x\t+1",
-            "a, @b",
-            "a;\"=1+1\"",
-            "a;\"\"=1",
-            "two\nlines;=1",
-            "a\n=1",
-            "a|=1",
-            "＝1",
-            " =1",
-            ";=1",
+            "x;=1+1", "x\t+1", "a, @b", "a;\"=1+1\"", "a;\"\"=1", "two\nlines;=1", "a\n=1", "a|=1", "＝1", " =1", ";=1",
         ] {
             let mut line = String::new();
             let cells = [escape_formula(text), "plain".into(), escape_formula(text)];

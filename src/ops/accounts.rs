@@ -12,7 +12,8 @@ use crate::{
     db::{
         Db,
         error::DbError,
-        home, roles,
+        home,
+        roles::{self, Role},
         sessions::{self, NewSession},
         statement::Conn,
         users::{self, Login, Profile},
@@ -254,10 +255,12 @@ pub async fn recover(service: &Service, username: &str, code: &str, password: &s
 }
 
 pub async fn grant(db: &Db, username: &str, role: &str, city: &str) -> Result<Done> {
-    let now = Clock::default().now();
+    let (now, role) = (Clock::default().now(), Role { role: role.to_owned(), city: city.to_owned() });
     let login = users::find_login(&db.here().await?, None, username).await?.ok_or(Refusal::NoMatch)?;
-    gated_write(db, &Gates::default(), &login.user.region, async |conn, epoch| {
-        roles::grant(conn, &login.user, epoch, role, city, now).await
+    let UserRef { region, id } = login.user;
+    gated_write(db, &Gates::default(), &region, async |conn, epoch| {
+        let write = Write::new(Actor::Shell, now, (&region, Uuid::new_v4()), [0, epoch]);
+        roles::grant(conn, &write, id, &role).await
     })
     .await
 }

@@ -140,10 +140,7 @@ async fn nobody_is_served_where_session_settings_do_not_hold() {
     let settings = || world.settings("us-east1", &[("DATABASE_URL", &url), ("MOVR_WATCH_MS", "200")]);
     let cockroach = movr::db::Db::open(&settings().database).await.unwrap().engine().cockroach;
     for dropped in [
-        "",
-        "default_transaction_isolation",
-        "default_transaction_read_only",
-        "statement_timeout",
+        "", "default_transaction_isolation", "default_transaction_read_only", "statement_timeout",
         "idle_in_transaction_session_timeout",
     ] {
         // Readers and writers are alike there, and every transaction is serializable.

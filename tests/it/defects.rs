@@ -297,15 +297,7 @@ async fn every_file_that_a_page_names_is_our_own_and_no_page_carries_a_key() {
     let ride = rides::start(&ann, "new-york").await;
     let mut pages = Vec::new();
     for path in [
-        "/",
-        "/vehicles",
-        "/rides",
-        &ride,
-        "/riders",
-        "/profile",
-        "/profile/home",
-        "/profile/delete",
-        "/my/vehicles",
+        "/", "/vehicles", "/rides", &ride, "/riders", "/profile", "/profile/home", "/profile/delete", "/my/vehicles",
         "/nothing",
     ] {
         pages.push((path.to_owned(), ann.get(path).await));

@@ -20,29 +20,9 @@ async fn every_answer_has_security_headers_and_no_page_has_inline_code() {
     let open = rides::start(&browser, "new-york").await;
     let mut answers = Vec::new();
     for path in [
-        "/",
-        "/vehicles",
-        "/rides",
-        &open,
-        &ended,
-        "/riders",
-        "/profile",
-        "/profile/home",
-        "/profile/delete",
-        "/profile/export",
-        "/my/vehicles",
-        "/login",
-        "/register",
-        "/recover",
-        "/logout",
-        "/nothing",
-        "/rides?before=x",
-        "/healthz",
-        "/readyz",
-        "/static/app.css",
-        "/static/nothing",
-        "/status.json",
-        "/gbfs/3/manifest.json",
+        "/", "/vehicles", "/rides", &open, &ended, "/riders", "/profile", "/profile/home", "/profile/delete",
+        "/profile/export", "/my/vehicles", "/login", "/register", "/recover", "/logout", "/nothing", "/rides?before=x",
+        "/healthz", "/readyz", "/static/app.css", "/static/nothing", "/status.json", "/gbfs/3/manifest.json",
     ] {
         answers.push((path.to_owned(), browser.get(path).await));
     }

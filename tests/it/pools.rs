@@ -24,28 +24,10 @@ async fn with_two_connections_eight_visitors_are_served_on_every_page() {
     // The cookie takes the row's word for where something of hers lies.
     ann.get("/").await;
     for path in [
-        "/",
-        "/vehicles",
-        "/vehicles?city=paris",
-        "/rides",
-        "/my/vehicles",
-        "/riders",
-        "/profile",
-        "/profile/home",
-        "/profile/delete",
-        "/profile/export",
-        "/fleet",
-        "/fleet/overview",
-        "/fleet/tariffs",
-        "/fleet/jobs",
-        "/fleet/audit",
-        "/fleet/export.csv?city=new-york",
-        "/fleet/import",
-        "/admin/promo-codes",
-        "/admin/cities",
-        "/admin/roles",
-        "/admin/regions",
-        "/gbfs/3/paris/vehicle_status.json",
+        "/", "/vehicles", "/vehicles?city=paris", "/rides", "/my/vehicles", "/riders", "/profile", "/profile/home",
+        "/profile/delete", "/profile/export", "/fleet", "/fleet/overview", "/fleet/tariffs", "/fleet/jobs",
+        "/fleet/audit", "/fleet/export.csv?city=new-york", "/fleet/import", "/admin/promo-codes", "/admin/cities",
+        "/admin/roles", "/admin/regions", "/gbfs/3/paris/vehicle_status.json",
     ] {
         let began = Instant::now();
         let pages = join_all((0..8).map(|_| ann.get(path))).await;

@@ -233,10 +233,7 @@ async fn every_migrate_takes_rider_and_place_from_old_ride_events_in_batches() {
     let summary = "SELECT concat_ws(' ', action, (count(lat) + count(lon))::TEXT, count(actor_id)::TEXT, count(actor_region)::TEXT)
         FROM events GROUP BY action ORDER BY action";
     let clean = [
-        "ride.ended 0 0 0",
-        "ride.ended_by_operator 0 840 840",
-        "ride.started 0 0 0",
-        "vehicle.added 1680 840 840",
+        "ride.ended 0 0 0", "ride.ended_by_operator 0 840 840", "ride.started 0 0 0", "vehicle.added 1680 840 840",
         "vehicle.reserved 0 0 0",
     ];
     // A second time, as after a release during which an older version went on writing.

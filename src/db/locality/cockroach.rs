@@ -7,15 +7,14 @@ use std::collections::BTreeSet;
 
 use super::{Access, How, Schema};
 
-#[rustfmt::skip]
 const PASSING: [&str; 29] = [
-    "root", "subquery", "constraint-check", "error if rows", "buffer", "scan buffer", "render", "project", "project set",
-    "filter", "limit", "distinct", "sort", "top-k", "window", "group", "cross join", "hash join", "merge join", "union",
-    "union all", "intersect", "intersect all", "except", "except all", "values", "emptyrow", "norows", "max1row",
+    "root", "subquery", "constraint-check", "error if rows", "buffer", "scan buffer", "render", "project",
+    "project set", "filter", "limit", "distinct", "sort", "top-k", "window", "group", "cross join", "hash join",
+    "merge join", "union", "union all", "intersect", "intersect all", "except", "except all", "values", "emptyrow",
+    "norows", "max1row",
 ];
 
 /// Lines that reach no table, whatever they name.
-#[rustfmt::skip]
 const HARMLESS: [&str; 13] = [
     "original sql", "columns", "filter", "pred", "set", "label", "order", "ordering", "group by", "distinct on",
     "equality", "arbiter indexes", "merge ordering",

@@ -281,8 +281,7 @@ mod tests {
         ("\"us-west1\"], ms", "\"us-west9\"], ms", "us-west9 names the region \"us-west9\""),
         ("\"us-west1\"], ms", "\"us-east1\"], ms", "joins two regions"),
         (
-            "[\"us-west1\", \"europe-west1\"], ms",
-            "[\"europe-west1\", \"us-east1\"], ms",
+            "[\"us-west1\", \"europe-west1\"], ms", "[\"europe-west1\", \"us-east1\"], ms",
             "stands in the catalogue twice",
         ),
         ("regions = [", "regions = ", "cannot be read"),

@@ -232,17 +232,8 @@ pub async fn export(mut context: RequestContext, Query(query): Query<Parameters>
 }
 
 const HEAD: [&str; 11] = [
-    "occurred_at",
-    "region",
-    "action",
-    "object_type",
-    "object_id",
-    "version",
-    "actor_region",
-    "actor_id",
-    "correlation_id",
-    "epoch",
-    "details",
+    "occurred_at", "region", "action", "object_type", "object_id", "version", "actor_region", "actor_id",
+    "correlation_id", "epoch", "details",
 ];
 
 /// The next lines, with the head before the first.

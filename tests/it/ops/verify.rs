@@ -21,14 +21,7 @@ use crate::support::{engine, process::movr, world};
 
 /// Every table that damage or its undoing touches, in the order in which rows can be deleted.
 const TABLES: [&str; 9] = [
-    "promo_redemptions",
-    "role_grants",
-    "sessions",
-    "ride_positions",
-    "rides",
-    "events",
-    "promo_quotas",
-    "vehicles",
+    "promo_redemptions", "role_grants", "sessions", "ride_positions", "rides", "events", "promo_quotas", "vehicles",
     "users",
 ];
 

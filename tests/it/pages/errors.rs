@@ -75,13 +75,8 @@ async fn every_status_has_its_own_words() {
         all
     });
     for part in [
-        "nothing at this address",
-        "not for that kind",
-        "larger than this page takes",
-        "Please wait",
-        "took too long",
-        "is read-only (new disks)",
-        "database does not answer",
+        "nothing at this address", "not for that kind", "larger than this page takes", "Please wait", "took too long",
+        "is read-only (new disks)", "database does not answer",
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }
@@ -334,19 +329,8 @@ async fn bodies_that_are_no_form_are_refused_on_every_page() {
     }
     // The same for every form: neither a foreign type nor broken text gets through.
     for path in [
-        "/city",
-        "/abroad",
-        "/register",
-        "/login",
-        "/recover",
-        "/rides",
-        "/reservation/cancel",
-        "/profile/password",
-        "/profile/recovery-codes",
-        "/profile/sessions/end",
-        "/profile/home",
-        "/profile/delete",
-        "/my/vehicles",
+        "/city", "/abroad", "/register", "/login", "/recover", "/rides", "/reservation/cancel", "/profile/password",
+        "/profile/recovery-codes", "/profile/sessions/end", "/profile/home", "/profile/delete", "/my/vehicles",
     ] {
         for (kind, body) in
             [("text/plain", "city=rome"), (FORM, "city=%ff"), (FORM, "city=a&city=b"), (FORM, "=&=&%"), (FORM, "")]

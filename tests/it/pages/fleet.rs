@@ -231,15 +231,8 @@ async fn each_step_is_one_version_and_one_event_and_is_told_in_the_history() {
     assert_eq!(
         steps,
         [
-            "Retired",
-            "Moved to another city",
-            "Back to the street",
-            "Edited",
-            "Found",
-            "Marked as lost",
-            "Back to the street",
-            "Set to maintenance",
-            "Put into the fleet"
+            "Retired", "Moved to another city", "Back to the street", "Edited", "Found", "Marked as lost",
+            "Back to the street", "Set to maintenance", "Put into the fleet"
         ]
     );
     let events = "SELECT count(DISTINCT version) * 100 + max(version) FROM events WHERE aggregate_id::TEXT = ";
@@ -320,12 +313,7 @@ async fn fleet_cost() {
         scene.world.set("ANALYZE vehicles; UPDATE vehicles SET seen_at = created_at").await;
         scene.operator.get(&format!("/fleet?city={city}")).await;
         for query in [
-            "",
-            "&sort=battery",
-            "&sort=seen",
-            "&prefix=NEW-1-09",
-            "&status=lost",
-            "&battery=5&sort=code",
+            "", "&sort=battery", "&sort=seen", "&prefix=NEW-1-09", "&status=lost", "&battery=5&sort=code",
             "&type=bike&idle=720&sort=battery",
         ] {
             let mut times = Vec::new();
