@@ -33,24 +33,8 @@ async fn a_request_is_one_line_with_what_operators_need_and_nothing_of_the_clien
     let line = line_about(&lines, &page);
     let keys: BTreeSet<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
     let expected = [
-        "attempts",
-        "contract",
-        "data_regions",
-        "db_ms",
-        "level",
-        "message",
-        "method",
-        "ms",
-        "reach",
-        "region",
-        "request",
-        "route",
-        "rows",
-        "statements",
-        "status",
-        "target",
-        "timestamp",
-        "waits",
+        "attempts", "contract", "data_regions", "db_ms", "level", "message", "method", "ms", "reach", "region",
+        "request", "route", "rows", "statements", "status", "target", "timestamp", "waits",
     ];
     assert_eq!(keys, BTreeSet::from(expected));
     for (key, value) in [
