@@ -10,7 +10,7 @@ use super::{
     row::Row,
     statement::{Conn, Param, Reach, Statement},
 };
-use crate::domain::{people, region::RegionCode};
+use crate::domain::{people::Roles, region::RegionCode};
 
 pub const ALL: &[&Statement] = &[&LIST, &LIST_OF, &LIST_BY];
 
@@ -35,30 +35,6 @@ impl Place {
     /// Before everything that happened at `at`.
     pub fn at(at: DateTime<Utc>) -> Self {
         Self(at, String::new(), Uuid::nil(), 0)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sees {
-    All,
-    /// Those of these cities' vehicles and jobs, sorted by city. A vehicle that was transferred
-    /// away is not found any more; its departure is among the job's events.
-    Cities(Vec<String>),
-}
-
-impl Sees {
-    /// `roles` are written as `role:city`.
-    pub fn of(roles: &[String]) -> Self {
-        if roles.iter().any(|role| role == "administrator:") {
-            return Self::All;
-        }
-        let mut cities: Vec<String> = people::operated(roles).map(str::to_owned).collect();
-        cities.sort();
-        Self::Cities(cities)
-    }
-
-    pub fn is_nothing(&self) -> bool {
-        matches!(self, Self::Cities(cities) if cities.is_empty())
     }
 }
 
@@ -151,8 +127,10 @@ pub struct Found {
     pub searched_to: Option<Place>,
 }
 
-/// The newest events that fit, at most `limit`.
-pub async fn list(conn: &Conn, filter: &Filter, sees: &Sees, limit: i64) -> Result<Found> {
+/// The newest events that fit, at most `limit`: all for an administrator, for others those of their
+/// cities' vehicles and jobs. A vehicle that was transferred away is not found any more; its
+/// departure is among the job's events.
+pub async fn list(conn: &Conn, filter: &Filter, roles: &Roles, limit: i64) -> Result<Found> {
     let read = |row: &Row| {
         let aggregate = (row.get("aggregate_type")?, row.get("aggregate_id")?);
         Ok(Event {
@@ -165,10 +143,7 @@ pub async fn list(conn: &Conn, filter: &Filter, sees: &Sees, limit: i64) -> Resu
             metadata: row.get("metadata")?,
         })
     };
-    let cities = match sees {
-        Sees::All => None,
-        Sees::Cities(cities) => Some(cities),
-    };
+    let cities: Option<Vec<&str>> = (!roles.administers()).then(|| roles.operated().collect());
     let Filter { region, actor, action, aggregate_type, aggregate_id, from, before } = filter;
     let Place(at, before_type, before_id, version) = before;
     let filtered = actor.is_some() || action.is_some() || aggregate_type.is_some() || aggregate_id.is_some();

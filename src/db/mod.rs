@@ -3,8 +3,10 @@
 
 use connect::connect_beside;
 pub use connect::{connect_once, endpoint};
+pub use error::DbError;
 pub use nodes::PROBES;
 pub use pools::Db;
+pub use statement::Conn;
 use statement::Statement;
 
 pub mod audit;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::domain::{
     event::{SESSION_ENDED, SESSION_STARTED},
-    people::{self, UserRef},
+    people::{Roles, UserRef},
     region::RegionCode,
     ride::RideRef,
 };
@@ -34,25 +34,11 @@ pub struct Reservation {
 pub struct CurrentUser {
     pub city: String,
     pub first_name: String,
-    pub roles: Vec<String>,
+    pub roles: Roles,
     pub present_in: Vec<RegionCode>,
     pub open_ride: Option<RideRef>,
     pub reservation: Option<Reservation>,
     pub seen_at: DateTime<Utc>,
-}
-
-impl CurrentUser {
-    pub fn administers(&self) -> bool {
-        self.roles.iter().any(|role| role == "administrator:")
-    }
-
-    pub fn operates(&self, city: &str) -> bool {
-        people::operates(&self.roles, city)
-    }
-
-    pub fn operated(&self) -> impl Iterator<Item = &str> {
-        people::operated(&self.roles)
-    }
 }
 
 const CHECK: Statement = Statement::read(
@@ -77,7 +63,7 @@ pub async fn check(conn: &Conn, auth: &SessionAuth) -> Result<Option<CurrentUser
     Ok(Some(CurrentUser {
         city: row.get("city")?,
         first_name: row.get("first_name")?,
-        roles: row.get("roles")?,
+        roles: Roles::new(row.get("roles")?),
         present_in: row.json("present_in")?,
         open_ride: row.opt_ref("open_ride_region", "open_ride_id")?.map(|(region, id)| RideRef { region, id }),
         reservation,

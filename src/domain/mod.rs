@@ -18,3 +18,14 @@ pub mod ride;
 pub mod stored;
 pub mod text;
 pub mod vehicle;
+
+pub use catalogue::{Catalogue, City, Region, Tariff, VehicleType};
+pub use geo::Point;
+pub use job::{JobKind, JobRef};
+pub use money::Currency;
+pub use people::{Roles, UserRef};
+pub use refusal::Refusal;
+pub use region::RegionCode;
+pub use ride::RideRef;
+pub use stored::{Moment, Version};
+pub use vehicle::{PublicVehicle, VehicleRef};

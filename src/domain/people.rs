@@ -1,6 +1,7 @@
 //! People: the rules for what they type about themselves. Messages are for the person who typed.
 //! The password rule follows ASVS 6.2: long enough, no composition rules, common ones refused.
 
+use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 use unicode_security::{
@@ -30,14 +31,33 @@ pub struct Registration {
     pub password: String,
 }
 
-/// The cities whose fleets these roles (`role:city`) operate.
-pub fn operated(roles: &[String]) -> impl Iterator<Item = &str> {
-    roles.iter().filter_map(|role| role.strip_prefix("operator:"))
-}
+/// What a person may do, each role as `role:city`; an administrator's names no city.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Roles(Vec<String>);
 
-/// `roles` are written as `role:city`.
-pub fn operates(roles: &[String], city: &str) -> bool {
-    operated(roles).any(|operated| operated == city)
+impl Roles {
+    pub fn new(mut roles: Vec<String>) -> Self {
+        roles.sort();
+        Self(roles)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn administers(&self) -> bool {
+        self.0.iter().any(|role| role == "administrator:")
+    }
+
+    pub fn operates(&self, city: &str) -> bool {
+        self.operated().any(|operated| operated == city)
+    }
+
+    /// The cities whose fleets the person operates.
+    pub fn operated(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|role| role.strip_prefix("operator:"))
+    }
 }
 
 const NAME_MAX: usize = 60;

@@ -12,7 +12,6 @@ use crate::{
         verdict::{Actor, SessionAuth, Verdict, Write},
     },
     domain::{refusal::Refusal, region::RegionCode},
-    ops::service::Service,
 };
 use uuid::Uuid;
 
@@ -39,6 +38,8 @@ pub mod service;
 pub mod vehicles;
 pub mod verify;
 pub mod watch;
+
+pub use service::Service;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpError {

@@ -3,11 +3,10 @@
 //! too. A browser that asked for home's own host (a balancer sent it here) is never redirected, so
 //! that there is no loop.
 
-use actix_web::HttpResponse;
 use serde::Deserialize;
 
-use super::{context::RequestContext, error::PageError, form::Form, paths, session};
-use crate::domain::catalogue::{Catalogue, Region};
+use super::{Form, PageResult, RequestContext, paths, session};
+use crate::domain::{Catalogue, Region};
 
 /// The home region, if it is another one and its address is not that of this page.
 fn home(context: &RequestContext) -> Option<&Region> {
@@ -64,7 +63,7 @@ pub struct Choice {
 }
 
 /// `POST /abroad`: remembers the answer; redirects to the same page, at home or here.
-pub async fn answer(context: RequestContext, Form(form): Form<Choice>) -> Result<HttpResponse, PageError> {
+pub async fn answer(context: RequestContext, Form(form): Form<Choice>) -> PageResult {
     let next = paths::own_path(&form.next, "/");
     let there = match form.answer {
         Answer::Go => {

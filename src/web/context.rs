@@ -1,51 +1,42 @@
 //! The request context of pages, made without the database from cookie, headers and the catalogue
-//! in memory; it can then check the session together with a page's own statements, in one wait, and
-//! render.
+//! in memory; it can then check the session together with a page's own statements, in one wait.
+//! `respond.rs` answers.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
-
-use actix_web::{
-    FromRequest, HttpMessage, HttpRequest, HttpResponse,
-    cookie::Cookie,
-    dev::Payload,
-    http::{StatusCode, header},
-    web::{Bytes, Data},
+use std::{
+    cell::RefCell,
+    net::{IpAddr, Ipv4Addr},
+    rc::Rc,
+    sync::Arc,
 };
-use askama::Template;
+
+use actix_web::{FromRequest, HttpMessage, HttpRequest, cookie::Cookie, dev::Payload, http::header, web::Data};
 use chrono::{DateTime, Duration, Utc};
-use futures_util::Stream;
 use uuid::Uuid;
 
 use super::{
-    error::PageError,
+    PageError, PageResult,
     form::Id,
     paths, region,
     session::{self, COPY_COUNTS, Flash, SessionCookie},
+    state::State,
 };
 use crate::{
     db::{
-        error::DbError,
+        Conn, DbError,
         sessions::{self, CurrentUser},
-        statement::Conn,
         verdict::SessionAuth,
     },
-    domain::{
-        catalogue::{Catalogue, City},
-        refusal::Refusal,
-        region::RegionCode,
-    },
+    domain::{Catalogue, City, RegionCode},
     ops::{
-        Done, OpError,
+        Service,
         accounts::{self, SessionStart},
-        service::Service,
     },
-    web::state::State,
 };
 
 /// How often the use of a session is recorded.
 const TOUCH_EVERY: Duration = Duration::seconds(60);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Ids {
     pub request: String,
     pub nonce: String,
@@ -55,17 +46,8 @@ pub struct Ids {
 struct TriedAccount(String);
 
 /// Cookies that the answer will set, even an error page.
+#[derive(Clone, Default)]
 struct OutgoingCookies(Rc<RefCell<Vec<Cookie<'static>>>>);
-
-fn outgoing(request: &HttpRequest) -> Rc<RefCell<Vec<Cookie<'static>>>> {
-    let mut extensions = request.extensions_mut();
-    if let Some(OutgoingCookies(cookies)) = extensions.get::<OutgoingCookies>() {
-        return Rc::clone(cookies);
-    }
-    let cookies = Rc::default();
-    extensions.insert(OutgoingCookies(Rc::clone(&cookies)));
-    cookies
-}
 
 #[derive(Clone)]
 pub struct RequestContext {
@@ -78,23 +60,26 @@ pub struct RequestContext {
     pub path: String,
     pub flash: Option<Flash>,
     request: HttpRequest,
-    outgoing: Rc<RefCell<Vec<Cookie<'static>>>>,
+    outgoing: OutgoingCookies,
+    /// The initial of the person's first name, once the session is checked.
+    pub initial: Option<char>,
 }
 
 impl RequestContext {
     pub fn new(request: &HttpRequest, state: Data<State>) -> Self {
         let now = state.service.clock.now();
-        let cookies = request.cookies().map(|cookies| cookies.clone()).unwrap_or_default();
-        let ids = request.extensions().get::<Ids>().cloned();
+        let cookies = cookies(request);
+        let mut extensions = request.extensions_mut();
         Self {
             catalogue: state.service.catalogue(),
             cookie: session::read(&state.site, &cookies, now),
-            ids: ids.unwrap_or(Ids { request: String::new(), nonce: String::new() }),
+            ids: extensions.get::<Ids>().cloned().unwrap_or_default(),
             now,
             path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
             flash: session::read_flash(&state.site, &cookies),
+            initial: None,
             request: request.clone(),
-            outgoing: outgoing(request),
+            outgoing: extensions.get_or_insert_with(OutgoingCookies::default).clone(),
             service: Arc::clone(&state.service),
             state,
         }
@@ -105,34 +90,30 @@ impl RequestContext {
     }
 
     /// The city in use: chosen, the proxy's, home, the region's first.
+    #[allow(clippy::indexing_slicing, reason = "a catalogue has a city; Catalogue::parse refuses one without")]
     pub fn city(&self) -> &City {
         let chosen = || self.catalogue.city(&self.chosen(session::CITY)?);
         let home = || self.catalogue.city(&self.cookie.as_ref()?.city);
-        chosen().or_else(|| self.city_of_headers()).or_else(home).unwrap_or_else(|| self.first_city())
+        let first = || self.catalogue.cities_of(&self.service.here).next().unwrap_or(&self.catalogue.cities[0]);
+        chosen().or_else(|| self.city_of_proxy()).or_else(home).unwrap_or_else(first)
     }
 
     /// For the landing page; the proxy's city has priority.
     pub fn nearest_city(&self) -> &City {
-        self.city_of_headers().unwrap_or_else(|| self.city())
+        self.city_of_proxy().unwrap_or_else(|| self.city())
+    }
+
+    fn city_of_proxy(&self) -> Option<&City> {
+        region::city_of_proxy(&self.request, &self.state, &self.catalogue)
     }
 
     /// What the user chose before, unchecked.
     pub fn chosen(&self, what: &str) -> Option<String> {
-        let cookies = self.request.cookies().ok()?;
-        session::read_choice(&self.state.site, &cookies, what)
+        session::read_choice(&self.state.site, &cookies(&self.request), what)
     }
 
     pub fn host(&self) -> Option<&str> {
         self.request.headers().get(header::HOST)?.to_str().ok()
-    }
-
-    fn city_of_headers(&self) -> Option<&City> {
-        region::city_of_headers(&self.request, &self.state, &self.catalogue)
-    }
-
-    #[allow(clippy::indexing_slicing, reason = "a catalogue has a city; Catalogue::parse refuses one without")]
-    fn first_city(&self) -> &City {
-        self.catalogue.cities_of(&self.service.here).next().unwrap_or_else(|| &self.catalogue.cities[0])
     }
 
     /// The page of ours that the browser comes from, if it is under `path`.
@@ -145,13 +126,8 @@ impl RequestContext {
     }
 
     /// For throttles only.
-    pub fn address(&self) -> String {
-        region::client_address(&self.request, &self.state)
-            .map_or_else(String::new, |at| region::subscriber(at).to_string())
-    }
-
-    fn about(&self, username_key: &str) {
-        self.request.extensions_mut().insert(TriedAccount(self.state.site.account(username_key)));
+    pub fn client(&self) -> IpAddr {
+        region::client_address(&self.request, &self.state).unwrap_or(Ipv4Addr::UNSPECIFIED.into())
     }
 
     /// Logs a rejected attempt: why, with which account, and from which network.
@@ -170,15 +146,11 @@ impl RequestContext {
     }
 
     /// Counts an attempt to sign in to an account, or to recover it.
-    pub fn try_account(&self, account: &str) -> Result<(), PageError> {
-        self.about(account);
-        let cookies = self.request.cookies().map(|cookies| cookies.clone()).unwrap_or_default();
-        let device = session::read_device(&self.state.site, &cookies, account);
-        let counted = self.state.limits.sign_in(account, &self.address(), device.as_deref());
-        counted.map_err(|wait| {
-            self.sign_in("throttled");
-            PageError::TooMany(wait.0)
-        })
+    pub fn try_account(&self, account: &str) -> PageResult<()> {
+        self.request.extensions_mut().insert(TriedAccount(self.state.site.account(account)));
+        let device = session::read_device(&self.state.site, &cookies(&self.request), account);
+        let counted = self.state.limits.sign_in(account, self.client(), device.as_deref());
+        Ok(counted.inspect_err(|_too_many| self.sign_in("throttled"))?)
     }
 
     /// Counts how a try to sign in, or to recover an account, ended.
@@ -187,42 +159,35 @@ impl RequestContext {
     }
 
     pub fn know_account(&self, account: &str) {
-        let cookies = self.request.cookies().map(|cookies| cookies.clone()).unwrap_or_default();
-        self.outgoing.borrow_mut().extend(session::write_device(&self.state.site, &cookies, account));
+        self.set_cookie(session::write_device(&self.state.site, &cookies(&self.request), account));
     }
 
     pub fn device(&self) -> String {
         region::device(&self.request)
     }
 
-    /// Runs a public page's statements at a gateway of `region`; at home the session is checked in
-    /// the same wait, abroad the cookie's copy counts for five minutes.
+    /// Reads a public page's rows at a gateway of `region`; at home the session is checked in the
+    /// same wait, abroad the cookie's copy counts for five minutes.
     pub async fn read<T>(
         &mut self,
         region: &RegionCode,
         page: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<(Option<CurrentUser>, T), PageError> {
-        let abroad = self
-            .cookie
-            .as_ref()
-            .is_some_and(|cookie| cookie.region != self.service.here && self.now - cookie.checked_at < COPY_COUNTS);
-        if abroad || self.cookie.is_none() {
+    ) -> PageResult<T> {
+        let counts =
+            |cookie: &SessionCookie| cookie.region != self.service.here && self.now - cookie.checked_at < COPY_COUNTS;
+        if self.cookie.as_ref().is_none_or(counts) {
             let value = page(&self.service.db.at(region).await?).await?;
             after_others().await;
-            return Ok((None, value));
+            return Ok(value);
         }
-        match self.checked(region, page).await? {
-            (Ok(Some(current_user)), value) => Ok((Some(current_user), value)),
-            (Ok(None), value) => {
-                self.forget_session();
-                Ok((None, value))
-            }
+        let (current_user, value) = self.checked(region, page).await?;
+        match current_user {
+            Ok(Some(_)) => {}
+            Ok(None) => self.forget_session(),
             // The page is about another region than the person's, and can be shown.
-            (Err(error), value) => {
-                tracing::warn!(request = self.ids.request, %error, "a session was not checked");
-                Ok((None, value))
-            }
+            Err(error) => tracing::warn!(request = self.ids.request, %error, "a session was not checked"),
         }
+        Ok(value)
     }
 
     /// Like [`Self::read`], for pages that need a valid session.
@@ -230,7 +195,7 @@ impl RequestContext {
         &mut self,
         region: &RegionCode,
         page: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<(CurrentUser, T), PageError> {
+    ) -> PageResult<(CurrentUser, T)> {
         let (current_user, value) = self.checked(region, page).await?;
         match current_user? {
             Some(current_user) => Ok((current_user, value)),
@@ -239,7 +204,7 @@ impl RequestContext {
     }
 
     /// Asks home for the current user, in one wait.
-    pub async fn current_user(&mut self) -> Result<CurrentUser, PageError> {
+    pub async fn current_user(&mut self) -> PageResult<CurrentUser> {
         let home = self.auth()?.user.region;
         Ok(self.read_signed_in(&home, async |_| Ok(())).await?.0)
     }
@@ -248,7 +213,7 @@ impl RequestContext {
         &mut self,
         region: &RegionCode,
         page: impl AsyncFn(&Conn) -> Result<T, DbError>,
-    ) -> Result<(Result<Option<CurrentUser>, DbError>, T), PageError> {
+    ) -> PageResult<(Result<Option<CurrentUser>, DbError>, T)> {
         let auth = self.auth()?;
         // Two connections of one pool would be held one after the other; one carries both.
         let one = *region == auth.user.region || self.service.db.same_nodes(region, &auth.user.region);
@@ -264,6 +229,7 @@ impl RequestContext {
         };
         after_others().await;
         if let Ok(Some(current_user)) = &current_user {
+            self.initial = current_user.first_name.chars().next();
             self.holds(&current_user.present_in);
             self.renew(current_user, auth);
         }
@@ -305,11 +271,11 @@ impl RequestContext {
     }
 
     /// What a write of this person carries; fails with the way to sign in.
-    pub fn auth(&self) -> Result<SessionAuth, PageError> {
+    pub fn auth(&self) -> PageResult<SessionAuth> {
         self.cookie.as_ref().map(|cookie| cookie.auth(self.now)).ok_or_else(|| self.sign_in_first())
     }
 
-    pub fn made_by(&self, form: Id, purpose: &str, region: &RegionCode) -> Result<Uuid, PageError> {
+    pub fn made_by(&self, form: Id, purpose: &str, region: &RegionCode) -> PageResult<Uuid> {
         Ok(self.service.ids.row(purpose, region, Some(&self.auth()?.user), form.0))
     }
 
@@ -322,8 +288,18 @@ impl RequestContext {
         if self.request.method().is_safe() { &self.path } else { "/vehicles" }
     }
 
+    /// With this answer, whatever it will be.
+    pub fn set_cookie(&self, cookies: impl IntoIterator<Item = Cookie<'static>>) {
+        self.outgoing.0.borrow_mut().extend(cookies);
+    }
+
+    /// The cookies of the answer are set here, last.
+    pub fn take_cookies(&self) -> Vec<Cookie<'static>> {
+        self.outgoing.0.take()
+    }
+
     pub fn set_session(&mut self, cookie: SessionCookie) {
-        self.outgoing.borrow_mut().push(session::write(&self.state.site, &cookie));
+        self.set_cookie([session::write(&self.state.site, &cookie)]);
         self.cookie = Some(cookie);
     }
 
@@ -336,7 +312,7 @@ impl RequestContext {
     }
 
     pub fn forget_session(&mut self) {
-        self.outgoing.borrow_mut().push(session::forget(&self.state.site));
+        self.set_cookie([session::forget(&self.state.site)]);
         self.cookie = None;
     }
 
@@ -352,81 +328,12 @@ impl RequestContext {
     }
 
     pub fn remember(&self, what: &str, choice: &str) {
-        self.outgoing.borrow_mut().push(session::write_choice(&self.state.site, what, choice));
+        self.set_cookie([session::write_choice(&self.state.site, what, choice)]);
     }
+}
 
-    pub fn done(&self, location: &str, text: &str) -> HttpResponse {
-        self.see_other(location, true, text)
-    }
-
-    pub fn refused(&self, location: &str, text: &str) -> HttpResponse {
-        self.see_other(location, false, text)
-    }
-
-    /// 303 to `back` with the outcome of a write: `done`, that it was done before, or why not.
-    /// Whoever lacks the role, or has to sign in, gets that page instead.
-    pub fn respond(&self, outcome: Result<Done, OpError>, back: &str, done: &str) -> Result<HttpResponse, PageError> {
-        match outcome {
-            Ok(Done::Now) => Ok(self.done(back, done)),
-            Ok(Done::Before) => Ok(self.done(back, "That was done already.")),
-            Err(OpError::Refused(Refusal::SignedOut)) => Err(self.sign_in_first()),
-            Err(OpError::Refused(Refusal::NoSuchJob)) => Err(PageError::NotFound),
-            Err(OpError::Refused(
-                refusal @ (Refusal::NotOperator | Refusal::NotAdministrator | Refusal::CatalogueAway),
-            )) => Err(PageError::Refused(refusal)),
-            Err(OpError::Refused(refusal)) => Ok(self.refused(back, &refusal.message())),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn see_other(&self, location: &str, good: bool, text: &str) -> HttpResponse {
-        if !text.is_empty() {
-            let flash = Flash { good, text: text.to_owned() };
-            self.outgoing.borrow_mut().push(session::write_flash(&self.state.site, &flash));
-        }
-        self.finish(HttpResponse::SeeOther().insert_header((header::LOCATION, location)).finish())
-    }
-
-    pub fn ok(&self, page: &impl Template) -> Result<HttpResponse, PageError> {
-        self.html(StatusCode::OK, page)
-    }
-
-    pub fn wrong(&self, page: &impl Template) -> Result<HttpResponse, PageError> {
-        self.html(StatusCode::UNPROCESSABLE_ENTITY, page)
-    }
-
-    pub fn html(&self, status: StatusCode, page: &impl Template) -> Result<HttpResponse, PageError> {
-        let mut body = String::with_capacity(48 * 1024);
-        page.render_into(&mut body).map_err(|error| PageError::Bug(error.to_string()))?;
-        if self.flash.is_some() {
-            self.outgoing.borrow_mut().push(session::forget_flash(&self.state.site));
-        }
-        // Every page shows who is signed in; none may be kept by caches.
-        let response = HttpResponse::build(status)
-            .content_type("text/html; charset=utf-8")
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .body(body);
-        Ok(self.finish(response))
-    }
-
-    /// A CSV file, sent as it is read; if reading fails, the download breaks off.
-    pub fn csv(&self, name: &str, body: impl Stream<Item = Result<Bytes, DbError>> + 'static) -> HttpResponse {
-        let response = HttpResponse::Ok()
-            .content_type("text/csv; charset=utf-8")
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
-            .streaming(body);
-        self.finish(response)
-    }
-
-    pub fn finish(&self, mut response: HttpResponse) -> HttpResponse {
-        for cookie in self.outgoing.borrow_mut().drain(..) {
-            if let Ok(value) = header::HeaderValue::from_str(&cookie.encoded().to_string()) {
-                response.headers_mut().append(header::SET_COOKIE, value);
-            }
-        }
-        response
-    }
+fn cookies(request: &HttpRequest) -> Vec<Cookie<'static>> {
+    request.cookies().map(|cookies| cookies.clone()).unwrap_or_default()
 }
 
 /// Lets other requests of this thread send their statements before this one renders its page, so
@@ -437,12 +344,9 @@ async fn after_others() {
 
 impl FromRequest for RequestContext {
     type Error = PageError;
-    type Future = std::future::Ready<Result<Self, PageError>>;
+    type Future = std::future::Ready<PageResult<Self>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let state = request.app_data::<Data<State>>().cloned();
-        std::future::ready(
-            state.map(|state| Self::new(request, state)).ok_or_else(|| PageError::Bug("no app".to_owned())),
-        )
+        std::future::ready(State::of(request).map(|state| Self::new(request, state)))
     }
 }

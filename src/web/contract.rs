@@ -8,13 +8,13 @@ use std::fmt::Write;
 use actix_web::{HttpMessage, http::Method};
 
 use super::{
-    context::RequestContext,
+    RequestContext,
     routes::{ROUTES, Route},
 };
 use crate::{
     db::{all_statements, meter::Figures, statement::Reach},
-    domain::region::RegionCode,
-    ops::service::Service,
+    domain::RegionCode,
+    ops::Service,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,15 +82,16 @@ impl RequestContext {
         self.note(|noted| noted.named.push(region.clone()));
     }
 
+    pub fn names_all(&self) {
+        self.catalogue.regions.iter().for_each(|region| self.names(&region.code));
+    }
+
     pub fn holds(&self, regions: &[RegionCode]) {
         self.note(|noted| noted.present.extend_from_slice(regions));
     }
 
     fn note(&self, add: impl FnOnce(&mut RequestRegions)) {
-        let mut extensions = self.request().extensions_mut();
-        let mut regions = extensions.remove::<RequestRegions>().unwrap_or_default();
-        add(&mut regions);
-        extensions.insert(regions);
+        add(self.request().extensions_mut().get_or_insert_with(RequestRegions::default));
     }
 
     fn named(&self, scope: RegionScope) -> Vec<RegionCode> {

@@ -7,25 +7,20 @@ use std::time::Duration;
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use askama::Template;
 
-use super::{
-    context::RequestContext,
-    layout::{Layout, Section, layout},
-    paths,
-};
+use super::{Layout, RequestContext, Section, limits::TooMany, paths};
 use crate::{
-    db::{
-        error::{DbError, DbErrorKind},
-        meter::Meter,
-    },
-    domain::refusal::Refusal,
+    db::{DbError, error::DbErrorKind, meter::Meter},
+    domain::Refusal,
     ops::OpError,
 };
+
+pub type PageResult<T = HttpResponse> = Result<T, PageError>;
 
 #[derive(Debug)]
 pub enum PageError {
     SignIn(String),
     Refused(Refusal),
-    BadRequest(&'static str),
+    BadRequest(BadRequest),
     CrossSite,
     /// No such page, or not this person's.
     NotFound,
@@ -39,6 +34,53 @@ pub enum PageError {
     Db(DbError),
     /// Our bug, for the log.
     Bug(String),
+}
+
+/// What none of our pages sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    #[error("The request does not fit this page.")]
+    Other,
+    #[error("This address takes a form.")]
+    NoForm,
+    #[error("The request did not arrive whole.")]
+    Incomplete,
+    #[error("The text is not UTF-8.")]
+    NotUtf8,
+    #[error("Control characters and line breaks are not allowed.")]
+    ControlCharacters,
+    #[error("There are too many fields.")]
+    TooManyFields,
+    #[error("A field was sent twice.")]
+    RepeatedField,
+    #[error("A field is missing, or is not what this page sends.")]
+    Field,
+    #[error("There is no such region.")]
+    Region,
+    #[error("There is no such city.")]
+    City,
+    #[error("That is done by a job.")]
+    Step,
+    #[error("Positions are JSON: up to 100 of at, lat and lon.")]
+    Positions,
+}
+
+impl From<BadRequest> for PageError {
+    fn from(error: BadRequest) -> Self {
+        Self::BadRequest(error)
+    }
+}
+
+impl From<Refusal> for PageError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<TooMany> for PageError {
+    fn from(TooMany(wait): TooMany) -> Self {
+        Self::TooMany(wait)
+    }
 }
 
 impl From<DbError> for PageError {
@@ -91,21 +133,20 @@ impl PageError {
         if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE {
             return Self::TooLarge;
         }
-        Self::BadRequest("The form did not arrive whole.")
+        Self::BadRequest(BadRequest::Incomplete)
     }
 
     fn text(&self) -> ErrorText {
+        let refused = |status, message: &str| text(status, "This request was refused", message);
         match self {
             Self::SignIn(_) => text(StatusCode::SEE_OTHER, "Sign in", ""),
-            Self::Refused(refusal) => refused(refusal),
-            Self::BadRequest(what) => text(
-                StatusCode::BAD_REQUEST,
-                "This request cannot be understood",
-                format!("{what} Nothing was changed. Please go back, load the page again and retry."),
-            ),
-            Self::CrossSite => text(
+            Self::Refused(refusal) => refused_by(refusal),
+            Self::BadRequest(what) => {
+                let message = format!("{what} Nothing was changed. Please go back, load the page again and retry.");
+                text(StatusCode::BAD_REQUEST, "This request cannot be understood", message)
+            }
+            Self::CrossSite => refused(
                 StatusCode::FORBIDDEN,
-                "This request was refused",
                 "It came from another site, so nothing was changed. Please use the pages here.",
             ),
             Self::NotFound => text(
@@ -123,32 +164,23 @@ impl PageError {
                 "That does not work here",
                 "This address exists, but not for that kind of request.",
             ),
-            Self::TooLarge => text(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "Too large",
-                "What you sent is larger than this page takes. Nothing was changed.",
-            ),
-            Self::Packed => text(
+            Self::TooLarge => {
+                let message = "What you sent is larger than this page takes. Nothing was changed.";
+                text(StatusCode::PAYLOAD_TOO_LARGE, "Too large", message)
+            }
+            Self::Packed => refused(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "This request was refused",
                 "Compressed requests are not taken here. Nothing was changed.",
             ),
-            Self::NoLength => text(
-                StatusCode::LENGTH_REQUIRED,
-                "This request was refused",
-                "A request has to say how long it is. Nothing was changed.",
-            ),
+            Self::NoLength => {
+                refused(StatusCode::LENGTH_REQUIRED, "A request has to say how long it is. Nothing was changed.")
+            }
             Self::TooMany(wait) => {
                 let seconds = wait.as_secs() + 1;
                 let message = format!("Please wait {seconds} seconds and try again.");
                 text(StatusCode::TOO_MANY_REQUESTS, "Too many tries", message).retry(seconds)
             }
-            Self::Deadline => text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Please come back",
-                "This took too long. Please try again in a moment.",
-            )
-            .retry(5),
+            Self::Deadline => come_back("Please come back", "This took too long. Please try again in a moment.", 5),
             Self::Db(error) => database(error),
             Self::Bug(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "Our mistake", OUR_MISTAKE),
         }
@@ -167,7 +199,7 @@ impl PageError {
         let text = self.text();
         let city = context.city();
         let page = ErrorPage {
-            layout: layout(context, None, text.heading, Section::None, city),
+            layout: context.layout(text.heading, Section::None, city),
             text: &text,
             vehicles: paths::vehicles(&city.slug),
             request_id: &context.ids.request,
@@ -207,12 +239,14 @@ impl PageError {
     }
 }
 
-fn refused(refusal: &Refusal) -> ErrorText {
+fn come_back(heading: &'static str, message: impl Into<String>, seconds: u64) -> ErrorText {
+    text(StatusCode::SERVICE_UNAVAILABLE, heading, message).retry(seconds)
+}
+
+fn refused_by(refusal: &Refusal) -> ErrorText {
     let message = refusal.message();
     match refusal {
-        Refusal::RegionReadOnly { .. } | Refusal::CatalogueAway => {
-            text(StatusCode::SERVICE_UNAVAILABLE, "Not just now", message).retry(60)
-        }
+        Refusal::RegionReadOnly { .. } | Refusal::CatalogueAway => come_back("Not just now", message, 60),
         Refusal::NotAdministrator => text(StatusCode::FORBIDDEN, "For administrators only", message),
         Refusal::NotOperator => text(StatusCode::FORBIDDEN, "For fleet operators only", message),
         _ => text(StatusCode::CONFLICT, "That did not work", message),
@@ -228,29 +262,28 @@ fn database(error: &DbError) -> ErrorText {
              please try this again in a few seconds. See /status for how the regions are.",
             since.format("%H:%M:%S UTC")
         );
-        return text(StatusCode::SERVICE_UNAVAILABLE, "A region does not answer", message).retry(5);
+        return come_back("A region does not answer", message, 5);
     }
-    let unavailable = |heading, message: &str| text(StatusCode::SERVICE_UNAVAILABLE, heading, message);
     match error.kind {
-        DbErrorKind::Unavailable | DbErrorKind::Timeout => unavailable(
+        DbErrorKind::Unavailable | DbErrorKind::Timeout => come_back(
             "Please come back",
             "Our database does not answer just now. Nothing was changed. Please try again in a few seconds.",
-        )
-        .retry(5),
-        DbErrorKind::Contention => unavailable(
+            5,
+        ),
+        DbErrorKind::Contention => come_back(
             "Please try again",
             "Too many people want the same thing at once. Nothing was changed. Please try again.",
-        )
-        .retry(1),
+            1,
+        ),
         DbErrorKind::Ambiguous => {
             let message = format!("The connection was lost while this was being stored. {unclear}");
-            unavailable("Please look again", &message).retry(5)
+            come_back("Please look again", message, 5)
         }
-        DbErrorKind::Licence | DbErrorKind::Setup(_) => unavailable(
+        DbErrorKind::Licence | DbErrorKind::Setup(_) => come_back(
             "Out of order",
             "The database does not let us work, which only its operators can mend. Nothing was changed.",
-        )
-        .retry(300),
+            300,
+        ),
         DbErrorKind::Unique(_) | DbErrorKind::BadValue | DbErrorKind::StalePlan | DbErrorKind::Bug => {
             text(StatusCode::INTERNAL_SERVER_ERROR, "Our mistake", OUR_MISTAKE)
         }

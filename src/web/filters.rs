@@ -12,7 +12,7 @@ use askama::{Values, filter_fn, filters::Safe};
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 
-use crate::domain::money::Currency;
+use crate::domain::Currency;
 
 /// In the city's zone, as in "Sat 21 Nov 2026, 10:42 EST": in autumn an hour comes twice, and only
 /// the zone tells which it was.

@@ -2,21 +2,25 @@
 //! typed by the page. Pages check what a person typed and show it again with its errors. Unknown
 //! fields are ignored.
 
-use std::{borrow::Cow, collections::BTreeMap, future::Future, pin::Pin};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::{Ready, ready},
+    pin::Pin,
+};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Bytes};
-use chrono::{DateTime, Datelike, NaiveDateTime, Utc};
+use chrono::{DateTime, Datelike, Duration, NaiveDateTime, Utc};
 use chrono_tz::Tz;
 use percent_encoding::percent_decode_str;
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, IntoDeserializer, Visitor, value},
-    forward_to_deserialize_any,
-};
+use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use super::error::PageError;
-use crate::domain::{geo::Point, stored::Moment};
+use super::{BadRequest, PageError, PageResult, state::State};
+use crate::{
+    domain::{Moment, Point, Refusal, RegionCode},
+    ops::OpError,
+};
 
 pub struct Form<T>(pub T);
 
@@ -28,6 +32,12 @@ pub struct ListForm<T>(pub T, pub Vec<String>);
 pub struct FormWithState<T>(pub T, pub FormState);
 
 pub struct Query<T>(pub T);
+
+/// The row that the path names: a region of the catalogue and an id; 404 otherwise.
+pub struct RowPath {
+    pub region: RegionCode,
+    pub id: Uuid,
+}
 
 /// What the fields of a form show, and their errors, by name. Not `Debug`: what is typed is
 /// personal.
@@ -61,19 +71,32 @@ impl FormState {
         self.errors.insert(field.to_owned(), error);
     }
 
+    /// The value, or none and the error beside its field.
     pub fn check<T>(&mut self, field: &str, read: Result<T, String>) -> Option<T> {
         read.map_err(|error| self.reject(field, error)).ok()
     }
+
+    /// Shows a refusal beside the field that `place` names, or at the top for an empty name. Any
+    /// other error is the answer.
+    pub fn refuse(&mut self, error: OpError, place: impl Fn(&Refusal) -> Option<&'static str>) -> PageResult<()> {
+        let OpError::Refused(refusal) = error else { return Err(error.into()) };
+        match place(&refusal) {
+            None => return Err(OpError::Refused(refusal).into()),
+            Some("") => self.error = Some(refusal.message()),
+            Some(field) => self.reject(field, refusal.message()),
+        }
+        Ok(())
+    }
 }
 
-type FromBody<T> = Pin<Box<dyn Future<Output = Result<T, PageError>>>>;
+type FromBody<T> = Pin<Box<dyn Future<Output = PageResult<T>>>>;
 
 impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
     type Error = PageError;
     type Future = FromBody<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        from_body(request, payload, |text| parse(pairs(text)?).map(Form))
+        from_body(request, payload, |text| parse(&pairs(text)?).map(Form))
     }
 }
 
@@ -83,9 +106,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for FormWithState<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         from_body(request, payload, |text| {
-            let pairs = pairs(text)?;
-            let values = pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-            Ok(Self(parse(pairs)?, FormState { values, ..FormState::default() }))
+            let values = pairs(text)?;
+            Ok(Self(parse(&values)?, FormState { values, ..FormState::default() }))
         })
     }
 }
@@ -98,11 +120,33 @@ impl<T: DeserializeOwned + 'static> FromRequest for ListForm<T> {
         from_body(request, payload, |text| {
             let (list, rest): (Vec<&str>, Vec<&str>) = text.split('&').partition(|pair| pair.starts_with("vehicle="));
             if list.len() > LIST_MAX {
-                return Err(PageError::BadRequest("There are too many fields."));
+                return Err(BadRequest::TooManyFields.into());
             }
-            let value = |pair: &&str| decode(pair.split_once('=').map_or("", |(_, value)| value)).map(Cow::into_owned);
-            Ok(Self(parse(pairs(&rest.join("&"))?)?, list.iter().map(value).collect::<Result<_, _>>()?))
+            let value = |pair: &&str| decode(pair.split_once('=').map_or("", |(_, value)| value));
+            Ok(Self(parse(&pairs(&rest.join("&"))?)?, list.iter().map(value).collect::<Result<_, _>>()?))
         })
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest for Query<T> {
+    type Error = PageError;
+    type Future = Ready<PageResult<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(pairs(request.query_string()).and_then(|pairs| parse(&pairs)).map(Query))
+    }
+}
+
+impl FromRequest for RowPath {
+    type Error = PageError;
+    type Future = Ready<PageResult<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(State::of(request).and_then(|state| {
+            let (region, Id(id)) = request.match_info().load().map_err(|_wrong| PageError::NotFound)?;
+            state.service.catalogue().region(&region).ok_or(PageError::NotFound)?;
+            Ok(Self { region, id })
+        }))
     }
 }
 
@@ -123,10 +167,40 @@ pub fn id(text: &str) -> Option<Uuid> {
     text.trim().parse().ok().filter(|id: &Uuid| !id.is_nil())
 }
 
+/// The cursor of a list by time: the time and the id of the last row of the page before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Cursor(pub DateTime<Utc>, pub Uuid);
+
+impl Cursor {
+    /// Before everything: a row may be a little younger than `now`, by another clock.
+    pub fn first(now: DateTime<Utc>) -> Self {
+        Self(now + Duration::days(1), Uuid::nil())
+    }
+}
+
+impl TryFrom<String> for Cursor {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let read = || {
+            let (at, row) = text.split_once('~')?;
+            Some(Self(Moment::from_micros(at)?.at(), id(row)?))
+        };
+        read().ok_or("no such page of the list")
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}~{}", self.0.timestamp_micros(), self.1)
+    }
+}
+
 fn from_body<T: 'static>(
     request: &HttpRequest,
     payload: &mut Payload,
-    read: impl FnOnce(&str) -> Result<T, PageError> + 'static,
+    read: impl FnOnce(&str) -> PageResult<T> + 'static,
 ) -> FromBody<T> {
     let right_type = request.headers().get("content-type").and_then(|v| v.to_str().ok()).is_some_and(|v| {
         v.split(';').next().is_some_and(|v| v.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
@@ -134,21 +208,11 @@ fn from_body<T: 'static>(
     let body = Bytes::from_request(request, payload);
     Box::pin(async move {
         if !right_type {
-            return Err(PageError::BadRequest("This address takes a form."));
+            return Err(BadRequest::NoForm.into());
         }
         let body = body.await.map_err(|error| PageError::from_body(&error))?;
-        let not_utf8 = |_| PageError::BadRequest("The form is not UTF-8.");
-        read(std::str::from_utf8(&body).map_err(not_utf8)?)
+        read(std::str::from_utf8(&body).map_err(|_wrong| BadRequest::NotUtf8)?)
     })
-}
-
-impl<T: DeserializeOwned> FromRequest for Query<T> {
-    type Error = PageError;
-    type Future = std::future::Ready<Result<Self, PageError>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        std::future::ready(pairs(request.query_string()).and_then(parse).map(Query))
-    }
 }
 
 /// No page of ours sends more.
@@ -156,80 +220,33 @@ const FIELDS: usize = 32;
 /// Nor a longer list.
 pub const LIST_MAX: usize = 200;
 
-type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
-
 /// Fails on duplicate names.
-fn pairs(text: &str) -> Result<Vec<Pair<'_>>, PageError> {
-    let mut pairs: Vec<Pair<'_>> = Vec::new();
+fn pairs(text: &str) -> PageResult<BTreeMap<String, String>> {
+    let mut pairs = BTreeMap::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (name, value) = (decode(name)?, decode(value)?);
         if pairs.len() == FIELDS {
-            return Err(PageError::BadRequest("There are too many fields."));
+            return Err(BadRequest::TooManyFields.into());
         }
-        if pairs.iter().any(|(known, _)| *known == name) {
-            return Err(PageError::BadRequest("A field was sent twice."));
+        if pairs.insert(decode(name)?, decode(value)?).is_some() {
+            return Err(BadRequest::RepeatedField.into());
         }
-        pairs.push((name, value));
     }
     Ok(pairs)
 }
 
-fn parse<T: DeserializeOwned>(pairs: Vec<Pair<'_>>) -> Result<T, PageError> {
-    let fields = pairs.into_iter().map(|(name, text)| (name, Field(text)));
-    T::deserialize(value::MapDeserializer::<_, value::Error>::new(fields))
-        .map_err(|_wrong| PageError::BadRequest("A field is missing, or is not what this page sends."))
+fn parse<T: DeserializeOwned>(pairs: &BTreeMap<String, String>) -> PageResult<T> {
+    let fields = pairs.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    Ok(serde_json::from_value(fields).map_err(|_wrong| BadRequest::Field)?)
 }
 
-/// The text of a field; an optional one that is empty is none.
-struct Field<'a>(Cow<'a, str>);
-
-impl IntoDeserializer<'_> for Field<'_> {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
-    }
-}
-
-impl<'de> Deserializer<'de> for Field<'_> {
-    type Error = value::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
-        visitor.visit_str(&self.0)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
-        if self.0.is_empty() { visitor.visit_none() } else { visitor.visit_some(self) }
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, value::Error> {
-        IntoDeserializer::<value::Error>::into_deserializer(self.0).deserialize_enum(name, variants, visitor)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct identifier ignored_any
-    }
-}
-
-fn decode(text: &str) -> Result<Cow<'_, str>, PageError> {
-    let bad = |_error| PageError::BadRequest("The text is not UTF-8.");
-    let decoded = if text.contains('+') {
-        let spaced = text.replace('+', " ");
-        Cow::Owned(percent_decode_str(&spaced).decode_utf8().map_err(bad)?.into_owned())
-    } else {
-        percent_decode_str(text).decode_utf8().map_err(bad)?
-    };
+fn decode(text: &str) -> PageResult<String> {
+    let text = text.replace('+', " ");
+    let decoded = percent_decode_str(&text).decode_utf8().map_err(|_wrong| BadRequest::NotUtf8)?;
     if decoded.chars().any(char::is_control) {
-        return Err(PageError::BadRequest("Control characters and line breaks are not allowed."));
+        return Err(BadRequest::ControlCharacters.into());
     }
-    Ok(decoded)
+    Ok(decoded.into_owned())
 }
 
 pub fn point(lat: &str, lon: &str) -> Result<Option<Point>, String> {
@@ -243,8 +260,9 @@ pub fn point(lat: &str, lon: &str) -> Result<Option<Point>, String> {
     }
 }
 
-pub fn required_point(lat: &str, lon: &str) -> Result<Point, String> {
-    point(lat, lon)?.ok_or_else(|| "Please enter a position.".to_owned())
+/// `what` is asked for, as in "the centre".
+pub fn required_point(lat: &str, lon: &str, what: &str) -> Result<Point, String> {
+    point(lat, lon)?.ok_or_else(|| format!("Please enter {what}."))
 }
 
 /// What a field of type `datetime-local` shows and sends.
@@ -278,7 +296,7 @@ mod tests {
 
     #[test]
     fn forms_are_read_strictly() {
-        let read = |text: &str| pairs(text).and_then(parse::<Two>).ok();
+        let read = |text: &str| pairs(text).and_then(|pairs| parse::<Two>(&pairs)).ok();
         assert_eq!(read("a=x+%2B&c=1"), Some(Two { a: "x +".to_owned(), b: String::new() }));
         for bad in ["", "b=1", "a=1&a=2", "a=%ff", "a=%00", "a=x%0Ay"] {
             assert_eq!(read(bad), None, "{bad}");
@@ -292,6 +310,7 @@ mod tests {
             assert!(point(lat, lon).is_err(), "{lat},{lon}");
         }
     }
+
     #[test]
     fn moments_are_those_of_the_zone() {
         let paris = Tz::Europe__Paris;

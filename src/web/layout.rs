@@ -4,22 +4,16 @@
 use std::sync::Arc;
 
 use super::{
-    abroad,
-    context::RequestContext,
+    RequestContext, abroad,
     contract::{self, RegionScope},
     paths,
+    routes::Access::{self, Administrator, Operator, Staff},
     session::Flash,
     site,
 };
 use crate::{
-    db::{
-        meter::Meter,
-        sessions::{CurrentUser, Reservation},
-    },
-    domain::{
-        catalogue::{Catalogue, City},
-        region::RegionCode,
-    },
+    db::{meter::Meter, sessions::Reservation},
+    domain::{Catalogue, City, RegionCode, Roles},
 };
 
 #[derive(Debug, Clone)]
@@ -47,7 +41,7 @@ pub struct Layout {
 
 #[derive(Debug, Clone)]
 pub struct Person {
-    pub initial: String,
+    pub initial: char,
     pub is_admin: bool,
     /// The first fleet page that their roles allow.
     pub fleet: Option<&'static str>,
@@ -72,25 +66,37 @@ pub struct Pagination {
     pub older: Option<String>,
 }
 
-/// Pages of operators and administrators in order, with the prefix of the role that may use them
-/// (empty: any role).
-#[rustfmt::skip]
-const FLEET: &[(&str, &str, &str)] = &[
-    ("/fleet", "Vehicles", "operator:"),
-    ("/fleet/overview", "Overview", ""),
-    ("/fleet/tariffs", "Tariffs", ""),
-    ("/admin/promo-codes", "Promo codes", "administrator:"),
-    ("/admin/cities", "Cities", "administrator:"),
-    ("/admin/roles", "Roles", "administrator:"),
-    ("/fleet/jobs", "Jobs", "operator:"),
-    // Whoever has any role.
-    ("/fleet/audit", "Audit", ""),
-    ("/fleet/import", "Import and export", "operator:"),
-    ("/admin/regions", "Regions", "administrator:"),
+impl Pagination {
+    /// Takes off the row that was read beyond a page: it says that there is a next page, whose
+    /// address comes from the last row of this one.
+    pub fn cut<T>(rows: &mut Vec<T>, page: i64, newest: Option<String>, next: impl FnOnce(&T) -> String) -> Self {
+        let page = usize::try_from(page).unwrap_or(usize::MAX);
+        let more = rows.len() > page;
+        rows.truncate(page);
+        Self { newest, older: rows.last().filter(|_| more).map(next) }
+    }
+}
+
+/// Pages of operators and administrators in order: address, name, and who may use it.
+const FLEET: &[(&str, &str, Access)] = &[
+    ("/fleet", "Vehicles", Operator),
+    ("/fleet/overview", "Overview", Staff),
+    ("/fleet/tariffs", "Tariffs", Staff),
+    ("/admin/promo-codes", "Promo codes", Administrator),
+    ("/admin/cities", "Cities", Administrator),
+    ("/admin/roles", "Roles", Administrator),
+    ("/fleet/jobs", "Jobs", Operator),
+    ("/fleet/audit", "Audit", Staff),
+    ("/fleet/import", "Import and export", Operator),
+    ("/admin/regions", "Regions", Administrator),
 ];
 
-fn fleet_pages(roles: &[String]) -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
-    FLEET.iter().filter(|(_, _, role)| roles.iter().any(|has| has.starts_with(role)))
+fn fleet_pages(roles: &Roles) -> impl Iterator<Item = &'static (&'static str, &'static str, Access)> {
+    FLEET.iter().filter(|(.., access)| match access {
+        Administrator => roles.administers(),
+        Operator => roles.operated().next().is_some(),
+        _ => !roles.is_empty(),
+    })
 }
 
 fn fleet_nav(context: &RequestContext, section: Section) -> Vec<(&'static str, &'static str, bool)> {
@@ -103,37 +109,33 @@ fn fleet_nav(context: &RequestContext, section: Section) -> Vec<(&'static str, &
     fleet_pages(&cookie.roles).map(|&(href, text, _)| (href, text, here == Some(href))).collect()
 }
 
-pub fn layout(
-    context: &RequestContext,
-    current_user: Option<&CurrentUser>,
-    title: &str,
-    section: Section,
-    city: &City,
-) -> Layout {
-    let initial = |current_user: &CurrentUser| current_user.first_name.chars().next().map(String::from);
-    let signed_in = context.cookie.as_ref().map(|cookie| Person {
-        initial: current_user.and_then(initial).unwrap_or_else(|| "•".to_owned()),
-        fleet: fleet_pages(&cookie.roles).next().map(|(href, ..)| *href),
-        is_admin: cookie.roles.iter().any(|role| role.starts_with("administrator")),
-    });
-    Layout {
-        title: title.to_owned(),
-        nonce: context.ids.nonce.clone(),
-        assets: site::assets(),
-        path: context.path.clone(),
-        city_slug: city.slug.clone(),
-        city_name: city.name.clone(),
-        catalogue: Arc::clone(&context.catalogue),
-        signed_in,
-        // A checked cookie says what the row at home says.
-        open_ride: context.cookie.as_ref().and_then(|cookie| cookie.open_ride.as_ref()).map(paths::ride),
-        reservation: reservation(context, city),
-        abroad: abroad::offer(context),
-        flash: context.flash.clone(),
-        region_here: context.service.here.clone(),
-        footer: footer(context).unwrap_or_default(),
-        section,
-        fleet_nav: fleet_nav(context, section),
+impl RequestContext {
+    /// What surrounds a page that is about `city`.
+    pub fn layout(&self, title: &str, section: Section, city: &City) -> Layout {
+        let signed_in = self.cookie.as_ref().map(|cookie| Person {
+            initial: self.initial.unwrap_or('•'),
+            fleet: fleet_pages(&cookie.roles).next().map(|(href, ..)| *href),
+            is_admin: cookie.roles.administers(),
+        });
+        Layout {
+            title: title.to_owned(),
+            nonce: self.ids.nonce.clone(),
+            assets: site::assets(),
+            path: self.path.clone(),
+            city_slug: city.slug.clone(),
+            city_name: city.name.clone(),
+            catalogue: Arc::clone(&self.catalogue),
+            signed_in,
+            // A checked cookie says what the row at home says.
+            open_ride: self.cookie.as_ref().and_then(|cookie| cookie.open_ride.as_ref()).map(paths::ride),
+            reservation: reservation(self, city),
+            abroad: abroad::offer(self),
+            flash: self.flash.clone(),
+            region_here: self.service.here.clone(),
+            footer: footer(self).unwrap_or_default(),
+            section,
+            fleet_nav: fleet_nav(self, section),
+        }
     }
 }
 

@@ -4,11 +4,14 @@
 
 use std::{
     hash::{BuildHasher, Hash, RandomState},
+    net::IpAddr,
     num::NonZeroU32,
     time::Duration,
 };
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
+
+use super::region::subscriber;
 
 /// Neither usernames nor addresses are kept, but slots in a table of fixed size: memory is bounded,
 /// and two that share a slot share its budget.
@@ -31,30 +34,30 @@ pub struct Limits {
 }
 
 /// `burst` at once, one more each `seconds`.
-fn limiter(burst: u32, seconds: u64) -> Limiter {
-    let quota = Quota::with_period(Duration::from_secs(seconds)).expect("a period is longer than nothing");
+fn limiter(burst: u32, seconds: f64) -> Limiter {
+    let quota = Quota::with_period(Duration::from_secs_f64(seconds)).expect("a period is longer than nothing");
     RateLimiter::keyed(quota.allow_burst(NonZeroU32::new(burst).expect("a burst is at least one")))
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // A person mistypes five times in a row; after twenty an hour it is no person.
-        let person = || [limiter(5, 10), limiter(20, 180)];
+        let person = || [limiter(5, 10.0), limiter(20, 180.0)];
         // Many people share the address of an office or a mobile carrier.
-        let office = || [limiter(30, 2), limiter(300, 12)];
+        let office = || [limiter(30, 2.0), limiter(300, 12.0)];
         Self {
             // Guesses from everywhere together: a day's are too few for any password that is accepted.
-            account: [limiter(100, 10), limiter(300, 120)],
+            account: [limiter(100, 10.0), limiter(300, 120.0)],
             account_here: person(),
             device: person(),
             address: office(),
-            register: [limiter(20, 10), limiter(100, 36)],
+            register: [limiter(20, 10.0), limiter(100, 36.0)],
             // A page of old links, opened one after another by several people.
             everywhere: office(),
             // A code that is read off a poster needs a few tries.
-            promo: [limiter(10, 10), limiter(30, 120)],
+            promo: [limiter(10, 10.0), limiter(30, 120.0)],
             // Everybody at a concert has the same one, behind the address of one carrier.
-            promo_address: [limiter(100, 1), limiter(1_000, 4)],
+            promo_address: [limiter(100, 1.0), limiter(1_000, 4.0)],
             places: RandomState::new(),
         }
     }
@@ -67,28 +70,28 @@ pub struct TooMany(pub Duration);
 impl Limits {
     /// Counts an attempt to sign in or to recover an account. `device` proves an earlier sign-in of
     /// this browser to this account.
-    pub fn sign_in(&self, account: &str, address: &str, device: Option<&str>) -> Result<(), TooMany> {
+    pub fn sign_in(&self, account: &str, from: IpAddr, device: Option<&str>) -> Result<(), TooMany> {
         if let Some(device) = device {
             return self.check(&self.device, (account, device));
         }
-        self.check(&self.address, address)?;
-        self.check(&self.account_here, (account, address))?;
+        self.check(&self.address, subscriber(from))?;
+        self.check(&self.account_here, (account, subscriber(from)))?;
         self.check(&self.account, account)
     }
 
-    pub fn register(&self, address: &str) -> Result<(), TooMany> {
-        self.check(&self.register, address)
+    pub fn register(&self, from: IpAddr) -> Result<(), TooMany> {
+        self.check(&self.register, subscriber(from))
     }
 
     /// Counts a search of all regions, which is what a wrong link costs.
-    pub fn search_everywhere(&self, address: &str) -> Result<(), TooMany> {
-        self.check(&self.everywhere, address)
+    pub fn search_everywhere(&self, from: IpAddr) -> Result<(), TooMany> {
+        self.check(&self.everywhere, subscriber(from))
     }
 
     /// For both the person and the address.
-    pub fn promo_code(&self, person: &str, address: &str) -> Result<(), TooMany> {
+    pub fn promo_code(&self, person: &str, from: IpAddr) -> Result<(), TooMany> {
         self.check(&self.promo, person)?;
-        self.check(&self.promo_address, address)
+        self.check(&self.promo_address, subscriber(from))
     }
 
     /// Removes idle entries; called now and then.
@@ -113,31 +116,37 @@ impl Limits {
 mod tests {
     use super::*;
 
+    fn address(n: u32) -> IpAddr {
+        std::net::Ipv4Addr::from(n).into()
+    }
+
     #[test]
     fn guesses_slow_down_their_address_and_nobody_else() {
         let limits = Limits::default();
+        let [one, two] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
         for _ in 0..5 {
-            assert_eq!(limits.sign_in("ann", "192.0.2.1", None), Ok(()));
+            assert_eq!(limits.sign_in("ann", one, None), Ok(()));
         }
-        assert!(limits.sign_in("ann", "192.0.2.1", None).is_err());
-        assert_eq!(limits.sign_in("ann", "192.0.2.2", None), Ok(()), "another address");
-        assert_eq!(limits.sign_in("bob", "192.0.2.1", None), Ok(()), "another account");
-        assert_eq!(limits.sign_in("ann", "192.0.2.1", Some("a")), Ok(()), "a known browser");
-        let everywhere = (0..200).find(|n| limits.sign_in("ann", &format!("198.51.100.{n}"), None).is_err());
+        assert!(limits.sign_in("ann", one, None).is_err());
+        assert_eq!(limits.sign_in("ann", two, None), Ok(()), "another address");
+        assert_eq!(limits.sign_in("bob", one, None), Ok(()), "another account");
+        assert_eq!(limits.sign_in("ann", one, Some("a")), Ok(()), "a known browser");
+        let everywhere = (0..200).find(|n| limits.sign_in("ann", address(n << 16), None).is_err());
         assert!(everywhere.is_some_and(|n| (80..=100).contains(&n)), "all together: {everywhere:?}");
         for _ in 0..4 {
-            assert_eq!(limits.sign_in("ann", "192.0.2.1", Some("a")), Ok(()));
+            assert_eq!(limits.sign_in("ann", one, Some("a")), Ok(()));
         }
-        assert!(limits.sign_in("ann", "192.0.2.1", Some("a")).is_err(), "its own budget ends as well");
-        assert_eq!(limits.sign_in("ann", "192.0.2.1", Some("b")), Ok(()));
+        assert!(limits.sign_in("ann", one, Some("a")).is_err(), "its own budget ends as well");
+        assert_eq!(limits.sign_in("ann", one, Some("b")), Ok(()));
     }
 
     #[test]
     fn memory_is_bounded_whatever_is_sent() {
         let limits = Limits::default();
-        for n in 0..200_000 {
-            let _ = limits.sign_in(&format!("name{n}"), &format!("{n}"), None);
+        for n in 0..200_000_u32 {
+            let _ = limits.sign_in(&format!("name{n}"), address(n.wrapping_mul(0x9E37_79B1)), None);
         }
         assert!(limits.account_here.iter().all(|limiter| limiter.len() <= PLACES as usize));
+        assert!(limits.account_here.iter().all(|limiter| limiter.len() > PLACES as usize / 2));
     }
 }

@@ -17,18 +17,16 @@ use actix_web::{
 use tracing::Instrument;
 
 use super::{
-    context::RequestContext,
+    BadRequest, PageError, RequestContext,
     contract::{self, RegionScope},
-    error::PageError,
     headers, origin,
     request_log::{RequestLog, regions},
+    state::State,
 };
-use crate::{
-    db::{
-        error::{DbError, DbErrorKind},
-        meter::{Figures, Meter},
-    },
-    web::state::State,
+use crate::db::{
+    DbError,
+    error::DbErrorKind,
+    meter::{Figures, Meter},
 };
 
 pub async fn request(
@@ -111,9 +109,7 @@ pub async fn deadline(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let http = request.request().clone();
-    let Some(state) = request.app_data::<Data<State>>().cloned() else {
-        return Ok(request.error_response(PageError::Bug("no app".to_owned())));
-    };
+    let state = State::of(&http)?;
     let mut limit = state.service.config.request_timeout;
     if request.method() == Method::POST && request.match_pattern().as_deref() == Some(IMPORT) {
         // A file of 20 MB needs its time on a slow line.
@@ -137,33 +133,26 @@ pub async fn deadline(
 /// The page in place of an answer that carries only an error or an empty status.
 fn page_error(response: &ServiceResponse<BoxBody>) -> Option<HttpResponse> {
     let status = response.status();
-    let own = response.response().error().and_then(|error| error.as_error::<PageError>());
-    let by_status = match status {
-        StatusCode::NOT_FOUND => Some(PageError::NotFound),
-        StatusCode::METHOD_NOT_ALLOWED => Some(PageError::MethodNotAllowed),
-        StatusCode::PAYLOAD_TOO_LARGE => Some(PageError::TooLarge),
-        _ if response.response().error().is_some() && status.is_client_error() => {
-            Some(PageError::BadRequest("The request does not fit this page."))
-        }
-        _ if response.response().error().is_some() => {
-            response.response().error().map(|error| PageError::Bug(error.to_string()))
-        }
-        _ => None,
+    let error = response.response().error();
+    if let Some(own) = error.and_then(|error| error.as_error::<PageError>()) {
+        return Some(own.render(&context(response)?));
+    }
+    if error.is_none() && response.headers().contains_key("content-type") {
+        return None;
+    }
+    let by_status = match (status, error) {
+        (StatusCode::NOT_FOUND, _) => PageError::NotFound,
+        (StatusCode::METHOD_NOT_ALLOWED, _) => PageError::MethodNotAllowed,
+        (StatusCode::PAYLOAD_TOO_LARGE, _) => PageError::TooLarge,
+        (_, Some(_)) if status.is_client_error() => BadRequest::Other.into(),
+        (_, Some(error)) => PageError::Bug(error.to_string()),
+        (_, None) => return None,
     };
-    let written = response.headers().contains_key("content-type");
-    let error = match (own, by_status) {
-        (Some(own), _) => own,
-        (None, Some(ref error)) if !written || response.response().error().is_some() => {
-            return Some(error.render(&context(response)?));
-        }
-        _ => return None,
-    };
-    Some(error.render(&context(response)?))
+    Some(by_status.render(&context(response)?))
 }
 
 fn context(response: &ServiceResponse<BoxBody>) -> Option<RequestContext> {
-    let state = response.request().app_data::<Data<State>>().cloned()?;
-    Some(RequestContext::new(response.request(), state))
+    State::of(response.request()).ok().map(|state| RequestContext::new(response.request(), state))
 }
 
 fn server_timing(figures: &Figures, verdict: &str, total: f64) -> String {

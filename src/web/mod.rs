@@ -18,8 +18,14 @@ pub mod pages;
 pub mod paths;
 pub mod region;
 pub mod request_log;
+pub mod respond;
 pub mod routes;
 pub mod session;
 pub mod site;
 pub mod startup;
 pub mod state;
+
+pub use context::RequestContext;
+pub use error::{BadRequest, PageError, PageResult};
+pub use form::{Cursor, Form, FormState, FormWithState, Id, ListForm, Query, RowPath};
+pub use layout::{Layout, Pagination, Section};

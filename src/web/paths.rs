@@ -1,11 +1,6 @@
-//! Every URL we emit, as functions for handlers and tests; templates write the few fixed ones out.
+//! URLs that several places emit; templates write the others out.
 
-use crate::domain::{
-    job::JobRef,
-    region::RegionCode,
-    ride::RideRef,
-    vehicle::{PublicVehicle, VehicleRef},
-};
+use crate::domain::{JobRef, PublicVehicle, RideRef, VehicleRef};
 
 pub fn vehicles(city: &str) -> String {
     format!("/vehicles?city={city}")
@@ -25,18 +20,6 @@ pub fn ride(ride: &RideRef) -> String {
     format!("/rides/{}/{}", ride.region, ride.id)
 }
 
-pub fn end_ride(ride: &RideRef) -> String {
-    format!("/rides/{}/{}/end", ride.region, ride.id)
-}
-
-pub fn positions(ride: &RideRef) -> String {
-    format!("/rides/{}/{}/positions", ride.region, ride.id)
-}
-
-pub fn remove_vehicle(vehicle: &VehicleRef) -> String {
-    format!("/my/vehicles/{}/{}/remove", vehicle.region, vehicle.id)
-}
-
 pub fn fleet(city: &str) -> String {
     format!("/fleet?city={city}")
 }
@@ -45,32 +28,8 @@ pub fn fleet_vehicle(vehicle: &VehicleRef) -> String {
     format!("/fleet/vehicles/{}/{}", vehicle.region, vehicle.id)
 }
 
-pub fn fleet_end_ride(ride: &RideRef) -> String {
-    format!("/fleet/rides/{}/{}/end", ride.region, ride.id)
-}
-
-pub fn region_state(region: &RegionCode) -> String {
-    format!("/admin/regions/{region}")
-}
-
 pub fn tariffs(city: &str) -> String {
     format!("/fleet/tariffs?city={city}")
-}
-
-pub fn promo_code(code: &str) -> String {
-    format!("/admin/promo-codes/{code}")
-}
-
-pub fn import(city: &str) -> String {
-    format!("/fleet/import?city={city}")
-}
-
-pub fn export_vehicles(city: &str) -> String {
-    format!("/fleet/export.csv?city={city}")
-}
-
-pub fn export_riders(city: &str) -> String {
-    format!("/fleet/riders.csv?city={city}")
 }
 
 pub fn jobs(city: &str) -> String {

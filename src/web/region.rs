@@ -11,10 +11,7 @@ use actix_web::HttpRequest;
 use ipnet::IpNet;
 
 use crate::{
-    domain::{
-        catalogue::{Catalogue, City},
-        geo::Point,
-    },
+    domain::{Catalogue, City, Point},
     web::state::State,
 };
 
@@ -66,21 +63,23 @@ fn unreadable(proxy: IpAddr, header: &str) {
     }
 }
 
-pub fn network(address: IpAddr) -> String {
+/// The network of an address, by the length of its prefix in IPv4 and in IPv6.
+fn prefix(address: IpAddr, v4: u8, v6: u8) -> Option<IpNet> {
     let address = address.to_canonical();
-    let length = if address.is_ipv4() { 24 } else { 48 };
-    IpNet::new(address, length).map_or_else(|_length| String::new(), |network| network.trunc().to_string())
+    IpNet::new(address, if address.is_ipv4() { v4 } else { v6 }).map(|network| network.trunc()).ok()
 }
 
-/// The part of an address that one subscriber has: all of IPv4, 64 bits of IPv6.
-pub fn subscriber(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
-    }
+/// For logs.
+pub fn network(address: IpAddr) -> String {
+    prefix(address, 24, 48).map_or_else(String::new, |network| network.to_string())
 }
 
-pub fn city_of_headers<'a>(request: &HttpRequest, state: &State, catalogue: &'a Catalogue) -> Option<&'a City> {
+/// What one subscriber has: an address of IPv4, 64 bits of IPv6.
+pub fn subscriber(address: IpAddr) -> Option<IpNet> {
+    prefix(address, 32, 64)
+}
+
+pub fn city_of_proxy<'a>(request: &HttpRequest, state: &State, catalogue: &'a Catalogue) -> Option<&'a City> {
     let proxy = &state.service.config.proxy;
     if !proxy.trusts(request.peer_addr()?.ip()) {
         return None;

@@ -14,10 +14,8 @@ use actix_web::{
 };
 
 use super::{
-    abroad,
-    context::RequestContext,
+    RequestContext, abroad,
     contract::RegionScope,
-    error::PageError,
     gbfs, middleware,
     pages::{
         account, audit, cities, city, erasure, exports, fleet, fleet_vehicle, health, home, imports, job, jobs,
@@ -187,20 +185,12 @@ fn paths(routes: &[Route]) -> Vec<&'static str> {
 /// Redirects requests without a session cookie to sign in, before the handler reads anything.
 /// Whether the session is valid is checked with the page's own statements.
 async fn require_session(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let context = request
-        .app_data::<web::Data<crate::web::state::State>>()
-        .map(|state| RequestContext::new(request.request(), state.clone()));
-    let refusal = match context {
-        Some(context) if context.cookie.is_some() => None,
-        Some(context) => Some(context.sign_in_first()),
-        None => Some(PageError::Bug("no app".to_owned())),
-    };
-    match refusal {
-        None => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
-        Some(refusal) => Ok(request.error_response(refusal)),
+    match request.extract::<RequestContext>().await.and_then(|context| context.auth()) {
+        Ok(_) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+        Err(sign_in_first) => Ok(request.error_response(sign_in_first)),
     }
 }
 

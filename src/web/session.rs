@@ -15,11 +15,7 @@ use crate::{
         sessions::{CurrentUser, Reservation},
         verdict::SessionAuth,
     },
-    domain::{
-        people::{self, UserRef},
-        region::RegionCode,
-        ride::RideRef,
-    },
+    domain::{RegionCode, RideRef, Roles, UserRef},
     ops::{
         accounts::{IDLE, SessionStart},
         passwords,
@@ -36,8 +32,7 @@ pub struct SessionCookie {
     pub token: String,
     pub city: String,
     pub present_in: Vec<RegionCode>,
-    /// As `role:city`.
-    pub roles: Vec<String>,
+    pub roles: Roles,
     #[serde(default)]
     pub open_ride: Option<RideRef>,
     #[serde(default)]
@@ -56,17 +51,12 @@ impl SessionCookie {
             token: started.token,
             city: started.city,
             present_in: Vec::new(),
-            roles: Vec::new(),
+            roles: Roles::default(),
             open_ride: None,
             reservation: None,
             checked_at: now - COPY_COUNTS,
             expires_at: started.expires_at,
         }
-    }
-
-    /// According to the copy; the row decides.
-    pub fn operates(&self, city: &str) -> bool {
-        people::operates(&self.roles, city)
     }
 
     pub fn auth(&self, now: DateTime<Utc>) -> SessionAuth {

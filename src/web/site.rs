@@ -15,7 +15,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 
-use super::error::PageError;
+use super::{PageError, PageResult};
 use crate::config::Config;
 
 #[derive(RustEmbed)]
@@ -64,7 +64,7 @@ pub fn assets() -> Arc<str> {
 }
 
 /// `GET /static/...`: an embedded file. With a version in its URL it never changes.
-pub async fn file(request: HttpRequest) -> Result<HttpResponse, PageError> {
+pub async fn file(request: HttpRequest) -> PageResult {
     let name = request.match_info().query("file");
     let file = Static::get(name).ok_or(PageError::NotFound)?;
     let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(file.metadata.sha256_hash()));

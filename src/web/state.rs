@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{gbfs, limits::Limits, site::Site};
-use crate::ops::service::Service;
+use actix_web::{HttpRequest, web::Data};
+
+use super::{PageError, PageResult, gbfs, limits::Limits, site::Site};
+use crate::ops::Service;
 
 pub struct State {
     pub service: Arc<Service>,
@@ -13,6 +15,10 @@ pub struct State {
 }
 
 impl State {
+    pub fn of(request: &HttpRequest) -> PageResult<Data<Self>> {
+        request.app_data::<Data<Self>>().cloned().ok_or_else(|| PageError::Bug("no application".to_owned()))
+    }
+
     pub fn new(service: Arc<Service>) -> Self {
         Self { limits: Limits::default(), site: Site::new(&service.config), feeds: gbfs::FeedCache::default(), service }
     }

@@ -18,7 +18,10 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::{db::error::DbError, web::error::PageError};
+use crate::{
+    db::DbError,
+    web::{PageError, PageResult},
+};
 
 pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
@@ -41,7 +44,7 @@ pub(super) struct Feed {
 
 impl Feed {
     /// `data` as of `as_of`, valid for `ttl` seconds.
-    pub(super) fn new(as_of: DateTime<Utc>, ttl: i64, data: &impl Serialize) -> Result<Self, PageError> {
+    pub(super) fn new(as_of: DateTime<Utc>, ttl: i64, data: &impl Serialize) -> PageResult<Self> {
         let body = serde_json::to_vec(&Envelope { last_updated: time(as_of), ttl, version: "3.0", data })
             .map_err(|error| PageError::Bug(error.to_string()))?;
         let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(&body)));

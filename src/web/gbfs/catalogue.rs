@@ -7,11 +7,7 @@ use serde_json::{Value, json};
 
 use super::STATUS;
 use crate::{
-    domain::{
-        catalogue::{Catalogue, City, Region, Tariff, VehicleType},
-        geo::Point,
-        vehicle::RESERVATION_MINUTES,
-    },
+    domain::{Catalogue, City, Point, Region, Tariff, VehicleType, vehicle::RESERVATION_MINUTES},
     web::paths,
 };
 

@@ -7,11 +7,11 @@ mod catalogue;
 mod vehicles;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest,
     web::{Data, Path},
 };
 
-use super::{error::PageError, state::State};
+use super::{PageError, PageResult, state::State};
 use answer::Feed;
 use catalogue::{FEEDS, System};
 
@@ -25,17 +25,13 @@ const TTL: i64 = 60;
 const STATUS: &str = "vehicle_status";
 
 /// `GET /gbfs/3/manifest.json`: every city, with the address of its feeds.
-pub async fn manifest(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, PageError> {
+pub async fn manifest(request: HttpRequest, state: Data<State>) -> PageResult {
     let data = catalogue::manifest(&state.service.catalogue());
     Ok(Feed::new(state.service.catalogue_seen(), TTL, &data)?.answer(&request))
 }
 
 /// `GET /gbfs/3/{city}/{feed}.json`.
-pub async fn feed(
-    request: HttpRequest,
-    state: Data<State>,
-    path: Path<(String, String)>,
-) -> Result<HttpResponse, PageError> {
+pub async fn feed(request: HttpRequest, state: Data<State>, path: Path<(String, String)>) -> PageResult {
     let (known, (slug, name)) = (state.service.catalogue(), path.into_inner());
     let Some(city) = known.city(&slug) else {
         return Ok(answer::not_found("There is no such city."));

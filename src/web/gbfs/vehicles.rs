@@ -16,12 +16,8 @@ use super::{
 };
 use crate::{
     db::feeds::{self, FeedVehicle},
-    domain::{
-        catalogue::VehicleType,
-        vehicle::{PublicVehicle, charge},
-    },
-    web::state::State,
-    web::{error::PageError, paths},
+    domain::{PublicVehicle, VehicleType, vehicle::charge},
+    web::{PageError, PageResult, paths, state::State},
 };
 
 /// Seconds: a vehicle in the feed may have been taken that long ago.
@@ -67,7 +63,7 @@ struct Uris {
 }
 
 /// The current feed, or the last one while the city's region does not answer.
-pub(super) async fn status(state: &State, system: &System<'_>) -> Result<Feed, PageError> {
+pub(super) async fn status(state: &State, system: &System<'_>) -> PageResult<Feed> {
     let (slot, now) = (state.feeds.of(&system.city.slug), system.now);
     let mut cached = slot.lock().await;
     if let Some((feed, _)) = cached.as_ref().filter(|(_, until)| now < *until) {
@@ -87,7 +83,7 @@ pub(super) async fn status(state: &State, system: &System<'_>) -> Result<Feed, P
     Ok(feed)
 }
 
-async fn read(state: &State, system: &System<'_>) -> Result<Feed, PageError> {
+async fn read(state: &State, system: &System<'_>) -> PageResult<Feed> {
     let (region, city) = (&system.city.region, &system.city.slug);
     let (as_of, standing) = state
         .service

@@ -3,25 +3,19 @@
 
 use std::time::Instant;
 
-use actix_web::{HttpResponse, http::header};
+use actix_web::http::header;
 use askama::Template;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::{
     domain::{
-        catalogue::Catalogue,
+        Catalogue, Refusal,
         people::{self, Registration},
-        refusal::Refusal,
     },
     ops::{self, OpError, accounts::SessionStart},
     web::{
-        context::RequestContext,
-        error::PageError,
-        form::{FormState, FormWithState, Id, Query},
-        layout::{Layout, Section, layout},
-        paths,
-        session::SessionCookie,
+        FormState, FormWithState, Id, Layout, PageResult, Query, RequestContext, Section, paths, session::SessionCookie,
     },
 };
 
@@ -70,20 +64,21 @@ async fn constant_time(context: &RequestContext, began: Instant) {
     tokio::time::sleep_until((began + context.service.config.sign_in_floor).into()).await;
 }
 
-fn register_page(context: &RequestContext, mut form: FormState) -> RegisterPage<'_> {
+fn register_page(context: &RequestContext, mut form: FormState) -> PageResult {
     if form.value("city").is_empty() {
         form = form.with("city", &context.city().slug);
     }
-    RegisterPage {
-        layout: layout(context, None, "Sign up", Section::Register, context.city()),
+    let page = RegisterPage {
+        layout: context.layout("Sign up", Section::Register, context.city()),
         id: context.service.ids.form(),
         catalogue: &context.catalogue,
         form,
-    }
+    };
+    context.ok_or_invalid(page.form.has_errors(), &page)
 }
 
-pub async fn register_form(context: RequestContext) -> Result<HttpResponse, PageError> {
-    context.ok(&register_page(&context, FormState::default()))
+pub async fn register_form(context: RequestContext) -> PageResult {
+    register_page(&context, FormState::default())
 }
 
 #[derive(Deserialize)]
@@ -101,8 +96,8 @@ pub struct Register {
 pub async fn register(
     mut context: RequestContext,
     FormWithState(form, mut state): FormWithState<Register>,
-) -> Result<HttpResponse, PageError> {
-    context.state.limits.register(&context.address()).map_err(|wait| PageError::TooMany(wait.0))?;
+) -> PageResult {
+    context.state.limits.register(context.client())?;
     let password = context.service.hasher.acceptable(&form.password, &form.username).await?;
     let city = context.catalogue.city(&form.city).ok_or_else(|| "Please choose a city.".to_owned());
     let (Some(first_name), Some(last_name), Some(email), Some(username), Some(()), Some(city)) = (
@@ -113,7 +108,7 @@ pub async fn register(
         state.check("password", password),
         state.check("city", city),
     ) else {
-        return context.wrong(&register_page(&context, state));
+        return register_page(&context, state);
     };
     let registration = Registration {
         id: form.id.0,
@@ -141,20 +136,17 @@ pub async fn register(
             begin(&mut context, started, &people::username_key(&form.username)).await;
             Ok(context.done(&next, "Welcome to MovR. Choose a vehicle and ride."))
         }
-        Err(OpError::Refused(refusal @ Refusal::UsernameTaken)) => {
-            state.reject("username", refusal.message());
-            context.wrong(&register_page(&context, state))
+        Err(error) => {
+            state.refuse(error, |refusal| (*refusal == Refusal::UsernameTaken).then_some("username"))?;
+            register_page(&context, state)
         }
-        Err(error) => Err(error.into()),
     }
 }
 
-fn login_page(context: &RequestContext, form: FormState) -> LoginPage {
+fn login_page(context: &RequestContext, form: FormState) -> PageResult {
     let next = paths::own_path(form.value("next"), "").to_owned();
-    LoginPage {
-        layout: layout(context, None, "Sign in", Section::Login, context.city()),
-        form: form.with("next", next),
-    }
+    let layout = context.layout("Sign in", Section::Login, context.city());
+    context.ok_or_invalid(form.has_errors(), &LoginPage { layout, form: form.with("next", next) })
 }
 
 #[derive(Debug, Deserialize)]
@@ -163,8 +155,8 @@ pub struct Parameters {
     next: String,
 }
 
-pub async fn login_form(context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
-    context.ok(&login_page(&context, FormState::default().with("next", query.next)))
+pub async fn login_form(context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
+    login_page(&context, FormState::default().with("next", query.next))
 }
 
 #[derive(Deserialize)]
@@ -176,10 +168,7 @@ pub struct Login {
 }
 
 /// `POST /login`: a new session; this browser's previous one ends.
-pub async fn login(
-    mut context: RequestContext,
-    FormWithState(form, mut state): FormWithState<Login>,
-) -> Result<HttpResponse, PageError> {
+pub async fn login(mut context: RequestContext, FormWithState(form, mut state): FormWithState<Login>) -> PageResult {
     let began = Instant::now();
     let key = people::username_key(&form.username);
     context.try_account(&key)?;
@@ -196,22 +185,18 @@ pub async fn login(
             begin(&mut context, started, &key).await;
             Ok(context.done(paths::own_path(&form.next, &list), ""))
         }
-        Err(OpError::Refused(refusal @ Refusal::NoMatch)) => {
-            context.sign_in("failed");
-            context.turned_away("sign-in failed");
-            constant_time(&context, began).await;
-            state.error = Some(refusal.message());
-            context.wrong(&login_page(&context, state))
-        }
         Err(error) => {
             constant_time(&context, began).await;
-            Err(error.into())
+            state.refuse(error, |refusal| (*refusal == Refusal::NoMatch).then_some(""))?;
+            context.sign_in("failed");
+            context.turned_away("sign-in failed");
+            login_page(&context, state)
         }
     }
 }
 
 /// `POST /logout`: the session ends on the server, the browser forgets its data.
-pub async fn logout(mut context: RequestContext) -> Result<HttpResponse, PageError> {
+pub async fn logout(mut context: RequestContext) -> PageResult {
     let mut text = "You are signed out.";
     if let Ok(auth) = context.auth() {
         context.forget_session();
@@ -227,12 +212,13 @@ pub async fn logout(mut context: RequestContext) -> Result<HttpResponse, PageErr
     Ok(response)
 }
 
-fn recovery_page(context: &RequestContext, form: FormState) -> RecoveryPage {
-    RecoveryPage { layout: layout(context, None, "Set a new password", Section::Login, context.city()), form }
+fn recovery_page(context: &RequestContext, form: FormState) -> PageResult {
+    let layout = context.layout("Set a new password", Section::Login, context.city());
+    context.ok_or_invalid(form.has_errors(), &RecoveryPage { layout, form })
 }
 
-pub async fn recover_form(context: RequestContext) -> Result<HttpResponse, PageError> {
-    context.ok(&recovery_page(&context, FormState::default()))
+pub async fn recover_form(context: RequestContext) -> PageResult {
+    recovery_page(&context, FormState::default())
 }
 
 #[derive(Deserialize)]
@@ -246,12 +232,12 @@ pub struct Recover {
 pub async fn recover(
     mut context: RequestContext,
     FormWithState(form, mut state): FormWithState<Recover>,
-) -> Result<HttpResponse, PageError> {
+) -> PageResult {
     let began = Instant::now();
     context.try_account(&people::username_key(&form.username))?;
     let password = context.service.hasher.acceptable(&form.password, &form.username).await?;
     if state.check("password", password).is_none() {
-        return context.wrong(&recovery_page(&context, state));
+        return recovery_page(&context, state);
     }
     match ops::accounts::recover(&context.service, &form.username, &form.code, &form.password).await {
         Ok(()) => {
@@ -260,16 +246,12 @@ pub async fn recover(
             context.forget_session();
             Ok(context.done("/login", "Your new password is set. Please sign in with it."))
         }
-        Err(OpError::Refused(refusal @ (Refusal::NoMatch | Refusal::Changed))) => {
-            context.sign_in("failed");
-            context.turned_away("recovery failed");
-            constant_time(&context, began).await;
-            state.error = Some(refusal.message());
-            context.wrong(&recovery_page(&context, state))
-        }
         Err(error) => {
             constant_time(&context, began).await;
-            Err(error.into())
+            state.refuse(error, |refusal| matches!(refusal, Refusal::NoMatch | Refusal::Changed).then_some(""))?;
+            context.sign_in("failed");
+            context.turned_away("recovery failed");
+            recovery_page(&context, state)
         }
     }
 }

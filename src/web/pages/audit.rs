@@ -4,39 +4,24 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpResponse, web::Bytes};
 use askama::Template;
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
-use futures_util::stream;
 use serde::Deserialize;
 
 use crate::{
-    db::{
-        audit::{self, Event, Filter, Found, Place, Sees},
-        error::DbError,
-        sessions::CurrentUser,
-    },
+    db::audit::{self, Event, Filter, Found, Place},
     domain::{
-        catalogue::Catalogue,
+        Catalogue, Moment, Refusal, RegionCode, Roles, Version,
         csv::{escape_formula, head, write_line},
-        refusal::Refusal,
-        region::RegionCode,
-        stored::{Moment, Version},
     },
-    ops::service::Service,
     web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        form::{self, Query, moment},
-        layout::{Layout, Section, layout},
-        paths,
+        BadRequest, Layout, PageError, PageResult, Pagination, Query, RequestContext, Section, filters, form, paths,
     },
 };
 
-const PAGE: usize = 50;
-const CHUNK: usize = 1000;
+const PAGE: i64 = 50;
+const CHUNK: i64 = 1000;
 
 const OBJECTS: [(&str, &str); 8] = [
     ("", "All"),
@@ -56,13 +41,12 @@ struct AuditPage<'a> {
     catalogue: &'a Catalogue,
     parameters: &'a Parameters,
     region: &'a RegionCode,
-    sees: Sees,
+    roles: Roles,
     events: Vec<Event>,
     export: String,
-    newest: Option<String>,
     /// How far back the search went, if that was too little for a page.
     searched_to: Option<DateTime<Utc>>,
-    older: Option<String>,
+    pagination: Pagination,
     error: Option<String>,
 }
 
@@ -106,7 +90,7 @@ impl Parameters {
         };
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let before = match self.before.as_str() {
-            "" => Place::at(moment(&self.to, Tz::UTC)?.unwrap_or(Moment::LAST.at())),
+            "" => Place::at(form::moment(&self.to, Tz::UTC)?.unwrap_or(Moment::LAST.at())),
             before => place(before).ok_or("There is no such page of the audit.")?,
         };
         Ok(Filter {
@@ -115,7 +99,7 @@ impl Parameters {
             action: text(&self.action),
             aggregate_type: text(&self.object),
             aggregate_id: id(&self.id, "object")?,
-            from: moment(&self.from, Tz::UTC)?.unwrap_or(DateTime::UNIX_EPOCH),
+            from: form::moment(&self.from, Tz::UTC)?.unwrap_or(DateTime::UNIX_EPOCH),
             before,
         })
     }
@@ -124,8 +108,8 @@ impl Parameters {
         if self.region.is_empty() {
             return Ok(context.service.here.clone());
         }
-        let known = context.catalogue.regions.iter().find(|region| region.code.as_str() == self.region);
-        known.map(|region| region.code.clone()).ok_or_else(|| "There is no such region.".to_owned())
+        let known = |code: &RegionCode| context.catalogue.region(code).is_some();
+        self.region.parse().ok().filter(known).ok_or_else(|| "There is no such region.".to_owned())
     }
 }
 
@@ -140,32 +124,27 @@ fn place_text(Place(at, object, id, version): &Place) -> String {
     format!("{}.{object}.{id}.{version}", at.timestamp_micros())
 }
 
-async fn read(
-    context: &mut RequestContext,
-    filter: &Filter,
-    limit: usize,
-) -> Result<(CurrentUser, Sees, Found), PageError> {
+/// The events that the person may see, whose roles decide which.
+async fn read(context: &mut RequestContext, filter: &Filter, limit: i64) -> PageResult<(Roles, Found)> {
     context.names(&filter.region);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut sees = Sees::of(context.cookie.as_ref().map_or(&[], |cookie| &cookie.roles));
+    let mut roles = context.cookie.as_ref().map(|cookie| cookie.roles.clone()).unwrap_or_default();
     loop {
         let (current_user, found) = context
             .read_signed_in(&filter.region, async |conn| {
-                if sees.is_nothing() { Ok(Found::default()) } else { audit::list(conn, filter, &sees, limit).await }
+                if roles.is_empty() { Ok(Found::default()) } else { audit::list(conn, filter, &roles, limit).await }
             })
             .await?;
-        let now = Sees::of(&current_user.roles);
-        if now.is_nothing() {
-            return Err(PageError::Refused(Refusal::NotOperator));
+        if current_user.roles.is_empty() {
+            return Err(Refusal::NotOperator.into());
         }
-        if now == sees {
-            return Ok((current_user, sees, found));
+        if current_user.roles == roles {
+            return Ok((roles, found));
         }
-        sees = now;
+        roles = current_user.roles;
     }
 }
 
-pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     let (filter, error) = match query.filter(&context) {
         Ok(filter) => (filter, None),
         // Nothing fits, but whoever may not see the page is refused.
@@ -174,61 +153,40 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
             (Filter { before: Place::at(DateTime::UNIX_EPOCH), ..all }, Some(error))
         }
     };
-    let (current_user, sees, Found { mut events, searched_to }) = read(&mut context, &filter, PAGE + 1).await?;
-    let more = events.len() > PAGE;
-    events.truncate(PAGE);
-    let searched_to = searched_to.filter(|_| !more);
-    let last = searched_to.as_ref().or_else(|| events.last().filter(|_| more).map(|last| &last.place)).map(place_text);
+    let (roles, Found { mut events, searched_to }) = read(&mut context, &filter, PAGE + 1).await?;
+    let newest = (!query.before.is_empty()).then(|| query.address("/fleet/audit", ""));
+    let next = |last: &Place| query.address("/fleet/audit", &place_text(last));
+    let mut pagination = Pagination::cut(&mut events, PAGE, newest, |last| next(&last.place));
+    let searched_to = searched_to.filter(|_| pagination.older.is_none());
+    pagination.older = pagination.older.or_else(|| searched_to.as_ref().map(next));
     let page = AuditPage {
-        layout: layout(&context, Some(&current_user), "Audit", Section::Fleet, context.city()),
+        layout: context.layout("Audit", Section::Fleet, context.city()),
         catalogue: &context.catalogue,
         parameters: &query,
         region: &filter.region,
-        sees,
+        roles,
         events,
         export: query.address("/fleet/audit.csv", ""),
-        newest: (!query.before.is_empty()).then(|| query.address("/fleet/audit", "")),
         searched_to: searched_to.map(|place| place.0),
-        older: last.map(|before| query.address("/fleet/audit", &before)),
+        pagination,
         error,
     };
-    if page.error.is_some() { context.wrong(&page) } else { context.ok(&page) }
-}
-
-/// The rest of an export: events that were read and not yet sent.
-struct Left {
-    service: Arc<Service>,
-    filter: Filter,
-    sees: Sees,
-    found: Found,
-    begun: bool,
+    context.ok_or_invalid(page.error.is_some(), &page)
 }
 
 /// `GET /fleet/audit.csv`: all that fit, newest first, read a thousand at a time.
-pub async fn export(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+pub async fn export(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     let query = Parameters { before: String::new(), ..query };
-    let filter = query.filter(&context).map_err(|_wrong| PageError::BadRequest("There is no such audit."))?;
-    let (_, sees, found) = read(&mut context, &filter, CHUNK).await?;
-    let left = Left { service: Arc::clone(&context.service), filter, sees, found, begun: false };
-    let body = stream::try_unfold(left, |mut left| async move {
-        let Found { events, searched_to } = &left.found;
-        if events.is_empty() && searched_to.is_none() && left.begun {
-            return Ok(None);
-        }
-        let text = csv(&left);
-        let full = events.last().filter(|_| events.len() == CHUNK).map(|last| &last.place);
-        left.found = match searched_to.as_ref().or(full).cloned() {
-            Some(last) => {
-                left.filter.before = last;
-                let conn = left.service.db.at(&left.filter.region).await?;
-                audit::list(&conn, &left.filter, &left.sees, i64::try_from(CHUNK).unwrap_or(i64::MAX)).await?
-            }
-            None => Found::default(),
-        };
-        left.begun = true;
-        Ok::<_, DbError>(Some((text, left)))
-    });
-    Ok(context.csv("movr-audit.csv", body))
+    let filter = query.filter(&context).map_err(|_wrong| BadRequest::Field)?;
+    let (roles, found) = read(&mut context, &filter, CHUNK).await?;
+    let (text, next) = csv(&filter.region, found);
+    let service = Arc::clone(&context.service);
+    let read = async move |before| {
+        let filter = Filter { before, ..filter.clone() };
+        let conn = service.db.at(&filter.region).await?;
+        Ok(csv(&filter.region, audit::list(&conn, &filter, &roles, CHUNK).await?))
+    };
+    Ok(context.csv("movr-audit.csv", (head(&HEAD) + &text, next), read))
 }
 
 const HEAD: [&str; 11] = [
@@ -236,14 +194,14 @@ const HEAD: [&str; 11] = [
     "correlation_id", "epoch", "details",
 ];
 
-/// The next lines, with the head before the first.
-fn csv(left: &Left) -> Bytes {
-    let mut lines = if left.begun { String::new() } else { head(&HEAD) };
-    for event in &left.found.events {
+/// The lines of these events, and before which event the search goes on.
+fn csv(region: &RegionCode, Found { events, searched_to }: Found) -> (String, Option<Place>) {
+    let mut lines = String::new();
+    for event in &events {
         let Place(at, object, id, version) = &event.place;
         let line = [
             at.to_rfc3339_opts(SecondsFormat::Micros, true).into(),
-            left.filter.region.as_str().into(),
+            region.as_str().into(),
             escape_formula(&event.action),
             escape_formula(object),
             id.to_string().into(),
@@ -256,5 +214,6 @@ fn csv(left: &Left) -> Bytes {
         ];
         write_line(&mut lines, line);
     }
-    lines.into()
+    let full = i64::try_from(events.len()) == Ok(CHUNK);
+    (lines, searched_to.or_else(|| events.into_iter().last().filter(|_| full).map(|last| last.place)))
 }

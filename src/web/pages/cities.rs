@@ -3,30 +3,21 @@
 
 use std::f64::consts::TAU;
 
-use actix_web::HttpResponse;
 use askama::Template;
-use chrono::{DurationRound, TimeDelta};
+use chrono::SubsecRound;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
 use super::{EVERYWHERE, administrator, region_of_form};
 use crate::{
     domain::{
-        catalogue::{CITY_RADIUS_KM, Catalogue, City, Tariff, VehicleType, fold},
-        geo::{Point, Polygon},
-        money::{self, Currency},
-        people,
-        refusal::Refusal,
-        region::RegionCode,
+        Catalogue, City, Currency, Point, Refusal, RegionCode, Tariff, VehicleType,
+        catalogue::{CITY_RADIUS_KM, fold},
+        geo::Polygon,
+        money, people,
     },
-    ops::{self, OpError},
-    web::{
-        context::RequestContext,
-        error::PageError,
-        form::{self, FormState, FormWithState},
-        layout::{Layout, Section, layout},
-        paths,
-    },
+    ops,
+    web::{BadRequest, FormState, FormWithState, Layout, PageResult, RequestContext, Section, form, paths},
 };
 
 const PATH: &str = "/admin/cities";
@@ -39,20 +30,20 @@ struct CitiesPage<'a> {
     form: FormState,
 }
 
-pub async fn list(context: RequestContext) -> Result<HttpResponse, PageError> {
+pub async fn list(context: RequestContext) -> PageResult {
     page(context, None).await
 }
 
-async fn page(mut context: RequestContext, rejected: Option<FormState>) -> Result<HttpResponse, PageError> {
-    let current_user = administrator(&mut context).await?;
+async fn page(mut context: RequestContext, rejected: Option<FormState>) -> PageResult {
+    administrator(&mut context).await?;
     let wrong = rejected.is_some();
     let here = context.service.here.as_str();
     let page = CitiesPage {
-        layout: layout(&context, Some(&current_user), "Cities", Section::Fleet, context.city()),
+        layout: context.layout("Cities", Section::Fleet, context.city()),
         catalogue: &context.catalogue,
         form: rejected.unwrap_or_else(|| FormState::default().with("region", here).with("radius", "5")),
     };
-    if wrong { context.wrong(&page) } else { context.ok(&page) }
+    context.ok_or_invalid(wrong, &page)
 }
 
 /// A new city; its tariffs are fields named `unlock-TYPE`, `minute-TYPE`, `fee-TYPE`.
@@ -125,13 +116,9 @@ fn prices(state: &mut FormState, vehicle_type: &VehicleType) -> Option<[i64; 3]>
     Some([unlock?, minute?, fee?])
 }
 
-pub async fn add(
-    context: RequestContext,
-    FormWithState(form, mut state): FormWithState<Add>,
-) -> Result<HttpResponse, PageError> {
+pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWithState<Add>) -> PageResult {
     region_of_form(&context, &form.region)?;
-    let currency: Currency =
-        form.currency.parse().map_err(|_unknown| PageError::BadRequest("There is no such currency."))?;
+    let currency: Currency = form.currency.parse().map_err(|_unknown| BadRequest::Field)?;
     let name = state.check("name", people::line(&form.name, 64, "a name"));
     // Without a name there is nothing to say of the slug, without a centre nothing of the area.
     let slug = name.as_ref().and_then(|name| state.check("slug", slug(&form.slug, name)));
@@ -143,9 +130,7 @@ pub async fn add(
     let zone = form.zone.trim().replace(' ', "_").parse::<Tz>();
     let zone =
         state.check("zone", zone.map_err(|_unknown| "Please enter a time zone such as Europe/Lisbon.".to_owned()));
-    let centre =
-        form::point(&form.lat, &form.lon).and_then(|at| at.ok_or_else(|| "Please enter the centre.".to_owned()));
-    let centre = state.check("lat", centre);
+    let centre = state.check("lat", form::required_point(&form.lat, &form.lon, "the centre"));
     let of_area = if form.area.trim().is_empty() { "radius" } else { "area" };
     let area = centre.and_then(|centre| state.check(of_area, area(centre, &form.area, &form.radius)));
     let catalogue = context.catalogue.clone();
@@ -156,7 +141,7 @@ pub async fn add(
     else {
         return page(context, Some(state)).await;
     };
-    let valid_from = context.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(context.now);
+    let valid_from = context.now.trunc_subsecs(0);
     let tariff =
         |(vehicle_type, [unlock_minor, per_minute_minor, out_of_area_fee_minor]): (&VehicleType, [i64; 3])| Tariff {
             city: slug.clone(),
@@ -169,12 +154,9 @@ pub async fn add(
         };
     let tariffs: Vec<Tariff> = prices.into_iter().map(tariff).collect();
     let city = City { slug, name, region: form.region, centre, time_zone, currency, service_area };
-    match ops::catalogue::add_city(&context.service, &context.auth()?, &city, &tariffs).await {
-        Ok(_) => Ok(context.done(PATH, &format!("{} is added. {EVERYWHERE}", city.name))),
-        Err(OpError::Refused(refusal @ Refusal::CityTaken)) => {
-            state.reject("slug", refusal.message());
-            page(context, Some(state)).await
-        }
-        Err(error) => Err(error.into()),
+    if let Err(error) = ops::catalogue::add_city(&context.service, &context.auth()?, &city, &tariffs).await {
+        state.refuse(error, |refusal| (*refusal == Refusal::CityTaken).then_some("slug"))?;
+        return page(context, Some(state)).await;
     }
+    Ok(context.done(PATH, &format!("{} is added. {EVERYWHERE}", city.name)))
 }

@@ -1,23 +1,15 @@
 //! `/erasure/{region}/{id}`: the progress of an erasure, for whoever has the link. It needs no
 //! session, and reveals nothing of the person.
 
-use actix_web::{HttpResponse, web::Path};
 use askama::Template;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use super::row_of_path;
 use crate::{
     db::home,
-    domain::job::JobRef,
+    domain::JobRef,
     ops::erasure::progress,
-    web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        layout::{Layout, Section, layout},
-        paths,
-    },
+    web::{Layout, PageError, PageResult, RequestContext, RowPath, Section, filters, paths},
 };
 
 #[derive(Template)]
@@ -31,14 +23,13 @@ struct ErasurePage<'a> {
     time_zone: Tz,
 }
 
-pub async fn show(context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (region, id) = row_of_path(&context, &path)?;
+pub async fn show(context: RequestContext, RowPath { region, id }: RowPath) -> PageResult {
     let job = JobRef { region, id };
     let found = home::find_erasure(&context.service.db.at(&job.region).await?, &job).await?;
     let (parameters, finished_at) = found.ok_or(PageError::NotFound)?;
     let (regions, rides) = progress(&parameters);
     context.ok(&ErasurePage {
-        layout: layout(&context, None, "Erasing your data", Section::None, context.city()),
+        layout: context.layout("Erasing your data", Section::None, context.city()),
         job,
         regions: regions.iter().map(|region| context.catalogue.region_name(region)).collect(),
         rides,

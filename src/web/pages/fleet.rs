@@ -4,34 +4,21 @@
 
 use std::sync::Arc;
 
-use actix_web::HttpResponse;
 use askama::Template;
 use chrono::{DateTime, Duration, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{jobs::EmptyForm, map};
+use super::{city_of, jobs::EmptyForm, map, only_operators};
 use crate::{
-    db::{
-        fleet::{self, FleetVehicle},
-        sessions::CurrentUser,
-    },
+    db::fleet::{self, FleetVehicle},
     domain::{
-        catalogue::{Catalogue, City},
+        Catalogue, City, Moment,
         fleet::{Filter, Key, NOTE_MAX, STATUSES, Sort, status_text},
         job::CHOICES,
-        refusal::Refusal,
-        stored::Moment,
     },
     ops,
-    web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        form::{self, Query},
-        layout::{Layout, Section, layout},
-        paths,
-    },
+    web::{Layout, PageResult, Pagination, Query, RequestContext, Section, filters, form, paths},
 };
 
 /// Hours for which a vehicle stands idle.
@@ -51,14 +38,13 @@ struct FleetPage<'a> {
     /// By status, and when they were counted, as in "10:15:04".
     counts: Vec<(&'static str, i64)>,
     counted: String,
-    filters: &'a Filters,
+    query: &'a FleetQuery,
     sort: Sort,
     /// The filter's field, and what is wrong with it.
     wrong: Option<(&'static str, String)>,
     new_job: EmptyForm<'a>,
     vehicles: Vec<FleetVehicle>,
-    first: Option<String>,
-    next: Option<String>,
+    pagination: Pagination,
     /// The list continues, though the page is not full.
     sparse: bool,
     map: map::MapView,
@@ -71,57 +57,20 @@ impl FleetPage<'_> {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Filters {
-    #[serde(default)]
+#[serde(default)]
+pub struct FleetQuery {
     pub(super) city: String,
-    #[serde(default)]
     status: String,
-    #[serde(default, rename = "type")]
+    #[serde(rename = "type")]
     vehicle_type: String,
-    #[serde(default)]
     battery: String,
-    #[serde(default)]
     idle: String,
-    #[serde(default)]
     prefix: String,
-    #[serde(default)]
     sort: String,
-    #[serde(default)]
     after: String,
 }
 
-/// The city of a fleet page: the requested one, the one in use if the person operates it, or the
-/// first that they operate. Permission is checked with the page.
-pub fn city_of(context: &RequestContext, slug: &str) -> Result<City, PageError> {
-    if !slug.is_empty() {
-        return context.catalogue.city(slug).cloned().ok_or(PageError::NotFound);
-    }
-    let operated = |city: &&City| context.cookie.as_ref().is_some_and(|cookie| cookie.operates(&city.slug));
-    let first = || context.catalogue.cities.iter().find(operated);
-    Ok(Some(context.city()).filter(operated).or_else(first).unwrap_or_else(|| context.city()).clone())
-}
-
-/// The requested city, if the person `may` act there; by default the city in use, or the first that
-/// the person operates.
-pub fn city_for(
-    context: &RequestContext,
-    current_user: &CurrentUser,
-    slug: &str,
-    may: impl Fn(&str) -> bool,
-) -> Result<City, PageError> {
-    let found = match slug {
-        "" if may(&context.city().slug) => Some(context.city()),
-        "" => current_user.operated().find_map(|slug| context.catalogue.city(slug)),
-        slug => Some(context.catalogue.city(slug).ok_or(PageError::NotFound)?).filter(|_| may(slug)),
-    };
-    found.cloned().ok_or(PageError::Refused(Refusal::NotOperator))
-}
-
-pub fn only_operators(current_user: &CurrentUser, city: &str) -> Result<(), PageError> {
-    if current_user.operates(city) { Ok(()) } else { Err(PageError::Refused(Refusal::NotOperator)) }
-}
-
-impl Filters {
+impl FleetQuery {
     /// On failure the field and the words.
     fn parse(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<(Filter, Sort), (&'static str, String)> {
         let some = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
@@ -168,7 +117,7 @@ impl Filters {
     }
 
     /// As a query with this status; each parameter begins with `&`.
-    fn query(&self, status: &str) -> String {
+    fn with_status(&self, status: &str) -> String {
         self.pairs(status).map(|(name, value)| ["&", name, "=", &paths::encode(value)].concat()).collect()
     }
 
@@ -206,14 +155,14 @@ fn after(key: &Key, id: Uuid) -> String {
 }
 
 /// `GET /fleet`. With wrong filters: 422, and the list without them.
-pub async fn list(mut context: RequestContext, Query(filters): Query<Filters>) -> Result<HttpResponse, PageError> {
-    let city = city_of(&context, &filters.city)?;
-    let parsed = filters.parse(&context.catalogue, context.now);
+pub async fn list(mut context: RequestContext, Query(query): Query<FleetQuery>) -> PageResult {
+    let city = city_of(&context, &query.city)?;
+    let parsed = query.parse(&context.catalogue, context.now);
     let ((filter, sort), wrong) = match parsed {
         Ok(parsed) => (parsed, None),
         Err(wrong) => (Default::default(), Some(wrong)),
     };
-    let cursor = filters.cursor(sort).filter(|_| wrong.is_none());
+    let cursor = query.cursor(sort).filter(|_| wrong.is_none());
     let (service, now) = (Arc::clone(&context.service), context.now);
     let (current_user, (page, (counted_at, counts))) = context
         .read_signed_in(&city.region, async |conn| {
@@ -223,33 +172,28 @@ pub async fn list(mut context: RequestContext, Query(filters): Query<Filters>) -
         })
         .await?;
     only_operators(&current_user, &city.slug)?;
-    let map = map::vehicles(
-        &context,
-        &city,
-        "the vehicles of the list",
-        page.vehicles.iter().map(|vehicle| vehicle.at),
-        None,
-    );
-    let operated = current_user.operated().filter(|slug| *slug != city.slug);
+    let points = page.vehicles.iter().map(|vehicle| vehicle.at);
+    let map = map::vehicles(&context, &city, "the vehicles of the list", points, None);
+    let operated = current_user.roles.operated().filter(|slug| *slug != city.slug);
     let count = |status| (status, counts.iter().find(|(of, _)| of == status).map_or(0, |(_, n)| *n));
-    let here = format!("{}{}", paths::fleet(&city.slug), filters.query(&filters.status));
+    let here = format!("{}{}", paths::fleet(&city.slug), query.with_status(&query.status));
+    let older = page.next.as_ref().map(|(key, id)| format!("{here}&after={}", after(key, *id)));
     let page = FleetPage {
-        layout: layout(&context, Some(&current_user), &format!("Fleet of {}", city.name), Section::Fleet, &city),
+        layout: context.layout(&format!("Fleet of {}", city.name), Section::Fleet, &city),
         catalogue: &context.catalogue,
         now,
         city: &city,
         cities: operated.filter_map(|slug| context.catalogue.city(slug)).collect(),
         counts: STATUSES.into_iter().chain(["retired"]).map(count).collect(),
         counted: counted_at.with_timezone(&city.time_zone).format("%H:%M:%S").to_string(),
-        filters: &filters,
+        query: &query,
         sort,
         wrong,
-        new_job: EmptyForm::new(&context, &current_user, &city),
+        new_job: EmptyForm::new(&context, &current_user.roles, &city),
         sparse: page.next.is_some() && page.vehicles.len() < fleet::PAGE,
-        next: page.next.map(|(key, id)| format!("{here}&after={}", after(&key, id))),
-        first: cursor.is_some().then_some(here),
+        pagination: Pagination { newest: cursor.is_some().then_some(here), older },
         vehicles: page.vehicles,
         map,
     };
-    if page.wrong.is_some() { context.wrong(&page) } else { context.ok(&page) }
+    context.ok_or_invalid(page.wrong.is_some(), &page)
 }

@@ -1,34 +1,24 @@
 //! `/fleet/vehicles/{region}/{id}`: a vehicle for the operators of its city, its history, and what
 //! they may do with it. Each form carries the version that it showed and an id of its own.
 
-use actix_web::{HttpResponse, web::Path};
 use askama::Template;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{fleet as list, map, row_of_path};
+use super::{map, only_operators};
 use crate::{
     db::fleet::{self, HISTORY_PAGE, HistoryEntry, SeenVehicle, VehicleDetails, VehicleEdit},
     domain::{
-        catalogue::{Catalogue, City},
-        event,
+        Catalogue, City, JobKind, Refusal, RideRef, VehicleRef, Version, event,
         fleet::{NOTE_MAX, status_text},
-        job::{JobKind, STEPS, StatusChange},
+        job::{STEPS, StatusChange},
         people,
-        refusal::Refusal,
-        ride::RideRef,
-        stored::Version,
-        vehicle::VehicleRef,
     },
     ops::{self, OpError},
     web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        form::{self, Form, FormState, FormWithState, Id, Query},
-        layout::{Layout, Section, layout},
-        paths,
+        BadRequest, Form, FormState, FormWithState, Id, Layout, PageError, PageResult, Query, RequestContext, RowPath,
+        Section, filters, form, paths,
     },
 };
 
@@ -58,16 +48,10 @@ pub struct Parameters {
 
 pub async fn show(
     context: RequestContext,
-    path: Path<(String, String)>,
+    RowPath { region, id }: RowPath,
     Query(query): Query<Parameters>,
-) -> Result<HttpResponse, PageError> {
-    let vehicle = vehicle_of(&context, &path)?;
-    page(context, &vehicle, query.before, None).await
-}
-
-fn vehicle_of(context: &RequestContext, path: &(String, String)) -> Result<VehicleRef, PageError> {
-    let (region, id) = row_of_path(context, path)?;
-    Ok(VehicleRef { region, id })
+) -> PageResult {
+    page(context, &VehicleRef { region, id }, query.before, None).await
 }
 
 async fn page(
@@ -75,7 +59,7 @@ async fn page(
     vehicle: &VehicleRef,
     before: Option<Version>,
     rejected: Option<FormState>,
-) -> Result<HttpResponse, PageError> {
+) -> PageResult {
     let (current_user, (found, history)) = context
         .read_signed_in(&vehicle.region, async |conn| {
             let history = fleet::history(conn, vehicle, before.unwrap_or(Version::LAST).get());
@@ -85,17 +69,16 @@ async fn page(
         .await?;
     let found = found.ok_or(PageError::NotFound)?;
     let city = context.catalogue.city(&found.city).ok_or(PageError::NotFound)?;
-    list::only_operators(&current_user, &city.slug)?;
+    only_operators(&current_user, &city.slug)?;
     let status = found.vehicle.status.as_str();
     let held = status == "in_use" || found.vehicle.shown_status(context.now) == "reserved";
     let leads = |change: StatusChange| change.to != status && change.from.contains(&status);
     let others = context.catalogue.cities_of(&city.region).filter(|other| other.slug != city.slug);
     let (history, more) = history.split_at(history.len().min(HISTORY_PAGE));
     let older = history.last().filter(|_| !more.is_empty());
-    let wrong = rejected.is_some();
     let title = found.vehicle.code.as_deref().unwrap_or("no code");
     let page = FleetVehiclePage {
-        layout: layout(&context, Some(&current_user), title, Section::Fleet, city),
+        layout: context.layout(title, Section::Fleet, city),
         catalogue: &context.catalogue,
         now: context.now,
         city,
@@ -103,13 +86,13 @@ async fn page(
         steps: STEPS.into_iter().filter(|job_kind| !held && job_kind.status_change().is_some_and(leads)).collect(),
         changeable: !held && status != "retired",
         form: rejected.unwrap_or_else(|| stored(&found)),
-        cities: others.filter(|other| current_user.operates(&other.slug)).collect(),
+        cities: others.filter(|other| current_user.roles.operates(&other.slug)).collect(),
         older: older.map(|entry| format!("{}?before={}", paths::fleet_vehicle(vehicle), entry.version)),
         history,
         map: map::vehicles(&context, city, "the vehicle", [found.vehicle.at].into_iter(), None),
         found: &found,
     };
-    if wrong { context.wrong(&page) } else { context.ok(&page) }
+    context.ok_or_invalid(page.form.has_errors(), &page)
 }
 
 fn stored(found: &VehicleDetails) -> FormState {
@@ -142,13 +125,8 @@ fn details(catalogue: &Catalogue, city: &City, entry: &HistoryEntry) -> String {
     details.join(" · ")
 }
 
-fn seen(
-    context: &RequestContext,
-    path: &(String, String),
-    version: Version,
-    command: Id,
-) -> Result<SeenVehicle, PageError> {
-    let vehicle = vehicle_of(context, path)?;
+fn seen(context: &RequestContext, row: RowPath, version: Version, command: Id) -> PageResult<SeenVehicle> {
+    let vehicle = VehicleRef { region: row.region, id: row.id };
     let command = context.made_by(command, "command", &vehicle.region)?;
     Ok(SeenVehicle { vehicle, version: version.get(), command })
 }
@@ -162,26 +140,22 @@ pub struct Step {
     note: String,
 }
 
-pub async fn set_status(
-    context: RequestContext,
-    path: Path<(String, String)>,
-    Form(step): Form<Step>,
-) -> Result<HttpResponse, PageError> {
-    let seen = seen(&context, &path, step.version, step.command)?;
-    let change = step.action.status_change().filter(|_| STEPS.contains(&step.action));
-    let change = change.ok_or(PageError::BadRequest("That is done by a job."))?;
+pub async fn set_status(context: RequestContext, row: RowPath, Form(step): Form<Step>) -> PageResult {
+    let seen = seen(&context, row, step.version, step.command)?;
     let note = match people::optional_line(&step.note, NOTE_MAX, "a note") {
         Ok(note) => note,
         Err(words) => return Ok(context.refused(&paths::fleet_vehicle(&seen.vehicle), &words)),
     };
-    let outcome = ops::fleet::set_status(&context.service, &context.auth()?, &seen, change, note.as_deref()).await;
+    let change = step.action.status_change().ok_or(BadRequest::Step)?;
     let done = match step.action {
         JobKind::Maintenance => "The vehicle is in maintenance.",
         JobKind::Back => "The vehicle is back on the street.",
         JobKind::Lost => "The vehicle is marked as lost.",
         JobKind::Found => "The vehicle is found, and in maintenance.",
-        _ => "The vehicle is retired.",
+        JobKind::Retire => "The vehicle is retired.",
+        JobKind::Move | JobKind::Transfer | JobKind::Import | JobKind::Erasure => return Err(BadRequest::Step.into()),
     };
+    let outcome = ops::fleet::set_status(&context.service, &context.auth()?, &seen, change, note.as_deref()).await;
     context.respond(outcome, &paths::fleet_vehicle(&seen.vehicle), done)
 }
 
@@ -210,7 +184,7 @@ fn typed(form: &Edit, state: &mut FormState) -> Option<VehicleEdit> {
     let colour = state.check("colour", people::line(&form.colour, 40, "a colour"));
     let battery = state.check("battery", battery);
     let place = state.check("place", people::line(&form.place, 120, "a place"));
-    let at = state.check("lat", form::required_point(&form.lat, &form.lon));
+    let at = state.check("lat", form::required_point(&form.lat, &form.lon, "a position"));
     let note = state.check("note", people::optional_line(&form.note, NOTE_MAX, "a note"));
     Some(VehicleEdit {
         code: code?,
@@ -225,10 +199,10 @@ fn typed(form: &Edit, state: &mut FormState) -> Option<VehicleEdit> {
 
 pub async fn edit(
     context: RequestContext,
-    path: Path<(String, String)>,
+    row: RowPath,
     FormWithState(form, mut state): FormWithState<Edit>,
-) -> Result<HttpResponse, PageError> {
-    let seen = seen(&context, &path, form.version, form.command)?;
+) -> PageResult {
+    let seen = seen(&context, row, form.version, form.command)?;
     if let Some(edit) = typed(&form, &mut state) {
         match ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit).await {
             Err(OpError::Refused(refusal @ Refusal::CodeTaken)) => state.reject("code", refusal.message()),
@@ -246,12 +220,8 @@ pub struct Move {
     city: String,
 }
 
-pub async fn move_to(
-    context: RequestContext,
-    path: Path<(String, String)>,
-    Form(form): Form<Move>,
-) -> Result<HttpResponse, PageError> {
-    let seen = seen(&context, &path, form.version, form.command)?;
+pub async fn move_to(context: RequestContext, row: RowPath, Form(form): Form<Move>) -> PageResult {
+    let seen = seen(&context, row, form.version, form.command)?;
     let outcome = ops::fleet::move_to(&context.service, &context.auth()?, &seen, &form.city).await;
     context.respond(
         outcome,
@@ -271,13 +241,12 @@ pub struct EndRide {
 
 pub async fn end_ride(
     context: RequestContext,
-    path: Path<(String, String)>,
+    RowPath { region, id }: RowPath,
     Form(form): Form<EndRide>,
-) -> Result<HttpResponse, PageError> {
-    let (region, id) = row_of_path(&context, &path)?;
+) -> PageResult {
     let back = paths::fleet_vehicle(&VehicleRef { region: region.clone(), id: form.vehicle.0 });
     let read = || -> Result<_, String> {
-        Ok((people::line(&form.place, 120, "a place")?, form::required_point(&form.lat, &form.lon)?))
+        Ok((people::line(&form.place, 120, "a place")?, form::required_point(&form.lat, &form.lon, "a position")?))
     };
     let (place, at) = match read() {
         Ok(read) => read,

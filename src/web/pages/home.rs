@@ -2,26 +2,18 @@
 
 use std::sync::Arc;
 
-use actix_web::HttpResponse;
 use askama::Template;
-use serde::Deserialize;
 
 use super::{
+    CityQuery,
     map::{self, MapView},
     vehicles::{prices, stale_text, with_freshness},
 };
 use crate::{
     db::vehicles::Search,
-    domain::catalogue::{City, Tariff, VehicleType},
+    domain::{City, Tariff, VehicleType},
     ops,
-    web::{
-        abroad,
-        context::RequestContext,
-        error::PageError,
-        filters,
-        form::Query,
-        layout::{Layout, Section, layout},
-    },
+    web::{Layout, PageError, PageResult, Query, RequestContext, Section, abroad, filters},
 };
 
 #[derive(Template)]
@@ -35,14 +27,8 @@ struct HomePage<'a> {
     map: MapView,
 }
 
-#[derive(Debug, Deserialize)]
-pub struct Parameters {
-    #[serde(default)]
-    city: String,
-}
-
 /// Rendered without figures while the city's region is away.
-pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+pub async fn show(mut context: RequestContext, Query(query): Query<CityQuery>) -> PageResult {
     if let Some(there) = abroad::url_at_home(&context) {
         return Ok(context.done(&there, ""));
     }
@@ -68,29 +54,24 @@ pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) 
         })
         .await;
     let mut stale = None;
-    let (current_user, available, near) = match read {
-        Ok((current_user, (count, near))) => (current_user, Some(count), near),
+    let (available, near) = match read {
+        Ok((count, near)) => (Some(count), near),
         Err(PageError::Db(error)) if error.unreachable() => {
             tracing::warn!(%error, "landing page without figures");
             let last = ops::vehicles::nearest_stale(&service, &search).await;
             stale = last.as_ref().map(|last| (last.as_of, last.source));
-            (None, None, last.map(|last| last.near).unwrap_or_default())
+            (None, last.map(|last| last.near).unwrap_or_default())
         }
         Err(error) => return Err(error),
     };
+    let points = near.iter().map(|vehicle| vehicle.at);
     let page = HomePage {
-        layout: layout(&context, current_user.as_ref(), &city.name, Section::None, city),
+        layout: context.layout(&city.name, Section::None, city),
         city,
         available,
         prices: prices(&catalogue, city, now),
         stale: stale.map(|(as_of, _)| stale_text(&context, &city.region, as_of)),
-        map: map::vehicles(
-            &context,
-            city,
-            "the vehicles nearest to its centre",
-            near.iter().map(|vehicle| vehicle.at),
-            None,
-        ),
+        map: map::vehicles(&context, city, "the vehicles nearest to its centre", points, None),
     };
     Ok(with_freshness(context.ok(&page)?, now, stale))
 }

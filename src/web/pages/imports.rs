@@ -2,29 +2,17 @@
 //! role are checked before the first byte is read; the file is never held as a whole.
 
 use actix_multipart::Multipart;
-use actix_web::HttpResponse;
 use askama::Template;
 use futures_util::TryStreamExt;
-use serde::Deserialize;
 
-use super::fleet::city_for;
+use super::{CityQuery, city_for};
 use crate::{
-    db::sessions::CurrentUser,
-    domain::{
-        catalogue::{Catalogue, City},
-        job::JobRef,
-    },
+    domain::{Catalogue, City, JobRef, Roles},
     ops::{
         imports::{Import, ImportError},
         jobs::JobContext,
     },
-    web::{
-        context::RequestContext,
-        error::PageError,
-        form::Query,
-        layout::{Layout, Section, layout},
-        paths,
-    },
+    web::{BadRequest, Layout, PageError, PageResult, Query, RequestContext, Section, paths},
 };
 
 /// In bytes; ten times what 10,000 vehicles need.
@@ -42,39 +30,28 @@ struct ImportPage<'a> {
     riders_forbidden: Option<&'static str>,
 }
 
-/// By default the city in use, or the first that the person operates.
-#[derive(Debug, Deserialize)]
-pub struct Parameters {
-    #[serde(default)]
-    city: String,
+async fn operator(context: &mut RequestContext, slug: &str) -> PageResult<(Roles, City)> {
+    let roles = context.current_user().await?.roles;
+    let city = city_for(context, &roles, slug, |slug| roles.operates(slug))?;
+    Ok((roles, city))
 }
 
-async fn operator(context: &mut RequestContext, slug: &str) -> Result<(CurrentUser, City), PageError> {
-    let current_user = context.current_user().await?;
-    let city = city_for(context, &current_user, slug, |slug| current_user.operates(slug))?;
-    Ok((current_user, city))
-}
-
-fn page<'a>(
-    context: &'a RequestContext,
-    current_user: &CurrentUser,
-    city: &'a City,
-    error: Option<String>,
-) -> ImportPage<'a> {
+fn page(context: &RequestContext, roles: &Roles, city: &City, error: Option<String>) -> PageResult {
     let catalogue = &context.catalogue;
-    ImportPage {
-        layout: layout(context, Some(current_user), &format!("Import and export: {}", city.name), Section::Fleet, city),
+    let page = ImportPage {
+        layout: context.layout(&format!("Import and export: {}", city.name), Section::Fleet, city),
         catalogue,
         city,
-        cities: current_user.operated().filter_map(|slug| catalogue.city(slug)).collect(),
+        cities: roles.operated().filter_map(|slug| catalogue.city(slug)).collect(),
         error,
         riders_forbidden: catalogue.forbids_export(&context.service.here, &city.region),
-    }
+    };
+    context.ok_or_invalid(page.error.is_some(), &page)
 }
 
-pub async fn form(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
-    let (current_user, city) = operator(&mut context, &query.city).await?;
-    context.ok(&page(&context, &current_user, &city, None))
+pub async fn form(mut context: RequestContext, Query(query): Query<CityQuery>) -> PageResult {
+    let (roles, city) = operator(&mut context, &query.city).await?;
+    page(&context, &roles, &city, None)
 }
 
 /// About the file, for its form, or anything else, for a page.
@@ -93,23 +70,19 @@ impl From<ImportError> for Failure {
 }
 
 /// `POST /fleet/import`: reads the file and leads to the job that it makes.
-pub async fn submit(
-    mut context: RequestContext,
-    Query(query): Query<Parameters>,
-    mut parts: Multipart,
-) -> Result<HttpResponse, PageError> {
-    let (current_user, city) = operator(&mut context, &query.city).await?;
+pub async fn submit(mut context: RequestContext, Query(query): Query<CityQuery>, mut parts: Multipart) -> PageResult {
+    let (roles, city) = operator(&mut context, &query.city).await?;
     let auth = context.auth()?;
     let import = Import::new(JobContext::of(&context.service, &context.catalogue, &auth), &city);
     match read(import, &mut parts).await {
         Ok(job) => Ok(context.done(&paths::job(&job), "")),
-        Err(Failure::File(wrong)) => context.wrong(&page(&context, &current_user, &city, Some(wrong))),
+        Err(Failure::File(wrong)) => page(&context, &roles, &city, Some(wrong)),
         Err(Failure::Page(error)) => Err(error),
     }
 }
 
 async fn read(mut import: Import<'_>, parts: &mut Multipart) -> Result<JobRef, Failure> {
-    let broken = |_broken| Failure::Page(PageError::BadRequest("The file did not arrive whole."));
+    let broken = |_broken| Failure::Page(BadRequest::Incomplete.into());
     let mut size = 0;
     while let Some(mut part) = parts.try_next().await.map_err(broken)? {
         if part.name() != Some("file") {

@@ -3,41 +3,26 @@
 
 use std::sync::Arc;
 
-use actix_web::{
-    HttpResponse,
-    web::{Bytes, Path},
-};
 use askama::Template;
-use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    fleet::only_operators,
     jobs::{state, title},
-    row_of_path,
+    only_operators,
 };
 use crate::{
     db::{
-        error::DbError,
         gates::Gate,
         jobs::{self, Counts, Item, Job},
-        sessions::CurrentUser,
     },
     domain::{
-        catalogue::{Catalogue, City},
+        Catalogue, City, JobKind, JobRef, Refusal,
         csv::{escape_formula, head, write_line},
-        job::{self, JobKind, JobRef},
-        refusal::Refusal,
+        job,
     },
     ops::{self, Done, jobs::JobContext},
-    web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        layout::{Layout, Section, layout},
-        paths,
-    },
+    web::{Layout, PageError, PageResult, RequestContext, RowPath, Section, filters, paths},
 };
 
 /// Items on the page; the report has all.
@@ -96,19 +81,18 @@ impl JobPage<'_> {
 }
 
 /// A job that the person may see.
-async fn theirs(context: &mut RequestContext, path: &(String, String)) -> Result<(CurrentUser, Job), PageError> {
-    let (region, id) = row_of_path(context, path)?;
+async fn theirs(context: &mut RequestContext, RowPath { region, id }: RowPath) -> PageResult<Job> {
     let which = JobRef { region, id };
     let (current_user, found) =
         context.read_signed_in(&which.region, async |conn| jobs::find(conn, &which).await).await?;
     let job = found.ok_or(PageError::NotFound)?;
     only_operators(&current_user, &job.city)?;
     context.names(&job.target().0);
-    Ok((current_user, job))
+    Ok(job)
 }
 
-pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (current_user, job) = theirs(&mut context, &path).await?;
+pub async fn show(mut context: RequestContext, row: RowPath) -> PageResult {
+    let job = theirs(&mut context, row).await?;
     let conn = context.service.db.at(&job.job.region).await?;
     let list = async |state| jobs::list_items(&conn, &job.job, 0, state, SHOWN).await;
     let counts = async {
@@ -130,7 +114,7 @@ pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> 
         halted.is_none() && compared.as_ref().is_none_or(Comparison::same) && job.parameters.get("cut").is_none();
     let title = title(&context.catalogue, &job);
     context.ok(&JobPage {
-        layout: layout(&context, Some(&current_user), &title, Section::Fleet, city),
+        layout: context.layout(&title, Section::Fleet, city),
         catalogue: &context.catalogue,
         city,
         job: &job,
@@ -181,8 +165,8 @@ fn item_state(job: &Job, item: &Item) -> (&'static str, &'static str) {
     }
 }
 
-pub async fn confirm(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (_, job) = theirs(&mut context, &path).await?;
+pub async fn confirm(mut context: RequestContext, row: RowPath) -> PageResult {
+    let job = theirs(&mut context, row).await?;
     let auth = context.auth()?;
     let outcome = ops::jobs::confirm(JobContext::of(&context.service, &context.catalogue, &auth), &job).await;
     if outcome.is_ok() {
@@ -192,8 +176,8 @@ pub async fn confirm(mut context: RequestContext, path: Path<(String, String)>) 
     context.respond(outcome.map(|_| Done::Now), &paths::job(&job.job), "")
 }
 
-pub async fn cancel(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (_, job) = theirs(&mut context, &path).await?;
+pub async fn cancel(mut context: RequestContext, row: RowPath) -> PageResult {
+    let job = theirs(&mut context, row).await?;
     let auth = context.auth()?;
     let outcome = ops::jobs::cancel(JobContext::of(&context.service, &context.catalogue, &auth), &job).await;
     let done = "The job is cancelled. What was done stays.";
@@ -203,31 +187,25 @@ pub async fn cancel(mut context: RequestContext, path: Path<(String, String)>) -
 const CHUNK: i64 = 1_000;
 
 /// `GET /fleet/jobs/{region}/{id}/report.csv`: every item, streamed.
-pub async fn report(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (_, job) = theirs(&mut context, &path).await?;
+pub async fn report(mut context: RequestContext, row: RowPath) -> PageResult {
+    let job = theirs(&mut context, row).await?;
     let file = format!("job-{}.csv", job.job.id);
     let service = Arc::clone(&context.service);
-    let head = Bytes::from(head(&["position", "vehicle", "code", "what", "state", "reason"]));
-    let rows = stream::try_unfold(Some(0), move |after| {
-        let (service, job) = (Arc::clone(&service), job.clone());
-        async move {
-            let Some(after) = after else { return Ok::<_, DbError>(None) };
-            let conn = service.db.at(&job.job.region).await?;
-            let items = jobs::list_items(&conn, &job.job, after, None, CHUNK).await?;
-            let mut text = String::new();
-            for item in &items {
-                let ((name, what), (state, _)) = (named(item), item_state(&job, item));
-                let position = item.position.to_string();
-                let id = item.vehicle.map(|id| id.to_string()).unwrap_or_default();
-                let reason = item.reason.as_deref().map(job::reason).unwrap_or_default();
-                let cells: [&str; 6] = [&position, &id, &name, &what, state, &reason];
-                write_line(&mut text, cells.map(escape_formula));
-            }
-            let full = i64::try_from(items.len()) == Ok(CHUNK);
-            let next = items.last().map(|item| item.position).filter(|_| full);
-            Ok(Some((Bytes::from(text), next)))
+    let read = async move |after| {
+        let conn = service.db.at(&job.job.region).await?;
+        let items = jobs::list_items(&conn, &job.job, after, None, CHUNK).await?;
+        let mut text = String::new();
+        for item in &items {
+            let ((name, what), (state, _)) = (named(item), item_state(&job, item));
+            let position = item.position.to_string();
+            let id = item.vehicle.map(|id| id.to_string()).unwrap_or_default();
+            let reason = item.reason.as_deref().map(job::reason).unwrap_or_default();
+            let cells: [&str; 6] = [&position, &id, &name, &what, state, &reason];
+            write_line(&mut text, cells.map(escape_formula));
         }
-    });
-    let body = stream::once(std::future::ready(Ok(head))).chain(rows);
-    Ok(context.csv(&file, body))
+        let full = i64::try_from(items.len()) == Ok(CHUNK);
+        Ok((text, items.last().map(|item| item.position).filter(|_| full)))
+    };
+    let head = head(&["position", "vehicle", "code", "what", "state", "reason"]);
+    Ok(context.csv(&file, (head, Some(0)), read))
 }

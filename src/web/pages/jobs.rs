@@ -1,41 +1,34 @@
 //! `/fleet/jobs`: the jobs of a city, and requesting one: for a list of vehicles with their
 //! versions, or for the filter of the fleet list with its time.
 
-use actix_web::HttpResponse;
 use askama::Template;
-use chrono::{DateTime, Duration, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::fleet::{Filters, city_of, only_operators};
+use super::{city_of, city_of_form, fleet::FleetQuery, only_operators};
 use crate::{
     db::{
         bulk::Selection,
         jobs::{self, Job},
-        sessions::CurrentUser,
     },
     domain::{
-        catalogue::{Catalogue, City},
+        Catalogue, City, JobKind, JobRef, Moment, Roles, Version,
         fleet::{NOTE_MAX, STATUSES, status_text},
-        job::{CHOICES, JobKind, JobRef},
+        job::CHOICES,
         people,
-        stored::{Moment, Version},
     },
     ops::{
         self,
         jobs::{JobContext, NewJob},
     },
     web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        form::{self, FormState, Id, ListForm, Query},
-        layout::{Layout, Pagination, Section, layout},
+        Cursor, FormState, Id, Layout, ListForm, PageResult, Pagination, Query, RequestContext, Section, filters, form,
         paths,
     },
 };
 
-const PAGE: usize = 25;
+const PAGE: i64 = 25;
 
 #[derive(Template)]
 #[template(path = "pages/jobs.html")]
@@ -55,12 +48,12 @@ pub(super) struct EmptyForm<'a> {
 }
 
 impl<'a> EmptyForm<'a> {
-    pub fn new(context: &'a RequestContext, current_user: &CurrentUser, city: &City) -> Self {
+    pub fn new(context: &'a RequestContext, roles: &Roles, city: &City) -> Self {
         let targets = context.catalogue.cities.iter();
         Self {
             id: context.service.ids.form(),
             drawn: context.now,
-            targets: targets.filter(|to| to.slug != city.slug && current_user.operates(&to.slug)).collect(),
+            targets: targets.filter(|to| to.slug != city.slug && roles.operates(&to.slug)).collect(),
         }
     }
 
@@ -70,42 +63,30 @@ impl<'a> EmptyForm<'a> {
     }
 }
 
-/// The city, and the cursor: `MICROSECONDS~ID` of the last job.
 #[derive(Debug, Deserialize)]
 pub struct Parameters {
     #[serde(default)]
     city: String,
-    #[serde(default)]
-    before: String,
+    before: Option<Cursor>,
 }
 
-pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     let city = city_of(&context, &query.city)?;
-    let cursor = match query.before.split_once('~') {
-        None => (context.now + Duration::days(1), Uuid::nil()),
-        Some((at, id)) => {
-            let at = Moment::from_micros(at).map(Moment::at);
-            at.zip(form::id(id)).ok_or(PageError::BadRequest("There is no such page of the list."))?
-        }
-    };
+    let Cursor(at, id) = query.before.unwrap_or_else(|| Cursor::first(context.now));
     context.names(&city.region);
-    let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
     let (current_user, mut jobs) = context
-        .read_signed_in(&city.region, async |conn| jobs::list(conn, &city.region, &city.slug, cursor, limit).await)
+        .read_signed_in(&city.region, async |conn| jobs::list(conn, &city.region, &city.slug, (at, id), PAGE + 1).await)
         .await?;
     only_operators(&current_user, &city.slug)?;
-    let more = jobs.len() > PAGE;
-    jobs.truncate(PAGE);
-    let older = jobs.last().filter(|_| more).map(|last| {
-        format!("{}&before={}~{}", paths::jobs(&city.slug), last.created_at.timestamp_micros(), last.job.id)
-    });
+    let here = paths::jobs(&city.slug);
+    let next = |last: &Job| format!("{here}&before={}", Cursor(last.created_at, last.job.id));
     context.ok(&JobsPage {
-        layout: layout(&context, Some(&current_user), &format!("Jobs in {}", city.name), Section::Fleet, &city),
+        layout: context.layout(&format!("Jobs in {}", city.name), Section::Fleet, &city),
         catalogue: &context.catalogue,
         city: &city,
+        pagination: Pagination::cut(&mut jobs, PAGE, query.before.map(|_| here.clone()), next),
         jobs,
-        pagination: Pagination { newest: (!query.before.is_empty()).then(|| paths::jobs(&city.slug)), older },
-        new_job: EmptyForm::new(&context, &current_user, &city),
+        new_job: EmptyForm::new(&context, &current_user.roles, &city),
     })
 }
 
@@ -124,14 +105,11 @@ pub struct JobForm {
     all: String,
     drawn: Option<Moment>,
     #[serde(flatten)]
-    filters: Filters,
+    query: FleetQuery,
 }
 
-pub async fn create(
-    context: RequestContext,
-    ListForm(form, list): ListForm<JobForm>,
-) -> Result<HttpResponse, PageError> {
-    let city = context.catalogue.city(&form.city).ok_or(PageError::BadRequest("There is no such city."))?.clone();
+pub async fn create(context: RequestContext, ListForm(form, list): ListForm<JobForm>) -> PageResult {
+    let city = city_of_form(&context, &form.city)?.clone();
     context.names(&city.region);
     let back = context.came_from("/fleet").unwrap_or_else(|| paths::jobs(&city.slug));
     let job = JobRef { id: context.made_by(form.id, "job", &city.region)?, region: city.region.clone() };
@@ -181,7 +159,7 @@ fn parse(
         Selection::List { list: listed(list)? }
     } else {
         let drawn = form.drawn.ok_or("Please load the page again.")?.at();
-        Selection::Filter { filter: form.filters.filter(&context.catalogue, drawn)?, drawn }
+        Selection::Filter { filter: form.query.filter(&context.catalogue, drawn)?, drawn }
     };
     Ok(NewJob { job, job_kind: form.job_kind, city: city.slug.clone(), to_city, note, selection })
 }

@@ -5,8 +5,7 @@ use serde::Serialize;
 
 use crate::{
     domain::{
-        catalogue::City,
-        geo::Point,
+        City, Point,
         map_svg::{MapSvg, Scene},
     },
     web::context::RequestContext,

@@ -32,20 +32,62 @@ pub mod vehicles;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use uuid::Uuid;
+use serde::Deserialize;
 
-use super::{context::RequestContext, error::PageError, form};
+use super::{BadRequest, PageError, PageResult, RequestContext};
 use crate::{
-    db::{error::DbError, sessions::CurrentUser, statement::Conn},
-    domain::{catalogue::Region, people::UserRef, refusal::Refusal, region::RegionCode},
+    db::{Conn, DbError, sessions::CurrentUser},
+    domain::{City, Refusal, Region, RegionCode, Roles, UserRef},
 };
 
 pub const EVERYWHERE: &str = "It takes effect everywhere, and may take up to a minute.";
 
-/// The current user, asked of home in one wait; fails unless an administrator.
-pub async fn administrator(context: &mut RequestContext) -> Result<CurrentUser, PageError> {
-    let current_user = context.current_user().await?;
-    if current_user.administers() { Ok(current_user) } else { Err(PageError::Refused(Refusal::NotAdministrator)) }
+/// Parameters of a page about one city.
+#[derive(Debug, Deserialize)]
+pub struct CityQuery {
+    #[serde(default)]
+    city: String,
+}
+
+/// Asks home, in one wait, whether the person administers.
+pub async fn administrator(context: &mut RequestContext) -> PageResult<()> {
+    if context.current_user().await?.roles.administers() { Ok(()) } else { Err(Refusal::NotAdministrator.into()) }
+}
+
+pub fn only_operators(current_user: &CurrentUser, city: &str) -> PageResult<()> {
+    if current_user.roles.operates(city) { Ok(()) } else { Err(Refusal::NotOperator.into()) }
+}
+
+/// The city of a fleet page: the requested one, the one in use if the person operates it, or the
+/// first that they operate. Permission is checked with the page.
+pub fn city_of(context: &RequestContext, slug: &str) -> PageResult<City> {
+    if !slug.is_empty() {
+        return context.catalogue.city(slug).cloned().ok_or(PageError::NotFound);
+    }
+    let operated = |city: &&City| context.cookie.as_ref().is_some_and(|cookie| cookie.roles.operates(&city.slug));
+    let first = || context.catalogue.cities.iter().find(operated);
+    Ok(Some(context.city()).filter(operated).or_else(first).unwrap_or_else(|| context.city()).clone())
+}
+
+/// The requested city, if the person `may` act there; by default the city in use, or the first that
+/// the person operates.
+pub fn city_for(context: &RequestContext, roles: &Roles, slug: &str, may: impl Fn(&str) -> bool) -> PageResult<City> {
+    let found = match slug {
+        "" if may(&context.city().slug) => Some(context.city()),
+        "" => roles.operated().find_map(|slug| context.catalogue.city(slug)),
+        slug => Some(context.catalogue.city(slug).ok_or(PageError::NotFound)?).filter(|_| may(slug)),
+    };
+    found.cloned().ok_or(Refusal::NotOperator.into())
+}
+
+/// The city that a form names; every form of ours names one of the catalogue.
+pub fn city_of_form<'a>(context: &'a RequestContext, slug: &str) -> PageResult<&'a City> {
+    Ok(context.catalogue.city(slug).ok_or(BadRequest::City)?)
+}
+
+pub fn region_of_form(context: &RequestContext, region: &RegionCode) -> PageResult<()> {
+    context.names(region);
+    Ok(context.catalogue.region(region).map(drop).ok_or(BadRequest::Region)?)
 }
 
 /// Asks all regions concurrently, each at its own gateway; none for those that do not answer.
@@ -64,15 +106,6 @@ pub async fn each_region<T>(
     join_all(answers).await
 }
 
-/// A region of the catalogue and a UUID, or not found.
-pub fn row_of_path(context: &RequestContext, path: &(String, String)) -> Result<(RegionCode, Uuid), PageError> {
-    let (region, id) = path;
-    let region: RegionCode = region.parse().map_err(|_bad| PageError::NotFound)?;
-    let id = form::id(id).ok_or(PageError::NotFound)?;
-    context.catalogue.region(&region).ok_or(PageError::NotFound)?;
-    Ok((region, id))
-}
-
 /// A person's own rows by region.
 pub struct Own<T> {
     pub current_user: CurrentUser,
@@ -86,7 +119,7 @@ pub struct Own<T> {
 pub async fn own_rows<T>(
     context: &mut RequestContext,
     list: impl AsyncFn(&Conn, &RegionCode, &UserRef) -> Result<Vec<T>, DbError>,
-) -> Result<Own<T>, PageError> {
+) -> PageResult<Own<T>> {
     let cookie = context.cookie.clone().ok_or_else(|| context.sign_in_first())?;
     let (service, me) = (Arc::clone(&context.service), context.auth()?.user);
     let ask = async |region: RegionCode| {
@@ -110,9 +143,4 @@ pub async fn own_rows<T>(
         }
     }
     Ok(own)
-}
-
-pub fn region_of_form(context: &RequestContext, region: &RegionCode) -> Result<(), PageError> {
-    context.names(region);
-    context.catalogue.region(region).map(drop).ok_or(PageError::BadRequest("There is no such region."))
 }

@@ -1,24 +1,14 @@
 //! `/profile/home`: moving home to another city, maybe in another region. One transaction; rides
 //! and vehicles stay where they are.
 
-use actix_web::HttpResponse;
 use askama::Template;
 use serde::Deserialize;
 
-use super::profile::throttled;
+use super::profile::{password_refused, throttled};
 use crate::{
-    domain::{
-        catalogue::{Catalogue, City},
-        refusal::Refusal,
-    },
-    ops::{self, OpError},
-    web::{
-        context::RequestContext,
-        error::PageError,
-        form::{FormState, FormWithState},
-        layout::{Layout, Section, layout},
-        session::SessionCookie,
-    },
+    domain::{Catalogue, City, Refusal},
+    ops,
+    web::{FormState, FormWithState, Layout, PageResult, RequestContext, Section, session::SessionCookie},
 };
 
 #[derive(Template)]
@@ -30,19 +20,20 @@ struct MoveHomePage<'a> {
     form: FormState,
 }
 
-fn page(context: &RequestContext, mut form: FormState) -> Result<MoveHomePage<'_>, PageError> {
+fn page(context: &RequestContext, mut form: FormState) -> PageResult {
     let cookie = context.cookie.as_ref().ok_or_else(|| context.sign_in_first())?;
     let home = context.catalogue.city(&cookie.city).unwrap_or_else(|| context.city());
     if context.catalogue.city(form.value("city")).is_none() {
         form = form.with("city", &home.slug);
     }
-    let layout = layout(context, None, "Move home", Section::Profile, context.city());
-    Ok(MoveHomePage { layout, catalogue: &context.catalogue, home, form })
+    let layout = context.layout("Move home", Section::Profile, context.city());
+    let page = MoveHomePage { layout, catalogue: &context.catalogue, home, form };
+    context.ok_or_invalid(page.form.has_errors(), &page)
 }
 
-pub async fn form(mut context: RequestContext) -> Result<HttpResponse, PageError> {
+pub async fn form(mut context: RequestContext) -> PageResult {
     context.current_user().await?;
-    context.ok(&page(&context, FormState::default())?)
+    page(&context, FormState::default())
 }
 
 #[derive(Deserialize)]
@@ -52,14 +43,11 @@ pub struct Move {
 }
 
 /// `POST /profile/home`: all of it or nothing; other sessions end.
-pub async fn submit(
-    mut context: RequestContext,
-    FormWithState(form, mut state): FormWithState<Move>,
-) -> Result<HttpResponse, PageError> {
+pub async fn submit(mut context: RequestContext, FormWithState(form, mut state): FormWithState<Move>) -> PageResult {
     throttled(&context)?;
     let Some(city) = context.catalogue.city(&form.city).cloned() else {
         state.reject("city", "Please choose a city.".to_owned());
-        return context.wrong(&page(&context, state)?);
+        return page(&context, state);
     };
     context.names(&city.region);
     let (auth, device) = (context.auth()?, context.device());
@@ -73,16 +61,13 @@ pub async fn submit(
             context.set_city(&city.slug);
             let cookie = SessionCookie { present_in, ..SessionCookie::new(started, context.now) };
             context.set_session(cookie);
-            return Ok(context.done("/profile", &format!("You are at home in {} now.", city.name)));
+            Ok(context.done("/profile", &format!("You are at home in {} now.", city.name)))
         }
-        Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
-            context.turned_away("wrong password");
-            state.reject("password", refusal.message());
+        Err(error) => {
+            password_refused(&context, &mut state, error, "password", |refusal| {
+                matches!(refusal, Refusal::StillRiding | Refusal::Residency(_) | Refusal::Changed)
+            })?;
+            page(&context, state)
         }
-        Err(OpError::Refused(refusal @ (Refusal::StillRiding | Refusal::Residency(_) | Refusal::Changed))) => {
-            state.error = Some(refusal.message());
-        }
-        Err(error) => return Err(error.into()),
     }
-    context.wrong(&page(&context, state)?)
 }

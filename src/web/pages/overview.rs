@@ -4,30 +4,19 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::HttpResponse;
 use askama::Template;
-use chrono::{DateTime, Days, DurationRound, NaiveDate, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveDate, SecondsFormat, SubsecRound, Utc};
 use futures_util::future::join_all;
 use serde::Deserialize;
 
 use crate::{
     db::overview::Figures,
     domain::{
-        catalogue::{City, Region},
+        City, Currency, Moment, Refusal, Region,
         fleet::{STATUSES, status_text},
-        money::Currency,
-        refusal::Refusal,
-        stored::Moment,
     },
     ops::overview::{self, Answer},
-    web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        form::Query,
-        layout::{Layout, Section, layout},
-        paths,
-    },
+    web::{Layout, PageResult, Query, RequestContext, Section, filters, paths},
 };
 
 const PERIODS: [u64; 3] = [1, 7, 30];
@@ -92,35 +81,33 @@ pub struct Parameters {
     as_of: String,
 }
 
-pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
-    let nobody = || PageError::Refused(Refusal::NotOperator);
+pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     // Who has no role makes nobody count; the row decides all the same.
     if context.cookie.as_ref().is_some_and(|cookie| cookie.roles.is_empty())
         && context.current_user().await?.roles.is_empty()
     {
-        return Err(nobody());
+        return Err(Refusal::NotOperator.into());
     }
     let parsed = as_of(&query.as_of, context.now);
     let (service, catalogue) = (context.service.clone(), context.catalogue.clone());
     let past = parsed.clone().ok().flatten();
-    let now = context.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(context.now);
+    let now = context.now.trunc_subsecs(0);
     // What happened within this second is not left out where the figures are strong.
     let at = past
         .unwrap_or_else(|| if service.db.engine().regions { overview::time_of(&service, now) } else { context.now });
-    catalogue.regions.iter().for_each(|region| context.names(&region.code));
+    context.names_all();
     let answers = catalogue.regions.iter();
     let answers =
         answers.map(async |region| overview::ask(&service, &catalogue, &region.code, at, past.is_some()).await);
     // Beside the session's check, not inside: no connection is held while others are waited for.
     let (current_user, answers) = tokio::join!(context.current_user(), join_all(answers));
-    let current_user = current_user?;
-    if current_user.roles.is_empty() {
-        return Err(nobody());
+    if current_user?.roles.is_empty() {
+        return Err(Refusal::NotOperator.into());
     }
     let no_vehicles = past.is_some() && !service.db.engine().regions;
     let regions = catalogue.regions.iter().zip(answers);
     let page = OverviewPage {
-        layout: layout(&context, Some(&current_user), "Overview", Section::Fleet, context.city()),
+        layout: context.layout("Overview", Section::Fleet, context.city()),
         now: context.now,
         as_of: &query.as_of,
         error: parsed.err(),
@@ -134,7 +121,7 @@ pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) 
             })
             .collect(),
     };
-    if page.error.is_some() { context.wrong(&page) } else { context.ok(&page) }
+    context.ok_or_invalid(page.error.is_some(), &page)
 }
 
 fn as_of(text: &str, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, String> {

@@ -1,33 +1,19 @@
 //! `/my/vehicles`: the person's own vehicles in all regions, adding one in the home city, removing
 //! one.
 
-use actix_web::{HttpResponse, web::Path};
 use askama::Template;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{own_rows, row_of_path};
+use super::own_rows;
 use crate::{
     db::{
         fleet::FleetVehicle,
         vehicles::{self, NewVehicle, OWN_MAX},
     },
-    domain::{
-        catalogue::{City, VehicleType},
-        fleet, people,
-        refusal::Refusal,
-        region::RegionCode,
-        stored::Version,
-        vehicle::VehicleRef,
-    },
+    domain::{City, Refusal, RegionCode, VehicleRef, VehicleType, Version, fleet, people},
     ops::{self, Done, OpError},
-    web::{
-        context::RequestContext,
-        error::PageError,
-        form::{self, Form, FormState, FormWithState, Id},
-        layout::{Layout, Section, layout},
-        paths,
-    },
+    web::{Form, FormState, FormWithState, Id, Layout, PageError, PageResult, RequestContext, RowPath, Section, form},
 };
 
 #[derive(Template)]
@@ -46,11 +32,11 @@ struct OwnerVehiclesPage<'a> {
     form: FormState,
 }
 
-async fn page(mut context: RequestContext, form: FormState) -> Result<HttpResponse, PageError> {
+async fn page(mut context: RequestContext, form: FormState) -> PageResult {
     let own = own_rows(&mut context, async |conn, region, me| vehicles::list_own(conn, region, me).await).await?;
     let city = context.catalogue.city(&own.current_user.city).unwrap_or_else(|| context.city());
     let page = OwnerVehiclesPage {
-        layout: layout(&context, Some(&own.current_user), "My vehicles", Section::Own, city),
+        layout: context.layout("My vehicles", Section::Own, city),
         city,
         vehicles: own
             .found
@@ -64,10 +50,10 @@ async fn page(mut context: RequestContext, form: FormState) -> Result<HttpRespon
         id: context.service.ids.form(),
         form,
     };
-    if page.form.has_errors() { context.wrong(&page) } else { context.ok(&page) }
+    context.ok_or_invalid(page.form.has_errors(), &page)
 }
 
-pub async fn list(context: RequestContext) -> Result<HttpResponse, PageError> {
+pub async fn list(context: RequestContext) -> PageResult {
     page(context, FormState::default()).await
 }
 
@@ -88,10 +74,7 @@ pub struct Add {
     lon: String,
 }
 
-pub async fn add(
-    context: RequestContext,
-    FormWithState(form, mut state): FormWithState<Add>,
-) -> Result<HttpResponse, PageError> {
+pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWithState<Add>) -> PageResult {
     let auth = context.auth()?;
     let id = context.made_by(form.id, "vehicle", &auth.user.region)?;
     let home = context.cookie.as_ref().and_then(|cookie| context.catalogue.city(&cookie.city));
@@ -121,18 +104,16 @@ pub async fn add(
         at,
         place: place.unwrap_or_else(|| "On the street".to_owned()),
     };
-    match ops::vehicles::add(&context.service, &auth, &new).await {
-        Ok(_) => {
-            let text = "Your vehicle is added. It is on the street as soon as an operator has approved it.";
-            return Ok(context.done("/my/vehicles", text));
-        }
-        Err(OpError::Refused(refusal @ Refusal::CodeTaken)) => state.reject("code", refusal.message()),
-        Err(OpError::Refused(refusal @ (Refusal::FormUsed | Refusal::TooManyVehicles | Refusal::TooManyToday))) => {
-            state.error = Some(refusal.message());
-        }
-        Err(error) => return Err(error.into()),
+    if let Err(error) = ops::vehicles::add(&context.service, &auth, &new).await {
+        state.refuse(error, |refusal| match refusal {
+            Refusal::CodeTaken => Some("code"),
+            Refusal::FormUsed | Refusal::TooManyVehicles | Refusal::TooManyToday => Some(""),
+            _ => None,
+        })?;
+        return page(context, state).await;
     }
-    page(context, state).await
+    let text = "Your vehicle is added. It is on the street as soon as an operator has approved it.";
+    Ok(context.done("/my/vehicles", text))
 }
 
 #[derive(Debug, Deserialize)]
@@ -140,12 +121,7 @@ pub struct Remove {
     version: Version,
 }
 
-pub async fn remove(
-    context: RequestContext,
-    path: Path<(String, String)>,
-    Form(form): Form<Remove>,
-) -> Result<HttpResponse, PageError> {
-    let (region, id) = row_of_path(&context, &path)?;
+pub async fn remove(context: RequestContext, RowPath { region, id }: RowPath, Form(form): Form<Remove>) -> PageResult {
     let (vehicle, version) = (VehicleRef { region, id }, form.version.get());
     match ops::vehicles::retire(&context.service, &context.auth()?, &vehicle, version).await {
         Err(OpError::Refused(Refusal::NotYourVehicle)) => Err(PageError::NotFound),

@@ -15,16 +15,9 @@ use crate::{
         sessions::{self, SessionRow},
         users::{self, Profile},
     },
-    domain::{catalogue::City, people, refusal::Refusal},
+    domain::{City, Refusal, people},
     ops::{self, OpError, accounts::IDLE, own_data},
-    web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        form::{Form, FormState, FormWithState, Id},
-        layout::{Layout, Section, layout},
-        paths,
-    },
+    web::{Form, FormState, FormWithState, Id, Layout, PageResult, RequestContext, Section, filters, paths},
 };
 
 const SESSIONS: usize = 50;
@@ -65,10 +58,10 @@ struct DeleteAccountPage {
     form: FormState,
 }
 
-async fn page(mut context: RequestContext, forms: Option<Forms>) -> Result<HttpResponse, PageError> {
+async fn page(mut context: RequestContext, forms: Option<Forms>) -> PageResult {
     let auth = context.auth()?;
     let (now, user) = (context.now, auth.user);
-    let (current_user, (profile, mut sessions)) = context
+    let (_, (profile, mut sessions)) = context
         .read_signed_in(&user.region, async |conn| {
             let profile = users::find_profile(conn, &user);
             let sessions = sessions::list(conn, &user, now, now - IDLE);
@@ -90,7 +83,7 @@ async fn page(mut context: RequestContext, forms: Option<Forms>) -> Result<HttpR
             .with("email", &profile.email)
     });
     let page = ProfilePage {
-        layout: layout(&context, Some(&current_user), "Profile", Section::Profile, city),
+        layout: context.layout("Profile", Section::Profile, city),
         region: context.catalogue.region_name(&city.region),
         profile,
         city,
@@ -99,10 +92,10 @@ async fn page(mut context: RequestContext, forms: Option<Forms>) -> Result<HttpR
         current_session: auth.session,
         forms,
     };
-    if rejected { context.wrong(&page) } else { context.ok(&page) }
+    context.ok_or_invalid(rejected, &page)
 }
 
-pub async fn show(context: RequestContext) -> Result<HttpResponse, PageError> {
+pub async fn show(context: RequestContext) -> PageResult {
     page(context, None).await
 }
 
@@ -113,10 +106,7 @@ pub struct Details {
     email: String,
 }
 
-pub async fn save(
-    context: RequestContext,
-    FormWithState(form, mut state): FormWithState<Details>,
-) -> Result<HttpResponse, PageError> {
+pub async fn save(context: RequestContext, FormWithState(form, mut state): FormWithState<Details>) -> PageResult {
     let (Some(first), Some(last), Some(email)) = (
         state.check("first_name", people::name(&form.first_name, "your first name")),
         state.check("last_name", people::last_name(&form.last_name)),
@@ -139,7 +129,7 @@ pub struct SetPassword {
 pub async fn set_password(
     mut context: RequestContext,
     FormWithState(form, mut state): FormWithState<SetPassword>,
-) -> Result<HttpResponse, PageError> {
+) -> PageResult {
     throttled(&context)?;
     let password = context.service.hasher.acceptable(&form.password, &form.username).await?;
     if state.check("password", password).is_none() {
@@ -151,18 +141,33 @@ pub async fn set_password(
             context.go_on_as(started);
             Ok(context.done("/profile", "Your password is changed. Your other sessions have ended."))
         }
-        Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
-            context.turned_away("wrong password");
-            state.reject("current", refusal.message());
+        Err(error) => {
+            password_refused(&context, &mut state, error, "current", |_| false)?;
             page(context, Some(Forms { password: state, ..Forms::default() })).await
         }
-        Err(error) => Err(error.into()),
     }
 }
 
 /// Guesses of the current password count like sign-ins of this person.
-pub fn throttled(context: &RequestContext) -> Result<(), PageError> {
+pub fn throttled(context: &RequestContext) -> PageResult<()> {
     context.try_account(&context.auth()?.user.id.to_string())
+}
+
+/// Shows at `field` that the current password was wrong, and at the top what `at_top` names.
+pub fn password_refused(
+    context: &RequestContext,
+    state: &mut FormState,
+    error: OpError,
+    field: &'static str,
+    at_top: impl Fn(&Refusal) -> bool,
+) -> PageResult<()> {
+    state.refuse(error, |refusal| match refusal {
+        Refusal::WrongPassword => {
+            context.turned_away("wrong password");
+            Some(field)
+        }
+        refusal => at_top(refusal).then_some(""),
+    })
 }
 
 #[derive(Deserialize)]
@@ -175,21 +180,19 @@ pub struct Confirm {
 pub async fn make_recovery_codes(
     mut context: RequestContext,
     FormWithState(form, mut state): FormWithState<Confirm>,
-) -> Result<HttpResponse, PageError> {
+) -> PageResult {
     throttled(&context)?;
     let (auth, device) = (context.auth()?, context.device());
     match ops::accounts::make_recovery_codes(&context.service, &auth, &form.current, &device).await {
         Ok((codes, started)) => {
             context.go_on_as(started);
-            let layout = layout(&context, None, "Your recovery codes", Section::Profile, context.city());
+            let layout = context.layout("Your recovery codes", Section::Profile, context.city());
             context.ok(&RecoveryCodesPage { layout, codes })
         }
-        Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
-            context.turned_away("wrong password");
-            state.reject("current", refusal.message());
+        Err(error) => {
+            password_refused(&context, &mut state, error, "current", |_| false)?;
             page(context, Some(Forms { codes: state, ..Forms::default() })).await
         }
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -198,18 +201,18 @@ pub struct EndSession {
     session: Id,
 }
 
-pub async fn end_session(context: RequestContext, Form(form): Form<EndSession>) -> Result<HttpResponse, PageError> {
+pub async fn end_session(context: RequestContext, Form(form): Form<EndSession>) -> PageResult {
     ops::accounts::end_session(&context.service, &context.auth()?, form.session.0).await?;
     Ok(context.done("/profile", "That session has ended."))
 }
 
-pub async fn end_other_sessions(context: RequestContext) -> Result<HttpResponse, PageError> {
+pub async fn end_other_sessions(context: RequestContext) -> PageResult {
     ops::accounts::end_other_sessions(&context.service, &context.auth()?).await?;
     Ok(context.done("/profile", "All other sessions have ended."))
 }
 
 /// `GET /profile/export`: everything about the person, as a JSON file.
-pub async fn export(context: RequestContext) -> Result<HttpResponse, PageError> {
+pub async fn export(context: RequestContext) -> PageResult {
     let export = own_data::begin(&context.service, &context.auth()?).await?;
     // Few: a slow receiver makes the reader wait.
     let (sender, receiver) = mpsc::channel(2);
@@ -226,20 +229,18 @@ pub async fn export(context: RequestContext) -> Result<HttpResponse, PageError> 
         .streaming(body))
 }
 
-fn delete_page(context: &RequestContext, form: FormState) -> DeleteAccountPage {
-    DeleteAccountPage { layout: layout(context, None, "Delete my account", Section::Profile, context.city()), form }
+fn delete_page(context: &RequestContext, form: FormState) -> PageResult {
+    let layout = context.layout("Delete my account", Section::Profile, context.city());
+    context.ok_or_invalid(form.has_errors(), &DeleteAccountPage { layout, form })
 }
 
-pub async fn delete_form(mut context: RequestContext) -> Result<HttpResponse, PageError> {
+pub async fn delete_form(mut context: RequestContext) -> PageResult {
     context.current_user().await?;
-    context.ok(&delete_page(&context, FormState::default()))
+    delete_page(&context, FormState::default())
 }
 
 /// `POST /profile/delete`: closes the account; the rest is erased in the background.
-pub async fn delete(
-    mut context: RequestContext,
-    FormWithState(form, mut state): FormWithState<Confirm>,
-) -> Result<HttpResponse, PageError> {
+pub async fn delete(mut context: RequestContext, FormWithState(form, mut state): FormWithState<Confirm>) -> PageResult {
     throttled(&context)?;
     let auth = context.auth()?;
     let erased = async {
@@ -249,16 +250,13 @@ pub async fn delete(
     match erased.await {
         Ok(job) => {
             context.forget_session();
-            return Ok(context.done(&paths::erasure(&job), "Your account is deleted. Goodbye, and ride safely."));
+            Ok(context.done(&paths::erasure(&job), "Your account is deleted. Goodbye, and ride safely."))
         }
-        Err(OpError::Refused(refusal @ Refusal::WrongPassword)) => {
-            context.turned_away("wrong password");
-            state.reject("password", refusal.message());
+        Err(error) => {
+            password_refused(&context, &mut state, error, "password", |refusal| {
+                matches!(refusal, Refusal::StillRiding | Refusal::StillOwner | Refusal::Changed)
+            })?;
+            delete_page(&context, state)
         }
-        Err(OpError::Refused(refusal @ (Refusal::StillRiding | Refusal::StillOwner | Refusal::Changed))) => {
-            state.error = Some(refusal.message());
-        }
-        Err(error) => return Err(error.into()),
     }
-    context.wrong(&delete_page(&context, state))
 }

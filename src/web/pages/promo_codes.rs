@@ -6,9 +6,9 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-use actix_web::{HttpResponse, web::Path};
+use actix_web::web::Path;
 use askama::Template;
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, SubsecRound, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::Deserialize;
 use serde_json::json;
@@ -17,20 +17,14 @@ use super::{EVERYWHERE, administrator, each_region};
 use crate::{
     db::catalogue,
     domain::{
-        catalogue::{Catalogue, PromoCode, PromoDiscount, Region},
-        money::{self, Currency},
-        refusal::Refusal,
-        region::RegionCode,
-        stored::Moment,
+        Catalogue, Currency, Moment, Refusal, Region, RegionCode,
+        catalogue::{PromoCode, PromoDiscount},
+        money,
     },
-    ops::{self, OpError},
+    ops::{self, Done},
     web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        form::{self, FormState, FormWithState, Query},
-        layout::{Layout, Pagination, Section, layout},
-        paths,
+        BadRequest, FormState, FormWithState, Layout, PageError, PageResult, Pagination, Query, RequestContext,
+        Section, filters, form,
     },
 };
 
@@ -80,17 +74,13 @@ pub struct Parameters {
     after: String,
 }
 
-pub async fn list(context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+pub async fn list(context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     page(context, &query.after, None).await
 }
 
 /// The page after the code `after`, or beginning with the code of the rejected form.
-async fn page(
-    mut context: RequestContext,
-    after: &str,
-    rejected: Option<RejectedForm<'_>>,
-) -> Result<HttpResponse, PageError> {
-    let current_user = administrator(&mut context).await?;
+async fn page(mut context: RequestContext, after: &str, rejected: Option<RejectedForm<'_>>) -> PageResult {
+    administrator(&mut context).await?;
     let catalogue = &context.catalogue;
     let mut codes: Vec<&PromoCode> = catalogue.promo_codes.iter().collect();
     codes.sort_by_key(|promo| (promo.valid_until <= context.now, Reverse(promo.valid_from), &promo.code));
@@ -107,30 +97,27 @@ async fn page(
     let list_used = async |region: &RegionCode| catalogue::list_used(&db.at(region).await?, region, &names).await;
     let regions = each_region(&context, list_used).await.into_iter();
     let regions = regions.map(|(region, used)| RegionUse { region, used: used.map(HashMap::from_iter) }).collect();
-    let wrong = rejected.is_some();
-    let (add, change) = match rejected {
-        Some(RejectedForm::Add(form)) => (Some(form), None),
-        Some(RejectedForm::Change(code, form)) => (None, Some((code, form))),
-        None => (None, None),
-    };
-    let rows = codes.into_iter().map(|promo| {
-        let typed = change.as_ref().filter(|(code, _)| promo.code == *code).map(|(_, form)| form.clone());
-        PromoRow {
-            promo,
-            seen: json!([promo.valid_until.timestamp_micros(), promo.per_rider_limit, promo.quotas]).to_string(),
-            form: typed.unwrap_or_else(|| terms(catalogue, promo)),
-        }
+    let rows = codes.into_iter().map(|promo| PromoRow {
+        promo,
+        seen: json!([promo.valid_until.timestamp_micros(), promo.per_rider_limit, promo.quotas]).to_string(),
+        form: match &rejected {
+            Some(RejectedForm::Change(code, form)) if promo.code == *code => form.clone(),
+            _ => terms(catalogue, promo),
+        },
     });
     let page = PromoCodesPage {
-        layout: layout(&context, Some(&current_user), "Promo codes", Section::Fleet, context.city()),
+        layout: context.layout("Promo codes", Section::Fleet, context.city()),
         catalogue,
         now: context.now,
         regions,
-        form: add.unwrap_or_else(|| empty_form(context.now)),
+        form: match &rejected {
+            Some(RejectedForm::Add(form)) => form.clone(),
+            _ => empty_form(context.now),
+        },
         codes: rows.collect(),
         pagination: Pagination { newest: (begin > 0).then(|| PATH.to_owned()), older },
     };
-    if wrong { context.wrong(&page) } else { context.ok(&page) }
+    context.ok_or_invalid(rejected.is_some(), &page)
 }
 
 fn quota_field(region: &RegionCode) -> String {
@@ -217,10 +204,7 @@ fn discount(unit: &str, value: &str) -> Result<PromoDiscount, String> {
     }
 }
 
-pub async fn add(
-    context: RequestContext,
-    FormWithState(form, mut state): FormWithState<Add>,
-) -> Result<HttpResponse, PageError> {
+pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWithState<Add>) -> PageResult {
     let slugs: Vec<String> =
         form.cities.split([',', ' ']).filter(|slug| !slug.is_empty()).map(str::to_lowercase).collect();
     let unknown = slugs.iter().find(|slug| context.catalogue.city(slug).is_none());
@@ -253,20 +237,12 @@ pub async fn add(
     let total_limit = quotas.values().sum();
     let promo =
         PromoCode { code, discount, cities: slugs, valid_from, valid_until, per_rider_limit, total_limit, quotas };
-    name_all(&context);
-    match ops::catalogue::add_promo_code(&context.service, &context.auth()?, &promo).await {
-        Ok(_) => Ok(context.done(PATH, &format!("{} is added. {EVERYWHERE}", promo.code))),
-        Err(OpError::Refused(refusal @ Refusal::PromoTaken)) => {
-            state.reject("code", refusal.message());
-            page(context, "", Some(RejectedForm::Add(state))).await
-        }
-        Err(error) => Err(error.into()),
+    context.names_all();
+    if let Err(error) = ops::catalogue::add_promo_code(&context.service, &context.auth()?, &promo).await {
+        state.refuse(error, |refusal| (*refusal == Refusal::PromoTaken).then_some("code"))?;
+        return page(context, "", Some(RejectedForm::Add(state))).await;
     }
-}
-
-/// A code has a quota in every region.
-fn name_all(context: &RequestContext) {
-    context.catalogue.regions.iter().for_each(|region| context.names(&region.code));
+    Ok(context.done(PATH, &format!("{} is added. {EVERYWHERE}", promo.code)))
 }
 
 #[derive(Debug, Deserialize)]
@@ -282,17 +258,12 @@ pub async fn change(
     context: RequestContext,
     path: Path<String>,
     FormWithState(form, mut state): FormWithState<Change>,
-) -> Result<HttpResponse, PageError> {
+) -> PageResult {
     let promo = context.catalogue.promo_code(&path).ok_or(PageError::NotFound)?.clone();
-    let bad = || PageError::BadRequest("A field is not as it was.");
     let (micros, limit, shown): (i64, i64, BTreeMap<RegionCode, i64>) =
-        serde_json::from_str(&form.seen).map_err(|_bad| bad())?;
-    let seen = PromoCode {
-        valid_until: DateTime::from_timestamp_micros(micros).and_then(Moment::new).ok_or_else(bad)?.at(),
-        per_rider_limit: limit,
-        quotas: shown.clone(),
-        ..promo.clone()
-    };
+        serde_json::from_str(&form.seen).map_err(|_wrong| BadRequest::Field)?;
+    let until = DateTime::from_timestamp_micros(micros).and_then(Moment::new).ok_or(BadRequest::Field)?;
+    let seen = PromoCode { valid_until: until.at(), per_rider_limit: limit, quotas: shown.clone(), ..promo.clone() };
     let mut new = promo.clone();
     if form.end.is_empty() {
         let minute = |at: DateTime<Utc>| at.format(form::MOMENT).to_string();
@@ -313,14 +284,11 @@ pub async fn change(
         // A region that had no part and gets none stays unnamed.
         new.quotas = quotas.into_iter().filter(|(region, part)| *part > 0 || shown.contains_key(region)).collect();
     } else {
-        new.valid_until = context.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(context.now);
+        new.valid_until = context.now.trunc_subsecs(0);
         new.quotas = shown;
         new.per_rider_limit = limit;
     }
-    name_all(&context);
-    match ops::catalogue::set_promo_code(&context.service, &context.auth()?, &seen, &new).await {
-        Ok(_) => Ok(context.done(PATH, &format!("{} is changed. {EVERYWHERE}", promo.code))),
-        Err(OpError::Refused(refusal @ Refusal::Changed)) => Ok(context.refused(PATH, &refusal.message())),
-        Err(error) => Err(error.into()),
-    }
+    context.names_all();
+    let outcome = ops::catalogue::set_promo_code(&context.service, &context.auth()?, &seen, &new).await;
+    context.respond(outcome.map(|_| Done::Now), PATH, &format!("{} is changed. {EVERYWHERE}", promo.code))
 }

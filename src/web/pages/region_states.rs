@@ -1,7 +1,7 @@
 //! `/admin/regions`: the gates of all regions, each read at its own gateway, and closing and
 //! opening them. The form carries the epoch that it showed; the page never waits for a fence.
 
-use actix_web::{HttpResponse, web::Path};
+use actix_web::web::Path;
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -10,16 +10,9 @@ use serde::Deserialize;
 use super::{administrator, each_region};
 use crate::{
     db::gates::{Change, Gate},
-    domain::{catalogue::Region, refusal::Refusal, region::RegionCode, stored::Version},
-    ops::{self, Done, OpError},
-    web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        form::{self, FormState, FormWithState},
-        layout::{Layout, Section, layout},
-        paths,
-    },
+    domain::{Region, RegionCode, Version},
+    ops::{self, Done},
+    web::{FormState, FormWithState, Layout, PageError, PageResult, RequestContext, Section, filters, form},
 };
 
 const PATH: &str = "/admin/regions";
@@ -42,16 +35,13 @@ struct RegionState<'a> {
     form: FormState,
 }
 
-pub async fn list(context: RequestContext) -> Result<HttpResponse, PageError> {
+pub async fn list(context: RequestContext) -> PageResult {
     page(context, None).await
 }
 
-async fn page(
-    mut context: RequestContext,
-    rejected: Option<(RegionCode, FormState)>,
-) -> Result<HttpResponse, PageError> {
+async fn page(mut context: RequestContext, rejected: Option<(RegionCode, FormState)>) -> PageResult {
     // First who asks: nobody else makes us ask all regions.
-    let current_user = administrator(&mut context).await?;
+    administrator(&mut context).await?;
     let db = &context.service.db;
     let gates = each_region(&context, async |region| ops::gates::find(db, region).await).await;
     let regions = gates.into_iter().map(|(region, gate)| {
@@ -68,11 +58,11 @@ async fn page(
     // A form that came back keeps what was typed.
     let waits = regions.iter().filter_map(|of| of.fence).map(|(_, left)| left).filter(|left| *left > 0);
     let page = RegionStatesPage {
-        layout: layout(&context, Some(&current_user), "Regions", Section::Fleet, context.city()),
+        layout: context.layout("Regions", Section::Fleet, context.city()),
         refresh: waits.min().filter(|_| rejected.is_none()),
         regions,
     };
-    if rejected.is_some() { context.wrong(&page) } else { context.ok(&page) }
+    context.ok_or_invalid(rejected.is_some(), &page)
 }
 
 fn stored(gate: &Gate) -> FormState {
@@ -100,12 +90,11 @@ enum State {
 
 pub async fn change(
     context: RequestContext,
-    path: Path<String>,
+    region: Path<RegionCode>,
     FormWithState(form, mut state): FormWithState<NewState>,
-) -> Result<HttpResponse, PageError> {
-    let region: RegionCode = path.parse().map_err(|_bad| PageError::NotFound)?;
+) -> PageResult {
+    let region = region.into_inner();
     let name = context.catalogue.region(&region).ok_or(PageError::NotFound)?.name.clone();
-    let epoch = form.epoch.get();
     let writable = form.state == State::Writable;
     let (mut reason, mut until) = (None, None);
     if !writable {
@@ -115,16 +104,12 @@ pub async fn change(
     if state.has_errors() {
         return page(context, Some((region, state))).await;
     }
-    let change = Change { region, writable, epoch: Some(epoch), reason, until };
-    match ops::gates::change(&context.service.db, &change, &context.service.here, Some(&context.auth()?)).await {
-        Ok(done) => {
-            let already = if done == Done::Before { "already " } else { "" };
-            let state = if writable { "open" } else { "closed" };
-            Ok(context.done(PATH, &format!("{name} is {already}{state}.")))
-        }
-        Err(OpError::Refused(refusal @ Refusal::GateChanged { .. })) => Ok(context.refused(PATH, &refusal.message())),
-        Err(error) => Err(error.into()),
-    }
+    let change = Change { region, writable, epoch: Some(form.epoch.get()), reason, until };
+    let auth = context.auth()?;
+    let outcome = ops::gates::change(&context.service.db, &change, &context.service.here, Some(&auth)).await;
+    let already = if matches!(outcome, Ok(Done::Before)) { "already " } else { "" };
+    let is = if writable { "open" } else { "closed" };
+    context.respond(outcome.map(|_| Done::Now), PATH, &format!("{name} is {already}{is}."))
 }
 
 /// Empty for no reason.

@@ -4,45 +4,31 @@
 use actix_web::{
     HttpResponse,
     http::header::ContentType,
-    web::{Bytes, Header, Path},
+    web::{Bytes, Header},
 };
 use askama::Template;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::Deserialize;
-use uuid::Uuid;
 
 use super::{
     map::{self, MapView},
-    own_rows, region_of_form, row_of_path,
+    own_rows, region_of_form,
     vehicles::list_again,
 };
 use crate::{
     db::rides::{self, Ride, RideCompletion},
     domain::{
-        catalogue::{Catalogue, City},
+        Catalogue, City, Moment, Point, PublicVehicle, Refusal, RegionCode, RideRef,
         fare::{Discount, Fare, minutes_started},
-        geo::Point,
-        refusal::Refusal,
-        region::RegionCode,
-        ride::RideRef,
-        stored::Moment,
-        vehicle::PublicVehicle,
     },
     ops::{self, Done, OpError},
     web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        form::{self, Form, FormState, FormWithState, Id, Query},
-        layout::{Layout, Pagination, Section, layout},
-        limits::TooMany,
-        paths,
+        BadRequest, Cursor, Form, FormState, FormWithState, Id, Layout, PageError, PageResult, Pagination, Query,
+        RequestContext, RowPath, Section, filters, form, limits::TooMany, paths,
     },
 };
 
-const PAGE: usize = 25;
-/// One more, to know whether there is another page.
-const PAGE_AND_ONE: i64 = 26;
+const PAGE: i64 = 25;
 
 #[derive(Template)]
 #[template(path = "pages/rides.html")]
@@ -108,7 +94,7 @@ pub struct StartRide {
 }
 
 /// `POST /rides`: starts a ride.
-pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> Result<HttpResponse, PageError> {
+pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> PageResult {
     region_of_form(&context, &form.region)?;
     let ride = RideRef { id: context.made_by(form.ride, "ride", &form.region)?, region: form.region.clone() };
     let list = list_again(&context, &form.city);
@@ -119,15 +105,15 @@ pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> 
         vehicle_type: form.vehicle_type,
         promo: form.promo,
     };
+    let auth = context.auth()?;
     if !start.promo.trim().is_empty()
-        && let Err(TooMany(wait)) =
-            context.state.limits.promo_code(&context.auth()?.user.id.to_string(), &context.address())
+        && let Err(TooMany(wait)) = context.state.limits.promo_code(&auth.user.id.to_string(), context.client())
     {
         let seconds = wait.as_secs() + 1;
         let text = format!("That were many promo codes. Please wait {seconds} seconds, or start without one.");
         return Ok(context.refused(&list, &text));
     }
-    let outcome = ops::rides::start(&context.service, &context.auth()?, start).await;
+    let outcome = ops::rides::start(&context.service, &auth, start).await;
     context.changed();
     match outcome {
         Ok(Done::Now) => Ok(context.done(&paths::ride(&ride), "Your ride has started. Have a safe one.")),
@@ -136,85 +122,57 @@ pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> 
     }
 }
 
-/// The cursor: `TIME~ID` of the last ride.
 #[derive(Debug, Deserialize)]
 pub struct Parameters {
-    #[serde(default)]
-    before: String,
+    before: Option<Cursor>,
 }
 
-impl Parameters {
-    fn cursor(&self) -> Result<Option<(DateTime<Utc>, Uuid)>, PageError> {
-        if self.before.is_empty() {
-            return Ok(None);
-        }
-        let parse = || {
-            let (at, id) = self.before.split_once('~')?;
-            Some((Moment::from_micros(at)?.at(), form::id(id)?))
-        };
-        parse().map(Some).ok_or(PageError::BadRequest("There is no such page of the list."))
-    }
-}
-
-pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
-    let later = query.cursor()?;
-    let cursor = later.unwrap_or((context.now + chrono::Duration::days(1), Uuid::nil()));
+pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
+    let Cursor(at, id) = query.before.unwrap_or_else(|| Cursor::first(context.now));
     let own =
-        own_rows(&mut context, async |conn, region, me| rides::list_own(conn, region, me, cursor, PAGE_AND_ONE).await)
+        own_rows(&mut context, async |conn, region, me| rides::list_own(conn, region, me, (at, id), PAGE + 1).await)
             .await?;
     let mut found: Vec<Ride> = own.found.into_iter().flat_map(|(_, rides)| rides).collect();
     found.sort_by(|a, b| b.started_at.cmp(&a.started_at).then_with(|| a.ride.id.cmp(&b.ride.id)));
-    let more = found.len() > PAGE;
-    found.truncate(PAGE);
-    let last = found.last().filter(|_| more);
+    let next = |last: &Ride| format!("/rides?before={}", Cursor(last.started_at, last.ride.id));
+    let pagination = Pagination::cut(&mut found, PAGE, query.before.map(|_| "/rides".to_owned()), next);
     let catalogue = &context.catalogue;
     let open = found.iter().find(|ride| ride.ended.is_none());
-    let page = RidesPage {
-        layout: layout(&context, Some(&own.current_user), "My rides", Section::Rides, context.city()),
+    context.ok(&RidesPage {
+        layout: context.layout("My rides", Section::Rides, context.city()),
         open: open.and_then(|ride| OpenRide::new(catalogue, ride, context.now)),
         rides: found
             .iter()
             .filter_map(|ride| Some((ride, ride.ended.as_ref()?, catalogue.city(&ride.city)?)))
             .collect(),
         unreachable: own.unreachable,
-        pagination: Pagination {
-            newest: later.map(|_| "/rides".to_owned()),
-            older: last.map(|ride| format!("/rides?before={}~{}", ride.started_at.timestamp_micros(), ride.ride.id)),
-        },
-    };
-    context.ok(&page)
+        pagination,
+    })
 }
 
 /// `GET /rides/{region}/{id}`: the person's own ride, or where it is.
-pub async fn show(context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    page(context, &path, None).await
+pub async fn show(context: RequestContext, RowPath { region, id }: RowPath) -> PageResult {
+    page(context, RideRef { region, id }, FormState::default()).await
 }
 
-async fn page(
-    mut context: RequestContext,
-    path: &(String, String),
-    rejected: Option<FormState>,
-) -> Result<HttpResponse, PageError> {
-    let (region, id) = row_of_path(&context, path)?;
-    let key = RideRef { region: region.clone(), id };
+async fn page(mut context: RequestContext, key: RideRef, form: FormState) -> PageResult {
     let rider = context.auth()?.user;
-    let (current_user, found) =
-        context.read_signed_in(&region, async |conn| rides::find_own(conn, &key, &rider).await).await?;
+    let (_, found) =
+        context.read_signed_in(&key.region, async |conn| rides::find_own(conn, &key, &rider).await).await?;
     let (ride, track) = found.ok_or(PageError::NotFound)?;
     let city = context.catalogue.city(&ride.city).ok_or(PageError::NotFound)?;
     let title = format!("Ride {}", ride.number());
-    let wrong = rejected.is_some();
     let page = RidePage {
-        layout: layout(&context, Some(&current_user), &title, Section::Rides, city),
+        layout: context.layout(&title, Section::Rides, city),
         ride: &ride,
         vehicle_type: type_name(&context.catalogue, &ride),
         city,
         open: if ride.ended.is_none() { OpenRide::new(&context.catalogue, &ride, context.now) } else { None },
-        form: rejected.unwrap_or_default(),
+        form,
         straight: track.is_empty(),
         map: map::view(&context, track_map(&ride, city, track)),
     };
-    if wrong { context.wrong(&page) } else { context.ok(&page) }
+    context.ok_or_invalid(page.form.has_errors(), &page)
 }
 
 fn track_map<'a>(ride: &Ride, city: &'a City, track: Vec<Point>) -> map::Shown<'a> {
@@ -240,10 +198,9 @@ pub struct EndRide {
 /// `POST /rides/{region}/{id}/end`: ends the person's own ride.
 pub async fn end(
     mut context: RequestContext,
-    path: Path<(String, String)>,
+    RowPath { region, id }: RowPath,
     FormWithState(form, mut state): FormWithState<EndRide>,
-) -> Result<HttpResponse, PageError> {
-    let (region, id) = row_of_path(&context, &path)?;
+) -> PageResult {
     let ride = RideRef { region, id };
     let checked = form::point(&form.lat, &form.lon).and_then(|at| {
         let at = at.ok_or("Please say where you leave the vehicle: nobody else knows.")?;
@@ -253,17 +210,16 @@ pub async fn end(
         Ok(at) => at,
         Err(error) => {
             state.error = Some(error);
-            return page(context, &path, Some(state)).await;
+            return page(context, ride, state).await;
         }
     };
     let outcome = ops::rides::end(&context.service, &context.auth()?, &ride, &form.city, at).await;
     context.changed();
-    let page = paths::ride(&ride);
-    match outcome {
-        Err(OpError::Refused(Refusal::NoSuchRide)) => Err(PageError::NotFound),
-        Err(OpError::Refused(Refusal::SignedOut)) => Err(PageError::SignIn(paths::login(&page))),
-        outcome => context.respond(outcome.map(|_| Done::Now), &page, "Your ride has ended. Here is your receipt."),
+    let receipt = paths::ride(&ride);
+    if matches!(outcome, Err(OpError::Refused(Refusal::SignedOut))) {
+        return Err(PageError::SignIn(paths::login(&receipt)));
     }
+    context.respond(outcome.map(|_| Done::Now), &receipt, "Your ride has ended. Here is your receipt.")
 }
 
 #[derive(Debug, Deserialize)]
@@ -285,11 +241,10 @@ const BATCH: usize = 100;
 /// `POST /rides/{region}/{id}/positions`: 204, or why not.
 pub async fn positions(
     mut context: RequestContext,
-    path: Path<(String, String)>,
+    RowPath { region, id }: RowPath,
     content_type: Header<ContentType>,
     body: Bytes,
-) -> Result<HttpResponse, PageError> {
-    let (region, id) = row_of_path(&context, &path)?;
+) -> PageResult {
     let position = |p: &Position| Some((p.at.at().trunc_subsecs(0), Point::new(p.lat, p.lon).ok()?));
     let read = || {
         let json = content_type.essence_str() == "application/json";
@@ -297,7 +252,7 @@ pub async fn positions(
         let batch = batch.filter(|batch| json && batch.positions.len() <= BATCH)?;
         batch.positions.iter().map(position).collect::<Option<Vec<_>>>()
     };
-    let positions = read().ok_or(PageError::BadRequest("Positions are JSON: up to 100 of at, lat and lon."))?;
+    let positions = read().ok_or(BadRequest::Positions)?;
     let ride = RideRef { region, id };
     let auth = context.auth()?;
     match ops::rides::add_positions(&context.service, &auth, &ride, &context.city().slug, &positions).await {

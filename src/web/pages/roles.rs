@@ -2,29 +2,23 @@
 //! by username, and revoking one. Only usernames are shown: others may see nothing else of a
 //! person.
 
-use actix_web::HttpResponse;
 use askama::Template;
 use chrono_tz::Tz;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{administrator, each_region, region_of_form};
+use super::{administrator, city_of_form, each_region, region_of_form};
 use crate::{
     db::roles::{self, Role, RoleGrant},
-    domain::{catalogue::Catalogue, people::UserRef, refusal::Refusal, region::RegionCode},
-    ops::{self, OpError, accounts},
+    domain::{Catalogue, RegionCode, UserRef},
+    ops::{self, Done, accounts},
     web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        form::{Form, FormState, FormWithState, Id, Query},
-        layout::{Layout, Pagination, Section, layout},
-        limits::TooMany,
+        Form, FormState, FormWithState, Id, Layout, PageResult, Pagination, Query, RequestContext, Section, filters,
     },
 };
 
 const PATH: &str = "/admin/roles";
-const PAGE: usize = 100;
+const PAGE: i64 = 100;
 
 #[derive(Template)]
 #[template(path = "pages/roles.html")]
@@ -56,39 +50,36 @@ pub struct Parameters {
     city: String,
 }
 
-pub async fn list(context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+pub async fn list(context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     let form = FormState::default().with("city", &context.city().slug);
     page(context, query, form).await
 }
 
-async fn page(mut context: RequestContext, query: Parameters, form: FormState) -> Result<HttpResponse, PageError> {
-    let current_user = administrator(&mut context).await?;
+async fn page(mut context: RequestContext, query: Parameters, form: FormState) -> PageResult {
+    administrator(&mut context).await?;
     let catalogue = &context.catalogue;
     let newest = (!query.after.is_nil()).then(|| PATH.to_owned());
     let after = (query.after, role_of(query.city));
-    let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
     let db = &context.service.db;
-    let list = async |region: &RegionCode| roles::list(&db.at(region).await?, region, &after, limit).await;
+    let list = async |region: &RegionCode| roles::list(&db.at(region).await?, region, &after, PAGE + 1).await;
     let lists = each_region(&context, list).await;
     let unreachable = lists.iter().filter(|(_, list)| list.is_none()).map(|(region, _)| &region.code).collect();
     let mut granted: Vec<RoleGrant> = lists.into_iter().filter_map(|(_, list)| list).flatten().collect();
     // The regions are one list by the ids of people, of which this page is the next part.
     granted.sort_by(|a, b| (a.person.id, &a.role.role, &a.role.city).cmp(&(b.person.id, &b.role.role, &b.role.city)));
-    let more = granted.len() > PAGE;
-    granted.truncate(PAGE);
-    let older =
-        granted.last().filter(|_| more).map(|it| format!("{PATH}?after={}&city={}", it.person.id, it.role.city));
+    let next = |last: &RoleGrant| format!("{PATH}?after={}&city={}", last.person.id, last.role.city);
+    let pagination = Pagination::cut(&mut granted, PAGE, newest, next);
     granted.sort_by(|a, b| (&a.username, &a.role.city).cmp(&(&b.username, &b.role.city)));
     let page = RolesPage {
-        layout: layout(&context, Some(&current_user), "Roles", Section::Fleet, context.city()),
+        layout: context.layout("Roles", Section::Fleet, context.city()),
         catalogue,
         granted,
         me: context.auth()?.user,
         unreachable,
-        pagination: Pagination { newest, older },
+        pagination,
         form,
     };
-    if page.form.has_errors() { context.wrong(&page) } else { context.ok(&page) }
+    context.ok_or_invalid(page.form.has_errors(), &page)
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,20 +94,14 @@ fn role_of(city: String) -> Role {
     Role { role: if city.is_empty() { "administrator" } else { "operator" }.to_owned(), city }
 }
 
-/// The role of a city in the catalogue, or an administrator's.
-fn role(context: &RequestContext, city: &str) -> Result<Role, PageError> {
-    let known = city.is_empty() || context.catalogue.city(city).is_some();
-    known.then(|| role_of(city.to_owned())).ok_or(PageError::BadRequest("There is no such city."))
-}
-
-pub async fn grant(
-    mut context: RequestContext,
-    FormWithState(form, mut state): FormWithState<Grant>,
-) -> Result<HttpResponse, PageError> {
-    let role = role(&context, &form.city)?;
+pub async fn grant(mut context: RequestContext, FormWithState(form, mut state): FormWithState<Grant>) -> PageResult {
+    if !form.city.is_empty() {
+        city_of_form(&context, &form.city)?;
+    }
+    let role = role_of(form.city);
     // First who asks: nobody else makes us look a person up in all regions.
     administrator(&mut context).await?;
-    context.state.limits.search_everywhere(&context.address()).map_err(|TooMany(wait)| PageError::TooMany(wait))?;
+    context.state.limits.search_everywhere(context.client())?;
     let Some(found) = accounts::find_login(&context.service, &form.username).await? else {
         state.reject("username", "Nobody has this username.".to_owned());
         return page(context, Parameters::default(), state).await;
@@ -133,14 +118,12 @@ pub struct Revoke {
     city: String,
 }
 
-pub async fn revoke(context: RequestContext, Form(form): Form<Revoke>) -> Result<HttpResponse, PageError> {
+pub async fn revoke(context: RequestContext, Form(form): Form<Revoke>) -> PageResult {
     region_of_form(&context, &form.region)?;
-    // Not `role`: what is taken away need not be in the catalogue any more.
+    // Not `city_of_form`: what is taken away need not be in the catalogue any more.
     let role = role_of(form.city);
     let person = UserRef { region: form.region, id: form.id.0 };
-    match ops::roles::set(&context.service, &context.auth()?, &person, &role, false).await {
-        Ok(_) => Ok(context.done(PATH, "The role is taken away. It holds for the person's very next change.")),
-        Err(OpError::Refused(refusal @ Refusal::OwnRole)) => Ok(context.refused(PATH, &refusal.message())),
-        Err(error) => Err(error.into()),
-    }
+    let outcome = ops::roles::set(&context.service, &context.auth()?, &person, &role, false).await;
+    let done = "The role is taken away. It holds for the person's very next change.";
+    context.respond(outcome.map(|_| Done::Now), PATH, done)
 }

@@ -11,13 +11,8 @@ use serde::Serialize;
 
 use crate::{
     db::health::Circuit,
-    domain::{catalogue::Region, geo::Point},
-    web::{
-        context::RequestContext,
-        error::PageError,
-        layout::{Layout, Section, layout},
-        session::COPY_COUNTS,
-    },
+    domain::{Point, Region},
+    web::{Layout, PageResult, RequestContext, Section, session::COPY_COUNTS},
 };
 
 #[derive(Template)]
@@ -100,12 +95,12 @@ struct Dot {
 const SIZE: (f64, f64) = (640.0, 260.0);
 const ROOM: (f64, f64) = (90.0, 60.0);
 
-pub async fn show(context: RequestContext) -> Result<HttpResponse, PageError> {
+pub async fn show(context: RequestContext) -> PageResult {
     let dots = dots(&context);
     let here = context.catalogue.regions.iter().position(|region| region.code == context.service.here);
     let from = here.and_then(|here| dots.get(here)).map_or((0, 0), |dot| (dot.x, dot.y));
     let page = StatusPage {
-        layout: layout(&context, None, "Status", Section::None, context.city()),
+        layout: context.layout("Status", Section::None, context.city()),
         status: status(&context),
         simulated: context.service.config.simulated,
         dots,
@@ -114,7 +109,7 @@ pub async fn show(context: RequestContext) -> Result<HttpResponse, PageError> {
     context.ok(&page)
 }
 
-pub async fn json(context: RequestContext) -> Result<HttpResponse, PageError> {
+pub async fn json(context: RequestContext) -> PageResult {
     Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(status(&context)))
 }
 
@@ -148,7 +143,7 @@ fn status(context: &RequestContext) -> Status {
     }
     // From the cookie's copy, while that counts: this page asks no database.
     let fresh = context.cookie.as_ref().filter(|cookie| context.now - cookie.checked_at < COPY_COUNTS);
-    let administrator = fresh.is_some_and(|cookie| cookie.roles.iter().any(|role| role == "administrator:"));
+    let administrator = fresh.is_some_and(|cookie| cookie.roles.administers());
     Status {
         here: service.here.to_string(),
         at: context.now,

@@ -3,27 +3,18 @@
 
 use std::sync::Arc;
 
-use actix_web::HttpResponse;
 use askama::Template;
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, SubsecRound, TimeDelta, Utc};
 use serde::Deserialize;
 
-use super::{EVERYWHERE, fleet::city_for};
+use super::{CityQuery, EVERYWHERE, city_for};
 use crate::{
     db::catalogue,
-    domain::{
-        catalogue::{City, Tariff, VehicleType},
-        money,
-        stored::Moment,
-    },
+    domain::{City, Moment, Tariff, VehicleType, money},
     ops,
     web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        form::{self, Form, FormState, FormWithState, Query},
-        layout::{Layout, Section, layout},
-        paths,
+        BadRequest, Form, FormState, FormWithState, Layout, PageError, PageResult, Query, RequestContext, Section,
+        filters, form, paths,
     },
 };
 
@@ -49,36 +40,26 @@ struct TariffRow<'a> {
     current: bool,
 }
 
-#[derive(Debug, Deserialize)]
-pub struct Parameters {
-    #[serde(default)]
-    city: String,
-}
-
-pub async fn list(context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+pub async fn list(context: RequestContext, Query(query): Query<CityQuery>) -> PageResult {
     page(context, &query.city, None).await
 }
 
-async fn page(
-    mut context: RequestContext,
-    city: &str,
-    rejected: Option<(String, FormState)>,
-) -> Result<HttpResponse, PageError> {
-    let current_user = context.current_user().await?;
-    let may_see = |slug: &str| current_user.administers() || current_user.operates(slug);
-    let city = city_for(&context, &current_user, city, may_see)?;
+async fn page(mut context: RequestContext, city: &str, rejected: Option<(String, FormState)>) -> PageResult {
+    let roles = context.current_user().await?.roles;
+    let may_see = |slug: &str| roles.administers() || roles.operates(slug);
+    let city = city_for(&context, &roles, city, may_see)?;
     let catalogue = Arc::clone(&context.catalogue);
     let tariffs = catalogue.vehicle_types.iter().map(|vehicle_type| {
         let form = rejected.as_ref().filter(|(slug, _)| *slug == vehicle_type.slug).map(|(_, form)| form.clone());
         type_tariffs(&context, &city, vehicle_type, form)
     });
     let page = TariffsPage {
-        layout: layout(&context, Some(&current_user), &format!("Tariffs in {}", city.name), Section::Fleet, &city),
+        layout: context.layout(&format!("Tariffs in {}", city.name), Section::Fleet, &city),
         cities: catalogue.cities.iter().filter(|city| may_see(&city.slug)).collect(),
         vehicle_types: tariffs.collect(),
         city: &city,
     };
-    if rejected.is_some() { context.wrong(&page) } else { context.ok(&page) }
+    context.ok_or_invalid(rejected.is_some(), &page)
 }
 
 fn type_tariffs<'a>(
@@ -135,42 +116,32 @@ pub struct Set {
     most: String,
 }
 
-pub async fn set(
-    context: RequestContext,
-    FormWithState(form, mut state): FormWithState<Set>,
-) -> Result<HttpResponse, PageError> {
+pub async fn set(context: RequestContext, FormWithState(form, mut state): FormWithState<Set>) -> PageResult {
     let city = context.catalogue.city(&form.city).ok_or(PageError::NotFound)?.clone();
     let vehicle_type = context.catalogue.vehicle_type(&form.vehicle_type).ok_or(PageError::NotFound)?.clone();
-    let seen = serde_json::from_str(&form.seen).map_err(|_bad| PageError::BadRequest("A field is not as it was."))?;
+    let seen = serde_json::from_str(&form.seen).map_err(|_wrong| BadRequest::Field)?;
     let from = form::moment(&form.from, city.time_zone).and_then(|at| match at {
         Some(at) if at <= context.now => Err("This time has passed. Leave it empty for at once.".to_owned()),
         Some(at) => Ok(at),
-        None => Ok(context.now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(context.now)),
+        None => Ok(context.now.trunc_subsecs(0)),
     });
     let most = Some(form.most.trim()).filter(|text| !text.is_empty()).map(money::minor).transpose();
-    let (
-        Some(valid_from),
-        Some(unlock_minor),
-        Some(per_minute_minor),
-        Some(out_of_area_fee_minor),
-        Some(max_charge_minor),
-    ) = (
+    let (Some(valid_from), Some(unlock), Some(per_minute), Some(fee), Some(most)) = (
         state.check("from", from),
         state.check("unlock", money::minor(&form.unlock)),
         state.check("minute", money::minor(&form.minute)),
         state.check("fee", money::minor(&form.fee)),
         state.check("most", most),
-    )
-    else {
+    ) else {
         return page(context, &form.city, Some((vehicle_type.slug, state))).await;
     };
     let tariff = Tariff {
         city: city.slug.clone(),
         vehicle_type: vehicle_type.slug,
-        unlock_minor,
-        per_minute_minor,
-        out_of_area_fee_minor,
-        max_charge_minor,
+        unlock_minor: unlock,
+        per_minute_minor: per_minute,
+        out_of_area_fee_minor: fee,
+        max_charge_minor: most,
         valid_from,
     };
     let outcome = ops::catalogue::set_tariff(&context.service, &context.auth()?, &tariff, &seen).await;
@@ -192,9 +163,9 @@ pub struct Withdraw {
     most: String,
 }
 
-pub async fn withdraw(context: RequestContext, Form(form): Form<Withdraw>) -> Result<HttpResponse, PageError> {
+pub async fn withdraw(context: RequestContext, Form(form): Form<Withdraw>) -> PageResult {
     let city = context.catalogue.city(&form.city).ok_or(PageError::NotFound)?.clone();
-    let number = |text: &str| text.parse().map_err(|_bad| PageError::BadRequest("A field is not as it was."));
+    let number = |text: &str| text.parse().map_err(|_wrong| BadRequest::Field);
     let valid_from = DateTime::from_timestamp(number(&form.from)?, 0).and_then(Moment::new);
     let tariff = Tariff {
         city: form.city,
@@ -203,7 +174,7 @@ pub async fn withdraw(context: RequestContext, Form(form): Form<Withdraw>) -> Re
         per_minute_minor: number(&form.minute)?,
         out_of_area_fee_minor: number(&form.fee)?,
         max_charge_minor: if form.most.is_empty() { None } else { Some(number(&form.most)?) },
-        valid_from: valid_from.ok_or(PageError::BadRequest("A field is not as it was."))?.at(),
+        valid_from: valid_from.ok_or(BadRequest::Field)?.at(),
     };
     let outcome = ops::catalogue::withdraw_tariff(&context.service, &context.auth()?, &tariff).await;
     let done = format!("The tariff will not come. {EVERYWHERE}");

@@ -3,24 +3,16 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpResponse, web::Path};
 use askama::Template;
 
 use super::{
     map::{self, MapView},
-    row_of_path,
     vehicles::{Card, blocked, card, prices},
 };
 use crate::{
     db::vehicles::{self, Found},
-    domain::{catalogue::City, refusal::Refusal, vehicle::PublicVehicle},
-    web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        layout::{Layout, Section, layout},
-        paths,
-    },
+    domain::{City, PublicVehicle, Refusal},
+    web::{Layout, PageError, PageResult, RequestContext, RowPath, Section, filters, paths},
 };
 
 #[derive(Template)]
@@ -35,12 +27,10 @@ struct VehiclePage<'a> {
 }
 
 /// Redirects if the vehicle is now in another region.
-pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> Result<HttpResponse, PageError> {
-    let (region, public_id) = row_of_path(&context, &path)?;
+pub async fn show(mut context: RequestContext, RowPath { region, id: public_id }: RowPath) -> PageResult {
     let named = PublicVehicle { region, public_id };
     let (rider, now) = (context.cookie.as_ref().map(|cookie| cookie.user), context.now);
-    let (current_user, found) =
-        context.read(&named.region, async |conn| vehicles::find(conn, &named, rider, now).await).await?;
+    let found = context.read(&named.region, async |conn| vehicles::find(conn, &named, rider, now).await).await?;
     let Some(Found { city, mut vehicle, refusal }) = found else {
         return moved(&context, named).await;
     };
@@ -50,7 +40,7 @@ pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> 
     let prices = prices(&catalogue, city, now);
     let title = format!("{}, {} {}", vehicle.brand, vehicle.colour, vehicle.vehicle_type);
     let page = VehiclePage {
-        layout: layout(&context, current_user.as_ref(), &title, Section::Vehicles, city),
+        layout: context.layout(&title, Section::Vehicles, city),
         city,
         card: card(&context, &prices, &vehicle, 1).ok_or(PageError::NoVehicle)?,
         blocked: blocked(&context).or(refusal.as_ref().map(Refusal::message)),
@@ -62,8 +52,8 @@ pub async fn show(mut context: RequestContext, path: Path<(String, String)>) -> 
 
 /// Finds a vehicle that has moved. It asks all regions, once; the address is throttled, since
 /// anybody can write such links. 303, not 308: what has moved once may come back.
-async fn moved(context: &RequestContext, named: PublicVehicle) -> Result<HttpResponse, PageError> {
-    context.state.limits.search_everywhere(&context.address()).map_err(|wait| PageError::TooMany(wait.0))?;
+async fn moved(context: &RequestContext, named: PublicVehicle) -> PageResult {
+    context.state.limits.search_everywhere(context.client())?;
     let found = vehicles::find_moved(&context.service.db.here().await?, named.public_id).await?;
     // It was not there a moment ago; a page never leads to itself.
     let region = found.filter(|region| *region != named.region).ok_or(PageError::NoVehicle)?;

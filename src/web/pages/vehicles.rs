@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpResponse, http::header::HeaderName, web::Path};
+use actix_web::{HttpResponse, http::header::HeaderName};
 use askama::Template;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -11,26 +11,13 @@ use uuid::Uuid;
 
 use super::{
     map::{self, MapView},
-    region_of_form, row_of_path,
+    region_of_form,
 };
 use crate::{
     db::vehicles::{Nearby, Search},
-    domain::{
-        catalogue::{Catalogue, City, Tariff, VehicleType},
-        geo::Point,
-        refusal::Refusal,
-        region::RegionCode,
-        vehicle::{PublicVehicle, charge},
-    },
+    domain::{Catalogue, City, Point, PublicVehicle, Refusal, RegionCode, Tariff, VehicleType, vehicle::charge},
     ops::{self, Done},
-    web::{
-        context::RequestContext,
-        error::PageError,
-        filters,
-        form::{self, Form, Id, Query},
-        layout::{Layout, Section, layout},
-        paths,
-    },
+    web::{Form, Id, Layout, PageError, PageResult, Query, RequestContext, RowPath, Section, filters, form, paths},
 };
 
 #[derive(Template)]
@@ -65,16 +52,13 @@ impl Card<'_> {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct Parameters {
-    #[serde(default)]
     city: String,
-    #[serde(default, rename = "type")]
+    #[serde(rename = "type")]
     vehicle_type: String,
-    #[serde(default)]
     battery: String,
-    #[serde(default)]
     lat: String,
-    #[serde(default)]
     lon: String,
 }
 
@@ -98,7 +82,7 @@ impl Parameters {
 const NEAR_M: f64 = 50_000.0;
 
 /// With wrong filters: 422, and the list without them.
-pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> Result<HttpResponse, PageError> {
+pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     let catalogue = Arc::clone(&context.catalogue);
     let slug = if query.city.is_empty() { &context.city().slug } else { &query.city };
     let city = catalogue.city(slug).ok_or(PageError::NotFound)?;
@@ -122,23 +106,21 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         rider: context.cookie.as_ref().map(|cookie| cookie.user),
         now: context.now,
     };
-    let (current_user, near, stale) =
+    let (near, stale) =
         match context.read(&city.region, async |conn| ops::vehicles::nearest(&service, conn, &search).await).await {
-            Ok((current_user, near)) => {
+            Ok(near) => {
                 service.lists.keep(&search, city.centre, &near);
-                (current_user, near, None)
+                (near, None)
             }
             Err(PageError::Db(error)) if error.unreachable() => {
-                let Some(stale) = ops::vehicles::nearest_stale(&service, &search).await else {
-                    return Err(error.into());
-                };
-                (None, stale.near, Some((stale.as_of, stale.source)))
+                let stale = ops::vehicles::nearest_stale(&service, &search).await.ok_or(error)?;
+                (stale.near, Some((stale.as_of, stale.source)))
             }
             Err(error) => return Err(error),
         };
     let prices = prices(&catalogue, city, context.now);
     let page = VehiclesPage {
-        layout: layout(&context, current_user.as_ref(), &format!("Vehicles in {}", city.name), Section::Vehicles, city),
+        layout: context.layout(&format!("Vehicles in {}", city.name), Section::Vehicles, city),
         city,
         vehicle_types: &catalogue.vehicle_types,
         query: &query,
@@ -153,7 +135,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         map: map::vehicles(&context, city, "the vehicles of the list", near.iter().map(|vehicle| vehicle.at), me),
         error,
     };
-    let response = if page.error.is_some() { context.wrong(&page) } else { context.ok(&page) }?;
+    let response = context.ok_or_invalid(page.error.is_some(), &page)?;
     Ok(with_freshness(response, context.now, stale))
 }
 
@@ -211,10 +193,9 @@ pub struct Reserve {
 
 pub async fn reserve(
     mut context: RequestContext,
-    path: Path<(String, String)>,
+    RowPath { region, id: public_id }: RowPath,
     Form(form): Form<Reserve>,
-) -> Result<HttpResponse, PageError> {
-    let (region, public_id) = row_of_path(&context, &path)?;
+) -> PageResult {
     let vehicle = PublicVehicle { region, public_id };
     let shown = (form.city.as_str(), form.vehicle_type.as_str());
     let outcome = ops::vehicles::reserve(&context.service, &context.auth()?, &vehicle, shown).await;
@@ -231,10 +212,7 @@ pub struct Cancel {
     city: String,
 }
 
-pub async fn cancel_reservation(
-    mut context: RequestContext,
-    Form(form): Form<Cancel>,
-) -> Result<HttpResponse, PageError> {
+pub async fn cancel_reservation(mut context: RequestContext, Form(form): Form<Cancel>) -> PageResult {
     region_of_form(&context, &form.region)?;
     let vehicle = PublicVehicle { region: form.region, public_id: form.vehicle.0 };
     let outcome = ops::vehicles::cancel_reservation(&context.service, &context.auth()?, &vehicle).await;
