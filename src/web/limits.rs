@@ -1,6 +1,7 @@
 //! Throttles in memory: sign-in and recovery, registration, searches of all regions, promo codes.
 //! Each has a short and a long quota, so that the delay grows. Other people's guesses cost a person
-//! only the budget of their shared address; a browser that has signed in before has its own.
+//! only the budget of their shared address and provider; a browser that has signed in before has
+//! its own.
 
 use std::{
     hash::{BuildHasher, Hash, RandomState},
@@ -11,7 +12,7 @@ use std::{
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
 
-use super::region::subscriber;
+use super::region::{provider, subscriber};
 
 /// Neither usernames nor addresses are kept, but slots in a table of fixed size: memory is bounded,
 /// and two that share a slot share its budget.
@@ -25,6 +26,7 @@ pub struct Limits {
     account_here: [Limiter; 2],
     device: [Limiter; 2],
     address: [Limiter; 2],
+    provider: [Limiter; 2],
     register: [Limiter; 2],
     everywhere: [Limiter; 2],
     promo: [Limiter; 2],
@@ -51,6 +53,9 @@ impl Default for Limits {
             account_here: person(),
             device: person(),
             address: office(),
+            // Whoever has many addresses would otherwise use up the slots of everybody's account: it
+            // takes 500 attempts a second to keep all of them empty.
+            provider: [limiter(600, 0.1), limiter(3_000, 0.5)],
             register: [limiter(20, 10.0), limiter(100, 36.0)],
             // A page of old links, opened one after another by several people.
             everywhere: office(),
@@ -75,6 +80,7 @@ impl Limits {
             return self.check(&self.device, (account, device));
         }
         self.check(&self.address, subscriber(from))?;
+        self.check(&self.provider, provider(from))?;
         self.check(&self.account_here, (account, subscriber(from)))?;
         self.check(&self.account, account)
     }
@@ -97,7 +103,7 @@ impl Limits {
     /// Removes idle entries; called now and then.
     pub fn forget(&self) {
         let tables = [&self.account, &self.account_here, &self.device, &self.address, &self.register];
-        let more = [&self.everywhere, &self.promo, &self.promo_address];
+        let more = [&self.provider, &self.everywhere, &self.promo, &self.promo_address];
         tables.into_iter().chain(more).flatten().for_each(RateLimiter::retain_recent);
     }
 
@@ -138,6 +144,23 @@ mod tests {
         }
         assert!(limits.sign_in("ann", one, Some("a")).is_err(), "its own budget ends as well");
         assert_eq!(limits.sign_in("ann", one, Some("b")), Ok(()));
+    }
+
+    #[test]
+    fn one_provider_cannot_use_up_the_slots_of_every_account() {
+        let limits = Limits::default();
+        for networks in
+            [[address(10 << 24), address(11 << 24)], ["2001:db8::", "2001:db9::"].map(|of| of.parse().unwrap())]
+        {
+            let within = |n: u32| match networks[0] {
+                IpAddr::V4(of) => address(of.to_bits() + n),
+                IpAddr::V6(of) => IpAddr::V6((of.to_bits() + (u128::from(n) << 64)).into()),
+            };
+            let tried = (0..20_000).filter(|n| limits.sign_in(&format!("name{n}"), within(*n), None).is_ok()).count();
+            assert!((500..=1_000).contains(&tried), "{tried}");
+            assert_eq!(limits.sign_in("ann", within(7), Some("a")), Ok(()), "a known browser there");
+            assert_eq!(limits.sign_in("ann", networks[1], None), Ok(()), "everywhere else");
+        }
     }
 
     #[test]

@@ -79,6 +79,11 @@ pub fn subscriber(address: IpAddr) -> Option<IpNet> {
     prefix(address, 32, 64)
 }
 
+/// About what one provider has.
+pub fn provider(address: IpAddr) -> Option<IpNet> {
+    prefix(address, 16, 32)
+}
+
 pub fn city_of_proxy<'a>(request: &HttpRequest, state: &State, catalogue: &'a Catalogue) -> Option<&'a City> {
     let proxy = &state.service.config.proxy;
     if !proxy.trusts(request.peer_addr()?.ip()) {
