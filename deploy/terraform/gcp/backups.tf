@@ -58,7 +58,7 @@ locals {
 
   # RPO after the loss of the whole database: 15 minutes.
   backup_schedule = format(
-    "CREATE SCHEDULE IF NOT EXISTS movr FOR BACKUP DATABASE movr INTO (%s) WITH revision_history RECURRING '*/15 * * * *' FULL BACKUP '@daily' WITH SCHEDULE OPTIONS first_run = 'now';",
+    "CREATE SCHEDULE IF NOT EXISTS movr FOR BACKUP DATABASE movr INTO (%s) WITH revision_history RECURRING '*/15 * * * *' FULL BACKUP '@daily' WITH SCHEDULE OPTIONS first_run = 'now', updates_cluster_last_backup_time_metric;",
     join(", ", local.backup_uris)
   )
 }
