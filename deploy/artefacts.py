@@ -1,8 +1,10 @@
 """What the manifests and the configuration have to agree on, with the program and with each other, and what no schema
-knows: `artefacts.py kubernetes FOLDER` reads what kustomize rendered, `artefacts.py terraform`. Prints what is wrong and
-exits with 1, or what it compared."""
+knows: `artefacts.py kubernetes FOLDER` reads what kustomize rendered, `artefacts.py terraform`, `artefacts.py monitoring
+FILE` also writes the dashboards' queries into that file, as rules for promtool. Prints what is wrong and exits with 1, or
+what it compared."""
 
 import itertools
+import json
 import pathlib
 import re
 import sys
@@ -176,7 +178,126 @@ def terraform():
             check(body["ttl"][0] <= 60, f"{name} is remembered for {body['ttl'][0]} s")
 
 
-{"kubernetes": kubernetes, "terraform": terraform}[sys.argv[1]](*sys.argv[2:])
+# The program's metrics and their labels, of the list that a test writes; a histogram is known by its three series.
+METRICS = {
+    name + series: set(re.findall(r"`(\w+)`", labels)) | ({"le"} if series == "_bucket" else set())
+    for name, kind, labels in re.findall(
+        r"^\| `(\w+)` \| (\w+) \| ([^|]*) \|", (DEPLOY / "metrics.md").read_text(), re.M
+    )
+    for series in (["_bucket", "_count", "_sum"] if kind == "histogram" else [""])
+}
+# What Prometheus itself has, and the two figures of a process that are shown.
+SCRAPED = {"up": set(), "ALERTS": {"alertname", "alertstate", "severity"}} | dict.fromkeys(
+    ("process_resident_memory_bytes", "process_cpu_seconds_total"), set()
+)
+EVERYWHERE = {"region", "job", "instance"}
+
+
+def monitoring(queries):
+    folder = DEPLOY / "prometheus"
+    config = yaml.safe_load((folder / "prometheus.yml").read_text())
+    files = [
+        yaml.safe_load(path.read_text()) for pattern in config["rule_files"] for path in sorted(folder.glob(pattern))
+    ]
+    rules = [rule for file in files for group in file["groups"] for rule in group["rules"]]
+    alerts = [rule for rule in rules if "alert" in rule]
+    recorded = {rule["record"]: None for rule in rules if "record" in rule}
+    asked = [(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules]
+
+    boards = {
+        path.name: json.loads(path.read_text()) for path in sorted((DEPLOY / "grafana/dashboards").glob("*.json"))
+    }
+    shown = []
+    for name, board in boards.items():
+        panels = board["panels"]
+        check(len({panel["id"] for panel in panels}) == len(panels), f"{name}: two panels have one id")
+        shown += [(f"{name}, {panel['title']}", q["expr"]) for panel in panels for q in panel.get("targets", [])]
+        shown += [(f"{name}, {note['name']}", note["target"]["expr"]) for note in board["annotations"]["list"]]
+        asked += [(name, variable["definition"]) for variable in board["templating"]["list"]]
+    for variable, value in {"$__rate_interval": "5m", "$__range": "1h", "$region": ".*"}.items():
+        shown = [(where, query.replace(variable, value)) for where, query in shown]
+    group = {
+        "name": "dashboards",
+        "rules": [
+            {"record": "dashboards:query", "labels": {"of": str(number)}, "expr": query}
+            for number, (_, query) in enumerate(shown)
+        ],
+    }
+    pathlib.Path(queries).write_text(json.dumps({"groups": [group]}))
+
+    kept = {
+        job["job_name"]: re.split(r"\|", rule["regex"])
+        for job in config["scrape_configs"]
+        for rule in job.get("metric_relabel_configs", [])
+    }
+    known = METRICS | SCRAPED | recorded | {name: None for names in kept.values() for name in names}
+    labels = EVERYWHERE.union(*METRICS.values(), {"slo", "proxy", "server", "alertname", "severity"})
+    program = [path for path in (DEPLOY.parent / "src").rglob("*.rs") if "pages" not in path.parts]
+    source = "".join(path.read_text() for path in program)
+    used = set()
+    for where, query in asked + shown:
+        for name, matchers in selectors(query):
+            used.add(name)
+            check(name in known, f"{where}: there is no metric {name}")
+            unknown = set(matchers) - known[name] - EVERYWHERE if known.get(name) is not None else None
+            check(not unknown, f"{where}: {name} has no label {unknown}")
+            for label in set(matchers) & {"reach", "outcome", "state"} if name in METRICS else ():
+                said = [value for value in matchers[label].split("|") if f'"{value}"' not in source]
+                check(not said, f"{where}: the program says nowhere {label}={said}")
+        grouped = {label.strip() for group in re.findall(r"\bby *\(([^()]*)\)", query) for label in group.split(",")}
+        check(grouped <= labels, f"{where}: nothing has the label {sorted(grouped - labels)}")
+    for job, names in kept.items():
+        check(set(names) <= used, f"{job}: {sorted(set(names) - used)} are kept, and nowhere used")
+
+    text = (DEPLOY / "runbook.md").read_text()
+    anchors = {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.+)$", text, re.M)
+    }
+    for alert in alerts:
+        address = alert["annotations"].get("runbook_url", "")
+        check(
+            address.partition("#")[0] == "deploy/runbook.md" and address.partition("#")[2] in anchors,
+            f"{alert['alert']}: {address} is not in the runbook",
+        )
+        check(alert["labels"]["severity"] in {"page", "ticket"}, f"{alert['alert']}: no severity")
+        check({"summary", "description"} <= set(alert["annotations"]), f"{alert['alert']}: not said what it is")
+    led = {
+        alert["annotations"]["runbook_url"].partition("#")[2]
+        for alert in alerts
+        if "runbook_url" in alert["annotations"]
+    }
+    lost = sorted(anchor for anchor in anchors if anchor.startswith("movr") and anchor not in led)
+    check(not lost, f"runbook.md: no alert leads to {lost}")
+    tests = (folder / "tests.yml").read_text()
+    for alert in alerts:
+        fires = f'alertname="{alert["alert"]}",severity="{alert["labels"]["severity"]}"'
+        check(fires in tests, f"tests.yml: {fires} never fires")
+
+    catalogue = tomllib.loads((DEPLOY / "catalog.toml").read_text())["regions"]
+    for name, axis in {"region:latitude": "lat", "region:longitude": "lon"}.items():
+        places = {rule["labels"]["region"]: rule["expr"] for rule in rules if rule.get("record") == name}
+        wanted = {region["code"]: f"vector({region['centre'][axis]})" for region in catalogue}
+        check(places == wanted, f"{name}: {places}, the catalogue has {wanted}")
+    for job in config["scrape_configs"]:
+        regions = {target.get("labels", {}).get("region") for target in job["static_configs"]} - {None}
+        check(regions in (set(), REGIONS), f"{job['job_name']}: {regions} are not the catalogue's regions")
+
+
+def selectors(query):
+    """The metrics of a PromQL query, each with the labels by which it is selected and their values."""
+    # Whatever stands in quotes or names labels is no metric.
+    quoted = re.findall(r'"([^"]*)"', query)
+    query = re.sub(r'"[^"]*"', '""', query)
+    query = re.sub(r"label_values *\(([^,]*),[^)]*\)", r"\1", query)
+    query = re.sub(r"\b(by|on|ignoring|group_left) *\([^()]*\)|\[[^]]*]|\boffset \w+", "", query)
+    values = iter(quoted)
+    for name, matchers in re.findall(r"(?<![\w.])([a-zA-Z_:][\w:]*)\b(?! *\() *(\{[^}]*\})?", query):
+        matchers = {label: next(values) for label in re.findall(r"(\w+) *[=!]", matchers)}
+        if name not in {"and", "or", "unless"}:
+            yield name, matchers
+
+
+{"kubernetes": kubernetes, "terraform": terraform, "monitoring": monitoring}[sys.argv[1]](*sys.argv[2:])
 for message in wrong:
     print(message)
 print(f"{next(compared)} comparisons, {len(wrong)} wrong")

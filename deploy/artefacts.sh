@@ -87,6 +87,32 @@ check_containers_and_workflows() {
     node deploy/artefacts.mjs "$npm_folder"
 }
 
+# promtool alone: Debian's package would also start a server on this machine.
+need_promtool() {
+  promtool=$(command -v promtool || echo "$tools/promtool")
+  [ ! -x "$promtool" ] || return 0
+  if ! can_apt; then
+    need promtool prometheus prometheus
+    promtool=promtool
+    return
+  fi
+  say "Fetching promtool"
+  local folder
+  folder=$(mktemp -d)
+  as_root apt-get update -q >/dev/null
+  (cd "$folder" && apt-get download -q prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool >"$promtool")
+  chmod +x "$promtool"
+  rm -rf "$folder"
+}
+
+check_monitoring() {
+  local queries=$PWD/target/dashboard-queries.json
+  "$promtool" check config deploy/prometheus/prometheus.yml
+  "$promtool" test rules deploy/prometheus/tests.yml
+  "$tools/bin/python" deploy/artefacts.py monitoring "$queries"
+  "$promtool" check rules "$queries"
+}
+
 say "Scripts"
 check_scripts
 if need_python_tools; then
@@ -94,8 +120,11 @@ if need_python_tools; then
   check_kubernetes
   say "Terraform"
   check_terraform
+  say "Prometheus, Grafana"
+  need_promtool
+  check_monitoring
 else
-  skipped "Kubernetes, Terraform: $python_tools could not be installed"
+  skipped "Kubernetes, Terraform, Prometheus, Grafana: $python_tools could not be installed"
 fi
 if need_python_tools && need_npm_packages; then
   say "Dockerfile, Compose, workflows"
