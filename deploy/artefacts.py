@@ -278,9 +278,13 @@ def monitoring(queries):
         places = {rule["labels"]["region"]: rule["expr"] for rule in rules if rule.get("record") == name}
         wanted = {region["code"]: f"vector({region['centre'][axis]})" for region in catalogue}
         check(places == wanted, f"{name}: {places}, the catalogue has {wanted}")
+    named = {}
     for job in config["scrape_configs"]:
-        regions = {target.get("labels", {}).get("region") for target in job["static_configs"]} - {None}
-        check(regions in (set(), REGIONS), f"{job['job_name']}: {regions} are not the catalogue's regions")
+        labels = [target.get("labels", {}).get("region") for target in job.get("static_configs", [])]
+        labels += [rule["replacement"] for rule in job.get("relabel_configs", [])]
+        named.setdefault(job["job_name"].partition("-")[0], set()).update(set(labels) - {None})
+    for job, regions in named.items():
+        check(regions in (set(), REGIONS), f"{job}: {regions} are not the catalogue's regions")
 
 
 def selectors(query):
