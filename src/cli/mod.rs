@@ -15,6 +15,7 @@ use crate::{
 };
 
 pub mod demo;
+pub mod doctor;
 pub mod healthcheck;
 pub mod load;
 pub mod migrate;
@@ -47,6 +48,8 @@ enum Command {
     Healthcheck(healthcheck::Args),
     /// Print every route and statement with the regions that it may touch, as Markdown.
     Contract,
+    /// Check a deployment from where it stands, and say what to do.
+    Doctor(doctor::Args),
     /// Check the invariants of a whole database.
     VerifyData,
     /// Check that the plan of every statement stays in the regions it names.
@@ -63,7 +66,7 @@ pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 pub fn run() -> ExitCode {
     let command = Cli::command().mut_subcommands(|command| match command.get_name() {
         "demo" | "contract" | "healthcheck" => command,
-        "serve" => config::with_flags::<Config>(command),
+        "serve" | "doctor" => config::with_flags::<Config>(command),
         _ => config::with_flags::<Tools>(command),
     });
     let matches = command.get_matches();
@@ -81,6 +84,7 @@ pub fn run() -> ExitCode {
             print!("{}", crate::web::contract::markdown());
             Ok(())
         }
+        Command::Doctor(args) => actix_web::rt::System::new().block_on(doctor::run(vars, &args)),
         Command::VerifyData => tools(vars, async |tools| verify_data::run(&tools).await),
         Command::VerifyLocality { json } => tools(vars, async |tools| verify_locality::run(&tools, json).await),
     };

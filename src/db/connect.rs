@@ -7,6 +7,7 @@ mod tls;
 
 use std::{
     fmt::Write as _,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicI64},
     time::Duration,
@@ -139,6 +140,45 @@ impl Endpoint {
     pub fn hosts(&self) -> u32 {
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1);
         u32::try_from(hosts).unwrap_or(1)
+    }
+
+    /// One for each node, so that each is asked.
+    pub fn nodes(&self) -> Vec<Self> {
+        let all = &self.config;
+        let node = |at: usize| {
+            let mut one = tokio_postgres::Config::new();
+            all.get_user().map(|user| one.user(user));
+            all.get_password().map(|password| one.password(password));
+            all.get_dbname().map(|name| one.dbname(name));
+            all.get_options().map(|options| one.options(options));
+            all.get_connect_timeout().map(|timeout| one.connect_timeout(*timeout));
+            match all.get_hosts().get(at) {
+                Some(Host::Tcp(name)) => drop(one.host(name)),
+                Some(Host::Unix(path)) => drop(one.host_path(path)),
+                None => {}
+            }
+            all.get_hostaddrs().get(at).map(|address| one.hostaddr(*address));
+            all.get_ports().get(at).or(all.get_ports().first()).map(|port| one.port(*port));
+            one.ssl_mode(all.get_ssl_mode()).ssl_negotiation(all.get_ssl_negotiation());
+            one.channel_binding(all.get_channel_binding()).application_name("movr");
+            Self { config: one, ..self.clone() }
+        };
+        let count = all.get_hosts().len().max(all.get_hostaddrs().len());
+        (0..count).map(node).collect()
+    }
+
+    /// Whether what is sent can be read by others: no TLS, and not to this machine.
+    pub fn is_readable(&self) -> bool {
+        let local = match (self.config.get_hostaddrs(), self.config.get_hosts()) {
+            ([], hosts) => hosts.iter().all(|host| match host {
+                Host::Tcp(name) => {
+                    name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+                }
+                Host::Unix(_) => true,
+            }),
+            (addresses, _) => addresses.iter().all(IpAddr::is_loopback),
+        };
+        self.config.get_ssl_mode() == SslMode::Disable && !local
     }
 
     /// Nodes and database, without user and password, for logs and messages.

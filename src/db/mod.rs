@@ -14,6 +14,7 @@ pub mod bulk;
 pub mod catalogue;
 pub mod connect;
 pub mod distance;
+pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod explain;

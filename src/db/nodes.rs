@@ -296,12 +296,12 @@ impl Nodes {
 }
 
 /// `default_transaction_isolation` and `default_transaction_read_only`.
-type Transactions = [&'static str; 2];
+pub(super) type Transactions = [&'static str; 2];
 const READERS: Transactions = ["repeatable read", "on"];
-const WRITERS: Transactions = ["serializable", "off"];
+pub(super) const WRITERS: Transactions = ["serializable", "off"];
 
 /// Settings that a session must have; `timeout` in milliseconds.
-fn required([isolation, read_only]: Transactions, timeout: &str) -> [(&'static str, &str); 4] {
+pub(super) fn required([isolation, read_only]: Transactions, timeout: &str) -> [(&'static str, &str); 4] {
     [
         ("default_transaction_isolation", isolation),
         ("default_transaction_read_only", read_only),
@@ -311,25 +311,26 @@ fn required([isolation, read_only]: Transactions, timeout: &str) -> [(&'static s
     ]
 }
 
-async fn kept(
+/// The settings in which a new session is not as it was asked for.
+pub(super) async fn not_kept(
     client: &tokio_postgres::Client,
     transactions: Transactions,
     timeout: &str,
-) -> Result<bool, tokio_postgres::Error> {
+) -> Result<Vec<&'static str>, tokio_postgres::Error> {
     let required = required(transactions, timeout);
     let columns = required.map(|(name, _)| format!("current_setting('{name}')")).join(", ");
-    let mut all = true;
+    let mut lost = Vec::new();
     for message in client.simple_query(&format!("SELECT {columns}")).await? {
         let SimpleQueryMessage::Row(row) = message else { continue };
         for (column, (name, required)) in required.into_iter().enumerate() {
             let found = row.get(column).unwrap_or_default().to_ascii_lowercase();
             if found != required && milliseconds(&found).is_none_or(|found| found.to_string() != required) {
                 tracing::error!(name, required, found, "the database does not keep a session setting");
-                all = false;
+                lost.push(name);
             }
         }
     }
-    Ok(all)
+    Ok(lost)
 }
 
 fn milliseconds(text: &str) -> Option<u128> {
@@ -356,10 +357,10 @@ fn pool(
         let timeout = timeout.clone();
         Box::pin(async move {
             // Both on the way at once.
-            let made = future::try_join(engine::prefer(client, preferred), kept(client, transactions, &timeout));
+            let made = future::try_join(engine::prefer(client, preferred), not_kept(client, transactions, &timeout));
             match tokio::time::timeout(patience, made).await {
-                Ok(Ok(((), true))) => Ok(()),
-                Ok(Ok(((), false))) => Err(HookError::message(NOT_KEPT)),
+                Ok(Ok(((), lost))) if lost.is_empty() => Ok(()),
+                Ok(Ok(((), _lost))) => Err(HookError::message(NOT_KEPT)),
                 Ok(Err(error)) => Err(HookError::Backend(error)),
                 Err(_late) => Err(HookError::message("a new connection did not answer")),
             }

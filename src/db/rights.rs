@@ -1,7 +1,7 @@
 //! Rights of the application's database role: read every table, and change those that some
 //! statement changes, in that way. Nothing changes or removes events, so the role cannot either.
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, error::SqlState};
 
 use super::{
     connect::Endpoint,
@@ -35,6 +35,23 @@ const RIGHTS: [(&str, &[&str]); 20] = [
     ("vehicle_types", &["INSERT", "UPDATE"]),
     ("vehicles", &["INSERT", "UPDATE"]),
 ];
+
+/// What the connected user lacks of what the statements need, as in `rides INSERT`; and what it may
+/// do to events that none does.
+pub(super) async fn of_user(client: &Client) -> Result<(Vec<String>, Vec<String>), DbError> {
+    let reading = RIGHTS.iter().map(|(table, _)| *table).chain([HISTORY]).map(|table| (table, "SELECT"));
+    let changing = RIGHTS.iter().flat_map(|(table, may)| may.iter().map(move |right| (*table, *right)));
+    let needed: Vec<String> = reading.chain(changing).map(|(table, right)| format!("('{table}', '{right}')")).collect();
+    let ask = async |wanted: &str, has: &str| {
+        let rows = format!(
+            "SELECT coalesce(string_agg(t.tab || ' ' || t.may, ', '), '') FROM (VALUES {wanted}) AS t (tab, may) \
+             WHERE {has} has_table_privilege(t.tab, t.may)"
+        );
+        let found = text(client, &rows).await?;
+        Ok::<_, DbError>(found.split(", ").filter(|found| !found.is_empty()).map(str::to_owned).collect())
+    };
+    Ok((ask(&needed.join(", "), "NOT").await?, ask("('events', 'UPDATE'), ('events', 'DELETE')", "").await?))
+}
 
 const HISTORY: &str = "refinery_schema_history";
 

@@ -7,10 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::HttpRequest;
+use actix_web::{HttpRequest, http::header::HeaderMap};
 use ipnet::IpNet;
 
 use crate::{
+    config::Proxy,
     domain::{Catalogue, City, Point},
     web::state::State,
 };
@@ -22,22 +23,31 @@ pub fn client_address(request: &HttpRequest, state: &State) -> Option<IpAddr> {
     if !proxy.trusts(peer) {
         return Some(peer);
     }
+    let client = forwarded(proxy, request.headers()).unwrap_or_else(|Unreadable| {
+        unreadable(peer, &proxy.address_header);
+        None
+    });
+    Some(client.unwrap_or(peer))
+}
+
+/// The header holds something that is no address.
+pub struct Unreadable;
+
+/// The client's address in the headers of a trusted proxy; none where all addresses are ours.
+pub fn forwarded(proxy: &Proxy, headers: &HeaderMap) -> Result<Option<IpAddr>, Unreadable> {
     // Each proxy appends the address it saw; the last one that is not ours is the client.
     // What stands before something that is no address was written by anybody.
-    let listed = request.headers().get_all(&proxy.address_header).map(|value| value.to_str().unwrap_or("?"));
+    let listed = headers.get_all(&proxy.address_header).map(|value| value.to_str().unwrap_or("?"));
     let listed: Vec<&str> = listed.flat_map(|value| value.split(',')).collect();
     let forwarded = proxy.address_header.eq_ignore_ascii_case("forwarded");
     for part in listed.into_iter().rev().filter(|part| !part.trim().is_empty()) {
-        match if forwarded { forwarded_for(part).and_then(address) } else { address(part) } {
-            None => {
-                unreadable(peer, &proxy.address_header);
-                return Some(peer);
-            }
-            Some(address) if !proxy.trusts(address) => return Some(address),
-            Some(_) => {}
+        let found = if forwarded { forwarded_for(part).and_then(address) } else { address(part) };
+        let found = found.ok_or(Unreadable)?;
+        if !proxy.trusts(found) {
+            return Ok(Some(found));
         }
     }
-    Some(peer)
+    Ok(None)
 }
 
 /// One proxy's entry in a `Forwarded` header (RFC 7239).
@@ -89,8 +99,13 @@ pub fn city_of_proxy<'a>(request: &HttpRequest, state: &State, catalogue: &'a Ca
     if !proxy.trusts(request.peer_addr()?.ip()) {
         return None;
     }
+    named_city(proxy, request.headers(), catalogue)
+}
+
+/// By the headers of a trusted proxy: the city of that name, else the nearest.
+pub fn named_city<'a>(proxy: &Proxy, headers: &HeaderMap, catalogue: &'a Catalogue) -> Option<&'a City> {
     let header = |name: &Option<String>| {
-        let value = request.headers().get(name.as_deref()?)?;
+        let value = headers.get(name.as_deref()?)?;
         // `to_str` knows ASCII only; names have other letters.
         std::str::from_utf8(value.as_bytes()).ok()
     };

@@ -22,6 +22,7 @@ mod cluster;
 mod config;
 mod connecting;
 mod defects;
+mod doctor;
 mod edge;
 mod erasure;
 mod faults;

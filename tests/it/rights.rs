@@ -11,30 +11,53 @@ use uuid::Uuid;
 use crate::{
     pages::rides,
     schema::column,
-    support::{engine, process::movr, world},
+    support::{World, engine, process::movr, world},
 };
+
+/// What `movr migrate --roles` does.
+async fn migrate(world: &World, role: &str) {
+    let ended = movr(&["migrate", "--roles", role], &[("DATABASE_URL", &world.database.url)]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains(&format!("role {role}: may")), "{}", ended.out);
+}
+
+/// A role for the application, and the database's URL for it.
+pub async fn role(world: &World) -> (String, String) {
+    // Roles belong to the server, which other tests use at the same time.
+    let role = format!("app_{}", Uuid::new_v4().simple());
+    migrate(world, &role).await;
+    if let Err(refused) = world.sql().await.batch_execute(&format!("ALTER ROLE {role} PASSWORD 'a walk'")).await {
+        // An insecure server of CockroachDB takes none, and lets everybody in.
+        assert_eq!(refused.code(), Some(&SqlState::INVALID_PASSWORD), "{refused:?}");
+    }
+    let (head, tail) = world.database.url.split_once('@').unwrap();
+    let url = format!("{}://{role}:a%20walk@{tail}", head.split_once("://").unwrap().0);
+    (role, url)
+}
+
+pub async fn drop_role(world: &World, role: &str) {
+    let owner = world.sql().await;
+    // Who made a role need not be one of its members, as who drops what it owns must be.
+    let drop = if column(&owner, "SELECT version()").await[0].starts_with("CockroachDB") {
+        format!(
+            "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}; REVOKE ALL ON SCHEMA public FROM {role};
+             REVOKE ALL ON DATABASE {} FROM {role}; DROP ROLE {role}",
+            column(&owner, "SELECT current_database()::TEXT").await[0]
+        )
+    } else {
+        format!("GRANT {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}")
+    };
+    owner.batch_execute(&drop).await.unwrap();
+}
 
 #[actix_web::test]
 async fn the_role_can_do_everything_but_rewrite_history() {
     let world = world().await;
     let owner = world.sql().await;
-    // Roles belong to the server, which other tests use at the same time.
-    let role = format!("app_{}", Uuid::new_v4().simple());
-    let migrate = async || {
-        let ended = movr(&["migrate", "--roles", &role], &[("DATABASE_URL", &world.database.url)]).await;
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert!(ended.out.contains(&format!("role {role}: may")), "{}", ended.out);
-    };
-    migrate().await;
-    if let Err(refused) = owner.batch_execute(&format!("ALTER ROLE {role} PASSWORD 'a walk'")).await {
-        // An insecure server of CockroachDB takes none, and lets everybody in.
-        assert_eq!(refused.code(), Some(&SqlState::INVALID_PASSWORD), "{refused:?}");
-    }
+    let (role, url) = role(&world).await;
     owner.batch_execute(&format!("GRANT UPDATE, DELETE ON events TO {role}")).await.unwrap();
-    migrate().await; // Again, and what was too much is taken.
+    migrate(&world, &role).await; // Again, and what was too much is taken.
 
-    let (head, tail) = world.database.url.split_once('@').unwrap();
-    let url = format!("{}://{role}:a%20walk@{tail}", head.split_once("://").unwrap().0);
     let mut gateway = Gateway::open(&db::endpoint(&engine::tools(&url).database, &url).unwrap()).await.unwrap();
     for statement in all_statements() {
         // What the role may not do has no plan.
@@ -75,16 +98,6 @@ async fn the_role_can_do_everything_but_rewrite_history() {
     assert!(wrong.code == Some(1) && wrong.err.contains("no name for a role"), "{wrong:?}");
     instance.running.stop().await;
     drop((service, gateway));
-    // Who made a role need not be one of its members, as who drops what it owns must be.
-    let drop = if cockroach {
-        format!(
-            "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}; REVOKE ALL ON SCHEMA public FROM {role};
-             REVOKE ALL ON DATABASE {} FROM {role}; DROP ROLE {role}",
-            column(&owner, "SELECT current_database()::TEXT").await[0]
-        )
-    } else {
-        format!("GRANT {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}")
-    };
-    owner.batch_execute(&drop).await.unwrap();
+    drop_role(&world, &role).await;
     world.end().await;
 }

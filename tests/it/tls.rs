@@ -31,7 +31,7 @@ hostssl all all 127.0.0.1/32 scram-sha-256
 ";
 
 /// A folder that goes away with the test.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Self {
@@ -43,7 +43,7 @@ impl Folder {
         Self(path)
     }
 
-    fn file(&self, name: &str, text: &str) -> String {
+    pub fn file(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         path.display().to_string()
@@ -56,7 +56,7 @@ impl Drop for Folder {
     }
 }
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     fn new(name: &str) -> Self {
@@ -67,23 +67,26 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// Certificate and key in PEM form, for `name`, until the first day of `end`.
-    fn issue(&self, name: &str, end: i32) -> (String, String) {
+    /// Certificate and key in PEM form, for `name`, until that day.
+    fn issue(&self, name: &str, (year, month, day): (i32, u8, u8)) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(end, 1, 1);
+        params.not_after = date_time_ymd(year, month, day);
         let certificate = params.signed_by(&key, &self.0).unwrap();
         (certificate.pem(), key.serialize_pem())
     }
 }
 
-/// A server with TLS whose certificate ends with the year `end`, its CA, and a folder for files.
-async fn serve(end: i32) -> (PrivatePostgres, Authority, Folder) {
+/// The end of certificates that are good.
+pub const FAR: (i32, u8, u8) = (2099, 1, 1);
+
+/// A server with TLS whose certificate ends on that day, its CA, and a folder for files.
+pub async fn serve(end: (i32, u8, u8)) -> (PrivatePostgres, Authority, Folder) {
     let folder = Folder::new();
     let authority = Authority::new("MovR test authority");
     let (certificate, key) = authority.issue(NAME, end);
@@ -100,7 +103,7 @@ async fn serve(end: i32) -> (PrivatePostgres, Authority, Folder) {
 }
 
 /// The server's URL under the name of its certificate, with `query` instead of `sslmode=disable`.
-fn by_name(server: &PrivatePostgres, database: &str, query: &str) -> String {
+pub fn by_name(server: &PrivatePostgres, database: &str, query: &str) -> String {
     let url = server.url(database).replace("@127.0.0.1:", &format!("@{NAME}:"));
     url.replace("sslmode=disable", &format!("hostaddr=127.0.0.1&{query}"))
 }
@@ -132,7 +135,7 @@ fn assert_refused(outcome: Result<bool, String>, words: &[&str]) {
 
 #[tokio::test]
 async fn the_right_authority_passes_and_others_are_refused_in_words() {
-    let (server, authority, folder) = serve(2099).await;
+    let (server, authority, folder) = serve(FAR).await;
     let root = folder.file("root.crt", &authority.pem());
     let stranger = folder.file("stranger.crt", &Authority::new("A stranger").pem());
     let twin = folder.file("twin.crt", &Authority::new("MovR test authority").pem());
@@ -176,11 +179,11 @@ async fn the_right_authority_passes_and_others_are_refused_in_words() {
 
 #[tokio::test]
 async fn a_client_certificate_is_shown_and_its_absence_is_told() {
-    let (server, authority, folder) = serve(2099).await;
+    let (server, authority, folder) = serve(FAR).await;
     let root = folder.file("root.crt", &authority.pem());
-    let (certificate, key) = authority.issue("movr", 2099);
+    let (certificate, key) = authority.issue("movr", FAR);
     let (crt, key) = (folder.file("client.crt", &certificate), folder.file("client.key", &key));
-    let (other, other_key) = Authority::new("A stranger").issue("movr", 2099);
+    let (other, other_key) = Authority::new("A stranger").issue("movr", FAR);
     let (other, other_key) = (folder.file("other.crt", &other), folder.file("other.key", &other_key));
 
     let url = |query: &str| by_name(&server, "template1", &format!("sslrootcert={root}{query}"));
@@ -195,7 +198,7 @@ async fn a_client_certificate_is_shown_and_its_absence_is_told() {
 
 #[tokio::test]
 async fn an_expired_certificate_is_refused_with_its_day() {
-    let (server, authority, folder) = serve(2021).await;
+    let (server, authority, folder) = serve((2021, 1, 1)).await;
     let root = folder.file("root.crt", &authority.pem());
     for mode in ["verify-full", "verify-ca"] {
         let url = by_name(&server, "postgres", &format!("sslmode={mode}&sslrootcert={root}"));
