@@ -93,7 +93,7 @@ impl Finding {
 pub async fn run(vars: Vars, args: &Args) -> Outcome {
     let findings = match Config::from_vars(vars) {
         Ok(config) => {
-            telemetry::init(&config.log);
+            telemetry::init(&config.log, None);
             check(&config, &args.headers).await
         }
         Err(error) => configuration_faults(error),
