@@ -1,7 +1,8 @@
 //! The catalogue in GLOBAL tables: read whole into each instance's copy, written by `movr migrate`
-//! and by changes in the browser. Each browser change is one statement that checks session, role
-//! and gate, raises the version and writes the event. If the entry is already as asked it answers
-//! "already", which is also how a change whose COMMIT reply was lost is recognised.
+//! and by changes in the browser; these stand together because they write the same columns. Each
+//! browser change is one statement that checks session, role and gate, raises the version and writes
+//! the event. If the entry is already as asked it answers "already", which is also how a change
+//! whose COMMIT reply was lost is recognised.
 
 use std::collections::HashSet;
 

@@ -14,7 +14,7 @@ use super::{
     verdict::{EVENT, SIGNED_THERE, Verdict, Write, present_in_sql},
 };
 use crate::domain::{
-    catalogue::{City, PromoCode, PromoDiscount, Tariff},
+    catalogue::{City, PromoCode, Tariff},
     event::{RIDE_ENDED, RIDE_ENDED_BY_OPERATOR, RIDE_STARTED},
     fare::{Discount, Fare, Rate},
     geo::{GeoError, Point, cell},
@@ -32,7 +32,7 @@ pub struct NewRide<'a> {
     pub city: &'a City,
     pub vehicle_type: &'a str,
     pub tariff: &'a Tariff,
-    pub promo: Option<&'a PromoCode>,
+    pub promo: Option<(&'a PromoCode, Discount)>,
 }
 
 const START: Statement = Statement::write(
@@ -105,12 +105,12 @@ const START: Statement = Statement::write(
 /// On the vehicle that is written; exactly once, for whoever is first.
 pub async fn start(conn: &Conn, write: &Write<'_>, new: &NewRide<'_>) -> Result<Verdict> {
     let NewRide { id, city, vehicle_type, tariff, promo } = new;
-    let (percent, amount) = match promo.map(|promo| &promo.discount) {
+    let (percent, amount) = match promo {
         None => (None, None),
-        Some(PromoDiscount::Percent { percent }) => (Some(percent), None),
-        Some(PromoDiscount::Amount { amount_minor, .. }) => (None, Some(amount_minor)),
+        Some((_, Discount::Percent(percent))) => (Some(percent), None),
+        Some((_, Discount::Amount(minor))) => (None, Some(minor)),
     };
-    let (code, limit) = (promo.map(|promo| &promo.code), promo.map(|promo| promo.per_rider_limit));
+    let (code, limit) = promo.map(|(promo, _)| (&promo.code, promo.per_rider_limit)).unzip();
     let currency = city.currency.as_str();
     let Tariff { unlock_minor: unlock, per_minute_minor: per_minute, max_charge_minor: most, .. } = tariff;
     let (ride, price): ([Param<'_>; 3], [Param<'_>; 4]) =

@@ -1,84 +1,16 @@
-//! What operators ask for: changing a vehicle, ending a ride for its rider; and the numbers of a
-//! city's fleet.
-
-use parking_lot::RwLock;
-use std::collections::HashMap;
-
-use chrono::{DateTime, Duration, Utc};
+//! What operators ask for: changing a vehicle, ending a ride for its rider.
 
 use super::{Done, Result, gated, vehicle_write};
 use crate::{
     db::{
-        error::DbError,
         fleet::{self, SeenVehicle, VehicleEdit},
         rides::{self, RideEnd},
         statement::Conn,
-        vehicles,
         verdict::{Actor, SessionAuth, Write},
     },
-    domain::{
-        catalogue::City, geo::Point, job::StatusChange, refusal::Refusal, region::RegionCode, ride::RideRef,
-        vehicle::VehicleRef,
-    },
+    domain::{geo::Point, job::StatusChange, refusal::Refusal, ride::RideRef, vehicle::VehicleRef},
     ops::service::Service,
 };
-
-/// Vehicles by status, and as of when.
-pub type Counts = (DateTime<Utc>, Vec<(String, i64)>);
-
-/// Counts by city. A count is valid for ten seconds, or one after this instance has changed
-/// something in the region: people see what they did.
-#[derive(Debug)]
-pub struct CountCache<T> {
-    counted: RwLock<HashMap<String, (DateTime<Utc>, T)>>,
-    changed: RwLock<HashMap<RegionCode, DateTime<Utc>>>,
-}
-
-impl<T> Default for CountCache<T> {
-    fn default() -> Self {
-        Self { counted: RwLock::default(), changed: RwLock::default() }
-    }
-}
-
-impl<T: Clone> CountCache<T> {
-    /// The valid count, else a new one from `count`.
-    async fn get(
-        &self,
-        city: &City,
-        now: DateTime<Utc>,
-        count: impl Future<Output = Result<T, DbError>>,
-    ) -> Result<(DateTime<Utc>, T), DbError> {
-        let known = self.counted.read().get(&city.slug).cloned();
-        let changed = self.changed.read().get(&city.region).copied();
-        let serves = |at: DateTime<Utc>| {
-            let age = if changed.is_some_and(|changed| changed >= at) { 1 } else { 10 };
-            now - at < Duration::seconds(age)
-        };
-        if let Some(known) = known.filter(|(at, _)| serves(*at)) {
-            return Ok(known);
-        }
-        let counts = (now, count.await?);
-        let mut counted = self.counted.write();
-        counted.insert(city.slug.clone(), counts.clone());
-        Ok(counts)
-    }
-
-    /// Invalidates counts from before the change.
-    pub fn changed(&self, region: &RegionCode, now: DateTime<Utc>) {
-        self.changed.write().insert(region.clone(), now);
-    }
-}
-
-/// Vehicles by status, at most ten seconds ago.
-pub async fn counts(service: &Service, conn: &Conn, city: &City, now: DateTime<Utc>) -> Result<Counts, DbError> {
-    service.counts.get(city, now, fleet::count(conn, &city.region, &city.slug)).await
-}
-
-/// Vehicles that could be taken, at most ten seconds ago.
-pub async fn count_available(service: &Service, conn: &Conn, city: &City, now: DateTime<Utc>) -> Result<i64, DbError> {
-    let count = vehicles::count_available(conn, &city.region, &city.slug, now);
-    Ok(service.available.get(city, now, count).await?.1)
-}
 
 pub async fn set_status(
     service: &Service,

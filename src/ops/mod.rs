@@ -19,6 +19,7 @@ use gates::Gates;
 
 pub mod accounts;
 pub mod catalogue;
+pub mod counts;
 pub mod erasure;
 pub mod fleet;
 pub mod gates;

@@ -41,8 +41,7 @@ pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Resul
         "" => None,
         typed => {
             let promo = catalogue.promo_code(typed).ok_or(Refusal::PromoUnknown)?;
-            promo.discount_for(city, auth.now).map_err(|_refused| Refusal::PromoUnknown)?;
-            Some(promo)
+            Some((promo, promo.discount_for(city, auth.now).ok_or(Refusal::PromoUnknown)?))
         }
     };
     let new = NewRide { id: start.ride.id, city, vehicle_type: &start.vehicle_type, tariff, promo };

@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use super::{
-    fleet::CountCache,
+    counts::CountCache,
     gates::Gates,
     ids::Ids,
     overview::FiguresCache,
@@ -36,6 +36,7 @@ use crate::{
 
 pub struct Service {
     pub config: Arc<Config>,
+    /// `config.region`: where this instance runs.
     pub here: RegionCode,
     pub db: Db,
     pub gates: Gates,

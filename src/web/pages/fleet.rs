@@ -167,7 +167,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<FleetQuery>) 
     let (current_user, (page, (counted_at, counts))) = context
         .read_signed_in(&city.region, async |conn| {
             let list = fleet::list(conn, (&city.region, &city.slug), &filter, sort, cursor.clone());
-            let (list, counts) = tokio::join!(list, ops::fleet::counts(&service, conn, &city, now));
+            let (list, counts) = tokio::join!(list, ops::counts::by_status(&service, conn, &city, now));
             Ok((list?, counts?))
         })
         .await?;

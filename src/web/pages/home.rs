@@ -47,7 +47,7 @@ pub async fn show(mut context: RequestContext, Query(query): Query<CityQuery>) -
     };
     let read = context
         .read(&city.region, async |conn| {
-            let count = ops::fleet::count_available(&service, conn, city, now);
+            let count = ops::counts::available(&service, conn, city, now);
             let near = ops::vehicles::nearest(&service, conn, &search);
             let (count, near) = tokio::join!(count, near);
             Ok((count?, near?))
