@@ -244,8 +244,13 @@ def monitoring(queries):
             for label in set(matchers) & {"reach", "outcome", "state"} if name in METRICS else ():
                 said = [value for value in matchers[label].split("|") if f'"{value}"' not in source]
                 check(not said, f"{where}: the program says nowhere {label}={said}")
-        grouped = {label.strip() for group in re.findall(r"\bby *\(([^()]*)\)", query) for label in group.split(",")}
-        check(grouped <= labels, f"{where}: nothing has the label {sorted(grouped - labels)}")
+        said = {label.strip() for group in re.findall(r"\bby *\(([^()]*)\)", query) for label in group.split(",")}
+        check(said <= labels, f"{where}: nothing has the label {sorted(said - labels)}")
+    worded = [(alert["alert"], alert["annotations"]) for alert in alerts]
+    worded += [(name, panel.get("targets")) for name, board in boards.items() for panel in board["panels"]]
+    for where, words in worded:
+        said = set(re.findall(r"\{\{ ?(?:\$labels\.)?(\w+) ?\}\}", str(words)))
+        check(said <= labels, f"{where}: nothing has the label {sorted(said - labels)}")
     for job, names in kept.items():
         check(set(names) <= used, f"{job}: {sorted(set(names) - used)} are kept, and nowhere used")
 
