@@ -78,7 +78,10 @@ demo() {
   if grep "^not reached: " "$home/plans"; then fail "a region was not checked"; fi
 }
 
-drill() { ./deploy/local/drill.sh --cockroach; }
+drill() {
+  cargo build --release --locked --bin movr
+  ./deploy/local/drill.sh --cockroach
+}
 
 shift $(($# < 2 ? $# : 2))
 "$part" "$@"

@@ -2,7 +2,8 @@
 # Builds the image of deploy/Dockerfile.
 #   ./deploy/image.sh                    as movr:local, in the local Docker
 #   ./deploy/image.sh --push NAME:TAG    into a registry, with SBOM and provenance attached
-# For the processor of this machine: emulated, the compiler takes hours.
+# For the processor of this machine; more arguments go to docker: --platform linux/amd64, which takes long where that one is
+# emulated.
 # To read them: docker buildx imagetools inspect NAME:TAG --format '{{json .SBOM}}' (or '{{json .Provenance}}').
 # To scan it: syft NAME:TAG, or grype NAME:TAG. Without an image: cargo cyclonedx --format json lists the crates.
 set -euo pipefail
@@ -17,10 +18,10 @@ arguments=(--file deploy/Dockerfile
   --build-arg "CREATED=$(git log -1 --format=%cI)")
 case "$#-${1:-}" in
   0-) exec docker buildx build "${arguments[@]}" --load --tag movr:local . ;;
-  2---push)
+  [2-9]---push)
     # Attestations need a builder of this kind, not the one that is built into Docker.
     docker buildx inspect movr >/dev/null 2>&1 || docker buildx create --name movr --driver docker-container
-    exec docker buildx build --builder movr "${arguments[@]}" --sbom=true --provenance=mode=max --push --tag "$2" .
+    exec docker buildx build --builder movr "${arguments[@]}" --sbom=true --provenance=mode=max --push --tag "$2" "${@:3}" .
     ;;
-  *) fail "usage: deploy/image.sh [--push NAME:TAG]" ;;
+  *) fail "usage: deploy/image.sh [--push NAME:TAG [ARGUMENT...]]" ;;
 esac
