@@ -88,7 +88,7 @@ say "The image, around $program"
 mkdir "$home/context"
 strip -o "$home/context/movr" "$program"
 cp -L /etc/ssl/certs/ca-certificates.crt "$home/context/"
-DOCKER_BUILDKIT=1 docker build -q -f deploy/Dockerfile --network host --build-arg BINARY=prebuilt -t "$image" \
+DOCKER_BUILDKIT=1 docker build -q -f deploy/Dockerfile --network none --build-arg BINARY=prebuilt -t "$image" \
   "$home/context" >/dev/null
 size=$(docker save "$image" | gzip -c | wc -c)
 echo "$((size / 1000000)) MB compressed"
