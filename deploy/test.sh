@@ -47,15 +47,16 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 if cargo nextest --version >/dev/null 2>&1; then
-  tests=(cargo nextest run --locked --no-fail-fast)
+  tests=(cargo nextest run --locked --features otlp --no-fail-fast)
 else
-  tests=(cargo test --locked --no-fail-fast)
+  tests=(cargo test --locked --features otlp --no-fail-fast)
 fi
 
 say "Format"
 cargo fmt --check
 say "Lints"
-cargo clippy --all-targets --locked -- -D warnings
+cargo clippy --all-targets --features otlp --locked -- -D warnings
+cargo clippy --locked -- -D warnings
 say "Documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 say "Licences of the dependencies"

@@ -217,6 +217,11 @@ impl Db {
         self.nodes.iter().filter(|nodes| !nodes.reachable()).map(|nodes| nodes.region.as_ref())
     }
 
+    /// Whether any node was reached when it was last tried.
+    pub fn reached(&self) -> bool {
+        self.nodes.iter().any(Nodes::reachable)
+    }
+
     /// Whether any node answers, whatever the regions' circuits say.
     pub async fn answers(&self) -> Result<()> {
         let conn = self.checkout(None, Use::Probe).await?.ignoring_circuits(self.config.probe_timeout());

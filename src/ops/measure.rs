@@ -14,6 +14,7 @@ pub fn measure(service: &Service) {
     let (db, now) = (&service.db, service.clock.now());
     let (metrics, catalogue) = (db.metrics(), service.catalogue());
     db.measure();
+    metrics.ready.of([]).set(i64::from(!service.draining() && db.reached()));
     for region in &catalogue.regions {
         let (label, known) = (metrics.know(&region.code), db.health().of(&region.code));
         let circuit = match known.circuit {

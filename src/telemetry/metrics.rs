@@ -139,6 +139,7 @@ pub struct Metrics {
     described: Vec<Description>,
     /// The regions that may be label values.
     regions: RwLock<Vec<&'static str>>,
+    pub ready: Family<Gauge, 0>,
     pub requests: Family<Counter, 3>,
     pub request_seconds: Family<Histogram, 3>,
     pub statement_seconds: Family<Histogram, 4>,
@@ -177,6 +178,7 @@ impl Metrics {
         all.registry.register_collector(Box::new(Process));
         let region = ["data_region"];
         let metrics = Self {
+            ready: all.gauge("movr_ready", [], "Whether the instance takes requests, as /readyz says."),
             requests: all.counter(
                 "movr_http_requests_total",
                 ["route", "method", "status"],

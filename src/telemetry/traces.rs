@@ -71,13 +71,13 @@ mod export {
     use super::SPANS;
     use crate::config;
 
-    static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
+    static SENDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 
     /// Sends spans to the collector at `endpoint`. What else is set by the specification's `OTEL_*`
     /// variables (sampling, headers, batches, attributes) the SDK reads itself.
     pub fn layer<S>(endpoint: &str) -> Result<impl Layer<S> + Send + Sync + use<S>, Box<dyn std::error::Error>>
     where
-        S: Subscriber + for<'a> LookupSpan<'a>,
+        S: Subscriber + Send + Sync + for<'a> LookupSpan<'a>,
     {
         let traces = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
         let exporter = SpanExporter::builder().with_http().with_endpoint(traces).build()?;
@@ -85,21 +85,19 @@ mod export {
         if config::env("OTEL_SERVICE_NAME").is_none() {
             resource = resource.with_service_name("movr");
         }
-        let provider =
-            SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build();
-        let tracer = provider.tracer("movr");
-        let _ = PROVIDER.set(provider);
+        let sender = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build();
         let layer = tracing_opentelemetry::layer()
-            .with_tracer(tracer)
+            .with_tracer(sender.tracer("movr"))
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false);
+        let _ = SENDER.set(sender);
         Ok(layer.with_filter(filter_fn(|of| of.is_span() && of.target() == SPANS)))
     }
 
     /// Sends what is left.
     pub fn shut_down() {
-        if let Some(Err(error)) = PROVIDER.get().map(SdkTracerProvider::shutdown) {
+        if let Some(Err(error)) = SENDER.get().map(SdkTracerProvider::shutdown) {
             warn!(%error, "the last traces were not sent");
         }
     }

@@ -48,3 +48,5 @@ mod schema;
 mod sql;
 mod support;
 mod tls;
+#[cfg(feature = "otlp")]
+mod traces;

@@ -168,7 +168,7 @@ async fn after_a_walk_of_all_routes_everything_is_there_and_nothing_grows_with_w
         assert_eq!(scrape.values("region"), BTreeSet::from(["us-east1".to_owned()]));
     }
     let grown: Vec<_> = second.0.keys().filter(|name| !first.0.contains_key(*name) && name.contains("http_")).collect();
-    assert!(grown.len() < 40, "the same requests, other words in them: {grown:#?}");
+    assert!(grown.len() < 20, "the same requests, other words in them: {grown:#?}");
     assert!(second.0.len() < 6_000, "{} series", second.0.len());
     eprintln!("{sent} requests, {} series, then {}", first.0.len(), second.0.len());
 
@@ -227,6 +227,9 @@ async fn each_instance_has_its_own_numbers_and_they_are_right() {
     assert_eq!(here.sum("movr_catalogue_version", &[]), f64::from(i32::try_from(version).unwrap()));
     assert_eq!(here.sum("movr_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
     assert!(here.sum("process_resident_memory_bytes", &[]) > 1e6 && here.sum("process_cpu_seconds_total", &[]) > 0.0);
+    assert_eq!(here.sum("movr_ready", &[]), 1.0);
+    europe.running.state.service.drain();
+    assert_eq!(scrape(&europe).await.sum("movr_ready", &[]), 0.0);
     // Only there: neither the application has them nor this listener anything else.
     assert_eq!(ann.get("/metrics").await.status, StatusCode::NOT_FOUND);
     let other = reqwest::get(format!("http://{}/vehicles", east.running.metrics.unwrap())).await.unwrap();
@@ -286,7 +289,7 @@ async fn a_lost_region_and_a_closed_one_are_seen() {
     let age = lost.sum("movr_stale_read_age_seconds", &[europe]);
     assert!((180.0..200.0).contains(&age), "{age} s");
     let errors = [("outcome", "error"), europe];
-    assert_eq!(lost.sum("movr_db_statement_duration_seconds_count", &errors), 1.0);
+    assert!(lost.sum("movr_db_statement_duration_seconds_count", &errors) >= 1.0);
 
     faults.write().clear();
     let back = until(&instance, "movr_region_reachable", &[europe], 1.0).await;
