@@ -126,7 +126,7 @@
       // What the person chose or types stays.
       if (form && !form.dataset.position) fill(form, position);
       box.textContent = 'Your route is being recorded.';
-    }, () => { box.textContent = 'Without your position, distance is the straight line.'; }, { enableHighAccuracy: true, maximumAge: 0 });
+    }, () => { box.textContent = 'Location is off, so distance is measured in a straight line.'; }, { enableHighAccuracy: true, maximumAge: 0 });
     const send = async (keepalive = false) => {
       if (sending || !waiting.length) return;
       sending = true;

@@ -49,7 +49,7 @@ pub fn of_vehicle(action: &str, automatic: bool) -> &str {
         VEHICLE_EDITED => "Edited",
         VEHICLE_RETIRED => "Retired",
         VEHICLE_MAINTENANCE => "Set to maintenance",
-        VEHICLE_BACK => "Back to the street",
+        VEHICLE_BACK => "Returned to service",
         VEHICLE_LOST => "Marked as lost",
         VEHICLE_FOUND => "Found",
         VEHICLE_MOVED => "Moved to another city",

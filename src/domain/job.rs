@@ -74,7 +74,7 @@ impl JobKind {
     pub fn title(self) -> &'static str {
         match self {
             Self::Maintenance => "Set to maintenance",
-            Self::Back => "Back to the street",
+            Self::Back => "Return to service",
             Self::Lost => "Mark as lost",
             Self::Found => "Mark as found",
             Self::Retire => "Retire",

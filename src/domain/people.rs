@@ -147,7 +147,7 @@ pub fn password(text: &str, username: &str) -> Result<(), String> {
     // well ends well, and the time it takes grows with the square of the length.
     let begins = |text: &str| text.chars().take(GUESSED).collect::<String>();
     if zxcvbn::zxcvbn(&begins(text), &[&begins(username), "movr"]).score() < zxcvbn::Score::Two {
-        return Err("This password is among those tried first; please choose another one.".to_owned());
+        return Err("This password is too easy to guess; please choose another one.".to_owned());
     }
     Ok(())
 }

@@ -64,9 +64,11 @@ pub enum Refusal {
     UsernameTaken,
     #[error("That is not your current password. Nothing was changed.")]
     WrongPassword,
-    /// The username and the password or recovery code; which of them is wrong is not said.
-    #[error("These do not belong together. Check both and try again.")]
+    /// Which of them is wrong is not said.
+    #[error("Wrong username or password.")]
     NoMatch,
+    #[error("Wrong username or recovery code.")]
+    WrongRecoveryCode,
     #[error("This was changed since the page was loaded. Please look at it again.")]
     Changed,
     #[error("There is no such vehicle of yours.")]

@@ -126,7 +126,8 @@ impl ErrorText {
     }
 }
 
-const OUR_MISTAKE: &str = "We made a mistake, and it has been noted. Please try again, or quote the number below.";
+const OUR_MISTAKE: &str =
+    "Something went wrong on our side. We've logged it. Please try again, or quote the number below.";
 
 impl PageError {
     pub fn from_body(error: &actix_web::Error) -> Self {
@@ -149,21 +150,15 @@ impl PageError {
                 StatusCode::FORBIDDEN,
                 "It came from another site, so nothing was changed. Please use the pages here.",
             ),
-            Self::NotFound => text(
-                StatusCode::NOT_FOUND,
-                "Not found",
-                "There is nothing at this address, or it is not yours. It may have moved.",
-            ),
+            Self::NotFound => text(StatusCode::NOT_FOUND, "Not found", "We can't find this page."),
             Self::NoVehicle => text(
                 StatusCode::NOT_FOUND,
                 "Not found",
-                "This vehicle is not at this address any more; it gets a new one after each ride.",
+                "This link has expired: vehicle links change after every ride.",
             ),
-            Self::MethodNotAllowed => text(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "That does not work here",
-                "This address exists, but not for that kind of request.",
-            ),
+            Self::MethodNotAllowed => {
+                text(StatusCode::METHOD_NOT_ALLOWED, "That does not work here", "Please go back and try again.")
+            }
             Self::TooLarge => {
                 let message = "What you sent is larger than this page takes. Nothing was changed.";
                 text(StatusCode::PAYLOAD_TOO_LARGE, "Too large", message)
@@ -178,7 +173,7 @@ impl PageError {
             Self::TooMany(wait) => {
                 let seconds = wait.as_secs() + 1;
                 let message = format!("Please wait {seconds} seconds and try again.");
-                text(StatusCode::TOO_MANY_REQUESTS, "Too many tries", message).retry(seconds)
+                text(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", message).retry(seconds)
             }
             Self::Deadline => come_back("Please come back", "This took too long. Please try again in a moment.", 5),
             Self::Db(error) => database(error),
@@ -223,7 +218,7 @@ impl PageError {
                 Meter::refused(refusal.code());
                 context.turned_away(&format!("{refusal:?}"));
             }
-            Self::TooMany(_) => context.turned_away("too many tries"),
+            Self::TooMany(_) => context.turned_away("too many attempts"),
             Self::Packed => context.turned_away("a compressed body"),
             Self::NoLength => context.turned_away("a body of unknown length"),
             // Whoever is signed in follows links of ours: this one was made up, or is old.
@@ -254,7 +249,7 @@ fn refused_by(refusal: &Refusal) -> ErrorText {
 }
 
 fn database(error: &DbError) -> ErrorText {
-    let unclear = "Please look whether it was done before you repeat it; sending the same form again is safe.";
+    let unclear = "Please check whether it was done before you repeat it; sending the same form again is safe.";
     if let Some((region, since)) = &error.open_circuit {
         let outcome = if error.kind == DbErrorKind::Ambiguous { unclear } else { "Nothing was changed." };
         let message = format!(
@@ -267,7 +262,7 @@ fn database(error: &DbError) -> ErrorText {
     match error.kind {
         DbErrorKind::Unavailable | DbErrorKind::Timeout => come_back(
             "Please come back",
-            "Our database does not answer just now. Nothing was changed. Please try again in a few seconds.",
+            "Our database is not answering right now. Nothing was changed. Please try again in a few seconds.",
             5,
         ),
         DbErrorKind::Contention => come_back(
@@ -281,7 +276,7 @@ fn database(error: &DbError) -> ErrorText {
         }
         DbErrorKind::Licence | DbErrorKind::Setup(_) => come_back(
             "Out of order",
-            "The database does not let us work, which only its operators can mend. Nothing was changed.",
+            "The database is refusing our requests, which only its operators can fix. Nothing was changed.",
             300,
         ),
         DbErrorKind::Unique(_) | DbErrorKind::BadValue | DbErrorKind::StalePlan | DbErrorKind::Bug => {

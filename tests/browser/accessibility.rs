@@ -41,7 +41,7 @@ async fn anonymous(audit: &mut Audit, stage: &Stage) {
     let empty = "UPDATE vehicles SET battery = 99 WHERE city = 'rome' AND battery = 100";
     stage.folder.sql().await.execute(empty, &[]).await.unwrap();
     for (name, path, selector, text) in [
-        ("home", "/", "h1", "Move through New York."),
+        ("home", "/", "h1", "Get around New York."),
         ("vehicles", "/vehicles?city=new-york", "h1", "Vehicles in New York"),
         ("vehicles near", "/vehicles?city=paris&lat=48.8566&lon=2.3522&type=bike", ".list", "closest to you"),
         ("vehicles none", "/vehicles?city=rome&battery=100", ".empty", "No vehicle matches"),
@@ -100,7 +100,7 @@ async fn throttled(audit: &mut Audit, stage: &Stage) {
     let answers = futures_util::future::join_all(tries).await;
     assert!(answers.into_iter().any(|answer| answer.unwrap().status() == 429));
     browser.sign_in(url, "mistyper", "wrong").await;
-    browser.heading("Too many tries").await;
+    browser.heading("Too many attempts").await;
     audit.look(browser, "too many", 429).await;
 }
 
@@ -135,7 +135,7 @@ async fn riding(audit: &mut Audit, stage: &Stage) {
     for (name, path, heading) in [
         ("vehicles while riding", "/vehicles", "Vehicles in"),
         ("rides open", "/rides", "My rides"),
-        ("home while riding", "/", "Move through"),
+        ("home while riding", "/", "Get around"),
     ] {
         browser.go(&format!("{url}{path}")).await;
         browser.heading(heading).await;
@@ -233,7 +233,7 @@ async fn leaving(audit: &mut Audit, stage: &Stage) {
     browser.css(".top .cta").await;
     browser.register(url, "leaver", "boston").await;
     for (name, path, heading) in
-        [("move home", "/profile/home", "Move home"), ("delete account", "/profile/delete", "Delete my account")]
+        [("move home", "/profile/home", "Change home city"), ("delete account", "/profile/delete", "Delete my account")]
     {
         browser.go(&format!("{url}{path}")).await;
         browser.heading(heading).await;
@@ -246,7 +246,7 @@ async fn leaving(audit: &mut Audit, stage: &Stage) {
     browser.go(&format!("{url}/profile/home")).await;
     browser.choose("#city", "paris").await;
     browser.fill("#password", PASSWORD).await;
-    browser.press("Move my home").await;
+    browser.press("Change home city").await;
     browser.reads("[aria-labelledby=home]", "Paris").await;
     audit.look(browser, "profile moved", 200).await;
     browser.go(&format!("{url}/profile/delete")).await;
@@ -345,7 +345,7 @@ async fn importing(audit: &mut Audit, stage: &Stage) {
     browser.press_css(".add summary").await;
     browser.fill("#battery", "5").await;
     audit.look(browser, "jobs form open", 200).await;
-    browser.press("Ask for the job").await;
+    browser.press("Create job").await;
     browser.reads("main .actions", "Cancel the job").await;
     audit.look(browser, "job to confirm", 200).await;
     browser.press("Confirm").await;

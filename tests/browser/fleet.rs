@@ -125,7 +125,7 @@ impl Operator<'_> {
 
     /// Confirms the job whose page is shown, and waits until it is done.
     async fn confirm(&self, done: &str) {
-        self.browser.reads("main", "Waits to be confirmed").await;
+        self.browser.reads("main", "Needs confirmation").await;
         self.press("form[action$='/confirm'] button").await;
         until("the job is done", async || {
             let text = self.browser.script("return document.querySelector('main')?.innerText || ''", Vec::new()).await;
@@ -208,7 +208,7 @@ async fn day(hand: Hand) {
         it.fill(&format!("#{field}-bike"), price).await;
     }
     it.press("[aria-labelledby=bike] details form button").await;
-    browser.reads(".flashes", "Bike costs this from").await;
+    browser.reads(".flashes", "New bike price from").await;
     let before = earned_today(browser, url).await;
     it.sign_out().await;
     it.sign_in(url, "rider", &password).await;

@@ -22,7 +22,7 @@ async fn from_sign_up_in_new_york_to_the_old_ride_seen_in_europe() {
     stand(browser, (40.7130, -74.0050)).await;
 
     browser.go(new_york).await;
-    browser.heading("Move through New York.").await;
+    browser.heading("Get around New York.").await;
     browser.press("Sign up").await;
     browser.heading("Sign up").await;
     browser.register(new_york, "journey", "new-york").await;
@@ -70,7 +70,7 @@ async fn from_sign_up_in_new_york_to_the_old_ride_seen_in_europe() {
 
     browser.heading("Receipt").await;
     let receipt = browser.text().await;
-    for words in ["of the centre", "Promo code WELCOME", "You owe", "No payment provider is attached"] {
+    for words in ["of the centre", "Promo code WELCOME", "You owe", "nothing has been charged"] {
         assert!(receipt.contains(words), "{words} in {receipt}");
     }
     assert!(!receipt.contains("straight line"), "positions were recorded: {receipt}");
@@ -81,11 +81,11 @@ async fn from_sign_up_in_new_york_to_the_old_ride_seen_in_europe() {
     browser.press_above("Profile").await;
     browser.heading("Profile").await;
     browser.reads("[aria-labelledby=home]", "New York").await;
-    browser.press("Move home").await;
-    browser.heading("Move home").await;
+    browser.press("Change home city").await;
+    browser.heading("Change home city").await;
     browser.choose("#city", "paris").await;
     browser.fill("#password", PASSWORD).await;
-    browser.press("Move my home").await;
+    browser.press("Change home city").await;
     browser.heading("Profile").await;
     browser.reads("[aria-labelledby=home]", "Paris").await;
     browser.press_above("Sign out").await;

@@ -74,7 +74,7 @@ async fn a_ride_from_sign_in_to_sign_out_needs_no_mouse() {
     let (browser, keys) = (&stage.browser, Keys(&stage.browser));
     browser.resize(1280, 860).await;
     browser.go(&stage.demo.urls[0]).await;
-    browser.heading("Move through").await;
+    browser.heading("Get around").await;
 
     // The first stop leads past the navigation; from there to the content.
     keys.press(Key::Tab).await;
@@ -168,7 +168,7 @@ async fn in_a_narrow_window_no_focus_hides_behind_the_bars() {
     browser.sign_in(url, "rider", &stage.demo.password).await;
     browser.heading("Vehicles in New York").await;
     for (path, heading, least) in [
-        ("/", "Move through", 20),
+        ("/", "Get around", 20),
         ("/vehicles", "Vehicles in", 85),
         ("/profile", "Profile", 20),
         ("/my/vehicles", "My vehicles", 15),

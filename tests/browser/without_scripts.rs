@@ -13,7 +13,7 @@ async fn signing_up_riding_and_the_receipt_need_no_scripts() {
     browser.cdp("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
 
     browser.go(new_york).await;
-    browser.heading("Move through New York.").await;
+    browser.heading("Get around New York.").await;
     // Nothing ran: the map is the server's drawing, and what needs scripts is not offered.
     browser.css(".map > svg").await;
     assert_eq!(browser.text().await.matches("Use my position").count(), 0);
@@ -35,7 +35,7 @@ async fn signing_up_riding_and_the_receipt_need_no_scripts() {
     browser.press("Ride 1").await;
     browser.reads(".flashes", "Your ride has started").await;
     browser.reads("[data-clock]", "min").await;
-    browser.reads(".reporting", "Without your position, distance is the straight line").await;
+    browser.reads(".reporting", "Location is off, so distance is measured in a straight line").await;
     // Nothing that looks like a measurement stands there: the person says where it is.
     browser.press("End ride").await;
     browser.reads("main", "End the ride").await;
@@ -44,7 +44,7 @@ async fn signing_up_riding_and_the_receipt_need_no_scripts() {
     browser.press("End ride").await;
     browser.heading("Receipt").await;
     let receipt = browser.text().await;
-    for words in ["1.8 km north of the centre", "You owe", "straight line", "No payment provider is attached"] {
+    for words in ["1.8 km north of the centre", "You owe", "straight line", "nothing has been charged"] {
         assert!(receipt.contains(words), "{words} in {receipt}");
     }
     browser.css(".map > svg .pin").await;

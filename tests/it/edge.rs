@@ -399,7 +399,7 @@ async fn a_write_under_way_at_the_deadline_of_its_request_is_told_as_it_ended() 
         let answer = instance.browser().sign_in(&ann.name, PASSWORD).await;
         assert_eq!(answer.status, status, "{}", answer.text());
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            assert!(answer.text().contains("look whether it was done before you repeat it"), "{}", answer.text());
+            assert!(answer.text().contains("check whether it was done before you repeat it"), "{}", answer.text());
         }
         proxy.pass();
         world.until("SELECT count(*) FROM sessions", sessions).await;
@@ -456,7 +456,7 @@ async fn a_try_that_is_turned_away_is_one_line_of_the_log_without_a_name() {
     for n in 0..6 {
         let answer = instance.browser().post_with("/login", &[("x-forwarded-for", "192.0.2.7")], &guess).await;
         let line = turned_away(&lines, &answer);
-        assert_eq!(line.reason, if n < 5 { "sign-in failed" } else { "too many tries" });
+        assert_eq!(line.reason, if n < 5 { "sign-in failed" } else { "too many attempts" });
         accounts.push(line.account);
     }
     accounts.dedup();

@@ -140,7 +140,7 @@ async fn a_database_that_answers_too_late_is_not_waited_for() {
     // It reaches the database, and nobody hears of it.
     let page = ann.start(bike, form, "").await;
     come_back(&page);
-    assert!(page.text().contains("look whether it was done"), "not that nothing was changed: {}", page.text());
+    assert!(page.text().contains("check whether it was done"), "not that nothing was changed: {}", page.text());
     come_back(&ann.get("/rides").await);
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     scene.proxy.cut();
@@ -192,7 +192,7 @@ async fn a_write_that_nobody_can_look_for_is_not_called_undone() {
     let page = ann.start(bike, form, "").await;
     come_back(&page);
     assert_eq!(scene.count("SELECT count(*) FROM rides").await, 1, "it happened");
-    assert!(page.text().contains("look whether it was done"), "{}", page.text());
+    assert!(page.text().contains("check whether it was done"), "{}", page.text());
     scene.proxy.pass();
     scene.recovers(ann, "/rides").await;
     let again = redirect(&scene.instance, &ann.start(bike, form, "").await);

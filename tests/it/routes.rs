@@ -258,7 +258,7 @@ async fn other_methods_are_refused_in_the_pages_own_words() {
                 ["GET", "HEAD", "POST", "OPTIONS"].into_iter().filter(|method| may(method)).collect();
             assert_eq!(allowed, expected, "{method} {}", case.path);
             assert!(
-                answer.text().contains("not for that kind of request"),
+                answer.text().contains("Please go back and try again."),
                 "{method} {}: {}",
                 case.path,
                 answer.text()

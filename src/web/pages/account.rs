@@ -248,7 +248,12 @@ pub async fn recover(
         }
         Err(error) => {
             constant_time(&context, began).await;
-            state.refuse(error, |refusal| matches!(refusal, Refusal::NoMatch | Refusal::Changed).then_some(""))?;
+            let error = match error {
+                OpError::Refused(Refusal::NoMatch) => OpError::Refused(Refusal::WrongRecoveryCode),
+                error => error,
+            };
+            let shown = |refusal: &Refusal| matches!(refusal, Refusal::WrongRecoveryCode | Refusal::Changed);
+            state.refuse(error, |refusal| shown(refusal).then_some(""))?;
             context.sign_in("failed");
             context.turned_away("recovery failed");
             recovery_page(&context, state)

@@ -192,7 +192,7 @@ pub(super) fn state(job: &Job) -> (&'static str, &'static str) {
         job if job.cancelled => ("Cancelled", "maintenance"),
         job if !job.running => ("Done", "available"),
         job if job.selecting() => ("Collecting vehicles", "maintenance"),
-        job if job.confirmed_at.is_none() => ("Waits to be confirmed", "maintenance"),
+        job if job.confirmed_at.is_none() => ("Needs confirmation", "maintenance"),
         _ => ("Running", "available"),
     }
 }

@@ -40,7 +40,7 @@ use crate::{
     domain::{City, Refusal, Region, RegionCode, Roles, UserRef},
 };
 
-pub const EVERYWHERE: &str = "It takes effect everywhere, and may take up to a minute.";
+pub const EVERYWHERE: &str = "Changes can take up to a minute to apply everywhere.";
 
 /// Parameters of a page about one city.
 #[derive(Debug, Deserialize)]

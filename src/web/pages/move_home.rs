@@ -26,7 +26,7 @@ fn page(context: &RequestContext, mut form: FormState) -> PageResult {
     if context.catalogue.city(form.value("city")).is_none() {
         form = form.with("city", &home.slug);
     }
-    let layout = context.layout("Move home", Section::Profile, context.city());
+    let layout = context.layout("Change home city", Section::Profile, context.city());
     let page = MoveHomePage { layout, catalogue: &context.catalogue, home, form };
     context.ok_or_invalid(page.form.has_errors(), &page)
 }

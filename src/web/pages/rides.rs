@@ -203,7 +203,7 @@ pub async fn end(
 ) -> PageResult {
     let ride = RideRef { region, id };
     let checked = form::point(&form.lat, &form.lon).and_then(|at| {
-        let at = at.ok_or("Please say where you leave the vehicle: nobody else knows.")?;
+        let at = at.ok_or("Please say where you parked the vehicle: only you know.")?;
         context.catalogue.city(&form.city).ok_or("There is no such city.")?.check(at)
     });
     let at = match checked {

@@ -146,7 +146,7 @@ pub async fn set(context: RequestContext, FormWithState(form, mut state): FormWi
     };
     let outcome = ops::catalogue::set_tariff(&context.service, &context.auth()?, &tariff, &seen).await;
     let from = valid_from.with_timezone(&city.time_zone).format("%-d %b %Y, %H:%M");
-    let done = format!("{} costs this from {from} on. {EVERYWHERE}", vehicle_type.name);
+    let done = format!("New {} price from {from}. {EVERYWHERE}", vehicle_type.name.to_lowercase());
     context.respond(outcome, &paths::tariffs(&city.slug), &done)
 }
 
@@ -177,6 +177,6 @@ pub async fn withdraw(context: RequestContext, Form(form): Form<Withdraw>) -> Pa
         valid_from: valid_from.ok_or(BadRequest::Field)?.at(),
     };
     let outcome = ops::catalogue::withdraw_tariff(&context.service, &context.auth()?, &tariff).await;
-    let done = format!("The tariff will not come. {EVERYWHERE}");
+    let done = format!("Scheduled price withdrawn. {EVERYWHERE}");
     context.respond(outcome, &paths::tariffs(&city.slug), &done)
 }

@@ -115,12 +115,16 @@ async fn a_job_does_nothing_until_it_is_confirmed_and_then_each_vehicle_once() {
     // As a worker leaves it that looked while the vehicles were selected.
     world.set(r#"UPDATE jobs SET progress = '{"waiting": 0, "done": 0, "refused": 0}'"#).await;
     let page = operator.get(&job).await;
-    assert!(page.text().contains("Waits to be confirmed"), "{}", page.text());
-    assert!(page.text().contains(&format!("Sets {available} vehicles of New York to maintenance.")), "{}", page.text());
+    assert!(page.text().contains("Needs confirmation"), "{}", page.text());
+    assert!(
+        page.text().contains(&format!("{available} vehicles of New York will go into maintenance.")),
+        "{}",
+        page.text()
+    );
     assert!(!page.body.contains("http-equiv"), "nothing goes on");
     assert_eq!(world.count("SELECT count(*) FROM vehicles WHERE note = 'Winter'").await, 0);
     let page = done(&operator, &job).await;
-    assert!(page.text().contains("Done") && page.text().contains("Over"), "{}", page.text());
+    assert!(page.text().contains("Done") && page.text().contains("Finished"), "{}", page.text());
     let changed = "SELECT count(*) FROM vehicles v JOIN events e ON e.region = v.region AND e.aggregate_id = v.id
           AND e.version = v.version AND e.action = 'vehicle.maintenance' AND e.actor_id IS NOT NULL
           AND e.correlation_id = (SELECT id FROM jobs)
@@ -421,6 +425,6 @@ async fn a_form_sent_eight_times_at_once_makes_one_job() {
     assert!(operator.get("/fleet/jobs?city=new-york").await.flash().contains("Please choose vehicles first."));
     assert_eq!(world.count("SELECT count(*) FROM jobs").await, 2);
     let job = send(form(&chosen[..200])).await.location();
-    assert!(operator.get(&job).await.text().contains("Marks 200 vehicles of New York as lost."));
+    assert!(operator.get(&job).await.text().contains("200 vehicles of New York will be marked as lost."));
     end(world, instance).await;
 }

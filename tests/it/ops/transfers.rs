@@ -97,7 +97,7 @@ async fn vehicles_arrive_as_they_left_and_rides_stay_where_they_happened() {
     let job = ask(&operator, "boston", "transfer", &TO).await;
     let page = operator.get(&job).await;
     assert!(
-        page.text().contains("Transfers 60 vehicles to Amsterdam. They arrive at its depot in maintenance"),
+        page.text().contains("60 vehicles will be transferred to Amsterdam. They arrive at its depot in maintenance"),
         "{}",
         page.text()
     );
@@ -331,7 +331,7 @@ async fn what_did_not_arrive_keeps_the_transfer_open() {
         .set("UPDATE vehicles SET brand = brand || 'x' WHERE id = (SELECT id FROM vehicles ORDER BY id LIMIT 1)")
         .await;
     let working = world.instance("us-east1").await;
-    until(&operator, &job, "What left and what arrived is not the same.").await;
+    until(&operator, &job, "Sent and received vehicles don't match.").await;
     let page = operator.get(&job).await;
     assert!(page.text().contains("Left 10") && page.text().contains("Arrived 9"), "{}", page.text());
     assert_eq!(world.count("SELECT count(*) FROM jobs WHERE state = 'running'").await, 1);

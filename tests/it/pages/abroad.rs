@@ -55,8 +55,10 @@ async fn the_way_home_is_offered_abroad_and_the_answer_is_remembered() {
     let ann = east.person("new-york").await;
     let abroad = ann.at(&europe);
     for path in ["/", PARIS, "/rides", "/profile", "/nothing", "/login"] {
-        let words =
-            format!("Your home is US East (South Carolina). Pages are faster there: Go to {} Stay here", east.base);
+        let words = format!(
+            "Your account lives in US East (South Carolina). Switch for faster pages? Go to {} Stay here",
+            east.base
+        );
         assert_eq!(offer(&abroad.get(path).await), words, "{path}");
         assert_eq!(offer(&ann.get(path).await), "", "{path} at home");
         assert_eq!(offer(&europe.browser().get(path).await), "", "{path}, nobody");
@@ -213,7 +215,7 @@ async fn rides_of_another_region_are_opened_from_here() {
     for path in [ride.clone(), format!("/rides/us-east1/{id}")] {
         let page = bob.get(&path).await;
         assert_eq!(page.status, StatusCode::NOT_FOUND, "somebody else's");
-        assert!(page.text().contains("There is nothing at this address, or it is not yours."));
+        assert!(page.text().contains("We can't find this page."));
         assert!(europe.browser().get(&path).await.location().starts_with("/login?next="));
     }
     assert_eq!(ann.post(&format!("{ride}/end"), &END).await.location(), ride);
@@ -274,7 +276,7 @@ async fn probes_need_no_headers_and_no_headers_harm_them() {
         let browser = instance.browser();
         let request = browser.client.get(browser.url("/")).header("X-City", point).header("X-Point", "41.9,12.5");
         let shown = browser.send(request).await.texts("h1").concat();
-        assert!(shown.starts_with(&format!("Move through {city}")), "{shown}");
+        assert!(shown.starts_with(&format!("Get around {city}")), "{shown}");
     }
     instance.running.stop().await;
     world.end().await;

@@ -75,8 +75,8 @@ async fn every_status_has_its_own_words() {
         all
     });
     for part in [
-        "nothing at this address", "not for that kind", "larger than this page takes", "Please wait", "took too long",
-        "is read-only (new disks)", "database does not answer",
+        "can't find this page", "go back and try again", "larger than this page takes", "Please wait", "took too long",
+        "is read-only (new disks)", "database is not answering",
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }
@@ -212,8 +212,8 @@ async fn rides_that_make_no_sense_are_refused_in_words_and_change_nothing() {
     for (path, status, words) in [
         (format!("/vehicles/us-west1/{vehicle}/reserve"), 303, "has just taken this vehicle"),
         (format!("/vehicles/us-east1/{any}/reserve"), 303, "has just taken this vehicle"),
-        (format!("/vehicles/atlantis/{vehicle}/reserve"), 404, "nothing at this address"),
-        ("/vehicles/us-east1/x/reserve".to_owned(), 404, "nothing at this address"),
+        (format!("/vehicles/atlantis/{vehicle}/reserve"), 404, "can't find this page"),
+        ("/vehicles/us-east1/x/reserve".to_owned(), 404, "can't find this page"),
         ("/reservation/cancel".to_owned(), 303, "no reservation to cancel"),
     ] {
         let (got, said) = answer(&bob, bob.post(&path, &start).await).await;

@@ -214,7 +214,7 @@ async fn each_step_is_one_version_and_one_event_and_is_told_in_the_history() {
     let back = [&common[..], &[("action", "back")]].concat();
     let (first, second) =
         (operator.post(&format!("{path}/status"), &back).await, operator.post(&format!("{path}/status"), &back).await);
-    assert_eq!(redirect(&scene.instance, &first).text, "The vehicle is back on the street.");
+    assert_eq!(redirect(&scene.instance, &first).text, "The vehicle is back in service.");
     assert_eq!(redirect(&scene.instance, &second).text, "That was done already.");
     let id = Uuid::new_v4().to_string();
     let old = [common[0], ("command", &id), ("action", "maintenance")];
@@ -231,8 +231,8 @@ async fn each_step_is_one_version_and_one_event_and_is_told_in_the_history() {
     assert_eq!(
         steps,
         [
-            "Retired", "Moved to another city", "Back to the street", "Edited", "Found", "Marked as lost",
-            "Back to the street", "Set to maintenance", "Put into the fleet"
+            "Retired", "Moved to another city", "Returned to service", "Edited", "Found", "Marked as lost",
+            "Returned to service", "Set to maintenance", "Put into the fleet"
         ]
     );
     let events = "SELECT count(DISTINCT version) * 100 + max(version) FROM events WHERE aggregate_id::TEXT = ";

@@ -185,7 +185,7 @@ async fn each_line_says_what_is_wrong_with_it_and_the_others_are_done() {
     // Confirmed on its page, which is the preview, and done by looking at it.
     let (browser, path) = (&scene.rider.browser, paths::job(&job));
     let page = browser.get(&path).await;
-    let will = "Vehicles of New York: adds 601, changes 1; 1 are like that already. Lines that are refused: 7.";
+    let will = "Vehicles of New York: 601 will be added and 1 changed; 1 stay as they are. Rejected lines: 7.";
     assert!(page.text().contains(will) && page.text().contains("code: is empty"), "{}", page.text());
     assert!(!page.body.contains("http-equiv"), "it waits to be confirmed");
     assert_eq!(browser.post(&format!("{path}/confirm"), &[]).await.location(), path);

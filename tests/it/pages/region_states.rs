@@ -51,7 +51,10 @@ async fn an_administrator_closes_a_region_sees_the_fence_and_opens_it() {
     let page = admin.get(PATH).await;
     assert!(page.flash().ends_with("is closed."), "{}", page.flash());
     let words = section(&page, "europe-west1");
-    assert!(words.contains("Closing") && words.contains("Will be fenced") && words.contains("Epoch 2"), "{words}");
+    assert!(
+        words.contains("Closing") && words.contains("Will be fully closed") && words.contains("Epoch 2"),
+        "{words}"
+    );
     assert!(words.contains("Sun 1 Dec, 08:30:00 UTC"), "{words}");
     let refresh = page.attributes("meta[http-equiv=\"refresh\"]", "content").remove(0);
     let refresh: u64 = refresh.strip_suffix("; url=/admin/regions").unwrap().parse().unwrap();
@@ -67,7 +70,7 @@ async fn an_administrator_closes_a_region_sees_the_fence_and_opens_it() {
     let sql = world.sql().await;
     let page = loop {
         let page = admin.get(PATH).await;
-        if section(&page, "europe-west1").contains("Closed, fenced") {
+        if section(&page, "europe-west1").contains("Fully closed") {
             break page;
         }
         assert!(began.elapsed() < Duration::from_secs(20), "never fenced");

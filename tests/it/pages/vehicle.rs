@@ -62,7 +62,7 @@ async fn a_vehicle_has_a_page_until_the_end_of_its_next_ride() {
     rides::end(&ann, &ride).await;
     let gone = nobody.get(&path).await;
     assert_eq!((gone.status, gone.timing().0), (StatusCode::NOT_FOUND, 2), "asked for there, then everywhere");
-    let words = "This vehicle is not at this address any more; it gets a new one after each ride.";
+    let words = "This link has expired: vehicle links change after every ride.";
     assert!(gone.text().contains(words) && gone.text().contains("See the vehicles of New York"), "{}", gone.text());
     assert!(gone.attributes("main a", "href").contains(&LIST.to_owned()));
 

@@ -146,16 +146,16 @@ async fn the_city_is_the_chosen_one_then_the_proxys_then_home_then_the_regions_f
         (vec![], "New York"),
     ] {
         let browser = behind.browser();
-        assert_eq!(city(&browser, "/", &sent).await, format!("Move through {landing}."), "{sent:?}");
+        assert_eq!(city(&browser, "/", &sent).await, format!("Get around {landing}."), "{sent:?}");
         assert_eq!(city(&browser, "/vehicles", &sent).await, format!("Vehicles in {landing}"), "{sent:?}");
         for untrusted in [&direct, &other] {
             let shown = city(&untrusted.browser(), "/", &sent).await;
-            assert_eq!(shown, "Move through New York.", "{sent:?} from anybody");
+            assert_eq!(shown, "Get around New York.", "{sent:?} from anybody");
         }
     }
     let ann = behind.person("boston").await;
     let paris = [("X-City", "Paris")];
-    assert_eq!(city(&ann, "/", &paris).await, "Move through Paris.", "the landing page is about where one is");
+    assert_eq!(city(&ann, "/", &paris).await, "Get around Paris.", "the landing page is about where one is");
     assert_eq!(city(&ann, "/vehicles", &paris).await, "Vehicles in Boston", "the list about what one chose");
     let fresh = behind.browser();
     fresh.sign_in(&ann.name, crate::support::app::PASSWORD).await;
