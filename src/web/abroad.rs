@@ -4,6 +4,7 @@
 //! that there is no loop.
 
 use serde::Deserialize;
+use url::Url;
 
 use super::{Form, PageResult, RequestContext, paths, session};
 use crate::domain::{Catalogue, Region};
@@ -14,8 +15,9 @@ fn home(context: &RequestContext) -> Option<&Region> {
     let home = context.catalogue.region(region).filter(|home| home.code != context.service.here)?;
     let here = &context.catalogue.region(&context.service.here)?.base_url;
     let requested_host = context.host().filter(|host| !host.is_empty())?;
-    let shared = [requested_host, authority(here), authority(context.service.config.public_url.origin())];
-    (!shared.into_iter().any(|host| answers(&home.base_url, host))).then_some(home)
+    let own = [here, context.service.config.public_url.origin()].map(origin);
+    let at_home = answers(&home.base_url, requested_host) || own.contains(&origin(&home.base_url));
+    (!at_home).then_some(home)
 }
 
 #[derive(Debug, Clone)]
@@ -82,27 +84,18 @@ pub async fn answer(context: RequestContext, Form(form): Form<Choice>) -> PageRe
 /// Other origins that forms may lead to, for the Content-Security-Policy: browsers check the
 /// redirect after a form as well.
 pub fn form_targets(catalogue: &Catalogue) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || ".-:[]/".contains(c);
-    let origins = catalogue.regions.iter().map(|region| origin(&region.base_url));
-    origins.filter(|origin| origin.chars().all(fits)).flat_map(|origin| [" ", origin]).collect()
+    catalogue.regions.iter().filter_map(|region| Some(format!(" {}", origin(&region.base_url)?))).collect()
 }
 
 /// Scheme, host and port of a base URL, which may have a path.
-fn origin(url: &str) -> &str {
-    let end = authority(url).len() + url.find("://").map_or(0, |at| at + 3);
-    url.get(..end).unwrap_or(url)
-}
-
-fn authority(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split_once('/').map_or(rest, |(host, _)| host)
+fn origin(url: &str) -> Option<String> {
+    Url::parse(url).ok().map(|url| url.origin().ascii_serialization())
 }
 
 /// Whether `url` is an address of `host`, with the scheme's own port or without.
 fn answers(url: &str, host: &str) -> bool {
-    let port = if url.starts_with("https://") { ":443" } else { ":80" };
-    let plain = |host: &str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
-    plain(authority(url)) == plain(host)
+    let scheme = url.split_inclusive("://").next().unwrap_or_default();
+    origin(&format!("{scheme}{host}")).is_some_and(|asked| origin(url) == Some(asked))
 }
 
 #[cfg(test)]
@@ -123,7 +116,7 @@ mod tests {
         ] {
             assert_eq!(answers(url, host), same, "{url} {host}");
         }
-        assert_eq!(origin("https://eu.movr.example:8443/app"), "https://eu.movr.example:8443");
-        assert_eq!(origin("http://localhost:8082"), "http://localhost:8082");
+        assert_eq!(origin("https://eu.movr.example:8443/app").unwrap(), "https://eu.movr.example:8443");
+        assert_eq!(origin("http://localhost:8082").unwrap(), "http://localhost:8082");
     }
 }

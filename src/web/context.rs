@@ -126,12 +126,12 @@ impl RequestContext {
     }
 
     /// For throttles only.
-    pub fn client(&self) -> IpAddr {
+    pub fn client_address(&self) -> IpAddr {
         region::client_address(&self.request, &self.state).unwrap_or(Ipv4Addr::UNSPECIFIED.into())
     }
 
     /// Logs a rejected attempt: why, with which account, and from which network.
-    pub fn turned_away(&self, reason: &str) {
+    pub fn log_rejected(&self, reason: &str) {
         let tried = self.request.extensions().get::<TriedAccount>().map(|tried| tried.0.clone());
         let person = || self.cookie.as_ref().map(|cookie| self.state.site.account(&cookie.user.to_string()));
         let account = tried.or_else(person);
@@ -149,7 +149,7 @@ impl RequestContext {
     pub fn try_account(&self, account: &str) -> PageResult<()> {
         self.request.extensions_mut().insert(TriedAccount(self.state.site.account(account)));
         let device = session::read_device(&self.state.site, &cookies(&self.request), account);
-        let counted = self.state.limits.sign_in(account, self.client(), device.as_deref());
+        let counted = self.state.limits.sign_in(account, self.client_address(), device.as_deref());
         Ok(counted.inspect_err(|_too_many| self.sign_in("throttled"))?)
     }
 
@@ -158,7 +158,8 @@ impl RequestContext {
         self.service.db.metrics().sign_ins.of([outcome]).inc();
     }
 
-    pub fn know_account(&self, account: &str) {
+    /// Remembers that this browser has signed in to the account.
+    pub fn remember_device(&self, account: &str) {
         self.set_cookie(session::write_device(&self.state.site, &cookies(&self.request), account));
     }
 
@@ -230,7 +231,7 @@ impl RequestContext {
         after_others().await;
         if let Ok(Some(current_user)) = &current_user {
             self.initial = current_user.first_name.chars().next();
-            self.holds(&current_user.present_in);
+            self.is_present_in(&current_user.present_in);
             self.renew(current_user, auth);
         }
         Ok((current_user, value?))
@@ -254,7 +255,7 @@ impl RequestContext {
 
     /// After a write that checked the session: keeps a rider signed in who only sends positions for
     /// hours.
-    pub fn used(&mut self, auth: SessionAuth) {
+    pub fn session_used(&mut self, auth: SessionAuth) {
         if let Some(cookie) = self.cookie.clone().filter(|cookie| self.now - cookie.checked_at > TOUCH_EVERY) {
             self.set_session(SessionCookie { checked_at: self.now, ..cookie });
             self.touch(auth);
@@ -275,7 +276,8 @@ impl RequestContext {
         self.cookie.as_ref().map(|cookie| cookie.auth(self.now)).ok_or_else(|| self.sign_in_first())
     }
 
-    pub fn made_by(&self, form: Id, purpose: &str, region: &RegionCode) -> PageResult<Uuid> {
+    /// The id of the row that a form makes: the same however often it is sent.
+    pub fn row_id(&self, form: Id, purpose: &str, region: &RegionCode) -> PageResult<Uuid> {
         Ok(self.service.ids.row(purpose, region, Some(&self.auth()?.user), form.0))
     }
 
@@ -303,8 +305,8 @@ impl RequestContext {
         self.cookie = Some(cookie);
     }
 
-    /// The person continues under another session.
-    pub fn go_on_as(&mut self, started: SessionStart) {
+    /// The person continues under a new session.
+    pub fn replace_session(&mut self, started: SessionStart) {
         if let Some(cookie) = self.cookie.clone() {
             let SessionStart { session, token, expires_at, .. } = started;
             self.set_session(SessionCookie { session, token, expires_at, checked_at: self.now, ..cookie });
@@ -316,8 +318,9 @@ impl RequestContext {
         self.cookie = None;
     }
 
-    /// After a write that may have changed ride or reservation: no page shows the copy.
-    pub fn changed(&mut self) {
+    /// After a write that may have changed ride or reservation: the cookie's copy is dropped, and the
+    /// next page asks home.
+    pub fn ride_changed(&mut self) {
         if let Some(cookie) = self.cookie.clone() {
             self.set_session(cookie.outdated(self.now));
         }

@@ -78,15 +78,17 @@ struct RequestRegions {
 }
 
 impl RequestContext {
-    pub fn names(&self, region: &RegionCode) {
+    /// For a region that the request names elsewhere than in its address.
+    pub fn may_touch(&self, region: &RegionCode) {
         self.note(|noted| noted.named.push(region.clone()));
     }
 
-    pub fn names_all(&self) {
-        self.catalogue.regions.iter().for_each(|region| self.names(&region.code));
+    pub fn may_touch_all(&self) {
+        self.catalogue.regions.iter().for_each(|region| self.may_touch(&region.code));
     }
 
-    pub fn holds(&self, regions: &[RegionCode]) {
+    /// For regions with data of the person.
+    pub fn is_present_in(&self, regions: &[RegionCode]) {
         self.note(|noted| noted.present.extend_from_slice(regions));
     }
 

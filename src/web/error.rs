@@ -213,16 +213,16 @@ impl PageError {
         match self {
             Self::Db(error) => tracing::error!(request, %error, "database trouble"),
             Self::Bug(detail) => tracing::error!(request, detail, "bug"),
-            Self::CrossSite => context.turned_away("a write from another site"),
+            Self::CrossSite => context.log_rejected("a write from another site"),
             Self::Refused(refusal) => {
                 Meter::refused(refusal.code());
-                context.turned_away(&format!("{refusal:?}"));
+                context.log_rejected(&format!("{refusal:?}"));
             }
-            Self::TooMany(_) => context.turned_away("too many attempts"),
-            Self::Packed => context.turned_away("a compressed body"),
-            Self::NoLength => context.turned_away("a body of unknown length"),
+            Self::TooMany(_) => context.log_rejected("too many attempts"),
+            Self::Packed => context.log_rejected("a compressed body"),
+            Self::NoLength => context.log_rejected("a body of unknown length"),
             // Whoever is signed in follows links of ours: this one was made up, or is old.
-            Self::NotFound if context.cookie.is_some() => context.turned_away("nothing of theirs is there"),
+            Self::NotFound if context.cookie.is_some() => context.log_rejected("nothing of theirs is there"),
             Self::SignIn(_)
             | Self::BadRequest(_)
             | Self::NotFound

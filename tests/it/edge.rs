@@ -302,8 +302,8 @@ async fn judging_passwords_holds_up_nobody() {
     let (over, base) = (std::sync::atomic::AtomicBool::new(false), instance.base.clone());
     let registering = async |n: usize| {
         let browser = instance.browser();
-        for turn in 0..3 {
-            let name = format!("slow{n}x{turn}");
+        for round in 0..3 {
+            let name = format!("slow{n}x{round}");
             let fields = [
                 ("id", Uuid::new_v4().to_string()),
                 ("city", "new-york".to_owned()),

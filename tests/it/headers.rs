@@ -66,7 +66,7 @@ async fn every_answer_has_security_headers_and_no_page_has_inline_code() {
         // Only what is the same for everybody may be kept by caches.
         let kept = path.starts_with("/static/app") || path.starts_with("/gbfs/");
         assert!(kept != header("cache-control").contains("no-store"), "{path}: {}", header("cache-control"));
-        if page.headers.get("content-type").is_none_or(|kind| !kind.to_str().unwrap().starts_with("text/html")) {
+        if page.headers.get("content-type").is_none_or(|of| !of.to_str().unwrap().starts_with("text/html")) {
             continue;
         }
         assert_eq!(header("cache-control"), "no-store", "{path}");

@@ -240,13 +240,13 @@ impl Load {
     /// wrong. Every other client keeps its connections.
     async fn ask(self: Arc<Self>, first: usize) -> Vec<String> {
         let (client, mut failed) = (client(first.is_multiple_of(2)), Vec::new());
-        for turn in first.. {
+        for round in first.. {
             if self.over.load(Ordering::Relaxed) {
                 break;
             }
-            let n = turn % self.bases.len();
+            let n = round % self.bases.len();
             if self.ready[n].load(Ordering::Relaxed) {
-                let path = ["/", "/vehicles?city=boston", "/login"][turn / 3 % 3];
+                let path = ["/", "/vehicles?city=boston", "/login"][round / 3 % 3];
                 let url = format!("{}{path}", self.bases[n]);
                 let page = async { client.get(url).send().await?.error_for_status()?.text().await };
                 match page.await {

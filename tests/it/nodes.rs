@@ -147,11 +147,11 @@ async fn when_the_own_nodes_fail_the_next_ones_serve_and_work_returns_home() {
     let (rode, refused) = (RefCell::new(BTreeSet::new()), RefCell::new(BTreeSet::new()));
     let (done, failed) = (Cell::new(false), Cell::new(None));
     let journey = async |n: usize| {
-        let (browser, mut turn) = (&riders[n].browser, 0);
+        let (browser, mut round) = (&riders[n].browser, 0);
         while !done.get() {
-            turn += 1;
+            round += 1;
             // A vehicle has a new public id after each ride.
-            let bike = bikes(&sql, "new-york").await.remove((n + turn * (n % 3)) % RIDERS);
+            let bike = bikes(&sql, "new-york").await.remove((n + round * (n % 3)) % RIDERS);
             let form = Uuid::new_v4();
             let ride = riders[n].ride(form);
             let started = redirect(&instance, &insist(async || browser.start(&bike, form, "").await, &failed).await);

@@ -546,7 +546,7 @@ async fn every_link_that_a_page_prints_leads_somewhere() {
     let asked = |case: &&Case| case.method == Method::GET && case.pattern != "/vehicles/{region}/{public_id}";
     let mut queue: std::collections::VecDeque<String> =
         scene.cases.iter().filter(asked).map(|case| case.path.clone()).collect();
-    let (mut seen, mut kinds, mut pages) = (BTreeSet::new(), std::collections::BTreeMap::<String, u32>::new(), 0);
+    let (mut seen, mut patterns, mut pages) = (BTreeSet::new(), std::collections::BTreeMap::<String, u32>::new(), 0);
     while let Some(link) = queue.pop_front() {
         let link = link.split('#').next().unwrap().to_owned();
         if !link.starts_with('/') || link.starts_with("/static/") || !seen.insert(link.clone()) {
@@ -556,8 +556,8 @@ async fn every_link_that_a_page_prints_leads_somewhere() {
         let (path, query) = link.split_once('?').unwrap_or((&link, ""));
         let names = query.split('&').map(|pair| pair.split('=').next().unwrap());
         let parts = path.split('/').filter(|part| part.len() < 30);
-        let kind = parts.chain(["?"]).chain(names).collect::<Vec<_>>().join("/");
-        let times = kinds.entry(kind).or_default();
+        let pattern = parts.chain(["?"]).chain(names).collect::<Vec<_>>().join("/");
+        let times = patterns.entry(pattern).or_default();
         *times += 1;
         if *times > 4 {
             continue;
@@ -567,8 +567,8 @@ async fn every_link_that_a_page_prints_leads_somewhere() {
         queue.extend(page.attributes("a[href]", "href"));
         pages += 1;
     }
-    eprintln!("{pages} pages of {} kinds", kinds.len());
-    let followed = |path: &str, name: &str| kinds.keys().any(|kind| kind.starts_with(path) && kind.ends_with(name));
+    eprintln!("{pages} pages of {} patterns", patterns.len());
+    let followed = |path: &str, name: &str| patterns.keys().any(|of| of.starts_with(path) && of.ends_with(name));
     for (path, name) in [
         ("/rides/?", "before"),
         ("/riders/?", "after"),
@@ -578,7 +578,7 @@ async fn every_link_that_a_page_prints_leads_somewhere() {
         ("/fleet/audit/?", "before"),
         ("/fleet/overview/?", "as_of"),
     ] {
-        assert!(followed(path, name), "{path} {name} in {:?}", kinds.keys());
+        assert!(followed(path, name), "{path} {name} in {:?}", patterns.keys());
     }
     scene.end().await;
 }

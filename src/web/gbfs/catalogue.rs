@@ -2,7 +2,6 @@
 //! vehicle types, prices and area.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::STATUS;
@@ -93,33 +92,21 @@ fn regions(system: &System<'_>) -> Value {
     json!({ "regions": [{ "region_id": system.city.slug, "name": text(&system.city.name) }] })
 }
 
-/// A type of `vehicle_types.json`.
-#[derive(Serialize)]
-struct TypeEntry<'a> {
-    vehicle_type_id: &'a str,
-    form_factor: &'a str,
-    propulsion_type: &'a str,
-    name: Value,
-    default_reserve_time: i64,
-    return_constraint: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_range_meters: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    default_pricing_plan_id: Option<String>,
-}
-
 fn vehicle_types(system: &System<'_>) -> Value {
     let entry = |of: &VehicleType| {
-        json!(TypeEntry {
-            vehicle_type_id: &of.slug,
-            form_factor: &of.form_factor,
-            propulsion_type: &of.propulsion,
-            name: text(&of.name),
-            default_reserve_time: RESERVATION_MINUTES,
-            return_constraint: "free_floating",
-            max_range_meters: of.max_range_m,
-            default_pricing_plan_id: system.plan(&of.slug),
-        })
+        let mut entry = json!({
+            "vehicle_type_id": of.slug,
+            "form_factor": of.form_factor,
+            "propulsion_type": of.propulsion,
+            "name": text(&of.name),
+            "default_reserve_time": RESERVATION_MINUTES,
+            "return_constraint": "free_floating",
+            "max_range_meters": of.max_range_m,
+            "default_pricing_plan_id": system.plan(&of.slug),
+        });
+        // GBFS leaves out what there is not.
+        entry.as_object_mut().into_iter().for_each(|fields| fields.retain(|_, value| !value.is_null()));
+        entry
     };
     json!({ "vehicle_types": system.catalogue.vehicle_types.iter().map(entry).collect::<Vec<_>>() })
 }

@@ -54,7 +54,7 @@ async fn end_old(context: &RequestContext) {
 /// The browser's previous session ends.
 async fn begin(context: &mut RequestContext, started: SessionStart, account: &str) {
     end_old(context).await;
-    context.know_account(account);
+    context.remember_device(account);
     context.set_city(&started.city);
     context.set_session(SessionCookie::new(started, context.now));
 }
@@ -97,7 +97,7 @@ pub async fn register(
     mut context: RequestContext,
     FormWithState(form, mut state): FormWithState<Register>,
 ) -> PageResult {
-    context.state.limits.register(context.client())?;
+    context.state.limits.register(context.client_address())?;
     let password = context.service.hasher.acceptable(&form.password, &form.username).await?;
     let city = context.catalogue.city(&form.city).ok_or_else(|| "Please choose a city.".to_owned());
     let (Some(first_name), Some(last_name), Some(email), Some(username), Some(()), Some(city)) = (
@@ -189,7 +189,7 @@ pub async fn login(mut context: RequestContext, FormWithState(form, mut state): 
             constant_time(&context, began).await;
             state.refuse(error, |refusal| (*refusal == Refusal::NoMatch).then_some(""))?;
             context.sign_in("failed");
-            context.turned_away("sign-in failed");
+            context.log_rejected("sign-in failed");
             login_page(&context, state)
         }
     }
@@ -255,7 +255,7 @@ pub async fn recover(
             let shown = |refusal: &Refusal| matches!(refusal, Refusal::WrongRecoveryCode | Refusal::Changed);
             state.refuse(error, |refusal| shown(refusal).then_some(""))?;
             context.sign_in("failed");
-            context.turned_away("recovery failed");
+            context.log_rejected("recovery failed");
             recovery_page(&context, state)
         }
     }

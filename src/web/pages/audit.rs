@@ -126,7 +126,7 @@ fn place_text(Place(at, object, id, version): &Place) -> String {
 
 /// The events that the person may see, whose roles decide which.
 async fn read(context: &mut RequestContext, filter: &Filter, limit: i64) -> PageResult<(Roles, Found)> {
-    context.names(&filter.region);
+    context.may_touch(&filter.region);
     let mut roles = context.cookie.as_ref().map(|cookie| cookie.roles.clone()).unwrap_or_default();
     loop {
         let (current_user, found) = context

@@ -127,7 +127,7 @@ fn details(catalogue: &Catalogue, city: &City, entry: &HistoryEntry) -> String {
 
 fn seen(context: &RequestContext, row: RowPath, version: Version, command: Id) -> PageResult<SeenVehicle> {
     let vehicle = VehicleRef { region: row.region, id: row.id };
-    let command = context.made_by(command, "command", &vehicle.region)?;
+    let command = context.row_id(command, "command", &vehicle.region)?;
     Ok(SeenVehicle { vehicle, version: version.get(), command })
 }
 

@@ -54,59 +54,51 @@ pub async fn form(mut context: RequestContext, Query(query): Query<CityQuery>) -
     page(&context, &roles, &city, None)
 }
 
-/// About the file, for its form, or anything else, for a page.
-enum Failure {
-    File(String),
-    Page(PageError),
-}
-
-impl From<ImportError> for Failure {
-    fn from(error: ImportError) -> Self {
-        match error {
-            ImportError::File(wrong) => Self::File(wrong),
-            ImportError::Op(error) => Self::Page(error.into()),
-        }
-    }
-}
-
 /// `POST /fleet/import`: reads the file and leads to the job that it makes.
 pub async fn submit(mut context: RequestContext, Query(query): Query<CityQuery>, mut parts: Multipart) -> PageResult {
     let (roles, city) = operator(&mut context, &query.city).await?;
     let auth = context.auth()?;
     let import = Import::new(JobContext::of(&context.service, &context.catalogue, &auth), &city);
-    match read(import, &mut parts).await {
+    match read(import, &mut parts).await? {
         Ok(job) => Ok(context.done(&paths::job(&job), "")),
-        Err(Failure::File(wrong)) => page(&context, &roles, &city, Some(wrong)),
-        Err(Failure::Page(error)) => Err(error),
+        Err(wrong) => page(&context, &roles, &city, Some(wrong)),
     }
 }
 
-async fn read(mut import: Import<'_>, parts: &mut Multipart) -> Result<JobRef, Failure> {
-    let broken = |_broken| Failure::Page(BadRequest::Incomplete.into());
+/// The job, or what is wrong with the file.
+async fn read(mut import: Import<'_>, parts: &mut Multipart) -> PageResult<Result<JobRef, String>> {
+    let incomplete = |_broken| BadRequest::Incomplete;
     let mut size = 0;
-    while let Some(mut part) = parts.try_next().await.map_err(broken)? {
+    while let Some(mut part) = parts.try_next().await.map_err(incomplete)? {
         if part.name() != Some("file") {
             continue;
         }
-        while let Some(bytes) = part.try_next().await.map_err(broken)? {
+        while let Some(bytes) = part.try_next().await.map_err(incomplete)? {
             size += bytes.len();
-            let fed = if size > FILE_MAX {
-                Err(Failure::Page(PageError::TooLarge))
+            let refused = if size > FILE_MAX {
+                Some(Err(PageError::TooLarge))
             } else {
-                import.feed(&bytes).await.map_err(Failure::from)
+                import.feed(&bytes).await.err().map(about_file)
             };
-            if let Err(failure) = fed {
+            if let Some(refused) = refused {
                 // A browser listens only after it has sent everything.
                 drop(part);
                 skip(parts).await;
-                return Err(failure);
+                return refused;
             }
         }
     }
     if size == 0 {
-        return Err(Failure::File("Please choose a file.".to_owned()));
+        return Ok(Err("Please choose a file.".to_owned()));
     }
-    Ok(import.end().await?.0)
+    import.end().await.map_or_else(about_file, |(job, _)| Ok(Ok(job)))
+}
+
+fn about_file(error: ImportError) -> PageResult<Result<JobRef, String>> {
+    match error {
+        ImportError::File(wrong) => Ok(Err(wrong)),
+        ImportError::Op(error) => Err(error.into()),
+    }
 }
 
 /// Reads the rest of a body, up to the size of a file.

@@ -87,7 +87,7 @@ async fn theirs(context: &mut RequestContext, RowPath { region, id }: RowPath) -
         context.read_signed_in(&which.region, async |conn| jobs::find(conn, &which).await).await?;
     let job = found.ok_or(PageError::NotFound)?;
     only_operators(&current_user, &job.city)?;
-    context.names(&job.target().0);
+    context.may_touch(&job.target().0);
     Ok(job)
 }
 

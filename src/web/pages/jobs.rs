@@ -73,7 +73,7 @@ pub struct Parameters {
 pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     let city = city_of(&context, &query.city)?;
     let Cursor(at, id) = query.before.unwrap_or_else(|| Cursor::first(context.now));
-    context.names(&city.region);
+    context.may_touch(&city.region);
     let (current_user, mut jobs) = context
         .read_signed_in(&city.region, async |conn| jobs::list(conn, &city.region, &city.slug, (at, id), PAGE + 1).await)
         .await?;
@@ -110,9 +110,9 @@ pub struct JobForm {
 
 pub async fn create(context: RequestContext, ListForm(form, list): ListForm<JobForm>) -> PageResult {
     let city = city_of_form(&context, &form.city)?.clone();
-    context.names(&city.region);
+    context.may_touch(&city.region);
     let back = context.came_from("/fleet").unwrap_or_else(|| paths::jobs(&city.slug));
-    let job = JobRef { id: context.made_by(form.id, "job", &city.region)?, region: city.region.clone() };
+    let job = JobRef { id: context.row_id(form.id, "job", &city.region)?, region: city.region.clone() };
     let new = match parse(&context, &form, &city, &list, job) {
         Ok(new) => new,
         Err(wrong) => {
@@ -140,7 +140,7 @@ fn parse(
     let to_city = match form.job_kind {
         JobKind::Move | JobKind::Transfer => {
             let to = context.catalogue.city(&form.to_city).ok_or("Please choose the city to which they go.")?;
-            context.names(&to.region);
+            context.may_touch(&to.region);
             match (form.job_kind == JobKind::Transfer, to.region == city.region) {
                 (false, false) => return Err(format!("{} is in another region: choose a transfer.", to.name)),
                 (true, true) => return Err(format!("{} is in the same region: choose a move.", to.name)),

@@ -86,7 +86,7 @@ pub fn city_of_form<'a>(context: &'a RequestContext, slug: &str) -> PageResult<&
 }
 
 pub fn region_of_form(context: &RequestContext, region: &RegionCode) -> PageResult<()> {
-    context.names(region);
+    context.may_touch(region);
     Ok(context.catalogue.region(region).map(drop).ok_or(BadRequest::Region)?)
 }
 
@@ -96,7 +96,7 @@ pub async fn each_region<T>(
     ask: impl AsyncFn(&RegionCode) -> Result<T, DbError>,
 ) -> Vec<(&Region, Option<T>)> {
     let answers = context.catalogue.regions.iter().map(async |region| {
-        context.names(&region.code);
+        context.may_touch(&region.code);
         let answer = ask(&region.code).await;
         if let Err(error) = &answer {
             tracing::warn!(request = context.ids.request, %error, region = %region.code, "a region was not read");

@@ -49,7 +49,7 @@ pub async fn submit(mut context: RequestContext, FormWithState(form, mut state):
         state.reject("city", "Please choose a city.".to_owned());
         return page(&context, state);
     };
-    context.names(&city.region);
+    context.may_touch(&city.region);
     let (auth, device) = (context.auth()?, context.device());
     let moved = async {
         let hash = ops::accounts::confirm_password(&context.service, &auth, &form.password).await?;

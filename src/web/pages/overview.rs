@@ -95,7 +95,7 @@ pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) 
     // What happened within this second is not left out where the figures are strong.
     let at = past
         .unwrap_or_else(|| if service.db.engine().regions { overview::time_of(&service, now) } else { context.now });
-    context.names_all();
+    context.may_touch_all();
     let answers = catalogue.regions.iter();
     let answers =
         answers.map(async |region| overview::ask(&service, &catalogue, &region.code, at, past.is_some()).await);

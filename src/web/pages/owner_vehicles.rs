@@ -76,7 +76,7 @@ pub struct Add {
 
 pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWithState<Add>) -> PageResult {
     let auth = context.auth()?;
-    let id = context.made_by(form.id, "vehicle", &auth.user.region)?;
+    let id = context.row_id(form.id, "vehicle", &auth.user.region)?;
     let home = context.cookie.as_ref().and_then(|cookie| context.catalogue.city(&cookie.city));
     // Where the owner stands, or the centre of their city.
     let at = form::point(&form.lat, &form.lon).and_then(|at| {

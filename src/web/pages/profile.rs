@@ -138,7 +138,7 @@ pub async fn set_password(
     let (auth, device) = (context.auth()?, context.device());
     match ops::accounts::set_password(&context.service, &auth, &form.current, &form.password, &device).await {
         Ok(started) => {
-            context.go_on_as(started);
+            context.replace_session(started);
             Ok(context.done("/profile", "Your password is changed. Your other sessions have ended."))
         }
         Err(error) => {
@@ -163,7 +163,7 @@ pub fn password_refused(
 ) -> PageResult<()> {
     state.refuse(error, |refusal| match refusal {
         Refusal::WrongPassword => {
-            context.turned_away("wrong password");
+            context.log_rejected("wrong password");
             Some(field)
         }
         refusal => at_top(refusal).then_some(""),
@@ -185,7 +185,7 @@ pub async fn make_recovery_codes(
     let (auth, device) = (context.auth()?, context.device());
     match ops::accounts::make_recovery_codes(&context.service, &auth, &form.current, &device).await {
         Ok((codes, started)) => {
-            context.go_on_as(started);
+            context.replace_session(started);
             let layout = context.layout("Your recovery codes", Section::Profile, context.city());
             context.ok(&RecoveryCodesPage { layout, codes })
         }

@@ -237,7 +237,7 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     let total_limit = quotas.values().sum();
     let promo =
         PromoCode { code, discount, cities: slugs, valid_from, valid_until, per_rider_limit, total_limit, quotas };
-    context.names_all();
+    context.may_touch_all();
     if let Err(error) = ops::catalogue::add_promo_code(&context.service, &context.auth()?, &promo).await {
         state.refuse(error, |refusal| (*refusal == Refusal::PromoTaken).then_some("code"))?;
         return page(context, "", Some(RejectedForm::Add(state))).await;
@@ -288,7 +288,7 @@ pub async fn change(
         new.quotas = shown;
         new.per_rider_limit = limit;
     }
-    context.names_all();
+    context.may_touch_all();
     let outcome = ops::catalogue::set_promo_code(&context.service, &context.auth()?, &seen, &new).await;
     context.respond(outcome.map(|_| Done::Now), PATH, &format!("{} is changed. {EVERYWHERE}", promo.code))
 }

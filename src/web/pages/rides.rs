@@ -96,7 +96,7 @@ pub struct StartRide {
 /// `POST /rides`: starts a ride.
 pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> PageResult {
     region_of_form(&context, &form.region)?;
-    let ride = RideRef { id: context.made_by(form.ride, "ride", &form.region)?, region: form.region.clone() };
+    let ride = RideRef { id: context.row_id(form.ride, "ride", &form.region)?, region: form.region.clone() };
     let list = list_again(&context, &form.city);
     let start = ops::rides::Start {
         ride: ride.clone(),
@@ -107,14 +107,14 @@ pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> 
     };
     let auth = context.auth()?;
     if !start.promo.trim().is_empty()
-        && let Err(TooMany(wait)) = context.state.limits.promo_code(&auth.user.id.to_string(), context.client())
+        && let Err(TooMany(wait)) = context.state.limits.promo_code(&auth.user.id.to_string(), context.client_address())
     {
         let seconds = wait.as_secs() + 1;
         let text = format!("That were many promo codes. Please wait {seconds} seconds, or start without one.");
         return Ok(context.refused(&list, &text));
     }
     let outcome = ops::rides::start(&context.service, &auth, start).await;
-    context.changed();
+    context.ride_changed();
     match outcome {
         Ok(Done::Now) => Ok(context.done(&paths::ride(&ride), "Your ride has started. Have a safe one.")),
         Ok(Done::Before) => Ok(context.done(&paths::ride(&ride), "")),
@@ -214,7 +214,7 @@ pub async fn end(
         }
     };
     let outcome = ops::rides::end(&context.service, &context.auth()?, &ride, &form.city, at).await;
-    context.changed();
+    context.ride_changed();
     let receipt = paths::ride(&ride);
     if matches!(outcome, Err(OpError::Refused(Refusal::SignedOut))) {
         return Err(PageError::SignIn(paths::login(&receipt)));
@@ -257,7 +257,7 @@ pub async fn positions(
     let auth = context.auth()?;
     match ops::rides::add_positions(&context.service, &auth, &ride, &context.city().slug, &positions).await {
         Ok(_) => {
-            context.used(auth);
+            context.session_used(auth);
             Ok(context.finish(HttpResponse::NoContent().finish()))
         }
         Err(OpError::Refused(Refusal::NoSuchRide)) => Err(PageError::NotFound),

@@ -101,12 +101,12 @@ pub async fn grant(mut context: RequestContext, FormWithState(form, mut state): 
     let role = role_of(form.city);
     // First who asks: nobody else makes us look a person up in all regions.
     administrator(&mut context).await?;
-    context.state.limits.search_everywhere(context.client())?;
+    context.state.limits.search_everywhere(context.client_address())?;
     let Some(found) = accounts::find_login(&context.service, &form.username).await? else {
         state.reject("username", "Nobody has this username.".to_owned());
         return page(context, Parameters::default(), state).await;
     };
-    context.names(&found.user.region);
+    context.may_touch(&found.user.region);
     ops::roles::set(&context.service, &context.auth()?, &found.user, &role, true).await?;
     Ok(context.done(PATH, &format!("{} has the role now, and sees it on the next page.", form.username.trim())))
 }

@@ -53,7 +53,7 @@ pub async fn show(mut context: RequestContext, RowPath { region, id: public_id }
 /// Finds a vehicle that has moved. It asks all regions, once; the address is throttled, since
 /// anybody can write such links. 303, not 308: what has moved once may come back.
 async fn moved(context: &RequestContext, named: PublicVehicle) -> PageResult {
-    context.state.limits.search_everywhere(context.client())?;
+    context.state.limits.search_everywhere(context.client_address())?;
     let found = vehicles::find_moved(&context.service.db.here().await?, named.public_id).await?;
     // It was not there a moment ago; a page never leads to itself.
     let region = found.filter(|region| *region != named.region).ok_or(PageError::NoVehicle)?;

@@ -199,7 +199,7 @@ pub async fn reserve(
     let vehicle = PublicVehicle { region, public_id };
     let shown = (form.city.as_str(), form.vehicle_type.as_str());
     let outcome = ops::vehicles::reserve(&context.service, &context.auth()?, &vehicle, shown).await;
-    context.changed();
+    context.ride_changed();
     // Twice is as good as once.
     context.respond(outcome.map(|_| Done::Now), &list_again(&context, &form.city), "Reserved for ten minutes.")
 }
@@ -216,7 +216,7 @@ pub async fn cancel_reservation(mut context: RequestContext, Form(form): Form<Ca
     region_of_form(&context, &form.region)?;
     let vehicle = PublicVehicle { region: form.region, public_id: form.vehicle.0 };
     let outcome = ops::vehicles::cancel_reservation(&context.service, &context.auth()?, &vehicle).await;
-    context.changed();
+    context.ride_changed();
     context.respond(outcome.map(|_| Done::Now), &list_again(&context, &form.city), "The reservation is cancelled.")
 }
 

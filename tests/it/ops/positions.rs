@@ -94,9 +94,9 @@ async fn positions_that_cannot_be_true_change_neither_the_way_nor_the_end() {
     send(&ann, &ride, &world, &nonsense).await;
     assert_eq!(world.count("SELECT count(*) FROM ride_positions").await, 0);
     // 111 m each; one of them is ten kilometres off, the rest goes on as if it had not been.
-    let way = [(40, "40.721", "-74.0"), (30, "40.82", "-74.0"), (20, "40.722", "-74.0"), (18, "40.7221", "-74.0")];
-    send(&ann, &ride, &world, &way).await;
-    send(&ann, &ride, &world, &way).await;
+    let track = [(40, "40.721", "-74.0"), (30, "40.82", "-74.0"), (20, "40.722", "-74.0"), (18, "40.7221", "-74.0")];
+    send(&ann, &ride, &world, &track).await;
+    send(&ann, &ride, &world, &track).await;
     send(&ann, &ride, &world, &[(10, "40.723", "-74.0"), (25, "40.7", "-74.0")]).await;
     let stored = "SELECT count(*) FROM ride_positions";
     assert_eq!(world.count(stored).await, 3);

@@ -222,9 +222,9 @@ async fn those_who_only_look_at_a_busy_street_get_their_pages() {
     let arena = Arena::new(16, 8).await;
     let riding = std::cell::Cell::new(16);
     let ride = async |n: usize| {
-        for turn in 0..20 {
+        for round in 0..20 {
             // Neighbours want the same vehicle now and then.
-            let (bike, ride) = (&arena.bikes().await[(n + turn * (n % 3)) % 8], Uuid::new_v4());
+            let (bike, ride) = (&arena.bikes().await[(n + round * (n % 3)) % 8], Uuid::new_v4());
             let started = arena.redirect(&arena.browser(n).start(bike, ride, "").await);
             if started.good {
                 assert!(arena.redirect(&arena.browser(n).end(&started.location).await).good);

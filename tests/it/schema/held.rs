@@ -248,7 +248,7 @@ async fn no_index_sends_all_writes_of_a_moment_to_one_place_and_none_says_the_sa
     let regional = Schema::of_migrations().regional;
     for (name, (table, unique, columns)) in indexes.iter().filter(|(_, index)| regional.get(&index.0) == Some(&true)) {
         let behind_region = columns.iter().find(|(column, _)| column != "region");
-        let by_time = behind_region.is_some_and(|(_, kind)| kind == "timestamptz");
+        let by_time = behind_region.is_some_and(|(_, column_type)| column_type == "timestamptz");
         assert!(columns[0].0 != "region" || !by_time, "{name}: {columns:?}");
         let without_region: Vec<_> = columns.iter().filter(|(column, _)| column != "region").collect();
         for (other, (of, also, named)) in indexes.iter().filter(|(other, _)| *other != name) {

@@ -207,19 +207,19 @@ pub fn sample(name: &str) -> String {
     std::fs::read_to_string(folder.join(name)).unwrap()
 }
 
-/// A message of either side: its kind, and what follows the length.
+/// A message of either side: its tag, and what follows the length.
 type Message = (u8, Vec<u8>);
 
 async fn receive(from: &mut TcpStream) -> io::Result<Message> {
-    let kind = from.read_u8().await?;
+    let tag = from.read_u8().await?;
     let mut body = vec![0; usize::try_from(from.read_i32().await?).unwrap() - 4];
     from.read_exact(&mut body).await?;
-    Ok((kind, body))
+    Ok((tag, body))
 }
 
-fn wire(kind: u8, body: &[u8]) -> Vec<u8> {
+fn wire(tag: u8, body: &[u8]) -> Vec<u8> {
     let length = i32::try_from(body.len()).unwrap() + 4;
-    [&[kind][..], &length.to_be_bytes(), body].concat()
+    [&[tag][..], &length.to_be_bytes(), body].concat()
 }
 
 /// The parts of a message that end in zero bytes.
@@ -289,18 +289,18 @@ impl Node {
                 }
                 cut => {
                     if self.region.is_some() {
-                        batch.iter_mut().filter(|(kind, _)| *kind == b'Q').for_each(|(_, body)| in_other_words(body));
+                        batch.iter_mut().filter(|(tag, _)| *tag == b'Q').for_each(|(_, body)| in_other_words(body));
                     }
-                    let bytes: Vec<u8> = batch.iter().flat_map(|(kind, body)| wire(*kind, body)).collect();
+                    let bytes: Vec<u8> = batch.iter().flat_map(|(tag, body)| wire(*tag, body)).collect();
                     server.write_all(&bytes).await?;
                     loop {
-                        let (kind, body) = receive(&mut server).await?;
-                        let bytes = wire(kind, &body);
+                        let (tag, body) = receive(&mut server).await?;
+                        let bytes = wire(tag, &body);
                         if cut.is_some() {
                             return client.write_all(&bytes[..bytes.len() / 2]).await;
                         }
                         client.write_all(&bytes).await?;
-                        if kind == b'Z' {
+                        if tag == b'Z' {
                             status = body[0];
                             break;
                         }
@@ -318,16 +318,16 @@ impl Node {
         missing: Option<&str>,
     ) -> Option<Answer> {
         let mut answer = None;
-        for (kind, body) in batch {
+        for (tag, body) in batch {
             let text = texts(body);
-            let (sql, executes) = match kind {
+            let (sql, executes) = match tag {
                 b'Q' => (text[0].clone(), true),
                 b'P' => (text[1].clone(), false),
                 b'B' => (prepared.get(&text[1]).cloned().unwrap_or_default(), true),
                 b'D' | b'C' => (prepared.get(&text[0][1..]).cloned().unwrap_or_default(), false),
                 _ => continue,
             };
-            if *kind == b'P' {
+            if *tag == b'P' {
                 prepared.insert(text[0].clone(), sql.clone());
             }
             let mut state = self.state.lock().unwrap();
@@ -361,8 +361,8 @@ impl Node {
         let mut greeting = wire(b'R', &0_i32.to_be_bytes());
         loop {
             server.write_all(&bytes.split()).await?;
-            let (kind, body) = receive(&mut server).await?;
-            match (kind, body.get(3)) {
+            let (tag, body) = receive(&mut server).await?;
+            match (tag, body.get(3)) {
                 (b'E', _) => return Ok(Err(body)),
                 (b'R', Some(10)) => frontend::sasl_initial_response(SCRAM_SHA_256, scram.message(), &mut bytes)?,
                 (b'R', Some(11)) => {
@@ -370,9 +370,9 @@ impl Node {
                     frontend::sasl_response(scram.message(), &mut bytes)?;
                 }
                 (b'R', _) => {}
-                _ => greeting.extend(wire(kind, &body)),
+                _ => greeting.extend(wire(tag, &body)),
             }
-            if kind == b'Z' {
+            if tag == b'Z' {
                 return Ok(Ok((server, greeting)));
             }
         }
@@ -422,7 +422,7 @@ fn given(batch: &[Message], prepared: &HashMap<String, String>, rows: &[String],
     };
     let rows =
         [rows.iter().flat_map(row).collect(), wire(b'C', format!("SELECT {}\0", rows.len()).as_bytes())].concat();
-    let answer = |(kind, body): &Message| match kind {
+    let answer = |(tag, body): &Message| match tag {
         b'Q' => [wire(b'T', &described), rows.clone(), wire(b'Z', &[status])].concat(),
         b'P' => wire(b'1', &[]),
         b'D' => {

@@ -188,11 +188,11 @@ impl Scene {
         let ride = self.start(rider, city, promo).await.unwrap();
         self.service.clock.advance(Duration::seconds(25));
         let (city, now) = (self.city(city), self.service.clock.now());
-        let way = [1_i32, 2, 3].map(|n| {
+        let track = [1_i32, 2, 3].map(|n| {
             let point = Point::new(city.centre.lat() + 0.0001 * f64::from(n), city.centre.lon()).unwrap();
             (now - Duration::seconds(i64::from(n) * 6), point)
         });
-        rides::add_positions(&self.service, &self.auth(&rider.start), &ride, &city.slug, &way).await.unwrap();
+        rides::add_positions(&self.service, &self.auth(&rider.start), &ride, &city.slug, &track).await.unwrap();
         self.end_ride(rider, &ride, &city).await;
         ride
     }
