@@ -135,7 +135,9 @@ fn kind_of(code: &SqlState, constraint: &str, message: &str) -> DbErrorKind {
         "XXC02" => DbErrorKind::Licence,
         "3D000" => NO_DATABASE,
         "25P03" => DbErrorKind::Unavailable,
-        // A range that lost its quorum, which CockroachDB reports without a code of its own.
+        // Without a code of their own CockroachDB reports a node that went away while it was asked, and a range that
+        // lost its quorum.
+        "XXUUU" if message.contains("rpc error: code = Unavailable") => DbErrorKind::Unavailable,
         "XXUUU" if message.contains("replica unavailable") || message.contains("lost quorum") => DbErrorKind::Timeout,
         // Connections; a disk, memory or connections used up; a server that shuts down; its files and its network.
         other if ["08", "53", "57P", "58"].iter().any(|class| other.starts_with(class)) => DbErrorKind::Unavailable,

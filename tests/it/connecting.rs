@@ -188,6 +188,11 @@ async fn a_server_in_trouble_asks_people_to_come_back() {
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{code}");
         assert!(answer.headers.contains_key("retry-after") && !answer.body.contains("no room"), "{code}");
     }
+    // As CockroachDB v22.1 says it when a node is killed.
+    let gone = "rpc error: code = Unavailable desc = error reading from server: read tcp 10.0.0.1:60894->10.0.0.2:26357: \
+        read: connection reset by peer";
+    stand_in.answer_times(profile, Answer::Error("XXUUU", gone.to_owned()), 1);
+    assert_eq!(ann.get("/profile").await.status, StatusCode::SERVICE_UNAVAILABLE);
     stand_in.answer_times(profile, Answer::Cut, 1);
     let answer = ann.get("/profile").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text());
