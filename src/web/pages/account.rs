@@ -126,7 +126,11 @@ pub async fn register(
         Err(OpError::Refused(Refusal::FormUsed | Refusal::UsernameTaken)) => {
             ops::accounts::sign_in_as(&context.service, form.id.0, &form.username, &form.password, &device)
                 .await
-                .map_err(|_no_match| OpError::Refused(Refusal::UsernameTaken))
+                .map_err(|error| match error {
+                    OpError::Refused(_) => Refusal::UsernameTaken.into(),
+                    // Whether this person is there is not known.
+                    OpError::Db(_) => error,
+                })
         }
         other => other,
     };

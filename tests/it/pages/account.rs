@@ -34,6 +34,22 @@ async fn register(browser: &Browser, fields: &Fields) -> Page {
 }
 
 #[actix_web::test]
+async fn trouble_with_the_second_click_of_a_registration_is_no_taken_name() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let fields = registration("pat.doe");
+    assert_eq!(register(&instance.browser(), &fields).await.status, StatusCode::SEE_OTHER);
+    // It finds the person and begins a session, which this database refuses.
+    world.set("ALTER TABLE sessions ADD CONSTRAINT known CHECK (device <> 'Unknown browser') NOT VALID").await;
+    let trouble = register(&instance.browser(), &fields).await;
+    assert_eq!(trouble.status, StatusCode::INTERNAL_SERVER_ERROR, "{}", trouble.text());
+    world.set("ALTER TABLE sessions DROP CONSTRAINT known").await;
+    assert_eq!(register(&instance.browser(), &fields).await.status, StatusCode::SEE_OTHER, "the same person");
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
 async fn what_is_wrong_with_a_registration_is_said_and_the_rest_is_kept() {
     let world = world().await;
     let instance = world.instance("us-east1").await;
