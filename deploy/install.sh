@@ -144,6 +144,14 @@ unpack_postgres() {
   export MOVR_PG_BIN=$bin
 }
 
+need_haproxy() {
+  have haproxy && return
+  # Where Debian puts it, which is not on everybody's PATH.
+  PATH=$PATH:/usr/sbin
+  export PATH
+  have haproxy || need HAProxy haproxy haproxy
+}
+
 cockroach_version=v25.4.11
 
 need_cockroach() {

@@ -13,6 +13,7 @@ need_rust
 cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 need_postgres
+need_haproxy
 if ! have chromedriver || ! { have chromium || have google-chrome || [ "$(uname -s)" = Darwin ]; }; then
   need "Chromium with its driver" "chromium chromium-driver" "--cask chromium chromedriver"
 fi

@@ -27,6 +27,7 @@ mod edge;
 mod erasure;
 mod faults;
 mod gbfs;
+mod haproxy;
 mod headers;
 mod latency;
 mod lifecycle;
