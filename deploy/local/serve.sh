@@ -33,10 +33,10 @@ for other in $regions; do
   export "$name=$url"
 done
 MOVR_LISTEN=127.0.0.1:$(web_port "$region")
-MOVR_PUBLIC_URL=http://localhost:$(web_port "$region")
-export MOVR_LISTEN MOVR_PUBLIC_URL
+MOVR_PUBLIC_URL=${MOVR_PUBLIC_URL:-http://localhost:$(web_port "$region")}
 # Nobody's balancer has to notice.
-export MOVR_DRAIN_DELAY_MS=0
+MOVR_DRAIN_DELAY_MS=${MOVR_DRAIN_DELAY_MS:-0}
+export MOVR_LISTEN MOVR_PUBLIC_URL MOVR_DRAIN_DELAY_MS
 
 [ $# -gt 0 ] || set -- serve
 exec "$movr" "$@"
