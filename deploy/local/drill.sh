@@ -68,6 +68,12 @@ listen $1
     server postgres $server
 CONF
   start "way-$1" haproxy -f "$home/$1.cfg"
+  local tries
+  for tries in $(seq 100); do
+    (exec 3<>"/dev/tcp/127.0.0.1/$(sql_port "$1")") 2>/dev/null && return
+    sleep 0.1
+  done
+  fail "nothing listens for $1 after $tries tries; the log is $home/way-$1.log"
 }
 
 warm_up=5
