@@ -1,7 +1,7 @@
 """What the manifests and the configuration have to agree on, with the program and with each other, and what no schema
 knows: `artefacts.py kubernetes FOLDER` reads what kustomize rendered, `artefacts.py terraform`, `artefacts.py monitoring
-FILE` also writes the dashboards' queries into that file, as rules for promtool. Prints what is wrong and exits with 1, or
-what it compared."""
+FILE` also writes the dashboards' queries into that file, as rules for promtool, `artefacts.py documents`. Prints what is
+wrong and exits with 1, or what it compared."""
 
 import itertools
 import json
@@ -254,10 +254,7 @@ def monitoring(queries):
     for job, names in kept.items():
         check(set(names) <= used, f"{job}: {sorted(set(names) - used)} are kept, and nowhere used")
 
-    text = (DEPLOY / "runbook.md").read_text()
-    anchors = {
-        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.+)$", text, re.M)
-    }
+    anchors = anchors_of(DEPLOY / "runbook.md")
     for alert in alerts:
         address = alert["annotations"].get("runbook_url", "")
         check(
@@ -306,7 +303,22 @@ def selectors(query):
             yield name, matchers
 
 
-{"kubernetes": kubernetes, "terraform": terraform, "monitoring": monitoring}[sys.argv[1]](*sys.argv[2:])
+def anchors_of(path):
+    titles = re.findall(r"^#+ (.+)$", path.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def documents():
+    for path in [DEPLOY.parent / "README.md", *sorted(DEPLOY.rglob("*.md"))]:
+        for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+            file, _, anchor = link.partition("#")
+            if "://" not in link:
+                there = (path.parent / file).resolve() if file else path
+                found = there.exists() and (not anchor or anchor in anchors_of(there))
+                check(found, f"{path.relative_to(DEPLOY.parent)}: there is no {link}")
+
+
+{"kubernetes": kubernetes, "terraform": terraform, "monitoring": monitoring, "documents": documents}[sys.argv[1]](*sys.argv[2:])
 for message in wrong:
     print(message)
 print(f"{next(compared)} comparisons, {len(wrong)} wrong")

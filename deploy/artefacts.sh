@@ -123,6 +123,8 @@ if need_python_tools; then
   say "Prometheus, Grafana"
   need_promtool
   check_monitoring
+  say "Links in the documents"
+  "$tools/bin/python" deploy/artefacts.py documents
 else
   skipped "Kubernetes, Terraform, Prometheus, Grafana: $python_tools could not be installed"
 fi
