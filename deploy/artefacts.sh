@@ -107,7 +107,7 @@ need_promtool() {
 
 check_monitoring() {
   local queries=$PWD/target/dashboard-queries.json
-  "$promtool" check config deploy/prometheus/prometheus.yml
+  "$promtool" check config --lint-fatal deploy/prometheus/prometheus.yml
   "$promtool" test rules deploy/prometheus/tests.yml
   "$tools/bin/python" deploy/artefacts.py monitoring "$queries"
   "$promtool" check rules "$queries"
