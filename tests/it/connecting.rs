@@ -11,6 +11,7 @@ use crate::support::{
     World,
     app::{Browser, Instance, PASSWORD},
     engine::tools,
+    log::Lines,
     process::movr,
     standin::{Answer, LogIn, StandIn, stands_before},
     world,
@@ -172,6 +173,7 @@ async fn a_server_in_trouble_asks_people_to_come_back() {
     if !stands_before(&world.database.url, "a_server_in_trouble_asks_people_to_come_back") {
         return world.end().await;
     }
+    let lines = Lines::keep("info");
     let (stand_in, url) = before(&world).await;
     let instance = world.instance_with("us-east1", &[("DATABASE_URL", &url)]).await;
     let ann = instance.person("new-york").await;
@@ -214,6 +216,16 @@ async fn a_server_in_trouble_asks_people_to_come_back() {
     stand_in.answer_times(update, Answer::Cut, 1);
     assert_eq!(save(&ann, "Cut").await.location(), "/profile", "done, and not told; found when looked again");
     assert_eq!(world.count("SELECT count(*) FROM users WHERE first_name = 'Cut'").await, 1);
+    refuse(update, "40001", 2);
+    let answer = save(&ann, "Busy").await;
+    assert_eq!(answer.location(), "/profile", "another one was first, twice");
+
+    // The log and the metrics know.
+    let request = answer.headers["x-request-id"].to_str().unwrap();
+    let line = lines.with("answered").into_iter().find(|line| line["request"] == request).unwrap();
+    assert_eq!(line["attempts"], 3, "{line}");
+    let attempts = |outcome| instance.running.state.service.db.metrics().attempts.of([outcome]).get();
+    assert_eq!((attempts("failed"), attempts("ambiguous"), attempts("contended")), (1, 2, 2));
     instance.running.stop().await;
     drop(stand_in);
     world.end().await;

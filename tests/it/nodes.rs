@@ -218,6 +218,10 @@ async fn when_the_own_nodes_fail_the_next_ones_serve_and_work_returns_home() {
         assert_eq!(count(&sql, &format!("SELECT count(*) FROM events WHERE action = '{action}'")).await, rides);
     }
     drop(sql);
+    let metrics = instance.running.state.service.db.metrics();
+    let [east, west_only] = ["us-east1", "us-west1"].map(|region| metrics.failovers.of([region]).get());
+    assert!(east > 100 && west_only == 0, "{east} {west_only}");
+    assert!(metrics.connects.of(["us-east1", "error"]).get() > 0);
     instance.running.stop().await;
     drop((own, west, europe));
     world.end().await;
