@@ -62,7 +62,7 @@ say "Documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 say "Licences of the dependencies"
 host=$(rustc -vV | sed -n "s/^host: //p")
-cargo metadata --format-version 1 --locked --filter-platform "$host" | node deploy/licences.mjs
+cargo metadata --features otlp --format-version 1 --locked --filter-platform "$host" | node deploy/licences.mjs
 say "Artefacts of the deployment"
 ./deploy/artefacts.sh
 say "Unit and integration tests"
