@@ -12,7 +12,7 @@ use actix_web::{
 
 use crate::{
     config::Config,
-    ops::{measure, service::Service, watch},
+    ops::{Service, measure, watch},
     telemetry::metrics,
     web::{
         connections::{self, Connections},

@@ -16,12 +16,11 @@ use uuid::Uuid;
 
 use crate::{
     db::{
-        error::DbError,
+        Conn, DbError,
         jobs::{self, Job},
-        statement::Conn,
     },
-    domain::refusal::Refusal,
-    ops::{self, Done, OpError, gated_write, jobs::JobContext, service::Service},
+    domain::Refusal,
+    ops::{self, Done, OpError, Service, gated_write, jobs::JobContext},
 };
 
 /// After this a job that cannot continue now is retried.

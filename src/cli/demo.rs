@@ -24,13 +24,12 @@ use crate::{
     clock::Clock,
     config::{self, Config, Database},
     db::{self, Db, migrate::Layout},
-    domain::{catalogue::Catalogue, region::RegionCode},
+    domain::{Catalogue, RegionCode},
     local::{self, CockroachDemo, LocalError, PrivatePostgres, latency::Link},
     ops::{
-        self,
+        self, Service,
         passwords::Hasher,
         sample::{self, SamplePlan},
-        service::Service,
     },
     server, telemetry,
 };

@@ -18,13 +18,12 @@ use crate::{
     clock::Clock,
     config::{Config, Database, Vars},
     db::{
-        self, Db,
+        self, Db, DbError,
         connect::Endpoint,
         doctor::{Node, misplaced},
-        error::DbError,
         migrate,
     },
-    domain::{catalogue::Catalogue, region::RegionCode},
+    domain::{Catalogue, RegionCode},
     telemetry,
     web::region::{forwarded, named_city},
 };

@@ -8,7 +8,7 @@ use crate::{
     clock::Clock,
     config::Tools,
     db::Db,
-    domain::catalogue::Catalogue,
+    domain::Catalogue,
     ops::{
         passwords::{Hasher, new_token},
         sample::{self, SamplePlan},

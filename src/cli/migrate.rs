@@ -9,12 +9,8 @@ use super::Outcome;
 use crate::{
     clock::Clock,
     config::Tools,
-    db::{
-        self, Db,
-        error::{DbError, DbErrorKind},
-        migrate::Layout,
-    },
-    domain::catalogue::Catalogue,
+    db::{self, Db, DbError, DbErrorKind, migrate::Layout},
+    domain::Catalogue,
     ops,
 };
 

@@ -10,7 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::{
     config::{self, Config, Tools, Vars},
     db::{self, Db},
-    domain::catalogue::Catalogue,
+    domain::Catalogue,
     telemetry,
 };
 

@@ -15,13 +15,11 @@ use super::Outcome;
 use crate::{
     clock::Clock,
     config::Tools,
-    db::{Db, exports, gates::Change, imports::Preview, jobs},
+    db::{Db, exports, gates::Change, jobs},
     domain::{
-        catalogue::{Catalogue, City},
+        Catalogue, City, JobRef, Refusal, RegionCode,
         fleet::Filter,
-        job::{self, JobRef},
-        refusal::Refusal,
-        region::RegionCode,
+        job::{self},
     },
     ops::{self, Done, OpError, gates::Gates, imports::Import, jobs::JobContext},
 };
@@ -193,10 +191,10 @@ async fn import(context: JobContext<'_>, city: &City, path: &Path, confirmed: bo
     while let read @ 1.. = file.read(&mut buffer).await.map_err(named)? {
         import.feed(buffer.get(..read).unwrap_or_default()).await?;
     }
-    let (which, preview) = import.end().await?;
-    let Preview { new, changed, same, refused } = preview;
-    println!("{}: {new} new, {changed} changed, {same} unchanged, {refused} refused", city.name);
+    let which = import.end().await?;
     let job = ops::jobs::find(context.db, &which).await?;
+    let [new, changed, same, refused] = ["new", "changed", "same", "refused"].map(|key| job.number(key));
+    println!("{}: {new} new, {changed} changed, {same} unchanged, {refused} refused", city.name);
     println!("read as: {}", job.text("read_as").unwrap_or_default());
     print_refused(context.db, &which).await?;
     if !confirmed {

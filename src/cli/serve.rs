@@ -14,8 +14,8 @@ use super::Outcome;
 use crate::{
     clock::Clock,
     config::Config,
-    db::error::DbErrorKind,
-    ops::service::Service,
+    db::DbErrorKind,
+    ops::Service,
     server,
     web::{pages::health, startup::StartupGate},
 };

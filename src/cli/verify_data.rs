@@ -8,7 +8,7 @@ use crate::{
     clock::Clock,
     config::Tools,
     db::{Db, verify::SHOWN},
-    domain::region::RegionCode,
+    domain::RegionCode,
     ops::verify,
 };
 

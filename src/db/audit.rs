@@ -5,12 +5,8 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{
-    error::Result,
-    row::Row,
-    statement::{Conn, Param, Reach, Statement},
-};
-use crate::domain::{people::Roles, region::RegionCode};
+use super::{Conn, Param, Reach, Result, Row, Statement};
+use crate::domain::{RegionCode, Roles};
 
 pub const ALL: &[&Statement] = &[&LIST, &LIST_OF, &LIST_BY];
 

@@ -7,16 +7,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    error::{DbError, DbErrorKind, Result},
+    CITY_CHECKED, Conn, DbError, DbErrorKind, EVENT, Param, Reach, Result, Statement, Verdict,
     jobs::{BY_JOB, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
-    statement::{CITY_CHECKED, Conn, Param, Reach, Statement},
-    verdict::{EVENT, Verdict},
 };
 use crate::domain::{
+    JobKind, Point,
     event::RESIDENCY_MOVE_REFUSED,
     fleet::Filter,
-    geo::{self, Point},
-    job::{JobKind, StatusChange},
+    geo::{self},
+    job::StatusChange,
     vehicle::AWAITS_APPROVAL,
 };
 

@@ -11,15 +11,11 @@ use const_format::formatcp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{
-    error::{DbError, DbErrorKind, Result},
-    statement::{Conn, Param, Reach, Statement},
-    verdict::{BY_ROLE, EVENT, Verdict, Write},
-};
+use super::{BY_ROLE, Conn, DbError, DbErrorKind, EVENT, Param, Reach, Result, Statement, Verdict, Write};
 use crate::domain::{
-    catalogue::{Catalogue, City, PromoCode, PromoDiscount, Tariff},
+    Catalogue, City, RegionCode, Tariff,
+    catalogue::{PromoCode, PromoDiscount},
     event::{CITY_ADDED, PROMO_CODE_ADDED, PROMO_CODE_CHANGED, TARIFF_SET, TARIFF_WITHDRAWN},
-    region::RegionCode,
 };
 
 pub const ALL: &[&Statement] = &[

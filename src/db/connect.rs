@@ -20,11 +20,7 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{
-    engine,
-    error::{DbError, DbErrorKind, NO_DATABASE, Result},
-    explain::explain,
-};
+use super::{DbError, DbErrorKind, Result, engine, error::NO_DATABASE, explain::explain};
 use crate::config::{self, Database};
 
 /// Defaults that the URL can override: a node that does not answer in 3 s is skipped, keepalives

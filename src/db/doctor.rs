@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::Client;
 
 use super::{
+    DbError,
     connect::Endpoint,
     connect_once,
     engine::{Engine, text, text_if_any},
-    error::DbError,
     locality::Gateway,
     migrate,
     nodes::{WRITERS, not_kept, required},

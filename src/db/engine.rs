@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::error::{DbError, Result};
+use super::{DbError, Result};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {

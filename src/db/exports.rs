@@ -5,15 +5,11 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
-use super::{
-    error::Result,
-    row::Row,
-    statement::{Conn, Param, Reach, Statement},
-};
+use super::{Conn, Param, Reach, Result, Row, Statement};
 use crate::domain::{
+    RegionCode,
     csv::{COLUMNS, escape_formula, head, write_line},
     fleet::Filter,
-    region::RegionCode,
 };
 
 pub const ALL: &[&Statement] = &[&VEHICLES, &RIDERS];

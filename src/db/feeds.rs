@@ -5,13 +5,8 @@ use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use uuid::Uuid;
 
-use super::{
-    error::{DbError, DbErrorKind, Result},
-    row::Row,
-    statement::{Conn, Reach, Statement},
-    vehicles::settled_sql,
-};
-use crate::domain::{geo::Point, region::RegionCode, vehicle::AWAITS_APPROVAL};
+use super::{Conn, DbError, DbErrorKind, Reach, Result, Row, Statement, vehicles::settled_sql};
+use crate::domain::{Point, RegionCode, vehicle::AWAITS_APPROVAL};
 
 pub const ALL: &[&Statement] = &[&LIST];
 

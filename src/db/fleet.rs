@@ -10,21 +10,15 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    bulk::DEPOT,
-    error::Result,
-    row::Row,
-    statement::{CITY_CHECKED, Conn, Param, Reach, Statement},
-    verdict::{EVENT, SIGNED_THERE, Verdict, Write},
+    CITY_CHECKED, Conn, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write, bulk::DEPOT,
 };
 use crate::domain::{
-    catalogue::City,
+    City, Point, RegionCode, RideRef, VehicleRef,
     event::{RIDE_STARTED, VEHICLE_EDITED, VEHICLE_MOVED},
     fleet::{Filter, Key, Sort},
-    geo::{Point, cell},
+    geo::cell,
     job::StatusChange,
-    region::RegionCode,
-    ride::RideRef,
-    vehicle::{AWAITS_APPROVAL, VehicleRef},
+    vehicle::AWAITS_APPROVAL,
 };
 
 pub const ALL: &[&Statement] = &[&BY_CODE, &BY_BATTERY, &BY_SEEN, &COUNT, &FIND, &HISTORY, &SET_STATUS, &EDIT, &MOVE];

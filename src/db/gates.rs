@@ -8,14 +8,10 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use const_format::formatcp;
 use uuid::Uuid;
 
-use super::{
-    error::{DbError, DbErrorKind, Result},
-    statement::{Conn, Param, Reach, Statement},
-    verdict::{EVENT, SessionAuth, Verdict},
-};
+use super::{Conn, DbError, DbErrorKind, EVENT, Param, Reach, Result, SessionAuth, Statement, Verdict};
 use crate::domain::{
+    RegionCode,
     event::{REGION_CLOSED, REGION_OPENED},
-    region::RegionCode,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::{clock::Clock, domain::region::RegionCode};
+use crate::{clock::Clock, domain::RegionCode};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Circuit {

@@ -9,17 +9,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    error::Result,
-    row::Row,
-    statement::{CITY_CHECKED, Conn, Param, Reach, Statement},
+    CITY_CHECKED, Conn, EVENT, GATED, Param, Reach, Result, Row, SIGNED, Statement, Verdict, Write,
     users::{END_SESSIONS, NEW_VERSION},
-    verdict::{EVENT, GATED, SIGNED, Verdict, Write},
 };
 use crate::domain::{
+    JobRef, RegionCode, UserRef,
     event::{JOB_DONE, USER_ERASED, USER_HOME_MOVED, VEHICLE_RETIRED},
-    job::JobRef,
-    people::UserRef,
-    region::RegionCode,
 };
 
 pub const ALL: &[&Statement] = &[

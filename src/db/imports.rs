@@ -8,15 +8,13 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
+    CITY_CHECKED, Conn, EVENT, Reach, Result, Statement, Verdict,
     bulk::WHAT,
-    error::Result,
     jobs::{BY_JOB, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
-    statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::{EVENT, Verdict},
 };
 use crate::domain::{
+    JobRef,
     event::{VEHICLE_ADDED, VEHICLE_EDITED},
-    job::JobRef,
 };
 
 pub const ALL: &[&Statement] = &[&STAGE, &READY, &NEXT, &CHANGE, &ADD];
@@ -119,29 +117,14 @@ const READY: Statement = Statement::write(
              FROM c, verdict
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND verdict.code = 'ok'
              RETURNING 1 AS ok)
-         SELECT code AS verdict, c.new, c.changed, c.same, c.refused FROM verdict, c"
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Preview {
-    pub new: i64,
-    pub changed: i64,
-    pub same: i64,
-    pub refused: i64,
-}
-
-/// The file has been read to its end: the job can be confirmed, and keeps these counts. Fails
-/// unless each of the `lines` has become an item.
-pub async fn ready(conn: &Conn, write: &JobWrite<'_>, lines: i64, read_as: &str) -> Result<(Verdict, Preview)> {
-    let row = write.row(conn, &READY, &[&lines, &read_as]).await?;
-    let counts = Preview {
-        new: row.get("new")?,
-        changed: row.get("changed")?,
-        same: row.get("same")?,
-        refused: row.get("refused")?,
-    };
-    Ok((row.verdict()?, counts))
+/// The file has been read to its end: the job can be confirmed, and its parameters have the counts.
+/// Fails unless each of the `lines` has become an item.
+pub async fn ready(conn: &Conn, write: &JobWrite<'_>, lines: i64, read_as: &str) -> Result<Verdict> {
+    write.verdict(conn, &READY, &[&lines, &read_as]).await
 }
 
 // The lines are read first, so that rows are reached by the values themselves: joined to

@@ -7,16 +7,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    error::{DbError, DbErrorKind, Result},
-    row::Row,
-    statement::{Conn, Param, Reach, Statement},
-    verdict::{EVENT, GATED, SIGNED_THERE, Verdict, Write},
+    Conn, DbError, DbErrorKind, EVENT, GATED, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write,
 };
 use crate::domain::{
+    JobKind, JobRef, RegionCode, UserRef,
     event::{JOB_CANCELLED, JOB_CONFIRMED, JOB_DONE, JOB_REQUESTED},
-    job::{JobKind, JobRef},
-    people::UserRef,
-    region::RegionCode,
 };
 
 pub const ALL: &[&Statement] =
@@ -208,6 +203,10 @@ pub struct Job {
 impl Job {
     pub fn text(&self, key: &str) -> Option<&str> {
         self.parameters.get(key)?.as_str()
+    }
+
+    pub fn number(&self, key: &str) -> i64 {
+        self.parameters.get(key).and_then(Value::as_i64).unwrap_or_default()
     }
 
     pub fn selecting(&self) -> bool {

@@ -7,11 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use tokio_postgres::{Client, Row};
 
-use super::{
-    error::{DbError, Result},
-    migrate,
-    statement::{Reach, Statement},
-};
+use super::{DbError, Reach, Result, Statement, migrate};
 use changes::{Change, Verb, changes, is_region, only_parameters};
 
 pub mod changes;

@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::domain::region::RegionCode;
+use crate::domain::RegionCode;
 
 #[derive(Debug, Default)]
 pub struct Meter(Mutex<State>);

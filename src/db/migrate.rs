@@ -11,13 +11,14 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::{
+    DbError, DbErrorKind, Result,
     connect::Endpoint,
     connect_beside, connect_once,
     engine::{Engine, text, text_if_any},
-    error::{DbError, DbErrorKind, NO_DATABASE, Result},
+    error::NO_DATABASE,
     retry::Attempts,
 };
-use crate::domain::region::RegionCode;
+use crate::domain::RegionCode;
 
 mod embedded {
     refinery::embed_migrations!("migrations");

@@ -3,11 +3,14 @@
 
 use connect::connect_beside;
 pub use connect::{connect_once, endpoint};
-pub use error::DbError;
+pub use error::{DbError, DbErrorKind, Result};
 pub use nodes::PROBES;
 pub use pools::Db;
-pub use statement::Conn;
-use statement::Statement;
+use row::Row;
+use statement::{CITY_CHECKED, Param};
+pub use statement::{Conn, Reach, Statement};
+pub use verdict::{Actor, SessionAuth, Verdict, Write};
+use verdict::{BY_ROLE, EVENT, GATED, SIGNED, SIGNED_THERE};
 
 pub mod audit;
 pub mod bulk;

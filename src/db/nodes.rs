@@ -19,11 +19,11 @@ use parking_lot::Mutex;
 use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
 use super::{
+    DbError, DbErrorKind, Result,
     connect::Endpoint,
     engine::{self, Engine},
-    error::{DbError, DbErrorKind, Result},
 };
-use crate::{config::Database, domain::region::RegionCode, telemetry::metrics};
+use crate::{config::Database, domain::RegionCode, telemetry::metrics};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {

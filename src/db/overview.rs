@@ -6,11 +6,8 @@ use chrono::{DateTime, Duration, NaiveDate, Utc};
 use const_format::formatcp;
 use serde::Deserialize;
 
-use super::{
-    error::Result,
-    statement::{Conn, Reach, Statement},
-};
-use crate::domain::{catalogue::City, money::Currency, region::RegionCode};
+use super::{Conn, Reach, Result, Statement};
+use crate::domain::{City, Currency, RegionCode};
 
 pub const ALL: &[&Statement] = &[&FIGURES];
 

@@ -7,16 +7,15 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
+    Conn, DbError, DbErrorKind, Result,
     connect::{Endpoint, connect_once, endpoint},
     engine::Engine,
-    error::{DbError, DbErrorKind, Result},
     gates,
     health::{Faults, Health},
     migrate,
     nodes::{NoConnection, Nodes, Use},
-    statement::Conn,
 };
-use crate::{config::Database, domain::region::RegionCode, telemetry::metrics::Metrics};
+use crate::{config::Database, domain::RegionCode, telemetry::metrics::Metrics};
 
 /// How long startup waits for the nodes of other regions: the first prepares on a cold node take 7
 /// to 9 s. The watch does what is not done by then.

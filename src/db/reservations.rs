@@ -5,11 +5,7 @@ use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use uuid::Uuid;
 
-use super::{
-    error::Result,
-    statement::{Conn, Reach, Statement},
-    verdict::{EVENT, SIGNED_THERE, Verdict, Write, present_in_sql},
-};
+use super::{Conn, EVENT, Reach, Result, SIGNED_THERE, Statement, Verdict, Write, verdict::present_in_sql};
 use crate::domain::{
     event::{VEHICLE_RESERVATION_CANCELLED, VEHICLE_RESERVED},
     vehicle::{RESERVATIONS_IN, RESERVATIONS_MAX},

@@ -3,10 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    error::{DbError, DbErrorKind, Result},
-    meter::Meter,
-};
+use super::{DbError, DbErrorKind, Result, meter::Meter};
 
 /// Contention ends sooner or later; after this many attempts it is reported.
 pub(super) const ATTEMPTS: u32 = 10;

@@ -7,21 +7,16 @@ use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{
-    distance::distance_sql,
-    error::{DbError, DbErrorKind, Result},
-    row::Row,
-    statement::{Conn, Param, Reach, Statement},
-    verdict::{EVENT, SIGNED_THERE, Verdict, Write, present_in_sql},
+    Conn, DbError, DbErrorKind, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write,
+    distance::distance_sql, verdict::present_in_sql,
 };
 use crate::domain::{
-    catalogue::{City, PromoCode, Tariff},
+    City, Currency, Point, RegionCode, RideRef, Tariff, UserRef,
+    catalogue::PromoCode,
     event::{RIDE_ENDED, RIDE_ENDED_BY_OPERATOR, RIDE_STARTED},
     fare::{Discount, Fare, Rate},
-    geo::{GeoError, Point, cell},
-    money::Currency,
-    people::UserRef,
-    region::RegionCode,
-    ride::{POSITION_EVERY_S, POSITIONS_MAX, RIDE_MAX_HOURS, RideRef, SPEED_MAX_KMH, Step},
+    geo::{GeoError, cell},
+    ride::{POSITION_EVERY_S, POSITIONS_MAX, RIDE_MAX_HOURS, SPEED_MAX_KMH, Step},
 };
 
 pub const ALL: &[&Statement] = &[&START, &LIST, &FIND, &ADD_POSITIONS, &END, &FORCE, &RIDER, &OVERDUE, &EXPIRE];

@@ -4,10 +4,7 @@
 use tokio_postgres::{Client, error::SqlState};
 
 use super::{
-    connect::Endpoint,
-    connect_beside, connect_once,
-    engine::text,
-    error::{DbError, DbErrorKind, NO_DATABASE, Result},
+    DbError, DbErrorKind, Result, connect::Endpoint, connect_beside, connect_once, engine::text, error::NO_DATABASE,
     migrate,
 };
 

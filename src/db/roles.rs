@@ -4,15 +4,10 @@ use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use uuid::Uuid;
 
-use super::{
-    error::Result,
-    statement::{Conn, Reach, Statement},
-    verdict::{BY_ROLE, EVENT, Verdict, Write},
-};
+use super::{BY_ROLE, Conn, EVENT, Reach, Result, Statement, Verdict, Write};
 use crate::domain::{
+    RegionCode, UserRef,
     event::{USER_ROLE_GRANTED, USER_ROLE_REVOKED},
-    people::UserRef,
-    region::RegionCode,
 };
 
 pub const ALL: &[&Statement] = &[&GRANT, &GRANT_SIGNED, &REVOKE_SIGNED, &LIST];

@@ -6,11 +6,10 @@ use serde::de::DeserializeOwned;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
 use uuid::Uuid;
 
-use super::error::{DbError, DbErrorKind, Result};
+use super::{DbError, DbErrorKind, Result};
 use crate::domain::{
+    Point, RegionCode,
     fare::{Discount, Fare, Rate},
-    geo::Point,
-    region::RegionCode,
 };
 
 #[derive(Debug)]

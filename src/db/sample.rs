@@ -9,17 +9,11 @@ use serde::Serialize;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::{
-    error::Result,
-    statement::{CITY_CHECKED, Conn, Reach, Statement},
-    verdict::{EVENT, GATED},
-};
+use super::{CITY_CHECKED, Conn, EVENT, GATED, Reach, Result, Statement};
 use crate::domain::{
-    catalogue::City,
+    City, Point, RegionCode,
     event::{RIDE_ENDED, RIDE_STARTED, USER_REGISTERED, USER_ROLE_GRANTED, VEHICLE_ADDED},
     fare::{Fare, Rate},
-    geo::Point,
-    region::RegionCode,
 };
 
 pub const ALL: &[&Statement] = &[&INSERT_USERS, &INSERT_VEHICLES];

@@ -7,17 +7,10 @@ use const_format::formatcp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{
-    error::Result,
-    row::Row,
-    statement::{Conn, Param, Reach, Statement},
-    verdict::{EVENT, GATED, SIGNED, SessionAuth, Verdict, Write},
-};
+use super::{Conn, EVENT, GATED, Param, Reach, Result, Row, SIGNED, SessionAuth, Statement, Verdict, Write};
 use crate::domain::{
+    RegionCode, RideRef, Roles, UserRef,
     event::{SESSION_ENDED, SESSION_STARTED},
-    people::{Roles, UserRef},
-    region::RegionCode,
-    ride::RideRef,
 };
 
 pub const ALL: &[&Statement] = &[&CHECK, &LIST, &START, &PRUNE, &TOUCH, &END, &END_OTHERS];

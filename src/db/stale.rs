@@ -6,14 +6,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{
-    Db,
-    error::{DbError, DbErrorKind, Result},
-    gates,
-    statement::Conn,
-    txn::CLOCKS,
-};
-use crate::domain::region::RegionCode;
+use super::{Conn, Db, DbError, DbErrorKind, Result, gates, txn::CLOCKS};
+use crate::domain::RegionCode;
 
 /// Replicas elsewhere know the past up to about 4.2 s ago (`follower_read_timestamp()`), or before
 /// their region became unreachable; for anything later they would have to ask it.

@@ -8,18 +8,15 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
+    CITY_CHECKED, Conn, EVENT, Param, Reach, Result, Row, Statement, Verdict,
     bulk::{DEPOT, WHAT, checksum_sql},
-    error::Result,
     jobs::{BY_JOB, GATES, JobWrite, ON_JOB, RUNNING, WHO},
-    row::Row,
-    statement::{CITY_CHECKED, Conn, Param, Reach, Statement},
-    verdict::{EVENT, Verdict, present_in_sql},
+    verdict::present_in_sql,
 };
 use crate::domain::{
+    JobRef, Point, RegionCode,
     event::{JOB_DONE, VEHICLE_RECEIVED, VEHICLE_SENT},
-    geo::{self, Point},
-    job::JobRef,
-    region::RegionCode,
+    geo::{self},
 };
 
 pub const ALL: &[&Statement] = &[&LIST, &MOVE, &LIST_ARRIVED, &FINISH];

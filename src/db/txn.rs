@@ -8,12 +8,10 @@ use std::time::Duration;
 use tracing::{Instrument, Span};
 
 use super::{
-    Db,
-    error::{DbError, DbErrorKind, Result},
+    Conn, Db, DbError, DbErrorKind, Result,
     retry::{self, Attempts, still_unclear},
-    statement::Conn,
 };
-use crate::{domain::region::RegionCode, telemetry::traces::SPANS};
+use crate::{domain::RegionCode, telemetry::traces::SPANS};
 
 /// CockroachDB's nodes stop when their clocks differ by more; PostgreSQL has one clock.
 pub(super) const CLOCKS: Duration = Duration::from_millis(500);

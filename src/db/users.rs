@@ -6,17 +6,11 @@ use const_format::formatcp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{
-    error::Result,
-    row::Row,
-    sessions::NewSession,
-    statement::{Conn, Param, Reach, Statement},
-    verdict::{EVENT, GATED, SIGNED, Verdict, Write},
-};
+use super::{Conn, EVENT, GATED, Param, Reach, Result, Row, SIGNED, Statement, Verdict, Write, sessions::NewSession};
 use crate::domain::{
+    RegionCode, UserRef,
     event::{USER_PASSWORD_CHANGED, USER_PROFILE_CHANGED, USER_RECOVERED, USER_RECOVERY_CODES_MADE, USER_REGISTERED},
-    people::{Registration, UserRef, folded, username_key},
-    region::RegionCode,
+    people::{Registration, folded, username_key},
 };
 
 pub const ALL: &[&Statement] =

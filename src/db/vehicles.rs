@@ -6,20 +6,16 @@ use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{
+    CITY_CHECKED, Conn, EVENT, Param, Reach, Result, Row, SIGNED, SIGNED_THERE, Statement, Verdict, Write,
     distance::distance_sql,
-    error::Result,
     fleet::{FLEET_VEHICLE, FleetVehicle, fleet_vehicle},
-    row::Row,
-    statement::{CITY_CHECKED, Conn, Param, Reach, Statement},
-    verdict::{EVENT, SIGNED, SIGNED_THERE, Verdict, Write, present_in_sql},
+    verdict::present_in_sql,
 };
 use crate::domain::{
+    Point, PublicVehicle, Refusal, RegionCode, UserRef,
     event::{VEHICLE_ADDED, VEHICLE_RETIRED},
-    geo::{Point, Ranges, cell},
-    people::UserRef,
-    refusal::Refusal,
-    region::RegionCode,
-    vehicle::{AWAITS_APPROVAL, PublicVehicle},
+    geo::{Ranges, cell},
+    vehicle::AWAITS_APPROVAL,
 };
 
 pub const ALL: &[&Statement] = &[&NEAREST, &COUNT, &FIND, &FIND_MOVED, &LIST_OWN, &INSERT, &RETIRE];

@@ -15,12 +15,8 @@ use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use uuid::Uuid;
 
-use super::{
-    error::{DbError, DbErrorKind, Result},
-    row::Row,
-    statement::{Conn, Param, Statement},
-};
-use crate::domain::{people::UserRef, refusal::Refusal, region::RegionCode};
+use super::{Conn, DbError, DbErrorKind, Param, Result, Row, Statement};
+use crate::domain::{Refusal, RegionCode, UserRef};
 
 /// A session of a person, and the times that bound it.
 #[derive(Debug, Clone)]

@@ -5,15 +5,10 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{
-    error::{DbError, DbErrorKind, Result},
-    row::Row,
-    statement::{Conn, Reach, Statement},
-};
+use super::{Conn, DbError, DbErrorKind, Reach, Result, Row, Statement};
 use crate::domain::{
+    Point, RegionCode,
     fare::{Discount, Fare, Rate},
-    geo::Point,
-    region::RegionCode,
 };
 
 pub const ALL: &[&Statement] = &[

@@ -6,25 +6,18 @@ use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Done, OpError, Result, all_or_nothing, gated, gated_write, gates::Gates, passwords, signed_write};
+use super::{
+    Done, OpError, Result, Service, all_or_nothing, gated, gated_write, gates::Gates, passwords, signed_write,
+};
 use crate::{
     clock::Clock,
     db::{
-        Db,
-        error::DbError,
-        home,
+        Actor, Conn, Db, DbError, SessionAuth, Verdict, Write, home,
         roles::{self, Role},
         sessions::{self, NewSession},
-        statement::Conn,
         users::{self, Login, Profile},
-        verdict::{Actor, SessionAuth, Verdict, Write},
     },
-    domain::{
-        people::{Registration, UserRef},
-        refusal::Refusal,
-        region::RegionCode,
-    },
-    ops::service::Service,
+    domain::{Refusal, RegionCode, UserRef, people::Registration},
 };
 
 /// A session ends this long after its last use.

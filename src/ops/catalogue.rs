@@ -7,23 +7,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Done, OpError, Result, all_or_nothing, gated_all, gated_write, gates::Gates};
+use super::{Done, OpError, Result, Service, all_or_nothing, gated_all, gated_write, gates::Gates};
 use crate::{
     clock::Clock,
-    db::{
-        Db, catalogue,
-        error::DbError,
-        gates,
-        statement::Conn,
-        txn::Outcome::Commit,
-        verdict::{Actor, SessionAuth, Verdict, Write},
-    },
-    domain::{
-        catalogue::{Catalogue, City, PromoCode, Tariff},
-        refusal::Refusal,
-        region::RegionCode,
-    },
-    ops::service::Service,
+    db::{Actor, Conn, Db, DbError, SessionAuth, Verdict, Write, catalogue, gates, txn::Outcome::Commit},
+    domain::{Catalogue, City, Refusal, RegionCode, Tariff, catalogue::PromoCode},
 };
 
 /// A catalogue is about a hundred statements, maybe from a region far away. Its tables are under no

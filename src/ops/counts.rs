@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use chrono::{DateTime, Duration, Utc};
 use parking_lot::RwLock;
 
+use super::Service;
 use crate::{
-    db::{error::Result, fleet, statement::Conn, vehicles},
-    domain::{catalogue::City, region::RegionCode},
-    ops::service::Service,
+    db::{Conn, Result, fleet, vehicles},
+    domain::{City, RegionCode},
 };
 
 /// Counts by city. A count is valid for ten seconds, or one after this instance has changed

@@ -2,19 +2,19 @@
 //! the data of the regions batch by batch, home last. Each batch may be done twice. A region that
 //! does not answer is retried later, and at the end the job's row no longer names the person.
 
+use std::cell::Cell;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Result, accounts::home_write, gated_write, home::current_user, jobs::JobContext};
+use super::{Result, Service, accounts::home_write, gated_write, home::current_user, jobs::JobContext};
 use crate::{
     db::{
-        error::{DbError, DbErrorKind},
+        DbError, DbErrorKind, SessionAuth,
         home::{self, LeaveCommand},
         jobs::Job,
-        verdict::SessionAuth,
     },
-    domain::{job::JobRef, refusal::Refusal, region::RegionCode},
-    ops::service::Service,
+    domain::{JobRef, Refusal, RegionCode},
 };
 
 /// The returned job erases the rest. Refused while the person rides, holds a reservation, or owns
@@ -88,15 +88,15 @@ async fn erase(context: JobContext<'_>, job: &Job, region: &RegionCode) -> Resul
     if next.is_empty() {
         return Ok(None);
     }
-    let rides = std::sync::atomic::AtomicI64::new(0);
+    let rides = Cell::new(0);
     gated_write(context.db, context.gates, region, async |conn, epoch| {
         let (verdict, unlinked) =
             home::erase_region(conn, (region, epoch), (person, job.job.id), &next, context.now).await?;
-        rides.store(unlinked, std::sync::atomic::Ordering::Relaxed);
+        rides.set(unlinked);
         Ok(verdict)
     })
     .await?;
-    Ok(Some(rides.into_inner()))
+    Ok(Some(rides.get()))
 }
 
 async fn note(context: JobContext<'_>, job: &Job, is: &Value, over: bool) -> Result<()> {

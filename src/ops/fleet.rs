@@ -1,15 +1,13 @@
 //! What operators ask for: changing a vehicle, ending a ride for its rider.
 
-use super::{Done, Result, gated, vehicle_write};
+use super::{Done, Result, Service, gated, vehicle_write};
 use crate::{
     db::{
+        Actor, Conn, SessionAuth, Write,
         fleet::{self, SeenVehicle, VehicleEdit},
         rides::{self, RideEnd},
-        statement::Conn,
-        verdict::{Actor, SessionAuth, Write},
     },
-    domain::{geo::Point, job::StatusChange, refusal::Refusal, ride::RideRef, vehicle::VehicleRef},
-    ops::service::Service,
+    domain::{Point, Refusal, RideRef, VehicleRef, job::StatusChange},
 };
 
 pub async fn set_status(

@@ -12,13 +12,10 @@ use uuid::Uuid;
 use super::{Done, Result};
 use crate::{
     db::{
-        Db,
-        error::DbError,
+        Conn, Db, DbError, SessionAuth, Verdict,
         gates::{self, Change, Gate},
-        statement::Conn,
-        verdict::{SessionAuth, Verdict},
     },
-    domain::{people, refusal::Refusal, region::RegionCode},
+    domain::{Refusal, RegionCode, people},
 };
 
 /// It has to fit inside one sentence.

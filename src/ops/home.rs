@@ -6,20 +6,17 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    Result,
+    Result, Service,
     accounts::{SessionStart, new_session},
     all_or_nothing, gated_all, residency,
 };
 use crate::{
     db::{
-        error::DbError,
+        Actor, Conn, DbError, SessionAuth, Verdict, Write,
         home::{self, LeaveCommand},
         sessions::{self, CurrentUser},
-        statement::Conn,
-        verdict::{Actor, SessionAuth, Verdict, Write},
     },
-    domain::{event::RESIDENCY_MOVE_REFUSED, people::UserRef, refusal::Refusal},
-    ops::service::Service,
+    domain::{Refusal, UserRef, event::RESIDENCY_MOVE_REFUSED},
 };
 
 /// Moves the person's home to `city`, in another region only if the old one's policy allows it:

@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use uuid::{Builder, Uuid};
 
-use crate::domain::{people::UserRef, region::RegionCode};
+use crate::domain::{RegionCode, UserRef};
 
 type Key = Hmac<Sha256>;
 

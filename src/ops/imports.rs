@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -12,17 +11,14 @@ use uuid::Uuid;
 use super::{Done, OpError, Result, jobs::JobContext};
 use crate::{
     db::{
-        error::DbError,
-        imports::{self, Preview, StagedLine},
+        Conn, DbError, Verdict,
+        imports::{self, StagedLine},
         jobs::{self, JobWrite},
-        statement::Conn,
-        verdict::Verdict,
     },
     domain::{
-        catalogue::City,
+        City, JobKind, JobRef, Point,
         csv::{Decimals, Header, Line, Reader, Record},
-        geo::{self, Point},
-        job::{JobKind, JobRef},
+        geo::{self},
     },
 };
 
@@ -74,8 +70,8 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// The file has ended: returns the job, which can be confirmed now, and its preview.
-    pub async fn end(mut self) -> Result<(JobRef, Preview), ImportError> {
+    /// The file has ended: returns the job, which can be confirmed now.
+    pub async fn end(mut self) -> Result<JobRef, ImportError> {
         self.reader.end().map_err(ImportError::File)?;
         self.records().await?;
         if self.lines == 0 {
@@ -83,14 +79,8 @@ impl<'a> Import<'a> {
         }
         self.stage().await?;
         let read_as = self.read_as();
-        let preview = Mutex::new(Preview::default());
-        self.write(async |conn, write| {
-            let (verdict, counts) = imports::ready(conn, write, self.lines, &read_as).await?;
-            *preview.lock() = counts;
-            Ok(verdict)
-        })
-        .await?;
-        Ok((self.job, preview.into_inner()))
+        self.write(async |conn, write| imports::ready(conn, write, self.lines, &read_as).await).await?;
+        Ok(self.job)
     }
 
     fn read_as(&self) -> String {

@@ -3,7 +3,7 @@
 //! harm. A transfer ends only when departures and arrivals have been compared.
 
 use std::{
-    sync::atomic::{AtomicI64, Ordering},
+    cell::Cell,
     time::{Duration, Instant},
 };
 
@@ -13,25 +13,16 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Done, OpError, Result, erasure, gated, gates::Gates, residency::Refusals};
+use super::{Done, OpError, Result, Service, erasure, gated, gates::Gates, residency::Refusals};
 use crate::{
     db::{
-        Db,
+        Actor, Conn, Db, DbError, DbErrorKind, SessionAuth, Verdict, Write,
         bulk::{self, Selection},
-        error::{DbError, DbErrorKind},
         imports,
         jobs::{self, Job, JobWrite},
-        statement::Conn,
         transfers::{self, Item},
-        verdict::{Actor, SessionAuth, Verdict, Write},
     },
-    domain::{
-        catalogue::Catalogue,
-        job::{JobKind, JobRef},
-        refusal::Refusal,
-        region::RegionCode,
-    },
-    ops::service::Service,
+    domain::{Catalogue, JobKind, JobRef, Refusal, RegionCode},
 };
 
 /// After this time a batch begins no other vehicle.
@@ -144,15 +135,15 @@ pub async fn select(context: JobContext<'_>, job: &Job) -> Result<()> {
     let selecting = job.text("selecting").unwrap_or_default();
     let policy = context.catalogue.policy(&job.job.region);
     let owners_stay = target != job.job.region && !policy.is_some_and(|policy| policy.allows_move_to(&target));
-    let kept = AtomicI64::new(0);
+    let kept = Cell::new(0);
     context
         .write_on(job, async |conn, write| {
             let (verdict, refused) = bulk::select(conn, write, selecting, owners_stay, &selection).await?;
-            kept.store(refused, Ordering::Relaxed);
+            kept.set(refused);
             Ok(verdict)
         })
         .await?;
-    let vehicles = kept.into_inner();
+    let vehicles = kept.get();
     if vehicles > 0 {
         if let Some(refusals) = context.refusals {
             let vehicles = u64::try_from(vehicles).unwrap_or(0);

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::{
-    db::{gates::Gate, health::Circuit},
-    ops::service::Service,
-};
+use super::Service;
+use crate::db::{gates::Gate, health::Circuit};
 
 /// Sets the metrics of pools, regions and catalogue to what is so now.
 pub fn measure(service: &Service) {

@@ -2,20 +2,18 @@
 //! Each runs one statement (or one short transaction) and maps its verdict to done, refused, or a
 //! database error. No HTTP and no SQL here.
 
-use crate::{
-    db::{
-        Db,
-        error::{DbError, DbErrorKind},
-        meter::Meter,
-        statement::Conn,
-        txn::Outcome::{Commit, Rollback},
-        verdict::{Actor, SessionAuth, Verdict, Write},
-    },
-    domain::{refusal::Refusal, region::RegionCode},
-};
 use uuid::Uuid;
 
+use crate::{
+    db::{
+        Actor, Conn, Db, DbError, DbErrorKind, SessionAuth, Verdict, Write,
+        meter::Meter,
+        txn::Outcome::{Commit, Rollback},
+    },
+    domain::{Refusal, RegionCode},
+};
 use gates::Gates;
+pub use service::Service;
 
 pub mod accounts;
 pub mod catalogue;
@@ -39,8 +37,6 @@ pub mod service;
 pub mod vehicles;
 pub mod verify;
 pub mod watch;
-
-pub use service::Service;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpError {

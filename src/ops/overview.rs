@@ -7,18 +7,14 @@ use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
+use super::Service;
 use crate::{
     db::{
-        error::DbError,
+        Conn, DbError,
         overview::{self, Figures},
         stale::REPLICA_LAG,
-        statement::Conn,
     },
-    domain::{
-        catalogue::{Catalogue, City},
-        region::RegionCode,
-    },
-    ops::service::Service,
+    domain::{Catalogue, City, RegionCode},
 };
 
 pub type Dated = (DateTime<Utc>, Arc<Figures>);

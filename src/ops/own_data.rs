@@ -7,17 +7,14 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 use uuid::Uuid;
 
-use super::Result;
+use super::{Result, Service};
 use crate::{
     db::{
-        error::DbError,
+        Conn, DbError, SessionAuth,
         home::{self, PAGE, Page, RIDES},
         sessions,
-        statement::Conn,
-        verdict::SessionAuth,
     },
-    domain::{event::USER_HOME_MOVED, refusal::Refusal, region::RegionCode},
-    ops::service::Service,
+    domain::{Refusal, RegionCode, event::USER_HOME_MOVED},
 };
 
 const CHUNK: usize = 64 * 1024;

@@ -15,7 +15,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     config::Passwords,
-    db::error::{DbError, DbErrorKind},
+    db::{DbError, DbErrorKind},
     domain::people,
 };
 

@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::{OpError, signed_write};
+use super::{OpError, Service, signed_write};
 use crate::{
-    db::{home, verdict::SessionAuth},
-    domain::{refusal::Refusal, region::RegionCode},
-    ops::service::Service,
+    db::{SessionAuth, home},
+    domain::{Refusal, RegionCode},
 };
 
 #[derive(Debug, Default)]

@@ -4,22 +4,17 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Done, OpError, Result, gated, signed_write, vehicle_write};
+use super::{Done, OpError, Result, Service, gated, signed_write, vehicle_write};
 use crate::{
     db::{
-        error::DbError,
+        Actor, Conn, DbError, SessionAuth, Write,
         rides::{self, NewRide, OVERDUE_PAGE, Overdue, RideEnd},
-        statement::Conn,
-        verdict::{Actor, SessionAuth, Write},
     },
     domain::{
-        geo::Point,
+        Point, PublicVehicle, Refusal, RideRef,
         place::place,
-        refusal::Refusal,
-        ride::{RIDE_MAX, RideRef, chains},
-        vehicle::PublicVehicle,
+        ride::{RIDE_MAX, chains},
     },
-    ops::service::Service,
 };
 
 #[derive(Debug, Clone)]

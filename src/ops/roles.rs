@@ -4,14 +4,13 @@
 
 use uuid::Uuid;
 
-use super::{Done, Result, gated_write};
+use super::{Done, Result, Service, gated_write};
 use crate::{
     db::{
+        Actor, SessionAuth, Write,
         roles::{self, Role},
-        verdict::{Actor, SessionAuth, Write},
     },
-    domain::{people::UserRef, refusal::Refusal},
-    ops::service::Service,
+    domain::{Refusal, UserRef},
 };
 
 pub async fn set(service: &Service, by: &SessionAuth, person: &UserRef, role: &Role, grant: bool) -> Result<Done> {

@@ -15,15 +15,10 @@ use super::{
 };
 use crate::{
     db::{
-        Db,
-        error::{DbError, DbErrorKind},
+        Db, DbError, DbErrorKind,
         sample::{self, Street, User},
     },
-    domain::{
-        catalogue::{Catalogue, City},
-        refusal::Refusal,
-        region::RegionCode,
-    },
+    domain::{Catalogue, City, Refusal, RegionCode},
 };
 use draw::{Busy, Drawn};
 

@@ -6,22 +6,18 @@ use std::collections::HashMap;
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use super::{Done, Result, vehicle_write};
+use super::{Done, Result, Service, vehicle_write};
 use crate::{
     db::{
-        error::DbError,
-        reservations,
+        Conn, DbError, SessionAuth, reservations,
         stale::{REPLICA_DEADLINE, REPLICA_LAG},
-        statement::Conn,
         vehicles::{self, NEAREST_LIMIT, Nearby, NewVehicle, Search},
-        verdict::SessionAuth,
     },
     domain::{
-        geo::{Level, Point, block_ranges, cell, level_for_radius, retry_level},
-        region::RegionCode,
-        vehicle::{PublicVehicle, RESERVATION_MINUTES, VehicleRef},
+        Point, PublicVehicle, RegionCode, VehicleRef,
+        geo::{Level, block_ranges, cell, level_for_radius, retry_level},
+        vehicle::RESERVATION_MINUTES,
     },
-    ops::service::Service,
 };
 
 /// How far the 25th vehicle was around each point, which decides how much of the index the next

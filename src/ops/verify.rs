@@ -5,14 +5,13 @@ use uuid::Uuid;
 
 use crate::{
     db::{
-        Db,
-        error::DbError,
+        Db, DbError,
         verify::{self, Found, PAGE, Ride, SHOWN, Vehicle},
     },
     domain::{
+        RegionCode,
         fare::{Fare, minutes_started},
         geo,
-        region::RegionCode,
     },
 };
 

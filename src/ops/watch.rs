@@ -14,14 +14,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use super::Service;
 use crate::{
     db::{
-        PROBES,
-        error::{DbError, DbErrorKind},
+        DbError, DbErrorKind, PROBES,
         health::{Circuit, Failure},
     },
-    domain::region::RegionCode,
-    ops::service::Service,
+    domain::RegionCode,
 };
 
 /// Between two probes of a region that does not answer.

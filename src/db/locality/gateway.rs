@@ -14,11 +14,10 @@ use tokio_postgres::{
 
 use super::{Access, Schema, StatementCheck, Verdict, changes, cockroach, judge, postgres};
 use crate::db::{
+    DbError, DbErrorKind, Param, Reach, Result, Statement,
     connect::Endpoint,
     connect_once,
     engine::{self, Engine, text},
-    error::{DbError, DbErrorKind, Result},
-    statement::{Param, Reach, Statement},
 };
 
 pub struct Gateway {

@@ -17,14 +17,8 @@ use tracing::Instrument;
 use super::{Param, Statement};
 use crate::{
     config::Database,
-    db::{
-        error::{DbError, DbErrorKind, Result},
-        health::Health,
-        meter::Meter,
-        retry,
-        row::Row,
-    },
-    domain::region::RegionCode,
+    db::{DbError, DbErrorKind, Result, Row, health::Health, meter::Meter, retry},
+    domain::RegionCode,
     telemetry::{metrics::Metrics, traces::SPANS},
 };
 

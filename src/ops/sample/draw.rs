@@ -12,9 +12,10 @@ use super::SamplePlan;
 use crate::{
     db::sample::{Position, Ride, Street, User, Vehicle},
     domain::{
-        catalogue::{Catalogue, City, Tariff, fold},
+        Catalogue, City, Point, Tariff,
+        catalogue::fold,
         fare::{Fare, minutes_started},
-        geo::{self, Point},
+        geo::{self},
         place::{moved, offset, place},
     },
 };

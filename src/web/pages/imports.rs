@@ -91,7 +91,7 @@ async fn read(mut import: Import<'_>, parts: &mut Multipart) -> PageResult<Resul
     if size == 0 {
         return Ok(Err("Please choose a file.".to_owned()));
     }
-    import.end().await.map_or_else(about_file, |(job, _)| Ok(Ok(job)))
+    import.end().await.map_or_else(about_file, |job| Ok(Ok(job)))
 }
 
 fn about_file(error: ImportError) -> PageResult<Result<JobRef, String>> {

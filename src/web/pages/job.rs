@@ -71,10 +71,6 @@ impl JobPage<'_> {
         if self.counts.waiting == 1 { "1 vehicle".to_owned() } else { format!("{} vehicles", self.counts.waiting) }
     }
 
-    fn number(&self, key: &str) -> i64 {
-        self.job.parameters.get(key).and_then(Value::as_i64).unwrap_or(0)
-    }
-
     fn target(&self) -> String {
         self.catalogue.city_name(&self.job.target().1).to_owned()
     }

@@ -258,9 +258,7 @@ async fn a_file_that_is_none_is_refused_as_a_whole() {
     let ready = async |lines| {
         let to = (&job.region, "new-york");
         context
-            .write(&job, "new-york", to, async |conn, acting| {
-                Ok(movr::db::imports::ready(conn, acting, lines, "").await?.0)
-            })
+            .write(&job, "new-york", to, async |conn, acting| movr::db::imports::ready(conn, acting, lines, "").await)
             .await
     };
     assert!(format!("{:?}", ready(700).await).contains("unknown verdict incomplete"));
