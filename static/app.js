@@ -87,7 +87,7 @@
         fill(form, await locate());
         status.textContent = '';
         if (send) form.submit();
-      } catch { status.textContent = 'Your browser did not tell where you are.'; }
+      } catch { status.textContent = 'Your browser did not share your location.'; }
     });
   }
 

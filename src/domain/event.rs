@@ -45,7 +45,7 @@ pub const VEHICLE_SENT: &str = "vehicle.sent";
 /// long.
 pub fn of_vehicle(action: &str, automatic: bool) -> &str {
     match action {
-        VEHICLE_ADDED => "Put into the fleet",
+        VEHICLE_ADDED => "Added to the fleet",
         VEHICLE_EDITED => "Edited",
         VEHICLE_RETIRED => "Retired",
         VEHICLE_MAINTENANCE => "Set to maintenance",

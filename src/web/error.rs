@@ -144,7 +144,7 @@ impl PageError {
             Self::Refused(refusal) => refused_by(refusal),
             Self::BadRequest(what) => {
                 let message = format!("{what} Nothing was changed. Please go back, load the page again and retry.");
-                text(StatusCode::BAD_REQUEST, "This request cannot be understood", message)
+                text(StatusCode::BAD_REQUEST, "We could not understand this request", message)
             }
             Self::CrossSite => refused(
                 StatusCode::FORBIDDEN,
@@ -165,10 +165,10 @@ impl PageError {
             }
             Self::Packed => refused(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "Compressed requests are not taken here. Nothing was changed.",
+                "Compressed requests are not accepted. Nothing was changed.",
             ),
             Self::NoLength => {
-                refused(StatusCode::LENGTH_REQUIRED, "A request has to say how long it is. Nothing was changed.")
+                refused(StatusCode::LENGTH_REQUIRED, "A request must state its length. Nothing was changed.")
             }
             Self::TooMany(wait) => {
                 let seconds = wait.as_secs() + 1;
@@ -241,7 +241,7 @@ fn come_back(heading: &'static str, message: impl Into<String>, seconds: u64) ->
 fn refused_by(refusal: &Refusal) -> ErrorText {
     let message = refusal.message();
     match refusal {
-        Refusal::RegionReadOnly { .. } | Refusal::CatalogueAway => come_back("Not just now", message, 60),
+        Refusal::RegionReadOnly { .. } | Refusal::CatalogueAway => come_back("Not right now", message, 60),
         Refusal::NotAdministrator => text(StatusCode::FORBIDDEN, "For administrators only", message),
         Refusal::NotOperator => text(StatusCode::FORBIDDEN, "For fleet operators only", message),
         _ => text(StatusCode::CONFLICT, "That did not work", message),
@@ -272,7 +272,7 @@ fn database(error: &DbError) -> ErrorText {
         ),
         DbErrorKind::Ambiguous => {
             let message = format!("The connection was lost while this was being stored. {unclear}");
-            come_back("Please look again", message, 5)
+            come_back("Please check again", message, 5)
         }
         DbErrorKind::Licence | DbErrorKind::Setup(_) => come_back(
             "Out of order",

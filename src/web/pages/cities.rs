@@ -90,7 +90,7 @@ fn area(centre: Point, ring: &str, radius: &str) -> Result<Polygon, String> {
         ring.ok_or("Please enter points as [[longitude, latitude], ...], at least three of them.")?
     };
     if let Some(flaw) = area.flaw() {
-        return Err(format!("This is no area: {flaw}."));
+        return Err(format!("This is not a valid area: {flaw}."));
     }
     if !area.contains(centre) {
         return Err("The area must contain the centre.".to_owned());

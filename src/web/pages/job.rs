@@ -126,17 +126,16 @@ pub async fn show(mut context: RequestContext, row: RowPath) -> PageResult {
 
 fn halted(context: &RequestContext, job: &Job) -> Option<String> {
     if job.paused.as_deref() == Some("not_operator") {
-        let text =
-            "Whoever confirmed this job does not operate its cities any more. Cancel it and ask for another one.";
+        let text = "The person who confirmed this job no longer operates its cities. Cancel it and create another one.";
         return Some(text.to_owned());
     }
     let service = &context.service;
     [job.job.region.clone(), job.target().0].into_iter().find_map(|region| {
-        let unreachable = || Some(format!("The region {region} does not answer. The job goes on when it does."));
+        let unreachable = || Some(format!("The region {region} does not answer. The job continues when it does."));
         match service.gates.last_seen(&region) {
             Some(Gate { writable: false, reason, until, .. }) => {
                 let closed = Refusal::RegionReadOnly { region, reason, until }.message();
-                Some(format!("{closed} The job goes on by itself."))
+                Some(format!("{closed} The job continues by itself."))
             }
             _ => service.db.health().refused(&region).and_then(|_| unreachable()),
         }

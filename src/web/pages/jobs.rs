@@ -139,7 +139,7 @@ fn parse(
 ) -> Result<NewJob, String> {
     let to_city = match form.job_kind {
         JobKind::Move | JobKind::Transfer => {
-            let to = context.catalogue.city(&form.to_city).ok_or("Please choose the city to which they go.")?;
+            let to = context.catalogue.city(&form.to_city).ok_or("Please choose a destination city.")?;
             context.may_touch(&to.region);
             match (form.job_kind == JobKind::Transfer, to.region == city.region) {
                 (false, false) => return Err(format!("{} is in another region: choose a transfer.", to.name)),
@@ -148,7 +148,7 @@ fn parse(
                 _ => Some(to.slug.clone()),
             }
         }
-        JobKind::Import | JobKind::Erasure => return Err("That is asked for on its own page.".to_owned()),
+        JobKind::Import | JobKind::Erasure => return Err("Imports and erasures have their own pages.".to_owned()),
         _ => None,
     };
     let note = match form.job_kind {
@@ -170,7 +170,7 @@ fn listed(list: &[String]) -> Result<Vec<(Uuid, i64)>, String> {
         let (id, version) = text.split_once(':')?;
         Some((form::id(id)?, version.parse::<Version>().ok()?.get()))
     };
-    let mut chosen = list.iter().map(read).collect::<Option<Vec<_>>>().ok_or("That is no list of vehicles.")?;
+    let mut chosen = list.iter().map(read).collect::<Option<Vec<_>>>().ok_or("This is not a list of vehicles.")?;
     chosen.sort_unstable();
     chosen.dedup_by_key(|(id, _)| *id);
     if chosen.is_empty() { Err("Please choose vehicles first.".to_owned()) } else { Ok(chosen) }

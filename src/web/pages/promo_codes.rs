@@ -198,7 +198,7 @@ fn discount(unit: &str, value: &str) -> Result<PromoDiscount, String> {
     };
     let amount_minor = money::minor(value)?;
     if amount_minor == 0 {
-        Err("Nothing off is no discount.".to_owned())
+        Err("A discount must be more than zero.".to_owned())
     } else {
         Ok(PromoDiscount::Amount { amount_minor, currency })
     }
@@ -214,7 +214,7 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     let from = state.check("from", required(&form.from));
     let until = required(&form.until).and_then(|until| {
         let good = until > context.now && from.is_some_and(|from| until > from);
-        if good { Ok(until) } else { Err("It must end after it begins, and after now.".to_owned()) }
+        if good { Ok(until) } else { Err("It must end after it starts, and in the future.".to_owned()) }
     });
     let until = state.check("until", until);
     let code = state.check("code", code(&form.code));
@@ -226,7 +226,7 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
         if let (0, Some(first)) = (total, context.catalogue.regions.first()) {
             state.reject(&quota_field(&first.code), "All regions together need at least one ride.".to_owned());
         } else if limit > total {
-            state.reject("per_rider", "One rider cannot take more rides than all together.".to_owned());
+            state.reject("per_rider", "One rider cannot use it more often than all riders together.".to_owned());
         }
     }
     let (Some(code), Some(discount), Some(valid_from), Some(valid_until), Some(per_rider_limit), Some(quotas), false) =

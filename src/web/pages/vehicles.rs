@@ -127,7 +127,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         near_me: me.is_some(),
         cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(&context, &prices, vehicle, n)).collect(),
         blocked: match stale {
-            Some(_) => Some("Reserving and riding here is not possible until the region answers.".to_owned()),
+            Some(_) => Some("You cannot reserve or ride here until the region answers.".to_owned()),
             None => blocked(&context),
         },
         stale: stale.map(|(as_of, _)| stale_text(&context, &city.region, as_of)),

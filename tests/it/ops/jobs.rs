@@ -187,7 +187,7 @@ async fn every_kind_changes_what_it_says() {
     for (job_kind, to, words) in [
         ("move", "paris", "is in another region"),
         ("transfer", "boston", "is in the same region"),
-        ("move", "", "Please choose the city"),
+        ("move", "", "Please choose a destination city"),
         ("move", "new-york", "in this city already"),
     ] {
         assert_eq!(ask(&operator, "new-york", job_kind, &[("to_city", to)]).await, "/fleet/jobs?city=new-york");
@@ -314,7 +314,7 @@ async fn an_operator_who_loses_the_role_goes_no_further() {
     let working = world.instance("us-east1").await;
     world.until("SELECT count(*) FROM jobs WHERE progress->>'paused' = 'not_operator'", 1).await;
     let text = second.get(&job).await.text();
-    assert!(text.contains("does not operate its cities any more"), "{text}");
+    assert!(text.contains("no longer operates its cities"), "{text}");
     assert_eq!(world.count(done_by).await, 200);
     // With the role it goes on.
     ops::accounts::grant(&instance.running.state.service.db, &operator.name, "operator", "new-york").await.unwrap();

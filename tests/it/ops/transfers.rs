@@ -102,7 +102,7 @@ async fn vehicles_arrive_as_they_left_and_rides_stay_where_they_happened() {
         page.text()
     );
     let page = done(&operator, &job).await;
-    assert!(page.text().contains("Compared Left 60") && page.text().contains("Arrived 60"), "{}", page.text());
+    assert!(page.text().contains("Comparison Left 60") && page.text().contains("Arrived 60"), "{}", page.text());
     let sums = page.texts("dl code");
     assert!(sums.len() == 2 && sums[0] == sums[1] && sums[0].len() == 10, "{sums:?}");
     moved_once(&world, 60).await;
@@ -177,7 +177,7 @@ async fn a_rider_and_the_transfer_never_both_have_a_vehicle() {
     let start = async |n: usize| riders[n].browser.start(&bikes[n * 6], Uuid::new_v4(), "").await.status;
     let (starts, page) = tokio::join!(join_all((0..16).map(start)), done(&operator, &job));
     assert!(starts.iter().all(|status| *status == StatusCode::SEE_OTHER), "{starts:?}");
-    assert!(page.text().contains("Compared"), "{}", page.text());
+    assert!(page.text().contains("Comparison"), "{}", page.text());
     let riding = world.count("SELECT count(*) FROM vehicles WHERE region = 'us-east1' AND status = 'in_use'").await;
     assert_eq!(riding, world.count("SELECT count(*) FROM rides WHERE ended_at IS NULL").await);
     let refused = world.count("SELECT count(*) FROM job_items WHERE state = 'refused'").await;
@@ -223,10 +223,10 @@ async fn both_cities_must_be_the_operators_and_both_gates_open() {
     // The role for the other city is looked at in each move.
     world.set("DELETE FROM role_grants WHERE city = 'amsterdam'").await;
     world.set("UPDATE region_gates SET write_state = 'writable', epoch = 3 WHERE region = 'europe-west1'").await;
-    until(&operator_there, &job, "does not operate its cities any more").await;
+    until(&operator_there, &job, "no longer operates its cities").await;
     moved_once(&world, 0).await;
     ops::accounts::grant(&instance.running.state.service.db, &operator.name, "operator", "amsterdam").await.unwrap();
-    until(&operator_there, &job, "Compared Left 10").await;
+    until(&operator_there, &job, "Comparison Left 10").await;
     moved_once(&world, 10).await;
     working.running.stop().await;
     end(world, instance).await;

@@ -108,7 +108,7 @@ async fn mistakes_come_back_with_what_was_typed() {
     assert_eq!(world.rows().await, before);
     let bow = "[[-9.2,38.7],[-9.1,38.75],[-9.1,38.7],[-9.2,38.75],[-9.15,38.8]]";
     let error = add(&admin, &[("area", bow)]).await.texts("#area-error").concat();
-    let expected = "This is no area: the outline crosses itself: its sides from corner 1 to 2 and from corner 3 to 4 \
+    let expected = "This is not a valid area: the outline crosses itself: its sides from corner 1 to 2 and from corner 3 to 4 \
         meet at latitude 38.72500, longitude -9.15000.";
     assert_eq!(error, expected);
     let ring = "[[-9.2,38.7],[-9.1,38.7],[-9.1,38.8],[-9.2,38.8]]";

@@ -232,7 +232,7 @@ async fn each_step_is_one_version_and_one_event_and_is_told_in_the_history() {
         steps,
         [
             "Retired", "Moved to another city", "Returned to service", "Edited", "Found", "Marked as lost",
-            "Returned to service", "Set to maintenance", "Put into the fleet"
+            "Returned to service", "Set to maintenance", "Added to the fleet"
         ]
     );
     let events = "SELECT count(DISTINCT version) * 100 + max(version) FROM events WHERE aggregate_id::TEXT = ";

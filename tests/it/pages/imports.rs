@@ -264,7 +264,7 @@ async fn a_file_that_is_none_is_refused_as_a_whole() {
     assert!(format!("{:?}", ready(700).await).contains("unknown verdict incomplete"));
     assert!(scene.find(&job).await.0.selecting());
     let page = browser.get(&paths::job(&job)).await;
-    assert!(page.text().contains("The file was not read to its end."), "{}", page.text());
+    assert!(page.text().contains("The file was not read completely."), "{}", page.text());
     assert_eq!(page.attributes("form[action$=\"/confirm\"]", "action"), [""; 0]);
     let open = file(1, "") + "X,bike,\"Trek,red\r\nY,bike,Trek,red\r\n";
     let alert = browser.upload(PATH, open.as_bytes()).await.texts("[role=alert]").concat();

@@ -114,7 +114,7 @@ async fn its_numbers_are_those_of_the_rows_and_the_same_page_is_shown_again() {
     let figures = |page: &Page| page.texts(".panel table");
     assert_eq!(figures(&again), figures(&first));
     if !arena.instances[0].running.state.service.db.engine().regions {
-        assert!(again.text().contains("keeps no past of vehicles"), "{}", again.text());
+        assert!(again.text().contains("keeps no history of vehicles"), "{}", again.text());
     }
     for wrong in ["2999-01-01T00:00:00Z", "yesterday"] {
         let page = operator.get(&format!("{PATH}?as_of={wrong}")).await;

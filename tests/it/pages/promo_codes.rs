@@ -155,7 +155,7 @@ async fn codes_are_not_found_by_trying() {
         }
         unknown += 1;
     };
-    assert!(refused.text.starts_with("That were many promo codes. Please wait "), "{refused:?}");
+    assert!(refused.text.starts_with("Too many promo codes. Please wait "), "{refused:?}");
     assert!((10..=12).contains(&unknown), "after {unknown} codes");
     let unlucky = arena.redirect(&guesser.start(&arena.bikes().await[0], Uuid::new_v4(), "WELCOME").await);
     assert_eq!(unlucky.text, refused.text, "a good code does not show either");
