@@ -36,6 +36,6 @@ elif [ "$engine" = postgres ] || ! have cockroach; then
   need_postgres
 fi
 
-say "Building (the first time takes some minutes)"
+say "Building (the first time takes two to three minutes on two cores)"
 cargo build --profile demo --locked --bin movr
 exec "${CARGO_TARGET_DIR:-target}/demo/movr" demo "$@"
