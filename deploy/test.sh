@@ -57,7 +57,7 @@ say "Format"
 cargo fmt --check
 say "Lints"
 cargo clippy --all-targets --features otlp --locked -- -D warnings
-cargo clippy --locked -- -D warnings
+cargo clippy --lib --bins --examples --locked -- -D warnings
 say "Documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 say "Licences of the dependencies"
