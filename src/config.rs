@@ -79,8 +79,8 @@ pub struct Config {
     /// specification hold, too, such as `OTEL_TRACES_SAMPLER`.
     #[arg(long = "otlp-endpoint", env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = values::collector)]
     pub traces: Option<String>,
-    /// Deadline of a request, in milliseconds; twelve times that for a file that is imported, and for a client to read
-    /// an answer.
+    /// Deadline of a request, in milliseconds; twelve times that for a file that is imported, and fourteen times for
+    /// the last byte of the answer.
     #[arg(long, env = "MOVR_REQUEST_TIMEOUT_MS", default_value = "10000", value_parser = milliseconds(100))]
     pub request_timeout: Duration,
     /// Web worker threads; `cores` is one for each processor.
