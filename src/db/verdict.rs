@@ -61,7 +61,7 @@ impl<'a> Actor<'a> {
 
 /// The first ten parameters of a write, in this order: who writes ($1 to $6), the epoch of the gate
 /// of their home ($7), and what is written: row or command $9 of region $8, whose gate has epoch
-/// $10. For [`BY_ROLE`], which needs no open home, region, epoch and id are $7 to $9.
+/// $10. For `BY_ROLE`, which needs no open home, region, epoch and id are $7 to $9.
 #[derive(Debug, Clone, Copy)]
 pub struct Write<'a> {
     home: &'a RegionCode,
