@@ -139,6 +139,7 @@ impl PageError {
 
     fn text(&self) -> ErrorText {
         let refused = |status, message: &str| text(status, "This request was refused", message);
+        let not_found = |message: &str| text(StatusCode::NOT_FOUND, "Not found", message);
         match self {
             Self::SignIn(_) => text(StatusCode::SEE_OTHER, "Sign in", ""),
             Self::Refused(refusal) => refused_by(refusal),
@@ -150,12 +151,8 @@ impl PageError {
                 StatusCode::FORBIDDEN,
                 "It came from another site, so nothing was changed. Please use the pages here.",
             ),
-            Self::NotFound => text(StatusCode::NOT_FOUND, "Not found", "We can't find this page."),
-            Self::NoVehicle => text(
-                StatusCode::NOT_FOUND,
-                "Not found",
-                "This link has expired: vehicle links change after every ride.",
-            ),
+            Self::NotFound => not_found("We can't find this page."),
+            Self::NoVehicle => not_found("This link has expired: vehicle links change after every ride."),
             Self::MethodNotAllowed => {
                 text(StatusCode::METHOD_NOT_ALLOWED, "That does not work here", "Please go back and try again.")
             }
@@ -223,13 +220,7 @@ impl PageError {
             Self::NoLength => context.log_rejected("a body of unknown length"),
             // Whoever is signed in follows links of ours: this one was made up, or is old.
             Self::NotFound if context.cookie.is_some() => context.log_rejected("nothing of theirs is there"),
-            Self::SignIn(_)
-            | Self::BadRequest(_)
-            | Self::NotFound
-            | Self::NoVehicle
-            | Self::MethodNotAllowed
-            | Self::TooLarge
-            | Self::Deadline => {}
+            _ => {}
         }
     }
 }

@@ -54,12 +54,7 @@ struct Vehicle {
     #[serde(skip_serializing_if = "Option::is_none")]
     current_range_meters: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    rental_uris: Option<Uris>,
-}
-
-#[derive(Serialize)]
-struct Uris {
-    web: String,
+    rental_uris: Option<HashMap<&'static str, String>>,
 }
 
 /// The current feed, or the last one while the city's region does not answer.
@@ -108,7 +103,8 @@ async fn read(state: &State, system: &System<'_>) -> PageResult<Feed> {
                 is_disabled,
                 last_reported: time(standing.seen_at.duration_trunc(REPORTED).unwrap_or(standing.seen_at)),
                 current_range_meters: max_range_m.map(|metres| metres * charge(standing.battery) / 100),
-                rental_uris: (!is_disabled).then(|| Uris { web: format!("{base}{}", paths::vehicle(&page)) }),
+                rental_uris: (!is_disabled)
+                    .then(|| HashMap::from([("web", format!("{base}{}", paths::vehicle(&page)))])),
             })
         };
         let mut vehicles: Vec<_> = standing.into_iter().filter_map(vehicle).collect();
