@@ -27,7 +27,7 @@ clean_up() {
       kill -0 "$pid" 2>/dev/null || break
       sleep 0.1
     done
-    umount "$home"/exec/netns/* 2>/dev/null || true
+    umount "$home"/exec/netns/* "$home" 2>/dev/null || true
   fi
   rm -rf "$home"
 }
@@ -57,6 +57,8 @@ fetch_docker() {
 start_daemon() {
   local base=$1 suite=${1#debian:}
   suite=${suite%%-*}
+  # In memory, where that may be: packages wait for the disk after each file.
+  mount -t tmpfs -o mode=711 movr "$home" 2>/dev/null || true
   fetch_docker
   PATH=$cache/usr/sbin:$cache/usr/bin:$PATH
   export DOCKER_HOST=unix://$home/docker.sock
