@@ -318,11 +318,11 @@ fn tariff_key(tariff: &Tariff) -> String {
     format!("{}/{}/{}", tariff.city, tariff.vehicle_type, tariff.valid_from.timestamp())
 }
 
-/// Permission, verdict without it, other refusals, the change (with a row when it was made), the
-/// kind of entry, the event's action and metadata. $10 is the catalogue's id in events, $11 the
-/// entry's key.
+/// Permission, verdict without it, when it is done already, other refusals, the change (with a row
+/// when it was made), the kind of entry, the event's action and metadata. $10 is the catalogue's id
+/// in events, $11 the entry's key.
 macro_rules! catalogue_change_sql {
-    ($role:literal, $not:literal, $refusals:literal, $change:literal, $kind:literal, $action:expr, $metadata:literal) => {
+    ($role:literal, $not:literal, $already:literal, $refusals:literal, $change:literal, $kind:literal, $action:expr, $metadata:literal) => {
         formatcp!(
             "{BY_ROLE},
              a AS (SELECT 1 AS ok FROM role_grants
@@ -330,8 +330,9 @@ macro_rules! catalogue_change_sql {
              verdict AS (SELECT CASE
                  WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
                  WHEN NOT EXISTS (SELECT 1 FROM a) THEN '{not}'
-                 {refusals}
+                 WHEN {already} THEN 'already'
                  WHEN NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
+                 {refusals}
                  ELSE 'ok' END AS code),
              n AS ({change} RETURNING 1 AS ok),
              c AS (UPDATE catalogue SET version = catalogue.version + 1, changed_at = $5::TIMESTAMPTZ FROM n
@@ -344,6 +345,7 @@ macro_rules! catalogue_change_sql {
              SELECT code AS verdict FROM verdict",
             role = $role,
             not = $not,
+            already = $already,
             refusals = $refusals,
             change = $change,
             kind = $kind,
@@ -375,13 +377,13 @@ const SET_TARIFF: Statement = Statement::write(
     catalogue_change_sql!(
         "(role = 'administrator' OR role = 'operator' AND city = $12::TEXT)",
         "not_operator",
-        "WHEN EXISTS (SELECT 1 FROM (SELECT unlock_minor, per_minute_minor, out_of_area_minor, max_charge_minor FROM tariffs
+        "EXISTS (SELECT 1 FROM (SELECT unlock_minor, per_minute_minor, out_of_area_minor, max_charge_minor FROM tariffs
                      WHERE city = $12::TEXT AND vehicle_type = $13::TEXT AND valid_from <= $14::TIMESTAMPTZ
                      ORDER BY valid_from DESC LIMIT 1) AS held
                    WHERE held.unlock_minor = $15::INT8 AND held.per_minute_minor = $16::INT8
                      AND held.out_of_area_minor = $17::INT8
-                     AND held.max_charge_minor IS NOT DISTINCT FROM $18::INT8) THEN 'already'
-                 WHEN $19::JSONB <> (SELECT coalesce(jsonb_agg(jsonb_build_array(extract(EPOCH FROM valid_from)::INT8,
+                     AND held.max_charge_minor IS NOT DISTINCT FROM $18::INT8)",
+        "WHEN $19::JSONB <> (SELECT coalesce(jsonb_agg(jsonb_build_array(extract(EPOCH FROM valid_from)::INT8,
                      unlock_minor, per_minute_minor, out_of_area_minor, max_charge_minor) ORDER BY valid_from), '[]'::JSONB)
                    FROM tariffs WHERE city = $12::TEXT AND vehicle_type = $13::TEXT) THEN 'changed'",
         "INSERT INTO tariffs (city, vehicle_type, valid_from, unlock_minor, per_minute_minor, out_of_area_minor,
@@ -424,9 +426,9 @@ const WITHDRAW_TARIFF: Statement = Statement::write(
     catalogue_change_sql!(
         "(role = 'administrator' OR role = 'operator' AND city = $12::TEXT)",
         "not_operator",
-        "WHEN NOT EXISTS (SELECT 1 FROM tariffs WHERE city = $12::TEXT AND vehicle_type = $13::TEXT
-                     AND valid_from = $14::TIMESTAMPTZ) THEN 'already'
-                 WHEN $14::TIMESTAMPTZ <= $5::TIMESTAMPTZ OR NOT EXISTS (SELECT 1 FROM tariffs
+        "NOT EXISTS (SELECT 1 FROM tariffs WHERE city = $12::TEXT AND vehicle_type = $13::TEXT
+                     AND valid_from = $14::TIMESTAMPTZ)",
+        "WHEN $14::TIMESTAMPTZ <= $5::TIMESTAMPTZ OR NOT EXISTS (SELECT 1 FROM tariffs
                      WHERE city = $12::TEXT AND vehicle_type = $13::TEXT AND valid_from = $14::TIMESTAMPTZ
                        AND unlock_minor = $15::INT8 AND per_minute_minor = $16::INT8
                        AND out_of_area_minor = $17::INT8
@@ -450,11 +452,11 @@ const ADD_PROMO: Statement = Statement::write(
     catalogue_change_sql!(
         "role = 'administrator'",
         "not_administrator",
-        "WHEN EXISTS (SELECT 1 FROM promo_codes WHERE promo_codes.code = $12::TEXT
+        "EXISTS (SELECT 1 FROM promo_codes WHERE promo_codes.code = $12::TEXT
                    AND (percent, amount_minor, currency, cities, quotas, per_rider_limit, valid_from, valid_until)
                      IS NOT DISTINCT FROM ($13::INT8, $14::INT8, $15::TEXT, $16::JSONB, $17::JSONB, $18::INT8,
-                       $20::TIMESTAMPTZ, $21::TIMESTAMPTZ)) THEN 'already'
-                 WHEN EXISTS (SELECT 1 FROM promo_codes WHERE promo_codes.code = $12::TEXT) THEN 'promo_taken'",
+                       $20::TIMESTAMPTZ, $21::TIMESTAMPTZ))",
+        "WHEN EXISTS (SELECT 1 FROM promo_codes WHERE promo_codes.code = $12::TEXT) THEN 'promo_taken'",
         "INSERT INTO promo_codes (code, percent, amount_minor, currency, cities, quotas, per_rider_limit, total_limit,
                valid_from, valid_until)
              SELECT $12::TEXT, $13::INT8, $14::INT8, $15::TEXT, $16::JSONB, $17::JSONB, $18::INT8, $19::INT8,
@@ -477,9 +479,9 @@ const SET_PROMO: Statement = Statement::write(
     catalogue_change_sql!(
         "role = 'administrator'",
         "not_administrator",
-        "WHEN EXISTS (SELECT 1 FROM promo_codes WHERE promo_codes.code = $12::TEXT AND valid_until = $13::TIMESTAMPTZ
-                   AND per_rider_limit = $14::INT8 AND quotas = $16::JSONB) THEN 'already'
-                 WHEN NOT EXISTS (SELECT 1 FROM promo_codes WHERE promo_codes.code = $12::TEXT
+        "EXISTS (SELECT 1 FROM promo_codes WHERE promo_codes.code = $12::TEXT AND valid_until = $13::TIMESTAMPTZ
+                   AND per_rider_limit = $14::INT8 AND quotas = $16::JSONB)",
+        "WHEN NOT EXISTS (SELECT 1 FROM promo_codes WHERE promo_codes.code = $12::TEXT
                    AND valid_until = $17::TIMESTAMPTZ AND per_rider_limit = $18::INT8 AND quotas = $19::JSONB)
                    THEN 'changed'",
         "UPDATE promo_codes SET valid_until = $13::TIMESTAMPTZ, per_rider_limit = $14::INT8, total_limit = $15::INT8,
@@ -508,9 +510,9 @@ const ADD_CITY: Statement = Statement::write(
     catalogue_change_sql!(
         "role = 'administrator'",
         "not_administrator",
-        "WHEN EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT AND region::TEXT = $13::TEXT AND name = $14::TEXT
-                   AND lat = $15::FLOAT8 AND lon = $16::FLOAT8 AND service_area = $19::JSONB) THEN 'already'
-                 WHEN EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT) THEN 'city_taken'",
+        "EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT AND region::TEXT = $13::TEXT AND name = $14::TEXT
+                   AND lat = $15::FLOAT8 AND lon = $16::FLOAT8 AND service_area = $19::JSONB)",
+        "WHEN EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT) THEN 'city_taken'",
         "INSERT INTO cities (slug, position, region, name, lat, lon, time_zone, currency, service_area)
              SELECT $12::TEXT, (SELECT coalesce(max(position), -1) + 1 FROM cities), $13::TEXT::crdb_internal_region,
                $14::TEXT, $15::FLOAT8, $16::FLOAT8, $17::TEXT, $18::TEXT, $19::JSONB FROM verdict WHERE code = 'ok'",

@@ -3,6 +3,7 @@
 //! and changes nothing.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{Conn, Param, Reach, Result, Row, Statement};
@@ -26,16 +27,18 @@ pub type Cursor = (String, Uuid);
 const VEHICLES: Statement = Statement::read(
     "exports.list_vehicles",
     Reach::Named,
-    "SELECT v.id, v.code, v.type, v.brand, v.colour, v.battery, v.lat, v.lon, v.place, v.note
-     FROM unnest($3::TEXT[]) AS s (status) CROSS JOIN LATERAL (
-       SELECT id, coalesce(code, '') AS code, type, brand, colour, battery, lat, lon, place, note FROM vehicles
-       WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = s.status
-         AND coalesce(code, '') >= $4::TEXT AND (coalesce(code, '') > $4::TEXT OR id > $5::UUID)
-         AND ($6::TEXT IS NULL OR type = $6::TEXT) AND ($7::INT8 IS NULL OR battery < $7::INT8)
-         AND ($8::TIMESTAMPTZ IS NULL OR seen_at < $8::TIMESTAMPTZ)
-         AND ($9::TEXT IS NULL OR left(code, length($9::TEXT)) = $9::TEXT)
-       ORDER BY coalesce(code, ''), id LIMIT 500) AS v
-     ORDER BY v.code, v.id LIMIT 500",
+    formatcp!(
+        "SELECT v.id, v.code, v.type, v.brand, v.colour, v.battery, v.lat, v.lon, v.place, v.note
+         FROM unnest($3::TEXT[]) AS s (status) CROSS JOIN LATERAL (
+           SELECT id, coalesce(code, '') AS code, type, brand, colour, battery, lat, lon, place, note FROM vehicles
+           WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = s.status
+             AND coalesce(code, '') >= $4::TEXT AND (coalesce(code, '') > $4::TEXT OR id > $5::UUID)
+             AND ($6::TEXT IS NULL OR type = $6::TEXT) AND ($7::INT8 IS NULL OR battery < $7::INT8)
+             AND ($8::TIMESTAMPTZ IS NULL OR seen_at < $8::TIMESTAMPTZ)
+             AND ($9::TEXT IS NULL OR left(code, length($9::TEXT)) = $9::TEXT)
+           ORDER BY coalesce(code, ''), id LIMIT {CHUNK}) AS v
+         ORDER BY v.code, v.id LIMIT {CHUNK}"
+    ),
 );
 
 /// In the order of their codes, those without one first.
@@ -74,8 +77,10 @@ pub async fn vehicles(
 const RIDERS: Statement = Statement::read(
     "exports.list_riders",
     Reach::Named,
-    "SELECT id, username, first_name, last_name, created_at FROM users
-     WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND id > $3 ORDER BY id LIMIT 500",
+    formatcp!(
+        "SELECT id, username, first_name, last_name, created_at FROM users
+         WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND id > $3 ORDER BY id LIMIT {CHUNK}"
+    ),
 );
 
 pub async fn riders(conn: &Conn, (region, city): (&RegionCode, &str), after: Option<Uuid>) -> Result<Chunk<Uuid>> {

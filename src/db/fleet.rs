@@ -296,10 +296,11 @@ pub struct SeenVehicle {
 }
 
 /// A change of vehicle ($8, $9) at version $11 by command $12: `v` is the vehicle, `o` has a row
-/// when the person operates its city. `$refusals` follow the common ones, `$set` is what the UPDATE
+/// when the person operates its city. `$permission` is what else they may lack, `$refusals` follow
+/// the common ones, `$set` is what the UPDATE
 /// sets beside the version, `$event` and `$metadata` describe the event.
 macro_rules! vehicle_change_sql {
-    ($tables:literal, $refusals:literal, $set:expr, $event:expr, $metadata:literal) => {
+    ($tables:literal, $permission:literal, $refusals:literal, $set:expr, $event:expr, $metadata:literal) => {
         formatcp!(
             "{SIGNED_THERE},
              v AS (SELECT city, status, version, reserved_until FROM vehicles
@@ -312,7 +313,7 @@ macro_rules! vehicle_change_sql {
                AND command_id = $12::UUID),
              verdict AS (SELECT CASE
                  WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-                 WHEN NOT EXISTS (SELECT 1 FROM o) THEN 'not_operator'
+                 WHEN NOT EXISTS (SELECT 1 FROM o) {permission} THEN 'not_operator'
                  WHEN EXISTS (SELECT 1 FROM before) THEN 'already'
                  WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
                  WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use' OR reserved_until > $5::TIMESTAMPTZ) THEN 'vehicle_in_use'
@@ -329,6 +330,7 @@ macro_rules! vehicle_change_sql {
                    $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, n.lat, n.lon, {metadata} FROM n RETURNING 1 AS ok)
              SELECT verdict.code AS verdict FROM verdict",
             tables = $tables,
+            permission = $permission,
             refusals = $refusals,
             set = $set,
             event = $event,
@@ -341,6 +343,7 @@ const SET_STATUS: Statement = Statement::write(
     "fleet.set_status",
     Reach::Named,
     vehicle_change_sql!(
+        "",
         "",
         "WHEN NOT EXISTS (SELECT 1 FROM v WHERE status = ANY ($13::TEXT[])) THEN 'changed'",
         formatcp!(
@@ -381,6 +384,7 @@ const EDIT: Statement = Statement::write(
     vehicle_change_sql!(
         "",
         "",
+        "",
         "code = $13::TEXT, brand = $14::TEXT, colour = $15::TEXT, battery = $16::INT8,
              seen_at = CASE WHEN vehicles.cell = $19::INT8 THEN vehicles.seen_at ELSE $5::TIMESTAMPTZ END,
              lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT, note = $21::TEXT",
@@ -403,7 +407,8 @@ const MOVE: Statement = Statement::write(
         "o2 AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
            AND role = 'operator' AND city = $13::TEXT),
          ",
-        "WHEN NOT EXISTS (SELECT 1 FROM o2) THEN 'not_operator'",
+        "OR NOT EXISTS (SELECT 1 FROM o2)",
+        "",
         "city = $13::TEXT, lat = $14::FLOAT8, lon = $15::FLOAT8, cell = $16::INT8, place = $17::TEXT,
              seen_at = $5::TIMESTAMPTZ, status = 'maintenance'",
         formatcp!("'{VEHICLE_MOVED}'"),

@@ -345,6 +345,7 @@ const FIND_PERSON: Statement = Statement::read(
         'username', username, 'first_name', first_name, 'last_name', last_name, 'email', email,
         'unused_recovery_codes', jsonb_array_length(recovery_hashes), 'present_in', present_in,
         'version', version, 'created_at', created_at,
+        'reservations', reservations, 'reservations_since', reservations_since,
         'reservation', CASE WHEN reserved_until IS NOT NULL THEN jsonb_build_object(
             'region', reserved_region::TEXT, 'public_id', reserved_public_id, 'until', reserved_until) END,
         'open_ride', CASE WHEN open_ride_id IS NOT NULL THEN jsonb_build_object(
@@ -381,17 +382,20 @@ fn page<K>(rows: &[Row], key: impl Fn(&Row) -> Result<K>) -> Page<K> {
 const LIST_RIDES: Statement = Statement::read(
     "home.list_rides",
     Reach::Named,
-    "SELECT started_at, id, jsonb_build_object('id', id, 'city', city, 'vehicle_id', vehicle_id,
-        'vehicle_type', vehicle_type, 'started_at', started_at, 'start_lat', start_lat, 'start_lon', start_lon,
-        'start_place', start_place, 'ended_at', ended_at, 'end_lat', end_lat, 'end_lon', end_lon,
-        'end_place', end_place, 'outside_area', outside_area, 'distance_m', distance_m, 'currency', currency,
-        'unlock_minor', unlock_minor, 'per_minute_minor', per_minute_minor, 'out_of_area_minor', out_of_area_minor,
-        'promo_code', promo_code, 'promo_percent', promo_percent, 'promo_amount_minor', promo_amount_minor,
-        'minutes', minutes, 'charge_minor', charge_minor, 'discount_minor', discount_minor, 'fee_minor', fee_minor,
-        'total_minor', total_minor) AS item
-     FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2
-       AND rider_region::TEXT = $5::TEXT AND started_at <= $3 AND (started_at < $3 OR id > $4)
-     ORDER BY started_at DESC, id LIMIT 100",
+    formatcp!(
+        "SELECT started_at, id, jsonb_build_object('id', id, 'city', city, 'vehicle_id', vehicle_id,
+            'vehicle_type', vehicle_type, 'started_at', started_at, 'start_lat', start_lat, 'start_lon', start_lon,
+            'start_place', start_place, 'ended_at', ended_at, 'end_lat', end_lat, 'end_lon', end_lon,
+            'end_place', end_place, 'outside_area', outside_area, 'distance_m', distance_m, 'currency', currency,
+            'unlock_minor', unlock_minor, 'per_minute_minor', per_minute_minor, 'out_of_area_minor', out_of_area_minor,
+            'promo_code', promo_code, 'promo_percent', promo_percent, 'promo_amount_minor', promo_amount_minor,
+            'minutes', minutes, 'charge_minor', charge_minor, 'discount_minor', discount_minor, 'fee_minor', fee_minor,
+            'total_minor', total_minor, 'max_charge_minor', max_charge_minor, 'forced', forced, 'automatic', automatic,
+            'way_m', way_m, 'last_at', last_at, 'last_lat', last_lat, 'last_lon', last_lon, 'version', version) AS item
+         FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2
+           AND rider_region::TEXT = $5::TEXT AND started_at <= $3 AND (started_at < $3 OR id > $4)
+         ORDER BY started_at DESC, id LIMIT {RIDES}"
+    ),
 );
 
 /// Newest first.
@@ -408,10 +412,12 @@ pub async fn list_rides(
 const LIST_POSITIONS: Statement = Statement::read(
     "home.list_positions",
     Reach::Named,
-    "SELECT ride_id, at, jsonb_build_object('at', at, 'lat', lat, 'lon', lon) AS item FROM ride_positions
-     WHERE region = $1::TEXT::crdb_internal_region AND ride_id = ANY($2::UUID[])
-       AND (ride_id, at) > ($3::UUID, $4::TIMESTAMPTZ)
-     ORDER BY ride_id, at LIMIT 1000",
+    formatcp!(
+        "SELECT ride_id, at, jsonb_build_object('at', at, 'lat', lat, 'lon', lon) AS item FROM ride_positions
+         WHERE region = $1::TEXT::crdb_internal_region AND ride_id = ANY($2::UUID[])
+           AND (ride_id, at) > ($3::UUID, $4::TIMESTAMPTZ)
+         ORDER BY ride_id, at LIMIT {PAGE}"
+    ),
 );
 
 /// Ride by ride, in the order of time.
@@ -428,13 +434,15 @@ pub async fn list_positions(
 const LIST_VEHICLES: Statement = Statement::read(
     "home.list_vehicles",
     Reach::Named,
-    "SELECT id, jsonb_build_object('id', id, 'public_id', public_id, 'city', city, 'type', type, 'status', status,
-        'code', code, 'brand', brand, 'colour', colour, 'note', note, 'battery', battery, 'lat', lat, 'lon', lon,
-        'place', place, 'version', version, 'created_at', created_at, 'changed_at', changed_at,
-        'seen_at', seen_at) AS item
-     FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2
-       AND owner_region::TEXT = $4::TEXT AND id > $3
-     ORDER BY id LIMIT 1000",
+    formatcp!(
+        "SELECT id, jsonb_build_object('id', id, 'public_id', public_id, 'city', city, 'type', type, 'status', status,
+            'code', code, 'brand', brand, 'colour', colour, 'note', note, 'battery', battery, 'lat', lat, 'lon', lon,
+            'place', place, 'version', version, 'created_at', created_at, 'changed_at', changed_at,
+            'seen_at', seen_at) AS item
+         FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2
+           AND owner_region::TEXT = $4::TEXT AND id > $3
+         ORDER BY id LIMIT {PAGE}"
+    ),
 );
 
 /// Including retired ones.
@@ -445,7 +453,8 @@ pub async fn list_vehicles(conn: &Conn, region: &RegionCode, person: &UserRef, c
 
 const EVENT_ITEM: &str = "jsonb_build_object('aggregate_type', aggregate_type, 'aggregate_id', aggregate_id,
         'version', version, 'action', action, 'actor_region', actor_region, 'actor_id', actor_id,
-        'command_id', command_id, 'occurred_at', occurred_at, 'lat', lat, 'lon', lon, 'metadata', metadata) AS item";
+        'command_id', command_id, 'occurred_at', occurred_at, 'recorded_at', recorded_at, 'lat', lat, 'lon', lon,
+        'metadata', metadata) AS item";
 
 const LIST_EVENTS_ABOUT: Statement = Statement::read(
     "home.list_events_about",
@@ -453,7 +462,7 @@ const LIST_EVENTS_ABOUT: Statement = Statement::read(
     formatcp!(
         "SELECT version, {EVENT_ITEM} FROM events WHERE region = $1::TEXT::crdb_internal_region
            AND aggregate_type = 'user' AND aggregate_id = $2 AND version > $3
-         ORDER BY version LIMIT 1000"
+         ORDER BY version LIMIT {PAGE}"
     ),
 );
 
@@ -471,7 +480,7 @@ const LIST_EVENTS_BY: Statement = Statement::read(
          WHERE region = $1::TEXT::crdb_internal_region AND actor_id = $2
            AND (aggregate_type, aggregate_id, version) > ($3::TEXT, $4::UUID, $5::INT8)
            AND NOT (aggregate_type = 'user' AND aggregate_id = $2)
-         ORDER BY aggregate_type, aggregate_id, version LIMIT 1000"
+         ORDER BY aggregate_type, aggregate_id, version LIMIT {PAGE}"
     ),
 );
 

@@ -175,8 +175,8 @@ macro_rules! import_batch_sql {
             "{ON_JOB},
              j AS ({RUNNING} AND kind = 'import'),
              verdict AS (SELECT CASE {WHO}
-                 {GATES}
                  WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
+                 {GATES}
                  ELSE 'ok' END AS code),
              i AS (SELECT position, vehicle_id, vehicle_version, input FROM job_items
                  WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND position = ANY($15::INT8[])

@@ -150,8 +150,8 @@ const CANCEL: Statement = Statement::write(
              WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT),
          verdict AS (SELECT CASE {WHO}
              WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'no_such_job'
-             WHEN EXISTS (SELECT 1 FROM j WHERE state = 'done') THEN 'changed'
              {GATES}
+             WHEN EXISTS (SELECT 1 FROM j WHERE state = 'done') THEN 'changed'
              ELSE 'ok' END AS code),
          n AS (UPDATE jobs SET state = 'cancelled', finished_at = $5::TIMESTAMPTZ FROM verdict
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND jobs.state = 'running'
@@ -362,8 +362,8 @@ const LEASE: Statement = Statement::write(
         "{GATED},
          j AS (SELECT 1 AS ok FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
            AND state = 'running' AND (lease_owner IS NULL OR lease_owner = $4::UUID OR lease_until < now())),
-         verdict AS (SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
-             WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already' ELSE 'ok' END AS code),
+         verdict AS (SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate' ELSE 'ok' END AS code),
          c AS (SELECT count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'done') AS done,
                count(*) FILTER (WHERE state = 'refused') AS refused
              FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $3::UUID),

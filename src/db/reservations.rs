@@ -26,8 +26,7 @@ const RESERVE: Statement = Statement::write(
              WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN v.status IS NULL THEN 'vehicle_gone'
-             WHEN v.status = 'in_use' THEN 'vehicle_taken'
+             WHEN v.status IS NULL OR v.status = 'in_use' THEN 'vehicle_taken'
              WHEN v.reserved_by = $3::UUID AND v.reserved_until > $5::TIMESTAMPTZ THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
              WHEN u.open_ride_id IS NOT NULL THEN 'already_riding'

@@ -47,8 +47,7 @@ const START: Statement = Statement::write(
              WHEN old.ok IS NOT NULL THEN 'form_used'
              WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
              WHEN u.open_ride_id IS NOT NULL THEN 'already_riding'
-             WHEN v.status IS NULL THEN 'vehicle_gone'
-             WHEN v.status = 'in_use' THEN 'vehicle_taken'
+             WHEN v.status IS NULL OR v.status = 'in_use' THEN 'vehicle_taken'
              WHEN v.city <> $11::TEXT OR v.type <> $12::TEXT THEN 'vehicle_moved'
              WHEN v.status <> 'available' THEN 'vehicle_out_of_service'
              WHEN v.reserved_until > $5::TIMESTAMPTZ AND v.reserved_by <> $3::UUID THEN 'vehicle_reserved'
@@ -243,9 +242,9 @@ const ADD_POSITIONS: Statement = Statement::write(
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN r.ok IS NULL THEN 'no_such_ride'
-             WHEN r.ended_at IS NOT NULL THEN 'ride_ended'
              WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
-             WHEN r.city <> $11::TEXT THEN 'form_used'
+             WHEN r.ended_at IS NOT NULL THEN 'ride_ended'
+             WHEN r.city <> $11::TEXT THEN 'other_city'
              ELSE 'ok' END AS code
              FROM (SELECT 1 AS one) AS here LEFT JOIN r ON TRUE),
          n AS (SELECT n.chain, n.nth, n.at, n.lat, n.lon, n.metres
@@ -275,7 +274,7 @@ const ADD_POSITIONS: Statement = Statement::write(
 
 /// Adds what can follow the last position of the person's open ride in `city`, up to the number
 /// kept per ride. A batch sent twice is noted once; a ride in another city is refused as
-/// `FormUsed`.
+/// `OtherCity`.
 pub async fn add_positions(conn: &Conn, write: &Write<'_>, city: &str, steps: &[Step]) -> Result<Verdict> {
     let chains: Vec<i64> = steps.iter().map(|step| step.chain).collect();
     let nth: Vec<i64> = steps.iter().map(|step| step.nth).collect();
@@ -337,7 +336,7 @@ macro_rules! ride_end_sql {
              WHEN r.ok IS NULL THEN 'no_such_ride'
              WHEN r.ended_at IS NOT NULL THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) {gates} THEN 'gate'
-             WHEN r.city <> $17::TEXT THEN 'form_used'
+             WHEN r.city <> $17::TEXT THEN 'other_city'
              ELSE 'ok' END AS code
              FROM (SELECT 1 AS one) AS here LEFT JOIN r ON TRUE),
          d AS (SELECT round(way_m + least({distance},
@@ -497,6 +496,7 @@ pub async fn list_overdue(
     conn.rows(&OVERDUE, &[region, &before, &after]).await?.iter().map(read).collect()
 }
 
+// `changed` stands first: what permits this, without a session, is that the ride is overdue.
 const EXPIRE: Statement = Statement::write(
     "rides.expire",
     Reach::Named,

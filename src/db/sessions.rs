@@ -72,15 +72,19 @@ pub struct SessionRow {
     pub seen_at: DateTime<Utc>,
 }
 
+pub const PAGE: usize = 50;
+
 const LIST: Statement = Statement::read(
     "sessions.list",
     Reach::Named,
-    "SELECT id, device, created_at, seen_at FROM sessions
-     WHERE region = $1::TEXT::crdb_internal_region AND user_id = $2 AND expires_at > $3 AND seen_at > $4
-     ORDER BY seen_at DESC, id LIMIT 51",
+    formatcp!(
+        "SELECT id, device, created_at, seen_at FROM sessions
+         WHERE region = $1::TEXT::crdb_internal_region AND user_id = $2 AND expires_at > $3 AND seen_at > $4
+         ORDER BY seen_at DESC, id LIMIT {PAGE} + 1"
+    ),
 );
 
-/// Valid ones, last used first, one more than the 50 of a page.
+/// Valid ones, last used first, one more than a page has.
 pub async fn list(conn: &Conn, user: &UserRef, now: DateTime<Utc>, idle: DateTime<Utc>) -> Result<Vec<SessionRow>> {
     let rows = conn.rows(&LIST, &[&user.region, &user.id, &now, &idle]).await?;
     let read = |row: &Row| {

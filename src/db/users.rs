@@ -160,11 +160,15 @@ pub async fn find_profile(conn: &Conn, user: &UserRef) -> Result<Option<Profile>
     conn.opt(&PROFILE, &[&user.region, &user.id]).await?.as_ref().map(read).transpose()
 }
 
+pub const PAGE: i64 = 50;
+
 const LIST_CITY: Statement = Statement::read(
     "users.list_city",
     Reach::Named,
-    "SELECT id, first_name, left(last_name, 1) AS initial, created_at FROM users
-     WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND id > $3 ORDER BY id LIMIT 51",
+    formatcp!(
+        "SELECT id, first_name, left(last_name, 1) AS initial, created_at FROM users
+         WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND id > $3 ORDER BY id LIMIT {PAGE} + 1"
+    ),
 );
 
 /// A rider as others of the city see them.
@@ -177,7 +181,7 @@ pub struct Neighbour {
     pub created_at: DateTime<Utc>,
 }
 
-/// By id, one more than the 50 of a page.
+/// By id, one more than a page has.
 pub async fn list_city(conn: &Conn, region: &RegionCode, city: &str, after: Uuid) -> Result<Vec<Neighbour>> {
     let read = |row: &Row| {
         Ok(Neighbour {

@@ -3,6 +3,7 @@
 //! by page and compared in `ops::verify`. Nothing personal is read.
 
 use chrono::{DateTime, Utc};
+use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{Conn, DbError, DbErrorKind, Reach, Result, Row, Statement};
@@ -18,7 +19,7 @@ pub const ALL: &[&Statement] = &[
 
 const WHOLE: Reach = Reach::AllRegions { why: "an operator checks the whole database" };
 
-/// Most findings of a check, as each statement limits them.
+/// Most findings of a check.
 pub const SHOWN: usize = 20;
 
 /// A row that breaks an invariant: its region, and its key with what is wrong.
@@ -46,135 +47,153 @@ pub async fn find(conn: &Conn, check: &str, now: DateTime<Utc>) -> Result<Vec<Fo
 const HOMES: Statement = Statement::read(
     "verify.homes",
     WHOLE,
-    "SELECT max(region::TEXT) AS region, 'user ' || id::TEXT || ': also in another region' AS what
-     FROM users GROUP BY id HAVING count(*) > 1
-     UNION ALL
-     SELECT max(region::TEXT), 'vehicle ' || id::TEXT || ': also in another region'
-     FROM vehicles GROUP BY id HAVING count(*) > 1
-     ORDER BY region, what LIMIT 20",
+    formatcp!(
+        "SELECT max(region::TEXT) AS region, 'user ' || id::TEXT || ': also in another region' AS what
+         FROM users GROUP BY id HAVING count(*) > 1
+         UNION ALL
+         SELECT max(region::TEXT), 'vehicle ' || id::TEXT || ': also in another region'
+         FROM vehicles GROUP BY id HAVING count(*) > 1
+         ORDER BY region, what LIMIT {SHOWN}"
+    ),
 );
 
 const REGIONS: Statement = Statement::read(
     "verify.regions",
     WHOLE,
-    "SELECT t.region::TEXT AS region, t.kind || ' ' || t.id::TEXT || ': ' || t.city AS what
-     FROM (SELECT 'user' AS kind, region, id, city FROM users
-         UNION ALL SELECT 'vehicle', region, id, city FROM vehicles
-         UNION ALL SELECT 'ride', region, id, city FROM rides) AS t
-       LEFT JOIN cities AS c ON c.region = t.region AND c.slug = t.city
-     WHERE c.slug IS NULL
-     ORDER BY region, what LIMIT 20",
+    formatcp!(
+        "SELECT t.region::TEXT AS region, t.kind || ' ' || t.id::TEXT || ': ' || t.city AS what
+         FROM (SELECT 'user' AS kind, region, id, city FROM users
+             UNION ALL SELECT 'vehicle', region, id, city FROM vehicles
+             UNION ALL SELECT 'ride', region, id, city FROM rides) AS t
+           LEFT JOIN cities AS c ON c.region = t.region AND c.slug = t.city
+         WHERE c.slug IS NULL
+         ORDER BY region, what LIMIT {SHOWN}"
+    ),
 );
 
 const ENDED: Statement = Statement::read(
     "verify.ended_rides",
     WHOLE,
-    "SELECT region::TEXT AS region, 'ride ' || id::TEXT || ': fields of its end do not fit together' AS what
-     FROM rides WHERE CASE WHEN ended_at IS NULL
-         THEN end_lat IS NOT NULL OR end_lon IS NOT NULL OR end_place IS NOT NULL OR outside_area IS NOT NULL
-           OR minutes IS NOT NULL OR charge_minor IS NOT NULL OR discount_minor IS NOT NULL OR fee_minor IS NOT NULL
-         ELSE end_lat IS NULL OR end_lon IS NULL OR end_place IS NULL OR outside_area IS NULL OR distance_m IS NULL
-           OR minutes IS NULL OR charge_minor IS NULL OR discount_minor IS NULL OR fee_minor IS NULL
-           OR distance_m < 0
-         END
-     ORDER BY region, what LIMIT 20",
+    formatcp!(
+        "SELECT region::TEXT AS region, 'ride ' || id::TEXT || ': fields of its end do not fit together' AS what
+         FROM rides WHERE CASE WHEN ended_at IS NULL
+             THEN end_lat IS NOT NULL OR end_lon IS NOT NULL OR end_place IS NOT NULL OR outside_area IS NOT NULL
+               OR minutes IS NOT NULL OR charge_minor IS NOT NULL OR discount_minor IS NOT NULL OR fee_minor IS NOT NULL
+             ELSE end_lat IS NULL OR end_lon IS NULL OR end_place IS NULL OR outside_area IS NULL OR distance_m IS NULL
+               OR minutes IS NULL OR charge_minor IS NULL OR discount_minor IS NULL OR fee_minor IS NULL
+               OR distance_m < 0
+             END
+         ORDER BY region, what LIMIT {SHOWN}"
+    ),
 );
 
 const ONE_OPEN: Statement = Statement::read(
     "verify.one_open_ride",
     WHOLE,
-    "SELECT max(region::TEXT) AS region, 'vehicle ' || vehicle_id::TEXT || ': more than one open ride' AS what
-     FROM rides WHERE ended_at IS NULL GROUP BY vehicle_id HAVING count(*) > 1
-     UNION ALL
-     SELECT max(region::TEXT), 'user ' || rider_id::TEXT || ': more than one open ride'
-     FROM rides WHERE ended_at IS NULL AND rider_id IS NOT NULL GROUP BY rider_id HAVING count(*) > 1
-     ORDER BY region, what LIMIT 20",
+    formatcp!(
+        "SELECT max(region::TEXT) AS region, 'vehicle ' || vehicle_id::TEXT || ': more than one open ride' AS what
+         FROM rides WHERE ended_at IS NULL GROUP BY vehicle_id HAVING count(*) > 1
+         UNION ALL
+         SELECT max(region::TEXT), 'user ' || rider_id::TEXT || ': more than one open ride'
+         FROM rides WHERE ended_at IS NULL AND rider_id IS NOT NULL GROUP BY rider_id HAVING count(*) > 1
+         ORDER BY region, what LIMIT {SHOWN}"
+    ),
 );
 
 const OPEN_USERS: Statement = Statement::read(
     "verify.open_rides_of_users",
     WHOLE,
-    "SELECT r.region::TEXT AS region, 'open ride ' || r.id::TEXT || ': not on the row of its rider' AS what
-     FROM rides AS r LEFT JOIN users AS u ON u.region = r.rider_region AND u.id = r.rider_id
-       AND u.open_ride_region = r.region AND u.open_ride_id = r.id
-     WHERE r.ended_at IS NULL AND u.id IS NULL
-     UNION ALL
-     SELECT u.region::TEXT, 'user ' || u.id::TEXT || ': carries an open ride that is not theirs'
-     FROM users AS u LEFT JOIN rides AS r ON r.region = u.open_ride_region AND r.id = u.open_ride_id
-       AND r.ended_at IS NULL AND r.rider_id = u.id
-     WHERE u.open_ride_id IS NOT NULL AND r.id IS NULL
-     ORDER BY region, what LIMIT 20",
+    formatcp!(
+        "SELECT r.region::TEXT AS region, 'open ride ' || r.id::TEXT || ': not on the row of its rider' AS what
+         FROM rides AS r LEFT JOIN users AS u ON u.region = r.rider_region AND u.id = r.rider_id
+           AND u.open_ride_region = r.region AND u.open_ride_id = r.id
+         WHERE r.ended_at IS NULL AND u.id IS NULL
+         UNION ALL
+         SELECT u.region::TEXT, 'user ' || u.id::TEXT || ': carries an open ride that is not theirs'
+         FROM users AS u LEFT JOIN rides AS r ON r.region = u.open_ride_region AND r.id = u.open_ride_id
+           AND r.ended_at IS NULL AND r.rider_id = u.id
+         WHERE u.open_ride_id IS NOT NULL AND r.id IS NULL
+         ORDER BY region, what LIMIT {SHOWN}"
+    ),
 );
 
 const OPEN_VEHICLES: Statement = Statement::read(
     "verify.open_rides_of_vehicles",
     WHOLE,
-    "SELECT r.region::TEXT AS region, 'open ride ' || r.id::TEXT || ': not on the row of its vehicle' AS what
-     FROM rides AS r LEFT JOIN vehicles AS v ON v.region = r.region AND v.id = r.vehicle_id AND v.open_ride_id = r.id
-     WHERE r.ended_at IS NULL AND v.id IS NULL
-     UNION ALL
-     SELECT v.region::TEXT, 'vehicle ' || v.id::TEXT || ': its status is not that of its open ride'
-     FROM vehicles AS v LEFT JOIN rides AS r ON r.region = v.region AND r.id = v.open_ride_id
-       AND r.ended_at IS NULL AND r.vehicle_id = v.id
-     WHERE (v.status = 'in_use') <> (r.id IS NOT NULL)
-     ORDER BY region, what LIMIT 20",
+    formatcp!(
+        "SELECT r.region::TEXT AS region, 'open ride ' || r.id::TEXT || ': not on the row of its vehicle' AS what
+         FROM rides AS r LEFT JOIN vehicles AS v ON v.region = r.region AND v.id = r.vehicle_id AND v.open_ride_id = r.id
+         WHERE r.ended_at IS NULL AND v.id IS NULL
+         UNION ALL
+         SELECT v.region::TEXT, 'vehicle ' || v.id::TEXT || ': its status is not that of its open ride'
+         FROM vehicles AS v LEFT JOIN rides AS r ON r.region = v.region AND r.id = v.open_ride_id
+           AND r.ended_at IS NULL AND r.vehicle_id = v.id
+         WHERE (v.status = 'in_use') <> (r.id IS NOT NULL)
+         ORDER BY region, what LIMIT {SHOWN}"
+    ),
 );
 
 const RESERVATIONS: Statement = Statement::read(
     "verify.reservations",
     WHOLE,
-    "SELECT coalesce(u.region, v.region)::TEXT AS region,
-       coalesce('user ' || u.id::TEXT || ': the vehicle', 'vehicle ' || v.id::TEXT || ': the person')
-         || ' knows of no such reservation' AS what
-     FROM (SELECT region, id, reserved_region, reserved_public_id, reserved_until FROM users
-         WHERE reserved_until > $1::TIMESTAMPTZ) AS u
-       FULL JOIN (SELECT region, id, public_id, reserved_region, reserved_by, reserved_until FROM vehicles
-         WHERE reserved_until > $1::TIMESTAMPTZ) AS v
-       ON v.region = u.reserved_region AND v.public_id = u.reserved_public_id AND v.reserved_region = u.region
-         AND v.reserved_by = u.id AND v.reserved_until = u.reserved_until
-     WHERE u.id IS NULL OR v.id IS NULL
-     ORDER BY region, what LIMIT 20",
+    formatcp!(
+        "SELECT coalesce(u.region, v.region)::TEXT AS region,
+           coalesce('user ' || u.id::TEXT || ': the vehicle', 'vehicle ' || v.id::TEXT || ': the person')
+             || ' knows of no such reservation' AS what
+         FROM (SELECT region, id, reserved_region, reserved_public_id, reserved_until FROM users
+             WHERE reserved_until > $1::TIMESTAMPTZ) AS u
+           FULL JOIN (SELECT region, id, public_id, reserved_region, reserved_by, reserved_until FROM vehicles
+             WHERE reserved_until > $1::TIMESTAMPTZ) AS v
+           ON v.region = u.reserved_region AND v.public_id = u.reserved_public_id AND v.reserved_region = u.region
+             AND v.reserved_by = u.id AND v.reserved_until = u.reserved_until
+         WHERE u.id IS NULL OR v.id IS NULL
+         ORDER BY region, what LIMIT {SHOWN}"
+    ),
 );
 
 // An erased person's rides and vehicles are separated from them by a job, batch by batch.
 const REFERENCES: Statement = Statement::read(
     "verify.references",
     WHOLE,
-    "SELECT r.region::TEXT AS region, 'ride ' || r.id::TEXT || ': no vehicle ' || r.vehicle_id::TEXT AS what
-     FROM rides AS r LEFT JOIN vehicles AS v ON v.id = r.vehicle_id WHERE v.id IS NULL
-     UNION
-     SELECT t.region::TEXT, 'user ' || t.id::TEXT || ': not in ' || t.home::TEXT || ', but ' || t.kind
-     FROM (SELECT region, rider_region AS home, rider_id AS id, 'rides of theirs are here' AS kind FROM rides
-           WHERE rider_id IS NOT NULL
-         UNION ALL SELECT region, owner_region, owner_id, 'vehicles of theirs are here' FROM vehicles
-           WHERE owner_id IS NOT NULL) AS t
-       LEFT JOIN users AS u ON u.region = t.home AND u.id = t.id
-     WHERE u.id IS NULL AND NOT EXISTS (SELECT 1 FROM jobs WHERE kind = 'erasure' AND state = 'running'
-       AND confirmed_at IS NOT NULL AND requested_by = t.id)
-     UNION
-     SELECT p.region::TEXT, 'ride ' || p.ride_id::TEXT || ': has positions but is not there'
-     FROM ride_positions AS p LEFT JOIN rides AS r ON r.region = p.region AND r.id = p.ride_id WHERE r.id IS NULL
-     UNION
-     SELECT p.region::TEXT, 'redemption by user ' || p.user_id::TEXT || ': no ride ' || p.ride_id::TEXT || ' with it'
-     FROM promo_redemptions AS p LEFT JOIN rides AS r ON r.region = p.ride_region AND r.id = p.ride_id
-       AND r.promo_code = p.code AND r.rider_id = p.user_id
-     WHERE r.id IS NULL
-     UNION
-     SELECT e.region::TEXT, 'vehicle ' || e.aggregate_id::TEXT || ': has events but is not there'
-     FROM events AS e LEFT JOIN vehicles AS v ON v.id = e.aggregate_id
-     WHERE e.aggregate_type = 'vehicle' AND v.id IS NULL
-     ORDER BY region, what LIMIT 20",
+    formatcp!(
+        "SELECT r.region::TEXT AS region, 'ride ' || r.id::TEXT || ': no vehicle ' || r.vehicle_id::TEXT AS what
+         FROM rides AS r LEFT JOIN vehicles AS v ON v.id = r.vehicle_id WHERE v.id IS NULL
+         UNION
+         SELECT t.region::TEXT, 'user ' || t.id::TEXT || ': not in ' || t.home::TEXT || ', but ' || t.kind
+         FROM (SELECT region, rider_region AS home, rider_id AS id, 'rides of theirs are here' AS kind FROM rides
+               WHERE rider_id IS NOT NULL
+             UNION ALL SELECT region, owner_region, owner_id, 'vehicles of theirs are here' FROM vehicles
+               WHERE owner_id IS NOT NULL) AS t
+           LEFT JOIN users AS u ON u.region = t.home AND u.id = t.id
+         WHERE u.id IS NULL AND NOT EXISTS (SELECT 1 FROM jobs WHERE kind = 'erasure' AND state = 'running'
+           AND confirmed_at IS NOT NULL AND requested_by = t.id)
+         UNION
+         SELECT p.region::TEXT, 'ride ' || p.ride_id::TEXT || ': has positions but is not there'
+         FROM ride_positions AS p LEFT JOIN rides AS r ON r.region = p.region AND r.id = p.ride_id WHERE r.id IS NULL
+         UNION
+         SELECT p.region::TEXT, 'redemption by user ' || p.user_id::TEXT || ': no ride ' || p.ride_id::TEXT || ' with it'
+         FROM promo_redemptions AS p LEFT JOIN rides AS r ON r.region = p.ride_region AND r.id = p.ride_id
+           AND r.promo_code = p.code AND r.rider_id = p.user_id
+         WHERE r.id IS NULL
+         UNION
+         SELECT e.region::TEXT, 'vehicle ' || e.aggregate_id::TEXT || ': has events but is not there'
+         FROM events AS e LEFT JOIN vehicles AS v ON v.id = e.aggregate_id
+         WHERE e.aggregate_type = 'vehicle' AND v.id IS NULL
+         ORDER BY region, what LIMIT {SHOWN}"
+    ),
 );
 
 const PRESENCE: Statement = Statement::read(
     "verify.presence",
     WHOLE,
-    "SELECT t.region::TEXT AS region, 'user ' || u.id::TEXT || ': present_in lacks this region' AS what
-     FROM (SELECT region, rider_id AS id FROM rides WHERE rider_id IS NOT NULL
-         UNION SELECT region, owner_id FROM vehicles WHERE owner_id IS NOT NULL) AS t
-       JOIN users AS u ON u.id = t.id
-     WHERE NOT u.present_in @> jsonb_build_array(t.region::TEXT)
-     ORDER BY region, what LIMIT 20",
+    formatcp!(
+        "SELECT t.region::TEXT AS region, 'user ' || u.id::TEXT || ': present_in lacks this region' AS what
+         FROM (SELECT region, rider_id AS id FROM rides WHERE rider_id IS NOT NULL
+             UNION SELECT region, owner_id FROM vehicles WHERE owner_id IS NOT NULL) AS t
+           JOIN users AS u ON u.id = t.id
+         WHERE NOT u.present_in @> jsonb_build_array(t.region::TEXT)
+         ORDER BY region, what LIMIT {SHOWN}"
+    ),
 );
 
 // Things move between regions and leave their events behind, so these are counted over all
@@ -182,51 +201,57 @@ const PRESENCE: Statement = Statement::read(
 const EVENTS: Statement = Statement::read(
     "verify.events",
     WHOLE,
-    "WITH t AS (SELECT 'user' AS kind, region, id, version FROM users
-         UNION ALL SELECT 'vehicle', region, id, version FROM vehicles)
-     SELECT coalesce(t.region::TEXT, e.region) AS region,
-       coalesce(t.kind, e.kind) || ' ' || coalesce(t.id, e.id)::TEXT || ': version ' || coalesce(t.version::TEXT, 'gone')
-         || ', ' || coalesce(e.events, 0)::TEXT || ' events up to ' || coalesce(e.newest, 0)::TEXT AS what
-     FROM t FULL JOIN (SELECT aggregate_type AS kind, aggregate_id AS id, max(region::TEXT) AS region,
-           count(*) AS events, count(DISTINCT version) AS versions, max(version) AS newest
-         FROM events WHERE aggregate_type IN ('user', 'vehicle') GROUP BY aggregate_type, aggregate_id) AS e
-       ON e.kind = t.kind AND e.id = t.id
-     WHERE e.events IS NULL OR e.events <> e.newest OR e.versions <> e.newest OR t.version <> e.newest
-     UNION ALL
-     SELECT t.region::TEXT, t.kind || ' ' || t.id::TEXT || ': its last event is not here'
-     FROM t LEFT JOIN events AS e ON e.region = t.region AND e.aggregate_type = t.kind AND e.aggregate_id = t.id
-       AND e.version = t.version
-     WHERE e.version IS NULL
-     ORDER BY region, what LIMIT 20",
+    formatcp!(
+        "WITH t AS (SELECT 'user' AS kind, region, id, version FROM users
+             UNION ALL SELECT 'vehicle', region, id, version FROM vehicles)
+         SELECT coalesce(t.region::TEXT, e.region) AS region,
+           coalesce(t.kind, e.kind) || ' ' || coalesce(t.id, e.id)::TEXT || ': version ' || coalesce(t.version::TEXT, 'gone')
+             || ', ' || coalesce(e.events, 0)::TEXT || ' events up to ' || coalesce(e.newest, 0)::TEXT AS what
+         FROM t FULL JOIN (SELECT aggregate_type AS kind, aggregate_id AS id, max(region::TEXT) AS region,
+               count(*) AS events, count(DISTINCT version) AS versions, max(version) AS newest
+             FROM events WHERE aggregate_type IN ('user', 'vehicle') GROUP BY aggregate_type, aggregate_id) AS e
+           ON e.kind = t.kind AND e.id = t.id
+         WHERE e.events IS NULL OR e.events <> e.newest OR e.versions <> e.newest OR t.version <> e.newest
+         UNION ALL
+         SELECT t.region::TEXT, t.kind || ' ' || t.id::TEXT || ': its last event is not here'
+         FROM t LEFT JOIN events AS e ON e.region = t.region AND e.aggregate_type = t.kind AND e.aggregate_id = t.id
+           AND e.version = t.version
+         WHERE e.version IS NULL
+         ORDER BY region, what LIMIT {SHOWN}"
+    ),
 );
 
 // Counted by rides, which stay when a person's redemptions are erased.
 const QUOTAS: Statement = Statement::read(
     "verify.promo_quotas",
     WHOLE,
-    "SELECT coalesce(q.region, r.region)::TEXT AS region, 'quota ' || coalesce(q.code, r.code) || ': '
-       || coalesce(q.granted - q.remaining, 0)::TEXT || ' taken, ' || coalesce(r.rides, 0)::TEXT || ' rides' AS what
-     FROM promo_quotas AS q FULL JOIN (SELECT region, promo_code AS code, count(*) AS rides FROM rides
-         WHERE promo_code IS NOT NULL GROUP BY region, promo_code) AS r
-       ON r.region = q.region AND r.code = q.code
-     WHERE coalesce(q.granted - q.remaining, 0) <> coalesce(r.rides, 0)
-     UNION ALL
-     SELECT r.region::TEXT, 'ride ' || r.id::TEXT || ': ' || r.promo_code || ' was never redeemed for it'
-     FROM rides AS r LEFT JOIN promo_redemptions AS p ON p.ride_region = r.region AND p.ride_id = r.id
-     WHERE r.promo_code IS NOT NULL AND r.rider_id IS NOT NULL AND p.ride_id IS NULL
-       AND NOT EXISTS (SELECT 1 FROM jobs WHERE kind = 'erasure' AND state = 'running'
-         AND confirmed_at IS NOT NULL AND requested_by = r.rider_id)
-     ORDER BY region, what LIMIT 20",
+    formatcp!(
+        "SELECT coalesce(q.region, r.region)::TEXT AS region, 'quota ' || coalesce(q.code, r.code) || ': '
+           || coalesce(q.granted - q.remaining, 0)::TEXT || ' taken, ' || coalesce(r.rides, 0)::TEXT || ' rides' AS what
+         FROM promo_quotas AS q FULL JOIN (SELECT region, promo_code AS code, count(*) AS rides FROM rides
+             WHERE promo_code IS NOT NULL GROUP BY region, promo_code) AS r
+           ON r.region = q.region AND r.code = q.code
+         WHERE coalesce(q.granted - q.remaining, 0) <> coalesce(r.rides, 0)
+         UNION ALL
+         SELECT r.region::TEXT, 'ride ' || r.id::TEXT || ': ' || r.promo_code || ' was never redeemed for it'
+         FROM rides AS r LEFT JOIN promo_redemptions AS p ON p.ride_region = r.region AND p.ride_id = r.id
+         WHERE r.promo_code IS NOT NULL AND r.rider_id IS NOT NULL AND p.ride_id IS NULL
+           AND NOT EXISTS (SELECT 1 FROM jobs WHERE kind = 'erasure' AND state = 'running'
+             AND confirmed_at IS NOT NULL AND requested_by = r.rider_id)
+         ORDER BY region, what LIMIT {SHOWN}"
+    ),
 );
 
 const LIMITS: Statement = Statement::read(
     "verify.promo_limits",
     WHOLE,
-    "SELECT max(p.region::TEXT) AS region,
-       'user ' || p.user_id::TEXT || ': ' || p.code || ' used more than ' || c.per_rider_limit::TEXT || ' times' AS what
-     FROM promo_redemptions AS p JOIN promo_codes AS c ON c.code = p.code
-     GROUP BY p.user_id, p.code, c.per_rider_limit HAVING count(*) > c.per_rider_limit
-     ORDER BY region, what LIMIT 20",
+    formatcp!(
+        "SELECT max(p.region::TEXT) AS region,
+           'user ' || p.user_id::TEXT || ': ' || p.code || ' used more than ' || c.per_rider_limit::TEXT || ' times' AS what
+         FROM promo_redemptions AS p JOIN promo_codes AS c ON c.code = p.code
+         GROUP BY p.user_id, p.code, c.per_rider_limit HAVING count(*) > c.per_rider_limit
+         ORDER BY region, what LIMIT {SHOWN}"
+    ),
 );
 
 pub(crate) const PAGE: usize = 2_000;
@@ -241,8 +266,10 @@ pub(crate) struct Vehicle {
 const VEHICLES: Statement = Statement::read(
     "verify.list_vehicles",
     Reach::Named,
-    "SELECT id, lat, lon, cell FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND id > $2
-     ORDER BY id LIMIT 2000",
+    formatcp!(
+        "SELECT id, lat, lon, cell FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND id > $2
+         ORDER BY id LIMIT {PAGE}"
+    ),
 );
 
 pub(crate) async fn list_vehicles(conn: &Conn, region: &RegionCode, after: Uuid) -> Result<Vec<Vehicle>> {
@@ -264,13 +291,15 @@ pub(crate) struct Ride {
 const RIDES: Statement = Statement::read(
     "verify.list_rides",
     Reach::Named,
-    "SELECT id, started_at, ended_at, unlock_minor, per_minute_minor, max_charge_minor,
-        CASE WHEN outside_area THEN out_of_area_minor ELSE 0 END AS fee, promo_percent, promo_amount_minor,
-        minutes, charge_minor, discount_minor, fee_minor, total_minor
-     FROM rides WHERE region = $1::TEXT::crdb_internal_region AND id > $2 AND ended_at IS NOT NULL
-       AND minutes IS NOT NULL AND charge_minor IS NOT NULL AND discount_minor IS NOT NULL AND fee_minor IS NOT NULL
-       AND total_minor IS NOT NULL
-     ORDER BY id LIMIT 2000",
+    formatcp!(
+        "SELECT id, started_at, ended_at, unlock_minor, per_minute_minor, max_charge_minor,
+            CASE WHEN outside_area THEN out_of_area_minor ELSE 0 END AS fee, promo_percent, promo_amount_minor,
+            minutes, charge_minor, discount_minor, fee_minor, total_minor
+         FROM rides WHERE region = $1::TEXT::crdb_internal_region AND id > $2 AND ended_at IS NOT NULL
+           AND minutes IS NOT NULL AND charge_minor IS NOT NULL AND discount_minor IS NOT NULL AND fee_minor IS NOT NULL
+           AND total_minor IS NOT NULL
+         ORDER BY id LIMIT {PAGE}"
+    ),
 );
 
 /// The ended rides of `region` after `after`, by id; incomplete ends are found by another check.

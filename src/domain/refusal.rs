@@ -18,14 +18,11 @@ use super::region::RegionCode;
 pub enum Refusal {
     #[error("Your session has ended. Please sign in again; nothing was changed.")]
     SignedOut,
+    /// Or nothing has this public id any more: nobody else may learn when a ride ends.
     #[error("Someone else has just taken this vehicle. Please choose another one.")]
     VehicleTaken,
     #[error("Someone else has reserved this vehicle. Please choose another one.")]
     VehicleReserved,
-    /// Nothing has this public id any more. It has the words of one that is taken, because nobody
-    /// else may learn when a ride ends.
-    #[error("Someone else has just taken this vehicle. Please choose another one.")]
-    VehicleGone,
     /// The vehicle is in maintenance, lost or retired.
     #[error("This vehicle is out of service. Please choose another one.")]
     VehicleOutOfService,
@@ -53,6 +50,9 @@ pub enum Refusal {
     /// The form made something else before.
     #[error("This form was used before. Please load the page again.")]
     FormUsed,
+    /// Its fee was decided by the service area of the city that the page said.
+    #[error("This ride is in another city than the page said. Please load the page again.")]
+    OtherCity,
     #[error("This promo code is not valid here and now. The ride was not started; try without it.")]
     PromoUnknown,
     #[error("You have used this promo code as often as it allows. The ride was not started; try without it.")]

@@ -223,7 +223,7 @@ fn note(context: JobContext<'_>, job: &Job) -> Option<String> {
     }
 }
 
-/// One transaction a vehicle, a few concurrently, for about a second; then the comparison.
+/// One statement a vehicle, a few concurrently, for about a second; then the comparison.
 async fn transfer(context: JobContext<'_>, job: &Job) -> Result<()> {
     let began = Instant::now();
     let depot = context.catalogue.city(&job.target().1).ok_or(Refusal::Changed)?.centre;

@@ -51,7 +51,7 @@ pub type Result<T, E = OpError> = std::result::Result<T, E>;
 
 impl From<DbError> for OpError {
     fn from(error: DbError) -> Self {
-        // The one constraint that a person can run into by choosing a name.
+        // What a person can run into by choosing a name or a code.
         match error.kind {
             DbErrorKind::Unique(ref name) if name == "users_username_key" => Refusal::UsernameTaken.into(),
             DbErrorKind::Unique(ref name) if name == "vehicles_code_key" => Refusal::CodeTaken.into(),

@@ -107,7 +107,7 @@ pub async fn add_positions(
         signed_write(service, auth, (&ride.region, ride.id), add).await
     };
     match add(city).await {
-        Err(OpError::Refused(Refusal::FormUsed)) => {
+        Err(OpError::Refused(Refusal::OtherCity)) => {
             let found = rides::find_rider(&service.db.at(&ride.region).await?, ride).await?;
             add(&found.ok_or(Refusal::NoSuchRide)?.1).await
         }

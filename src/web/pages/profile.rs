@@ -20,8 +20,6 @@ use crate::{
     web::{Form, FormState, FormWithState, Id, Layout, PageResult, RequestContext, Section, filters, paths},
 };
 
-const SESSIONS: usize = 50;
-
 #[derive(Template)]
 #[template(path = "pages/profile.html")]
 struct ProfilePage<'a> {
@@ -71,8 +69,8 @@ async fn page(mut context: RequestContext, forms: Option<Forms>) -> PageResult {
         .await?;
     let profile = profile.ok_or_else(|| context.sign_in_first())?;
     let city = context.catalogue.city(&profile.city).unwrap_or_else(|| context.city());
-    let more_sessions = sessions.len() > SESSIONS;
-    sessions.truncate(SESSIONS);
+    let more_sessions = sessions.len() > sessions::PAGE;
+    sessions.truncate(sessions::PAGE);
     sessions.sort_by_key(|session| session.id != auth.session);
     let rejected = forms.is_some();
     let mut forms = forms.unwrap_or_default();

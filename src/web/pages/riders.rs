@@ -11,8 +11,6 @@ use crate::{
     web::{Id, Layout, PageError, PageResult, Pagination, Query, RequestContext, Section},
 };
 
-const PAGE: i64 = 50;
-
 #[derive(Template)]
 #[template(path = "pages/riders.html")]
 struct RidersPage<'a> {
@@ -38,7 +36,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
     context.ok(&RidersPage {
         layout: context.layout(&format!("Riders in {}", city.name), Section::Riders, city),
         city,
-        pagination: Pagination::cut(&mut riders, PAGE, newest, |last| format!("/riders?after={}", last.id)),
+        pagination: Pagination::cut(&mut riders, users::PAGE, newest, |last| format!("/riders?after={}", last.id)),
         riders,
     })
 }
