@@ -417,7 +417,7 @@ async fn what_has_changed_since_the_file_was_read_is_refused_by_its_line() {
 }
 
 #[actix_web::test]
-async fn two_who_carry_out_one_import_do_each_line_once() {
+async fn several_who_carry_out_one_import_do_each_line_once() {
     let scene = Scene::new().await;
     scene.carry_out(&scene.import(&file(300, "")).await).await;
     let job = scene.import(&file(900, "x")).await;
@@ -427,7 +427,7 @@ async fn two_who_carry_out_one_import_do_each_line_once() {
     jobs::confirm(context, &scene.find(&job).await.0).await.unwrap();
     let found = scene.find(&job).await.0;
     for _ in 0..6 {
-        let batches = (0..3).map(|_| jobs::batch(context, &found));
+        let batches = (0..8).map(|_| jobs::batch(context, &found));
         futures_util::future::join_all(batches).await.into_iter().for_each(Result::unwrap);
     }
     let (over, counts) = scene.find(&job).await;
