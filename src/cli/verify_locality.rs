@@ -52,7 +52,8 @@ pub async fn run(tools: &Tools, json: bool) -> Outcome {
         }
         println!("\n{} checks: {ok} ok, {breach} in breach, {unknown} unknown", all.len());
     }
-    outcome(&all)
+    outcome(&all)?;
+    if unreachable.is_empty() { Ok(()) } else { Err(format!("not reached: {}", unreachable.join("; ")).into()) }
 }
 
 async fn check(gateway: &mut Gateway) -> Result<Seen, db::error::DbError> {
