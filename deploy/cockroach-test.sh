@@ -74,8 +74,7 @@ demo() {
   node() { echo "postgresql://root@$host:$((port + $1))/movr_demo?sslmode=disable"; }
   # A plan that cannot be read is a failure, as is one that leaves its regions, and a gateway that was not asked.
   DATABASE_URL=$(node 0) MOVR_DATABASE_URL_US_WEST1=$(node 3) MOVR_DATABASE_URL_EUROPE_WEST1=$(node 6) \
-    MOVR_STATEMENT_TIMEOUT_MS=10000 MOVR_WRITE_TIMEOUT_MS=10000 "$movr" verify-locality | tee "$home/plans"
-  if grep "^not reached: " "$home/plans"; then fail "a region was not checked"; fi
+    MOVR_STATEMENT_TIMEOUT_MS=10000 MOVR_WRITE_TIMEOUT_MS=10000 "$movr" verify-locality
 }
 
 drill() {
