@@ -12,7 +12,7 @@ use crate::{
     config::Tools,
     db::{
         self,
-        locality::{Gateway, Placement, StatementCheck, Verdict},
+        locality::{Gateway, Placement, PlanVerdict, StatementCheck},
     },
 };
 
@@ -37,7 +37,7 @@ pub async fn run(tools: &Tools, json: bool) -> Outcome {
     }
     let all: Vec<&StatementCheck> = seen.iter().flat_map(|seen| &seen.statements).collect();
     let count = |verdict| all.iter().filter(|checked| checked.verdict == verdict).count();
-    let [ok, breach, unknown] = [Verdict::Ok, Verdict::Breach, Verdict::Unknown].map(count);
+    let [ok, breach, unknown] = [PlanVerdict::Ok, PlanVerdict::Breach, PlanVerdict::Unknown].map(count);
     if json {
         let counts = json!({ "ok": ok, "breach": breach, "unknown": unknown });
         let report = json!({ "server": here.engine.version, "gateways": seen, "unreachable": unreachable,
@@ -71,7 +71,7 @@ pub fn outcome(checked: &[&StatementCheck]) -> Outcome {
         let found: BTreeSet<&str> = checked.iter().filter(|c| c.verdict == verdict).map(|c| c.statement).collect();
         found.into_iter().collect::<Vec<_>>().join(", ")
     };
-    let (broken, unread) = (named(Verdict::Breach), named(Verdict::Unknown));
+    let (broken, unread) = (named(PlanVerdict::Breach), named(PlanVerdict::Unknown));
     if !broken.is_empty() {
         return Err(format!("beyond the declared reach: {broken}").into());
     }
@@ -88,9 +88,9 @@ fn table(seen: &Seen) {
     println!("{:<28} {:<11} {:<7} {}spans or index conditions", "statement", "reach", "verdict", home("home region"));
     for checked in &seen.statements {
         let verdict = match checked.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Breach => "BREACH",
-            Verdict::Unknown => "unknown",
+            PlanVerdict::Ok => "ok",
+            PlanVerdict::Breach => "BREACH",
+            PlanVerdict::Unknown => "unknown",
         };
         let plan = checked.plan.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let enforced = home(checked.home_region.as_deref().unwrap_or("-"));

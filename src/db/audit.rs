@@ -68,8 +68,9 @@ macro_rules! any_digit_sql {
     };
 }
 
-// The last of the events that were looked at comes along even if it does not fit: from
-// there the search goes on.
+// $1 region, $2 from, $3 to $6 before; the filter's $7 actor, $8 action, $9 and $10 object; $11
+// cities, $12 how many, $13 among how many. The last of the events that were looked at comes along
+// even if it does not fit: from there the search goes on.
 macro_rules! audit_list_sql {
     ($among:expr) => {
         concat!(

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::{
     CITY_CHECKED, Conn, DbError, DbErrorKind, EVENT, Param, Reach, Result, Statement, Verdict,
-    jobs::{BY_JOB, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
+    job_write::{BY_JOB, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
+    verdict::LAST_EVENT_IN_WORDS,
 };
 use crate::domain::{
     JobKind, Point,
@@ -38,54 +39,51 @@ macro_rules! checksum_sql {
 }
 pub(super) use checksum_sql;
 
-/// The last event of a vehicle, in words, from a row of events; CockroachDB v22.1 has no `to_char`.
-pub(super) const WHAT: &str =
-    "events.action || ' at ' || substr((events.occurred_at AT TIME ZONE 'UTC')::TEXT, 1, 16) || ' UTC'";
-
-/// A selection: `l` and `f` give the vehicles with the version that was `seen` and whether they
+/// A selection: `found` gives the vehicles with the version that was `seen` and whether they
 /// `changed` since. $15 is the cursor, $16 that owners' vehicles must not leave, $17 the limit.
 macro_rules! select_sql {
     ($vehicles:expr) => {
         formatcp!(
             "{ON_JOB},
-             j AS (SELECT parameters FROM jobs
+             job AS (SELECT parameters FROM jobs
                  WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT
                    AND state = 'running' AND confirmed_at IS NULL AND parameters->>'selecting' = $15::TEXT),
              verdict AS (SELECT CASE {WHO}
-                 WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
+                 WHEN NOT EXISTS (SELECT 1 FROM job) THEN 'already'
                  {GATES}
                  ELSE 'ok' END AS code),
-             p AS (SELECT coalesce(max(position), 0) AS last FROM job_items
+             so_far AS (SELECT coalesce(max(position), 0) AS last FROM job_items
                  WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID),
              {vehicles},
-             c AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, {WHAT} AS what
-                 FROM f JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
-                 AND events.aggregate_id = f.id AND events.version > f.seen
-                 WHERE f.changed ORDER BY events.aggregate_id, events.version DESC),
-             x AS (SELECT f.id, f.expected, f.input, p.last + row_number() OVER (ORDER BY f.id) AS position, CASE
-                   WHEN f.version IS NULL OR f.city <> $13::TEXT THEN 'gone'
-                   WHEN f.changed THEN 'changed: ' || coalesce(c.what, 'at an unknown time')
-                   WHEN f.owner_region IS NOT NULL AND $16::BOOL THEN 'residency: move_to'
-                   WHEN $11::TEXT <> $8::TEXT AND f.owner_region NOT IN ($8::TEXT, $11::TEXT) THEN 'owner_elsewhere'
+             last_event AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, {LAST_EVENT_IN_WORDS} AS what
+                 FROM found JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
+                 AND events.aggregate_id = found.id AND events.version > found.seen
+                 WHERE found.changed ORDER BY events.aggregate_id, events.version DESC),
+             chosen AS (SELECT found.id, found.expected, found.input,
+                   so_far.last + row_number() OVER (ORDER BY found.id) AS position, CASE
+                   WHEN found.version IS NULL OR found.city <> $13::TEXT THEN 'gone'
+                   WHEN found.changed THEN 'changed: ' || coalesce(last_event.what, 'at an unknown time')
+                   WHEN found.owner_region IS NOT NULL AND $16::BOOL THEN 'residency: move_to'
+                   WHEN $11::TEXT <> $8::TEXT AND found.owner_region NOT IN ($8::TEXT, $11::TEXT) THEN 'owner_elsewhere'
                    END AS reason
-                 FROM p CROSS JOIN f LEFT JOIN c ON c.aggregate_id = f.id),
-             i AS (INSERT INTO job_items (region, job_id, position, vehicle_id, vehicle_version, input, state, reason)
+                 FROM so_far CROSS JOIN found LEFT JOIN last_event ON last_event.aggregate_id = found.id),
+             items AS (INSERT INTO job_items (region, job_id, position, vehicle_id, vehicle_version, input, state, reason)
                  SELECT $8::TEXT::crdb_internal_region, $9::UUID, position, id, expected, coalesce(input, '{{}}'::JSONB),
-                   CASE WHEN reason IS NULL THEN 'waiting' ELSE 'refused' END, reason FROM x RETURNING 1 AS ok),
-             far AS (SELECT count(*) AS n, max(id::TEXT) AS id FROM f),
-             n AS (UPDATE jobs SET parameters = CASE
-                   WHEN far.n < $17::INT8 THEN jobs.parameters - 'selecting'
-                   WHEN p.last + far.n >= {ITEMS_MAX} THEN (jobs.parameters - 'selecting') || '{{\"cut\": true}}'::JSONB
+                   CASE WHEN reason IS NULL THEN 'waiting' ELSE 'refused' END, reason FROM chosen RETURNING 1 AS ok),
+             far AS (SELECT count(*) AS number, max(id::TEXT) AS id FROM found),
+             changed_job AS (UPDATE jobs SET parameters = CASE
+                   WHEN far.number < $17::INT8 THEN jobs.parameters - 'selecting'
+                   WHEN so_far.last + far.number >= {ITEMS_MAX} THEN (jobs.parameters - 'selecting') || '{{\"cut\": true}}'::JSONB
                    ELSE jobs.parameters || jsonb_build_object('selecting', far.id) END
-                 FROM verdict, p, far WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID
+                 FROM verdict, so_far, far WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID
                    AND code = 'ok' RETURNING jobs.id),
-             kept AS (SELECT count(*) AS n, min(position) AS first FROM x WHERE reason LIKE 'residency: %'),
+             kept AS (SELECT count(*) AS number, min(position) AS first FROM chosen WHERE reason LIKE 'residency: %'),
              e AS ({EVENT}
                  SELECT $8::TEXT::crdb_internal_region, 'residency_refusal', $9::UUID, kept.first, '{RESIDENCY_MOVE_REFUSED}',
                    {BY_JOB}, $10::INT8, NULL::FLOAT8, NULL::FLOAT8,
-                   jsonb_build_object('rule', 'move_to', 'to', $11::TEXT, 'vehicles', kept.n) FROM kept WHERE kept.n > 0
+                   jsonb_build_object('rule', 'move_to', 'to', $11::TEXT, 'vehicles', kept.number) FROM kept WHERE kept.number > 0
                  RETURNING 1 AS ok)
-             SELECT code AS verdict, (SELECT n FROM kept) AS kept FROM verdict",
+             SELECT code AS verdict, (SELECT number FROM kept) AS kept FROM verdict",
             vehicles = $vehicles
         )
     };
@@ -97,23 +95,26 @@ const INPUT: &str = formatcp!(
     checksum = checksum_sql!("v")
 );
 
+// $18 and $19: the vehicles and their versions.
 const SELECT_LIST: Statement = Statement::write(
     "bulk.select_list",
     Reach::Named,
     select_sql!(formatcp!(
-        "l AS (SELECT n.id, n.version FROM unnest($18::UUID[], $19::INT8[]) AS n (id, version), verdict
+        "listed AS (SELECT given.id, given.version FROM unnest($18::UUID[], $19::INT8[]) AS given (id, version), verdict
              WHERE verdict.code = 'ok'),
-         f AS (SELECT l.id, l.version AS expected, l.version AS seen, v.version <> l.version AS changed,
-               {INPUT}
-             FROM l LEFT JOIN vehicles v ON v.region = $8::TEXT::crdb_internal_region AND v.id = l.id)"
+         found AS (SELECT listed.id, listed.version AS expected, listed.version AS seen,
+               v.version <> listed.version AS changed, {INPUT}
+             FROM listed LEFT JOIN vehicles v ON v.region = $8::TEXT::crdb_internal_region AND v.id = listed.id)"
     )),
 );
 
+// $18 when the page was drawn; the filter's $19 status, $20 type, $21 battery, $22 idle since, $23
+// prefix of the code; $24 the last vehicle of the batch before.
 const SELECT_FILTER: Statement = Statement::write(
     "bulk.select_filter",
     Reach::Named,
     select_sql!(formatcp!(
-        "f AS (SELECT v.id, v.version AS expected, v.version - 1 AS seen, v.changed_at > $18::TIMESTAMPTZ AS changed,
+        "found AS (SELECT v.id, v.version AS expected, v.version - 1 AS seen, v.changed_at > $18::TIMESTAMPTZ AS changed,
                {INPUT}
              FROM vehicles v, verdict
          WHERE v.region = $8::TEXT::crdb_internal_region AND v.city = $13::TEXT AND v.id > $24::UUID
@@ -165,51 +166,53 @@ pub async fn select(
     Ok((row.verdict()?, row.get("kept")?))
 }
 
-/// A batch: `$taken` is the refusal code for what `$join` finds; `$set` is the new place. The
+/// A batch: `$taken` is the refusal code for what `$join` finds; `$set` is the new place; $15 the
+/// event, $16 the new status, $17 those before, $18 the note, $19 whether it was seen just now. The
 /// bounds on the position are for PostgreSQL: without statistics it expects one item per job, and
-/// would compare each of them with all of `d`.
+/// would compare each of them with all of `decided`.
 macro_rules! status_batch_sql {
     ($taken:literal, $join:literal, $set:literal) => {
         formatcp!(
             "{ON_JOB},
-             j AS ({RUNNING}),
+             job AS ({RUNNING}),
              verdict AS (SELECT CASE {WHO}
-                 WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
+                 WHEN NOT EXISTS (SELECT 1 FROM job) THEN 'already'
                  {GATES}
                  ELSE 'ok' END AS code),
-             w AS (SELECT position, vehicle_id, vehicle_version FROM job_items
+             waiting AS (SELECT position, vehicle_id, vehicle_version FROM job_items
                  WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND state = 'waiting'
                    AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') ORDER BY position LIMIT {BATCH} + 1),
-             n AS (SELECT position, vehicle_id, vehicle_version FROM w ORDER BY position LIMIT {BATCH}),
-             c AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, {WHAT} AS what
-                 FROM n JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
-                 AND events.aggregate_id = n.vehicle_id AND events.version > n.vehicle_version
+             batch AS (SELECT position, vehicle_id, vehicle_version FROM waiting ORDER BY position LIMIT {BATCH}),
+             last_event AS (SELECT DISTINCT ON (events.aggregate_id) events.aggregate_id, {LAST_EVENT_IN_WORDS} AS what
+                 FROM batch JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
+                 AND events.aggregate_id = batch.vehicle_id AND events.version > batch.vehicle_version
                  ORDER BY events.aggregate_id, events.version DESC),
-             d AS (SELECT n.position, n.vehicle_id, n.vehicle_version, CASE
+             decided AS (SELECT batch.position, batch.vehicle_id, batch.vehicle_version, CASE
                    WHEN v.id IS NULL OR v.city <> $13::TEXT THEN 'gone'
-                   WHEN v.version <> n.vehicle_version THEN 'changed: ' || coalesce(c.what, 'at an unknown time')
+                   WHEN v.version <> batch.vehicle_version THEN 'changed: ' || coalesce(last_event.what, 'at an unknown time')
                    WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
                    WHEN NOT v.status = ANY($17::TEXT[]) THEN 'state: ' || v.status
                    {taken}
                    END AS reason
-                 FROM n LEFT JOIN vehicles v ON v.region = $8::TEXT::crdb_internal_region AND v.id = n.vehicle_id
-                 LEFT JOIN c ON c.aggregate_id = n.vehicle_id {join}),
+                 FROM batch LEFT JOIN vehicles v ON v.region = $8::TEXT::crdb_internal_region AND v.id = batch.vehicle_id
+                 LEFT JOIN last_event ON last_event.aggregate_id = batch.vehicle_id {join}),
              v2 AS (UPDATE vehicles SET status = $16::TEXT,
                    code = CASE WHEN $16::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
                    note = nullif(coalesce($18::TEXT, nullif(vehicles.note, '{AWAITS_APPROVAL}')), ''),{set}
                    seen_at = CASE WHEN $19::BOOL THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END,
                    reserved_region = NULL, reserved_by = NULL, reserved_until = NULL,
                    version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ
-                 FROM d WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = d.vehicle_id
-                   AND vehicles.version = d.vehicle_version AND d.reason IS NULL
+                 FROM decided WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = decided.vehicle_id
+                   AND vehicles.version = decided.vehicle_version AND decided.reason IS NULL
                  RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon),
-             i AS (UPDATE job_items SET state = CASE WHEN d.reason IS NULL THEN 'done' ELSE 'refused' END, reason = d.reason
-                 FROM d WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
-                   AND job_items.position = d.position AND job_items.position >= (SELECT min(position) FROM n)
-                   AND job_items.position <= (SELECT max(position) FROM n) RETURNING 1 AS ok),
+             items AS (UPDATE job_items SET state = CASE WHEN decided.reason IS NULL THEN 'done' ELSE 'refused' END,
+                   reason = decided.reason
+                 FROM decided WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
+                   AND job_items.position = decided.position AND job_items.position >= (SELECT min(position) FROM batch)
+                   AND job_items.position <= (SELECT max(position) FROM batch) RETURNING 1 AS ok),
              over AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
                  WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
-                   AND (SELECT count(*) FROM w) <= {BATCH} RETURNING jobs.id),
+                   AND (SELECT count(*) FROM waiting) <= {BATCH} RETURNING jobs.id),
              e AS ({EVENT}
                  SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, $15::TEXT,
                    {BY_JOB}, $10::INT8, v2.lat, v2.lon, '{{}}'::JSONB FROM v2
@@ -224,12 +227,14 @@ macro_rules! status_batch_sql {
 
 const BATCH_HERE: Statement = Statement::write("bulk.turn", Reach::Named, status_batch_sql!("", "", ""));
 
+// $20 to $23: latitude, longitude, cell and name of the depot.
 const MOVE: Statement = Statement::write(
     "bulk.move",
     Reach::Named,
     status_batch_sql!(
-        "WHEN t.id IS NOT NULL THEN 'code_taken'",
-        "LEFT JOIN vehicles t ON t.region = $8::TEXT::crdb_internal_region AND t.city = $14::TEXT AND t.code = v.code",
+        "WHEN same_code.id IS NOT NULL THEN 'code_taken'",
+        "LEFT JOIN vehicles same_code ON same_code.region = $8::TEXT::crdb_internal_region
+                   AND same_code.city = $14::TEXT AND same_code.code = v.code",
         " city = $14::TEXT, lat = $20::FLOAT8, lon = $21::FLOAT8, cell = $22::INT8, place = $23::TEXT,"
     ),
 )
@@ -247,7 +252,7 @@ pub async fn batch(
     let bug = || DbError::new(DbErrorKind::Bug, BATCH_HERE.name, "of a job that changes no status");
     let StatusChange { event, to, from } = job_kind.status_change().ok_or_else(bug)?;
     // It has come to where it stands now.
-    let seen = matches!(job_kind, JobKind::Back | JobKind::Found | JobKind::Move);
+    let seen = matches!(job_kind, JobKind::BackToStreet | JobKind::Found | JobKind::Move);
     let rest: [Param<'_>; 5] = [&event, &to, &from, &note, &seen];
     match depot {
         None => write.verdict(conn, &BATCH_HERE, &rest).await,

@@ -322,7 +322,16 @@ fn tariff_key(tariff: &Tariff) -> String {
 /// when it was made), the kind of entry, the event's action and metadata. $10 is the catalogue's id
 /// in events, $11 the entry's key.
 macro_rules! catalogue_change_sql {
-    ($role:literal, $not:literal, $already:literal, $refusals:literal, $change:literal, $kind:literal, $action:expr, $metadata:literal) => {
+    (
+        $role:literal,
+        $not:literal,
+        $already:literal,
+        $refusals:literal,
+        $change:literal,
+        $kind:literal,
+        $action:expr,
+        $metadata:literal
+    ) => {
         formatcp!(
             "{BY_ROLE},
              a AS (SELECT 1 AS ok FROM role_grants
@@ -334,14 +343,14 @@ macro_rules! catalogue_change_sql {
                  WHEN NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
                  {refusals}
                  ELSE 'ok' END AS code),
-             n AS ({change} RETURNING 1 AS ok),
-             c AS (UPDATE catalogue SET version = catalogue.version + 1, changed_at = $5::TIMESTAMPTZ FROM n
+             changed AS ({change} RETURNING 1 AS ok),
+             bumped AS (UPDATE catalogue SET version = catalogue.version + 1, changed_at = $5::TIMESTAMPTZ FROM changed
                  WHERE catalogue.id = 1 RETURNING catalogue.version),
-             m AS (INSERT INTO catalogue_edits (kind, key, version) SELECT '{kind}', $11::TEXT, c.version FROM c
+             edit AS (INSERT INTO catalogue_edits (kind, key, version) SELECT '{kind}', $11::TEXT, bumped.version FROM bumped
                  ON CONFLICT (kind, key) DO UPDATE SET version = excluded.version RETURNING 1 AS ok),
              e AS ({EVENT}
-                 SELECT $7::TEXT::crdb_internal_region, 'catalogue', $10::UUID, c.version, '{action}', $1::TEXT, $3::UUID,
-                   $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $8::INT8, NULL::FLOAT8, NULL::FLOAT8, {metadata} FROM c RETURNING 1 AS ok)
+                 SELECT $7::TEXT::crdb_internal_region, 'catalogue', $10::UUID, bumped.version, '{action}', $1::TEXT, $3::UUID,
+                   $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $8::INT8, NULL::FLOAT8, NULL::FLOAT8, {metadata} FROM bumped RETURNING 1 AS ok)
              SELECT code AS verdict FROM verdict",
             role = $role,
             not = $not,
@@ -358,7 +367,7 @@ macro_rules! catalogue_change_sql {
 const CHANGES_IT: &str = "it changes the catalogue";
 
 /// The catalogue's id in events, the same everywhere.
-const CATALOGUE: Uuid = Uuid::from_u128(0x6d6f_7672_0000_8000_8000_6361_7461_6c6f);
+const CATALOGUE_ID: Uuid = Uuid::from_u128(0x6d6f_7672_0000_8000_8000_6361_7461_6c6f);
 
 async fn change(
     conn: &Conn,
@@ -367,10 +376,11 @@ async fn change(
     key: &str,
     rest: &[Param<'_>],
 ) -> Result<Verdict> {
-    let first: [Param<'_>; 2] = [&CATALOGUE, &key];
+    let first: [Param<'_>; 2] = [&CATALOGUE_ID, &key];
     write.verdict_by_role(conn, statement, &[&first[..], rest].concat()).await
 }
 
+// $12 to $18 as in `tariff_params`; $19 what the form is based on.
 const SET_TARIFF: Statement = Statement::write(
     "catalogue.set_tariff",
     Reach::Named,
@@ -420,6 +430,7 @@ pub async fn set_tariff(conn: &Conn, write: &Write<'_>, tariff: &Tariff, seen: &
     change(conn, &SET_TARIFF, write, &tariff_key(tariff), &rest).await
 }
 
+// $12 to $18 as in `tariff_params`.
 const WITHDRAW_TARIFF: Statement = Statement::write(
     "catalogue.withdraw_tariff",
     Reach::Named,
@@ -446,6 +457,7 @@ pub async fn withdraw_tariff(conn: &Conn, write: &Write<'_>, tariff: &Tariff) ->
     change(conn, &WITHDRAW_TARIFF, write, &tariff_key(tariff), &tariff_params(tariff)).await
 }
 
+// $12 to $21 as in `PromoColumns::params`.
 const ADD_PROMO: Statement = Statement::write(
     "catalogue.add_promo_code",
     Reach::Named,
@@ -473,6 +485,8 @@ pub async fn add_promo_code(conn: &Conn, write: &Write<'_>, promo: &PromoCode) -
     change(conn, &ADD_PROMO, write, &promo.code, &PromoColumns::of(promo).params(promo)).await
 }
 
+// $12 code; the new $13 end, $14 limit per rider, $15 total, $16 quotas; those seen: $17 end, $18
+// limit per rider, $19 quotas.
 const SET_PROMO: Statement = Statement::write(
     "catalogue.set_promo_code",
     Reach::Named,
@@ -504,6 +518,8 @@ pub async fn set_promo_code(conn: &Conn, write: &Write<'_>, seen: &PromoCode, ne
     change(conn, &SET_PROMO, write, &new.code, &rest).await
 }
 
+// $12 short name, $13 region, $14 name, $15 and $16 centre, $17 time zone, $18 currency, $19
+// service area.
 const ADD_CITY: Statement = Statement::write(
     "catalogue.add_city",
     Reach::Named,

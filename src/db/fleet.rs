@@ -295,17 +295,17 @@ pub struct SeenVehicle {
     pub command: Uuid,
 }
 
-/// A change of vehicle ($8, $9) at version $11 by command $12: `v` is the vehicle, `o` has a row
-/// when the person operates its city. `$permission` is what else they may lack, `$refusals` follow
-/// the common ones, `$set` is what the UPDATE
-/// sets beside the version, `$event` and `$metadata` describe the event.
+/// A change of vehicle ($8, $9) at version $11 by command $12: `v` is the vehicle, `operates` has a
+/// row when the person operates its city. `$permission` is what else they may lack, `$refusals`
+/// follow the common ones, `$set` is what the UPDATE sets beside the version, `$event` and
+/// `$metadata` describe the event.
 macro_rules! vehicle_change_sql {
     ($tables:literal, $permission:literal, $refusals:literal, $set:expr, $event:expr, $metadata:literal) => {
         formatcp!(
             "{SIGNED_THERE},
              v AS (SELECT city, status, version, reserved_until FROM vehicles
                WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID),
-             o AS (SELECT 1 AS ok FROM role_grants JOIN v ON v.city = role_grants.city
+             operates AS (SELECT 1 AS ok FROM role_grants JOIN v ON v.city = role_grants.city
                WHERE role_grants.region = $1::TEXT::crdb_internal_region AND role_grants.user_id = $3::UUID
                  AND role_grants.role = 'operator'),
              {tables}before AS (SELECT 1 AS ok FROM events WHERE region = $8::TEXT::crdb_internal_region
@@ -313,7 +313,7 @@ macro_rules! vehicle_change_sql {
                AND command_id = $12::UUID),
              verdict AS (SELECT CASE
                  WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-                 WHEN NOT EXISTS (SELECT 1 FROM o) {permission} THEN 'not_operator'
+                 WHEN NOT EXISTS (SELECT 1 FROM operates) {permission} THEN 'not_operator'
                  WHEN EXISTS (SELECT 1 FROM before) THEN 'already'
                  WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
                  WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use' OR reserved_until > $5::TIMESTAMPTZ) THEN 'vehicle_in_use'
@@ -339,6 +339,7 @@ macro_rules! vehicle_change_sql {
     };
 }
 
+// $13 statuses before, $14 the new one, $15 the event, $16 the note.
 const SET_STATUS: Statement = Statement::write(
     "fleet.set_status",
     Reach::Named,
@@ -378,6 +379,8 @@ pub struct VehicleEdit {
     pub note: Option<String>,
 }
 
+// $13 code, $14 brand, $15 colour, $16 battery, $17 latitude, $18 longitude, $19 cell, $20 place,
+// $21 note.
 const EDIT: Statement = Statement::write(
     "fleet.edit",
     Reach::Named,
@@ -400,14 +403,15 @@ pub async fn edit(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, new: &Vehi
     change(conn, &EDIT, write, seen, &[code, brand, colour, battery, &lat, &lon, &cell, place, note]).await
 }
 
+// $13 city, $14 to $17 latitude, longitude, cell and name of its centre.
 const MOVE: Statement = Statement::write(
     "fleet.move",
     Reach::Named,
     vehicle_change_sql!(
-        "o2 AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
+        "operates_target AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
            AND role = 'operator' AND city = $13::TEXT),
          ",
-        "OR NOT EXISTS (SELECT 1 FROM o2)",
+        "OR NOT EXISTS (SELECT 1 FROM operates_target)",
         "",
         "city = $13::TEXT, lat = $14::FLOAT8, lon = $15::FLOAT8, cell = $16::INT8, place = $17::TEXT,
              seen_at = $5::TIMESTAMPTZ, status = 'maintenance'",

@@ -8,11 +8,31 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use const_format::formatcp;
 use uuid::Uuid;
 
-use super::{Conn, DbError, DbErrorKind, EVENT, Param, Reach, Result, SessionAuth, Statement, Verdict};
+use super::{Conn, Db, DbError, DbErrorKind, EVENT, Param, Reach, Result, SessionAuth, Statement, Verdict};
 use crate::domain::{
     RegionCode,
     event::{REGION_CLOSED, REGION_OPENED},
 };
+
+/// CockroachDB's nodes stop when their clocks differ by more; PostgreSQL has one clock.
+pub(super) const CLOCKS: Duration = Duration::from_millis(500);
+
+impl Db {
+    /// The longest time from a write's look at a gate until it is visible or never will be. A lone
+    /// statement: one write timeout, held by the server. A transaction: one until COMMIT is sent,
+    /// held here (`Db::txn`); one for COMMIT to arrive, after which the server ends the idle
+    /// transaction (`idle_in_transaction_session_timeout`); one for COMMIT itself.
+    pub fn longest_write(&self) -> Duration {
+        self.config.write_timeout * 3
+    }
+
+    /// A region closed at the server's time T is fenced at T plus this. T is taken when the closing
+    /// statement begins, which may last as long as any other; from its end the longest write is
+    /// waited for.
+    pub fn fence(&self) -> Duration {
+        self.config.write_timeout + self.longest_write() + CLOCKS
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
@@ -28,7 +48,7 @@ pub struct Gate {
 
 impl Gate {
     /// From when on no write of an older epoch becomes visible, as a whole second; none while the
-    /// region is open. `fence` is [`Db::fence`](super::Db::fence).
+    /// region is open. `fence` is [`Db::fence`].
     pub fn fenced_at(&self, fence: Duration) -> Option<DateTime<Utc>> {
         if self.writable {
             return None;
@@ -38,7 +58,7 @@ impl Gate {
     }
 }
 
-pub const ALL: &[&Statement] = &[&FIND, &OPEN, &CHANGE, &CHANGE_SIGNED];
+pub const ALL: &[&Statement] = &[&FIND, &CREATE, &CHANGE, &CHANGE_SIGNED];
 
 pub(super) const FIND: Statement = Statement::read(
     "gates.find",
@@ -63,7 +83,7 @@ pub async fn find(conn: &Conn, region: &RegionCode) -> Result<Gate> {
     })
 }
 
-const OPEN: Statement = Statement::write(
+const CREATE: Statement = Statement::write(
     "gates.open",
     Reach::Named,
     "INSERT INTO region_gates (region, write_state, epoch, changed_at)
@@ -71,8 +91,9 @@ const OPEN: Statement = Statement::write(
      ON CONFLICT (region) DO NOTHING",
 );
 
-pub async fn open(conn: &Conn, region: &RegionCode, now: DateTime<Utc>) -> Result<()> {
-    conn.rows(&OPEN, &[region, &now]).await.map(drop)
+/// An open gate for a region that has none.
+pub async fn create(conn: &Conn, region: &RegionCode, now: DateTime<Utc>) -> Result<()> {
+    conn.rows(&CREATE, &[region, &now]).await.map(drop)
 }
 
 #[derive(Debug, Clone)]
@@ -84,10 +105,11 @@ pub struct Change {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// A change: tables to read, who is refused, and the event's actor. A gate that is already as asked
-/// is found before its epoch is compared, so a change whose reply was lost is found done when it is
-/// sent again. The event lies where the acting instance runs ($6). It needs no open gate: it must
-/// be possible to open a region from inside.
+/// A change of gate $1 to state $2, if its epoch is $3, with reason $4 and end $5: tables to read,
+/// who is refused, and the event's actor. A gate that is already as asked is found before its epoch
+/// is compared, so a change whose reply was lost is found done when it is sent again. The event, of
+/// object $7 by command $8, lies where the acting instance runs ($6). It needs no open gate: it
+/// must be possible to open a region from inside.
 macro_rules! gate_change_sql {
     ($tables:literal, $refusals:literal, $actor:literal) => {
         formatcp!(
@@ -118,6 +140,7 @@ macro_rules! gate_change_sql {
 const CHANGE: Statement =
     Statement::write("gates.change", Reach::Named, gate_change_sql!("", "", "NULL::TEXT, NULL::UUID"));
 
+// $9 to $14 as in `SessionAuth::params`.
 const CHANGE_SIGNED: Statement = Statement::write(
     "gates.change_signed",
     Reach::Named,

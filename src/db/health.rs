@@ -170,7 +170,7 @@ impl Health {
 
     /// A permit to wait for `region`, which is another one, on this instance's connections: while
     /// it does not answer and its circuit is still closed, the rest stay free.
-    pub(super) async fn place(&self, region: &RegionCode) -> Option<OwnedSemaphorePermit> {
+    pub(super) async fn permit(&self, region: &RegionCode) -> Option<OwnedSemaphorePermit> {
         let new = || Arc::new(Semaphore::new(self.share));
         let share = Arc::clone(self.shares.lock().entry(region.clone()).or_insert_with(new));
         share.acquire_owned().await.ok()

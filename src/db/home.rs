@@ -29,18 +29,19 @@ pub struct LeaveCommand<'a> {
     pub present_in: &'a Value,
 }
 
+// $8 password hash, $9 `present_in`, $10 command, $11 the new region, $12 its epoch, $13 the city.
 const SET_HOME: Statement = Statement::write(
     "home.set_home",
     Reach::Named,
     formatcp!(
         "{SIGNED},
-         tg AS (SELECT 1 AS ok FROM region_gates
+         target_gate AS (SELECT 1 AS ok FROM region_gates
              WHERE region = $11::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $12::INT8),
          me AS (SELECT password_hash, present_in, open_ride_id, reserved_until FROM users
              WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM tg) THEN 'gate'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM target_gate) THEN 'gate'
              WHEN EXISTS (SELECT 1 FROM me WHERE open_ride_id IS NOT NULL OR reserved_until > $5::TIMESTAMPTZ)
                THEN 'still_riding'
              WHEN NOT EXISTS (SELECT 1 FROM me WHERE password_hash = $8::TEXT AND present_in = $9::JSONB) THEN 'changed'
@@ -214,22 +215,23 @@ const ERASE_REGION: Statement = Statement::write(
              FROM verdict WHERE rides.region = $1::TEXT::crdb_internal_region AND rides.id = ANY($5::UUID[])
                AND rides.id <> $7::UUID AND rides.rider_id = $3::UUID AND rides.rider_region::TEXT = $10::TEXT
                AND verdict.code = 'ok' RETURNING 1 AS ok),
-         f AS (SELECT id, status, coalesce(owner_id = $3::UUID AND owner_region::TEXT = $10::TEXT, FALSE) AS own,
+         found AS (SELECT id, status, coalesce(owner_id = $3::UUID AND owner_region::TEXT = $10::TEXT, FALSE) AS own,
                coalesce(reserved_by = $3::UUID AND (reserved_region::TEXT = $10::TEXT OR reserved_until < $9::TIMESTAMPTZ), FALSE)
                  AS reserved
              FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND id = ANY($6::UUID[])),
-         w AS (SELECT id, own, reserved, own AND status NOT IN ('in_use', 'retired') AS retires FROM f),
-         v AS (UPDATE vehicles SET owner_region = CASE WHEN w.own THEN NULL ELSE vehicles.owner_region END,
-               owner_id = CASE WHEN w.own THEN NULL ELSE vehicles.owner_id END,
-               reserved_region = CASE WHEN w.reserved THEN NULL ELSE vehicles.reserved_region END,
-               reserved_by = CASE WHEN w.reserved THEN NULL ELSE vehicles.reserved_by END,
-               reserved_until = CASE WHEN w.reserved THEN NULL ELSE vehicles.reserved_until END,
-               status = CASE WHEN w.retires THEN 'retired' ELSE vehicles.status END,
-               code = CASE WHEN w.retires THEN NULL ELSE vehicles.code END,
-               version = vehicles.version + CASE WHEN w.retires THEN 1 ELSE 0 END,
-               changed_at = CASE WHEN w.retires THEN $9::TIMESTAMPTZ ELSE vehicles.changed_at END
-             FROM w, verdict WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.id = w.id
-               AND (w.own OR w.reserved) AND verdict.code = 'ok' RETURNING vehicles.id, vehicles.version, w.retires),
+         judged AS (SELECT id, own, reserved, own AND status NOT IN ('in_use', 'retired') AS retires FROM found),
+         v AS (UPDATE vehicles SET owner_region = CASE WHEN judged.own THEN NULL ELSE vehicles.owner_region END,
+               owner_id = CASE WHEN judged.own THEN NULL ELSE vehicles.owner_id END,
+               reserved_region = CASE WHEN judged.reserved THEN NULL ELSE vehicles.reserved_region END,
+               reserved_by = CASE WHEN judged.reserved THEN NULL ELSE vehicles.reserved_by END,
+               reserved_until = CASE WHEN judged.reserved THEN NULL ELSE vehicles.reserved_until END,
+               status = CASE WHEN judged.retires THEN 'retired' ELSE vehicles.status END,
+               code = CASE WHEN judged.retires THEN NULL ELSE vehicles.code END,
+               version = vehicles.version + CASE WHEN judged.retires THEN 1 ELSE 0 END,
+               changed_at = CASE WHEN judged.retires THEN $9::TIMESTAMPTZ ELSE vehicles.changed_at END
+             FROM judged, verdict WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.id = judged.id
+               AND (judged.own OR judged.reserved) AND verdict.code = 'ok'
+             RETURNING vehicles.id, vehicles.version, judged.retires),
          e AS ({EVENT}
              SELECT $1::TEXT::crdb_internal_region, 'vehicle', v.id, v.version, '{VEHICLE_RETIRED}', NULL::TEXT, NULL::UUID,
                $4::UUID, $4::UUID, $9::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v WHERE v.retires

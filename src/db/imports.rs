@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::{
     CITY_CHECKED, Conn, EVENT, Reach, Result, Statement, Verdict,
-    bulk::WHAT,
-    jobs::{BY_JOB, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
+    job_write::{BY_JOB, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
+    verdict::LAST_EVENT_IN_WORDS,
 };
 use crate::domain::{
     JobRef,
@@ -31,20 +31,22 @@ pub struct StagedLine {
     pub reason: Option<String>,
 }
 
+// Of each line: $15 position, $16 input, $17 id for a new vehicle, $18 reason, $21 known id; $19
+// the defaults, $20 all codes.
 const STAGE: Statement = Statement::write(
     "imports.stage",
     Reach::Named,
     formatcp!(
         "{ON_JOB},
-         j AS (SELECT 1 AS ok FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
+         job AS (SELECT 1 AS ok FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
              AND city = $13::TEXT AND kind = 'import' AND state = 'running' AND parameters->>'selecting' IS NOT NULL),
          verdict AS (SELECT CASE {WHO}
              {GATES}
-             WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'changed'
+             WHEN NOT EXISTS (SELECT 1 FROM job) THEN 'changed'
              ELSE 'ok' END AS code),
-         n AS (SELECT position, input::JSONB AS input, id, reason, known
+         lines AS (SELECT position, input::JSONB AS input, id, reason, known
              FROM unnest($15::INT8[], $16::TEXT[], $17::UUID[], $18::TEXT[], $21::UUID[])
-               AS n (position, input, id, reason, known)),
+               AS lines (position, input, id, reason, known)),
          v AS MATERIALIZED (
              SELECT id, version, code, type, brand, colour, battery, lat, lon, cell, place, note
              FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND city = $13::TEXT
@@ -53,30 +55,33 @@ const STAGE: Statement = Statement::write(
              SELECT id, version, code, type, brand, colour, battery, lat, lon, cell, place, note
              FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND id = ANY($21::UUID[])
                AND city = $13::TEXT),
-         k AS (SELECT n.position, n.input, n.id, n.reason, n.known, coalesce(n.known, v.id) AS vehicle
-             FROM n LEFT JOIN v ON n.known IS NULL AND v.code = n.input->>'code'),
-         f AS (SELECT k.position, k.input, coalesce(v.id, k.id) AS id, v.version, k.reason, k.known,
+         known_lines AS (SELECT lines.position, lines.input, lines.id, lines.reason, lines.known,
+               coalesce(lines.known, v.id) AS vehicle
+             FROM lines LEFT JOIN v ON lines.known IS NULL AND v.code = lines.input->>'code'),
+         found AS (SELECT known_lines.position, known_lines.input, coalesce(v.id, known_lines.id) AS id, v.version,
+               known_lines.reason, known_lines.known,
                CASE WHEN v.id IS NOT NULL THEN jsonb_build_object('code', v.code, 'type', v.type, 'brand', v.brand,
                  'colour', v.colour, 'battery', v.battery, 'lat', round(v.lat::DECIMAL, 7)::FLOAT8,
                  'lon', round(v.lon::DECIMAL, 7)::FLOAT8, 'cell', v.cell, 'place', v.place,
                  'note', coalesce(v.note, '')) END AS was
-             FROM k LEFT JOIN v ON v.id = k.vehicle AND k.reason IS NULL),
-         w AS (SELECT f.position, f.input, f.id, f.version, f.was, CASE
-                 WHEN f.reason IS NOT NULL THEN f.reason
-                 WHEN f.known IS NOT NULL AND f.was IS NULL THEN 'gone'
-                 WHEN f.known IS NOT NULL AND f.input ? 'code' AND (f.was->>'code') IS DISTINCT FROM (f.input->>'code')
+             FROM known_lines LEFT JOIN v ON v.id = known_lines.vehicle AND known_lines.reason IS NULL),
+         judged AS (SELECT found.position, found.input, found.id, found.version, found.was, CASE
+                 WHEN found.reason IS NOT NULL THEN found.reason
+                 WHEN found.known IS NOT NULL AND found.was IS NULL THEN 'gone'
+                 WHEN found.known IS NOT NULL AND found.input ? 'code'
+                   AND (found.was->>'code') IS DISTINCT FROM (found.input->>'code')
                    THEN 'code: it is not that of the vehicle with this id'
-                 WHEN f.was IS NULL AND NOT (f.input ? 'type' AND f.input ? 'brand' AND f.input ? 'colour')
+                 WHEN found.was IS NULL AND NOT (found.input ? 'type' AND found.input ? 'brand' AND found.input ? 'colour')
                    THEN 'a new vehicle needs type, brand and colour'
                  END AS why
-             FROM f),
-         i AS (INSERT INTO job_items (region, job_id, position, vehicle_id, vehicle_version, input, state, reason)
+             FROM found),
+         items AS (INSERT INTO job_items (region, job_id, position, vehicle_id, vehicle_version, input, state, reason)
              SELECT $8::TEXT::crdb_internal_region, $9::UUID, position, CASE WHEN why IS NULL THEN id END,
                CASE WHEN why IS NULL THEN version END,
                CASE WHEN why IS NULL THEN coalesce(was, $19::JSONB) || input ELSE input END,
                CASE WHEN why IS NOT NULL THEN 'refused' WHEN was @> (input - 'cell'::TEXT) THEN 'done'
                  ELSE 'waiting' END, why
-             FROM w, verdict WHERE verdict.code = 'ok'
+             FROM judged, verdict WHERE verdict.code = 'ok'
              ON CONFLICT (region, job_id, position) DO NOTHING RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
     ),
@@ -94,27 +99,28 @@ pub async fn stage(conn: &Conn, write: &JobWrite<'_>, lines: &[StagedLine], defa
     write.verdict(conn, &STAGE, &[&positions, &inputs, &ids, &reasons, defaults, &codes, &known]).await
 }
 
+// $15 how many lines, $16 how the file was read.
 const READY: Statement = Statement::write(
     "imports.ready",
     Reach::Named,
     formatcp!(
         "{ON_JOB},
-         j AS (SELECT parameters->>'selecting' IS NOT NULL AS selecting FROM jobs
+         job AS (SELECT parameters->>'selecting' IS NOT NULL AS selecting FROM jobs
              WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT
                AND kind = 'import' AND state = 'running'),
-         c AS (SELECT count(*) AS items, count(*) FILTER (WHERE state = 'waiting' AND vehicle_version IS NULL) AS new,
+         counted AS (SELECT count(*) AS items, count(*) FILTER (WHERE state = 'waiting' AND vehicle_version IS NULL) AS new,
                count(*) FILTER (WHERE state = 'waiting' AND vehicle_version IS NOT NULL) AS changed,
                count(*) FILTER (WHERE state = 'done') AS same, count(*) FILTER (WHERE state = 'refused') AS refused
              FROM job_items WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID),
          verdict AS (SELECT CASE {WHO}
-             WHEN EXISTS (SELECT 1 FROM j WHERE NOT selecting) THEN 'already'
+             WHEN EXISTS (SELECT 1 FROM job WHERE NOT selecting) THEN 'already'
              {GATES}
-             WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'changed'
-             WHEN EXISTS (SELECT 1 FROM c WHERE items <> $15::INT8) THEN 'incomplete'
+             WHEN NOT EXISTS (SELECT 1 FROM job) THEN 'changed'
+             WHEN EXISTS (SELECT 1 FROM counted WHERE items <> $15::INT8) THEN 'incomplete'
              ELSE 'ok' END AS code),
-         n AS (UPDATE jobs SET parameters = (jobs.parameters - 'selecting'::TEXT) || jsonb_build_object(
-                 'new', c.new, 'changed', c.changed, 'same', c.same, 'refused', c.refused, 'read_as', $16::TEXT)
-             FROM c, verdict
+         changed_job AS (UPDATE jobs SET parameters = (jobs.parameters - 'selecting'::TEXT) || jsonb_build_object(
+                 'new', counted.new, 'changed', counted.changed, 'same', counted.same, 'refused', counted.refused, 'read_as', $16::TEXT)
+             FROM counted, verdict
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND verdict.code = 'ok'
              RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
@@ -169,49 +175,51 @@ pub async fn list_waiting(conn: &Conn, job: &JobRef) -> Result<WaitingLines> {
     Ok(waiting)
 }
 
+// $15 positions, $16 codes, $17 whether they are the last, $18 vehicles.
 macro_rules! import_batch_sql {
     ($write:literal, $action:expr) => {
         formatcp!(
             "{ON_JOB},
-             j AS ({RUNNING} AND kind = 'import'),
+             job AS ({RUNNING} AND kind = 'import'),
              verdict AS (SELECT CASE {WHO}
-                 WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
+                 WHEN NOT EXISTS (SELECT 1 FROM job) THEN 'already'
                  {GATES}
                  ELSE 'ok' END AS code),
-             i AS (SELECT position, vehicle_id, vehicle_version, input FROM job_items
+             items AS (SELECT position, vehicle_id, vehicle_version, input FROM job_items
                  WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND position = ANY($15::INT8[])
                    AND state = 'waiting' AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok')),
              v AS MATERIALIZED (SELECT id, city, version, code, status, reserved_until
                  FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND id = ANY($18::UUID[])),
              taken AS MATERIALIZED (SELECT code FROM vehicles
                  WHERE region = $8::TEXT::crdb_internal_region AND city = $13::TEXT AND code = ANY($16::TEXT[])),
-             m AS (SELECT i.position, i.vehicle_id, i.vehicle_version, i.input, CASE
-                     WHEN i.vehicle_version IS NULL AND taken.code IS NOT NULL
+             judged AS (SELECT items.position, items.vehicle_id, items.vehicle_version, items.input, CASE
+                     WHEN items.vehicle_version IS NULL AND taken.code IS NOT NULL
                        THEN 'code: a vehicle with it was added since the file was read'
-                     WHEN i.vehicle_version IS NULL THEN NULL
-                     WHEN v.id IS NULL OR v.city <> $13::TEXT OR v.code IS DISTINCT FROM (i.input->>'code') THEN 'gone'
+                     WHEN items.vehicle_version IS NULL THEN NULL
+                     WHEN v.id IS NULL OR v.city <> $13::TEXT OR v.code IS DISTINCT FROM (items.input->>'code') THEN 'gone'
                      WHEN v.status = 'retired' THEN 'state: retired'
                      WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
-                     WHEN v.version <> i.vehicle_version THEN 'changed: ' ||
-                       coalesce({WHAT}, 'version ' || v.version::TEXT)
+                     WHEN v.version <> items.vehicle_version THEN 'changed: ' ||
+                       coalesce({LAST_EVENT_IN_WORDS}, 'version ' || v.version::TEXT)
                      END AS why
-                 FROM i
-                 LEFT JOIN v ON v.id = i.vehicle_id
-                 LEFT JOIN taken ON taken.code = i.input->>'code'
+                 FROM items
+                 LEFT JOIN v ON v.id = items.vehicle_id
+                 LEFT JOIN taken ON taken.code = items.input->>'code'
                  LEFT JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
                    AND events.aggregate_id = v.id AND events.version = v.version),
-             u AS ({write}),
-             x AS (UPDATE job_items SET state = CASE WHEN m.why IS NULL THEN 'done' ELSE 'refused' END, reason = m.why
-                 FROM m WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
-                   AND job_items.position = ANY($15::INT8[]) AND job_items.position = m.position
+             written AS ({write}),
+             done_items AS (UPDATE job_items SET state = CASE WHEN judged.why IS NULL THEN 'done' ELSE 'refused' END,
+                   reason = judged.why
+                 FROM judged WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
+                   AND job_items.position = ANY($15::INT8[]) AND job_items.position = judged.position
                    AND job_items.state = 'waiting' RETURNING 1 AS ok),
              over AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
                  WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
                    AND $17::BOOL RETURNING 1 AS ok),
              e AS ({EVENT}
-                 SELECT $8::TEXT::crdb_internal_region, 'vehicle', u.id, u.version, '{action}', {BY_JOB},
-                   $10::INT8, u.lat, u.lon, jsonb_build_object('line', m.position)
-                 FROM u JOIN m ON m.vehicle_id = u.id
+                 SELECT $8::TEXT::crdb_internal_region, 'vehicle', written.id, written.version, '{action}', {BY_JOB},
+                   $10::INT8, written.lat, written.lon, jsonb_build_object('line', judged.position)
+                 FROM written JOIN judged ON judged.vehicle_id = written.id
                  UNION ALL {JOB_DONE_EVENT} RETURNING 1 AS ok)
              SELECT code AS verdict FROM verdict",
             write = $write,
@@ -225,14 +233,14 @@ const CHANGE: Statement = Statement::write(
     "imports.change",
     Reach::Named,
     import_batch_sql!(
-        "UPDATE vehicles SET type = m.input->>'type', brand = m.input->>'brand', colour = m.input->>'colour',
-               note = nullif(m.input->>'note', ''), battery = (m.input->>'battery')::INT8,
-               lat = (m.input->>'lat')::FLOAT8, lon = (m.input->>'lon')::FLOAT8, cell = (m.input->>'cell')::INT8,
-               place = m.input->>'place', version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ,
-               seen_at = CASE WHEN vehicles.lat = (m.input->>'lat')::FLOAT8 AND vehicles.lon = (m.input->>'lon')::FLOAT8
+        "UPDATE vehicles SET type = judged.input->>'type', brand = judged.input->>'brand', colour = judged.input->>'colour',
+               note = nullif(judged.input->>'note', ''), battery = (judged.input->>'battery')::INT8,
+               lat = (judged.input->>'lat')::FLOAT8, lon = (judged.input->>'lon')::FLOAT8, cell = (judged.input->>'cell')::INT8,
+               place = judged.input->>'place', version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ,
+               seen_at = CASE WHEN vehicles.lat = (judged.input->>'lat')::FLOAT8 AND vehicles.lon = (judged.input->>'lon')::FLOAT8
                  THEN vehicles.seen_at ELSE $5::TIMESTAMPTZ END
-             FROM m WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = m.vehicle_id
-               AND vehicles.version = m.vehicle_version AND m.why IS NULL
+             FROM judged WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = judged.vehicle_id
+               AND vehicles.version = judged.vehicle_version AND judged.why IS NULL
              RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon",
         VEHICLE_EDITED
     ),
@@ -248,7 +256,7 @@ const ADD: Statement = Statement::write(
                input->>'code', input->>'brand', input->>'colour', nullif(input->>'note', ''),
                (input->>'battery')::INT8, (input->>'lat')::FLOAT8, (input->>'lon')::FLOAT8, (input->>'cell')::INT8,
                input->>'place', 1, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ
-             FROM m WHERE why IS NULL AND vehicle_version IS NULL RETURNING id, version, lat, lon",
+             FROM judged WHERE why IS NULL AND vehicle_version IS NULL RETURNING id, version, lat, lon",
         VEHICLE_ADDED
     ),
 )

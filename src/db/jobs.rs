@@ -7,78 +7,18 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Conn, DbError, DbErrorKind, EVENT, GATED, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write,
+    Conn, DbError, DbErrorKind, EVENT, GATED, Reach, Result, Row, Statement, Verdict,
+    job_write::{BY_JOB, GATES, JobWrite, ON_JOB, WHO},
 };
 use crate::domain::{
     JobKind, JobRef, RegionCode, UserRef,
-    event::{JOB_CANCELLED, JOB_CONFIRMED, JOB_DONE, JOB_REQUESTED},
+    event::{JOB_CANCELLED, JOB_CONFIRMED, JOB_REQUESTED},
 };
 
 pub const ALL: &[&Statement] =
     &[&INSERT, &CONFIRM, &CANCEL, &FIND, &COUNT, &NEXT, &MEASURE, &LEASE, &PAUSE, &LIST, &LIST_ITEMS];
 
-#[derive(Debug, Clone, Copy)]
-pub struct JobWrite<'a> {
-    pub on_job: Write<'a>,
-    pub city: &'a str,
-    /// Region and city of the target, and that region's epoch; the job's own for jobs that move
-    /// nothing.
-    pub to: (&'a RegionCode, &'a str),
-    pub to_epoch: i64,
-}
-
-impl JobWrite<'_> {
-    /// Sends a statement that begins with [`ON_JOB`]; `rest` begins at $15.
-    pub(super) async fn row(&self, conn: &Conn, statement: &'static Statement, rest: &[Param<'_>]) -> Result<Row> {
-        let own: [Param<'_>; 4] = [self.to.0, &self.to_epoch, &self.city, &self.to.1];
-        self.on_job.row(conn, statement, &[&own[..], rest].concat()).await
-    }
-
-    pub(super) async fn verdict(
-        &self,
-        conn: &Conn,
-        statement: &'static Statement,
-        rest: &[Param<'_>],
-    ) -> Result<Verdict> {
-        self.row(conn, statement, rest).await?.verdict()
-    }
-}
-
-/// Begins a write on job ($8, $9): `tg` has a row when target region $11 is writable at epoch $12,
-/// `o` and `o2` when the person operates the job's city $13 and the target city $14. For a worker,
-/// which has no session, only roles and gates count; for the shell only the gates.
-pub(super) const ON_JOB: &str = formatcp!(
-    "{SIGNED_THERE},
-     tg AS (SELECT 1 AS ok FROM region_gates
-       WHERE region = $11::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $12::INT8),
-     o AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region
-       AND user_id = $3::UUID AND role = 'operator' AND city = $13::TEXT),
-     o2 AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region
-       AND user_id = $3::UUID AND role = 'operator' AND city = $14::TEXT)"
-);
-
-/// The first conditions of a verdict: permission.
-pub(super) const WHO: &str = "WHEN $2::UUID IS NOT NULL AND NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN $3::UUID IS NOT NULL AND NOT (EXISTS (SELECT 1 FROM o) AND EXISTS (SELECT 1 FROM o2))
-               THEN 'not_operator'";
-
-pub(super) const GATES: &str = "WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there)
-               OR NOT EXISTS (SELECT 1 FROM tg) THEN 'gate'";
-
-/// The job while it is confirmed and not over.
-pub(super) const RUNNING: &str =
-    "SELECT 1 AS ok FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
-               AND city = $13::TEXT AND state = 'running' AND confirmed_at IS NOT NULL";
-
-/// For events that a job causes: actor, command, correlation and time.
-pub(super) const BY_JOB: &str =
-    "CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ";
-
-pub(super) const JOB_DONE_EVENT: &str = formatcp!(
-    "SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 3, '{JOB_DONE}', {BY_JOB}, $10::INT8,
-               NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM over"
-);
-
+// $15 kind, $16 parameters.
 const INSERT: Statement = Statement::write(
     "jobs.insert",
     Reach::Named,
@@ -141,6 +81,7 @@ pub async fn confirm(conn: &Conn, write: &JobWrite<'_>) -> Result<Verdict> {
 
 const CANCELLED_AT_ONCE: i64 = 5_000;
 
+// $15 how many items at once.
 const CANCEL: Statement = Statement::write(
     "jobs.cancel",
     Reach::Named,

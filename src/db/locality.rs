@@ -48,7 +48,7 @@ impl Access {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum PlanVerdict {
     Ok,
     Breach,
     Unknown,
@@ -61,7 +61,7 @@ pub struct StatementCheck {
     pub why: Option<&'static str>,
     /// Spans (CockroachDB) or index conditions (PostgreSQL), in short.
     pub plan: BTreeSet<String>,
-    pub verdict: Verdict,
+    pub verdict: PlanVerdict,
     pub findings: Vec<String>,
     /// The outcome under `enforce_home_region`, where the server has that.
     pub home_region: Option<String>,
@@ -212,9 +212,9 @@ pub fn judge(statement: &Statement, schema: &Schema, accesses: &[Access]) -> Sta
     }
     broken.extend(changes.iter().flat_map(|change| schema.breaks(statement.reach, change)));
     let verdict = match (broken.is_empty(), unread.is_empty()) {
-        (false, _) => Verdict::Breach,
-        (true, false) => Verdict::Unknown,
-        (true, true) => Verdict::Ok,
+        (false, _) => PlanVerdict::Breach,
+        (true, false) => PlanVerdict::Unknown,
+        (true, true) => PlanVerdict::Ok,
     };
     let (reach, why) = match statement.reach {
         Reach::Named => ("named", None),

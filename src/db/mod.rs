@@ -28,6 +28,7 @@ pub mod gates;
 pub mod health;
 pub mod home;
 pub mod imports;
+pub mod job_write;
 pub mod jobs;
 pub mod locality;
 pub mod meter;

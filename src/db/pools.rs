@@ -126,14 +126,14 @@ impl Db {
             route.retain(|nodes| nodes.reachable());
         }
         for nodes in route {
-            let place = self.place(nodes, region, purpose).await?;
+            let permit = self.permit(nodes, region, purpose).await?;
             match nodes.take(purpose).await {
                 Ok(object) => {
                     if let Some(preferred) = preferred.filter(|label| *label != nodes.label && purpose != Use::Probe) {
                         self.metrics.failovers.of([preferred]).inc();
                     }
                     let shared = (Arc::clone(&self.health), Arc::clone(&self.metrics));
-                    return Ok(Conn::new(object, place, &self.config, shared));
+                    return Ok(Conn::new(object, permit, &self.config, shared));
                 }
                 Err(NoConnection::Busy(error)) => return Err(error),
                 Err(NoConnection::Nodes(error)) => {
@@ -147,7 +147,7 @@ impl Db {
 
     /// The permit that a statement for another region needs on this instance's nodes, so that
     /// waiting for that region does not take all of their connections.
-    async fn place(
+    async fn permit(
         &self,
         nodes: &Nodes,
         region: Option<&RegionCode>,
@@ -159,8 +159,8 @@ impl Db {
         if purpose == Use::Probe || region == here {
             return Ok(None);
         }
-        let place = timeout(self.config.statement_timeout, self.health.place(region)).await;
-        place.map_err(|_late| {
+        let permit = timeout(self.config.statement_timeout, self.health.permit(region)).await;
+        permit.map_err(|_late| {
             self.health.suspect();
             DbError::new(DbErrorKind::Unavailable, "connect", format!("too many already wait for {region}"))
         })

@@ -15,6 +15,7 @@ pub const ALL: &[&Statement] = &[&RESERVE, &CANCEL];
 
 // Before everything else a ridden vehicle is refused like one that is not there: by the words of a
 // refusal nobody may learn when somebody's ride ends.
+// $11 city, $12 type, $13 until when, $14 command, $15 since when they are counted, $16 how many.
 const RESERVE: Statement = Statement::write(
     "reservations.make",
     Reach::Named,

@@ -30,6 +30,9 @@ pub struct NewRide<'a> {
     pub promo: Option<(&'a PromoCode, Discount)>,
 }
 
+// $1 to $10 as in `Write`: $9 is the vehicle's public id. $11 city, $12 type, $13 the ride; $14 to
+// $17 price and currency, $22 the most that it costs; $18 promo code, $19 percent, $20 amount, $21
+// limit per rider.
 const START: Statement = Statement::write(
     "rides.start",
     Reach::Named,
@@ -230,6 +233,8 @@ pub async fn find_own(conn: &Conn, key: &RideRef, rider: &UserRef) -> Result<Opt
 
 // The first position may lie anywhere in the city, because where a vehicle stood is what people
 // said of it; but no distance counts for more than its time allows.
+// $11 city; of each step $12 chain, $13 number in it, $14 time, $15 latitude, $16 longitude, $17
+// metres.
 const ADD_POSITIONS: Statement = Statement::write(
     "rides.add_positions",
     Reach::Named,
@@ -247,28 +252,29 @@ const ADD_POSITIONS: Statement = Statement::write(
              WHEN r.city <> $11::TEXT THEN 'other_city'
              ELSE 'ok' END AS code
              FROM (SELECT 1 AS one) AS here LEFT JOIN r ON TRUE),
-         n AS (SELECT n.chain, n.nth, n.at, n.lat, n.lon, n.metres
+         steps AS (SELECT steps.chain, steps.nth, steps.at, steps.lat, steps.lon, steps.metres
              FROM unnest($12::INT8[], $13::INT8[], $14::TIMESTAMPTZ[], $15::FLOAT8[], $16::FLOAT8[], $17::FLOAT8[])
-               AS n (chain, nth, at, lat, lon, metres)),
-         f AS (SELECT n.chain, n.at, r.positions, extract(epoch FROM (n.at - r.at))::FLOAT8 AS seconds,
+               AS steps (chain, nth, at, lat, lon, metres)),
+         firsts AS (SELECT steps.chain, steps.at, r.positions, extract(epoch FROM (steps.at - r.at))::FLOAT8 AS seconds,
                {distance} AS metres
-             FROM n, r, verdict WHERE verdict.code = 'ok' AND n.nth = 0 AND n.at > r.at),
-         head AS (SELECT chain, positions, least(metres, seconds * {SPEED_MAX_KMH}.0 / 3.6) AS metres FROM f
+             FROM steps, r, verdict WHERE verdict.code = 'ok' AND steps.nth = 0 AND steps.at > r.at),
+         head AS (SELECT chain, positions, least(metres, seconds * {SPEED_MAX_KMH}.0 / 3.6) AS metres FROM firsts
              WHERE positions = 0 OR (seconds >= {POSITION_EVERY_S}.0 AND metres <= seconds * {SPEED_MAX_KMH}.0 / 3.6)
              ORDER BY at LIMIT 1),
-         kept AS (SELECT n.at, n.lat, n.lon, n.metres + CASE WHEN n.nth = 0 THEN head.metres ELSE 0.0 END AS metres
-             FROM n JOIN head ON n.chain = head.chain WHERE n.nth < {POSITIONS_MAX} - head.positions),
-         p AS (INSERT INTO ride_positions (region, ride_id, at, lat, lon)
+         kept AS (SELECT steps.at, steps.lat, steps.lon,
+               steps.metres + CASE WHEN steps.nth = 0 THEN head.metres ELSE 0.0 END AS metres
+             FROM steps JOIN head ON steps.chain = head.chain WHERE steps.nth < {POSITIONS_MAX} - head.positions),
+         inserted AS (INSERT INTO ride_positions (region, ride_id, at, lat, lon)
              SELECT $8::TEXT::crdb_internal_region, $9::UUID, kept.at, kept.lat, kept.lon FROM kept
              ON CONFLICT (region, ride_id, at) DO NOTHING RETURNING 1 AS ok),
-         sums AS (SELECT count(*) AS n, sum(metres) AS metres, max(at) AS at FROM kept),
-         r2 AS (UPDATE rides SET positions = rides.positions + sums.n, way_m = rides.way_m + sums.metres,
+         sums AS (SELECT count(*) AS number, sum(metres) AS metres, max(at) AS at FROM kept),
+         r2 AS (UPDATE rides SET positions = rides.positions + sums.number, way_m = rides.way_m + sums.metres,
                last_at = kept.at, last_lat = kept.lat, last_lon = kept.lon
              FROM sums JOIN kept ON kept.at = sums.at
              WHERE rides.region = $8::TEXT::crdb_internal_region AND rides.id = $9::UUID
              RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict",
-        distance = distance_sql!("r.lat", "r.lon", "n.lat", "n.lon")
+        distance = distance_sql!("r.lat", "r.lon", "steps.lat", "steps.lon")
     ),
 );
 
@@ -309,9 +315,10 @@ impl RideEnd<'_> {
     }
 }
 
-/// The end of a ride: further tables, refusals and gates, the rider's home and id, when it ended,
-/// who ended it, and the event's action, actor (only an operator; a rider is named by the ride's
-/// row alone) and metadata.
+/// The end of a ride, at place $11, latitude $12, longitude $13, outside the area or not $14, in
+/// cell $15; $16 is the vehicle's new public id, $17 the city: further tables, refusals and gates,
+/// the rider's home and id, when it ended, who ended it, and the event's action, actor (only an
+/// operator; a rider is named by the ride's row alone) and metadata.
 macro_rules! ride_end_sql {
     (
         $tables:literal,
@@ -339,24 +346,24 @@ macro_rules! ride_end_sql {
              WHEN r.city <> $17::TEXT THEN 'other_city'
              ELSE 'ok' END AS code
              FROM (SELECT 1 AS one) AS here LEFT JOIN r ON TRUE),
-         d AS (SELECT round(way_m + least({distance},
+         way AS (SELECT round(way_m + least({distance},
                greatest(0.0::FLOAT8, extract(epoch FROM ({ended} - at))::FLOAT8) * {SPEED_MAX_KMH}.0 / 3.6))::INT8 AS m
              FROM r),
-         t AS (SELECT greatest(1, ceil(extract(epoch FROM ({ended} - started_at)) / 60.0)::INT8) AS minutes,
+         priced AS (SELECT greatest(1, ceil(extract(epoch FROM ({ended} - started_at)) / 60.0)::INT8) AS minutes,
                unlock_minor, per_minute_minor, max_charge_minor, promo_percent, promo_amount_minor,
                CASE WHEN $14::BOOL THEN out_of_area_minor ELSE 0 END AS fee FROM r),
-         c AS (SELECT minutes, fee, promo_percent, promo_amount_minor,
+         charged AS (SELECT minutes, fee, promo_percent, promo_amount_minor,
                CASE WHEN max_charge_minor < unlock_minor + minutes * per_minute_minor THEN max_charge_minor
-                 ELSE unlock_minor + minutes * per_minute_minor END AS charge FROM t),
-         f AS (SELECT minutes, fee, charge, CASE
+                 ELSE unlock_minor + minutes * per_minute_minor END AS charge FROM priced),
+         fare AS (SELECT minutes, fee, charge, CASE
                WHEN promo_percent IS NOT NULL THEN floor((charge * promo_percent)::NUMERIC / 100)::INT8
                WHEN promo_amount_minor IS NOT NULL THEN least(promo_amount_minor, charge)
-               ELSE 0 END AS discount FROM c),
+               ELSE 0 END AS discount FROM charged),
          r2 AS (UPDATE rides SET ended_at = {ended}, end_lat = $12::FLOAT8, end_lon = $13::FLOAT8,
-               end_place = $11::TEXT, outside_area = $14::BOOL, distance_m = d.m, minutes = f.minutes,
-               charge_minor = f.charge, discount_minor = f.discount, fee_minor = f.fee,
-               total_minor = f.charge - f.discount + f.fee, {how}, version = version + 1
-             FROM d, f, verdict
+               end_place = $11::TEXT, outside_area = $14::BOOL, distance_m = way.m, minutes = fare.minutes,
+               charge_minor = fare.charge, discount_minor = fare.discount, fee_minor = fare.fee,
+               total_minor = fare.charge - fare.discount + fare.fee, {how}, version = version + 1
+             FROM way, fare, verdict
              WHERE rides.region = $8::TEXT::crdb_internal_region AND rides.id = $9::UUID AND code = 'ok'
              RETURNING rides.vehicle_id),
          v2 AS (UPDATE vehicles SET status = 'available', open_ride_id = NULL, lat = $12::FLOAT8, lon = $13::FLOAT8,
@@ -413,17 +420,18 @@ pub async fn end(conn: &Conn, write: &Write<'_>, end: &RideEnd<'_>) -> Result<Ve
     end.send(conn, &END, write, &[]).await
 }
 
+// $18 and $19 the rider, $20 the epoch of their home.
 const FORCE: Statement = Statement::write(
     "rides.force_end",
     Reach::Named,
     ride_end_sql!(
-        "h AS (SELECT 1 AS ok FROM region_gates
+        "rider_gate AS (SELECT 1 AS ok FROM region_gates
            WHERE region = $18::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $20::INT8),
-         o AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
+         operates AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
            AND role = 'operator' AND city = $17::TEXT),
          ",
-        "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out' WHEN NOT EXISTS (SELECT 1 FROM o) THEN 'not_operator'",
-        " OR NOT EXISTS (SELECT 1 FROM h)",
+        "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out' WHEN NOT EXISTS (SELECT 1 FROM operates) THEN 'not_operator'",
+        " OR NOT EXISTS (SELECT 1 FROM rider_gate)",
         "$18::TEXT::crdb_internal_region",
         "$19::UUID",
         AT_MOST_RIDE_MAX,
@@ -497,6 +505,7 @@ pub async fn list_overdue(
 }
 
 // `changed` stands first: what permits this, without a session, is that the ride is overdue.
+// $18 when it ended.
 const EXPIRE: Statement = Statement::write(
     "rides.expire",
     Reach::Named,

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Conn, Db, DbError, DbErrorKind, Result, gates, txn::CLOCKS};
+use super::{
+    Conn, Db, DbError, DbErrorKind, Result,
+    gates::{self, CLOCKS},
+};
 use crate::domain::RegionCode;
 
 /// Replicas elsewhere know the past up to about 4.2 s ago (`follower_read_timestamp()`), or before

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::{
     CITY_CHECKED, Conn, EVENT, Param, Reach, Result, Row, Statement, Verdict,
-    bulk::{DEPOT, WHAT, checksum_sql},
-    jobs::{BY_JOB, GATES, JobWrite, ON_JOB, RUNNING, WHO},
-    verdict::present_in_sql,
+    bulk::{DEPOT, checksum_sql},
+    job_write::{BY_JOB, GATES, JobWrite, ON_JOB, RUNNING, WHO},
+    verdict::{LAST_EVENT_IN_WORDS, present_in_sql},
 };
 use crate::domain::{
     JobRef, Point, RegionCode,
@@ -50,48 +50,52 @@ pub async fn list(conn: &Conn, job: &JobRef, state: &str, after: i64, limit: i64
     conn.rows(&LIST, &[&job.region, &job.id, &state, &after, &limit]).await?.iter().map(read).collect()
 }
 
+// $15 position and $16 vehicle of the item, $17 to $20 the depot, $21 note, $22 the owner's home.
 const MOVE: Statement = Statement::write(
     "transfers.move",
     Reach::Named,
     formatcp!(
         "{ON_JOB},
-         j AS ({RUNNING}),
-         i AS (SELECT vehicle_version FROM job_items
+         job AS ({RUNNING}),
+         item AS (SELECT vehicle_version FROM job_items
              WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND position = $15::INT8
                AND vehicle_id = $16::UUID AND state = 'waiting'),
          verdict AS (SELECT CASE {WHO}
-             WHEN NOT EXISTS (SELECT 1 FROM j) OR NOT EXISTS (SELECT 1 FROM i) THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM job) OR NOT EXISTS (SELECT 1 FROM item) THEN 'already'
              {GATES}
              ELSE 'ok' END AS code),
          v AS (SELECT id, version, status, city, code, reserved_until, owner_region::TEXT AS owner_region FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND id = $16::UUID),
-         c AS (SELECT {WHAT} AS what FROM events WHERE region = $8::TEXT::crdb_internal_region AND aggregate_type = 'vehicle'
+         last_event AS (SELECT {LAST_EVENT_IN_WORDS} AS what FROM events
+             WHERE region = $8::TEXT::crdb_internal_region AND aggregate_type = 'vehicle'
                AND aggregate_id = $16::UUID ORDER BY version DESC LIMIT 1),
-         d AS (SELECT i.vehicle_version, CASE
+         decided AS (SELECT item.vehicle_version, CASE
                WHEN v.id IS NULL OR v.city <> $13::TEXT THEN 'gone'
-               WHEN v.version <> i.vehicle_version THEN 'changed: ' || coalesce(c.what, 'at an unknown time')
+               WHEN v.version <> item.vehicle_version THEN 'changed: ' || coalesce(last_event.what, 'at an unknown time')
                WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
                WHEN v.status NOT IN ('available', 'maintenance') THEN 'state: ' || v.status
                WHEN v.owner_region <> $22::TEXT THEN 'owner_elsewhere'
-               WHEN t.id IS NOT NULL THEN 'code_taken'
-               WHEN x.id IS NOT NULL THEN 'id_taken'
+               WHEN same_code.id IS NOT NULL THEN 'code_taken'
+               WHEN same_id.id IS NOT NULL THEN 'id_taken'
                END AS reason
-             FROM verdict CROSS JOIN i LEFT JOIN v ON TRUE LEFT JOIN c ON TRUE
-             LEFT JOIN vehicles t ON t.region = $11::TEXT::crdb_internal_region AND t.city = $14::TEXT AND t.code = v.code
-             LEFT JOIN vehicles x ON x.region = $11::TEXT::crdb_internal_region AND x.id = $16::UUID
+             FROM verdict CROSS JOIN item LEFT JOIN v ON TRUE LEFT JOIN last_event ON TRUE
+             LEFT JOIN vehicles same_code ON same_code.region = $11::TEXT::crdb_internal_region
+               AND same_code.city = $14::TEXT AND same_code.code = v.code
+             LEFT JOIN vehicles same_id ON same_id.region = $11::TEXT::crdb_internal_region AND same_id.id = $16::UUID
              WHERE verdict.code = 'ok'),
          v2 AS (UPDATE vehicles SET region = $11::TEXT::crdb_internal_region, city = $14::TEXT, status = 'maintenance',
                note = $21::TEXT, lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT,
                reserved_region = NULL, reserved_by = NULL, reserved_until = NULL,
                version = vehicles.version + 2, changed_at = $5::TIMESTAMPTZ, seen_at = $5::TIMESTAMPTZ
-             FROM d WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $16::UUID
-               AND vehicles.version = d.vehicle_version AND d.reason IS NULL
+             FROM decided WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $16::UUID
+               AND vehicles.version = decided.vehicle_version AND decided.reason IS NULL
              RETURNING vehicles.id, vehicles.version, vehicles.owner_id, vehicles.lat, vehicles.lon, {checksum} AS mark),
          u2 AS (UPDATE users SET {present}
              FROM v2 WHERE users.region = $22::TEXT::crdb_internal_region AND users.id = v2.owner_id
              RETURNING 1 AS ok),
-         i2 AS (UPDATE job_items SET state = CASE WHEN d.reason IS NULL THEN 'done' ELSE 'refused' END, reason = d.reason
-             FROM d WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
+         i2 AS (UPDATE job_items SET state = CASE WHEN decided.reason IS NULL THEN 'done' ELSE 'refused' END,
+               reason = decided.reason
+             FROM decided WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
                AND job_items.position = $15::INT8 RETURNING 1 AS ok),
          e AS ({EVENT}
              SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version - 1, '{VEHICLE_SENT}', {BY_JOB}, $10::INT8,
@@ -147,6 +151,7 @@ pub async fn list_arrived(
     conn.rows(&LIST_ARRIVED, &[region, &ids, &job]).await?.iter().map(read).collect()
 }
 
+// $15 what was compared, $16 whether it is the same.
 const FINISH: Statement = Statement::write(
     "transfers.finish",
     Reach::Named,

@@ -1,7 +1,7 @@
-//! `Db::write` and `Db::txn`: the only ways to change rows, and the only BEGIN/COMMIT. The closure
-//! may run ten times: no HTTP, hashing or sleeping in it. A write whose reply was lost runs again
-//! on a fresh connection: it looks for the row with the client's id first, so running it again *is*
-//! reading back.
+//! `Db::write_with_retry` and `Db::txn`: the only ways to change rows, and the only BEGIN/COMMIT.
+//! The closure may run ten times: no HTTP, hashing or sleeping in it. A write whose reply was lost
+//! runs again on a fresh connection: it looks for the row with the client's id first, so running it
+//! again *is* reading back.
 
 use std::time::Duration;
 
@@ -13,9 +13,6 @@ use super::{
 };
 use crate::{domain::RegionCode, telemetry::traces::SPANS};
 
-/// CockroachDB's nodes stop when their clocks differ by more; PostgreSQL has one clock.
-pub(super) const CLOCKS: Duration = Duration::from_millis(500);
-
 /// How a transaction ends, and its result either way.
 #[derive(Debug)]
 pub enum Outcome<T> {
@@ -24,24 +21,9 @@ pub enum Outcome<T> {
 }
 
 impl Db {
-    /// The longest time from a write's look at a gate until it is visible or never will be. A lone
-    /// statement: one write timeout, held by the server. A transaction: one until COMMIT is sent,
-    /// held here (`attempt`); one for COMMIT to arrive, after which the server ends the idle
-    /// transaction (`idle_in_transaction_session_timeout`); one for COMMIT itself.
-    pub fn longest_write(&self) -> Duration {
-        self.config.write_timeout * 3
-    }
-
-    /// A region closed at the server's time T is fenced at T plus this. T is taken when the closing
-    /// statement begins, which may last as long as any other; from its end the longest write is
-    /// waited for.
-    pub fn fence(&self) -> Duration {
-        self.config.write_timeout + self.longest_write() + CLOCKS
-    }
-
     /// Runs one auto-committed write statement at a gateway of `region`, again after contention, a
     /// duplicate key in a race, or a lost reply.
-    pub async fn write<T>(&self, region: &RegionCode, op: impl AsyncFn(&Conn) -> Result<T>) -> Result<T> {
+    pub async fn write_with_retry<T>(&self, region: &RegionCode, op: impl AsyncFn(&Conn) -> Result<T>) -> Result<T> {
         let mut attempts = Attempts::within(self.config.write_timeout);
         loop {
             let attempt = async { op(&self.writer(region).await?).await };

@@ -79,6 +79,8 @@ pub(super) const END_SESSIONS: &str = "d AS (DELETE FROM sessions
              WHERE sessions.region = $1::TEXT::crdb_internal_region AND sessions.user_id = $3::UUID
                AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id)";
 
+// The person's $3 to $10; the session's $11 id, $12 token hash, $13 device, $14 end; $15 now; $16
+// the username's key as older versions made it.
 const INSERT: Statement = Statement::write(
     "users.insert",
     Reach::AllRegions { why: "a username is unique over all regions" },

@@ -63,6 +63,7 @@ pub(super) use settled_sql;
 
 pub const NEAREST_LIMIT: usize = 25;
 
+// $3 type, $4 battery, $5 rider, $6 now, $7 and $8 the point, $9 to $26 the ranges.
 // Nine ranges of one fine cell column: any precision is a range of it, so one index
 // serves every density.
 pub const NEAREST: Statement = Statement::read(
@@ -213,6 +214,8 @@ pub struct NewVehicle {
     pub place: String,
 }
 
+// $8 id, $9 public id, $10 city, $11 type, $12 code, $13 brand, $14 colour, $15 latitude, $16
+// longitude, $17 cell, $18 place, $19 note, $20 a day ago.
 const INSERT: Statement = Statement::write(
     "vehicles.insert",
     Reach::Named,

@@ -199,6 +199,10 @@ pub(super) const EVENT: &str =
     "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, actor_region,
        actor_id, command_id, correlation_id, occurred_at, epoch, lat, lon, metadata)";
 
+/// The last event of a vehicle, in words, from a row of events; CockroachDB v22.1 has no `to_char`.
+pub(super) const LAST_EVENT_IN_WORDS: &str =
+    "events.action || ' at ' || substr((events.occurred_at AT TIME ZONE 'UTC')::TEXT, 1, 16) || ' UTC'";
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Done,

@@ -23,8 +23,9 @@ pub struct JobRef {
 pub enum JobKind {
     /// Off the street, with a note.
     Maintenance,
-    /// From maintenance back to the street.
-    Back,
+    /// From maintenance.
+    #[serde(rename = "back")]
+    BackToStreet,
     Lost,
     /// A lost one that was found: it goes to maintenance first.
     Found,
@@ -42,7 +43,7 @@ pub enum JobKind {
 /// What an operator can choose, in the order of the form.
 pub const CHOICES: [JobKind; 7] = [
     JobKind::Maintenance,
-    JobKind::Back,
+    JobKind::BackToStreet,
     JobKind::Lost,
     JobKind::Found,
     JobKind::Retire,
@@ -50,13 +51,14 @@ pub const CHOICES: [JobKind; 7] = [
     JobKind::Transfer,
 ];
 
-pub const STEPS: [JobKind; 5] = [JobKind::Back, JobKind::Maintenance, JobKind::Found, JobKind::Lost, JobKind::Retire];
+pub const STEPS: [JobKind; 5] =
+    [JobKind::BackToStreet, JobKind::Maintenance, JobKind::Found, JobKind::Lost, JobKind::Retire];
 
 impl JobKind {
     pub fn code(self) -> &'static str {
         match self {
             Self::Maintenance => "maintenance",
-            Self::Back => "back",
+            Self::BackToStreet => "back",
             Self::Lost => "lost",
             Self::Found => "found",
             Self::Retire => "retire",
@@ -74,7 +76,7 @@ impl JobKind {
     pub fn title(self) -> &'static str {
         match self {
             Self::Maintenance => "Set to maintenance",
-            Self::Back => "Return to service",
+            Self::BackToStreet => "Return to service",
             Self::Lost => "Mark as lost",
             Self::Found => "Mark as found",
             Self::Retire => "Retire",
@@ -90,7 +92,7 @@ impl JobKind {
     pub fn status_change(self) -> Option<StatusChange> {
         let (event, to, from): (_, _, &[_]) = match self {
             Self::Maintenance => (VEHICLE_MAINTENANCE, "maintenance", &["available", "maintenance", "lost"]),
-            Self::Back => (VEHICLE_BACK, "available", &["maintenance"]),
+            Self::BackToStreet => (VEHICLE_BACK, "available", &["maintenance"]),
             Self::Lost => (VEHICLE_LOST, "lost", &["available", "maintenance"]),
             Self::Found => (VEHICLE_FOUND, "maintenance", &["lost"]),
             Self::Retire => (VEHICLE_RETIRED, "retired", &["available", "maintenance", "lost"]),

@@ -16,7 +16,7 @@ use crate::{
 
 /// A catalogue is about a hundred statements, maybe from a region far away. Its tables are under no
 /// gate, so no fence waits for it.
-const CATALOGUE: Duration = Duration::from_mins(1);
+const LOAD_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Returns how many catalogue entries changed.
 pub async fn load(db: &Db, file: &Catalogue, clock: &Clock) -> Result<usize> {
@@ -26,10 +26,10 @@ pub async fn load(db: &Db, file: &Catalogue, clock: &Clock) -> Result<usize> {
     let now = clock.now();
     let put = async |conn: &Conn| Ok(Commit(catalogue::put(conn, file, now).await?));
     // Loading is idempotent, so after a lost COMMIT it is simply done again.
-    let put = db.txn_within(CATALOGUE, &first.code, put, async |_| Ok(None)).await?;
+    let put = db.txn_within(LOAD_TIMEOUT, &first.code, put, async |_| Ok(None)).await?;
     let gates_seen = Gates::default();
     for region in &file.regions {
-        db.write(&region.code, async |conn| gates::open(conn, &region.code, now).await).await?;
+        db.write_with_retry(&region.code, async |conn| gates::create(conn, &region.code, now).await).await?;
         for promo in &put.promo_codes {
             let granted = promo.quota(&region.code);
             gated_write(db, &gates_seen, &region.code, async |conn, epoch| {

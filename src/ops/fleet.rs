@@ -52,7 +52,7 @@ pub async fn end_ride(service: &Service, auth: &SessionAuth, ride: &RideRef, at:
     let done = gated(&service.db, &service.gates, regions, async |[home, there, riders]| {
         let write = Write::new(Actor::Session(auth), auth.now, (&ride.region, ride.id), [home, there]);
         let force = async |conn: &Conn| rides::force(conn, &write, &end, &rider, riders).await;
-        service.db.write(&ride.region, force).await
+        service.db.write_with_retry(&ride.region, force).await
     })
     .await?;
     if done == Done::Now {

@@ -69,7 +69,8 @@ pub fn reason(text: &str) -> Result<String, String> {
 /// one given, with its current state.
 pub async fn change(db: &Db, change: &Change, here: &RegionCode, by: Option<&SessionAuth>) -> Result<Done> {
     let command = Uuid::new_v4();
-    match db.write(&change.region, async |conn| gates::change(conn, change, here, command, by).await).await? {
+    match db.write_with_retry(&change.region, async |conn| gates::change(conn, change, here, command, by).await).await?
+    {
         Verdict::Done => Ok(Done::Now),
         Verdict::Already => Ok(Done::Before),
         Verdict::Refused(Refusal::Changed) | Verdict::Gate => {

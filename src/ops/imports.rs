@@ -13,7 +13,8 @@ use crate::{
     db::{
         Conn, DbError, Verdict,
         imports::{self, StagedLine},
-        jobs::{self, JobWrite},
+        job_write::JobWrite,
+        jobs,
     },
     domain::{
         City, JobKind, JobRef, Point,

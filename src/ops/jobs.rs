@@ -19,7 +19,8 @@ use crate::{
         Actor, Conn, Db, DbError, DbErrorKind, SessionAuth, Verdict, Write,
         bulk::{self, Selection},
         imports,
-        jobs::{self, Job, JobWrite},
+        job_write::JobWrite,
+        jobs::{self, Job},
         transfers::{self, Item},
     },
     domain::{Catalogue, JobKind, JobRef, Refusal, RegionCode},
@@ -77,7 +78,7 @@ impl<'a> JobContext<'a> {
         gated(self.db, self.gates, regions, async |[home_epoch, epoch, to_epoch]| {
             let on_job = Write::new(actor, now, (region, job.id), [home_epoch, epoch]);
             let write = JobWrite { on_job, city, to, to_epoch };
-            self.db.write(region, async |conn| op(conn, &write).await).await
+            self.db.write_with_retry(region, async |conn| op(conn, &write).await).await
         })
         .await
     }
@@ -177,9 +178,12 @@ pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<()> {
         JobKind::Import => import(context, job).await,
         JobKind::Erasure => erasure::batch(context, job).await,
         JobKind::Transfer => transfer(context, job).await,
-        JobKind::Maintenance | JobKind::Back | JobKind::Lost | JobKind::Found | JobKind::Retire | JobKind::Move => {
-            change(context, job).await
-        }
+        JobKind::Maintenance
+        | JobKind::BackToStreet
+        | JobKind::Lost
+        | JobKind::Found
+        | JobKind::Retire
+        | JobKind::Move => change(context, job).await,
     }
 }
 
@@ -216,7 +220,7 @@ fn note(context: JobContext<'_>, job: &Job) -> Option<String> {
     let from = context.catalogue.city_name(&job.city);
     match job.job_kind {
         JobKind::Maintenance => job.text("note").map(str::to_owned),
-        JobKind::Back => Some(String::new()),
+        JobKind::BackToStreet => Some(String::new()),
         JobKind::Move => Some(format!("Moved from {from}")),
         JobKind::Transfer => Some(format!("Transferred from {from}")),
         JobKind::Lost | JobKind::Found | JobKind::Retire | JobKind::Import | JobKind::Erasure => None,

@@ -125,7 +125,8 @@ pub async fn gated_write(
     region: &RegionCode,
     op: impl AsyncFn(&Conn, i64) -> Result<Verdict, DbError>,
 ) -> Result<Done> {
-    gated(db, gates, [region], async |[epoch]| db.write(region, async |conn| op(conn, epoch).await).await).await
+    gated(db, gates, [region], async |[epoch]| db.write_with_retry(region, async |conn| op(conn, epoch).await).await)
+        .await
 }
 
 /// One write statement of a signed-in person about row or command `id` of region `there`, under the
@@ -138,7 +139,7 @@ pub async fn signed_write(
 ) -> Result<Done> {
     gated(&service.db, &service.gates, [&auth.user.region, there], async |epochs| {
         let write = Write::new(Actor::Session(auth), auth.now, (there, id), epochs);
-        service.db.write(there, async |conn| op(conn, &write).await).await
+        service.db.write_with_retry(there, async |conn| op(conn, &write).await).await
     })
     .await
 }

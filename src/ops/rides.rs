@@ -73,7 +73,7 @@ pub async fn end_overdue(service: &Service) -> Result<usize, DbError> {
             let done = gated(&service.db, &service.gates, [&rider.region, &ride.region], async |epochs| {
                 let write = Write::new(Actor::Person(rider), now, (&ride.region, ride.id), epochs);
                 let expire = async |conn: &Conn| rides::expire(conn, &write, &end, *started_at + RIDE_MAX).await;
-                service.db.write(&ride.region, expire).await
+                service.db.write_with_retry(&ride.region, expire).await
             });
             match done.await {
                 Ok(done) => ended += usize::from(done == Done::Now),

@@ -139,7 +139,7 @@ fn unknown(what: &str) -> DbError {
 async fn insert_users(db: &Db, region: &RegionCode, password_hash: &str, users: &[User]) -> Result<(i64, Vec<Uuid>)> {
     let epoch = open_epoch(gates::find(db, region).await?)?;
     let insert = async |conn: &_| sample::insert_users(conn, (region, epoch), password_hash, users).await;
-    let (new, at_home) = db.write(region, insert).await?.ok_or_else(|| closed(region))?;
+    let (new, at_home) = db.write_with_retry(region, insert).await?.ok_or_else(|| closed(region))?;
     let at_home: HashSet<Uuid> = at_home.into_iter().collect();
     Ok((new, users.iter().map(|user| user.id).filter(|id| at_home.contains(id)).collect()))
 }
@@ -147,7 +147,7 @@ async fn insert_users(db: &Db, region: &RegionCode, password_hash: &str, users: 
 async fn insert_vehicles(db: &Db, city: &City, street: &Street) -> Result<i64> {
     let epoch = open_epoch(gates::find(db, &city.region).await?)?;
     let insert = async |conn: &_| sample::insert_vehicles(conn, city, epoch, street).await;
-    Ok(db.write(&city.region, insert).await?.ok_or_else(|| closed(&city.region))?)
+    Ok(db.write_with_retry(&city.region, insert).await?.ok_or_else(|| closed(&city.region))?)
 }
 
 fn closed(region: &RegionCode) -> Refusal {

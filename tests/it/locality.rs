@@ -7,7 +7,7 @@ use movr::{
     cli::verify_locality::outcome,
     db::{
         self, all_statements,
-        locality::{Access, Gateway, How, Index, Schema, StatementCheck, Verdict, cockroach, judge, region_of},
+        locality::{Access, Gateway, How, Index, PlanVerdict, Schema, StatementCheck, cockroach, judge, region_of},
         statement::{CITY_CHECKED, Reach, Statement},
     },
 };
@@ -37,7 +37,7 @@ async fn check_all(gateway: &mut Gateway) -> Vec<StatementCheck> {
 }
 
 fn broken(all: &[StatementCheck]) -> Vec<&'static str> {
-    all.iter().filter(|checked| checked.verdict == Verdict::Breach).map(|checked| checked.statement).collect()
+    all.iter().filter(|checked| checked.verdict == PlanVerdict::Breach).map(|checked| checked.statement).collect()
 }
 
 fn registered(name: &str) -> &'static Statement {
@@ -62,7 +62,7 @@ async fn every_statement_keeps_its_reach() {
     outcome(&all.iter().collect::<Vec<_>>()).unwrap();
     if tells_plans(&gateway, "every_statement_keeps_its_reach, of unknown plans") {
         for checked in &all {
-            assert_eq!(checked.verdict, Verdict::Ok, "{checked:#?}");
+            assert_eq!(checked.verdict, PlanVerdict::Ok, "{checked:#?}");
             assert!(!checked.plan.is_empty(), "{} touches nothing", checked.statement);
         }
     }
@@ -100,11 +100,11 @@ async fn without_any_one_of_its_region_conditions_a_statement_is_in_breach() {
                 let cut = rewritten(statement, text);
                 let checked = gateway.check(&cut).await.unwrap();
                 tried += 1;
-                if checked.verdict == Verdict::Ok {
+                if checked.verdict == PlanVerdict::Ok {
                     spare.push(statement.name);
                     continue;
                 }
-                assert_eq!(checked.verdict, Verdict::Breach, "{}\n{checked:#?}", cut.text);
+                assert_eq!(checked.verdict, PlanVerdict::Breach, "{}\n{checked:#?}", cut.text);
                 assert!(checked.findings[0].starts_with("any region: "), "{checked:#?}");
                 let error = outcome(&[&checked]).unwrap_err().to_string();
                 assert_eq!(error, format!("beyond the declared reach: {}", statement.name));
@@ -157,7 +157,7 @@ async fn a_region_that_is_no_parameter_and_a_wider_reach_are_breaches() {
             (Statement::write(made.name, Reach::Named, made.text), "users_username_key does not begin with region"),
         ] {
             let checked = gateway.check(&statement).await.unwrap();
-            assert_eq!(checked.verdict, Verdict::Breach, "{checked:#?}");
+            assert_eq!(checked.verdict, PlanVerdict::Breach, "{checked:#?}");
             assert!(checked.findings.iter().any(|found| found.contains(finding)), "{finding}: {checked:#?}");
         }
         // Neither what the server refuses, nor another's table, nor a write that was not read, is known to be right.
@@ -168,7 +168,7 @@ async fn a_region_that_is_no_parameter_and_a_wider_reach_are_breaches() {
             rewritten(gate, gate.text.replace("INSERT INTO", "insert into")),
         ] {
             let checked = gateway.check(&statement).await.unwrap();
-            assert_eq!(checked.verdict, Verdict::Unknown, "{checked:#?}");
+            assert_eq!(checked.verdict, PlanVerdict::Unknown, "{checked:#?}");
         }
     }
     drop(gateway);
@@ -186,7 +186,7 @@ async fn every_parameter_gets_a_value_of_a_row_or_a_made_up_one() {
         gateway.region = "us-east1".to_owned();
         let before = world.rows().await;
         for checked in check_all(&mut gateway).await {
-            assert_eq!(checked.verdict, Verdict::Unknown, "{checked:#?}");
+            assert_eq!(checked.verdict, PlanVerdict::Unknown, "{checked:#?}");
             assert!(checked.findings.iter().any(|found| found.contains("(cost=")), "{checked:#?}");
             assert_eq!(checked.home_region, None);
         }
@@ -261,7 +261,7 @@ fn access(table: &str, how: How, shown: &str) -> Access {
 
 const NAMED: Statement = Statement::read("sample.named", Reach::Named, "SELECT 1");
 
-fn verdict(plan: &str, region: &str) -> Verdict {
+fn verdict(plan: &str, region: &str) -> PlanVerdict {
     let schema = schema();
     judge(&NAMED, &schema, &cockroach::accesses(plan, "", region, &schema)).verdict
 }
@@ -279,14 +279,14 @@ fn recorded_scans_tell_the_regions_of_their_spans() {
     for plan in [HOME, ANALYZE_HOME, ANALYZE_ABROAD] {
         let kept = access("vehicles", How::Kept, "vehicles@vehicles_by_city us-east1");
         assert_eq!(cockroach::accesses(plan, "", "us-east1", &schema), [kept]);
-        assert_eq!(verdict(plan, "us-east1"), Verdict::Ok);
+        assert_eq!(verdict(plan, "us-east1"), PlanVerdict::Ok);
         // Also where the plan says that it ran in europe-west1: its rows are not there.
-        assert_eq!(verdict(plan, "europe-west1"), Verdict::Breach, "{plan}");
+        assert_eq!(verdict(plan, "europe-west1"), PlanVerdict::Breach, "{plan}");
     }
     let free = access("vehicles", How::Free, "vehicles@vehicles_pkey us-east1 - europe-west1");
     assert_eq!(cockroach::accesses(FULL, "", "us-east1", &schema), [free]);
-    assert_eq!(verdict(FULL, "us-east1"), Verdict::Breach);
-    assert_eq!(verdict(FULL, "europe-west1"), Verdict::Breach);
+    assert_eq!(verdict(FULL, "us-east1"), PlanVerdict::Breach);
+    assert_eq!(verdict(FULL, "europe-west1"), PlanVerdict::Breach);
 }
 
 #[test]
@@ -298,9 +298,9 @@ fn recorded_writes_tell_checks_and_cascades() {
         access("users", How::Kept, "FK check: users@users_pkey"),
     ];
     assert_eq!(cockroach::accesses(INSERT, "", "us-east1", &schema), insert);
-    assert_eq!(verdict(INSERT, "us-east1"), Verdict::Ok);
-    assert_eq!(verdict(&INSERT.replace("rides(region, id", "rides(id, region"), "us-east1"), Verdict::Breach);
-    assert_eq!(verdict(&INSERT.replace("users@users_pkey", "users@another"), "us-east1"), Verdict::Unknown);
+    assert_eq!(verdict(INSERT, "us-east1"), PlanVerdict::Ok);
+    assert_eq!(verdict(&INSERT.replace("rides(region, id", "rides(id, region"), "us-east1"), PlanVerdict::Breach);
+    assert_eq!(verdict(&INSERT.replace("users@users_pkey", "users@another"), "us-east1"), PlanVerdict::Unknown);
     let cascade = [
         access("users", How::Kept, "users input"),
         access("users", How::Kept, "users@users_pkey input"),
@@ -315,8 +315,8 @@ fn recorded_writes_tell_checks_and_cascades() {
     schema.regional.insert("users".to_owned(), false);
     let why = "a test";
     let anywhere = Statement::write("sample.anywhere", Reach::AllRegions { why }, "SELECT 1");
-    assert_eq!(judge(&anywhere, &schema, &found).verdict, Verdict::Breach);
-    assert_eq!(judge(&anywhere, &schema, &found[..3]).verdict, Verdict::Ok);
+    assert_eq!(judge(&anywhere, &schema, &found).verdict, PlanVerdict::Breach);
+    assert_eq!(judge(&anywhere, &schema, &found[..3]).verdict, PlanVerdict::Ok);
 }
 
 #[test]
@@ -344,9 +344,9 @@ fn what_reads_a_global_row_says_so_and_riding_and_maintenance_read_none() {
         assert!(breaks(&rewritten(statement, statement.text.replacen(from, to, 1))), "{name}");
     }
     let check = access("cities", How::Kept, "FK check: cities@cities_region_slug_key");
-    assert_eq!(judge(&NAMED, &schema, std::slice::from_ref(&check)).verdict, Verdict::Breach);
+    assert_eq!(judge(&NAMED, &schema, std::slice::from_ref(&check)).verdict, PlanVerdict::Breach);
     let says = Statement::read("sample.says", Reach::Named, "SELECT 1").reading_global("a test");
-    assert_eq!(judge(&says, &schema, &[check]).verdict, Verdict::Ok);
+    assert_eq!(judge(&says, &schema, &[check]).verdict, PlanVerdict::Ok);
 }
 
 #[test]
@@ -367,17 +367,17 @@ fn what_was_never_recorded_is_unknown() {
     ] {
         let plan = HOME.replacen(old, new, 1);
         assert_ne!(plan, HOME, "{old}");
-        assert_eq!(verdict(&plan, "us-east1"), Verdict::Unknown, "{plan}");
+        assert_eq!(verdict(&plan, "us-east1"), PlanVerdict::Unknown, "{plan}");
     }
-    assert_eq!(verdict(&HOME.replace("spans: ", "spans: FULL SCAN "), "us-east1"), Verdict::Breach);
-    assert_eq!(verdict(&HOME.replace("[/'us-east1'/", "[/1/"), "us-east1"), Verdict::Breach);
+    assert_eq!(verdict(&HOME.replace("spans: ", "spans: FULL SCAN "), "us-east1"), PlanVerdict::Breach);
+    assert_eq!(verdict(&HOME.replace("[/'us-east1'/", "[/1/"), "us-east1"), PlanVerdict::Breach);
     // Without one of its ends.
     let open = HOME.replace("spans: [", "spans: (").replace("'available']", "'available')");
-    assert_eq!([verdict(&open, "us-east1"), verdict(&open, "us-west1")], [Verdict::Ok, Verdict::Breach]);
+    assert_eq!([verdict(&open, "us-east1"), verdict(&open, "us-west1")], [PlanVerdict::Ok, PlanVerdict::Breach]);
     // A second span elsewhere, and ends of spans inside of a value.
     let spans = "'available'] [/'us-west1'/1 - /'us-west1'/2]";
-    assert_eq!(verdict(&HOME.replace("'available']", spans), "us-east1"), Verdict::Breach);
-    assert_eq!(verdict(&HOME.replace("new-york", "new] - york"), "us-east1"), Verdict::Ok);
+    assert_eq!(verdict(&HOME.replace("'available']", spans), "us-east1"), PlanVerdict::Breach);
+    assert_eq!(verdict(&HOME.replace("new-york", "new] - york"), "us-east1"), PlanVerdict::Ok);
     // What a generated column holds is told by the verbose form alone.
     let lookup = CASCADE.replace("cities@cities_region_slug_key", "users@users_city_key");
     for (old, new, how) in [
@@ -393,7 +393,7 @@ fn what_was_never_recorded_is_unknown() {
         let path = sample.unwrap().path();
         if path.is_file() && !path.file_name().unwrap().to_str().unwrap().starts_with("explain-") {
             let text = std::fs::read_to_string(&path).unwrap();
-            assert_eq!(verdict(&text, "us-east1"), Verdict::Unknown, "{}", path.display());
+            assert_eq!(verdict(&text, "us-east1"), PlanVerdict::Unknown, "{}", path.display());
         }
     }
 }

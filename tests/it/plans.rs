@@ -8,7 +8,7 @@ use movr::{
     cli::verify_locality::outcome,
     db::{
         all_statements,
-        locality::{Schema, StatementCheck, Verdict, cockroach, judge},
+        locality::{PlanVerdict, Schema, StatementCheck, cockroach, judge},
         statement::{Reach, Statement},
     },
 };
@@ -23,9 +23,6 @@ struct Recording {
     reach: Reach,
 }
 
-/// The reach of statements that are no longer there, unless it is `Named`.
-const GONE: [(&str, Reach); 0] = [];
-
 fn recordings() -> Vec<Recording> {
     let read =
         |folder: &str, file: &str| std::fs::read_to_string(format!("tests/it/crdb-samples/{folder}/{file}")).unwrap();
@@ -33,9 +30,8 @@ fn recordings() -> Vec<Recording> {
     let files: BTreeSet<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     let recording = |file: String| {
         let name: &str = file.strip_suffix(".txt").unwrap().to_owned().leak();
-        let now = all_statements().into_iter().find(|s| s.name == name).map(|s| s.reach);
-        let gone = || GONE.iter().find(|(gone, _)| *gone == name).map(|(_, reach)| *reach);
-        let reach = now.or_else(gone).unwrap_or(Reach::Named);
+        let statement = all_statements().into_iter().find(|s| s.name == name);
+        let reach = statement.unwrap_or_else(|| panic!("{name} is no statement any more")).reach;
         Recording { name, plain: read("plans", &file), verbose: read("plans-verbose", &file), reach }
     };
     files.into_iter().map(recording).collect()
@@ -131,16 +127,16 @@ fn regional(access: &str) -> bool {
 #[test]
 fn every_recorded_plan_keeps_its_reach_and_breaks_it_by_one_change() {
     let all = recordings();
-    assert_eq!(all.len(), 108);
+    assert_eq!(all.len(), 102);
     let (mut changes, mut kinds) = (0, BTreeSet::new());
     for recording in &all {
         let Recording { name, plain, verbose, reach } = recording;
         let checked = recording.judged(plain, verbose, *reach);
-        assert_eq!(checked.verdict, Verdict::Ok, "{checked:#?}");
+        assert_eq!(checked.verdict, PlanVerdict::Ok, "{checked:#?}");
         let breaches = recording.breaches();
         for (plain, verbose, reach) in &breaches {
             let checked = recording.judged(plain, verbose, *reach);
-            assert_eq!(checked.verdict, Verdict::Breach, "{name}: {checked:#?}\n{plain}\n{verbose}");
+            assert_eq!(checked.verdict, PlanVerdict::Breach, "{name}: {checked:#?}\n{plain}\n{verbose}");
             kinds.insert(checked.findings[0].split(' ').next().unwrap().to_owned());
         }
         changes += breaches.len();
@@ -163,7 +159,7 @@ fn a_generated_name_that_nothing_explains_is_not_believed() {
         (&grant.plain, &grant.verbose.replace(&format!("col_@102: '{REGION}'"), "col_@102: f(x)")),
     ] {
         let checked = grant.judged(plain, verbose, Reach::Named);
-        assert_eq!(checked.verdict, Verdict::Unknown, "{checked:#?}");
+        assert_eq!(checked.verdict, PlanVerdict::Unknown, "{checked:#?}");
         let error = outcome(&[&checked]).unwrap_err().to_string();
         assert_eq!(error, "not understood, so not proved: users.grant");
     }
@@ -171,8 +167,8 @@ fn a_generated_name_that_nothing_explains_is_not_believed() {
     let hidden = all.iter().find(|recording| recording.plain.contains(" … (")).unwrap();
     let encoded = hidden.verbose.replacen(r#"/"\xc0"/"amsterdam"/"retired"#, r#"/"\x80"/"amsterdam"/"retired"#, 1);
     assert_ne!(encoded, hidden.verbose);
-    assert_eq!(hidden.judged(&hidden.plain, &encoded, hidden.reach).verdict, Verdict::Unknown);
+    assert_eq!(hidden.judged(&hidden.plain, &encoded, hidden.reach).verdict, PlanVerdict::Unknown);
     // Reading every region on purpose is kept whatever the spans are.
     let everywhere = Reach::AllRegions { why: "the whole database is checked" };
-    assert_eq!(hidden.judged(&hidden.plain, &encoded, everywhere).verdict, Verdict::Ok);
+    assert_eq!(hidden.judged(&hidden.plain, &encoded, everywhere).verdict, PlanVerdict::Ok);
 }

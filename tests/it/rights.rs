@@ -3,7 +3,7 @@
 
 use movr::db::{
     self, all_statements,
-    locality::{Gateway, Verdict},
+    locality::{Gateway, PlanVerdict},
 };
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
@@ -62,7 +62,7 @@ async fn the_role_can_do_everything_but_rewrite_history() {
     for statement in all_statements() {
         // What the role may not do has no plan.
         let checked = gateway.check(statement).await.unwrap();
-        assert_eq!((checked.verdict, checked.findings), (Verdict::Ok, vec![]), "{}", statement.name);
+        assert_eq!((checked.verdict, checked.findings), (PlanVerdict::Ok, vec![]), "{}", statement.name);
     }
     rides::street(&world, 20).await;
     let settings = [("DATABASE_URL", &*url)];

@@ -12,7 +12,7 @@ use tokio_postgres::{
     types::{Format, IsNull, Kind, ToSql, Type, private::BytesMut, to_sql_checked},
 };
 
-use super::{Access, Schema, StatementCheck, Verdict, changes, cockroach, judge, postgres};
+use super::{Access, PlanVerdict, Schema, StatementCheck, changes, cockroach, judge, postgres};
 use crate::db::{
     DbError, DbErrorKind, Param, Reach, Result, Statement,
     connect::Endpoint,
@@ -75,9 +75,9 @@ impl Gateway {
         // Some good statements are refused, so spans that are known to be right count more.
         if let Some(refused) = checked.home_region.as_ref().filter(|outcome| outcome.contains("home region"))
             && statement.reach == Reach::Named
-            && checked.verdict == Verdict::Unknown
+            && checked.verdict == PlanVerdict::Unknown
         {
-            checked.verdict = Verdict::Breach;
+            checked.verdict = PlanVerdict::Breach;
             checked.findings.push(refused.clone());
         }
         Ok(checked)

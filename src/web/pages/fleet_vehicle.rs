@@ -149,7 +149,7 @@ pub async fn set_status(context: RequestContext, row: RowPath, Form(step): Form<
     let change = step.action.status_change().ok_or(BadRequest::Step)?;
     let done = match step.action {
         JobKind::Maintenance => "The vehicle is in maintenance.",
-        JobKind::Back => "The vehicle is back in service.",
+        JobKind::BackToStreet => "The vehicle is back in service.",
         JobKind::Lost => "The vehicle is marked as lost.",
         JobKind::Found => "The vehicle is found, and in maintenance.",
         JobKind::Retire => "The vehicle is retired.",

@@ -228,7 +228,11 @@ async fn an_instance_with_an_old_epoch_cannot_write() {
     let (auth, region) = (&arena.riders[0].auth, home());
     let end = async |epoch| {
         let write = Write::new(Actor::Session(auth), auth.now, (&region, Uuid::new_v4()), [epoch, epoch]);
-        second.db.write(&region, async |conn| sessions::end(conn, &write, Uuid::new_v4()).await).await.unwrap()
+        second
+            .db
+            .write_with_retry(&region, async |conn| sessions::end(conn, &write, Uuid::new_v4()).await)
+            .await
+            .unwrap()
     };
     for epoch in [1, 2, 4] {
         assert_eq!(end(epoch).await, Verdict::Gate, "epoch {epoch}");

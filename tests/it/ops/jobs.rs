@@ -269,8 +269,9 @@ async fn a_page_of_a_running_job_only_looks_and_a_worker_does_it_with_one_lease(
     let (service, which) = (&instance.running.state.service, "us-east1".parse().unwrap());
     let which = JobRef { region: which, id: job.rsplit_once('/').unwrap().1.parse().unwrap() };
     let [one, two] = [Uuid::new_v4(), Uuid::new_v4()];
-    let lease =
-        async |worker| service.db.write(&which.region, async |conn| jobs::lease(conn, &which, 1, worker).await).await;
+    let lease = async |worker| {
+        service.db.write_with_retry(&which.region, async |conn| jobs::lease(conn, &which, 1, worker).await).await
+    };
     let next = async |worker: Uuid| {
         let conn = service.db.at(&which.region).await.unwrap();
         jobs::list_next(&conn, &which.region, worker, &[], world.clock.now()).await.unwrap().len()
