@@ -320,14 +320,14 @@ macro_rules! vehicle_change_sql {
                  WHEN EXISTS (SELECT 1 FROM v WHERE version <> $11::INT8 OR status = 'retired') THEN 'changed'
                  {refusals}
                  ELSE 'ok' END AS code),
-             n AS (UPDATE vehicles SET {set}, version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ,
+             changed AS (UPDATE vehicles SET {set}, version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ,
                    reserved_region = NULL, reserved_by = NULL, reserved_until = NULL
                  FROM verdict WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $9::UUID
                    AND verdict.code = 'ok'
                  RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon, vehicles.city),
              e AS ({EVENT}
-                 SELECT $8::TEXT::crdb_internal_region, 'vehicle', n.id, n.version, {event}, $1::TEXT, $3::UUID,
-                   $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, n.lat, n.lon, {metadata} FROM n RETURNING 1 AS ok)
+                 SELECT $8::TEXT::crdb_internal_region, 'vehicle', changed.id, changed.version, {event}, $1::TEXT, $3::UUID,
+                   $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, changed.lat, changed.lon, {metadata} FROM changed RETURNING 1 AS ok)
              SELECT verdict.code AS verdict FROM verdict",
             tables = $tables,
             permission = $permission,
@@ -416,7 +416,7 @@ const MOVE: Statement = Statement::write(
         "city = $13::TEXT, lat = $14::FLOAT8, lon = $15::FLOAT8, cell = $16::INT8, place = $17::TEXT,
              seen_at = $5::TIMESTAMPTZ, status = 'maintenance'",
         formatcp!("'{VEHICLE_MOVED}'"),
-        "jsonb_build_object('city', n.city)"
+        "jsonb_build_object('city', changed.city)"
     ),
 )
 .reading_global(CITY_CHECKED);

@@ -120,15 +120,15 @@ macro_rules! gate_change_sql {
                      AND reason IS NOT DISTINCT FROM $4::TEXT AND until_at IS NOT DISTINCT FROM $5::TIMESTAMPTZ) THEN 'already'
                  WHEN NOT EXISTS (SELECT 1 FROM old WHERE epoch = coalesce($3::INT8, epoch)) THEN 'changed'
                  ELSE 'ok' END AS code),
-             n AS (UPDATE region_gates SET write_state = $2::TEXT, epoch = region_gates.epoch + 1, reason = $4::TEXT,
+             changed AS (UPDATE region_gates SET write_state = $2::TEXT, epoch = region_gates.epoch + 1, reason = $4::TEXT,
                    until_at = $5::TIMESTAMPTZ, changed_at = now()
                  FROM verdict WHERE region_gates.region = $1::TEXT::crdb_internal_region AND code = 'ok'
                  RETURNING region_gates.epoch),
-             e AS ({EVENT} SELECT $6::TEXT::crdb_internal_region, 'region', $7::UUID, n.epoch,
+             e AS ({EVENT} SELECT $6::TEXT::crdb_internal_region, 'region', $7::UUID, changed.epoch,
                CASE WHEN $2::TEXT = 'writable' THEN '{REGION_OPENED}' ELSE '{REGION_CLOSED}' END, {actor},
-               $8::UUID, $8::UUID, now(), n.epoch, NULL::FLOAT8, NULL::FLOAT8,
-               jsonb_build_object('region', $1::TEXT, 'state', $2::TEXT, 'epoch', n.epoch, 'reason', $4::TEXT,
-                 'until', $5::TIMESTAMPTZ) FROM n RETURNING 1 AS ok)
+               $8::UUID, $8::UUID, now(), changed.epoch, NULL::FLOAT8, NULL::FLOAT8,
+               jsonb_build_object('region', $1::TEXT, 'state', $2::TEXT, 'epoch', changed.epoch, 'reason', $4::TEXT,
+                 'until', $5::TIMESTAMPTZ) FROM changed RETURNING 1 AS ok)
              SELECT code AS verdict FROM verdict",
             tables = $tables,
             refusals = $refusals,

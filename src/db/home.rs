@@ -289,15 +289,15 @@ const NOTE_ERASED: Statement = Statement::write(
     formatcp!(
         "{GATED},
          verdict AS (SELECT CASE WHEN EXISTS (SELECT 1 FROM g) THEN 'ok' ELSE 'gate' END AS code),
-         n AS (UPDATE jobs SET parameters = $5::JSONB, state = CASE WHEN $6::BOOL THEN 'done' ELSE 'running' END,
+         noted AS (UPDATE jobs SET parameters = $5::JSONB, state = CASE WHEN $6::BOOL THEN 'done' ELSE 'running' END,
                finished_at = CASE WHEN $6::BOOL THEN $7::TIMESTAMPTZ END,
                requested_by = CASE WHEN $6::BOOL THEN '00000000-0000-0000-0000-000000000000'::UUID ELSE jobs.requested_by END
              FROM verdict WHERE jobs.region = $1::TEXT::crdb_internal_region AND jobs.id = $3::UUID
                AND jobs.kind = 'erasure' AND jobs.state = 'running' AND jobs.parameters = $4::JSONB AND verdict.code = 'ok'
              RETURNING jobs.id, jobs.state),
          e AS ({EVENT}
-             SELECT $1::TEXT::crdb_internal_region, 'job', n.id, 3, '{JOB_DONE}', NULL::TEXT, NULL::UUID, n.id, n.id,
-               $7::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM n WHERE n.state = 'done'
+             SELECT $1::TEXT::crdb_internal_region, 'job', noted.id, 3, '{JOB_DONE}', NULL::TEXT, NULL::UUID, noted.id, noted.id,
+               $7::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM noted WHERE noted.state = 'done'
                RETURNING 1 AS ok)
          SELECT verdict.code AS verdict FROM verdict"
     ),

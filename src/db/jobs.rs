@@ -31,13 +31,13 @@ const INSERT: Statement = Statement::write(
              WHEN EXISTS (SELECT 1 FROM old) THEN 'form_used'
              {GATES}
              ELSE 'ok' END AS code),
-         n AS (INSERT INTO jobs (region, id, kind, city, state, requested_region, requested_by, parameters, created_at)
+         inserted AS (INSERT INTO jobs (region, id, kind, city, state, requested_region, requested_by, parameters, created_at)
              SELECT $8::TEXT::crdb_internal_region, $9::UUID, $15::TEXT, $13::TEXT, 'running',
                $1::TEXT::crdb_internal_region, me.id, $16::JSONB, $5::TIMESTAMPTZ FROM verdict, me WHERE code = 'ok'
              RETURNING id),
          e AS ({EVENT}
              SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 1, '{JOB_REQUESTED}', {BY_JOB}, $10::INT8,
-               NULL::FLOAT8, NULL::FLOAT8, jsonb_build_object('kind', $15::TEXT, 'city', $13::TEXT, 'to', $14::TEXT) FROM n
+               NULL::FLOAT8, NULL::FLOAT8, jsonb_build_object('kind', $15::TEXT, 'city', $13::TEXT, 'to', $14::TEXT) FROM inserted
              RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
     ),
@@ -54,22 +54,22 @@ const CONFIRM: Statement = Statement::write(
     Reach::Named,
     formatcp!(
         "{ON_JOB},
-         j AS (SELECT state, confirmed_at, parameters FROM jobs
+         job AS (SELECT state, confirmed_at, parameters FROM jobs
              WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT),
          verdict AS (SELECT CASE {WHO}
-             WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'no_such_job'
-             WHEN EXISTS (SELECT 1 FROM j WHERE confirmed_at IS NOT NULL) THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM job) THEN 'no_such_job'
+             WHEN EXISTS (SELECT 1 FROM job WHERE confirmed_at IS NOT NULL) THEN 'already'
              {GATES}
-             WHEN EXISTS (SELECT 1 FROM j WHERE state <> 'running' OR parameters->>'selecting' IS NOT NULL) THEN 'changed'
+             WHEN EXISTS (SELECT 1 FROM job WHERE state <> 'running' OR parameters->>'selecting' IS NOT NULL) THEN 'changed'
              ELSE 'ok' END AS code),
-         n AS (UPDATE jobs SET confirmed_at = $5::TIMESTAMPTZ, requested_region = $1::TEXT::crdb_internal_region,
+         confirmed AS (UPDATE jobs SET confirmed_at = $5::TIMESTAMPTZ, requested_region = $1::TEXT::crdb_internal_region,
                progress = NULL, requested_by = coalesce($3::UUID, '00000000-0000-0000-0000-000000000000'::UUID)
              FROM verdict
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
              RETURNING jobs.id),
          e AS ({EVENT}
              SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 2, '{JOB_CONFIRMED}', {BY_JOB}, $10::INT8,
-               NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM n RETURNING 1 AS ok)
+               NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM confirmed RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
     ),
 );
@@ -87,26 +87,26 @@ const CANCEL: Statement = Statement::write(
     Reach::Named,
     formatcp!(
         "{ON_JOB},
-         j AS (SELECT state FROM jobs
+         job AS (SELECT state FROM jobs
              WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID AND city = $13::TEXT),
          verdict AS (SELECT CASE {WHO}
-             WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'no_such_job'
+             WHEN NOT EXISTS (SELECT 1 FROM job) THEN 'no_such_job'
              {GATES}
-             WHEN EXISTS (SELECT 1 FROM j WHERE state = 'done') THEN 'changed'
+             WHEN EXISTS (SELECT 1 FROM job WHERE state = 'done') THEN 'changed'
              ELSE 'ok' END AS code),
-         n AS (UPDATE jobs SET state = 'cancelled', finished_at = $5::TIMESTAMPTZ FROM verdict
+         cancelled AS (UPDATE jobs SET state = 'cancelled', finished_at = $5::TIMESTAMPTZ FROM verdict
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND jobs.state = 'running'
                AND code = 'ok' RETURNING jobs.id),
-         w AS (SELECT position FROM job_items
+         waiting AS (SELECT position FROM job_items
              WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND state = 'waiting'
                AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') ORDER BY position LIMIT $15::INT8),
-         i AS (UPDATE job_items SET state = 'cancelled'
+         items AS (UPDATE job_items SET state = 'cancelled'
              WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
-               AND job_items.state = 'waiting' AND job_items.position <= (SELECT max(position) FROM w) RETURNING 1 AS ok),
+               AND job_items.state = 'waiting' AND job_items.position <= (SELECT max(position) FROM waiting) RETURNING 1 AS ok),
          e AS ({EVENT}
              SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 3, '{JOB_CANCELLED}', {BY_JOB}, $10::INT8,
-               NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM n RETURNING 1 AS ok)
-         SELECT code AS verdict, (SELECT count(*) FROM w) AS items FROM verdict"
+               NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM cancelled RETURNING 1 AS ok)
+         SELECT code AS verdict, (SELECT count(*) FROM waiting) AS items FROM verdict"
     ),
 );
 
@@ -301,16 +301,16 @@ const LEASE: Statement = Statement::write(
     Reach::Named,
     formatcp!(
         "{GATED},
-         j AS (SELECT 1 AS ok FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
+         job AS (SELECT 1 AS ok FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
            AND state = 'running' AND (lease_owner IS NULL OR lease_owner = $4::UUID OR lease_until < now())),
-         verdict AS (SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM j) THEN 'already'
+         verdict AS (SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM job) THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate' ELSE 'ok' END AS code),
-         c AS (SELECT count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'done') AS done,
+         counted AS (SELECT count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'done') AS done,
                count(*) FILTER (WHERE state = 'refused') AS refused
              FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $3::UUID),
-         n AS (UPDATE jobs SET lease_owner = $4::UUID, lease_until = now() + '6 s'::INTERVAL,
-               progress = jsonb_build_object('waiting', c.waiting, 'done', c.done, 'refused', c.refused)
-             FROM verdict, c WHERE jobs.region = $1::TEXT::crdb_internal_region AND jobs.id = $3::UUID AND code = 'ok'
+         leased AS (UPDATE jobs SET lease_owner = $4::UUID, lease_until = now() + '6 s'::INTERVAL,
+               progress = jsonb_build_object('waiting', counted.waiting, 'done', counted.done, 'refused', counted.refused)
+             FROM verdict, counted WHERE jobs.region = $1::TEXT::crdb_internal_region AND jobs.id = $3::UUID AND code = 'ok'
              RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
     ),
@@ -328,7 +328,7 @@ const PAUSE: Statement = Statement::write(
     formatcp!(
         "{GATED},
          verdict AS (SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate' ELSE 'ok' END AS code),
-         n AS (UPDATE jobs SET progress = progress || jsonb_build_object('paused', $5::TEXT)
+         paused AS (UPDATE jobs SET progress = progress || jsonb_build_object('paused', $5::TEXT)
              FROM verdict WHERE jobs.region = $1::TEXT::crdb_internal_region AND jobs.id = $3::UUID
                AND jobs.lease_owner = $4::UUID AND code = 'ok' RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"

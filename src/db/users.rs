@@ -99,7 +99,7 @@ const INSERT: Statement = Statement::write(
              SELECT $1::TEXT::crdb_internal_region, $3::UUID, $4::TEXT, $5::TEXT, $6::TEXT, $7::TEXT, $8::TEXT,
                $9::TEXT, $10::TEXT, '[]'::JSONB, '[]'::JSONB, 1, $15::TIMESTAMPTZ
              FROM verdict WHERE code = 'ok' RETURNING id),
-         n AS (INSERT INTO sessions (region, id, user_id, token_hash, device, created_at, seen_at, expires_at)
+         first_session AS (INSERT INTO sessions (region, id, user_id, token_hash, device, created_at, seen_at, expires_at)
              SELECT $1::TEXT::crdb_internal_region, $11::UUID, u.id, $12::TEXT, $13::TEXT, $15::TIMESTAMPTZ,
                $15::TIMESTAMPTZ, $14::TIMESTAMPTZ FROM u RETURNING id),
          e AS ({EVENT}

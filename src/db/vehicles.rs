@@ -279,14 +279,14 @@ const RETIRE: Statement = Statement::write(
              WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use' OR reserved_until > $5::TIMESTAMPTZ) THEN 'vehicle_in_use'
              WHEN EXISTS (SELECT 1 FROM v WHERE version <> $11::INT8) THEN 'changed'
              ELSE 'ok' END AS code),
-         n AS (UPDATE vehicles SET status = 'retired', code = NULL, version = version + 1, changed_at = $5::TIMESTAMPTZ,
+         retired AS (UPDATE vehicles SET status = 'retired', code = NULL, version = version + 1, changed_at = $5::TIMESTAMPTZ,
                reserved_region = NULL, reserved_by = NULL, reserved_until = NULL
              FROM verdict WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $9::UUID
                AND verdict.code = 'ok'
              RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon),
          e AS ({EVENT}
-             SELECT $8::TEXT::crdb_internal_region, 'vehicle', n.id, n.version, '{VEHICLE_RETIRED}', $1::TEXT, $3::UUID,
-               $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, n.lat, n.lon, '{{}}'::JSONB FROM n RETURNING 1 AS ok)
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', retired.id, retired.version, '{VEHICLE_RETIRED}', $1::TEXT, $3::UUID,
+               $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, retired.lat, retired.lon, '{{}}'::JSONB FROM retired RETURNING 1 AS ok)
          SELECT verdict.code AS verdict FROM verdict"
     ),
 );
