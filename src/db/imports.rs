@@ -31,7 +31,9 @@ pub struct StagedLine {
     pub reason: Option<String>,
 }
 
-// Of each line: $15 position, $16 input, $17 id for a new vehicle, $18 reason, $21 known id; $19
+// $1 to $14 and the first tables as `JobWrite` has them: job $9 in $8, its city $13. WHO: the session, if there is one,
+// and an operator of the city; GATES: of the person's home, the job's region and its target; RUNNING: confirmed and
+// not over. Of each line: $15 position, $16 input, $17 id for a new vehicle, $18 reason, $21 known id; $19
 // the defaults, $20 all codes.
 const STAGE: Statement = Statement::write(
     "imports.stage",

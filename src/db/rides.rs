@@ -1,5 +1,6 @@
 //! Rides: start, positions, end, lists and receipts. Each write is one statement over the ride's
-//! region and the rider's home, all or nothing, and reads no GLOBAL row. A ride is ended by its
+//! region and the rider's home, all or nothing (SERIALIZABLE, so no other write comes between its parts), and
+//! reads no GLOBAL row. A ride is ended by its
 //! rider, by an operator for them, or by the system when it has been open too long.
 
 use chrono::{DateTime, Utc};

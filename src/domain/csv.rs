@@ -165,6 +165,7 @@ impl Header {
         Some(unescape_formula(cells.get(*self.places.get(column)?)?.as_ref()))
     }
 
+    /// The values of one row, checked against city and catalogue, or all that is wrong with it in words.
     pub fn line(&self, cells: &[impl AsRef<str>], city: &City, catalogue: &Catalogue) -> Result<Line, String> {
         let filled = trimmed(cells).len();
         if cells.len() < self.cells || filled > self.cells {

@@ -1,6 +1,6 @@
 //! Importing a file of vehicles: lines are checked and staged as items of a job, five hundred a
-//! statement, so memory is bounded. Nothing is done until the job is confirmed. A file that breaks
-//! off leaves a job that cannot be confirmed, because only `end` makes it ready.
+//! statement, so memory is bounded. Nothing is done until the job is confirmed; then `batch`
+//! does it. A file that breaks off leaves a job that cannot be confirmed, because only `end` makes it ready.
 
 use std::collections::HashMap;
 
@@ -14,10 +14,10 @@ use crate::{
         Conn, DbError, Verdict,
         imports::{self, StagedLine},
         job_write::JobWrite,
-        jobs,
+        jobs::{self, Job},
     },
     domain::{
-        City, JobKind, JobRef, Point,
+        City, JobKind, JobRef, Point, Refusal,
         csv::{Decimals, Header, Line, Reader, Record},
         geo::{self},
     },
@@ -165,6 +165,16 @@ impl<'a> Import<'a> {
         self.write(async |conn, write| imports::stage(conn, write, &self.batch, &defaults).await).await?;
         self.batch.clear();
         Ok(())
+    }
+}
+
+/// The next lines of a confirmed import. Called by [`jobs::batch`](super::jobs::batch) in the worker, under a lease.
+pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<()> {
+    let lines = imports::list_waiting(&context.db.at(&job.job.region).await?, &job.job).await?;
+    match context.write_on(job, async |conn, write| imports::batch(conn, write, &lines).await).await {
+        // Somebody added one of these codes in that moment; the next batch sees it.
+        Err(OpError::Refused(Refusal::CodeTaken)) => Ok(()),
+        done => done.map(drop),
     }
 }
 

@@ -13,12 +13,11 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Done, OpError, Result, Service, erasure, gated, gates::Gates, residency::Refusals};
+use super::{Done, OpError, Result, Service, erasure, gated, gates::Gates, imports, residency::Refusals};
 use crate::{
     db::{
         Actor, Conn, Db, DbError, DbErrorKind, SessionAuth, Verdict, Write,
         bulk::{self, Selection},
-        imports,
         job_write::JobWrite,
         jobs::{self, Job},
         transfers::{self, Item},
@@ -83,7 +82,7 @@ impl<'a> JobContext<'a> {
         .await
     }
 
-    async fn write_on(
+    pub(super) async fn write_on(
         &self,
         job: &Job,
         op: impl AsyncFn(&Conn, &JobWrite<'_>) -> Result<Verdict, DbError>,
@@ -156,6 +155,7 @@ pub async fn select(context: JobContext<'_>, job: &Job) -> Result<()> {
     Ok(())
 }
 
+/// From now on a worker may take the job and do it, as whoever has confirmed it.
 pub async fn confirm(context: JobContext<'_>, job: &Job) -> Result<Done> {
     context.write_on(job, async |conn, write| jobs::confirm(conn, write).await).await
 }
@@ -175,7 +175,7 @@ pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<()> {
         JobKind::Import if job.selecting() => Ok(()),
         _ if job.selecting() => select(context, job).await,
         _ if job.confirmed_at.is_none() => Ok(()),
-        JobKind::Import => import(context, job).await,
+        JobKind::Import => imports::batch(context, job).await,
         JobKind::Erasure => erasure::batch(context, job).await,
         JobKind::Transfer => transfer(context, job).await,
         JobKind::Maintenance
@@ -184,15 +184,6 @@ pub async fn batch(context: JobContext<'_>, job: &Job) -> Result<()> {
         | JobKind::Found
         | JobKind::Retire
         | JobKind::Move => change(context, job).await,
-    }
-}
-
-async fn import(context: JobContext<'_>, job: &Job) -> Result<()> {
-    let lines = imports::list_waiting(&context.db.at(&job.job.region).await?, &job.job).await?;
-    match context.write_on(job, async |conn, write| imports::batch(conn, write, &lines).await).await {
-        // Somebody added one of these codes in that moment; the next batch sees it.
-        Err(OpError::Refused(Refusal::CodeTaken)) => Ok(()),
-        done => done.map(drop),
     }
 }
 

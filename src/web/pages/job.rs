@@ -165,6 +165,7 @@ pub async fn confirm(mut context: RequestContext, row: RowPath) -> PageResult {
     let auth = context.auth()?;
     let outcome = ops::jobs::confirm(JobContext::of(&context.service, &context.catalogue, &auth), &job).await;
     if outcome.is_ok() {
+        // Wakes the worker, which leases the job and calls `ops::jobs::batch` until nothing waits.
         context.service.work.notify_one();
     }
     // The page says how far it is, after a double click as well.
