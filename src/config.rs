@@ -75,8 +75,8 @@ pub struct Config {
     pub feed_contact: String,
     #[command(flatten)]
     pub log: Log,
-    /// Collector to which traces are sent, by OTLP over HTTP: `http://127.0.0.1:4318`. The other `OTEL_*` variables of the
-    /// specification hold, too, such as `OTEL_TRACES_SAMPLER`.
+    /// Collector to which traces are sent, by OTLP over HTTP: `http://127.0.0.1:4318`. Without it none are
+    /// sent; with it the specification's other variables hold, too (`OTEL_TRACES_SAMPLER`), but no endpoint for traces alone.
     #[arg(long = "otlp-endpoint", env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = values::collector)]
     pub traces: Option<String>,
     /// Deadline of a request, in milliseconds; twelve times that for a file that is imported, and fourteen times for

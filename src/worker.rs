@@ -77,6 +77,9 @@ impl Worker {
             self.measured = Some(Instant::now());
             if let Err(error) = self.measure().await {
                 tracing::warn!(%error, "jobs were not counted");
+                let metrics = self.service.db.metrics();
+                metrics.jobs.clear();
+                metrics.job_age.clear();
             }
         }
         self.jobs().await.unwrap_or_else(|error| {

@@ -6,6 +6,7 @@ use std::{
     cmp::Ordering::{Equal, Greater, Less},
     fmt::Display,
     sync::atomic::Ordering,
+    time::Duration,
 };
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -18,7 +19,7 @@ use crate::{
     clock::Clock,
     config::{Config, Database, Vars},
     db::{
-        self, Db, DbError,
+        self, Db, DbError, DbErrorKind,
         connect::Endpoint,
         doctor::{Node, misplaced},
         migrate,
@@ -155,9 +156,10 @@ async fn check(config: &Config, headers: &[(HeaderName, HeaderValue)]) -> Vec<Fi
             }
         };
         findings.extend(encryption(&endpoint).map(|verdict| verdict.of("tls", &region)));
-        let all = endpoint.nodes();
+        let (all, mut answered) = (endpoint.nodes(), false);
         for endpoint in &all {
-            let node = match Node::ask(endpoint, database).await {
+            let asked = tokio::time::timeout(longest(database), Node::ask(endpoint, database)).await;
+            let node = match asked.unwrap_or_else(|_elapsed| Err(silent("doctor.node"))) {
                 Ok(node) => node,
                 Err(error) => {
                     let advice = format!("look at the node, the way to it, and {variable}");
@@ -166,6 +168,7 @@ async fn check(config: &Config, headers: &[(HeaderName, HeaderValue)]) -> Vec<Fi
                     continue;
                 }
             };
+            answered = true;
             findings.push(reached(region == *here, endpoint, &node).of("nodes", &region));
             findings.extend(placed(&region, &variable, &node).map(|verdict| verdict.of("region", &region)));
             findings.extend(certificate(endpoint).map(|verdict| verdict.of("tls", &region)));
@@ -174,6 +177,10 @@ async fn check(config: &Config, headers: &[(HeaderName, HeaderValue)]) -> Vec<Fi
             if region == *here {
                 own.get_or_insert((endpoint.clone(), node));
             }
+        }
+        if !answered && all.len() > 1 {
+            let text = format!("none of its {} nodes answers", all.len());
+            findings.push(fault(text, format!("see the findings about them, and {variable}")).of("nodes", &region));
         }
     }
     let Some((endpoint, node)) = own else {
@@ -193,7 +200,9 @@ async fn check(config: &Config, headers: &[(HeaderName, HeaderValue)]) -> Vec<Fi
     }
     findings.push(privileges(&node).await.of("privileges", "database"));
     if node.engine.regions {
-        findings.push(localities(&endpoint).await.of("localities", "database"));
+        let asked = tokio::time::timeout(longest(database), localities(&endpoint)).await;
+        let verdict = asked.unwrap_or_else(|_elapsed| unanswered(&silent("doctor.localities")));
+        findings.push(verdict.of("localities", "database"));
     }
     match catalogue(database).await {
         Ok(catalogue) => {
@@ -297,6 +306,16 @@ async fn schema(node: &Node) -> Verdict {
     }
 }
 
+/// For connecting with TLS and asking a few statements: a node that accepts and then says nothing is
+/// what this command is for.
+fn longest(database: &Database) -> Duration {
+    database.connect_timeout * 2 + database.write_timeout
+}
+
+fn silent(statement: &'static str) -> DbError {
+    DbError::new(DbErrorKind::Timeout, statement, "it accepts connections and does not answer")
+}
+
 async fn privileges(node: &Node) -> Verdict {
     let advice = "run `movr migrate --roles ROLE` as the owner, and connect as that role";
     match node.rights().await {
@@ -317,13 +336,14 @@ async fn licence(node: &Node) -> Verdict {
         let text = "the node does not tell this user";
         return warning(text, "look at its metric seconds_until_enterprise_license_expiry");
     };
-    let (day, days) = (end.format("%Y-%m-%d"), (end - Clock::default().now()).num_days());
+    let now = Clock::default().now();
+    let (day, days) = (end.format("%Y-%m-%d"), (end - now).num_days());
     match days {
         _ if end == DateTime::UNIX_EPOCH => {
             warning("none: after seven days the cluster limits itself to five open transactions", advice)
         }
-        ..0 => fault(format!("it ended on {day}: the cluster limits itself, or will"), advice),
-        0..LICENCE_WARNING_DAYS => warning(format!("it ends on {day}, in {days} days"), advice),
+        _ if end < now => fault(format!("it ended on {day}: the cluster limits itself, or will"), advice),
+        ..LICENCE_WARNING_DAYS => warning(format!("it ends on {day}, in {days} days"), advice),
         _ => ok(format!("until {day}")),
     }
 }

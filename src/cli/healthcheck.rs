@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use url::Url;
+use url::{Position, Url};
 
 use super::Outcome;
 use crate::config::{self, Vars};
@@ -54,12 +54,20 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 }
 
 fn ask(url: &Url) -> std::io::Result<String> {
-    let address = url.socket_addrs(|| None)?.into_iter().next();
-    let address = address.ok_or_else(|| std::io::Error::other("no such host"))?;
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    let mut reached = Err(std::io::Error::other("no such host"));
+    // `localhost` has two, of which an instance may listen on one.
+    for address in url.socket_addrs(|| None)? {
+        reached = TcpStream::connect_timeout(&address, TIMEOUT);
+        if reached.is_ok() {
+            break;
+        }
+    }
+    let mut stream = reached?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n", url.path())?;
+    let target = &url[Position::BeforePath..Position::AfterQuery];
+    let host = &url[Position::BeforeHost..Position::AfterPort];
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.take(LONGEST).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())

@@ -30,7 +30,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Connects as the pages do, and asks what every node is asked.
+    /// Connects with the session settings of the pages, and asks what every node is asked.
     pub async fn ask(endpoint: &Endpoint, config: &Database) -> Result<Self, DbError> {
         let timeout = config.write_timeout.as_millis().to_string();
         let mut endpoint = endpoint.clone();

@@ -3,7 +3,7 @@
 //! replaces the LOCALITY line where the engine has no regions, so the stored checksum is the
 //! file's.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use refinery::{AsyncMigrate, Migration, Target};
 use refinery_core::traits::r#async::{AsyncQuery, AsyncTransaction};
@@ -16,7 +16,7 @@ use super::{
     connect_beside, connect_once,
     engine::{Engine, text, text_if_any},
     error::NO_DATABASE,
-    retry::Attempts,
+    retry,
 };
 use crate::domain::RegionCode;
 
@@ -270,16 +270,20 @@ async fn mend(client: &Client, schema: i32) -> Result<()> {
         for region in &regions {
             let region: String = region.try_get(0).map_err(driver)?;
             let (mut last, mut batches) = ((Uuid::nil(), 0_i64), 0);
-            let mut attempts = Attempts::within(MEND_RETRIED);
+            let (mut collisions, mut since) = (0, Instant::now());
             loop {
                 match client.query_opt(&statement, &[&region, &last.0, &last.1]).await.map_err(driver) {
                     Ok(None) => break,
                     Ok(Some(row)) => {
                         last = (row.try_get(0).map_err(driver)?, row.try_get(1).map_err(driver)?);
-                        (batches, attempts) = (batches + 1, Attempts::within(MEND_RETRIED));
+                        (batches, collisions, since) = (batches + 1, 0, Instant::now());
                     }
                     // Instances are at work; the same batch again.
-                    Err(error) => attempts.after(error).await?,
+                    Err(error) if error.kind == DbErrorKind::Contention && since.elapsed() < MEND_RETRIED => {
+                        collisions += 1;
+                        retry::pause(collisions, &error).await;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             if batches > 0 {

@@ -40,6 +40,11 @@ pub struct Family<M, const N: usize> {
 }
 
 impl<M, const N: usize> Family<M, N> {
+    /// Shows no value until there is one again.
+    pub fn clear(&self) {
+        self.family.clear();
+    }
+
     /// The metric of these label values, in the order of the names.
     pub fn of(&self, values: [&'static str; N]) -> MappedRwLockReadGuard<'_, M> {
         let mut labels = self.labels.map(|name| (name, ""));
@@ -178,7 +183,7 @@ impl Metrics {
         all.registry.register_collector(Box::new(Process));
         let region = ["data_region"];
         let metrics = Self {
-            ready: all.gauge("movr_ready", [], "Whether the instance takes requests, as /readyz says."),
+            ready: all.gauge("movr_ready", [], "Whether the instance takes requests: it has warmed up, does not drain, and its nodes answered when last asked."),
             requests: all.counter(
                 "movr_http_requests_total",
                 ["route", "method", "status"],

@@ -150,7 +150,7 @@ impl RequestContext {
         self.request.extensions_mut().insert(TriedAccount(self.state.site.account(account)));
         let device = session::read_device(&self.state.site, &cookies(&self.request), account);
         let counted = self.state.limits.sign_in(account, self.client_address(), device.as_deref());
-        Ok(counted.inspect_err(|_too_many| self.sign_in("throttled"))?)
+        Ok(counted?)
     }
 
     /// Counts how a try to sign in, or to recover an account, ended.

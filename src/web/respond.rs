@@ -15,13 +15,14 @@ use super::{
     session::{self, Flash},
 };
 use crate::{
-    db::DbError,
+    db::{DbError, meter::Meter},
     domain::Refusal,
     ops::{Done, OpError},
 };
 
 impl RequestContext {
     pub fn done(&self, location: &str, text: &str) -> HttpResponse {
+        Meter::not_refused();
         self.see_other(location, true, text)
     }
 

@@ -175,7 +175,7 @@ pub struct Login {
 pub async fn login(mut context: RequestContext, FormWithState(form, mut state): FormWithState<Login>) -> PageResult {
     let began = Instant::now();
     let key = people::username_key(&form.username);
-    context.try_account(&key)?;
+    context.try_account(&key).inspect_err(|_too_many| context.sign_in("throttled"))?;
     let device = context.device();
     let outcome = if form.password.chars().count() > people::PASSWORD_MAX {
         Err(OpError::Refused(Refusal::NoMatch))
@@ -238,7 +238,8 @@ pub async fn recover(
     FormWithState(form, mut state): FormWithState<Recover>,
 ) -> PageResult {
     let began = Instant::now();
-    context.try_account(&people::username_key(&form.username))?;
+    let key = people::username_key(&form.username);
+    context.try_account(&key).inspect_err(|_too_many| context.sign_in("throttled"))?;
     let password = context.service.hasher.acceptable(&form.password, &form.username).await?;
     if state.check("password", password).is_none() {
         return recovery_page(&context, state);

@@ -16,7 +16,10 @@ use super::{
     vehicles::list_again,
 };
 use crate::{
-    db::rides::{self, Ride, RideCompletion},
+    db::{
+        meter::Meter,
+        rides::{self, Ride, RideCompletion},
+    },
     domain::{
         Catalogue, City, Moment, Point, PublicVehicle, Refusal, RegionCode, RideRef,
         fare::{Discount, Fare, minutes_started},
@@ -257,6 +260,7 @@ pub async fn positions(
     let auth = context.auth()?;
     match ops::rides::add_positions(&context.service, &auth, &ride, &context.city().slug, &positions).await {
         Ok(_) => {
+            Meter::not_refused();
             context.session_used(auth);
             Ok(context.finish(HttpResponse::NoContent().finish()))
         }
