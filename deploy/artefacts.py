@@ -167,6 +167,8 @@ def terraform():
 
     job = blocks["google_cloud_run_v2_job.migrate"]["template"][0]["template"][0]["containers"][0]
     args = job["args"][0]
+    role = blocks["var.application_role"]["default"][0]
+    args = [arg.replace("${var.application_role}", role) for arg in args]
     check(args[0] == "migrate" and ROLES in args, f"migrate: args {args}")
     mixed = {"google_cloud_run_v2_service.web": "secret.migrate", "google_cloud_run_v2_job.migrate": "secret.web"}
     for name, secret in mixed.items():

@@ -14,6 +14,11 @@ resource "google_storage_bucket" "backup" {
     default_kms_key_name = google_kms_crypto_key.application[each.value].id
   }
 
+  # Until then nobody deletes a backup or writes over it, not even this configuration.
+  retention_policy {
+    retention_period = 1209600 # 14 days
+  }
+
   soft_delete_policy {
     retention_duration_seconds = 604800 # 7 days
   }
@@ -35,11 +40,15 @@ resource "google_service_account" "backup" {
   display_name = "Backups of the database"
 }
 
+# BACKUP and RESTORE need to create, read and list objects, and neither to delete nor to write over them.
 resource "google_storage_bucket_iam_member" "backup" {
-  for_each = local.regions
-  bucket   = google_storage_bucket.backup[each.value].name
-  role     = "roles/storage.objectAdmin"
-  member   = google_service_account.backup.member
+  for_each = {
+    for pair in setproduct(var.regions, ["objectCreator", "objectViewer"]) :
+    "${pair[0]}/${pair[1]}" => { region = pair[0], role = pair[1] }
+  }
+  bucket = google_storage_bucket.backup[each.value.region].name
+  role   = "roles/storage.${each.value.role}"
+  member = google_service_account.backup.member
 }
 
 resource "google_service_account_iam_member" "backup" {

@@ -1,6 +1,14 @@
 # Logs stay in the region in which they arise. The program writes no personal data into them; the platform's own log of
 # requests has addresses and URLs, and is kept nowhere.
 
+locals {
+  # Other services of the project keep theirs where they were.
+  own_logs = <<-EOT
+    ((resource.type = "cloud_run_revision" AND resource.labels.service_name = "${var.name}")
+      OR (resource.type = "cloud_run_job" AND resource.labels.job_name = "${var.name}-migrate"))
+  EOT
+}
+
 resource "google_logging_project_bucket_config" "region" {
   for_each       = local.regions
   project        = var.project
@@ -21,7 +29,7 @@ resource "google_logging_project_sink" "region" {
   # A bucket of the same project needs no account that writes.
   unique_writer_identity = false
   filter                 = <<-EOT
-    resource.type = ("cloud_run_revision" OR "cloud_run_job")
+    ${local.own_logs}
     resource.labels.location = "${each.value}"
     NOT log_id("run.googleapis.com/requests")
   EOT
@@ -30,6 +38,6 @@ resource "google_logging_project_sink" "region" {
 # Else they are also in _Default, which is in no region.
 resource "google_logging_project_exclusion" "default" {
   name       = var.name
-  filter     = "resource.type = (\"cloud_run_revision\" OR \"cloud_run_job\")"
+  filter     = local.own_logs
   depends_on = [google_logging_project_sink.region]
 }

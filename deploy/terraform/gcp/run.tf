@@ -265,7 +265,7 @@ resource "google_cloud_run_v2_job" "migrate" {
 
       containers {
         image = local.images[var.primary_region]
-        args  = ["migrate", "--catalog=/etc/movr/catalogue/catalog.toml", "--roles=movr_app"]
+        args  = ["migrate", "--catalog=/etc/movr/catalogue/catalog.toml", "--roles=${var.application_role}"]
 
         env {
           name  = "MOVR_LOG_FORMAT"

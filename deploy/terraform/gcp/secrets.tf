@@ -48,10 +48,16 @@ resource "google_secret_manager_secret_version" "web" {
   for_each = local.web_secrets
   secret   = google_secret_manager_secret.web[each.key].id
   secret_data_wo = each.value.nodes == "" ? var.secret_keys : format(
-    "postgresql://movr_app:%s@%s:26257/movr?sslmode=verify-full&sslrootcert=${local.ca_path}/ca.crt",
-    urlencode(var.application_password), local.database_hosts[each.value.nodes]
+    "postgresql://%s:%s@%s:26257/movr?sslmode=verify-full&sslrootcert=${local.ca_path}/ca.crt",
+    var.application_role, urlencode(var.application_password), local.database_hosts[each.value.nodes]
   )
   secret_data_wo_version = var.secrets_version
+  deletion_policy        = "DISABLE"
+
+  # The revision that runs names the version before, until the next one is ready.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "google_secret_manager_secret" "file" {
@@ -75,9 +81,14 @@ resource "google_secret_manager_secret" "file" {
 }
 
 resource "google_secret_manager_secret_version" "file" {
-  for_each    = google_secret_manager_secret.file
-  secret      = each.value.id
-  secret_data = local.files[split("/", each.key)[1]]
+  for_each        = google_secret_manager_secret.file
+  secret          = each.value.id
+  secret_data     = local.files[split("/", each.key)[1]]
+  deletion_policy = "DISABLE"
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 # The migration's, in the primary region.
@@ -105,9 +116,19 @@ resource "google_secret_manager_secret_version" "migrate_database_url" {
     cockroach_sql_user.migrator.name, urlencode(var.migrator_password), local.database_hosts[var.primary_region]
   )
   secret_data_wo_version = var.secrets_version
+  deletion_policy        = "DISABLE"
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "google_secret_manager_secret_version" "catalogue" {
-  secret      = google_secret_manager_secret.migrate["catalogue"].id
-  secret_data = local.catalogue
+  secret          = google_secret_manager_secret.migrate["catalogue"].id
+  secret_data     = local.catalogue
+  deletion_policy = "DISABLE"
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }

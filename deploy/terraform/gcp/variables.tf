@@ -10,7 +10,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,11}$", var.name))
-    error_message = "At most 12 characters from a-z, 0-9 and -: service accounts have short names."
+    error_message = "At most 12 characters from a-z, 0-9 and -; with long regions fewer, see regions."
   }
 }
 
@@ -18,6 +18,11 @@ variable "regions" {
   type        = list(string)
   default     = ["us-east1", "us-west1", "europe-west1"]
   description = "Google's regions of the service and of the database; the catalogue has the same."
+
+  validation {
+    condition     = alltrue([for region in var.regions : length("${var.name}-cmek-${region}") <= 30])
+    error_message = "<name>-cmek-<region> is the name of a service account: at most 30 characters. Choose a shorter name."
+  }
 }
 
 variable "code_prefix" {
@@ -128,11 +133,22 @@ variable "migrator_password" {
   description = "Password of the SQL user that owns the schema."
 }
 
+variable "application_role" {
+  type        = string
+  default     = "movr_app"
+  description = "SQL role of the instances, which `movr migrate --roles` makes. A second one, to change the password without a pause."
+
+  validation {
+    condition     = can(regex("^[a-z_][a-z0-9_]*$", var.application_role))
+    error_message = "Only a-z, 0-9 and _: it is part of a URL."
+  }
+}
+
 variable "application_password" {
   type        = string
   sensitive   = true
   ephemeral   = true
-  description = "Password of the SQL role movr_app, which `movr migrate --roles` makes."
+  description = "Password of the role application_role."
 }
 
 variable "secret_keys" {
@@ -145,7 +161,7 @@ variable "secret_keys" {
 variable "secrets_version" {
   type        = number
   default     = 1
-  description = "Raise it after changing a password, a key or the catalogue: values are written only then."
+  description = "Raise it after changing a password, a key or application_role: secrets are written only then."
 }
 
 variable "otlp_endpoint" {
