@@ -149,6 +149,7 @@ async fn nodes_of_another_region_and_a_cluster_whose_licence_ends() {
         ("0", "warning", "none: after seven days"),
         ("864000", "warning", "in 9 days"),
         ("-90000", "fault", "it ended on"),
+        ("-18000", "fault", "it ended on"),
     ] {
         stand_in.answer(licence, rows(seconds));
         doctor(&world, &settings, &[]).await.says(level, "licence", &[words, "enterprise.license"]);
@@ -220,5 +221,23 @@ async fn settings_that_are_missing_or_wrong_and_regions_that_do_not_exist() {
     report.says("warning", "configuration", &["all clients behind the load balancer count as one"]);
     let http = doctor(&world, &[("MOVR_PUBLIC_URL", "http://movr.test")], &[]).await;
     http.says("warning", "configuration", &["cookies are sent in the clear"]);
+    world.end().await;
+}
+
+/// The kernel accepts connections for a listener that nobody asks for them.
+#[actix_web::test]
+async fn nodes_that_say_nothing_do_not_hold_it_and_a_region_without_nodes_is_a_fault() {
+    let world = world().await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let west = format!("postgresql://movr@127.0.0.1:{port},127.0.0.1:{port}/movr?sslmode=disable");
+    let settings =
+        [("MOVR_DATABASE_URL_US_WEST1", &*west), ("MOVR_CONNECT_TIMEOUT_MS", "300"), ("MOVR_WRITE_TIMEOUT_MS", "500")];
+    let began = std::time::Instant::now();
+    let report = doctor(&world, &settings, &[]).await;
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(report.of("fault"), ["nodes"], "{:?}", report.0);
+    report.says("warning", "nodes", &["us-west1", "does not answer"]);
+    report.says("fault", "nodes", &["us-west1", "none of its 2 nodes answers"]);
     world.end().await;
 }

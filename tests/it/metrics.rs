@@ -315,11 +315,29 @@ async fn sign_ins_and_refusals_are_counted_by_what_became_of_them() {
     assert!(throttled > 0.0);
     assert_eq!(ann.get("/fleet?city=new-york").await.status, StatusCode::FORBIDDEN);
     ann.post("/reservation/cancel", &[("region", "us-east1"), ("vehicle", &Uuid::new_v4().to_string())]).await;
+    // Confirming one's own password is no sign-in, however often.
+    let confirm = async || ann.post("/profile/recovery-codes", &[("current", "a wrong guess")]).await.status;
+    while confirm().await != StatusCode::TOO_MANY_REQUESTS {}
+    // The second click of a sign-up is refused at first, and then signs in.
+    let form = instance.browser().get("/register").await.field("id");
+    let person = [
+        ("id", form.as_str()),
+        ("city", "new-york"),
+        ("first_name", "Bo"),
+        ("last_name", "Bo"),
+        ("email", "bo@movr.test"),
+        ("username", "bo-clicks-twice"),
+        ("password", PASSWORD),
+    ];
+    for _ in 0..2 {
+        assert_eq!(instance.browser().post("/register", &person).await.status, StatusCode::SEE_OTHER);
+    }
     let scrape = scrape(&instance).await;
     let sign_ins = |outcome| scrape.sum("movr_sign_ins_total", &[("outcome", outcome)]);
     assert_eq!((sign_ins("ok"), sign_ins("failed"), sign_ins("throttled")), (1.0, 8.0 - throttled, throttled));
     let refused = |reason| scrape.sum("movr_refusals_total", &[("reason", reason)]);
     assert_eq!((refused("not_operator"), refused("no_match")), (1.0, 8.0 - throttled));
+    assert_eq!((refused("form_used"), refused("username_taken")), (0.0, 0.0), "that was done after all");
     instance.running.stop().await;
     world.end().await;
 }
