@@ -1,5 +1,5 @@
 //! The global balancer of deploy/haproxy, run by the real `haproxy`: which region a client is sent to, what is sent
-//! again and what is not, and that neither a rolling restart nor a killed instance loses or doubles anything.
+//! again and what is not, and that neither a rolling restart nor a killed instance loses or duplicates anything.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -215,9 +215,12 @@ fn client_at(address: &str) -> Client {
 #[test]
 fn its_settings_fit_the_instances_and_its_map_the_catalogue() {
     let Some(program) = haproxy("its_settings_fit_the_instances_and_its_map_the_catalogue") else { return };
-    for extra in
-        [("", ""), ("MOVR_EDGE_NETWORKS", "10.0.0.0/8 2001:db8::/32"), ("MOVR_INSTANCE_OPTIONS", "ssl verify none")]
-    {
+    for extra in [
+        ("", ""),
+        ("MOVR_EDGE_NETWORKS", "10.0.0.0/8 2001:db8::/32"),
+        ("MOVR_INSTANCE_OPTIONS", "ssl verify none"),
+        ("MOVR_INSTANCE_OPTIONS", "error-limit 10 maxconn 390 pool-max-conn 90"),
+    ] {
         let mut check = std::process::Command::new(&program);
         // Warnings are errors.
         check.args(["-dW", "-c", "-f", CONFIGURATION]).env_clear().env("MOVR_EUROPE_WEST1", "127.0.0.1:3");
@@ -313,6 +316,7 @@ async fn a_client_is_sent_to_the_nearest_region_and_cannot_say_where_or_who_it_i
     let forged = [
         ("Host", "movr.example"),
         ("Traceparent", trace),
+        ("Tracestate", "vendor=1"),
         ("X-Request-Id", "mine"),
         ("X-Client-City", "Paris"),
         ("X-Forwarded-For", "192.0.2.1"),
@@ -329,15 +333,20 @@ async fn a_client_is_sent_to_the_nearest_region_and_cannot_say_where_or_who_it_i
     assert!(id.parse::<Uuid>().is_ok(), "{id}");
     head.sort();
     let address = "x-forwarded-for: 127.0.0.1";
-    let traced = format!("traceparent: {trace}");
     let line = "get /vehicles?city=paris&secret=hidden http/1.1";
-    assert_eq!(head, ["", line, "host: movr.example", &traced, address, "x-forwarded-proto: http"], "of anybody");
+    assert_eq!(head, ["", line, "host: movr.example", address, "x-forwarded-proto: http"], "of anybody");
 
     region(&edge, &forged).await;
     let head = last(&stubs[2]);
-    for line in
-        ["x-client-city: paris", "x-forwarded-for: 192.0.2.1", "x-forwarded-for: 127.0.0.7", "x-forwarded-proto: https"]
-    {
+    let traced = format!("traceparent: {trace}");
+    for line in [
+        "x-client-city: paris",
+        "x-forwarded-for: 192.0.2.1",
+        "x-forwarded-for: 127.0.0.7",
+        "x-forwarded-proto: https",
+        traced.as_str(),
+        "tracestate: vendor=1",
+    ] {
         assert!(head.iter().any(|seen| seen == line), "{line} of a proxy of ours: {head:?}");
     }
     assert!(
@@ -721,8 +730,8 @@ async fn a_rolling_restart_of_all_regions_fails_no_request() {
 }
 
 #[actix_web::test]
-async fn an_instance_that_is_killed_loses_and_doubles_nothing() {
-    let Some(program) = haproxy("an_instance_that_is_killed_loses_and_doubles_nothing") else { return };
+async fn an_instance_that_is_killed_loses_and_duplicates_nothing() {
+    let Some(program) = haproxy("an_instance_that_is_killed_loses_and_duplicates_nothing") else { return };
     let mut site = Site::start(&program).await;
     let running = site.load();
     running.more(60, 6).await;
