@@ -40,7 +40,7 @@ def is_setting(name):
 
 def kubernetes(folder):
     rendered = {path.stem: list(yaml.safe_load_all(path.read_text())) for path in pathlib.Path(folder).glob("*.yaml")}
-    check(set(rendered) == REGIONS | {"migrate"}, f"overlays {sorted(rendered)} are not the catalogue's regions")
+    check(set(rendered) == REGIONS | {"migrate", "haproxy"}, f"overlays {sorted(rendered)} are not the catalogue's regions")
     for region in set(rendered) & REGIONS:
         overlay(region, {(what["kind"], what["metadata"]["name"]): what for what in rendered[region]})
     job = next(what for what in rendered["migrate"] if what["kind"] == "Job")
@@ -48,6 +48,29 @@ def kubernetes(folder):
     check(secrets(container) == {("movr-migrator", "DATABASE_URL")}, "migrate: reads other secrets than the migrator's")
     check(container["args"][0] == "migrate" and ROLES in container["args"], f"migrate: args {container['args']}")
     check(all(is_setting(entry["name"]) for entry in container["env"]), "migrate: an unknown setting")
+    haproxy({what["kind"]: what["spec"] for what in rendered["haproxy"] if "spec" in what})
+
+
+def haproxy(specs):
+    config = (DEPLOY / "haproxy/haproxy.cfg").read_text()
+    variables = set(re.findall(r"\bMOVR_[A-Z_]+\b", config))
+    pod = specs["Deployment"]["template"]
+    container = pod["spec"]["containers"][0]
+    unknown = {entry["name"] for entry in container["env"]} - variables
+    check(not unknown, f"haproxy: haproxy.cfg reads no {unknown}")
+    for port in container["ports"]:
+        check(f":{port['containerPort']}" in config, f"haproxy: haproxy.cfg does not listen on {port}")
+    longest = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    longest += int(re.search(r"^\s*hard-stop-after (\d+)s$", config, re.M)[1])
+    check(pod["spec"]["terminationGracePeriodSeconds"] > longest, f"haproxy: stopping may take {longest} s")
+    for what, selector in {
+        "Deployment": specs["Deployment"]["selector"]["matchLabels"],
+        "Service": specs["Service"]["selector"],
+        "PodDisruptionBudget": specs["PodDisruptionBudget"]["selector"]["matchLabels"],
+        "NetworkPolicy": specs["NetworkPolicy"]["podSelector"]["matchLabels"],
+        "PodMonitor": specs["PodMonitor"]["selector"]["matchLabels"],
+    }.items():
+        check(selector and selector.items() <= pod["metadata"]["labels"].items(), f"haproxy: {what} selects {selector}")
 
 
 def secrets(container):
@@ -112,6 +135,18 @@ def overlay(region, resources):
         and {endpoint["port"] for endpoint in monitor["endpoints"]} <= {port["name"] for port in service["ports"]},
         f"{region}: ServiceMonitor does not find the Service",
     )
+    labelled = [{"targetLabel": "region", "replacement": region}]
+    check(
+        all(endpoint["relabelings"] == labelled and endpoint["honorLabels"] for endpoint in monitor["endpoints"]),
+        f"{region}: `up` has not the region",
+    )
+    trusted = set(config["MOVR_TRUSTED_PROXIES"].split(","))
+    others = the("Service", "movr-regions")
+    selects(others["selector"], "Service movr-regions")
+    check(set(others["loadBalancerSourceRanges"]) == trusted, f"{region}: Service movr-regions is for others than {trusted}")
+    sources = [source for rule in the("NetworkPolicy", "web")["ingress"] for source in rule["from"]]
+    admitted = {source["ipBlock"]["cidr"] for source in sources if "ipBlock" in source}
+    check(admitted == trusted, f"{region}: the NetworkPolicy admits {admitted}, {trusted} are believed")
     closed = the("NetworkPolicy", "default-deny")
     check(closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}, f"{region}: default-deny lets through")
     rules = the("NetworkPolicy", "web")["ingress"]

@@ -54,7 +54,7 @@ check_kubernetes() {
   local rendered=$PWD/target/kubernetes folder version
   rm -rf "$rendered"
   mkdir -p "$rendered"
-  for folder in deploy/kubernetes/regions/* deploy/kubernetes/migrate; do
+  for folder in deploy/kubernetes/regions/* deploy/kubernetes/migrate deploy/kubernetes/haproxy; do
     "$tools/bin/kubectl" kustomize "$folder" >"$rendered/$(basename "$folder").yaml"
   done
   # The oldest version that has all we use, and the newest. The operator's ServiceMonitor has no schema there.
