@@ -29,6 +29,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use crate::support::{
@@ -650,8 +651,13 @@ impl Load {
         let url = |path: &str| format!("{}{path}", self.url);
         let client = &rider.browser.client;
         while !self.over.load(Ordering::Relaxed) {
-            // It changes with each ride.
-            let row = sql.query_one("SELECT public_id FROM vehicles WHERE id = $1", &[&bike.id]).await.unwrap();
+            // It changes with each ride, and a read may be cancelled for the writes of the others.
+            let row = loop {
+                match sql.query_one("SELECT public_id FROM vehicles WHERE id = $1", &[&bike.id]).await {
+                    Err(error) if error.code() == Some(&SqlState::T_R_SERIALIZATION_FAILURE) => {}
+                    row => break row.unwrap(),
+                }
+            };
             bike.public_id = row.try_get::<_, Uuid>(0).unwrap().to_string();
             // Nobody may reserve more than ten times a day.
             if rounds.reservations < 10 {
