@@ -47,7 +47,7 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# An authority, and a certificate of it for this machine, good for a week.
+# An authority, and a certificate of it for this machine, for as long as `movr doctor` does not warn of its end.
 tls=$home/tls
 mkdir "$tls"
 (
@@ -68,10 +68,10 @@ extendedKeyUsage = serverAuth
 CONF
   {
     openssl ecparam -name prime256v1 -genkey -noout -out authority.key
-    openssl req -x509 -new -key authority.key -days 7 -config authority.conf -extensions authority -out authority.crt
+    openssl req -x509 -new -key authority.key -days 90 -config authority.conf -extensions authority -out authority.crt
     openssl ecparam -name prime256v1 -genkey -noout -out server.key
     openssl req -new -key server.key -subj /CN=localhost -config authority.conf -out server.csr
-    openssl x509 -req -in server.csr -CA authority.crt -CAkey authority.key -CAcreateserial -days 7 \
+    openssl x509 -req -in server.csr -CA authority.crt -CAkey authority.key -CAcreateserial -days 90 \
       -extfile authority.conf -extensions server -out server.crt
   } >openssl.log 2>&1 || { cat openssl.log >&2; exit 1; }
 )
