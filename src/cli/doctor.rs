@@ -6,7 +6,6 @@ use std::{
     cmp::Ordering::{Equal, Greater, Less},
     fmt::Display,
     sync::atomic::Ordering,
-    time::Duration,
 };
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -19,7 +18,7 @@ use crate::{
     clock::Clock,
     config::{Config, Database, Vars},
     db::{
-        self, Db, DbError, DbErrorKind,
+        self, Db,
         connect::Endpoint,
         doctor::{Node, misplaced},
         migrate,
@@ -68,7 +67,7 @@ enum Level {
 
 /// What a check found.
 #[derive(Debug, Serialize)]
-struct Verdict {
+struct Diagnosis {
     level: Level,
     text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,29 +80,29 @@ struct Finding {
     /// A region, mostly.
     about: String,
     #[serde(flatten)]
-    verdict: Verdict,
+    diagnosis: Diagnosis,
 }
 
-impl Verdict {
+impl Diagnosis {
     fn of(self, check: &'static str, about: impl Display) -> Finding {
-        Finding { check, about: about.to_string(), verdict: self }
+        Finding { check, about: about.to_string(), diagnosis: self }
     }
 }
 
-fn ok(text: impl Into<String>) -> Verdict {
-    Verdict { level: Level::Ok, text: text.into(), advice: None }
+fn ok(text: impl Into<String>) -> Diagnosis {
+    Diagnosis { level: Level::Ok, text: text.into(), advice: None }
 }
 
-fn warning(text: impl Into<String>, advice: impl Into<String>) -> Verdict {
-    Verdict { level: Level::Warning, text: text.into(), advice: Some(advice.into()) }
+fn warning(text: impl Into<String>, advice: impl Into<String>) -> Diagnosis {
+    Diagnosis { level: Level::Warning, text: text.into(), advice: Some(advice.into()) }
 }
 
-fn fault(text: impl Into<String>, advice: impl Into<String>) -> Verdict {
-    Verdict { level: Level::Fault, ..warning(text, advice) }
+fn fault(text: impl Into<String>, advice: impl Into<String>) -> Diagnosis {
+    Diagnosis { level: Level::Fault, ..warning(text, advice) }
 }
 
 /// What could not be asked.
-fn unanswered(error: &DbError) -> Verdict {
+fn unanswered(error: &impl Display) -> Diagnosis {
     fault(error.to_string(), "see the findings before this one, then the database's log")
 }
 
@@ -119,7 +118,7 @@ pub async fn run(vars: Vars, args: &Args) -> Outcome {
             faults.map(|(name, problem)| fault(problem, advice).of("configuration", name)).collect()
         }
     };
-    let count = |level| findings.iter().filter(|finding| finding.verdict.level == level).count();
+    let count = |level| findings.iter().filter(|finding| finding.diagnosis.level == level).count();
     let (faults, warnings) = (count(Level::Fault), count(Level::Warning));
     if args.json {
         println!("{:#}", json!({ "faults": faults, "warnings": warnings, "findings": findings }));
@@ -130,14 +129,14 @@ pub async fn run(vars: Vars, args: &Args) -> Outcome {
     if faults == 0 { Ok(()) } else { Err(format!("{faults} of {} findings are faults", findings.len()).into()) }
 }
 
-fn print(Finding { check, about, verdict }: &Finding) {
-    let level = match verdict.level {
+fn print(Finding { check, about, diagnosis }: &Finding) {
+    let level = match diagnosis.level {
         Level::Ok => "ok",
         Level::Warning => "warning",
         Level::Fault => "FAULT",
     };
-    println!("{level:<8} {check:<14} {about:<14} {}", verdict.text);
-    if let Some(advice) = &verdict.advice {
+    println!("{level:<8} {check:<14} {about:<14} {}", diagnosis.text);
+    if let Some(advice) = &diagnosis.advice {
         println!("{:<38} -> {advice}", "");
     }
 }
@@ -155,11 +154,10 @@ async fn check(config: &Config, headers: &[(HeaderName, HeaderValue)]) -> Vec<Fi
                 continue;
             }
         };
-        findings.extend(encryption(&endpoint).map(|verdict| verdict.of("tls", &region)));
+        findings.extend(encryption(&endpoint).map(|diagnosis| diagnosis.of("tls", &region)));
         let (all, mut answered) = (endpoint.nodes(), false);
         for endpoint in &all {
-            let asked = tokio::time::timeout(longest(database), Node::ask(endpoint, database)).await;
-            let node = match asked.unwrap_or_else(|_elapsed| Err(silent("doctor.node"))) {
+            let node = match Node::ask(endpoint, database).await {
                 Ok(node) => node,
                 Err(error) => {
                     let advice = format!("look at the node, the way to it, and {variable}");
@@ -170,8 +168,8 @@ async fn check(config: &Config, headers: &[(HeaderName, HeaderValue)]) -> Vec<Fi
             };
             answered = true;
             findings.push(reached(region == *here, endpoint, &node).of("nodes", &region));
-            findings.extend(placed(&region, &variable, &node).map(|verdict| verdict.of("region", &region)));
-            findings.extend(certificate(endpoint).map(|verdict| verdict.of("tls", &region)));
+            findings.extend(placed(&region, &variable, &node).map(|diagnosis| diagnosis.of("region", &region)));
+            findings.extend(certificate(endpoint).map(|diagnosis| diagnosis.of("tls", &region)));
             findings.push(clock(&node).of("clock", &region));
             findings.push(session(&node).of("session", &region));
             if region == *here {
@@ -200,16 +198,14 @@ async fn check(config: &Config, headers: &[(HeaderName, HeaderValue)]) -> Vec<Fi
     }
     findings.push(privileges(&node).await.of("privileges", "database"));
     if node.engine.regions {
-        let asked = tokio::time::timeout(longest(database), localities(&endpoint)).await;
-        let verdict = asked.unwrap_or_else(|_elapsed| unanswered(&silent("doctor.localities")));
-        findings.push(verdict.of("localities", "database"));
+        findings.push(localities(&endpoint).await.of("localities", "database"));
     }
     match catalogue(database).await {
         Ok(catalogue) => {
             findings.extend(regions(config, &catalogue, &node).await);
             findings.extend(balancer(config, &catalogue, headers));
         }
-        Err(verdict) => findings.push(verdict.of("catalogue", "database")),
+        Err(error) => findings.push(unanswered(&error).of("catalogue", "database")),
     }
     findings
 }
@@ -217,29 +213,29 @@ async fn check(config: &Config, headers: &[(HeaderName, HeaderValue)]) -> Vec<Fi
 fn configuration(config: &Config) -> Vec<Finding> {
     let origin = config.public_url.origin();
     let local = ["http://localhost", "http://127.", "http://[::1]"].iter().any(|local| origin.starts_with(local));
-    let mut verdicts =
+    let mut diagnoses =
         vec![ok(format!("complete, with nodes of {} other regions", config.database.region_urls().count()))];
     if origin.starts_with("https://") && config.proxy.trusted.is_empty() {
-        verdicts.push(warning(
+        diagnoses.push(warning(
             "no proxy is trusted: all clients behind the load balancer count as one, and their city is not known",
             "set MOVR_TRUSTED_PROXIES to the load balancer's addresses",
         ));
     } else if origin.starts_with("http://") && !local {
-        verdicts.push(warning(
+        diagnoses.push(warning(
             format!("{origin} is not https: cookies are sent in the clear"),
             "let the load balancer speak TLS, and set MOVR_PUBLIC_URL to the https address",
         ));
     }
-    verdicts.into_iter().map(|verdict| verdict.of("configuration", &config.region)).collect()
+    diagnoses.into_iter().map(|diagnosis| diagnosis.of("configuration", &config.region)).collect()
 }
 
-fn encryption(endpoint: &Endpoint) -> Option<Verdict> {
+fn encryption(endpoint: &Endpoint) -> Option<Diagnosis> {
     let text = || format!("{}: password and rows cross the network in the clear", endpoint.describe());
     let advice = "turn TLS on at the nodes, and put sslmode=verify-full into the URL";
     endpoint.is_readable().then(|| fault(text(), advice))
 }
 
-fn reached(home: bool, endpoint: &Endpoint, node: &Node) -> Verdict {
+fn reached(home: bool, endpoint: &Endpoint, node: &Node) -> Diagnosis {
     let version = node.engine.version.split(" (").next().unwrap_or_default();
     let ms = node.round_trip.as_secs_f64() * 1000.0;
     let text = format!("{} answers in {ms:.1} ms ({version})", endpoint.describe());
@@ -251,13 +247,13 @@ fn reached(home: bool, endpoint: &Endpoint, node: &Node) -> Verdict {
 }
 
 /// Whether the node is in the region whose URL leads to it.
-fn placed(region: &RegionCode, variable: &str, node: &Node) -> Option<Verdict> {
+fn placed(region: &RegionCode, variable: &str, node: &Node) -> Option<Diagnosis> {
     let gateway = node.engine.gateway.as_deref().filter(|gateway| *gateway != region.as_str())?;
     let text = format!("the node says that it is in {gateway}: every statement crosses");
     Some(fault(text, format!("let {variable} lead to nodes that were started with --locality=region={region}")))
 }
 
-fn certificate(endpoint: &Endpoint) -> Option<Verdict> {
+fn certificate(endpoint: &Endpoint) -> Option<Diagnosis> {
     let end = endpoint.certificate_expiry.load(Ordering::Relaxed);
     let end = DateTime::from_timestamp(end, 0).filter(|_| end > 0)?;
     let days = (end - Clock::default().now()).num_days();
@@ -270,7 +266,7 @@ fn certificate(endpoint: &Endpoint) -> Option<Verdict> {
     })
 }
 
-fn clock(node: &Node) -> Verdict {
+fn clock(node: &Node) -> Diagnosis {
     let ahead = node.clock_ahead_ms;
     let text = format!("the node's clock is {} ms {} ours", ahead.abs(), if ahead < 0 { "behind" } else { "ahead of" });
     let advice = "synchronise both machines with the same source (chrony, or the cloud's time service)";
@@ -281,7 +277,7 @@ fn clock(node: &Node) -> Verdict {
     }
 }
 
-fn session(node: &Node) -> Verdict {
+fn session(node: &Node) -> Diagnosis {
     if node.not_kept.is_empty() {
         return ok("the settings that we ask for are in force");
     }
@@ -291,7 +287,7 @@ fn session(node: &Node) -> Verdict {
     fault(text, advice)
 }
 
-async fn schema(node: &Node) -> Verdict {
+async fn schema(node: &Node) -> Diagnosis {
     let newest = migrate::newest();
     match node.schema_version().await {
         Ok(version) => {
@@ -306,17 +302,7 @@ async fn schema(node: &Node) -> Verdict {
     }
 }
 
-/// For connecting with TLS and asking a few statements: a node that accepts and then says nothing is
-/// what this command is for.
-fn longest(database: &Database) -> Duration {
-    database.connect_timeout * 2 + database.write_timeout
-}
-
-fn silent(statement: &'static str) -> DbError {
-    DbError::new(DbErrorKind::Timeout, statement, "it accepts connections and does not answer")
-}
-
-async fn privileges(node: &Node) -> Verdict {
+async fn privileges(node: &Node) -> Diagnosis {
     let advice = "run `movr migrate --roles ROLE` as the owner, and connect as that role";
     match node.rights().await {
         Ok((lacks, _)) if !lacks.is_empty() => {
@@ -330,7 +316,7 @@ async fn privileges(node: &Node) -> Verdict {
     }
 }
 
-async fn licence(node: &Node) -> Verdict {
+async fn licence(node: &Node) -> Diagnosis {
     let advice = "install one: SET CLUSTER SETTING enterprise.license = ...";
     let Some(end) = node.licence_end().await else {
         let text = "the node does not tell this user";
@@ -348,7 +334,7 @@ async fn licence(node: &Node) -> Verdict {
     }
 }
 
-async fn survival(node: &Node) -> Verdict {
+async fn survival(node: &Node) -> Diagnosis {
     match node.survival_goal().await {
         Ok(Some(goal)) => ok(format!("it survives the failure of a {goal}")),
         Ok(None) => fault(
@@ -359,7 +345,7 @@ async fn survival(node: &Node) -> Verdict {
     }
 }
 
-async fn localities(endpoint: &Endpoint) -> Verdict {
+async fn localities(endpoint: &Endpoint) -> Diagnosis {
     match misplaced(endpoint).await {
         Ok(wrong) if wrong.is_empty() => ok("every table has its locality"),
         Ok(wrong) => fault(
@@ -370,15 +356,11 @@ async fn localities(endpoint: &Endpoint) -> Verdict {
     }
 }
 
-async fn catalogue(database: &Database) -> Result<Catalogue, Verdict> {
-    let load = async {
-        let db = Db::open(database).await?;
-        let catalogue = db::catalogue::load(&db.here().await?).await;
-        db.close();
-        catalogue
-    };
-    let loaded = load.await.map_err(|error| unanswered(&error))?;
-    loaded.ok_or_else(|| fault("there is none", "run `movr migrate`"))
+async fn catalogue(database: &Database) -> Outcome<Catalogue> {
+    let db = Db::open(database).await?;
+    let catalogue = super::catalogue(&db).await;
+    db.close();
+    catalogue
 }
 
 /// The regions of catalogue, configuration and database.

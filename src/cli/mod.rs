@@ -3,7 +3,11 @@
 
 #![allow(clippy::print_stdout, reason = "commands print")]
 
-use std::{error::Error, process::ExitCode};
+use std::{
+    error::Error,
+    panic,
+    process::{self, ExitCode},
+};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -63,7 +67,22 @@ enum Command {
 /// What a command ends with: nothing, or words for the person at the terminal.
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
+/// As a shell has it for whoever is ended by SIGPIPE.
+const NOBODY_READS: i32 = 141;
+
+/// `movr contract | head -1` ends without a word: `println!` panics when nobody reads on.
+fn end_when_nobody_reads() {
+    let default = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if info.payload_as_str().is_some_and(|text| text.starts_with("failed printing to stdout")) {
+            process::exit(NOBODY_READS);
+        }
+        default(info);
+    }));
+}
+
 pub fn run() -> ExitCode {
+    end_when_nobody_reads();
     let command = Cli::command().mut_subcommands(|command| match command.get_name() {
         "demo" | "contract" | "healthcheck" => command,
         "serve" | "doctor" => config::with_flags::<Config>(command),

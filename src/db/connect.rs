@@ -208,7 +208,20 @@ pub fn endpoint(config: &Database, url: &str) -> Result<Endpoint> {
     Ok(endpoint)
 }
 
+/// A connection outside the pools, which has answered a statement. A node that accepts and then
+/// says nothing is given up: TLS and the start of the session have no time limit of their own.
 pub async fn connect_once(endpoint: &Endpoint) -> Result<Client> {
+    // The hosts in turn, and then the statement.
+    let longest = endpoint.config.get_connect_timeout().map(|each| *each * (endpoint.hosts() + 1));
+    let answer = tokio::time::timeout(longest.unwrap_or(Duration::MAX), connect(endpoint)).await;
+    let silent = |_elapsed| {
+        let text = format!("{} accepts connections and does not answer", endpoint.describe());
+        Err(DbError::new(DbErrorKind::Unavailable, "connect", text))
+    };
+    answer.unwrap_or_else(silent)
+}
+
+async fn connect(endpoint: &Endpoint) -> Result<Client> {
     let failed = |error| DbError::connecting(&error, &endpoint.describe());
     let (client, connection) = endpoint.config.connect(endpoint.tls.clone()).await.map_err(failed)?;
     tokio::spawn(async move {

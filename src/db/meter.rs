@@ -87,12 +87,7 @@ impl Meter {
         let _ = METER.try_with(|meter| change(&mut meter.0.lock()));
     }
 
-    /// What was refused at first was done after all, by another way.
-    pub fn not_refused() {
-        Self::count(|state| state.figures.refusal = None);
-    }
-
-    /// A rule refuses what the request asks for.
+    /// The request's answer is that a rule refuses what it asks for.
     pub fn refused(reason: &'static str) {
         Self::count(|state| state.figures.refusal = Some(reason));
     }

@@ -44,7 +44,7 @@ impl Db {
         for (region, url) in config.region_urls() {
             endpoints.push((Some(region), endpoint(config, url)?));
         }
-        let engine = ask(&endpoints, config.connect_timeout).await?;
+        let engine = ask(&endpoints).await?;
         let (config, quarter) = (Arc::new(config.clone()), config.pool_size / 4);
         let metrics = Arc::new(Metrics::new(config.here.as_ref().map_or("none", RegionCode::as_str)));
         let nodes = endpoints.into_iter().map(|(region, endpoint)| {
@@ -243,15 +243,11 @@ impl Db {
     }
 }
 
-async fn ask(endpoints: &[(Option<RegionCode>, Endpoint)], patience: Duration) -> Result<Engine> {
+async fn ask(endpoints: &[(Option<RegionCode>, Endpoint)]) -> Result<Engine> {
     let mut first = None;
     for (region, endpoint) in endpoints {
         let answer = async { Engine::ask(&connect_once(endpoint).await?).await };
-        // The hosts in turn, and then the questions.
-        let patience = patience * (endpoint.hosts() + 1);
-        let late = || DbError::new(DbErrorKind::Unavailable, "connect", "the server does not answer");
-        let answer = timeout(patience, answer).await;
-        match answer.unwrap_or_else(|_late| Err(late())) {
+        match answer.await {
             // Other nodes may do where ours do not answer, not where their URL is wrong.
             Err(error) if region.is_none() && matches!(error.kind, DbErrorKind::Setup(_)) => return Err(error),
             // Where another region's node stands says nothing of ours.

@@ -7,7 +7,6 @@ use uuid::Uuid;
 use crate::{
     db::{
         Actor, Conn, Db, DbError, DbErrorKind, SessionAuth, Verdict, Write,
-        meter::Meter,
         txn::Outcome::{Commit, Rollback},
     },
     domain::{Refusal, RegionCode},
@@ -62,7 +61,6 @@ impl From<DbError> for OpError {
 
 impl From<Refusal> for OpError {
     fn from(refusal: Refusal) -> Self {
-        Meter::refused(refusal.code());
         Self::Refused(refusal)
     }
 }

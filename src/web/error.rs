@@ -91,6 +91,9 @@ impl From<DbError> for PageError {
 
 impl From<OpError> for PageError {
     fn from(error: OpError) -> Self {
+        if let OpError::Refused(refusal) = &error {
+            Meter::refused(refusal.code());
+        }
         match error {
             OpError::Refused(Refusal::SignedOut) => Self::SignIn(paths::login("/vehicles")),
             OpError::Refused(refusal) => Self::Refused(refusal),

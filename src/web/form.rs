@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::{BadRequest, PageError, PageResult, state::State};
 use crate::{
+    db::meter::Meter,
     domain::{Moment, Point, Refusal, RegionCode},
     ops::OpError,
 };
@@ -80,6 +81,7 @@ impl FormState {
     /// other error is the answer.
     pub fn refuse(&mut self, error: OpError, place: impl Fn(&Refusal) -> Option<&'static str>) -> PageResult<()> {
         let OpError::Refused(refusal) = error else { return Err(error.into()) };
+        Meter::refused(refusal.code());
         match place(&refusal) {
             None => return Err(OpError::Refused(refusal).into()),
             Some("") => self.error = Some(refusal.message()),

@@ -19,15 +19,17 @@ use crate::{
 /// The peer's address, or what trusted proxies say.
 pub fn client_address(request: &HttpRequest, state: &State) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
-    let proxy = &state.service.config.proxy;
-    if !proxy.trusts(peer) {
-        return Some(peer);
-    }
+    let Some(proxy) = trusted_proxy(request.peer_addr(), state) else { return Some(peer) };
     let client = forwarded(proxy, request.headers()).unwrap_or_else(|Unreadable| {
         unreadable(peer, &proxy.address_header);
         None
     });
     Some(client.unwrap_or(peer))
+}
+
+/// What we know of proxies, when the peer is one of ours: nobody else's headers are believed.
+pub fn trusted_proxy(peer: Option<SocketAddr>, state: &State) -> Option<&Proxy> {
+    Some(&state.service.config.proxy).filter(|proxy| peer.is_some_and(|peer| proxy.trusts(peer.ip())))
 }
 
 /// The header holds something that is no address.
@@ -95,11 +97,7 @@ pub fn provider(address: IpAddr) -> Option<IpNet> {
 }
 
 pub fn city_of_proxy<'a>(request: &HttpRequest, state: &State, catalogue: &'a Catalogue) -> Option<&'a City> {
-    let proxy = &state.service.config.proxy;
-    if !proxy.trusts(request.peer_addr()?.ip()) {
-        return None;
-    }
-    named_city(proxy, request.headers(), catalogue)
+    named_city(trusted_proxy(request.peer_addr(), state)?, request.headers(), catalogue)
 }
 
 /// By the headers of a trusted proxy: the city of that name, else the nearest.

@@ -10,7 +10,7 @@ use actix_web::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tracing::{Span, field::Empty};
 
-use super::{context::Ids, routes::ROUTES, state::State};
+use super::{context::Ids, region::trusted_proxy, routes::ROUTES, state::State};
 use crate::{
     db::meter::Figures,
     domain::region::RegionCode,
@@ -31,7 +31,7 @@ pub struct RequestLog {
 impl RequestLog {
     pub fn begin(request: &ServiceRequest, state: &State) -> Self {
         let began = Instant::now();
-        let trusted = request.peer_addr().is_some_and(|peer| state.service.config.proxy.trusts(peer.ip()));
+        let trusted = trusted_proxy(request.peer_addr(), state).is_some();
         let header = |name: &str| request.headers().get(name).filter(|_| trusted)?.to_str().ok();
         let good = |id: &&str| {
             (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))

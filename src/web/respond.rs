@@ -22,7 +22,6 @@ use crate::{
 
 impl RequestContext {
     pub fn done(&self, location: &str, text: &str) -> HttpResponse {
-        Meter::not_refused();
         self.see_other(location, true, text)
     }
 
@@ -33,6 +32,9 @@ impl RequestContext {
     /// 303 to `back` with the outcome of a write: `done`, that it was done before, or why not.
     /// Whoever lacks the role, or has to sign in, gets that page instead.
     pub fn respond(&self, outcome: Result<Done, OpError>, back: &str, done: &str) -> PageResult {
+        if let Err(OpError::Refused(refusal)) = &outcome {
+            Meter::refused(refusal.code());
+        }
         match outcome {
             Ok(Done::Now) => Ok(self.done(back, done)),
             Ok(Done::Before) => Ok(self.done(back, "That was done already.")),

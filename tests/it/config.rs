@@ -2,7 +2,7 @@
 //! and the README's table.
 //! With `MOVR_BLESS=1` the README test writes the table instead of comparing it.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, process::Stdio, time::Duration};
 
 use movr::config::{self, Config, ConfigError, LogFormat, Tools};
 
@@ -203,4 +203,13 @@ fn the_readme_has_the_table_of_settings() {
     } else {
         assert_eq!(there, expected, "run this test with MOVR_BLESS=1 to rewrite the table");
     }
+}
+
+#[test]
+fn printing_to_whoever_stops_reading_ends_without_a_panic() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_movr"));
+    let mut movr = command.arg("contract").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(movr.stdout.take());
+    let ended = movr.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8(ended.stderr).unwrap()), (Some(141), String::new()));
 }

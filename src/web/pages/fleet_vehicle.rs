@@ -205,8 +205,8 @@ pub async fn edit(
     let seen = seen(&context, row, form.version, form.command)?;
     if let Some(edit) = typed(&form, &mut state) {
         match ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit).await {
-            Err(OpError::Refused(refusal @ Refusal::CodeTaken)) => state.reject("code", refusal.message()),
-            Err(OpError::Refused(refusal @ Refusal::TooFar(_))) => state.reject("lat", refusal.message()),
+            Err(error @ OpError::Refused(Refusal::CodeTaken)) => state.refuse(error, |_| Some("code"))?,
+            Err(error @ OpError::Refused(Refusal::TooFar(_))) => state.refuse(error, |_| Some("lat"))?,
             outcome => return context.respond(outcome, &paths::fleet_vehicle(&seen.vehicle), "Saved."),
         }
     }

@@ -16,10 +16,7 @@ use super::{
     vehicles::list_again,
 };
 use crate::{
-    db::{
-        meter::Meter,
-        rides::{self, Ride, RideCompletion},
-    },
+    db::rides::{self, Ride, RideCompletion},
     domain::{
         Catalogue, City, Moment, Point, PublicVehicle, Refusal, RegionCode, RideRef,
         fare::{Discount, Fare, minutes_started},
@@ -260,7 +257,6 @@ pub async fn positions(
     let auth = context.auth()?;
     match ops::rides::add_positions(&context.service, &auth, &ride, &context.city().slug, &positions).await {
         Ok(_) => {
-            Meter::not_refused();
             context.session_used(auth);
             Ok(context.finish(HttpResponse::NoContent().finish()))
         }
