@@ -25,7 +25,10 @@ use crate::{
     },
     domain::{Catalogue, RegionCode},
     telemetry,
-    web::region::{forwarded, named_city},
+    web::{
+        filters::counted,
+        region::{forwarded, named_city},
+    },
 };
 
 /// A clock that is off by more ends sessions and reservations at the wrong time; CockroachDB's own
@@ -257,7 +260,12 @@ fn certificate(endpoint: &Endpoint) -> Option<Diagnosis> {
     let end = endpoint.certificate_expiry.load(Ordering::Relaxed);
     let end = DateTime::from_timestamp(end, 0).filter(|_| end > 0)?;
     let days = (end - Clock::default().now()).num_days();
-    let text = format!("{}: the certificate ends on {}, in {days} days", endpoint.describe(), end.format("%Y-%m-%d"));
+    let text = format!(
+        "{}: the certificate ends on {}, in {}",
+        endpoint.describe(),
+        end.format("%Y-%m-%d"),
+        counted(days, "day")
+    );
     let advice = "renew it on the node";
     Some(match days {
         ..CERTIFICATE_FAULT_DAYS => fault(text, advice),
@@ -329,7 +337,7 @@ async fn licence(node: &Node) -> Diagnosis {
             warning("none: after seven days the cluster limits itself to five open transactions", advice)
         }
         _ if end < now => fault(format!("it ended on {day}: the cluster limits itself, or will"), advice),
-        ..LICENCE_WARNING_DAYS => warning(format!("it ends on {day}, in {days} days"), advice),
+        ..LICENCE_WARNING_DAYS => warning(format!("it ends on {day}, in {}", counted(days, "day")), advice),
         _ => ok(format!("until {day}")),
     }
 }

@@ -63,6 +63,8 @@ pub struct RequestContext {
     outgoing: OutgoingCookies,
     /// The initial of the person's first name, once the session is checked.
     pub initial: Option<char>,
+    /// The chosen city, unchecked.
+    city_set: Option<String>,
 }
 
 impl RequestContext {
@@ -78,6 +80,7 @@ impl RequestContext {
             path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
             flash: session::read_flash(&state.site, &cookies),
             initial: None,
+            city_set: session::read_choice(&state.site, &cookies, session::CITY),
             request: request.clone(),
             outgoing: extensions.get_or_insert_with(OutgoingCookies::default).clone(),
             service: Arc::clone(&state.service),
@@ -92,15 +95,14 @@ impl RequestContext {
     /// The city in use: chosen, the proxy's, home, the region's first.
     #[allow(clippy::indexing_slicing, reason = "a catalogue has a city; Catalogue::parse refuses one without")]
     pub fn city(&self) -> &City {
-        let chosen = || self.catalogue.city(&self.chosen(session::CITY)?);
+        let chosen = || self.catalogue.city(self.city_set.as_deref()?);
         let home = || self.catalogue.city(&self.cookie.as_ref()?.city);
         let first = || self.catalogue.cities_of(&self.service.here).next().unwrap_or(&self.catalogue.cities[0]);
         chosen().or_else(|| self.city_of_proxy()).or_else(home).unwrap_or_else(first)
     }
 
-    /// For the landing page; the proxy's city has priority.
-    pub fn nearest_city(&self) -> &City {
-        self.city_of_proxy().unwrap_or_else(|| self.city())
+    pub fn has_chosen_city(&self) -> bool {
+        self.city_set.as_deref().is_some_and(|city| self.catalogue.city(city).is_some())
     }
 
     fn city_of_proxy(&self) -> Option<&City> {
@@ -326,7 +328,9 @@ impl RequestContext {
         }
     }
 
-    pub fn set_city(&self, city: &str) {
+    /// From this answer on, whatever page is shown, until another city is chosen.
+    pub fn set_city(&mut self, city: &str) {
+        self.city_set = Some(city.to_owned());
         self.remember(session::CITY, city);
     }
 

@@ -101,7 +101,7 @@ impl RequestContext {
         let mut named: Vec<RegionCode> = self.cookie.iter().map(|cookie| cookie.region.clone()).collect();
         named.extend(request.match_info().get("region").and_then(|region| region.parse().ok()));
         named.extend(request.match_info().get("city").and_then(|slug| Some(self.catalogue.city(slug)?.region.clone())));
-        named.extend([self.city(), self.nearest_city()].map(|city| city.region.clone()));
+        named.extend(Some(self.city().region.clone()));
         let region_of = |pair: &str| self.catalogue.city(pair.strip_prefix("city=")?).map(|city| city.region.clone());
         named.extend(request.query_string().split('&').filter_map(region_of));
         let present = scope == RegionScope::Present;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use askama::Template;
 
-use super::{Layout, RequestContext, Section, limits::TooMany, paths};
+use super::{Layout, RequestContext, Section, filters::counted, limits::TooMany, paths};
 use crate::{
     db::{DbError, error::DbErrorKind, meter::Meter},
     domain::Refusal,
@@ -172,7 +172,7 @@ impl PageError {
             }
             Self::TooMany(wait) => {
                 let seconds = wait.as_secs() + 1;
-                let message = format!("Please wait {seconds} seconds and try again.");
+                let message = format!("Please wait {} and try again.", counted(seconds, "second"));
                 text(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", message).retry(seconds)
             }
             Self::Deadline => come_back("Please come back", "This took too long. Please try again in a moment.", 5),

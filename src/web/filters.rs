@@ -52,6 +52,12 @@ pub fn money(minor: &i64, _: &dyn Values, currency: &Currency) -> askama::Result
     Ok(currency.format(*minor))
 }
 
+/// A number with its noun, as in "1 vehicle" or "1,250 cities"; code calls [`counted`].
+#[filter_fn]
+pub fn count<N: Display>(n: N, _: &dyn Values, noun: &str) -> askama::Result<String> {
+    Ok(counted(n, noun))
+}
+
 /// As in "120 m" or "2.1 km".
 #[filter_fn]
 pub fn distance(metres: &f64, _: &dyn Values) -> askama::Result<String> {
@@ -74,6 +80,31 @@ pub fn age(gone: chrono::Duration) -> String {
     }
 }
 
+/// As in "1 vehicle" or "1,250 cities"; the noun is regular, or "person". Any integer, or a reference
+/// to one, as templates pass it.
+pub fn counted(n: impl Display, noun: &str) -> String {
+    let n = number(n);
+    if n == "1" { format!("1 {noun}") } else { format!("{n} {}", plural(noun)) }
+}
+
+fn plural(noun: &str) -> String {
+    let vowel_before_y = ["ay", "ey", "oy"].iter().any(|end| noun.ends_with(end));
+    match noun {
+        "person" => "people".to_owned(),
+        _ if noun.ends_with('y') && !vowel_before_y => format!("{}ies", noun.trim_end_matches('y')),
+        _ if ["s", "x", "ch", "sh"].iter().any(|end| noun.ends_with(end)) => format!("{noun}es"),
+        _ => format!("{noun}s"),
+    }
+}
+
+/// A whole number with separators, and a minus sign that is no hyphen: "1,250", "−3".
+pub fn number(n: impl Display) -> String {
+    let text = n.to_string();
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("−", digits));
+    let separator = |at: usize| if at > 0 && (digits.len() - at).is_multiple_of(3) { "," } else { "" };
+    digits.chars().enumerate().fold(sign.to_owned(), |text, (at, digit)| format!("{text}{}{digit}", separator(at)))
+}
+
 pub fn length(metres: f64) -> String {
     if metres < 995.0 { format!("{} m", (metres / 10.0).round() * 10.0) } else { format!("{:.1} km", metres / 1000.0) }
 }
@@ -81,6 +112,22 @@ pub fn length(metres: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_noun_follows_its_number() {
+        let said = [
+            (0, "bike"),
+            (1, "city"),
+            (1_250, "city"),
+            (2, "day"),
+            (2, "match"),
+            (1, "person"),
+            (-12_345_678, "person"),
+        ];
+        let said = said.map(|(n, noun)| counted(n, noun));
+        let expected = ["0 bikes", "1 city", "1,250 cities", "2 days", "2 matches", "1 person", "−12,345,678 people"];
+        assert_eq!(said, expected);
+    }
 
     #[test]
     fn the_hour_that_comes_twice_is_told_apart() {

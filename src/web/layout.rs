@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{
     RequestContext, abroad,
     contract::{self, RegionScope},
+    filters::counted,
     paths,
     routes::Access::{self, Administrator, Operator, Staff},
     session::Flash,
@@ -22,8 +23,11 @@ pub struct Layout {
     pub nonce: String,
     pub assets: Arc<str>,
     pub path: String,
+    /// What the page is about.
     pub city_slug: String,
     pub city_name: String,
+    /// What the header shows: the city in use, slug and name.
+    pub chosen: (String, String),
     pub catalogue: Arc<Catalogue>,
     pub signed_in: Option<Person>,
     pub open_ride: Option<String>,
@@ -35,6 +39,8 @@ pub struct Layout {
     /// As in "2 statements, 1 wait, 3 ms".
     pub footer: String,
     pub section: Section,
+    /// What brings whoever signs in or up from the header back to this page.
+    pub next_query: String,
     /// Navigation of operators and administrators: address, name, and whether it is current.
     pub fleet_nav: Vec<(&'static str, &'static str, bool)>,
 }
@@ -124,6 +130,7 @@ impl RequestContext {
             path: self.path.clone(),
             city_slug: city.slug.clone(),
             city_name: city.name.clone(),
+            chosen: (self.city().slug.clone(), self.city().name.clone()),
             catalogue: Arc::clone(&self.catalogue),
             signed_in,
             // A checked cookie says what the row at home says.
@@ -133,6 +140,10 @@ impl RequestContext {
             flash: self.flash.clone(),
             region_here: self.service.here.clone(),
             footer: footer(self).unwrap_or_default(),
+            next_query: match section {
+                Section::None | Section::Login | Section::Register => String::new(),
+                _ => paths::next_query(self.next()),
+            },
             section,
             fleet_nav: fleet_nav(self, section),
         }
@@ -144,8 +155,7 @@ impl RequestContext {
 fn footer(context: &RequestContext) -> Option<String> {
     let has_role = context.cookie.as_ref().is_some_and(|cookie| !cookie.roles.is_empty());
     let figures = Meter::here().filter(|_| has_role || context.service.config.simulated)?;
-    let count = |n: u32, of: &str| format!("{n} {of}{}", if n == 1 { "" } else { "s" });
-    let mut parts = vec![count(figures.statements, "statement"), count(figures.waits, "wait")];
+    let mut parts = vec![counted(figures.statements, "statement"), counted(figures.waits, "wait")];
     parts.push(format!("{:.0} ms", figures.busy.as_secs_f64() * 1000.0));
     let pattern = context.request().match_pattern().unwrap_or_default();
     let scope = RegionScope::of(context.request().method(), &pattern);

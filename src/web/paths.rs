@@ -46,7 +46,12 @@ pub fn erasure(job: &JobRef) -> String {
 }
 
 pub fn login(next: &str) -> String {
-    format!("/login?next={}", encode(next))
+    format!("/login{}", next_query(next))
+}
+
+/// What carries the page to come back to from one form to the next.
+pub fn next_query(next: &str) -> String {
+    if next.is_empty() { String::new() } else { format!("?next={}", encode(next)) }
 }
 
 pub fn encode(text: &str) -> String {

@@ -568,6 +568,10 @@ async fn every_link_that_a_page_prints_leads_somewhere() {
             continue;
         }
         let page = ann.get(&link).await;
+        // Whoever is signed in is led on.
+        if ["/login", "/register"].contains(&path) && page.location() == "/vehicles" {
+            continue;
+        }
         assert!(page.status == StatusCode::OK, "{link}: {} {}", page.status, page.text());
         queue.extend(page.attributes("a[href]", "href"));
         pages += 1;

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use actix_web::http::header;
+use actix_web::{HttpResponse, http::header};
 use askama::Template;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -55,7 +55,9 @@ async fn end_old(context: &RequestContext) {
 async fn begin(context: &mut RequestContext, started: SessionStart, account: &str) {
     end_old(context).await;
     context.remember_device(account);
-    context.set_city(&started.city);
+    if !context.has_chosen_city() {
+        context.set_city(&started.city);
+    }
     context.set_session(SessionCookie::new(started, context.now));
 }
 
@@ -68,6 +70,8 @@ fn register_page(context: &RequestContext, mut form: FormState) -> PageResult {
     if form.value("city").is_empty() {
         form = form.with("city", &context.city().slug);
     }
+    let next = paths::own_path(form.value("next"), "").to_owned();
+    form = form.with("next", next);
     let page = RegisterPage {
         layout: context.layout("Sign up", Section::Register, context.city()),
         id: context.service.ids.form(),
@@ -77,8 +81,22 @@ fn register_page(context: &RequestContext, mut form: FormState) -> PageResult {
     context.ok_or_invalid(page.form.has_errors(), &page)
 }
 
-pub async fn register_form(context: RequestContext) -> PageResult {
-    register_page(&context, FormState::default())
+#[derive(Debug, Deserialize)]
+pub struct Parameters {
+    #[serde(default)]
+    next: String,
+}
+
+pub async fn register_form(context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
+    if context.cookie.is_some() {
+        return Ok(signed_in_already(&context, &query.next));
+    }
+    register_page(&context, FormState::default().with("next", query.next))
+}
+
+/// Where somebody who is signed in wanted to go.
+fn signed_in_already(context: &RequestContext, next: &str) -> HttpResponse {
+    context.done(paths::own_path(next, "/vehicles"), "")
 }
 
 #[derive(Deserialize)]
@@ -90,6 +108,8 @@ pub struct Register {
     email: String,
     username: String,
     password: String,
+    #[serde(default)]
+    next: String,
 }
 
 /// `POST /register`: a person at home in the chosen city, signed in.
@@ -136,9 +156,10 @@ pub async fn register(
     };
     match registered {
         Ok(started) => {
-            let next = paths::vehicles(&started.city);
+            let list = paths::vehicles(&started.city);
+            context.set_city(&started.city);
             begin(&mut context, started, &people::username_key(&form.username)).await;
-            Ok(context.done(&next, "Welcome to MovR. Choose a vehicle and ride."))
+            Ok(context.done(paths::own_path(&form.next, &list), "Welcome to MovR. Choose a vehicle and ride."))
         }
         Err(error) => {
             state.refuse(error, |refusal| (*refusal == Refusal::UsernameTaken).then_some("username"))?;
@@ -153,13 +174,10 @@ fn login_page(context: &RequestContext, form: FormState) -> PageResult {
     context.ok_or_invalid(form.has_errors(), &LoginPage { layout, form: form.with("next", next) })
 }
 
-#[derive(Debug, Deserialize)]
-pub struct Parameters {
-    #[serde(default)]
-    next: String,
-}
-
 pub async fn login_form(context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
+    if context.cookie.is_some() {
+        return Ok(signed_in_already(&context, &query.next));
+    }
     login_page(&context, FormState::default().with("next", query.next))
 }
 
@@ -184,9 +202,9 @@ pub async fn login(mut context: RequestContext, FormWithState(form, mut state): 
     };
     match outcome {
         Ok(started) => {
-            let list = paths::vehicles(&started.city);
             context.sign_in("ok");
             begin(&mut context, started, &key).await;
+            let list = paths::vehicles(&context.city().slug);
             Ok(context.done(paths::own_path(&form.next, &list), ""))
         }
         Err(error) => {

@@ -10,8 +10,8 @@ pub struct Choose {
     city: String,
 }
 
-pub async fn choose(context: RequestContext, Form(form): Form<Choose>) -> PageResult {
-    let city = city_of_form(&context, &form.city)?;
-    context.set_city(&city.slug);
-    Ok(context.done(&paths::vehicles(&city.slug), ""))
+pub async fn choose(mut context: RequestContext, Form(form): Form<Choose>) -> PageResult {
+    let city = city_of_form(&context, &form.city)?.slug.clone();
+    context.set_city(&city);
+    Ok(context.done(&paths::vehicles(&city), ""))
 }

@@ -1,4 +1,4 @@
-//! `GET /`: the nearest city, how many vehicles are ready there, the way in.
+//! `GET /`: the city in use, how many vehicles are ready there, the way in.
 
 use std::sync::Arc;
 
@@ -33,8 +33,10 @@ pub async fn show(mut context: RequestContext, Query(query): Query<CityQuery>) -
         return Ok(context.done(&there, ""));
     }
     let catalogue = Arc::clone(&context.catalogue);
-    let nearest = || catalogue.city(&context.nearest_city().slug);
-    let city = catalogue.city(&query.city).or_else(nearest).ok_or(PageError::NotFound)?;
+    if let Some(named) = catalogue.city(&query.city) {
+        context.set_city(&named.slug);
+    }
+    let city = catalogue.city(&context.city().slug).ok_or(PageError::NotFound)?;
     let (service, now) = (Arc::clone(&context.service), context.now);
     let search = Search {
         region: &city.region,

@@ -22,7 +22,11 @@ use crate::{
         job,
     },
     ops::{self, Done, jobs::JobContext},
-    web::{Layout, PageError, PageResult, RequestContext, RowPath, Section, filters, paths},
+    web::{
+        Layout, PageError, PageResult, RequestContext, RowPath, Section,
+        filters::{self, counted},
+        paths,
+    },
 };
 
 /// Items on the page; the report has all.
@@ -68,7 +72,7 @@ impl JobPage<'_> {
     }
 
     fn vehicles(&self) -> String {
-        if self.counts.waiting == 1 { "1 vehicle".to_owned() } else { format!("{} vehicles", self.counts.waiting) }
+        counted(self.counts.waiting, "vehicle")
     }
 
     fn target(&self) -> String {

@@ -109,8 +109,8 @@ pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> 
     if !start.promo.trim().is_empty()
         && let Err(TooMany(wait)) = context.state.limits.promo_code(&auth.user.id.to_string(), context.client_address())
     {
-        let seconds = wait.as_secs() + 1;
-        let text = format!("Too many promo codes. Please wait {seconds} seconds, or start without one.");
+        let wait = filters::counted(wait.as_secs() + 1, "second");
+        let text = format!("Too many promo codes. Please wait {wait}, or start without one.");
         return Ok(context.refused(&list, &text));
     }
     let outcome = ops::rides::start(&context.service, &auth, start).await;

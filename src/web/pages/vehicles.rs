@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     db::vehicles::{Nearby, Search},
-    domain::{Catalogue, City, Point, PublicVehicle, Refusal, RegionCode, Tariff, VehicleType, vehicle::charge},
+    domain::{
+        Catalogue, City, Point, PublicVehicle, Refusal, RegionCode, Tariff, VehicleType, catalogue::CITY_RADIUS_KM,
+        vehicle::charge,
+    },
     ops::{self, Done},
     web::{Form, Id, Layout, PageError, PageResult, Query, RequestContext, RowPath, Section, filters, form, paths},
 };
@@ -29,6 +32,8 @@ struct VehiclesPage<'a> {
     query: &'a Parameters,
     error: Option<String>,
     near_me: bool,
+    /// The nearest city to somebody who is in none.
+    far_from: Option<&'a City>,
     cards: Vec<Card<'a>>,
     /// Why nothing can be started now, as in "You are already riding".
     blocked: Option<String>,
@@ -78,24 +83,27 @@ impl Parameters {
     }
 }
 
-/// Farther than this from a city's centre, a person is not in it; in metres.
-const NEAR_M: f64 = 50_000.0;
-
 /// With wrong filters: 422, and the list without them.
 pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     let catalogue = Arc::clone(&context.catalogue);
     let slug = if query.city.is_empty() { &context.city().slug } else { &query.city };
-    let city = catalogue.city(slug).ok_or(PageError::NotFound)?;
-    if context.city().slug != city.slug {
-        context.set_city(&city.slug);
-    }
+    let asked = catalogue.city(slug).ok_or(PageError::NotFound)?;
     let (filters, error) = match query.filters(&catalogue) {
         Ok(filters) => (filters, None),
         Err(error) => (Default::default(), Some(error)),
     };
     let (vehicle_type, battery, me) = filters;
-    // From farther away every vehicle is equally far; the centre says more.
-    let me = me.filter(|me| me.distance_m(city.centre) < NEAR_M);
+    // Whoever shares a position wants what is around them, whichever city was shown before.
+    let nearest = me.and_then(|me| Some((me, catalogue.nearest_city(me)?)));
+    let (city, me, far_from) = match nearest {
+        Some((me, nearest)) if nearest.allows(me) => (nearest, Some(me), None),
+        // From farther away every vehicle is equally far; the centre says more.
+        far => (asked, None, far.map(|(_, nearest)| nearest)),
+    };
+    if context.city().slug != city.slug {
+        context.set_city(&city.slug);
+        context.may_touch(&city.region);
+    }
     let service = Arc::clone(&context.service);
     let search = Search {
         region: &city.region,
@@ -125,6 +133,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         vehicle_types: &catalogue.vehicle_types,
         query: &query,
         near_me: me.is_some(),
+        far_from,
         cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(&context, &prices, vehicle, n)).collect(),
         blocked: match stale {
             Some(_) => Some("You cannot reserve or ride here until the region answers.".to_owned()),

@@ -182,6 +182,7 @@ impl Browser {
 
     /// Fills in the form of sign-up and sends it.
     pub async fn register(&self, url: &str, username: &str, city: &str) {
+        self.forget_session().await;
         self.go(&format!("{url}/register")).await;
         self.heading("Sign up").await;
         for (name, value) in [
@@ -198,7 +199,13 @@ impl Browser {
         self.reads(".flashes", "Welcome to MovR").await;
     }
 
+    /// Whoever is signed in is led past the forms for signing in and up.
+    async fn forget_session(&self) {
+        let _none = self.driver().delete_cookie("movr_session").await;
+    }
+
     pub async fn sign_in(&self, url: &str, username: &str, password: &str) {
+        self.forget_session().await;
         self.go(&format!("{url}/login")).await;
         self.fill("#username", username).await;
         self.fill("#password", password).await;

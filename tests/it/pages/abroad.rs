@@ -54,7 +54,7 @@ async fn the_way_home_is_offered_abroad_and_the_answer_is_remembered() {
     let (world, east, europe) = two().await;
     let ann = east.person("new-york").await;
     let abroad = ann.at(&europe);
-    for path in ["/", PARIS, "/rides", "/profile", "/nothing", "/login"] {
+    for path in ["/", PARIS, "/rides", "/profile", "/nothing", "/recover"] {
         let words = format!(
             "Your account lives in US East (South Carolina). Switch for faster pages? Go to {} Stay here",
             east.base
@@ -184,7 +184,7 @@ async fn what_one_rides_and_holds_is_shown_abroad_without_asking_home_each_time(
     let second = europe.browser();
     second.sign_in(&ann.name, PASSWORD).await;
     assert_eq!(frame(&second, PARIS).await, (vec![ride.clone()], false, true), "on another device");
-    for path in ["/", "/login"] {
+    for path in ["/", "/recover"] {
         let at_home = ann.get(path).await;
         assert_eq!(at_home.attributes(".riding a", "href"), [ride.as_str()], "{path} at home");
     }
@@ -230,14 +230,14 @@ async fn people_with_a_role_see_in_the_footer_what_the_page_cost() {
     let (ann, bob) = (east.person("new-york").await, east.person("new-york").await);
     let footer = async |browser: &Browser, path: &str| browser.get(path).await.texts("footer.bottom").concat();
     movr::ops::accounts::grant(&east.running.state.service.db, &ann.name, "operator", "paris").await.unwrap();
-    for path in ["/vehicles?city=new-york", "/rides", "/nothing", "/login"] {
+    for path in ["/vehicles?city=new-york", "/rides", "/nothing", "/recover"] {
         assert_eq!(footer(&bob, path).await, "MovR · served from us-east1 · Status", "{path}");
     }
     for (path, start, regions) in [
         ("/vehicles?city=new-york", "2 statements, 1 wait, ", "us-east1 · kept: here only"),
         (PARIS, "2 statements, 1 wait, ", "europe-west1, us-east1 · kept: crosses to europe-west1"),
         ("/profile/home", "1 statement, 1 wait, ", "us-east1 · kept: here only"),
-        ("/login", "0 statements, 0 waits, ", " · kept: here only"),
+        ("/recover", "0 statements, 0 waits, ", " · kept: here only"),
     ] {
         ann.get(path).await;
         let said = footer(&ann, path).await;

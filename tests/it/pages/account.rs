@@ -239,7 +239,7 @@ async fn who_guesses_is_slowed_down_and_others_are_not() {
     };
     assert_eq!((tries, refused.status), (5, StatusCode::TOO_MANY_REQUESTS));
     let seconds: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
-    assert!((1..=60).contains(&seconds) && refused.text().contains(&format!("wait {seconds} seconds")));
+    assert!((1..=60).contains(&seconds) && refused.text().contains(&format!("wait {seconds} second")));
     let right = instance.browser().sign_in(&ann.name, PASSWORD).await;
     assert_eq!(right.status, StatusCode::TOO_MANY_REQUESTS, "the right password does not show either");
     assert!(ann.signed_in().await, "who is signed in stays so");
@@ -251,6 +251,36 @@ async fn who_guesses_is_slowed_down_and_others_are_not() {
         statuses.push(bob.post("/profile/password", &form).await.status.as_u16());
     }
     assert_eq!(statuses, [422, 422, 422, 422, 422, 429]);
+    instance.running.stop().await;
+    world.end().await;
+}
+
+/// Signing up remembers where one came from, as signing in does, from one form to the other; whoever
+/// is signed in is led there at once.
+#[actix_web::test]
+async fn signing_up_or_in_leads_back_to_where_one_came_from() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let browser = instance.browser();
+    let list = browser.get("/vehicles?city=boston&type=bike").await;
+    let links: Vec<_> = list.attributes("a", "href").into_iter().filter(|href| href.starts_with("/register")).collect();
+    assert_eq!(links.len(), 2, "in the header and on the page");
+    for link in links {
+        let sign_in = browser.get(&link).await.attributes("main .after a", "href").remove(0);
+        let sign_up = browser.get(&sign_in).await.attributes("main .after a", "href").remove(1);
+        assert_eq!(sign_up, link);
+        let mut fields = registration("someone");
+        fields[5].1 = format!("back.{}", &Uuid::new_v4().simple().to_string()[..8]);
+        fields.push(("next", browser.get(&link).await.field("next")));
+        let newcomer = instance.browser();
+        assert_eq!(register(&newcomer, &fields).await.location(), "/vehicles?city=boston&type=bike");
+        assert_eq!(newcomer.get(&link).await.location(), "/vehicles?city=boston&type=bike", "signed in already");
+        assert_eq!(newcomer.get("/login?next=//evil.example").await.location(), "/vehicles");
+    }
+    let mut fields = registration("elsewhere");
+    fields.push(("next", "//evil.example".to_owned()));
+    assert_eq!(register(&instance.browser(), &fields).await.location(), "/vehicles?city=boston");
+    assert_eq!(browser.get("/").await.attributes("a.cta", "href"), ["/register"]);
     instance.running.stop().await;
     world.end().await;
 }

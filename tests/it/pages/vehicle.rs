@@ -32,7 +32,7 @@ async fn a_vehicle_has_a_page_until_the_end_of_its_next_ride() {
     assert!(page.texts("#v1 .what p").concat().contains("from the city centre"));
     assert_eq!(page.attributes(".card form", "action"), [""; 0]);
     let login = format!("/login?next={}", movr::web::paths::encode(&path));
-    assert_eq!(page.attributes("main .note a", "href"), [&login, "/register"]);
+    assert_eq!(page.attributes("main .note a", "href"), [login.clone(), login.replace("/login", "/register")]);
     assert_eq!(page.attributes("main > .list > p:not(.note) > a", "href"), [LIST]);
     assert_eq!(page.texts(".map svg .pin").len(), 1);
 

@@ -80,13 +80,61 @@ async fn the_list_begins_with_the_closest_to_where_one_is() {
         let page = browser.get(&format!("/vehicles?city=new-york{point}")).await;
         let shown = distances(&page);
         assert!(shown.len() == 25 && shown.is_sorted(), "{shown:?}");
-        assert!(page.text().contains(&format!("25 closest to {to}")));
+        assert!(page.text().contains(&format!("25 vehicles, closest to {to} first")));
         assert!(page.texts(".price b")[0].starts_with('$'), "price of ten minutes");
         firsts.push(page.texts("#v1 .what").join(""));
         closest.push(shown[0]);
     }
     assert!(firsts[0] != firsts[1] && firsts[1] != firsts[2], "{firsts:?}");
     assert!(closest.iter().all(|metres| *metres < 2_000.0), "{closest:?}");
+    stop([instance]).await;
+    world.end().await;
+}
+
+/// Whoever shares a position sees the vehicles there, whichever city was shown, or which city is the
+/// nearest.
+#[actix_web::test]
+async fn the_list_is_of_the_city_where_one_is() {
+    let world = world().await;
+    world.sample(&["new-york", "paris"], 0, 60).await;
+    let instance = world.instance("us-east1").await;
+    let browser = instance.browser();
+    let here = browser.get("/vehicles?city=new-york&lat=48.8566&lon=2.3522").await;
+    assert_eq!(here.texts("h1"), ["Vehicles in Paris"]);
+    assert!(here.text().contains("25 vehicles, closest to you first"), "{}", here.text());
+    assert_eq!(browser.get("/vehicles").await.texts("h1"), ["Vehicles in Paris"], "and it is the chosen one");
+    let far = browser.get("/vehicles?city=new-york&lat=45.76&lon=4.83").await;
+    assert_eq!(far.texts("h1"), ["Vehicles in New York"]);
+    let words = "You are more than 50 km from every MovR city. The nearest is Paris .";
+    assert_eq!(far.texts("main .note")[0], words);
+    assert_eq!(far.attributes("main .note a", "href")[0], "/vehicles?city=paris");
+    assert!(far.text().contains("closest to the city centre first"), "{}", far.text());
+    stop([instance]).await;
+    world.end().await;
+}
+
+/// Nothing leads to itself, and no number is where none is.
+#[actix_web::test]
+async fn a_city_without_a_vehicle_says_so() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let browser = instance.browser();
+    let out = "are out right now. Please check back in a few minutes.";
+    assert!(browser.get("/").await.texts(".pitch p")[0].contains(out));
+    let empty = browser.get("/vehicles?city=boston").await;
+    assert_eq!(
+        (empty.texts(".empty"), empty.attributes(".empty a", "href").len()),
+        (vec![format!("All vehicles in Boston {out}")], 0)
+    );
+    let none = browser.get("/vehicles?city=boston&type=bike").await;
+    assert_eq!(none.attributes(".empty a", "href"), ["/vehicles?city=boston"]);
+    world.sample(&["boston"], 0, 1).await;
+    world.set("UPDATE vehicles SET status = 'available'").await;
+    instance.running.stop().await;
+    let instance = world.instance("us-east1").await;
+    let browser = instance.browser();
+    assert!(browser.get("/?city=boston").await.texts(".pitch p")[0].starts_with("1 vehicle is ready right now."));
+    assert!(browser.get("/vehicles").await.text().contains("1 vehicle, closest to the city centre first"));
     stop([instance]).await;
     world.end().await;
 }
@@ -155,16 +203,25 @@ async fn the_city_is_the_chosen_one_then_the_proxys_then_home_then_the_regions_f
     }
     let ann = behind.person("boston").await;
     let paris = [("X-City", "Paris")];
-    assert_eq!(city(&ann, "/", &paris).await, "Get around Paris.", "the landing page is about where one is");
-    assert_eq!(city(&ann, "/vehicles", &paris).await, "Vehicles in Boston", "the list about what one chose");
+    assert_eq!(city(&ann, "/", &paris).await, "Get around Boston.", "chosen, wherever one is");
+    assert_eq!(city(&ann, "/vehicles", &paris).await, "Vehicles in Boston");
     let fresh = behind.browser();
-    fresh.sign_in(&ann.name, crate::support::app::PASSWORD).await;
+    let signed_in = fresh.sign_in(&ann.name, crate::support::app::PASSWORD).await;
+    assert_eq!(signed_in.location(), "/vehicles?city=boston");
     assert_eq!(city(&fresh, "/vehicles", &[]).await, "Vehicles in Boston", "home");
     let chosen = fresh.post("/city", &[("city", "rome"), ("next", "/riders")]).await;
     assert_eq!(chosen.location(), "/vehicles?city=rome");
     assert_eq!(city(&fresh, "/vehicles", &[]).await, "Vehicles in Rome");
     assert_eq!(city(&fresh, "/vehicles?city=paris", &[]).await, "Vehicles in Paris", "asked for");
-    assert_eq!(city(&fresh, "/vehicles", &[]).await, "Vehicles in Paris", "and remembered");
+    // One city in the header of every page, whatever the page is about, until another is chosen.
+    for path in ["/vehicles", "/", "/profile", "/riders", "/nothing"] {
+        assert_eq!(fresh.get(path).await.texts(".city-switch summary"), ["City: Paris"], "{path}");
+    }
+    fresh.post("/logout", &[]).await;
+    let again = fresh.sign_in(&ann.name, crate::support::app::PASSWORD).await;
+    assert_eq!(again.location(), "/vehicles?city=paris", "signing in chooses no city");
+    assert_eq!(city(&fresh, "/?city=rome", &[]).await, "Get around Rome.");
+    assert_eq!(city(&fresh, "/vehicles", &[]).await, "Vehicles in Rome", "and remembered");
     stop([behind, direct, other]).await;
     world.end().await;
 }
