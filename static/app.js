@@ -148,8 +148,28 @@
     }, { once: true });
   }
 
+  /* The fleet's list: all vehicles of the page at once, and how many are chosen. */
+  function chooseAll(every) {
+    const form = every.form;
+    const boxes = all('tbody input:enabled', form);
+    const count = () => {
+      const chosen = boxes.filter((box) => box.checked).length;
+      form.querySelector('[data-chosen]').textContent = chosen ? ` (${chosen})` : '';
+      every.checked = chosen === boxes.length;
+      every.indeterminate = chosen > 0 && !every.checked;
+    };
+    every.closest('label').hidden = false;
+    form.addEventListener('change', ({ target }) => {
+      if (target === every) boxes.forEach((box) => { box.checked = every.checked; });
+      count();
+    });
+    // A page that comes back has its ticks after that.
+    addEventListener('pageshow', count);
+  }
+
   if (window.L) all('[data-map]').forEach(drawMap);
   all('[data-timer]').forEach(runTimer);
+  all('[data-all]').forEach(chooseAll);
   if (navigator.geolocation) {
     all('[data-near]').forEach((form) => positionButton(form, true));
     all('form[data-position]').forEach((form) => positionButton(form, false));

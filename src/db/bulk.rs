@@ -109,7 +109,7 @@ const SELECT_LIST: Statement = Statement::write(
 );
 
 // $18 when the page was drawn; the filter's $19 status, $20 type, $21 battery, $22 idle since, $23
-// prefix of the code; $24 the last vehicle of the batch before.
+// part of the code; $24 the last vehicle of the batch before.
 const SELECT_FILTER: Statement = Statement::write(
     "bulk.select_filter",
     Reach::Named,
@@ -122,7 +122,7 @@ const SELECT_FILTER: Statement = Statement::write(
            AND ($20::TEXT IS NULL OR v.type = $20::TEXT)
            AND ($21::INT8 IS NULL OR v.battery < $21::INT8)
            AND ($22::TIMESTAMPTZ IS NULL OR v.seen_at < $22::TIMESTAMPTZ)
-           AND ($23::TEXT IS NULL OR substr(v.code, 1, length($23::TEXT)) = $23::TEXT)
+           AND ($23::TEXT IS NULL OR strpos(lower(v.code), lower($23::TEXT)) > 0)
            AND verdict.code = 'ok'
          ORDER BY v.id LIMIT $17::INT8)"
     )),
@@ -158,7 +158,7 @@ pub async fn select(
                 cursor.map_err(|error| DbError::new(DbErrorKind::Bug, SELECT_FILTER.name, error.to_string()))?;
             let rest: [Param<'_>; 10] = [
                 &selecting, &owners_stay, &SELECTED_AT_ONCE, drawn, &filter.status, &filter.vehicle_type,
-                &filter.battery_below, &filter.idle_since, &filter.prefix, &after,
+                &filter.battery_below, &filter.idle_since, &filter.code, &after,
             ];
             write.row(conn, &SELECT_FILTER, &rest).await?
         }
@@ -166,12 +166,12 @@ pub async fn select(
     Ok((row.verdict()?, row.get("kept")?))
 }
 
-/// A batch: `$taken` is the refusal code for what `$join` finds; `$set` is the new place; $15 the
-/// event, $16 the new status, $17 those before, $18 the note, $19 whether it was seen just now. The
+/// A batch: `$taken` is the refusal code for what `$join` finds; `$set` is the new place, `$note`
+/// the one that stays without a new one; $15 the event, $16 the new status, $17 those before, $18 the note, $19 whether it was seen just now. The
 /// bounds on the position are for PostgreSQL: without statistics it expects one item per job, and
 /// would compare each of them with all of `decided`.
 macro_rules! status_batch_sql {
-    ($taken:literal, $join:literal, $set:literal) => {
+    ($taken:literal, $join:literal, $set:literal, $note:expr, $metadata:literal) => {
         formatcp!(
             "{ON_JOB},
              job AS ({RUNNING}),
@@ -198,7 +198,8 @@ macro_rules! status_batch_sql {
                  LEFT JOIN last_event ON last_event.aggregate_id = batch.vehicle_id {join}),
              v2 AS (UPDATE vehicles SET status = $16::TEXT,
                    code = CASE WHEN $16::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
-                   note = nullif(coalesce($18::TEXT, nullif(vehicles.note, '{AWAITS_APPROVAL}')), ''),{set}
+                   retired_code = CASE WHEN $16::TEXT = 'retired' THEN vehicles.code END,
+                   note = nullif(coalesce($18::TEXT, {note}), ''),{set}
                    seen_at = CASE WHEN $19::BOOL THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END,
                    reserved_region = NULL, reserved_by = NULL, reserved_until = NULL,
                    version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ
@@ -215,17 +216,23 @@ macro_rules! status_batch_sql {
                    AND (SELECT count(*) FROM waiting) <= {BATCH} RETURNING jobs.id),
              e AS ({EVENT}
                  SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, $15::TEXT,
-                   {BY_JOB}, $10::INT8, v2.lat, v2.lon, '{{}}'::JSONB FROM v2
+                   {BY_JOB}, $10::INT8, v2.lat, v2.lon, {metadata} FROM v2
                  UNION ALL {JOB_DONE_EVENT} RETURNING 1 AS ok)
              SELECT code AS verdict FROM verdict",
             taken = $taken,
             join = $join,
-            set = $set
+            set = $set,
+            note = $note,
+            metadata = $metadata
         )
     };
 }
 
-const BATCH_HERE: Statement = Statement::write("bulk.turn", Reach::Named, status_batch_sql!("", "", ""));
+const BATCH_HERE: Statement = Statement::write(
+    "bulk.turn",
+    Reach::Named,
+    status_batch_sql!("", "", "", formatcp!("nullif(vehicles.note, '{AWAITS_APPROVAL}')"), "'{}'::JSONB"),
+);
 
 // $20 to $23: latitude, longitude, cell and name of the depot.
 const MOVE: Statement = Statement::write(
@@ -235,7 +242,9 @@ const MOVE: Statement = Statement::write(
         "WHEN same_code.id IS NOT NULL THEN 'code_taken'",
         "LEFT JOIN vehicles same_code ON same_code.region = $8::TEXT::crdb_internal_region
                    AND same_code.city = $14::TEXT AND same_code.code = v.code",
-        " city = $14::TEXT, lat = $20::FLOAT8, lon = $21::FLOAT8, cell = $22::INT8, place = $23::TEXT,"
+        " city = $14::TEXT, lat = $20::FLOAT8, lon = $21::FLOAT8, cell = $22::INT8, place = $23::TEXT,",
+        "vehicles.note",
+        "jsonb_build_object('city', $14::TEXT)"
     ),
 )
 .reading_global(CITY_CHECKED);

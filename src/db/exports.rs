@@ -35,7 +35,7 @@ const VEHICLES: Statement = Statement::read(
              AND coalesce(code, '') >= $4::TEXT AND (coalesce(code, '') > $4::TEXT OR id > $5::UUID)
              AND ($6::TEXT IS NULL OR type = $6::TEXT) AND ($7::INT8 IS NULL OR battery < $7::INT8)
              AND ($8::TIMESTAMPTZ IS NULL OR seen_at < $8::TIMESTAMPTZ)
-             AND ($9::TEXT IS NULL OR left(code, length($9::TEXT)) = $9::TEXT)
+             AND ($9::TEXT IS NULL OR strpos(lower(coalesce(code, retired_code)), lower($9::TEXT)) > 0)
            ORDER BY coalesce(code, ''), id LIMIT {CHUNK}) AS v
          ORDER BY v.code, v.id LIMIT {CHUNK}"
     ),
@@ -50,9 +50,8 @@ pub async fn vehicles(
 ) -> Result<Chunk<Cursor>> {
     let mut text = if after.is_none() { head(&COLUMNS) } else { String::new() };
     let (code, id) = after.unwrap_or_default();
-    let (statuses, Filter { vehicle_type, battery_below, idle_since, prefix, .. }) = (filter.statuses(), filter);
-    let params: [Param<'_>; 9] =
-        [region, &city, &statuses, &code, &id, vehicle_type, battery_below, idle_since, prefix];
+    let (statuses, Filter { vehicle_type, battery_below, idle_since, code: part, .. }) = (filter.statuses(), filter);
+    let params: [Param<'_>; 9] = [region, &city, &statuses, &code, &id, vehicle_type, battery_below, idle_since, part];
     let rows = conn.rows(&VEHICLES, &params).await?;
     for row in &rows {
         let at = row.point("lat", "lon")?;

@@ -21,7 +21,8 @@ use crate::domain::{
     vehicle::AWAITS_APPROVAL,
 };
 
-pub const ALL: &[&Statement] = &[&BY_CODE, &BY_BATTERY, &BY_SEEN, &COUNT, &FIND, &HISTORY, &SET_STATUS, &EDIT, &MOVE];
+pub const ALL: &[&Statement] =
+    &[&BY_CODE, &BY_BATTERY, &BY_SEEN, &BY_PART, &COUNT, &FIND, &HISTORY, &SET_STATUS, &EDIT, &MOVE];
 
 #[derive(Debug, Clone)]
 pub struct FleetVehicle {
@@ -31,6 +32,7 @@ pub struct FleetVehicle {
     pub status: String,
     /// May have lapsed.
     pub reserved_until: Option<DateTime<Utc>>,
+    /// Of a retired vehicle the one that it had.
     pub code: Option<String>,
     pub brand: String,
     pub colour: String,
@@ -70,8 +72,7 @@ pub const PAGE: usize = 100;
 /// costs the same in a city of a thousand and of a hundred thousand.
 const SCAN_LIMIT: i64 = 500;
 
-pub(super) const FLEET_VEHICLE: &str =
-    "id, type, status, reserved_until, code, brand, colour, battery, lat, lon, place, seen_at, note, version";
+pub(super) const FLEET_VEHICLE: &str = "id, type, status, reserved_until, code, retired_code, brand, colour, battery, lat, lon, place, seen_at, note, version";
 
 /// The vehicles of one status after ($5, $6) in an order.
 macro_rules! status_sql {
@@ -97,7 +98,8 @@ macro_rules! fleet_list_sql {
                ) AS statuses ORDER BY key, id LIMIT $4::INT8),
              judged AS (SELECT {FLEET_VEHICLE}, nth, ($7::TEXT IS NULL OR type = $7::TEXT)
                AND ($8::INT8 IS NULL OR battery < $8::INT8) AND ($9::TIMESTAMPTZ IS NULL OR seen_at < $9::TIMESTAMPTZ)
-               AND ($10::TEXT IS NULL OR left(code, length($10::TEXT)) = $10::TEXT) AS matches FROM seen)
+               AND ($10::TEXT IS NULL OR strpos(lower(coalesce(code, retired_code)), lower($10::TEXT)) > 0) AS matches
+               FROM seen)
              SELECT {FLEET_VEHICLE}, coalesce(matches, FALSE) AS matches, nth = $4::INT8 AS last
              FROM judged WHERE matches OR nth = $4::INT8 ORDER BY nth LIMIT {PAGE} + 2",
             available = status_sql!("available", $key, $type),
@@ -116,6 +118,33 @@ const BY_BATTERY: Statement =
 const BY_SEEN: Statement =
     Statement::read("fleet.list_by_seen", Reach::Named, fleet_list_sql!("seen_at", "TIMESTAMPTZ"));
 
+/// Codes that are searched at once, in an index that holds nothing else.
+const CODES: i64 = 10_000;
+
+// $3 the last code, $4 the part, $5 statuses, $6 type, $7 battery, $8 idle since. A code that is
+// just the part comes first, wherever in the order it stands.
+const BY_PART: Statement = Statement::read(
+    "fleet.list_by_part",
+    Reach::Named,
+    formatcp!(
+        "WITH codes AS (SELECT code AS found FROM vehicles
+           WHERE region = $1::TEXT::crdb_internal_region AND city = $2::TEXT AND code > $3::TEXT ORDER BY code LIMIT {CODES}),
+         numbered AS (SELECT found, row_number() OVER (ORDER BY found) AS nth,
+           strpos(lower(found), lower($4::TEXT)) > 0 AND found NOT IN ($4::TEXT, upper($4::TEXT)) AS has FROM codes),
+         kept AS (SELECT found, nth, has, row_number() OVER (ORDER BY nth) AS kept_nth
+           FROM numbered WHERE has OR nth = {CODES} ORDER BY nth LIMIT {PAGE}),
+         listed AS (SELECT found, nth, has, nth = {CODES} OR kept_nth = {PAGE} AS last FROM kept
+           UNION ALL SELECT code, 0::INT8, TRUE, FALSE FROM vehicles
+           WHERE region = $1::TEXT::crdb_internal_region AND city = $2::TEXT AND $3::TEXT = ''
+             AND code IN ($4::TEXT, upper($4::TEXT)))
+         SELECT {FLEET_VEHICLE}, has AND status = ANY ($5::TEXT[]) AND ($6::TEXT IS NULL OR type = $6::TEXT)
+           AND ($7::INT8 IS NULL OR battery < $7::INT8) AND ($8::TIMESTAMPTZ IS NULL OR seen_at < $8::TIMESTAMPTZ) AS matches,
+           last
+         FROM listed JOIN vehicles ON region = $1::TEXT::crdb_internal_region AND city = $2::TEXT AND code = found
+         ORDER BY nth, found"
+    ),
+);
+
 /// A page of the fleet of `city` after `cursor`, at most [`PAGE`]; with rare matches it may hold
 /// fewer and still have a next page.
 pub async fn list(
@@ -128,23 +157,30 @@ pub async fn list(
     let (region, slug) = city;
     let statuses = filter.statuses();
     let scan_limit = if filter.follows(sort) { i64::try_from(PAGE).unwrap_or(SCAN_LIMIT) + 1 } else { SCAN_LIMIT };
-    let (key, id) = cursor.unwrap_or_else(|| (start(filter, sort), Uuid::nil()));
+    let (key, id) = cursor.unwrap_or_else(|| (start(sort), Uuid::nil()));
+    let Filter { vehicle_type, battery_below, idle_since, code: part, .. } = filter;
+    // The codes of retired vehicles are in no index.
+    if let (Key::Code(last), Some(_)) = (&key, part)
+        && !statuses.contains(&"retired")
+    {
+        let params: [Param<'_>; 8] = [region, &slug, last, part, &statuses, vehicle_type, battery_below, idle_since];
+        return page(region, &conn.rows(&BY_PART, &params).await?, filter, sort);
+    }
     let (statement, key): (_, Param<'_>) = match &key {
         Key::Code(code) => (&BY_CODE, code),
         Key::Battery(battery) => (&BY_BATTERY, battery),
         Key::Seen(seen) => (&BY_SEEN, seen),
     };
-    let Filter { vehicle_type, battery_below, idle_since, prefix, .. } = filter;
     let params: [Param<'_>; 10] =
-        [region, &slug, &statuses, &scan_limit, key, &id, vehicle_type, battery_below, idle_since, prefix];
+        [region, &slug, &statuses, &scan_limit, key, &id, vehicle_type, battery_below, idle_since, part];
     let rows = conn.rows(statement, &params).await?;
     page(region, &rows, filter, sort)
 }
 
-/// Before the first row, or where the filter's prefix begins.
-fn start(filter: &Filter, sort: Sort) -> Key {
+/// Before the first row.
+fn start(sort: Sort) -> Key {
     match sort {
-        Sort::Code => Key::Code(filter.prefix.clone().unwrap_or_default()),
+        Sort::Code => Key::Code(String::new()),
         Sort::Battery => Key::Battery(-1),
         Sort::Seen => Key::Seen(DateTime::UNIX_EPOCH),
     }
@@ -152,7 +188,8 @@ fn start(filter: &Filter, sort: Sort) -> Key {
 
 fn page(region: &RegionCode, rows: &[Row], filter: &Filter, sort: Sort) -> Result<Page> {
     let key = |vehicle: &FleetVehicle| match sort {
-        Sort::Code => Key::Code(vehicle.code.clone().unwrap_or_default()),
+        // The order knows no code of a retired vehicle.
+        Sort::Code => Key::Code(vehicle.code.clone().filter(|_| vehicle.status != "retired").unwrap_or_default()),
         Sort::Battery => Key::Battery(vehicle.battery),
         Sort::Seen => Key::Seen(vehicle.seen_at),
     };
@@ -179,7 +216,7 @@ pub(super) fn fleet_vehicle(region: &RegionCode, row: &Row) -> Result<FleetVehic
         vehicle_type: row.get("type")?,
         status: row.get("status")?,
         reserved_until: row.get("reserved_until")?,
-        code: row.get("code")?,
+        code: row.get::<Option<_>>("code")?.or(row.get("retired_code")?),
         brand: row.get("brand")?,
         colour: row.get("colour")?,
         battery: row.get("battery")?,
@@ -350,6 +387,7 @@ const SET_STATUS: Statement = Statement::write(
         formatcp!(
             "status = $14::TEXT, note = coalesce($16::TEXT, nullif(vehicles.note, '{AWAITS_APPROVAL}')),
              code = CASE WHEN $14::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
+             retired_code = CASE WHEN $14::TEXT = 'retired' THEN vehicles.code END,
              seen_at = CASE WHEN vehicles.status = 'lost' THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END"
         ),
         "$15::TEXT",

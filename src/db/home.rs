@@ -227,6 +227,7 @@ const ERASE_REGION: Statement = Statement::write(
                reserved_until = CASE WHEN judged.reserved THEN NULL ELSE vehicles.reserved_until END,
                status = CASE WHEN judged.retires THEN 'retired' ELSE vehicles.status END,
                code = CASE WHEN judged.retires THEN NULL ELSE vehicles.code END,
+               retired_code = CASE WHEN judged.own THEN NULL ELSE vehicles.retired_code END,
                version = vehicles.version + CASE WHEN judged.retires THEN 1 ELSE 0 END,
                changed_at = CASE WHEN judged.retires THEN $9::TIMESTAMPTZ ELSE vehicles.changed_at END
              FROM judged, verdict WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.id = judged.id
@@ -438,7 +439,7 @@ const LIST_VEHICLES: Statement = Statement::read(
     Reach::Named,
     formatcp!(
         "SELECT id, jsonb_build_object('id', id, 'public_id', public_id, 'city', city, 'type', type, 'status', status,
-            'code', code, 'brand', brand, 'colour', colour, 'note', note, 'battery', battery, 'lat', lat, 'lon', lon,
+            'code', code, 'retired_code', retired_code, 'brand', brand, 'colour', colour, 'note', note, 'battery', battery, 'lat', lat, 'lon', lon,
             'place', place, 'version', version, 'created_at', created_at, 'changed_at', changed_at,
             'seen_at', seen_at) AS item
          FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2

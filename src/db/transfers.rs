@@ -50,7 +50,7 @@ pub async fn list(conn: &Conn, job: &JobRef, state: &str, after: i64, limit: i64
     conn.rows(&LIST, &[&job.region, &job.id, &state, &after, &limit]).await?.iter().map(read).collect()
 }
 
-// $15 position and $16 vehicle of the item, $17 to $20 the depot, $21 note, $22 the owner's home.
+// $15 position and $16 vehicle of the item, $17 to $20 the depot, $21 the owner's home.
 const MOVE: Statement = Statement::write(
     "transfers.move",
     Reach::Named,
@@ -74,7 +74,7 @@ const MOVE: Statement = Statement::write(
                WHEN v.version <> item.vehicle_version THEN 'changed: ' || coalesce(last_event.what, 'at an unknown time')
                WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
                WHEN v.status NOT IN ('available', 'maintenance') THEN 'state: ' || v.status
-               WHEN v.owner_region <> $22::TEXT THEN 'owner_elsewhere'
+               WHEN v.owner_region <> $21::TEXT THEN 'owner_elsewhere'
                WHEN same_code.id IS NOT NULL THEN 'code_taken'
                WHEN same_id.id IS NOT NULL THEN 'id_taken'
                END AS reason
@@ -84,14 +84,14 @@ const MOVE: Statement = Statement::write(
              LEFT JOIN vehicles same_id ON same_id.region = $11::TEXT::crdb_internal_region AND same_id.id = $16::UUID
              WHERE verdict.code = 'ok'),
          v2 AS (UPDATE vehicles SET region = $11::TEXT::crdb_internal_region, city = $14::TEXT, status = 'maintenance',
-               note = $21::TEXT, lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT,
+               lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT,
                reserved_region = NULL, reserved_by = NULL, reserved_until = NULL,
                version = vehicles.version + 2, changed_at = $5::TIMESTAMPTZ, seen_at = $5::TIMESTAMPTZ
              FROM decided WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $16::UUID
                AND vehicles.version = decided.vehicle_version AND decided.reason IS NULL
              RETURNING vehicles.id, vehicles.version, vehicles.owner_id, vehicles.lat, vehicles.lon, {checksum} AS mark),
          u2 AS (UPDATE users SET {present}
-             FROM v2 WHERE users.region = $22::TEXT::crdb_internal_region AND users.id = v2.owner_id
+             FROM v2 WHERE users.region = $21::TEXT::crdb_internal_region AND users.id = v2.owner_id
              RETURNING 1 AS ok),
          i2 AS (UPDATE job_items SET state = CASE WHEN decided.reason IS NULL THEN 'done' ELSE 'refused' END,
                reason = decided.reason
@@ -113,10 +113,10 @@ const MOVE: Statement = Statement::write(
 
 /// Moves one vehicle, or refuses its item. `Already` when somebody else has done the item, or the
 /// job is over.
-pub async fn move_one(conn: &Conn, write: &JobWrite<'_>, item: &Item, depot: Point, note: &str) -> Result<Verdict> {
+pub async fn move_one(conn: &Conn, write: &JobWrite<'_>, item: &Item, depot: Point) -> Result<Verdict> {
     let (lat, lon, cell) = (depot.lat(), depot.lon(), geo::cell(depot));
     let owner = item.owner.as_ref().unwrap_or(write.on_job.region);
-    let rest: [Param<'_>; 8] = [&item.position, &item.vehicle, &lat, &lon, &cell, &DEPOT, &note, owner];
+    let rest: [Param<'_>; 7] = [&item.position, &item.vehicle, &lat, &lon, &cell, &DEPOT, owner];
     write.verdict(conn, &MOVE, &rest).await
 }
 

@@ -279,7 +279,7 @@ const RETIRE: Statement = Statement::write(
              WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use' OR reserved_until > $5::TIMESTAMPTZ) THEN 'vehicle_in_use'
              WHEN EXISTS (SELECT 1 FROM v WHERE version <> $11::INT8) THEN 'changed'
              ELSE 'ok' END AS code),
-         retired AS (UPDATE vehicles SET status = 'retired', code = NULL, version = version + 1, changed_at = $5::TIMESTAMPTZ,
+         retired AS (UPDATE vehicles SET status = 'retired', code = NULL, retired_code = vehicles.code, version = version + 1, changed_at = $5::TIMESTAMPTZ,
                reserved_region = NULL, reserved_by = NULL, reserved_until = NULL
              FROM verdict WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $9::UUID
                AND verdict.code = 'ok'

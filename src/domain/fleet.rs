@@ -52,7 +52,10 @@ pub struct Filter {
     pub battery_below: Option<i64>,
     /// Not moved since before then.
     pub idle_since: Option<DateTime<Utc>>,
-    pub prefix: Option<String>,
+    /// Any part of the code, in any case. In stored jobs it keeps its former name: an older
+    /// release takes it for the beginning of the code, and selects no more vehicles by it.
+    #[serde(rename = "prefix")]
+    pub code: Option<String>,
 }
 
 impl Filter {
@@ -63,9 +66,7 @@ impl Filter {
     /// Whether nothing after a vehicle with this key can match.
     pub fn ends_at(&self, key: &Key) -> bool {
         match key {
-            Key::Code(code) => {
-                self.prefix.as_ref().is_some_and(|prefix| !code.starts_with(prefix.as_str()) && code > prefix)
-            }
+            Key::Code(_) => false,
             Key::Battery(battery) => self.battery_below.is_some_and(|below| *battery >= below),
             Key::Seen(seen) => self.idle_since.is_some_and(|since| *seen >= since),
         }
@@ -76,7 +77,7 @@ impl Filter {
         self.vehicle_type.is_none()
             && (self.battery_below.is_none() || sort == Sort::Battery)
             && (self.idle_since.is_none() || sort == Sort::Seen)
-            && (self.prefix.is_none() || sort == Sort::Code)
+            && self.code.is_none()
     }
 }
 
@@ -86,10 +87,9 @@ mod tests {
 
     #[test]
     fn a_list_ends_where_its_order_says_so() {
-        let filter = Filter { battery_below: Some(20), prefix: Some("BOS".to_owned()), ..Filter::default() };
+        let filter = Filter { battery_below: Some(20), code: Some("BOS".to_owned()), ..Filter::default() };
         assert!(filter.ends_at(&Key::Battery(20)) && !filter.ends_at(&Key::Battery(19)));
-        assert!(filter.ends_at(&Key::Code("BOT".to_owned())));
-        assert!(!filter.ends_at(&Key::Code("BOS-9".to_owned())) && !filter.ends_at(&Key::Code(String::new())));
+        assert!(!filter.ends_at(&Key::Code("BOT".to_owned())), "a code may have it anywhere");
         assert!(!filter.follows(Sort::Battery) && !filter.follows(Sort::Code));
         assert!(Filter { battery_below: Some(20), ..Filter::default() }.follows(Sort::Battery));
     }

@@ -29,9 +29,11 @@ pub enum JobKind {
     Lost,
     /// A lost one that was found: it goes to maintenance first.
     Found,
-    /// Off the street for ever; its code is free again.
+    /// Off the street for ever; another vehicle may have its code.
     Retire,
+    /// Within the region.
     Move,
+    /// To another region.
     Transfer,
     /// Lines of a file, each a vehicle.
     Import,
@@ -40,16 +42,10 @@ pub enum JobKind {
     Erasure,
 }
 
-/// What an operator can choose, in the order of the form.
-pub const CHOICES: [JobKind; 7] = [
-    JobKind::Maintenance,
-    JobKind::BackToStreet,
-    JobKind::Lost,
-    JobKind::Found,
-    JobKind::Retire,
-    JobKind::Move,
-    JobKind::Transfer,
-];
+/// What an operator can choose, in the order of the form; the city says whether a move is a
+/// transfer.
+pub const CHOICES: [JobKind; 6] =
+    [JobKind::Maintenance, JobKind::BackToStreet, JobKind::Lost, JobKind::Found, JobKind::Retire, JobKind::Move];
 
 pub const STEPS: [JobKind; 5] =
     [JobKind::BackToStreet, JobKind::Maintenance, JobKind::Found, JobKind::Lost, JobKind::Retire];
@@ -70,7 +66,10 @@ impl JobKind {
     }
 
     pub fn from_code(code: &str) -> Option<Self> {
-        CHOICES.into_iter().chain([Self::Import, Self::Erasure]).find(|job_kind| job_kind.code() == code)
+        CHOICES
+            .into_iter()
+            .chain([Self::Transfer, Self::Import, Self::Erasure])
+            .find(|job_kind| job_kind.code() == code)
     }
 
     pub fn title(self) -> &'static str {
@@ -80,8 +79,7 @@ impl JobKind {
             Self::Lost => "Mark as lost",
             Self::Found => "Mark as found",
             Self::Retire => "Retire",
-            Self::Move => "Move to another city of the region",
-            Self::Transfer => "Transfer to another region",
+            Self::Move | Self::Transfer => "Move to another city",
             Self::Import => "Import",
             Self::Erasure => "Erasure",
         }
@@ -136,7 +134,7 @@ mod tests {
 
     #[test]
     fn job_kinds_are_read_back_and_reasons_have_words() {
-        for job_kind in CHOICES {
+        for job_kind in CHOICES.into_iter().chain([JobKind::Transfer]) {
             assert_eq!(JobKind::from_code(job_kind.code()), Some(job_kind));
         }
         assert_eq!(JobKind::from_code("burn"), None);

@@ -200,21 +200,17 @@ async fn change(context: JobContext<'_>, job: &Job) -> Result<()> {
         JobKind::Move => Some(context.catalogue.city(&job.target().1).ok_or(Refusal::Changed)?.centre),
         _ => None,
     };
-    let note = note(context, job);
     let batch =
-        async |conn: &Conn, write: &JobWrite<'_>| bulk::batch(conn, write, job.job_kind, note.as_deref(), depot).await;
+        async |conn: &Conn, write: &JobWrite<'_>| bulk::batch(conn, write, job.job_kind, note(job), depot).await;
     retry_code_taken(async || context.write_on(job, batch).await).await
 }
 
 /// The vehicles' new note: none keeps the current one, an empty one removes it.
-fn note(context: JobContext<'_>, job: &Job) -> Option<String> {
-    let from = context.catalogue.city_name(&job.city);
+fn note(job: &Job) -> Option<&str> {
     match job.job_kind {
-        JobKind::Maintenance => job.text("note").map(str::to_owned),
-        JobKind::BackToStreet => Some(String::new()),
-        JobKind::Move => Some(format!("Moved from {from}")),
-        JobKind::Transfer => Some(format!("Transferred from {from}")),
-        JobKind::Lost | JobKind::Found | JobKind::Retire | JobKind::Import | JobKind::Erasure => None,
+        JobKind::Maintenance => job.text("note"),
+        JobKind::BackToStreet => Some(""),
+        _ => None,
     }
 }
 
@@ -222,13 +218,12 @@ fn note(context: JobContext<'_>, job: &Job) -> Option<String> {
 async fn transfer(context: JobContext<'_>, job: &Job) -> Result<()> {
     let began = Instant::now();
     let depot = context.catalogue.city(&job.target().1).ok_or(Refusal::Changed)?.centre;
-    let note = note(context, job).unwrap_or_default();
     let waiting = transfers::list(&context.db.at(&job.job.region).await?, &job.job, "waiting", 0, bulk::BATCH).await?;
     if waiting.is_empty() {
         return complete(context, job).await;
     }
     let move_one = async |item: &Item| {
-        context.write_on(job, async |conn, write| transfers::move_one(conn, write, item, depot, &note).await).await
+        context.write_on(job, async |conn, write| transfers::move_one(conn, write, item, depot).await).await
     };
     stream::iter(&waiting)
         .take_while(|_| std::future::ready(began.elapsed() < BATCH_TIME))

@@ -327,7 +327,7 @@ async fn importing(audit: &mut Audit, stage: &Stage) {
     browser.go(&format!("{url}/fleet?city=new-york&battery=0")).await;
     browser.css(".fleet-filters .error").await;
     audit.look(browser, "fleet filter error", 422).await;
-    browser.go(&format!("{url}/fleet?city=new-york&prefix=nothing")).await;
+    browser.go(&format!("{url}/fleet?city=new-york&code=nothing")).await;
     browser.css(".empty").await;
     audit.look(browser, "fleet none", 200).await;
     browser.go(&format!("{url}/fleet?city=new-york")).await;

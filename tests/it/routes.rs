@@ -470,7 +470,7 @@ fn odd_values() -> Vec<String> {
 async fn no_value_of_any_field_is_a_mistake_of_ours() {
     // Every parameter that an address of ours has.
     const PARAMETERS: [&str; 18] = [
-        "before", "after", "as_of", "from", "to", "idle", "battery", "lat", "lon", "type", "sort", "status", "prefix",
+        "before", "after", "as_of", "from", "to", "idle", "battery", "lat", "lon", "type", "sort", "status", "code",
         "id", "actor", "region", "city", "drawn",
     ];
     let scene = scene().await;
@@ -535,7 +535,7 @@ async fn every_link_that_a_page_prints_leads_somewhere() {
     for _ in 0..26 {
         let ride = rides::start(ann, "new-york").await;
         rides::end(ann, &ride).await;
-        jobs::ask(ann, "new-york", "maintenance", &[("prefix", "none has this")]).await;
+        jobs::ask(ann, "new-york", "maintenance", &[("code", "none has this")]).await;
     }
     // A vehicle with a long history.
     let fleet = scene.cases.iter().find(|case| case.pattern == "/fleet/vehicles/{region}/{id}").unwrap().path.clone();

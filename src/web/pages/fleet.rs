@@ -9,7 +9,7 @@ use chrono::{DateTime, Duration, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{city_of, jobs::EmptyForm, map, only_operators};
+use super::{city_of, jobs::JobFields, map, only_operators};
 use crate::{
     db::fleet::{self, FleetVehicle},
     domain::{
@@ -18,14 +18,15 @@ use crate::{
         job::CHOICES,
     },
     ops,
-    web::{Layout, PageResult, Pagination, Query, RequestContext, Section, filters, form, paths},
+    web::{FormState, Layout, PageResult, Pagination, Query, RequestContext, Section, filters, form, paths},
 };
 
 /// Hours for which a vehicle stands idle.
 const IDLE: [(&str, &str); 6] =
     [("", "Any time"), ("6", "6 hours"), ("24", "1 day"), ("72", "3 days"), ("168", "1 week"), ("720", "30 days")];
-const SORTS: [(&str, &str, Sort); 3] =
-    [("code", "Code", Sort::Code), ("battery", "Lowest battery", Sort::Battery), ("seen", "Longest idle", Sort::Seen)];
+/// Without a choice the order is that of the filter, as in the lowest battery first.
+const SORTS: [(&str, &str); 4] =
+    [("", "Automatic"), ("code", "Code"), ("battery", "Lowest battery"), ("seen", "Longest idle")];
 
 #[derive(Template)]
 #[template(path = "pages/fleet.html")]
@@ -39,10 +40,12 @@ struct FleetPage<'a> {
     counts: Vec<(&'static str, i64)>,
     counted: String,
     query: &'a FleetQuery,
-    sort: Sort,
     /// The filter's field, and what is wrong with it.
     wrong: Option<(&'static str, String)>,
-    new_job: EmptyForm<'a>,
+    new_job: JobFields<'a>,
+    /// Vehicles that match, where that is known.
+    total: Option<i64>,
+    chosen: Vec<Uuid>,
     vehicles: Vec<FleetVehicle>,
     pagination: Pagination,
     /// The list continues, though the page is not full.
@@ -65,7 +68,7 @@ pub struct FleetQuery {
     vehicle_type: String,
     battery: String,
     idle: String,
-    prefix: String,
+    code: String,
     sort: String,
     after: String,
 }
@@ -95,12 +98,12 @@ impl FleetQuery {
             vehicle_type,
             battery_below: number("battery", &self.battery, 1..=100)?,
             idle_since: idle.map(|hours| now - Duration::hours(hours)),
-            prefix: some(&self.prefix),
+            code: some(&self.code),
         };
         let sort = match self.sort.as_str() {
             // The order that goes with the filter finds it soonest.
-            "" if filter.prefix.is_none() && filter.idle_since.is_some() => Sort::Seen,
-            "" if filter.prefix.is_none() && filter.battery_below.is_some() => Sort::Battery,
+            "" if filter.code.is_none() && filter.idle_since.is_some() => Sort::Seen,
+            "" if filter.code.is_none() && filter.battery_below.is_some() => Sort::Battery,
             "" | "code" => Sort::Code,
             "battery" => Sort::Battery,
             "seen" => Sort::Seen,
@@ -127,7 +130,7 @@ impl FleetQuery {
             ("type", &self.vehicle_type),
             ("battery", &self.battery),
             ("idle", &self.idle),
-            ("prefix", &self.prefix),
+            ("code", &self.code),
             ("sort", &self.sort),
         ];
         pairs.into_iter().filter(|(_, value)| !value.is_empty())
@@ -155,7 +158,17 @@ fn after(key: &Key, id: Uuid) -> String {
 }
 
 /// `GET /fleet`. With wrong filters: 422, and the list without them.
-pub async fn list(mut context: RequestContext, Query(query): Query<FleetQuery>) -> PageResult {
+pub async fn list(context: RequestContext, Query(query): Query<FleetQuery>) -> PageResult {
+    page(context, query, FormState::default(), Vec::new()).await
+}
+
+/// With what was chosen and typed for a job that was refused.
+pub(super) async fn page(
+    mut context: RequestContext,
+    query: FleetQuery,
+    job: FormState,
+    chosen: Vec<Uuid>,
+) -> PageResult {
     let city = city_of(&context, &query.city)?;
     let parsed = query.parse(&context.catalogue, context.now);
     let ((filter, sort), wrong) = match parsed {
@@ -178,22 +191,34 @@ pub async fn list(mut context: RequestContext, Query(query): Query<FleetQuery>) 
     let count = |status| (status, counts.iter().find(|(of, _)| of == status).map_or(0, |(_, n)| *n));
     let here = format!("{}{}", paths::fleet(&city.slug), query.with_status(&query.status));
     let older = page.next.as_ref().map(|(key, id)| format!("{here}&after={}", after(key, *id)));
+    let counts: Vec<_> = STATUSES.into_iter().chain(["retired"]).map(count).collect();
+    let of_status = |status: &str| query.status.is_empty() && status != "retired" || query.status == status;
+    let whole = cursor.is_none() && older.is_none();
+    let total = match &filter {
+        _ if whole => i64::try_from(page.vehicles.len()).ok(),
+        Filter { vehicle_type: None, battery_below: None, idle_since: None, code: None, .. } => {
+            Some(counts.iter().filter(|(status, _)| of_status(status)).map(|(_, n)| n).sum())
+        }
+        _ => None,
+    };
+    let rejected = wrong.is_some() || job.has_errors();
     let page = FleetPage {
         layout: context.layout(&format!("Fleet of {}", city.name), Section::Fleet, &city),
         catalogue: &context.catalogue,
         now,
         city: &city,
         cities: operated.filter_map(|slug| context.catalogue.city(slug)).collect(),
-        counts: STATUSES.into_iter().chain(["retired"]).map(count).collect(),
+        counts,
         counted: counted_at.with_timezone(&city.time_zone).format("%H:%M:%S").to_string(),
         query: &query,
-        sort,
         wrong,
-        new_job: EmptyForm::new(&context, &current_user.roles, &city),
+        new_job: JobFields::new(&context, &current_user.roles, &city, job),
+        total,
+        chosen,
         sparse: page.next.is_some() && page.vehicles.len() < fleet::PAGE,
         pagination: Pagination { newest: cursor.is_some().then_some(here), older },
         vehicles: page.vehicles,
         map,
     };
-    context.ok_or_invalid(page.wrong.is_some(), &page)
+    context.ok_or_invalid(rejected, &page)
 }

@@ -6,16 +6,19 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{map, only_operators};
+use super::{city_of_form, jobs, map, only_operators};
 use crate::{
-    db::fleet::{self, HISTORY_PAGE, HistoryEntry, SeenVehicle, VehicleDetails, VehicleEdit},
+    db::{
+        bulk::Selection,
+        fleet::{self, HISTORY_PAGE, HistoryEntry, SeenVehicle, VehicleDetails, VehicleEdit},
+    },
     domain::{
-        Catalogue, City, JobKind, Refusal, RideRef, VehicleRef, Version, event,
+        Catalogue, City, JobKind, JobRef, Refusal, RideRef, VehicleRef, Version, event,
         fleet::{NOTE_MAX, status_text},
         job::{STEPS, StatusChange},
         people,
     },
-    ops::{self, OpError},
+    ops::{self, OpError, jobs::NewJob},
     web::{
         BadRequest, Form, FormState, FormWithState, Id, Layout, PageError, PageResult, Query, RequestContext, RowPath,
         Section, filters, form, paths,
@@ -33,6 +36,8 @@ struct FleetVehiclePage<'a> {
     command: Uuid,
     /// Possible actions; the database decides again.
     steps: Vec<JobKind>,
+    /// The one that cannot be undone stands apart.
+    retires: bool,
     changeable: bool,
     form: FormState,
     cities: Vec<&'a City>,
@@ -73,7 +78,8 @@ async fn page(
     let status = found.vehicle.status.as_str();
     let held = status == "in_use" || found.vehicle.shown_status(context.now) == "reserved";
     let leads = |change: StatusChange| change.to != status && change.from.contains(&status);
-    let others = context.catalogue.cities_of(&city.region).filter(|other| other.slug != city.slug);
+    let may = |step: &JobKind| !held && step.status_change().is_some_and(leads);
+    let others = context.catalogue.cities.iter().filter(|other| other.slug != city.slug);
     let (history, more) = history.split_at(history.len().min(HISTORY_PAGE));
     let older = history.last().filter(|_| !more.is_empty());
     let title = found.vehicle.code.as_deref().unwrap_or("no code");
@@ -83,7 +89,8 @@ async fn page(
         now: context.now,
         city,
         command: context.service.ids.form(),
-        steps: STEPS.into_iter().filter(|job_kind| !held && job_kind.status_change().is_some_and(leads)).collect(),
+        steps: STEPS.into_iter().filter(may).filter(|step| *step != JobKind::Retire).collect(),
+        retires: may(&JobKind::Retire),
         changeable: !held && status != "retired",
         form: rejected.unwrap_or_else(|| stored(&found)),
         cities: others.filter(|other| current_user.roles.operates(&other.slug)).collect(),
@@ -217,10 +224,28 @@ pub async fn edit(
 pub struct Move {
     version: Version,
     command: Id,
+    #[serde(default)]
+    from: String,
     city: String,
 }
 
+/// At once within the region; to another region by a job, which its page confirms.
 pub async fn move_to(context: RequestContext, row: RowPath, Form(form): Form<Move>) -> PageResult {
+    let to = city_of_form(&context, &form.city)?;
+    if to.region != row.region {
+        context.may_touch(&to.region);
+        let job = JobRef { id: context.row_id(form.command, "job", &row.region)?, region: row.region.clone() };
+        let new = NewJob {
+            job,
+            job_kind: JobKind::Transfer,
+            city: form.from,
+            to_city: Some(form.city),
+            note: None,
+            selection: Selection::List { list: vec![(row.id, form.version.get())] },
+        };
+        return jobs::request(&context, &new, &paths::fleet_vehicle(&VehicleRef { region: row.region, id: row.id }))
+            .await;
+    }
     let seen = seen(&context, row, form.version, form.command)?;
     let outcome = ops::fleet::move_to(&context.service, &context.auth()?, &seen, &form.city).await;
     context.respond(

@@ -6,7 +6,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{city_of, city_of_form, fleet::FleetQuery, only_operators};
+use super::{
+    city_of, city_of_form,
+    fleet::{self, FleetQuery},
+    only_operators,
+};
 use crate::{
     db::{
         bulk::Selection,
@@ -38,22 +42,24 @@ struct JobsPage<'a> {
     city: &'a City,
     jobs: Vec<Job>,
     pagination: Pagination,
-    new_job: EmptyForm<'a>,
+    new_job: JobFields<'a>,
 }
 
-pub(super) struct EmptyForm<'a> {
+pub(super) struct JobFields<'a> {
     pub id: Uuid,
     drawn: DateTime<Utc>,
     pub targets: Vec<&'a City>,
+    pub form: FormState,
 }
 
-impl<'a> EmptyForm<'a> {
-    pub fn new(context: &'a RequestContext, roles: &Roles, city: &City) -> Self {
+impl<'a> JobFields<'a> {
+    pub fn new(context: &'a RequestContext, roles: &Roles, city: &City, form: FormState) -> Self {
         let targets = context.catalogue.cities.iter();
         Self {
             id: context.service.ids.form(),
             drawn: context.now,
             targets: targets.filter(|to| to.slug != city.slug && roles.operates(&to.slug)).collect(),
+            form,
         }
     }
 
@@ -86,7 +92,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         city: &city,
         pagination: Pagination::cut(&mut jobs, PAGE, query.before.map(|_| here.clone()), next),
         jobs,
-        new_job: EmptyForm::new(&context, &current_user.roles, &city),
+        new_job: JobFields::new(&context, &current_user.roles, &city, FormState::default()),
     })
 }
 
@@ -113,18 +119,27 @@ pub async fn create(context: RequestContext, ListForm(form, list): ListForm<JobF
     context.may_touch(&city.region);
     let back = context.came_from("/fleet").unwrap_or_else(|| paths::jobs(&city.slug));
     let job = JobRef { id: context.row_id(form.id, "job", &city.region)?, region: city.region.clone() };
-    let new = match parse(&context, &form, &city, &list, job) {
-        Ok(new) => new,
+    match parse(&context, &form, &city, &list, job) {
+        Ok(new) => request(&context, &new, &back).await,
+        // The list that the job was about, with all that was chosen for it.
         Err(wrong) => {
-            // Who may not is told that, whatever the form says.
-            only_operators(&context.clone().current_user().await?, &city.slug)?;
-            return Ok(context.refused(&back, &wrong));
+            let mut job = FormState::default().with("kind", form.job_kind.code());
+            job = job.with("to_city", form.to_city).with("note", form.note);
+            job.error = Some(wrong);
+            let chosen = listed(&list).unwrap_or_default().into_iter().map(|(id, _)| id).collect();
+            let mut query = form.query;
+            query.city = form.city;
+            fleet::page(context, query, job, chosen).await
         }
-    };
+    }
+}
+
+/// Creates the job, and leads to its page.
+pub(super) async fn request(context: &RequestContext, new: &NewJob, back: &str) -> PageResult {
     let auth = context.auth()?;
-    let created = ops::jobs::create(JobContext::of(&context.service, &context.catalogue, &auth), &new).await;
+    let created = ops::jobs::create(JobContext::of(&context.service, &context.catalogue, &auth), new).await;
     if created.is_err() {
-        return context.respond(created, &back, "");
+        return context.respond(created, back, "");
     }
     context.service.work.notify_one();
     Ok(context.done(&paths::job(&new.job), ""))
@@ -137,21 +152,20 @@ fn parse(
     list: &[String],
     job: JobRef,
 ) -> Result<NewJob, String> {
-    let to_city = match form.job_kind {
+    let (job_kind, to_city) = match form.job_kind {
         JobKind::Move | JobKind::Transfer => {
             let to = context.catalogue.city(&form.to_city).ok_or("Please choose a destination city.")?;
             context.may_touch(&to.region);
-            match (form.job_kind == JobKind::Transfer, to.region == city.region) {
-                (false, false) => return Err(format!("{} is in another region: choose a transfer.", to.name)),
-                (true, true) => return Err(format!("{} is in the same region: choose a move.", to.name)),
-                _ if to.slug == city.slug => return Err("They are in this city already.".to_owned()),
-                _ => Some(to.slug.clone()),
+            if to.slug == city.slug {
+                return Err("They are in this city already.".to_owned());
             }
+            let job_kind = if to.region == city.region { JobKind::Move } else { JobKind::Transfer };
+            (job_kind, Some(to.slug.clone()))
         }
         JobKind::Import | JobKind::Erasure => return Err("Imports and erasures have their own pages.".to_owned()),
-        _ => None,
+        job_kind => (job_kind, None),
     };
-    let note = match form.job_kind {
+    let note = match job_kind {
         JobKind::Maintenance => people::optional_line(&form.note, NOTE_MAX, "a note")?,
         _ => None,
     };
@@ -161,7 +175,7 @@ fn parse(
         let drawn = form.drawn.ok_or("Please load the page again.")?.at();
         Selection::Filter { filter: form.query.filter(&context.catalogue, drawn)?, drawn }
     };
-    Ok(NewJob { job, job_kind: form.job_kind, city: city.slug.clone(), to_city, note, selection })
+    Ok(NewJob { job, job_kind, city: city.slug.clone(), to_city, note, selection })
 }
 
 /// `ID:VERSION` of each chosen vehicle.
@@ -180,8 +194,7 @@ pub(super) fn title(catalogue: &Catalogue, job: &Job) -> String {
     let (_, to) = job.target();
     let (from, to) = (catalogue.city_name(&job.city), catalogue.city_name(&to));
     match job.job_kind {
-        JobKind::Move => format!("Move from {from} to {to}"),
-        JobKind::Transfer => format!("Transfer from {from} to {to}"),
+        JobKind::Move | JobKind::Transfer => format!("Move from {from} to {to}"),
         job_kind => format!("{} in {from}", job_kind.title()),
     }
 }

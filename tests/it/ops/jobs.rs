@@ -179,21 +179,42 @@ async fn every_kind_changes_what_it_says() {
     assert!(change("move", &[("to_city", "boston")]).await.contains("Another vehicle of that city has its code."));
     world.set("UPDATE vehicles SET code = NULL WHERE city = 'boston'").await;
     change("move", &[("to_city", "boston")]).await;
-    is("city = 'boston' AND status = 'maintenance' AND place = 'Depot' AND note = 'Moved from New York' AND code LIKE 'NY-%'").await;
+    is("city = 'boston' AND status = 'maintenance' AND place = 'Depot' AND note = 'Brakes' AND code LIKE 'NY-%'").await;
+    let told = "SELECT count(*) FROM events WHERE action = 'vehicle.moved' AND metadata->>'city' = 'boston'";
+    assert_eq!(world.count(told).await, 1, "the history says where to");
     let vehicle = chosen(&world, &format!("id = '{id}'")).await;
     let job = ask(&operator, "boston", "retire", &list(&vehicle)).await;
     done(&operator, &job).await;
-    is("status = 'retired' AND code IS NULL").await;
-    for (job_kind, to, words) in [
-        ("move", "paris", "is in another region"),
-        ("transfer", "boston", "is in the same region"),
-        ("move", "", "Please choose a destination city"),
-        ("move", "new-york", "in this city already"),
+    is("status = 'retired' AND code IS NULL AND retired_code LIKE 'NY-%'").await;
+    end(world, instance).await;
+}
+
+/// The page of a job that was refused is the list it is about, with all that was chosen.
+#[actix_web::test]
+async fn a_refused_job_keeps_what_was_chosen() {
+    let (world, instance, operator) = scene(40).await;
+    let vehicles = chosen(&world, "city = 'new-york' AND status = 'available'").await;
+    let (id, drawn) = (Uuid::new_v4().to_string(), "2999-01-01T00:00:00Z");
+    let job = [("id", &*id), ("city", "new-york"), ("kind", "move"), ("drawn", drawn), ("note", "Spring")];
+    let before = world.rows().await;
+    for (more, words) in [
+        ([("to_city", ""), ("status", "available")], "Please choose a destination city."),
+        ([("to_city", "new-york"), ("status", "available")], "They are in this city already."),
     ] {
-        assert_eq!(ask(&operator, "new-york", job_kind, &[("to_city", to)]).await, "/fleet/jobs?city=new-york");
-        let page = operator.get("/fleet/jobs?city=new-york").await;
-        assert!(page.flash().contains(words), "{}", page.flash());
+        let page = operator.post("/fleet/jobs", &[&job, &more[..], &list(&vehicles[3..6])].concat()).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", page.text());
+        assert_eq!((page.texts(".note.error"), page.timing().1), (vec![words.to_owned()], 1));
+        let mut ticked = page.attributes("tbody input[checked]", "value");
+        ticked.sort();
+        assert_eq!(ticked, vehicles[3..6], "and no other");
+        assert_eq!(page.attributes("#kind [selected]", "value"), ["move"]);
+        assert_eq!(page.field("note"), "Spring");
+        assert_eq!(page.attributes("select[name=status] [selected]", "value"), ["available"]);
     }
+    let none = operator.post("/fleet/jobs", &[&job[..], &[("to_city", "boston")]].concat()).await;
+    assert_eq!(none.texts(".note.error"), ["Please choose vehicles first."]);
+    assert_eq!(none.attributes("#to_city [selected]", "value"), ["boston"]);
+    assert_eq!(world.rows().await, before);
     end(world, instance).await;
 }
 
@@ -422,8 +443,7 @@ async fn a_form_sent_eight_times_at_once_makes_one_job() {
     let send = async |text: String| operator.post_raw("/fleet/jobs", "application/x-www-form-urlencoded", text).await;
     assert_eq!(send(form(&chosen[..201])).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(send(form(&chosen[..1]) + "&city=boston").await.status, StatusCode::BAD_REQUEST);
-    assert_eq!(send(form(&[])).await.location(), "/fleet/jobs?city=new-york");
-    assert!(operator.get("/fleet/jobs?city=new-york").await.flash().contains("Please choose vehicles first."));
+    assert_eq!(send(form(&[])).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(world.count("SELECT count(*) FROM jobs").await, 2);
     let job = send(form(&chosen[..200])).await.location();
     assert!(operator.get(&job).await.text().contains("200 vehicles of New York will be marked as lost."));

@@ -91,13 +91,18 @@ async fn vehicles_arrive_as_they_left_and_rides_stay_where_they_happened() {
         "SELECT string_agg(concat_ws('|', id::TEXT, type, brand, colour, code, battery::TEXT, created_at::TEXT), ',' ORDER BY id)
         FROM vehicles";
     let before = async || -> String { sql.query_one(before, &[]).await.unwrap().try_get(0).unwrap() };
+    world
+        .set(
+            "UPDATE vehicles SET note = 'Brakes', status = 'maintenance' WHERE code = (SELECT min(code) FROM vehicles)",
+        )
+        .await;
     let were = before().await;
     let public_id: Uuid =
         sql.query_one("SELECT public_id FROM vehicles WHERE id = $1", &[&bike.id]).await.unwrap().try_get(0).unwrap();
-    let job = ask(&operator, "boston", "transfer", &TO).await;
+    let job = ask(&operator, "boston", "move", &TO).await;
     let page = operator.get(&job).await;
     assert!(
-        page.text().contains("60 vehicles will be transferred to Amsterdam. They arrive at its depot in maintenance"),
+        page.text().contains("60 vehicles will move to the depot of Amsterdam, into maintenance."),
         "{}",
         page.text()
     );
@@ -107,6 +112,7 @@ async fn vehicles_arrive_as_they_left_and_rides_stay_where_they_happened() {
     assert!(sums.len() == 2 && sums[0] == sums[1] && sums[0].len() == 10, "{sums:?}");
     moved_once(&world, 60).await;
     assert_eq!(before().await, were, "the same vehicles");
+    assert_eq!(world.count("SELECT count(*) FROM vehicles WHERE note = 'Brakes'").await, 1, "with their notes");
     assert_eq!(rider.browser.get(&ride).await.status, StatusCode::OK, "the receipt is where it was");
     assert_eq!(
         world
@@ -138,7 +144,7 @@ async fn each_vehicle_is_refused_for_its_own_reason() {
     world.sample(&["amsterdam"], 0, 1).await;
     world.set("UPDATE vehicles SET code = 'TWICE' WHERE city = 'amsterdam'").await;
     world.set(&format!("UPDATE vehicles SET code = 'TWICE' WHERE id = '{}'", bikes[3].id)).await;
-    let job = ask(&operator, "boston", "transfer", &TO).await;
+    let job = ask(&operator, "boston", "move", &TO).await;
     // Its id is taken there: not by what any page of ours makes.
     let twin = format!(
         "INSERT INTO vehicles (region, id, public_id, city, type, status, brand, colour, battery, lat, lon, cell, place,
@@ -173,7 +179,7 @@ async fn a_rider_and_the_transfer_never_both_have_a_vehicle() {
     let sql = world.sql().await;
     let riders = crowd(&instance, 16).await;
     let bikes = bikes(&sql, "boston").await;
-    let job = ask(&operator, "boston", "transfer", &TO).await;
+    let job = ask(&operator, "boston", "move", &TO).await;
     let start = async |n: usize| riders[n].browser.start(&bikes[n * 6], Uuid::new_v4(), "").await.status;
     let (starts, page) = tokio::join!(join_all((0..16).map(start)), done(&operator, &job));
     assert!(starts.iter().all(|status| *status == StatusCode::SEE_OTHER), "{starts:?}");
@@ -208,7 +214,7 @@ async fn both_cities_must_be_the_operators_and_both_gates_open() {
     };
     assert_eq!(send(&boston).await.status, StatusCode::FORBIDDEN);
     assert_eq!(world.count("SELECT count(*) FROM jobs").await, 0);
-    let job = ask(&operator, "boston", "transfer", &TO).await;
+    let job = ask(&operator, "boston", "move", &TO).await;
     operator.post(&format!("{job}/confirm"), &[]).await.location();
     world.set("UPDATE region_gates SET write_state = 'read_only', epoch = 2, reason = 'moving' WHERE region = 'europe-west1'").await;
     let working = world.instance("us-east1").await;
@@ -240,7 +246,7 @@ async fn a_silent_region_gets_no_transfer_and_the_job_can_be_cancelled() {
     let instance =
         world.instance_losing("us-east1", &[("MOVR_STATEMENT_TIMEOUT_MS", "700"), IDLE[0]], Arc::clone(&faults)).await;
     let operator = operator(&instance, "boston", &["boston", "amsterdam"]).await;
-    let job = ask(&operator, "boston", "transfer", &TO).await;
+    let job = ask(&operator, "boston", "move", &TO).await;
     operator.post(&format!("{job}/confirm"), &[]).await.location();
     faults.write().insert("europe-west1".parse().unwrap(), Fault::Unreachable);
     operator.get("/vehicles?city=amsterdam").await;
@@ -283,7 +289,7 @@ async fn a_persons_vehicle_goes_only_where_the_person_may_go() {
     let allows =
         |from: &str, to: &str| catalogue.policy(&from.parse().unwrap()).unwrap().allows_move_to(&to.parse().unwrap());
     assert!(!allows("us-east1", "europe-west1") && allows("us-west1", "us-east1"));
-    let page = operator.get(&ask(&operator, "boston", "transfer", &TO).await).await;
+    let page = operator.get(&ask(&operator, "boston", "move", &TO).await).await;
     let words = "the data residency policy does not allow this (rule move_to)";
     assert_eq!(i64::try_from(page.text().matches(words).count()).unwrap(), here, "{}", page.text());
     let noted = format!("SELECT count(*) FROM events WHERE aggregate_type = 'residency_refusal' AND region = 'us-east1'
@@ -293,7 +299,7 @@ async fn a_persons_vehicle_goes_only_where_the_person_may_go() {
     assert_eq!(counted.get("move_to").copied(), u64::try_from(here).ok(), "counted for /status.json");
     // Inside one law they go, and their people know where they are.
     let west_instance = world.instance("us-west1").await;
-    let job = ask(&operator, "seattle", "transfer", &[("to_city", "boston")]).await;
+    let job = ask(&operator, "seattle", "move", &[("to_city", "boston")]).await;
     done(&operator, &job).await;
     assert_eq!(world.count(&owned("seattle")).await, 0);
     let known = "SELECT count(*) FROM vehicles v JOIN users u ON u.id = v.owner_id AND u.region = v.owner_region
@@ -309,9 +315,9 @@ async fn a_lost_reply_moves_a_vehicle_once() {
     let proxy = Proxy::before(&world.database.url).await;
     let behind = world.instance_with("us-east1", &[("DATABASE_URL", &proxy.url)]).await;
     let operator = operator.at(&behind);
-    let job = ask(&operator, "boston", "transfer", &TO).await;
-    // What a move carries and nothing else: the note.
-    proxy.lose_reply_to(b"Transferred from Boston", 7);
+    let job = ask(&operator, "boston", "move", &TO).await;
+    // What a move carries and nothing else: where it goes.
+    proxy.lose_reply_to(b"Depot", 7);
     let page = done(&operator, &job).await;
     assert_eq!((page.status, proxy.lost()), (StatusCode::OK, 1), "{}", page.text());
     moved_once(&world, 30).await;
@@ -322,7 +328,7 @@ async fn a_lost_reply_moves_a_vehicle_once() {
 #[actix_web::test]
 async fn what_did_not_arrive_keeps_the_transfer_open() {
     let (world, instance, operator) = idle_scene(10).await;
-    let job = ask(&operator, "boston", "transfer", &TO).await;
+    let job = ask(&operator, "boston", "move", &TO).await;
     operator.post(&format!("{job}/confirm"), &[]).await.location();
     batch(&instance, &job).await.unwrap();
     moved_once(&world, 10).await;
@@ -346,7 +352,7 @@ async fn what_did_not_arrive_keeps_the_transfer_open() {
 #[actix_web::test]
 async fn killed_ten_times_in_the_middle_nothing_is_lost_or_doubled() {
     let (world, instance, operator) = idle_scene(600).await;
-    let job = ask(&operator, "boston", "transfer", &TO).await;
+    let job = ask(&operator, "boston", "move", &TO).await;
     operator.post(&format!("{job}/confirm"), &[]).await.location();
     let id = job.rsplit_once('/').unwrap().1.to_owned();
     let proxy = Proxy::before(&world.database.url).await;
@@ -388,7 +394,7 @@ async fn killed_ten_times_in_the_middle_nothing_is_lost_or_doubled() {
 #[actix_web::test]
 async fn a_killed_instance_hands_its_job_over_within_ten_seconds() {
     let (world, instance, operator) = idle_scene(600).await;
-    let job = ask(&operator, "boston", "transfer", &TO).await;
+    let job = ask(&operator, "boston", "move", &TO).await;
     operator.post(&format!("{job}/confirm"), &[]).await.location();
     let proxy = Proxy::before(&world.database.url).await;
     proxy.delay(Duration::from_millis(10));

@@ -65,8 +65,8 @@ async fn an_export_has_every_vehicle_once_in_the_order_of_codes() {
         ("status=retired", "status = 'retired'"),
         ("type=bike&battery=50", "type = 'bike' AND battery < 50 AND status <> 'retired'"),
         ("idle=60", "seen_at <= now() - '60 hours'::INTERVAL AND status <> 'retired'"),
-        ("prefix=Z-1", "code LIKE 'Z-1%' AND status <> 'retired'"),
-        ("prefix=%25&status=&battery=", "code LIKE '$%%' ESCAPE '$'"),
+        ("code=z-1", "code LIKE '%Z-1%' AND status <> 'retired'"),
+        ("code=%25&status=&battery=", "code LIKE '%$%%' ESCAPE '$'"),
     ] {
         let expected =
             world.count(&format!("SELECT count(*) FROM vehicles WHERE city = 'boston' AND {condition}")).await;

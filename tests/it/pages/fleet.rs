@@ -63,7 +63,7 @@ impl Scene {
 
     async fn codes(&self, condition: &str, order: &str) -> Vec<String> {
         let text = format!(
-            "SELECT coalesce(code, 'no code') FROM vehicles WHERE city = 'new-york' AND {condition} ORDER BY {order}, id"
+            "SELECT coalesce(code, retired_code, 'no code') FROM vehicles WHERE city = 'new-york' AND {condition} ORDER BY {order}, id"
         );
         self.sql.query(&text, &[]).await.unwrap().iter().map(|row| row.try_get(0).unwrap()).collect()
     }
@@ -74,8 +74,9 @@ async fn every_filter_and_order_finds_each_vehicle_once() {
     let scene = Scene::new(720).await;
     scene
         .world
-        .set("UPDATE vehicles SET seen_at = created_at, code = CASE WHEN left(id::TEXT, 1) = '0' THEN NULL
+        .set("UPDATE vehicles SET seen_at = created_at, code = CASE WHEN left(id::TEXT, 1) IN ('0', 'a') THEN NULL
             ELSE CASE WHEN battery < 50 THEN 'NY-' ELSE 'X' END || upper(left(id::TEXT, 8)) END,
+            retired_code = CASE WHEN left(id::TEXT, 1) = 'a' THEN upper(left(id::TEXT, 3)) END,
             status = CASE WHEN left(id::TEXT, 1) = 'a' THEN 'retired' WHEN left(id::TEXT, 1) = 'b' THEN 'lost' ELSE status END")
         .await;
     let fleet = "status <> 'retired'";
@@ -87,11 +88,14 @@ async fn every_filter_and_order_finds_each_vehicle_once() {
         ("&status=lost", "status = 'lost'".to_owned(), code),
         ("&status=retired&sort=battery", "status = 'retired'".to_owned(), "battery"),
         ("&type=bike", format!("{fleet} AND type = 'bike'"), code),
-        ("&battery=20", format!("{fleet} AND battery < 20"), "battery"),
+        // As the form sends it: the order follows the filter.
+        ("&sort=&battery=20", format!("{fleet} AND battery < 20"), "battery"),
         ("&battery=20&sort=code&type=scooter", format!("{fleet} AND battery < 20 AND type = 'scooter'"), code),
-        ("&prefix=NY-", format!("{fleet} AND left(code, 3) = 'NY-'"), code),
-        ("&prefix=NY-1&sort=seen", format!("{fleet} AND left(code, 4) = 'NY-1'"), "seen_at"),
-        ("&prefix=nothing", "FALSE".to_owned(), code),
+        ("&code=ny-", format!("{fleet} AND code LIKE '%NY-%'"), code),
+        ("&code=1&status=lost&type=bike", "status = 'lost' AND type = 'bike' AND code LIKE '%1%'".to_owned(), code),
+        ("&code=y-1&sort=seen", format!("{fleet} AND code LIKE '%Y-1%'"), "seen_at"),
+        ("&code=a1&status=retired", "status = 'retired' AND retired_code LIKE '%A1%'".to_owned(), code),
+        ("&code=nothing", "FALSE".to_owned(), code),
     ] {
         let expected = scene.codes(&condition, order).await;
         assert!(query.contains("nothing") || !expected.is_empty(), "{query} has nothing to find");
@@ -111,6 +115,27 @@ async fn every_filter_and_order_finds_each_vehicle_once() {
     let numbers = scene.operator.get("/fleet").await.texts(".counts b");
     let retired = scene.codes("status = 'retired'", code).await.len().to_string();
     assert_eq!(numbers.last(), Some(&retired));
+    scene.end().await;
+}
+
+/// Ten thousand codes are searched at once; what is after them is found too, by going on.
+#[actix_web::test]
+async fn any_part_of_a_code_finds_its_vehicle_in_a_large_city() {
+    let scene = Scene::new(1).await;
+    let many = "INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, battery, lat, lon,
+            cell, place, version, created_at, changed_at, seen_at)
+        SELECT region, gen_random_uuid(), gen_random_uuid(), city, type, 'available', 'NY-' || n, brand, colour, battery,
+            lat, lon, cell, place, 1, now(), now(), now()
+        FROM generate_series(10000, 21000) n, (SELECT * FROM vehicles WHERE city = 'new-york' LIMIT 1) v";
+    scene.world.set(&format!("{many}; ANALYZE vehicles")).await;
+    assert_eq!(scene.all("&code=y-2100").await, ["NY-21000"], "after ten thousand others");
+    assert_eq!(scene.all("&code=345").await.len(), 21);
+    let page = scene.operator.get("/fleet?city=new-york&code=ny-20999").await;
+    assert_eq!(page.texts("table tbody th"), ["NY-20999"], "a whole code is found at once");
+    assert_eq!(page.texts("nav.pages a"), ["Keep searching"]);
+    assert_eq!(scene.all("&code=ny-20999").await, ["NY-20999"], "and once");
+    let exact = scene.operator.get("/fleet?city=new-york&code=NY-10&status=lost").await;
+    assert!(exact.text().contains("No matches so far"), "{}", exact.text());
     scene.end().await;
 }
 
@@ -221,12 +246,20 @@ async fn each_step_is_one_version_and_one_event_and_is_told_in_the_history() {
     assert!(
         redirect(&scene.instance, &operator.post(&format!("{path}/status"), &old).await).text.contains("changed since")
     );
-    // To another city of the region, and out of the fleet.
+    // To another region by a job; to another city of this one at once; and out of the fleet, in two steps.
+    let auth = &scene.instance.running.state.service.db;
+    movr::ops::accounts::grant(auth, &operator.name, "operator", "amsterdam").await.unwrap();
+    let far = step(operator, &path, "move", &[("city", "amsterdam"), ("from", "new-york")]).await.location();
+    let confirm = operator.get(&far).await.text();
+    assert!(confirm.contains("1 vehicle will move to the depot of Amsterdam, into maintenance."), "{confirm}");
+    assert!(page.texts("details:not([open]) button").contains(&"Retire for good".to_owned()));
+    assert!(!page.texts("section button").contains(&"Retire".to_owned()));
     assert!(redirect(&scene.instance, &step(operator, &path, "move", &[("city", "boston")]).await).good);
     assert!(facts(&vehicle_page(operator, &path).await.0).contains("City Boston"));
     assert!(redirect(&scene.instance, &step(operator, &path, "status", &[("action", "retire")]).await).good);
     let (page, _) = vehicle_page(operator, &path).await;
     assert!(page.attributes("form[action^=\"/fleet/vehicles\"]", "action").is_empty(), "nothing is left to do");
+    assert!(page.texts("h1")[0].starts_with("NY-77"), "it keeps its code");
     let steps: Vec<String> = page.texts("ol.timeline b");
     assert_eq!(
         steps,
@@ -313,8 +346,8 @@ async fn fleet_cost() {
         scene.world.set("ANALYZE vehicles; UPDATE vehicles SET seen_at = created_at").await;
         scene.operator.get(&format!("/fleet?city={city}")).await;
         for query in [
-            "", "&sort=battery", "&sort=seen", "&prefix=NEW-1-09", "&status=lost", "&battery=5&sort=code",
-            "&type=bike&idle=720&sort=battery",
+            "", "&sort=battery", "&sort=seen", "&code=NEW-1-09", "&code=1-09&sort=seen", "&status=lost",
+            "&battery=5&sort=code", "&type=bike&idle=720&sort=battery",
         ] {
             let mut times = Vec::new();
             for _ in 0..if measure { 41 } else { 1 } {
