@@ -35,7 +35,7 @@
       L.control.attribution({ prefix: false }).addTo(map);
       L.tileLayer(data.tiles, { maxZoom: 19, zIndex: 2, className: 'tiles', referrerPolicy: 'strict-origin-when-cross-origin', attribution: escape(data.attribution) }).addTo(map);
     }
-    L.control.scale({ imperial: false, position: hero ? 'topleft' : 'bottomleft' }).addTo(map);
+    L.control.scale({ imperial: data.us, metric: !data.us, position: hero ? 'topleft' : 'bottomleft' }).addTo(map);
     if ((data.area || []).length) L.polygon(data.area, { className: 'area', interactive: false }).addTo(map);
     if ((data.route || []).length) L.polyline(data.route, { className: 'route', interactive: false }).addTo(map);
     // Where a ride ends can be said by a click.
@@ -111,6 +111,18 @@
     setInterval(tick, 1000);
   }
 
+  /* What is left of a reservation; then its bar goes. */
+  function countDown(box) {
+    const end = performance.now() + Number(box.dataset.left) * 1000;
+    const tick = () => {
+      const seconds = Math.ceil((end - performance.now()) / 1000);
+      if (seconds <= 0) { box.closest('aside').hidden = true; return; }
+      box.textContent = Math.floor(seconds / 60) + ':' + String(seconds % 60).padStart(2, '0');
+      setTimeout(tick, 1000);
+    };
+    tick();
+  }
+
   /* Positions while riding: collected as they come, sent every 15 seconds, 100 at most, kept when
      sending fails. */
   function reportPositions(box) {
@@ -170,6 +182,7 @@
   if (window.L) all('[data-map]').forEach(drawMap);
   all('[data-timer]').forEach(runTimer);
   all('[data-all]').forEach(chooseAll);
+  all('[data-left]').forEach(countDown);
   if (navigator.geolocation) {
     all('[data-near]').forEach((form) => positionButton(form, true));
     all('form[data-position]').forEach((form) => positionButton(form, false));

@@ -48,7 +48,7 @@ const SET_HOME: Statement = Statement::write(
              ELSE 'ok' END AS code),
          {END_SESSIONS},
          u AS (UPDATE users SET region = $11::TEXT::crdb_internal_region, city = $13::TEXT, reserved_region = NULL,
-               reserved_public_id = NULL, reserved_until = NULL, {NEW_VERSION}),
+               reserved_public_id = NULL, reserved_until = NULL, reserved_city = NULL, reserved_type = NULL, {NEW_VERSION}),
          r AS (UPDATE role_grants SET region = $11::TEXT::crdb_internal_region FROM u
              WHERE role_grants.region = $1::TEXT::crdb_internal_region AND role_grants.user_id = u.id
              RETURNING 1 AS ok),
@@ -350,7 +350,8 @@ const FIND_PERSON: Statement = Statement::read(
         'version', version, 'created_at', created_at,
         'reservations', reservations, 'reservations_since', reservations_since,
         'reservation', CASE WHEN reserved_until IS NOT NULL THEN jsonb_build_object(
-            'region', reserved_region::TEXT, 'public_id', reserved_public_id, 'until', reserved_until) END,
+            'region', reserved_region::TEXT, 'public_id', reserved_public_id, 'until', reserved_until,
+            'city', reserved_city, 'type', reserved_type) END,
         'open_ride', CASE WHEN open_ride_id IS NOT NULL THEN jsonb_build_object(
             'region', open_ride_region::TEXT, 'id', open_ride_id) END,
         'sessions', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', id, 'device', device, 'created_at', created_at,
@@ -394,7 +395,8 @@ const LIST_RIDES: Statement = Statement::read(
             'promo_code', promo_code, 'promo_percent', promo_percent, 'promo_amount_minor', promo_amount_minor,
             'minutes', minutes, 'charge_minor', charge_minor, 'discount_minor', discount_minor, 'fee_minor', fee_minor,
             'total_minor', total_minor, 'max_charge_minor', max_charge_minor, 'forced', forced, 'automatic', automatic,
-            'way_m', way_m, 'last_at', last_at, 'last_lat', last_lat, 'last_lon', last_lon, 'version', version) AS item
+            'way_m', way_m, 'last_at', last_at, 'last_lat', last_lat, 'last_lon', last_lon, 'vehicle_code', vehicle_code,
+            'vehicle_brand', vehicle_brand, 'tax_name', tax_name, 'tax_rate', tax_rate, 'version', version) AS item
          FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2
            AND rider_region::TEXT = $5::TEXT AND started_at <= $3 AND (started_at < $3 OR id > $4)
          ORDER BY started_at DESC, id LIMIT {RIDES}"

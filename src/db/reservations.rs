@@ -39,7 +39,8 @@ const RESERVE: Statement = Statement::write(
              ELSE 'ok' END AS code, coalesce(u.reservations, 0) AS reservations
              FROM (SELECT 1 AS one) AS here LEFT JOIN u ON TRUE LEFT JOIN v ON TRUE),
          u2 AS (UPDATE users SET reserved_region = $8::TEXT::crdb_internal_region, reserved_public_id = $9::UUID,
-               reserved_until = $13::TIMESTAMPTZ, reservations = verdict.reservations + 1,
+               reserved_until = $13::TIMESTAMPTZ, reserved_city = $11::TEXT, reserved_type = $12::TEXT,
+               reservations = verdict.reservations + 1,
                {present},
                reservations_since = CASE WHEN verdict.reservations = 0 THEN $5::TIMESTAMPTZ ELSE users.reservations_since END
              FROM verdict WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
@@ -86,7 +87,8 @@ const CANCEL: Statement = Statement::write(
              WHEN v.reserved_by = $3::UUID AND v.reserved_until > $5::TIMESTAMPTZ THEN 'ok'
              ELSE 'no_reservation' END AS code
              FROM (SELECT 1 AS one) AS here LEFT JOIN v ON TRUE),
-         u2 AS (UPDATE users SET reserved_region = NULL, reserved_public_id = NULL, reserved_until = NULL
+         u2 AS (UPDATE users SET reserved_region = NULL, reserved_public_id = NULL, reserved_until = NULL,
+               reserved_city = NULL, reserved_type = NULL
              FROM verdict WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID
                AND users.reserved_public_id = $9::UUID AND code = 'ok'
              RETURNING users.id),

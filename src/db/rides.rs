@@ -15,7 +15,7 @@ use crate::domain::{
     City, Currency, Point, RegionCode, RideRef, Tariff, UserRef,
     catalogue::PromoCode,
     event::{RIDE_ENDED, RIDE_ENDED_BY_OPERATOR, RIDE_STARTED},
-    fare::{Discount, Fare, Rate},
+    fare::{Discount, Fare, Rate, Tax},
     geo::{GeoError, cell},
     ride::{POSITION_EVERY_S, POSITIONS_MAX, RIDE_MAX_HOURS, SPEED_MAX_KMH, Step},
 };
@@ -25,15 +25,20 @@ pub const ALL: &[&Statement] = &[&START, &LIST, &FIND, &ADD_POSITIONS, &END, &FO
 #[derive(Debug, Clone)]
 pub struct NewRide<'a> {
     pub id: Uuid,
+    /// On the vehicle of the city with this code, instead of the one that is written.
+    pub code: Option<&'a str>,
     pub city: &'a City,
     pub vehicle_type: &'a str,
     pub tariff: &'a Tariff,
     pub promo: Option<(&'a PromoCode, Discount)>,
 }
 
+const VEHICLE: &str = "id, public_id, status, city, type, reserved_by, reserved_until";
+
 // $1 to $10 as in `Write`: $9 is the vehicle's public id. $11 city, $12 type, $13 the ride; $14 to
 // $17 price and currency, $22 the most that it costs; $18 promo code, $19 percent, $20 amount, $21
-// limit per rider.
+// limit per rider; $23 the vehicle's code, when it is known by that and $9 is no vehicle's; $24 the
+// tax that the price includes, $25 its rate.
 const START: Statement = Statement::write(
     "rides.start",
     Reach::Named,
@@ -41,8 +46,9 @@ const START: Statement = Statement::write(
         "{SIGNED_THERE},
          u AS (SELECT open_ride_id, reserved_public_id, reserved_until FROM users
              WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
-         v AS (SELECT status, city, type, reserved_by, reserved_until FROM vehicles
-             WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID),
+         v AS (SELECT {VEHICLE} FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID
+             UNION ALL SELECT {VEHICLE} FROM vehicles
+             WHERE region = $8::TEXT::crdb_internal_region AND city = $11::TEXT AND code = $23::TEXT),
          old AS (SELECT 1 AS ok, rider_region, rider_id FROM rides
              WHERE region = $8::TEXT::crdb_internal_region AND id = $13::UUID),
          verdict AS (SELECT CASE
@@ -55,7 +61,7 @@ const START: Statement = Statement::write(
              WHEN v.city <> $11::TEXT OR v.type <> $12::TEXT THEN 'vehicle_moved'
              WHEN v.status <> 'available' THEN 'vehicle_out_of_service'
              WHEN v.reserved_until > $5::TIMESTAMPTZ AND v.reserved_by <> $3::UUID THEN 'vehicle_reserved'
-             WHEN u.reserved_until > $5::TIMESTAMPTZ AND u.reserved_public_id <> $9::UUID THEN 'already_reserved'
+             WHEN u.reserved_until > $5::TIMESTAMPTZ AND u.reserved_public_id <> v.public_id THEN 'already_reserved'
              WHEN $18::TEXT IS NOT NULL AND (SELECT count(*) FROM promo_redemptions
                  WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND code = $18::TEXT) >= $21::INT8
                THEN 'promo_used'
@@ -65,7 +71,8 @@ const START: Statement = Statement::write(
              ELSE 'ok' END AS code
              FROM (SELECT 1 AS one) AS here LEFT JOIN u ON TRUE LEFT JOIN v ON TRUE LEFT JOIN old ON TRUE),
          u2 AS (UPDATE users SET open_ride_region = $8::TEXT::crdb_internal_region, open_ride_id = $13::UUID,
-               reserved_region = NULL, reserved_public_id = NULL, reserved_until = NULL, reservations = 0,
+               reserved_region = NULL, reserved_public_id = NULL, reserved_until = NULL, reserved_city = NULL,
+               reserved_type = NULL, reservations = 0,
                {present}
              FROM verdict
              WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID
@@ -73,10 +80,11 @@ const START: Statement = Statement::write(
              RETURNING users.id),
          v2 AS (UPDATE vehicles SET status = 'in_use', open_ride_id = $13::UUID, version = version + 1,
                reserved_region = NULL, reserved_by = NULL, reserved_until = NULL, changed_at = $5::TIMESTAMPTZ
-             FROM u2
-             WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.public_id = $9::UUID
+             FROM u2, v
+             WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = v.id
                AND vehicles.status = 'available'
-             RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon, vehicles.place),
+             RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon, vehicles.place, vehicles.code,
+               vehicles.brand),
          q2 AS (UPDATE promo_quotas SET remaining = remaining - 1 FROM v2
              WHERE promo_quotas.region = $8::TEXT::crdb_internal_region AND promo_quotas.code = $18::TEXT
                AND promo_quotas.remaining > 0
@@ -86,10 +94,12 @@ const START: Statement = Statement::write(
                $5::TIMESTAMPTZ FROM q2 RETURNING code),
          r2 AS (INSERT INTO rides (region, id, city, vehicle_id, vehicle_type, rider_region, rider_id, started_at,
                start_lat, start_lon, start_place, unlock_minor, per_minute_minor, out_of_area_minor, currency,
-               promo_code, promo_percent, promo_amount_minor, max_charge_minor, version)
+               promo_code, promo_percent, promo_amount_minor, max_charge_minor, vehicle_code, vehicle_brand, tax_name,
+               tax_rate, version)
              SELECT $8::TEXT::crdb_internal_region, $13::UUID, $11::TEXT, v2.id, $12::TEXT,
                $1::TEXT::crdb_internal_region, $3::UUID, $5::TIMESTAMPTZ, v2.lat, v2.lon, v2.place, $14::INT8, $15::INT8,
-               $16::INT8, $17::TEXT, $18::TEXT, $19::INT8, $20::INT8, $22::INT8, 1
+               $16::INT8, $17::TEXT, $18::TEXT, $19::INT8, $20::INT8, $22::INT8, v2.code, v2.brand, $24::TEXT,
+               $25::INT8, 1
              FROM v2 RETURNING id),
          e AS ({EVENT}
              SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, '{RIDE_STARTED}', NULL::TEXT, NULL::UUID,
@@ -102,7 +112,8 @@ const START: Statement = Statement::write(
 
 /// On the vehicle that is written; exactly once, for whoever is first.
 pub async fn start(conn: &Conn, write: &Write<'_>, new: &NewRide<'_>) -> Result<Verdict> {
-    let NewRide { id, city, vehicle_type, tariff, promo } = new;
+    let NewRide { id, code: vehicle_code, city, vehicle_type, tariff, promo } = new;
+    let (tax, tax_rate) = city.tax.as_ref().map(|tax| (&tax.name, tax.rate)).unzip();
     let (percent, amount) = match promo {
         None => (None, None),
         Some((_, Discount::Percent(percent))) => (Some(percent), None),
@@ -114,7 +125,8 @@ pub async fn start(conn: &Conn, write: &Write<'_>, new: &NewRide<'_>) -> Result<
     let (ride, price): ([Param<'_>; 3], [Param<'_>; 4]) =
         ([&city.slug, vehicle_type, id], [unlock, per_minute, &tariff.out_of_area_fee_minor, &currency]);
     let promo: [Param<'_>; 5] = [&code, &percent, &amount, &limit, most];
-    write.verdict(conn, &START, &[&ride[..], &price, &promo].concat()).await
+    let rest: [Param<'_>; 3] = [vehicle_code, &tax, &tax_rate];
+    write.verdict(conn, &START, &[&ride[..], &price, &promo, &rest].concat()).await
 }
 
 #[derive(Debug, Clone)]
@@ -135,6 +147,10 @@ pub struct Ride {
     pub ride: RideRef,
     pub city: String,
     pub vehicle_type: String,
+    /// As it was when the ride began, like the tax.
+    pub vehicle_code: Option<String>,
+    pub vehicle_brand: Option<String>,
+    pub tax: Option<Tax>,
     pub started_at: DateTime<Utc>,
     pub start: Point,
     pub start_place: String,
@@ -150,7 +166,7 @@ const COLUMNS: &str =
     "region::TEXT AS region, id, city, vehicle_type, started_at, start_lat, start_lon, start_place, currency,
         unlock_minor, per_minute_minor, out_of_area_minor, promo_code, promo_percent, promo_amount_minor,
         ended_at, end_lat, end_lon, end_place, outside_area, distance_m, minutes, charge_minor, discount_minor,
-        fee_minor, total_minor, forced, automatic, max_charge_minor";
+        fee_minor, total_minor, forced, automatic, max_charge_minor, vehicle_code, vehicle_brand, tax_name, tax_rate";
 
 impl Ride {
     pub fn number(&self) -> String {
@@ -172,10 +188,14 @@ fn ride(row: &Row) -> Result<Ride> {
             automatic: row.get("automatic")?,
         }),
     };
+    let tax = row.get::<Option<String>>("tax_name")?.zip(row.get("tax_rate")?);
     Ok(Ride {
         ride: RideRef { region: row.region("region")?, id: row.get("id")? },
         city: row.get("city")?,
         vehicle_type: row.get("vehicle_type")?,
+        vehicle_code: row.get("vehicle_code")?,
+        vehicle_brand: row.get("vehicle_brand")?,
+        tax: tax.map(|(name, rate)| Tax { name, rate }),
         started_at: row.get("started_at")?,
         start: row.point("start_lat", "start_lon")?,
         start_place: row.get("start_place")?,

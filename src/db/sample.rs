@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::{CITY_CHECKED, Conn, EVENT, GATED, Reach, Result, Statement};
+use super::{CITY_CHECKED, Conn, EVENT, GATED, Param, Reach, Result, Statement};
 use crate::domain::{
     City, Point, RegionCode,
     event::{RIDE_ENDED, RIDE_STARTED, USER_REGISTERED, USER_ROLE_GRANTED, VEHICLE_ADDED},
@@ -153,15 +153,15 @@ const INSERT_VEHICLES: Statement = Statement::write(
                AND aggregate_type = 'vehicle' AND aggregate_id = n.id AND version = 1)
                AND NOT EXISTS (SELECT 1 FROM vehicles AS other WHERE other.region = $1::TEXT::crdb_internal_region
                  AND other.city = $3::TEXT AND other.code = n.j->>'code')
-             ON CONFLICT (region, id) DO NOTHING RETURNING id, type, created_at),
-         m AS (SELECT t.j, (t.j->>'id')::UUID AS id, v.id AS vehicle, v.type, (t.j->>'rider')::UUID AS rider,
+             ON CONFLICT (region, id) DO NOTHING RETURNING id, type, code, brand, created_at),
+         m AS (SELECT t.j, (t.j->>'id')::UUID AS id, v.id AS vehicle, v.type, v.code, v.brand, (t.j->>'rider')::UUID AS rider,
                (t.j->>'version')::INT8 AS version, (t.j->>'started_at')::TIMESTAMPTZ AS started_at,
                (t.j->>'ended_at')::TIMESTAMPTZ AS ended_at
              FROM jsonb_array_elements($6::JSONB) AS t (j) JOIN v ON v.id = (t.j->>'vehicle')::UUID),
          r AS (INSERT INTO rides (region, id, city, vehicle_id, vehicle_type, rider_region, rider_id, started_at,
                start_lat, start_lon, start_place, ended_at, end_lat, end_lon, end_place, outside_area, distance_m,
                currency, unlock_minor, per_minute_minor, max_charge_minor, out_of_area_minor, minutes, charge_minor,
-               discount_minor, fee_minor, total_minor, version)
+               discount_minor, fee_minor, total_minor, vehicle_code, vehicle_brand, tax_name, tax_rate, version)
              SELECT $1::TEXT::crdb_internal_region, m.id, $3::TEXT, m.vehicle, m.type,
                CASE WHEN m.rider IS NOT NULL THEN $1::TEXT::crdb_internal_region END, m.rider, m.started_at,
                (m.j->'start'->>'lat')::FLOAT8, (m.j->'start'->>'lon')::FLOAT8, m.j->>'start_place', m.ended_at,
@@ -171,7 +171,7 @@ const INSERT_VEHICLES: Statement = Statement::write(
                (m.j->'rate'->>'max_charge_minor')::INT8, (m.j->>'out_of_area_minor')::INT8,
                (m.j->'fare'->>'minutes')::INT8, (m.j->'fare'->>'charge_minor')::INT8,
                (m.j->'fare'->>'discount_minor')::INT8, (m.j->'fare'->>'fee_minor')::INT8,
-               (m.j->'fare'->>'total_minor')::INT8, 2
+               (m.j->'fare'->>'total_minor')::INT8, m.code, m.brand, $8::TEXT, $9::INT8, 2
              FROM m RETURNING id),
          p AS (INSERT INTO ride_positions (region, ride_id, at, lat, lon)
              SELECT $1::TEXT::crdb_internal_region, r.id, (t.j->>'noted_at')::TIMESTAMPTZ,
@@ -198,12 +198,10 @@ const INSERT_VEHICLES: Statement = Statement::write(
 pub async fn insert_vehicles(conn: &Conn, city: &City, epoch: i64, street: &Street) -> Result<Option<i64>> {
     let Street { vehicles, rides, positions } = street;
     let (vehicles, rides, positions) = (Json(vehicles), Json(rides), Json(positions));
-    let row = conn
-        .one(
-            &INSERT_VEHICLES,
-            &[&city.region, &epoch, &city.slug, &city.currency.as_str(), &vehicles, &rides, &positions],
-        )
-        .await?;
+    let (tax, rate) = city.tax.as_ref().map(|tax| (&tax.name, tax.rate)).unzip();
+    let of_city: [Param<'_>; 4] = [&city.region, &epoch, &city.slug, &city.currency.as_str()];
+    let street: [Param<'_>; 5] = [&vehicles, &rides, &positions, &tax, &rate];
+    let row = conn.one(&INSERT_VEHICLES, &[&of_city[..], &street].concat()).await?;
     let inserted = row.get("inserted")?;
     Ok(row.get::<bool>("open")?.then_some(inserted))
 }

@@ -20,6 +20,11 @@ pub struct Reservation {
     pub region: RegionCode,
     pub public_id: Uuid,
     pub until: DateTime<Utc>,
+    /// Of the vehicle, which a ride is started with; empty in rows of older versions.
+    #[serde(default)]
+    pub city: String,
+    #[serde(default)]
+    pub vehicle_type: String,
 }
 
 /// The person of a valid session, as their home region knows them now.
@@ -38,7 +43,8 @@ const CHECK: Statement = Statement::read(
     "sessions.check",
     Reach::Named,
     "SELECT u.city, u.first_name, u.present_in, u.open_ride_region::TEXT AS open_ride_region, u.open_ride_id,
-        u.reserved_region::TEXT AS reserved_region, u.reserved_public_id, u.reserved_until, s.seen_at,
+        u.reserved_region::TEXT AS reserved_region, u.reserved_public_id, u.reserved_until,
+        coalesce(u.reserved_city, '') AS reserved_city, coalesce(u.reserved_type, '') AS reserved_type, s.seen_at,
         ARRAY(SELECT role || ':' || city FROM role_grants
           WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3) AS roles
      FROM sessions s JOIN users u ON u.region = s.region AND u.id = s.user_id
@@ -50,7 +56,13 @@ const CHECK: Statement = Statement::read(
 pub async fn check(conn: &Conn, auth: &SessionAuth) -> Result<Option<CurrentUser>> {
     let Some(row) = conn.opt(&CHECK, &auth.params()).await? else { return Ok(None) };
     let reservation = match row.opt_ref("reserved_region", "reserved_public_id")? {
-        Some((region, public_id)) => Some(Reservation { region, public_id, until: row.get("reserved_until")? }),
+        Some((region, public_id)) => Some(Reservation {
+            region,
+            public_id,
+            until: row.get("reserved_until")?,
+            city: row.get("reserved_city")?,
+            vehicle_type: row.get("reserved_type")?,
+        }),
         None => None,
     };
     Ok(Some(CurrentUser {

@@ -30,6 +30,9 @@ pub struct Nearby {
     pub at: Point,
     pub place: String,
     pub reserved_until: Option<DateTime<Utc>>,
+    /// What is written on it, only for whoever has reserved or rides it: a code stays, and whoever saw
+    /// somebody leave with it could look up where they went.
+    pub code: Option<String>,
     /// Great-circle distance from the search point, in metres.
     pub distance_m: f64,
 }
@@ -74,8 +77,9 @@ pub const NEAREST: Statement = Statement::read(
          AND status = 'available' AND seen_at > $6::TIMESTAMPTZ - '00:02:00'::INTERVAL AND NOT {settled})
      SELECT public_id, type, brand, colour, battery, lat, lon, place,
         CASE WHEN reserved_until > $6::TIMESTAMPTZ THEN reserved_until END AS reserved_until,
-        {distance} AS distance_m
-     FROM vehicles
+        {distance} AS distance_m, own_code AS code
+     FROM vehicles LEFT JOIN (SELECT id AS own_id, code AS own_code FROM vehicles
+       WHERE region = $1::TEXT::crdb_internal_region AND reserved_by = $5::UUID) AS own ON own_id = id
      WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = 'available'
        AND (cell BETWEEN $9 AND $10 OR cell BETWEEN $11 AND $12 OR cell BETWEEN $13 AND $14
          OR cell BETWEEN $15 AND $16 OR cell BETWEEN $17 AND $18 OR cell BETWEEN $19 AND $20
@@ -111,6 +115,7 @@ fn nearby(row: &Row, distance_m: f64) -> Result<Nearby> {
         at: row.point("lat", "lon")?,
         place: row.get("place")?,
         reserved_until: row.get("reserved_until")?,
+        code: row.get("code")?,
         distance_m,
     })
 }
@@ -144,6 +149,8 @@ const FIND: Statement = Statement::read(
     formatcp!(
         "SELECT city, public_id, type, brand, colour, battery, lat, lon, place,
         CASE WHEN reserved_until > $4::TIMESTAMPTZ AND reserved_by = $3::UUID THEN reserved_until END AS reserved_until,
+        CASE WHEN own_ride_id IS NOT NULL OR (reserved_until > $4::TIMESTAMPTZ AND reserved_by = $3::UUID)
+          THEN code END AS code,
         coalesce(reserved_until > $4::TIMESTAMPTZ, FALSE) AS reserved
      FROM vehicles LEFT JOIN (SELECT id AS own_ride_id FROM rides WHERE region = $1::TEXT::crdb_internal_region
          AND rider_id = $3::UUID AND ended_at IS NULL) AS own ON own_ride_id = open_ride_id

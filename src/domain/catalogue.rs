@@ -14,10 +14,11 @@ use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 pub use file::CatalogueError;
 
 use super::{
-    fare::{Discount, Rate},
+    fare::{Discount, Rate, Tax},
     geo::{Point, Polygon},
     money::Currency,
     region::RegionCode,
+    units::Units,
 };
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -70,6 +71,14 @@ pub struct City {
     #[serde(deserialize_with = "file::time_zone")]
     pub time_zone: Tz,
     pub currency: Currency,
+    #[serde(default)]
+    pub units: Units,
+    /// Name and address on a receipt; empty for none.
+    #[serde(default)]
+    pub seller: String,
+    /// Included in its prices.
+    #[serde(default)]
+    pub tax: Option<Tax>,
     /// Where a ride may end without a fee; contains the centre.
     pub service_area: Polygon,
 }

@@ -39,6 +39,29 @@ impl Discount {
     }
 }
 
+/// A tax that prices include: what a receipt calls it, and its rate in hundredths of a percent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tax {
+    pub name: String,
+    pub rate: i64,
+}
+
+impl Tax {
+    /// What of `total_minor` is tax, rounded half up.
+    pub fn included(&self, total_minor: i64) -> i64 {
+        let whole = 10_000 + self.rate;
+        (2 * total_minor * self.rate + whole) / (2 * whole)
+    }
+
+    /// As in "20 %", "5.5 %".
+    pub fn percent(&self) -> String {
+        let (whole, rest) = (self.rate / 100, self.rate % 100);
+        let digits = format!("{whole}.{rest:02}");
+        format!("{} %", digits.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
 /// `total_minor` = charge - discount + fee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fare {
@@ -100,6 +123,20 @@ mod tests {
         assert_eq!(Discount::Amount(200).off(125), 125);
         assert_eq!(Discount::Amount(100).off(125), 100);
         assert_eq!(Fare::new(RATE, 1, Some(Discount::Amount(9_999)), 0).total_minor, 0);
+    }
+
+    #[test]
+    fn the_tax_is_what_the_net_price_lacks() {
+        for (rate, total, tax, percent) in [
+            (2000, 1200, 200, "20 %"),
+            (550, 1055, 55, "5.5 %"),
+            (2100, 340, 59, "21 %"),
+            (810, 1, 0, "8.1 %"),
+            (2000, 0, 0, "20 %"),
+        ] {
+            let of = Tax { name: "VAT".to_owned(), rate };
+            assert_eq!((of.included(total), of.percent().as_str()), (tax, percent));
+        }
     }
 
     proptest! {

@@ -3,7 +3,10 @@
 //! whole service area is shown only when there are fewer than two points, and a person far away is
 //! left out, else the city would be a dot.
 
-use super::geo::{Bounds, EARTH_RADIUS_M, Point, Polygon};
+use super::{
+    geo::{Bounds, EARTH_RADIUS_M, Point, Polygon},
+    units::{FOOT_M, MILE_M, Units},
+};
 
 /// A person farther than this from everything else is not drawn.
 const ME_WITHIN_M: f64 = 20_000.0;
@@ -21,6 +24,7 @@ pub struct Scene<'a> {
     /// In order of time.
     pub route: &'a [Point],
     pub me: Option<Point>,
+    pub units: Units,
     pub width: u16,
     pub height: u16,
 }
@@ -36,7 +40,7 @@ pub struct ScaleBar {
     pub metres: f64,
     /// At most a quarter of the width.
     pub px: f64,
-    /// As in `500 m`, `2 km`.
+    /// As in `500 m`, `2 km`, `1 mi`.
     pub label: String,
 }
 
@@ -72,7 +76,7 @@ impl MapSvg {
             route: projection.points(scene.route),
             pins: scene.pins.iter().map(|pin| projection.xy(*pin)).collect(),
             me: me.map(|me| projection.xy(me)),
-            scale: projection.scale_bar(),
+            scale: projection.scale_bar(scene.units),
         }
     }
 }
@@ -119,12 +123,18 @@ impl Projection {
     }
 
     /// The longest round length that takes at most a quarter of the width.
-    fn scale_bar(&self) -> ScaleBar {
+    fn scale_bar(&self, units: Units) -> ScaleBar {
         let longest = self.width / 4.0 / self.px_per_m;
-        let power = 10.0_f64.powf(longest.log10().floor());
-        let fits = |step: &f64| step * power <= longest;
-        let metres = power * [5.0, 2.0].into_iter().find(fits).unwrap_or(1.0);
-        let label = if metres >= 1_000.0 { format!("{} km", metres / 1_000.0) } else { format!("{metres} m") };
+        let (unit, name) = match units {
+            Units::Metric if longest >= 1_000.0 => (1_000.0, "km"),
+            Units::Metric => (1.0, "m"),
+            Units::Us if longest >= MILE_M => (MILE_M, "mi"),
+            Units::Us => (FOOT_M, "ft"),
+        };
+        let power = 10.0_f64.powf((longest / unit).log10().floor());
+        let fits = |step: &f64| step * power * unit <= longest;
+        let length = power * [5.0, 2.0].into_iter().find(fits).unwrap_or(1.0);
+        let (metres, label) = (length * unit, format!("{length} {name}"));
         ScaleBar { metres, px: (metres * self.px_per_m * 10.0).round() / 10.0, label }
     }
 }
@@ -149,7 +159,7 @@ mod tests {
     }
 
     fn scene<'a>(area: &'a Polygon, pins: &'a [Point], me: Option<Point>) -> Scene<'a> {
-        Scene { area, pins, route: &[], me, width: 800, height: 600 }
+        Scene { area, pins, route: &[], me, units: Units::Metric, width: 800, height: 600 }
     }
 
     #[test]
@@ -189,6 +199,9 @@ mod tests {
         let area = amsterdam();
         let map = MapSvg::of(&scene(&area, &[], None));
         assert_eq!(map.scale.label, "1 km");
+        assert!(map.scale.px <= 200.0 && map.scale.px > 80.0);
+        let map = MapSvg::of(&Scene { units: Units::Us, ..scene(&area, &[], None) });
+        assert_eq!((map.scale.label.as_str(), map.scale.metres.round()), ("2000 ft", 610.0));
         assert!(map.scale.px <= 200.0 && map.scale.px > 80.0);
     }
 

@@ -17,6 +17,7 @@ pub mod region;
 pub mod ride;
 pub mod stored;
 pub mod text;
+pub mod units;
 pub mod vehicle;
 
 pub use catalogue::{Catalogue, City, Region, Tariff, VehicleType};
@@ -28,4 +29,5 @@ pub use refusal::Refusal;
 pub use region::RegionCode;
 pub use ride::RideRef;
 pub use stored::{Moment, Version};
+pub use units::Units;
 pub use vehicle::{PublicVehicle, VehicleRef};

@@ -1,7 +1,10 @@
 //! Short distances within a city on flat ground, and places in words. Good to about a metre;
 //! nothing is priced by it.
 
-use super::geo::Point;
+use super::{
+    geo::Point,
+    units::{MILE_M, Units},
+};
 
 const METRES_PER_DEGREE: f64 = 111_195.0;
 
@@ -20,7 +23,7 @@ pub fn offset(from: Point, to: Point) -> (f64, f64) {
 }
 
 /// Where `point` is, in words that work for any city: `1.2 km north-east of the centre`.
-pub fn place(centre: Point, point: Point) -> String {
+pub fn place(units: Units, centre: Point, point: Point) -> String {
     let ((north, east), metres) = (offset(centre, point), centre.distance_m(point));
     // Within an eighth of a circle of an axis, the other one is not named (tan 67.5°).
     let to = |along: f64, across: f64, more, less| match along {
@@ -30,13 +33,13 @@ pub fn place(centre: Point, point: Point) -> String {
     };
     let (vertical, horizontal) = (to(north, east, "north", "south"), to(east, north, "east", "west"));
     let dash = if vertical.is_empty() || horizontal.is_empty() { "" } else { "-" };
-    if metres < 200.0 {
-        "in the centre".to_owned()
-    } else if metres < 950.0 {
-        format!("{:.0} m {vertical}{dash}{horizontal} of the centre", (metres / 50.0).round() * 50.0)
-    } else {
-        format!("{:.1} km {vertical}{dash}{horizontal} of the centre", metres / 1000.0)
-    }
+    let far = match units {
+        _ if metres < 200.0 => return "in the centre".to_owned(),
+        Units::Us => format!("{:.1} mi", metres / MILE_M),
+        Units::Metric if metres < 950.0 => format!("{:.0} m", (metres / 50.0).round() * 50.0),
+        Units::Metric => format!("{:.1} km", metres / 1000.0),
+    };
+    format!("{far} {vertical}{dash}{horizontal} of the centre")
 }
 
 #[cfg(test)]
@@ -54,10 +57,11 @@ mod tests {
             (3000.0, -100.0, "3.0 km north of the centre"),
         ] {
             let point = moved(centre, north, east);
-            assert_eq!(place(centre, point), words);
+            assert_eq!(place(Units::Metric, centre, point), words);
             let (n, e) = offset(centre, point);
             assert!((n - north).abs() < 1.0 && (e - east).abs() < 1.0, "{n} {e}");
         }
+        assert_eq!(place(Units::Us, centre, moved(centre, 0.0, 400.0)), "0.2 mi east of the centre");
         Ok(())
     }
 }

@@ -39,7 +39,7 @@ pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Resul
             Some((promo, promo.discount_for(city, auth.now).ok_or(Refusal::PromoUnknown)?))
         }
     };
-    let new = NewRide { id: start.ride.id, city, vehicle_type: &start.vehicle_type, tariff, promo };
+    let new = NewRide { id: start.ride.id, code: None, city, vehicle_type: &start.vehicle_type, tariff, promo };
     let vehicle = (region, start.vehicle.public_id);
     vehicle_write(service, auth, vehicle, async |conn, write| rides::start(conn, write, &new).await).await
 }
@@ -50,7 +50,7 @@ pub async fn end(service: &Service, auth: &SessionAuth, ride: &RideRef, city: &s
     let catalogue = service.catalogue();
     let city = catalogue.city(city).filter(|city| city.region == ride.region).ok_or(Refusal::NoSuchRide)?;
     let outside_area = !city.service_area.contains(at);
-    let end = RideEnd { city: &city.slug, at, place: &place(city.centre, at), outside_area };
+    let end = RideEnd { city: &city.slug, at, place: &place(city.units, city.centre, at), outside_area };
     let ride = (&ride.region, ride.id);
     vehicle_write(service, auth, ride, async |conn, write| rides::end(conn, write, &end).await).await
 }
@@ -69,7 +69,8 @@ pub async fn end_overdue(service: &Service) -> Result<usize, DbError> {
             let Some(city) = catalogue.city(city) else {
                 continue;
             };
-            let end = RideEnd { city: &city.slug, at: *last, place: &place(city.centre, *last), outside_area: false };
+            let place = place(city.units, city.centre, *last);
+            let end = RideEnd { city: &city.slug, at: *last, place: &place, outside_area: false };
             let done = gated(&service.db, &service.gates, [&rider.region, &ride.region], async |epochs| {
                 let write = Write::new(Actor::Person(rider), now, (&ride.region, ride.id), epochs);
                 let expire = async |conn: &Conn| rides::expire(conn, &write, &end, *started_at + RIDE_MAX).await;

@@ -12,19 +12,63 @@ use askama::{Values, filter_fn, filters::Safe};
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 
-use crate::domain::Currency;
+use crate::domain::{City, Currency, Units};
 
-/// In the city's zone, as in "Sat 21 Nov 2026, 10:42 EST": in autumn an hour comes twice, and only
-/// the zone tells which it was.
+/// Whose clock and way of writing a page follows: a city's, or that of a zone alone.
+pub trait Local {
+    fn zone(&self) -> Tz;
+    fn units(&self) -> Units {
+        Units::Metric
+    }
+}
+
+impl Local for City {
+    fn zone(&self) -> Tz {
+        self.time_zone
+    }
+
+    fn units(&self) -> Units {
+        self.units
+    }
+}
+
+impl Local for Tz {
+    fn zone(&self) -> Tz {
+        *self
+    }
+}
+
+impl<L: Local> Local for &L {
+    fn zone(&self) -> Tz {
+        (*self).zone()
+    }
+
+    fn units(&self) -> Units {
+        (*self).units()
+    }
+}
+
+/// As in "Sat 21 Nov 2026, 10:42 CET" or "Sat, Nov 21, 2026, 10:42 AM EST": in autumn an hour comes
+/// twice, and only the zone tells which it was.
 #[filter_fn]
-pub fn time(at: &DateTime<Utc>, _: &dyn Values, zone: &Tz) -> askama::Result<Safe<impl Display>> {
-    Ok(element(*at, *zone, TIME))
+pub fn time<L: Local>(at: &DateTime<Utc>, _: &dyn Values, city: &L) -> askama::Result<Safe<String>> {
+    Ok(element(*at, city.zone(), &format!("{} %Z", city.units().day_and_time())))
 }
 
 /// Without weekday and zone, where the page names the zone once: "1 Jan 2024, 00:00".
 #[filter_fn]
-pub fn date(at: &DateTime<Utc>, _: &dyn Values, zone: &Tz) -> askama::Result<Safe<impl Display>> {
-    Ok(element(*at, *zone, "%-d %b %Y, %H:%M"))
+pub fn date<L: Local>(at: &DateTime<Utc>, _: &dyn Values, city: &L) -> askama::Result<Safe<String>> {
+    Ok(element(*at, city.zone(), city.units().date_and_time()))
+}
+
+#[filter_fn]
+pub fn clock(at: &DateTime<Utc>, _: &dyn Values, city: &City) -> askama::Result<String> {
+    Ok(time_of_day(*at, city))
+}
+
+/// As in "10:42 CET".
+pub fn time_of_day(at: DateTime<Utc>, city: &City) -> String {
+    at.with_timezone(&city.time_zone).format(&format!("{} %Z", city.units.time())).to_string()
 }
 
 /// In UTC, for pages about regions; to the microsecond for machines.
@@ -38,8 +82,6 @@ pub fn utc(at: &DateTime<Utc>, _: &dyn Values, format: &str) -> askama::Result<S
 pub fn ago(at: &DateTime<Utc>, _: &dyn Values, now: &DateTime<Utc>) -> askama::Result<String> {
     Ok(age(*now - *at))
 }
-
-const TIME: &str = "%a %-d %b %Y, %H:%M %Z";
 
 fn element(at: DateTime<Utc>, zone: Tz, format: &str) -> Safe<String> {
     let iso = at.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -58,16 +100,16 @@ pub fn count<N: Display>(n: N, _: &dyn Values, noun: &str) -> askama::Result<Str
     Ok(counted(n, noun))
 }
 
-/// As in "120 m" or "2.1 km".
+/// As in "120 m" or "1.3 mi".
 #[filter_fn]
-pub fn distance(metres: &f64, _: &dyn Values) -> askama::Result<String> {
-    Ok(length(*metres))
+pub fn distance(metres: &f64, _: &dyn Values, units: &Units) -> askama::Result<String> {
+    Ok(units.length(*metres))
 }
 
 /// For whole metres, as a ride stores them.
 #[filter_fn]
-pub fn metres(metres: &i64, _: &dyn Values) -> askama::Result<String> {
-    Ok(length(*metres as f64))
+pub fn metres(metres: &i64, _: &dyn Values, units: &Units) -> askama::Result<String> {
+    Ok(units.length(*metres as f64))
 }
 
 /// As in "12 s ago", "3 min ago", "2 h ago" or "9 days ago".
@@ -105,10 +147,6 @@ pub fn number(n: impl Display) -> String {
     digits.chars().enumerate().fold(sign.to_owned(), |text, (at, digit)| format!("{text}{}{digit}", separator(at)))
 }
 
-pub fn length(metres: f64) -> String {
-    if metres < 995.0 { format!("{} m", (metres / 10.0).round() * 10.0) } else { format!("{:.1} km", metres / 1000.0) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,8 +169,9 @@ mod tests {
 
     #[test]
     fn the_hour_that_comes_twice_is_told_apart() {
-        let at = |text: &str| element(text.parse().unwrap(), Tz::America__New_York, TIME).0;
-        assert!(at("2026-11-01T05:50:00Z").ends_with(">Sun 1 Nov 2026, 01:50 EDT</time>"));
-        assert!(at("2026-11-01T06:10:00Z").ends_with(">Sun 1 Nov 2026, 01:10 EST</time>"));
+        let format = format!("{} %Z", Units::Us.day_and_time());
+        let at = |text: &str| element(text.parse().unwrap(), Tz::America__New_York, &format).0;
+        assert!(at("2026-11-01T05:50:00Z").ends_with(">Sun, Nov 1, 2026, 1:50 AM EDT</time>"));
+        assert!(at("2026-11-01T06:10:00Z").ends_with(">Sun, Nov 1, 2026, 1:10 AM EST</time>"));
     }
 }

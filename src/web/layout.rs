@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::{
     RequestContext, abroad,
     contract::{self, RegionScope},
-    filters::counted,
+    filters::{self, counted},
     paths,
     routes::Access::{self, Administrator, Operator, Staff},
     session::Flash,
@@ -31,8 +33,7 @@ pub struct Layout {
     pub catalogue: Arc<Catalogue>,
     pub signed_in: Option<Person>,
     pub open_ride: Option<String>,
-    /// The reservation and its end, as in "10:42".
-    pub reservation: Option<(Reservation, String)>,
+    pub reservation: Option<Held>,
     pub abroad: Option<abroad::Offer>,
     pub flash: Option<Flash>,
     pub region_here: RegionCode,
@@ -51,6 +52,17 @@ pub struct Person {
     pub is_admin: bool,
     /// The first fleet page that their roles allow.
     pub fleet: Option<&'static str>,
+}
+
+/// The reserved vehicle, wherever it stands.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub reservation: Reservation,
+    /// As in "10:42 CET"; none without its city, which older versions did not note.
+    pub until: Option<String>,
+    pub seconds: i64,
+    /// Of the form that starts a ride on it.
+    pub ride: Uuid,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +147,7 @@ impl RequestContext {
             signed_in,
             // A checked cookie says what the row at home says.
             open_ride: self.cookie.as_ref().and_then(|cookie| cookie.open_ride.as_ref()).map(paths::ride),
-            reservation: reservation(self, city),
+            reservation: reservation(self),
             abroad: abroad::offer(self),
             flash: self.flash.clone(),
             region_here: self.service.here.clone(),
@@ -164,7 +176,12 @@ fn footer(context: &RequestContext) -> Option<String> {
     Some(format!("{} · {verdict}", parts.join(", ")))
 }
 
-fn reservation(context: &RequestContext, city: &City) -> Option<(Reservation, String)> {
-    let held = context.cookie.as_ref()?.reservation.as_ref().filter(|held| held.until > context.now)?;
-    Some((held.clone(), held.until.with_timezone(&city.time_zone).format("%H:%M").to_string()))
+fn reservation(context: &RequestContext) -> Option<Held> {
+    let reservation = context.cookie.as_ref()?.reservation.clone().filter(|held| held.until > context.now)?;
+    Some(Held {
+        until: context.catalogue.city(&reservation.city).map(|city| filters::time_of_day(reservation.until, city)),
+        seconds: (reservation.until - context.now).num_seconds(),
+        ride: context.service.ids.form(),
+        reservation,
+    })
 }

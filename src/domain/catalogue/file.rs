@@ -153,6 +153,10 @@ impl Catalogue {
             let near = city.service_area.points().iter().all(|corner| city.allows(*corner));
             let far = format!("service_area reaches farther than {CITY_RADIUS_KM} km from the centre");
             require(near, &owner, far)?;
+            let seller = city.seller.is_empty() || line(&city.seller, 200, "a seller").as_deref() == Ok(&*city.seller);
+            require(seller, &owner, "seller has up to 200 printable characters")?;
+            let tax = city.tax.as_ref().is_none_or(|tax| is_name(&tax.name) && (1..=10_000).contains(&tax.rate));
+            require(tax, &owner, "tax has a name, and a rate of 1 to 10000 hundredths of a percent")?;
         }
         Ok(cities)
     }

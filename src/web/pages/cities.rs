@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{EVERYWHERE, administrator, region_of_form};
 use crate::{
     domain::{
-        Catalogue, City, Currency, Point, Refusal, RegionCode, Tariff, VehicleType,
+        Catalogue, City, Currency, Point, Refusal, RegionCode, Tariff, Units, VehicleType,
         catalogue::{CITY_RADIUS_KM, fold},
         geo::Polygon,
         money, people,
@@ -153,7 +153,10 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
             valid_from,
         };
     let tariffs: Vec<Tariff> = prices.into_iter().map(tariff).collect();
-    let city = City { slug, name, region: form.region, centre, time_zone, currency, service_area };
+    let us = context.catalogue.region(&form.region).is_some_and(|region| region.jurisdiction == "US");
+    let units = if us { Units::Us } else { Units::Metric };
+    let (region, seller, tax) = (form.region, String::new(), None);
+    let city = City { slug, name, region, centre, time_zone, currency, units, seller, tax, service_area };
     if let Err(error) = ops::catalogue::add_city(&context.service, &context.auth()?, &city, &tariffs).await {
         state.refuse(error, |refusal| (*refusal == Refusal::CityTaken).then_some("slug"))?;
         return page(context, Some(state)).await;

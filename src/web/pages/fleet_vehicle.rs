@@ -124,7 +124,7 @@ fn details(catalogue: &Catalogue, city: &City, entry: &HistoryEntry) -> String {
     let mut details = Vec::new();
     if let Some((minutes, metres, minor)) = &entry.ride {
         #[allow(clippy::cast_precision_loss, reason = "a ride's track is far below 2^52 metres")]
-        details.push(format!("{minutes} min, {}, {}", filters::length(*metres as f64), city.currency.format(*minor)));
+        details.push(format!("{minutes} min, {}, {}", city.units.length(*metres as f64), city.currency.format(*minor)));
     }
     details.extend(noted("city").and_then(|slug| catalogue.city(slug)).map(|city| city.name.clone()));
     details.extend(noted("note").map(|note| format!("“{note}”")));

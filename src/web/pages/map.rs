@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     domain::{
-        City, Point,
+        City, Point, Units,
         map_svg::{MapSvg, Scene},
     },
     web::context::RequestContext,
@@ -51,6 +51,7 @@ pub fn view(context: &RequestContext, shown: Shown<'_>) -> MapView {
         pins: &points,
         route: &shown.route,
         me: shown.me,
+        units: shown.city.units,
         width: 640,
         height: 480,
     });
@@ -63,6 +64,7 @@ pub fn view(context: &RequestContext, shown: Shown<'_>) -> MapView {
         route: shown.route.iter().map(pair).collect(),
         me: shown.me.as_ref().map(pair),
         centre: pair(&shown.city.centre),
+        us: shown.city.units == Units::Us,
     };
     MapView { data: script(&data), label: shown.label, svg, pins }
 }
@@ -79,6 +81,8 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     me: Option<[f64; 2]>,
     centre: [f64; 2],
+    /// Feet and miles.
+    us: bool,
 }
 
 /// JSON without `<`, so that it cannot end its script element.

@@ -145,7 +145,7 @@ pub async fn set(context: RequestContext, FormWithState(form, mut state): FormWi
         valid_from,
     };
     let outcome = ops::catalogue::set_tariff(&context.service, &context.auth()?, &tariff, &seen).await;
-    let from = valid_from.with_timezone(&city.time_zone).format("%-d %b %Y, %H:%M");
+    let from = valid_from.with_timezone(&city.time_zone).format(city.units.date_and_time());
     let done = format!("New {} price from {from}. {EVERYWHERE}", vehicle_type.name.to_lowercase());
     context.respond(outcome, &paths::tariffs(&city.slug), &done)
 }

@@ -72,7 +72,7 @@ async fn a_ride_that_nobody_ends_is_ended_once_after_a_day() {
     let ended = "SELECT count(*) FROM rides WHERE automatic AND NOT forced AND ended_at = started_at + '24 h'::INTERVAL
         AND minutes = 1440 AND charge_minor = 2000 AND total_minor = 2000 AND fee_minor = 0 AND version = 2";
     assert_eq!(count(&sql, ended).await, 3);
-    let last = "SELECT count(*) FROM rides WHERE end_lat = 40.73 AND end_place = '1.9 km north of the centre' AND distance_m > 0";
+    let last = "SELECT count(*) FROM rides WHERE end_lat = 40.73 AND end_place = '1.2 mi north of the centre' AND distance_m > 0";
     assert_eq!(count(&sql, last).await, 1, "where it was last known to be");
     let free =
         "SELECT count(*) FROM vehicles v JOIN rides r ON r.vehicle_id = v.id AND v.lat = r.end_lat AND r.automatic

@@ -64,7 +64,7 @@ async fn an_owner_adds_sees_and_removes_a_vehicle() {
     for word in ["Niu, red scooter", "Available", "New York", "Main St", "100 % battery", "S-1"] {
         assert!(line.contains(word), "{word} in {line}");
     }
-    assert!(street().await.contains("0 m"));
+    assert!(street().await.contains("0 ft"));
     assert!(!bob.get("/my/vehicles").await.text().contains("Niu"), "others see their own only");
     let [remove] = removals(&page).try_into().unwrap();
     let done = ann.post(&remove, &[("version", &page.field("version"))]).await;

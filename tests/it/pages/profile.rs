@@ -250,7 +250,11 @@ const NOT_EXPORTED: [(&str, &[&str], &str); 16] = [
     ("users", &["region", "city"], "home_region and home_city"),
     ("users", &["username_key"], "computed from the username"),
     ("users", &["password_hash", "recovery_hashes"], "open the account; the unused codes are counted"),
-    ("users", &["reserved_region", "reserved_public_id", "reserved_until"], "reservation"),
+    (
+        "users",
+        &["reserved_region", "reserved_public_id", "reserved_until", "reserved_city", "reserved_type"],
+        "reservation",
+    ),
     ("users", &["open_ride_region", "open_ride_id"], "open_ride"),
     ("sessions", &["region", "user_id"], "the person's"),
     ("sessions", &["token_hash"], "opens the account"),

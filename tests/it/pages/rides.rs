@@ -82,7 +82,7 @@ async fn nobody_is_told_where_a_ride_ends_but_by_its_rider() {
     // What a rider types is shown to nobody, since everybody reads where a vehicle stands.
     let fields = [("city", "new-york"), ("place", "Ann's flat"), ("lat", "40.73"), ("lon", "-74.006")];
     let receipt = ann.get(&ann.post(&format!("{ride}/end"), &fields).await.location()).await;
-    assert!(receipt.text().contains("1.9 km north of the centre"), "{}", receipt.text());
+    assert!(receipt.text().contains("1.2 mi north of the centre"), "{}", receipt.text());
     for (table, rows) in world.rows().await {
         assert!(!rows.iter().any(|row| row.contains("Ann's flat")), "in {table}");
     }

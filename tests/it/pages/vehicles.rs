@@ -18,7 +18,8 @@ fn cards(page: &Page) -> Vec<(String, i64)> {
 fn distances(page: &Page) -> Vec<f64> {
     let read = |text: String| {
         let (number, unit) = text.split_once(' ').unwrap();
-        number.parse::<f64>().unwrap() * if unit == "km" { 1000.0 } else { 1.0 }
+        number.parse::<f64>().unwrap()
+            * [("mi", 1609.344), ("ft", 0.3048), ("km", 1000.0), ("m", 1.0)].iter().find(|of| of.0 == unit).unwrap().1
     };
     page.texts(".cards .what p:first-of-type b").into_iter().map(read).collect()
 }
@@ -236,17 +237,31 @@ async fn ones_own_reservation_is_shown_and_hides_the_vehicle_from_others_for_ten
     let (card, second) = (ann.get(list).await.card(1), ann.get(list).await.card(2));
     let lapses = || {
         let at = world.clock.now() + Duration::minutes(10);
-        at.with_timezone(&chrono_tz::America::New_York).format("Reserved by you until %H:%M").to_string()
+        at.with_timezone(&chrono_tz::America::New_York).format("%-I:%M %p %Z").to_string()
     };
     let earliest = lapses();
     assert_eq!(reserve(&ann, &card).await, "Reserved for ten minutes.");
     let page = ann.get(list).await;
-    let held = page.texts(".cards .held");
-    assert!(held == [earliest] || held == [lapses()], "{held:?}");
+    let held = page.texts(".cards .held").concat();
+    let until = if held.contains(&earliest) { earliest } else { lapses() };
+    let code =
+        world.sql().await.query_one("SELECT code FROM vehicles WHERE reserved_by IS NOT NULL", &[]).await.unwrap();
+    let code: String = code.try_get(0).unwrap();
+    assert_eq!(held, format!("Reserved by you until {until} · Code {code}"));
+    let all = ["/vehicles?city=new-york", "/vehicles?city=paris", "/"];
+    for (path, codes) in all.map(|path| (path, usize::from(path == list))) {
+        assert_eq!(ann.get(path).await.body.matches("NEW-").count(), codes, "{path}: no code but of what is reserved");
+    }
     assert!(page.attributes("#v1 button[formaction]", "formaction").contains(&"/reservation/cancel".to_owned()));
+    let kind = &card.iter().find(|(name, _)| name == "type").unwrap().1;
     for path in ["/", list, "/rides", "/profile", "/vehicles?city=paris"] {
-        let banner = ann.get(path).await.texts("aside.held").join("");
-        assert!(banner.starts_with("You have a vehicle reserved until"), "{path}: {banner}");
+        let page = ann.get(path).await;
+        let bar = page.texts("aside.held").join("");
+        // The vehicle's own zone, whatever city the page is about.
+        let words = format!("Your {kind} is reserved for 10 min , until {until}. Ride Cancel the reservation");
+        assert_eq!(bar, words, "{path}");
+        let link = format!("/vehicles/us-east1/{}", vehicle_of(&card));
+        assert_eq!(page.attributes("aside.held a", "href"), [link], "{path}");
     }
     let abroad = ann.get("/vehicles?city=paris").await.card(1);
     let back = ann.post("/rides", &pairs(&abroad)).await.location();
