@@ -32,7 +32,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Give a role to a person: administrator, or operator of a city.
+    /// Grant a role to a person: administrator, or operator of a city.
     Grant {
         /// The person's username.
         username: String,

@@ -80,7 +80,7 @@ pub(super) const END_SESSIONS: &str = "d AS (DELETE FROM sessions
                AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') RETURNING sessions.id)";
 
 // The person's $3 to $10; the session's $11 id, $12 token hash, $13 device, $14 end; $15 now; $16
-// the username's key as older versions made it.
+// the username's key as older versions made it; $17 the hashes of the recovery codes.
 const INSERT: Statement = Statement::write(
     "users.insert",
     Reach::AllRegions { why: "a username is unique over all regions" },
@@ -97,7 +97,7 @@ const INSERT: Statement = Statement::write(
          u AS (INSERT INTO users (region, id, city, username, username_key, first_name, last_name, email,
                password_hash, recovery_hashes, present_in, version, created_at)
              SELECT $1::TEXT::crdb_internal_region, $3::UUID, $4::TEXT, $5::TEXT, $6::TEXT, $7::TEXT, $8::TEXT,
-               $9::TEXT, $10::TEXT, '[]'::JSONB, '[]'::JSONB, 1, $15::TIMESTAMPTZ
+               $9::TEXT, $10::TEXT, $17::JSONB, '[]'::JSONB, 1, $15::TIMESTAMPTZ
              FROM verdict WHERE code = 'ok' RETURNING id),
          first_session AS (INSERT INTO sessions (region, id, user_id, token_hash, device, created_at, seen_at, expires_at)
              SELECT $1::TEXT::crdb_internal_region, $11::UUID, u.id, $12::TEXT, $13::TEXT, $15::TIMESTAMPTZ,
@@ -114,7 +114,7 @@ pub async fn insert(
     conn: &Conn,
     id: Uuid,
     new: &Registration,
-    password_hash: &str,
+    (password_hash, recovery_hashes): (&str, &Value),
     epoch: i64,
     session: &NewSession,
     now: DateTime<Utc>,
@@ -122,9 +122,10 @@ pub async fn insert(
     let key = username_key(&new.username);
     // The key of those who registered before look-alikes had one.
     let old_key = new.username.trim().to_lowercase();
-    let params: [Param<'_>; 16] = [
+    let params: [Param<'_>; 17] = [
         &new.region, &epoch, &id, &new.city, &new.username, &key, &new.first_name, &new.last_name, &new.email,
         &password_hash, &session.id, &session.token_hash, &session.device, &session.expires_at, &now, &old_key,
+        recovery_hashes,
     ];
     conn.verdict(&INSERT, &params).await
 }

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
@@ -49,13 +49,15 @@ pub(super) fn new_session(service: &Service, device: &str) -> (String, NewSessio
     (token, NewSession { id: Uuid::new_v4(), token_hash, device: device.to_owned(), expires_at })
 }
 
-pub async fn register(service: &Service, new: Registration, device: &str) -> Result<SessionStart> {
+/// A person with these recovery codes, signed in.
+pub async fn register(service: &Service, new: Registration, codes: &[String], device: &str) -> Result<SessionStart> {
+    let codes = recovery_hashes(codes);
     let id = service.ids.row("user", &new.region, None, new.id);
     let hash = service.hasher.hash(&new.password).await?;
     let session = new_session(service, device);
     let now = service.clock.now();
     gated_write(&service.db, &service.gates, &new.region, async |conn, epoch| {
-        users::insert(conn, id, &new, &hash, epoch, &session.1, now).await
+        users::insert(conn, id, &new, (&hash, &codes), epoch, &session.1, now).await
     })
     .await?;
     Ok(SessionStart::new(UserRef { region: new.region, id }, new.city, session))
@@ -216,7 +218,16 @@ pub async fn set_password(
     change_and_begin(service, auth, device, profile, change).await
 }
 
-/// Replaces the recovery codes, which are shown once and stored as hashes. Of the person's sessions
+/// Shown once, and stored as hashes.
+pub fn new_recovery_codes() -> Vec<String> {
+    std::iter::repeat_with(passwords::new_recovery_code).take(RECOVERY_CODES).collect()
+}
+
+fn recovery_hashes(codes: &[String]) -> Value {
+    json!(codes.iter().map(|code| passwords::recovery_hash(code)).collect::<Vec<_>>())
+}
+
+/// Replaces the recovery codes. Of the person's sessions
 /// only the returned one is left.
 pub async fn make_recovery_codes(
     service: &Service,
@@ -225,8 +236,8 @@ pub async fn make_recovery_codes(
     device: &str,
 ) -> Result<(Vec<String>, SessionStart)> {
     let profile = confirmed(service, auth, current).await?;
-    let codes: Vec<String> = std::iter::repeat_with(passwords::new_recovery_code).take(RECOVERY_CODES).collect();
-    let hashes = json!(codes.iter().map(|code| passwords::recovery_hash(code)).collect::<Vec<_>>());
+    let codes = new_recovery_codes();
+    let hashes = recovery_hashes(&codes);
     let change = async |conn: &Conn, write: &Write<'_>| users::set_recovery(conn, write, &hashes).await;
     Ok((codes, change_and_begin(service, auth, device, profile, change).await?))
 }

@@ -17,7 +17,7 @@ use super::{
     PageError, PageResult,
     form::Id,
     paths, region,
-    session::{self, COPY_COUNTS, Flash, SessionCookie},
+    session::{self, COPY_COUNTS, Flash, NewCodes, SessionCookie},
     state::State,
 };
 use crate::{
@@ -63,6 +63,8 @@ pub struct RequestContext {
     outgoing: OutgoingCookies,
     /// The initial of the person's first name, once the session is checked.
     pub initial: Option<char>,
+    /// The vehicle and the promo code of a form, which a refusal gives back.
+    pub typed_promo: Option<(Uuid, String)>,
     /// The chosen city, unchecked.
     city_set: Option<String>,
 }
@@ -80,6 +82,7 @@ impl RequestContext {
             path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
             flash: session::read_flash(&state.site, &cookies),
             initial: None,
+            typed_promo: None,
             city_set: session::read_choice(&state.site, &cookies, session::CITY),
             request: request.clone(),
             outgoing: extensions.get_or_insert_with(OutgoingCookies::default).clone(),
@@ -245,7 +248,7 @@ impl RequestContext {
         if self.cookie.as_ref().is_some_and(|cookie| cookie.open_ride.is_some()) && current_user.open_ride.is_none() {
             let text = "Your ride has ended. If it was not you who ended it, an operator of the city did, or it \
                         had been open for 24 hours: see the receipt under My rides.";
-            self.flash = self.flash.take().or(Some(Flash { good: true, text: text.to_owned() }));
+            self.flash = self.flash.take().or(Some(Flash { good: true, text: text.to_owned(), promo: None }));
         }
         if let Some(renewed) = self.cookie.as_ref().and_then(|cookie| cookie.renewed(current_user, self.now)) {
             self.set_session(renewed);
@@ -313,6 +316,20 @@ impl RequestContext {
             let SessionStart { session, token, expires_at, .. } = started;
             self.set_session(SessionCookie { session, token, expires_at, checked_at: self.now, ..cookie });
         }
+    }
+
+    /// Sends the person to the page that shows new recovery codes, once, and then to `next`.
+    pub fn show_codes(&self, codes: Vec<String>, next: String) -> PageResult {
+        let codes = NewCodes { user: self.auth()?.user.id, codes, next };
+        self.set_cookie([session::write_codes(&self.state.site, &codes)]);
+        Ok(self.done(paths::RECOVERY_CODES, ""))
+    }
+
+    /// The codes to show to this person; the next time there are none.
+    pub fn take_codes(&self) -> Option<NewCodes> {
+        let codes = session::read_codes(&self.state.site, &cookies(&self.request))?;
+        self.set_cookie([session::forget_codes(&self.state.site)]);
+        Some(codes).filter(|codes| self.cookie.as_ref().is_some_and(|cookie| cookie.user == codes.user))
     }
 
     pub fn forget_session(&mut self) {

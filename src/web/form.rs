@@ -16,7 +16,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use super::{BadRequest, PageError, PageResult, state::State};
+use super::{BadRequest, PageError, PageResult, filters::counted, state::State};
 use crate::{
     db::meter::Meter,
     domain::{Moment, Point, Refusal, RegionCode},
@@ -45,7 +45,8 @@ pub struct RowPath {
 #[derive(Clone, Default)]
 pub struct FormState {
     values: BTreeMap<String, String>,
-    errors: BTreeMap<String, String>,
+    /// In the order in which they were found, which is that of the fields.
+    errors: Vec<(String, String)>,
     pub error: Option<String>,
 }
 
@@ -61,7 +62,12 @@ impl FormState {
     }
 
     pub fn error(&self, field: impl AsRef<str>) -> Option<&str> {
-        self.errors.get(field.as_ref()).map(String::as_str)
+        self.errors.iter().find(|(name, _)| name == field.as_ref()).map(|(_, error)| error.as_str())
+    }
+
+    /// How many fields are wrong, as in "2 fields", and the name of the first.
+    pub fn wrong(&self) -> Option<(String, &str)> {
+        self.errors.first().map(|(name, _)| (counted(self.errors.len(), "field"), name.as_str()))
     }
 
     pub fn has_errors(&self) -> bool {
@@ -69,7 +75,7 @@ impl FormState {
     }
 
     pub fn reject(&mut self, field: &str, error: String) {
-        self.errors.insert(field.to_owned(), error);
+        self.errors.push((field.to_owned(), error));
     }
 
     /// The value, or none and the error beside its field.

@@ -10,6 +10,8 @@ pub fn vehicle(vehicle: &PublicVehicle) -> String {
     format!("/vehicles/{}/{}", vehicle.region, vehicle.public_id)
 }
 
+pub const RECOVERY_CODES: &str = "/profile/recovery-codes";
+
 pub const GBFS_MANIFEST: &str = "/gbfs/3/manifest.json";
 
 pub fn gbfs(city: &str, feed: &str) -> String {

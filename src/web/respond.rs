@@ -50,7 +50,8 @@ impl RequestContext {
 
     fn see_other(&self, location: &str, good: bool, text: &str) -> HttpResponse {
         if !text.is_empty() {
-            let flash = Flash { good, text: text.to_owned() };
+            let promo = self.typed_promo.clone().filter(|_| !good);
+            let flash = Flash { good, text: text.to_owned(), promo };
             self.set_cookie([session::write_flash(&self.state.site, &flash)]);
         }
         self.finish(HttpResponse::SeeOther().insert_header((header::LOCATION, location)).finish())

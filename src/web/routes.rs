@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use actix_web::{
-    Error, HttpResponse, Route as ActixRoute,
+    Error, HttpRequest, HttpResponse, Route as ActixRoute,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     guard,
@@ -105,6 +105,7 @@ pub const ROUTES: &[Route] = &[
     get("/profile", SignedIn, Named, || read().to(profile::show)),
     post("/profile", SignedIn, Named, || web::post().to(profile::save)),
     post("/profile/password", SignedIn, Named, || web::post().to(profile::set_password)),
+    get("/profile/recovery-codes", SignedIn, Named, || read().to(profile::recovery_codes)),
     post("/profile/recovery-codes", SignedIn, Named, || web::post().to(profile::make_recovery_codes)),
     post("/profile/sessions/end", SignedIn, Named, || web::post().to(profile::end_session)),
     post("/profile/sessions/end-others", SignedIn, Named, || web::post().to(profile::end_other_sessions)),
@@ -151,7 +152,8 @@ pub const ROUTES: &[Route] = &[
     post("/admin/regions/{region}", Administrator, All, || web::post().to(region_states::change)),
 ];
 
-/// A path with several methods is one resource, so that other methods get 405.
+/// A path with several methods is one resource, so that other methods get 405. The address of a form
+/// without a page leads to the page above it.
 pub fn configure(config: &mut ServiceConfig) {
     for path in paths(ROUTES) {
         let mut resource = web::resource(path);
@@ -162,8 +164,14 @@ pub fn configure(config: &mut ServiceConfig) {
                 SignedIn | Operator | Staff | Administrator => resource.route(handler.wrap(from_fn(require_session))),
             };
         }
-        let methods = ROUTES.iter().filter(|route| route.path == path).map(|route| route.method.as_str());
-        let mut allow: Vec<&str> = methods.flat_map(|m| if m == "GET" { vec![m, "HEAD"] } else { vec![m] }).collect();
+        let mut allow = vec!["GET", "HEAD"];
+        if ROUTES.iter().any(|route| route.path == path && route.method == Method::POST) {
+            allow.push("POST");
+        }
+        if !has_page(path) {
+            let parts = parts_of_page(path);
+            resource = resource.route(read().to(move |request| std::future::ready(to_page(&request, parts))));
+        }
         if path.starts_with("/gbfs/") {
             resource = resource.route(web::method(Method::OPTIONS).to(gbfs::preflight));
             allow.push("OPTIONS");
@@ -175,6 +183,28 @@ pub fn configure(config: &mut ServiceConfig) {
         config.service(resource.default_service(other).wrap(from_fn(middleware::deadline)));
     }
     config.default_service(web::to(async || HttpResponse::NotFound().finish()));
+}
+
+fn has_page(path: &str) -> bool {
+    ROUTES.iter().any(|route| route.path == path && route.method == Method::GET)
+}
+
+/// How many parts of a form's address the page above it has: 2 of `/profile/password`, with the one
+/// before the first slash.
+fn parts_of_page(path: &str) -> usize {
+    let parts: Vec<&str> = path.split('/').collect();
+    (1..parts.len())
+        .rev()
+        .find(|n| has_page(&parts.iter().take(*n).copied().collect::<Vec<_>>().join("/")))
+        .unwrap_or(1)
+}
+
+/// The answer to a form that has mistakes is shown under the form's address; whoever reloads that is
+/// led to the page with the form.
+fn to_page(request: &HttpRequest, parts: usize) -> HttpResponse {
+    let page = request.uri().path().split('/').take(parts).collect::<Vec<_>>().join("/");
+    let page = if page.is_empty() { "/" } else { page.as_str() };
+    HttpResponse::SeeOther().insert_header((header::LOCATION, page)).finish()
 }
 
 fn paths(routes: &[Route]) -> Vec<&'static str> {
@@ -206,6 +236,20 @@ mod tests {
             post("/a", Public, Here, web::route),
         ];
         assert_eq!(paths(&APART), ["/a", "/b"]);
+    }
+
+    #[test]
+    fn the_address_of_a_form_leads_to_its_page() {
+        for (path, parts) in [
+            ("/city", 1),
+            ("/reservation/cancel", 1),
+            ("/profile/sessions/end", 2),
+            ("/rides/{region}/{id}/end", 4),
+            ("/fleet/rides/{region}/{id}/end", 2),
+            ("/admin/promo-codes/{code}", 3),
+        ] {
+            assert_eq!(parts_of_page(path), parts, "{path}");
+        }
     }
 
     #[test]

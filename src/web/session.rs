@@ -96,6 +96,7 @@ fn name(site: &Site, base: &str) -> String {
 
 const SESSION: &str = "movr_session";
 const FLASH: &str = "movr_flash";
+const CODES: &str = "movr_codes";
 const DEVICE: &str = "movr_device";
 pub const CITY: &str = "movr_city";
 pub const ABROAD: &str = "movr_abroad";
@@ -104,6 +105,9 @@ pub const ABROAD: &str = "movr_abroad";
 pub struct Flash {
     pub good: bool,
     pub text: String,
+    /// The vehicle for which a promo code was refused, and the code as typed.
+    #[serde(default)]
+    pub promo: Option<(Uuid, String)>,
 }
 
 fn open<T: for<'de> Deserialize<'de>>(site: &Site, cookies: &[Cookie<'static>], base: &str) -> Option<T> {
@@ -133,6 +137,36 @@ fn seal<T: Serialize>(site: &Site, base: &str, value: &T, age: Option<time::Dura
     let key = site.keys.first().cloned().unwrap_or_else(Key::generate);
     jar.signed_mut(&key).add(cookie);
     jar.delta().next().cloned().unwrap_or_else(|| plain(site, base, String::new()))
+}
+
+/// Recovery codes on their way to the page that shows them, and where that leads on.
+#[derive(Serialize, Deserialize)]
+pub struct NewCodes {
+    pub user: Uuid,
+    pub codes: Vec<String>,
+    pub next: String,
+}
+
+/// Encrypted, as nothing else is: whoever sees a codes' cookie could take the account over.
+pub fn write_codes(site: &Site, codes: &NewCodes) -> Cookie<'static> {
+    let mut cookie = plain(site, CODES, serde_json::to_string(codes).unwrap_or_default());
+    cookie.set_max_age(time::Duration::minutes(5));
+    let mut jar = CookieJar::new();
+    let key = site.keys.first().cloned().unwrap_or_else(Key::generate);
+    jar.private_mut(&key).add(cookie);
+    jar.delta().next().cloned().unwrap_or_else(|| forget_codes(site))
+}
+
+pub fn read_codes(site: &Site, cookies: &[Cookie<'static>]) -> Option<NewCodes> {
+    let name = name(site, CODES);
+    let mut jar = CookieJar::new();
+    jar.add_original(cookies.iter().find(|cookie| cookie.name() == name)?.clone());
+    let value = site.keys.iter().find_map(|key| jar.private(key).get(&name))?;
+    serde_json::from_str(value.value()).ok()
+}
+
+pub fn forget_codes(site: &Site) -> Cookie<'static> {
+    removal(site, CODES)
 }
 
 fn plain(site: &Site, base: &str, value: String) -> Cookie<'static> {
@@ -254,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_cookie_counts_only_under_our_keys_old_or_new() {
-        let flash = Flash { good: true, text: "hello".to_owned() };
+        let flash = Flash { good: true, text: "hello".to_owned(), promo: None };
         let cookie = write_flash(&site(&[1]), &flash);
         assert!(cookie.name().starts_with("__Host-"));
         assert!(cookie.secure().unwrap() && cookie.http_only().unwrap());

@@ -48,6 +48,7 @@ mod routes;
 mod schema;
 mod sql;
 mod support;
+mod texts;
 mod tls;
 #[cfg(feature = "otlp")]
 mod traces;

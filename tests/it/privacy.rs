@@ -94,7 +94,8 @@ impl Journey {
         for path in ["/", "/profile", "/riders", "/my/vehicles", "/profile/home", "/profile/delete", "/nothing"] {
             self.get(path).await;
         }
-        let codes = self.post("/profile/recovery-codes", &[("current", NEXT_PASSWORD)]).await.texts(".codes code");
+        let made = self.post("/profile/recovery-codes", &[("current", NEXT_PASSWORD)]).await.location();
+        let codes = self.get(&made).await.texts(".codes code");
         assert_eq!(codes.len(), 8);
         codes
     }

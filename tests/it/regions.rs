@@ -170,7 +170,7 @@ async fn signing_in_and_recovering_abroad_need_only_the_home_of_the_person() {
     let world = world().await;
     let (instance, faults) = losing(&world, &[]).await;
     let (seattle, paris) = (instance.person("seattle").await, instance.person("paris").await);
-    let codes = seattle.post("/profile/recovery-codes", &[("current", PASSWORD)]).await.texts(".codes code");
+    let codes = seattle.recovery_codes(PASSWORD).await;
     faults.write().insert(region("europe-west1"), Fault::Unreachable);
     instance.browser().until_status("europe-west1", false).await;
     assert_eq!(instance.browser().sign_in(&seattle.name, PASSWORD).await.status, StatusCode::SEE_OTHER);

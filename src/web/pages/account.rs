@@ -110,6 +110,9 @@ pub struct Register {
     password: String,
     #[serde(default)]
     next: String,
+    /// Not empty: recovery codes are wanted.
+    #[serde(default)]
+    codes: String,
 }
 
 /// `POST /register`: a person at home in the chosen city, signed in.
@@ -141,9 +144,12 @@ pub async fn register(
         password: form.password.clone(),
     };
     let device = context.device();
-    let registered = match ops::accounts::register(&context.service, registration, &device).await {
+    let mut codes = if form.codes.is_empty() { Vec::new() } else { ops::accounts::new_recovery_codes() };
+    let registered = match ops::accounts::register(&context.service, registration, &codes, &device).await {
         // The second click of a double click: this person exists, and knows the password.
         Err(OpError::Refused(Refusal::FormUsed | Refusal::UsernameTaken)) => {
+            // Those of the first are stored.
+            codes.clear();
             ops::accounts::sign_in_as(&context.service, form.id.0, &form.username, &form.password, &device)
                 .await
                 .map_err(|error| match error {
@@ -159,7 +165,11 @@ pub async fn register(
             let list = paths::vehicles(&started.city);
             context.set_city(&started.city);
             begin(&mut context, started, &people::username_key(&form.username)).await;
-            Ok(context.done(paths::own_path(&form.next, &list), "Welcome to MovR. Choose a vehicle and ride."))
+            let next = paths::own_path(&form.next, &list);
+            if !codes.is_empty() {
+                return context.show_codes(codes, next.to_owned());
+            }
+            Ok(context.done(next, "Welcome to MovR. Choose a vehicle and ride."))
         }
         Err(error) => {
             state.refuse(error, |refusal| (*refusal == Refusal::UsernameTaken).then_some("username"))?;

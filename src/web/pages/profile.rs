@@ -17,7 +17,10 @@ use crate::{
     },
     domain::{City, Refusal, people},
     ops::{self, OpError, accounts::IDLE, own_data},
-    web::{Form, FormState, FormWithState, Id, Layout, PageResult, RequestContext, Section, filters, paths},
+    web::{
+        Form, FormState, FormWithState, Id, Layout, PageResult, RequestContext, Section, filters, paths,
+        session::NewCodes,
+    },
 };
 
 #[derive(Template)]
@@ -47,6 +50,7 @@ struct Forms {
 struct RecoveryCodesPage {
     layout: Layout,
     codes: Vec<String>,
+    next: String,
 }
 
 #[derive(Template)]
@@ -174,7 +178,17 @@ pub struct Confirm {
     current: String,
 }
 
-/// `POST /profile/recovery-codes`: shows them, this once.
+/// `GET /profile/recovery-codes`: those that were just made, once.
+pub async fn recovery_codes(mut context: RequestContext) -> PageResult {
+    context.current_user().await?;
+    let Some(NewCodes { codes, next, .. }) = context.take_codes() else {
+        return Ok(context.done("/profile", ""));
+    };
+    let layout = context.layout("Your recovery codes", Section::Profile, context.city());
+    context.ok(&RecoveryCodesPage { layout, codes, next })
+}
+
+/// `POST /profile/recovery-codes`: makes new ones.
 pub async fn make_recovery_codes(
     mut context: RequestContext,
     FormWithState(form, mut state): FormWithState<Confirm>,
@@ -184,8 +198,7 @@ pub async fn make_recovery_codes(
     match ops::accounts::make_recovery_codes(&context.service, &auth, &form.current, &device).await {
         Ok((codes, started)) => {
             context.replace_session(started);
-            let layout = context.layout("Your recovery codes", Section::Profile, context.city());
-            context.ok(&RecoveryCodesPage { layout, codes })
+            context.show_codes(codes, "/profile".to_owned())
         }
         Err(error) => {
             password_refused(&context, &mut state, error, "current", |_| false)?;

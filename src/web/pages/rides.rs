@@ -29,6 +29,8 @@ use crate::{
 };
 
 const PAGE: i64 = 25;
+/// As long as the field for it.
+const PROMO_MAX: usize = 40;
 
 #[derive(Template)]
 #[template(path = "pages/rides.html")]
@@ -106,6 +108,7 @@ pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> 
         promo: form.promo,
     };
     let auth = context.auth()?;
+    context.typed_promo = Some((form.vehicle.0, start.promo.chars().take(PROMO_MAX).collect()));
     if !start.promo.trim().is_empty()
         && let Err(TooMany(wait)) = context.state.limits.promo_code(&auth.user.id.to_string(), context.client_address())
     {

@@ -47,6 +47,8 @@ pub(super) struct Card<'a> {
     pub vehicle: &'a Nearby,
     pub tariff: &'a Tariff,
     pub ride: Uuid,
+    /// As typed, when it was refused.
+    pub promo: &'a str,
 }
 
 impl Card<'_> {
@@ -184,13 +186,15 @@ pub(super) fn prices<'a>(
 
 /// None without a price for its type.
 pub(super) fn card<'a>(
-    context: &RequestContext,
+    context: &'a RequestContext,
     prices: &[(&VehicleType, &'a Tariff)],
     vehicle: &'a Nearby,
     number: usize,
 ) -> Option<Card<'a>> {
     let (_, tariff) = prices.iter().find(|(of, _)| of.slug == vehicle.vehicle_type)?;
-    Some(Card { number, vehicle, tariff, ride: context.service.ids.form() })
+    let typed = context.flash.as_ref().and_then(|flash| flash.promo.as_ref());
+    let promo = typed.filter(|(of, _)| *of == vehicle.public_id).map_or("", |(_, code)| code);
+    Some(Card { number, vehicle, tariff, ride: context.service.ids.form(), promo })
 }
 
 #[derive(Debug, Deserialize)]

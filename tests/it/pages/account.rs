@@ -81,6 +81,8 @@ async fn what_is_wrong_with_a_registration_is_said_and_the_rest_is_kept() {
         assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{field}={value}");
         assert!(page.texts(&format!("#{field}-error")).join("").contains(words), "{field}={value}: {}", page.text());
         assert_eq!(page.texts("small.error").len(), 1, "only {field} is wrong");
+        assert_eq!(page.texts("[role=alert][autofocus]"), ["Please correct 1 field below."]);
+        assert_eq!(page.attributes("[role=alert] a", "href"), [format!("#{field}")]);
         for (name, typed) in form.iter().filter(|(name, _)| !["id", "city", "password"].contains(name)) {
             assert_eq!(page.field(name), *typed, "{name} is kept");
         }
@@ -293,7 +295,7 @@ async fn others_guesses_keep_nobody_out() {
     let behind = [("MOVR_SIGN_IN_FLOOR_MS", "0"), ("MOVR_TRUSTED_PROXIES", "127.0.0.1")];
     let instance = world.instance_with("us-east1", &behind).await;
     let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
-    let codes = ann.post("/profile/recovery-codes", &[("current", PASSWORD)]).await.texts(".codes code");
+    let codes = ann.recovery_codes(PASSWORD).await;
     let sign_in = async |browser: &Browser, password: &str, address: &str| {
         let form = [("username", ann.name.as_str()), ("password", password)];
         browser.post_with("/login", &[("x-forwarded-for", address)], &form).await.status.as_u16()
@@ -543,9 +545,9 @@ async fn a_recovery_code_sets_a_new_password_once_and_ends_all_sessions() {
     let instance = world.instance("us-east1").await;
     let ann = instance.person("new-york").await;
     let wrong = ann.post("/profile/recovery-codes", &[("current", "wrong password here")]).await;
-    assert_eq!(wrong.texts("#codes-current-error").join(""), "That is not your current password. Nothing was changed.");
-    let old = ann.post("/profile/recovery-codes", &[("current", PASSWORD)]).await.texts(".codes code");
-    let codes = ann.post("/profile/recovery-codes", &[("current", PASSWORD)]).await.texts(".codes code");
+    assert_eq!(wrong.texts("#current-codes-error").join(""), "That is not your current password. Nothing was changed.");
+    let old = ann.recovery_codes(PASSWORD).await;
+    let codes = ann.recovery_codes(PASSWORD).await;
     assert!(codes.len() == 8 && ann.get("/profile").await.text().contains("8 left"), "{codes:?}");
     let browser = instance.browser();
     let recover = async |code: &str, password: &str| {
@@ -570,12 +572,58 @@ async fn a_recovery_code_sets_a_new_password_once_and_ends_all_sessions() {
     world.end().await;
 }
 
+/// They are on one page, once: reloading it makes none, and shows none.
+#[actix_web::test]
+async fn recovery_codes_are_shown_once_after_they_were_made() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
+    let made = ann.post("/profile/recovery-codes", &[("current", PASSWORD)]).await;
+    let cookie = made.set_cookies().into_iter().find(|cookie| cookie.starts_with("movr_codes=")).unwrap();
+    let stored = world.rows().await;
+    let page = ann.get(&made.location()).await;
+    let codes = page.texts(".codes code");
+    assert_eq!((codes.len(), page.attributes("main a[role=button]", "href")), (8, vec!["/profile".to_owned()]));
+    assert!(!codes.iter().any(|code| made.set_cookies().concat().contains(code.as_str())), "nobody reads the cookie");
+    let again = ann.get(&made.location()).await;
+    assert_eq!(again.location(), "/profile");
+    assert!(ann.get("/profile").await.text().contains("8 left. New ones replace them."));
+    assert_eq!(world.rows().await, stored);
+    // A cookie that was copied shows them to nobody else.
+    let value = cookie.split(';').next().unwrap();
+    let theirs = instance.browser().sign_in(&bob.name, PASSWORD).await.session_cookie();
+    let both = format!("{theirs}; {value}");
+    assert_eq!(instance.replaying(&both).get(&made.location()).await.location(), "/profile");
+    let form = [("username", &*ann.name), ("code", &*codes[7]), ("password", NEW_PASSWORD)];
+    assert_eq!(instance.browser().post("/recover", &form).await.location(), "/login");
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn recovery_codes_can_be_had_at_sign_up() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let mut fields = registration("pat.codes");
+    fields.extend([("codes", "1".to_owned()), ("next", "/rides".to_owned())]);
+    let browser = instance.browser();
+    let page = browser.get(&register(&browser, &fields).await.location()).await;
+    let codes = page.texts(".codes code");
+    assert_eq!((codes.len(), page.attributes("main a[role=button]", "href")), (8, vec!["/rides".to_owned()]));
+    assert!(browser.get("/profile").await.text().contains("8 left"));
+    assert_eq!(register(&instance.browser(), &fields).await.location(), "/rides", "the second click signs in");
+    let form = [("username", "pat.codes"), ("code", &*codes[0]), ("password", NEW_PASSWORD)];
+    assert_eq!(instance.browser().post("/recover", &form).await.location(), "/login");
+    instance.running.stop().await;
+    world.end().await;
+}
+
 #[actix_web::test]
 async fn recovering_in_a_browser_that_is_signed_in_as_somebody_ends_their_session_there() {
     let world = world().await;
     let instance = world.instance("us-east1").await;
     let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
-    let codes = ann.post("/profile/recovery-codes", &[("current", PASSWORD)]).await.texts(".codes code");
+    let codes = ann.recovery_codes(PASSWORD).await;
     let form = [("username", &*ann.name), ("code", &*codes[0]), ("password", NEW_PASSWORD)];
     assert_eq!(bob.post("/recover", &form).await.location(), "/login");
     assert_eq!(world.count("SELECT count(*) FROM sessions").await, 0, "of both");

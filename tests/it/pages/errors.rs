@@ -31,7 +31,7 @@ async fn every_status_has_its_own_words() {
         (400, ann.post("/city", &[("city", "gotham")]).await),
         (403, ann.post_with("/city", &[("sec-fetch-site", "cross-site")], &[("city", "rome")]).await),
         (404, ann.get("/no/such/page").await),
-        (405, ann.get("/logout").await),
+        (405, ann.post("/status", &[]).await),
         (413, ann.post_raw("/city", FORM, format!("city=rome&next={}", "x".repeat(3_000))).await),
         (
             422,

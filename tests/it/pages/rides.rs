@@ -130,3 +130,22 @@ async fn nobody_reserves_for_ever_without_riding() {
     }
     world.end().await;
 }
+
+/// A code that was refused comes back where it was typed, once.
+#[actix_web::test]
+async fn a_refused_promo_code_is_kept() {
+    let world = world().await;
+    world.sample(&["new-york"], 0, 10).await;
+    let instance = world.instance("us-east1").await;
+    let ann = instance.person("new-york").await;
+    let mut card = ann.get("/vehicles?city=new-york").await.card(2);
+    card.push(("promo".to_owned(), "NO\"SUCH".to_owned()));
+    let list = ann.post("/rides", &pairs(&card)).await.location();
+    let page = ann.get(&list).await;
+    assert!(page.flash().starts_with("This promo code is not valid here and now."), "{}", page.flash());
+    assert_eq!(page.attributes("details[open] input[name=promo]", "value"), ["NO\"SUCH"]);
+    assert_eq!(page.texts("details[open] summary").len(), 1, "of one card");
+    assert_eq!(ann.get(&list).await.texts("details[open] summary").len(), 0);
+    instance.running.stop().await;
+    world.end().await;
+}

@@ -75,6 +75,7 @@ pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, car
         get("/profile", "/profile"),
         post("/profile", "/profile", &[("first_name", "Eve"), ("last_name", "Evil"), ("email", "e@v.example")]),
         post("/profile/password", "/profile/password", &[("current", password), ("password", "another walk to work")]),
+        get("/profile/recovery-codes", "/profile/recovery-codes"),
         post("/profile/recovery-codes", "/profile/recovery-codes", &[("current", password)]),
         post("/profile/sessions/end", "/profile/sessions/end", &[("session", &id)]),
         post("/profile/sessions/end-others", "/profile/sessions/end-others", &[]),

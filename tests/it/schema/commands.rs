@@ -121,7 +121,7 @@ async fn the_first_administrator_is_made_on_the_command_line() {
         email: "renee@example.com".to_owned(),
         password: "a long walk to the tram".to_owned(),
     };
-    accounts::register(&service, registration, "x").await.unwrap();
+    accounts::register(&service, registration, &[], "x").await.unwrap();
     let env = [("DATABASE_URL", world.database.url.as_str())];
     let grant = async |rest: &[&str]| movr(&[&["operator", "grant"], rest].concat(), &env).await;
     let client = world.sql().await;

@@ -162,6 +162,12 @@ impl Browser {
         self.send(self.client.get(self.url(path))).await
     }
 
+    /// Makes recovery codes, as the next page shows them.
+    pub async fn recovery_codes(&self, password: &str) -> Vec<String> {
+        let made = self.post("/profile/recovery-codes", &[("current", password)]).await.location();
+        self.get(&made).await.texts(".codes code")
+    }
+
     pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page {
         self.send(self.client.post(self.url(path)).form(fields)).await
     }

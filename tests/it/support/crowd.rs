@@ -66,7 +66,7 @@ pub async fn crowd(instance: &Instance, n: usize) -> Vec<Rider> {
             email: "pat@example.com".to_owned(),
             password: PASSWORD.to_owned(),
         };
-        let started = accounts::register(service, registration, "Test").await.unwrap();
+        let started = accounts::register(service, registration, &[], "Test").await.unwrap();
         riders.push(Rider::signed_in(instance, started, username));
     }
     riders

@@ -82,7 +82,7 @@ impl Scene {
             email: "ann@example.com".to_owned(),
             password: PASSWORD.to_owned(),
         };
-        let start = accounts::register(&self.service, registration, "Firefox").await.unwrap();
+        let start = accounts::register(&self.service, registration, &[], "Firefox").await.unwrap();
         let hash = accounts::confirm_password(&self.service, &self.auth(&start), PASSWORD).await.unwrap();
         Person { start, hash }
     }
