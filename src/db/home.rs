@@ -19,8 +19,8 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[
     &SET_HOME, &SET_OWNER_REGION, &NOTE_REFUSAL, &ERASE, &LIST_ERASABLE, &FIND_BOUND, &ERASE_REGION, &NOTE_ERASED,
-    &FIND_ERASURE, &FIND_COMMAND, &FIND_PERSON, &LIST_RIDES, &LIST_POSITIONS, &LIST_VEHICLES, &LIST_EVENTS_ABOUT,
-    &LIST_EVENTS_BY,
+    &FIND_ERASURE, &FIND_COMMAND, &FIND_PERSON, &LIST_RIDES, &LIST_POSITIONS, &LIST_VEHICLES, &LIST_TASKS,
+    &LIST_EVENTS_ABOUT, &LIST_EVENTS_BY,
 ];
 
 #[derive(Debug, Clone)]
@@ -182,11 +182,13 @@ pub async fn erase(conn: &Conn, write: &Write<'_>, leaving: &LeaveCommand<'_>, p
 const LIST_ERASABLE: Statement = Statement::read(
     "home.list_erasable",
     Reach::Named,
-    "(SELECT TRUE AS ride, id FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2::UUID
+    "(SELECT 'ride' AS kind, id FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2::UUID
         AND rider_region::TEXT = $3::TEXT ORDER BY started_at DESC, id LIMIT 100)
-     UNION ALL (SELECT FALSE AS ride, id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2::UUID
+     UNION ALL (SELECT 'vehicle', id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2::UUID
         AND owner_region::TEXT = $3::TEXT ORDER BY id LIMIT 100)
-     UNION ALL (SELECT FALSE AS ride, id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region
+     UNION ALL (SELECT 'task', id FROM tasks WHERE region = $1::TEXT::crdb_internal_region AND reporter_id = $2 LIMIT 100)
+     UNION ALL (SELECT 'task', id FROM tasks WHERE region = $1::TEXT::crdb_internal_region AND assignee_id = $2 LIMIT 100)
+     UNION ALL (SELECT 'vehicle', id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region
         AND reserved_by = $2::UUID AND (reserved_region::TEXT = $3::TEXT OR reserved_until < $4::TIMESTAMPTZ) LIMIT 100)",
 );
 
@@ -233,6 +235,10 @@ const ERASE_REGION: Statement = Statement::write(
              FROM judged, verdict WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.id = judged.id
                AND (judged.own OR judged.reserved) AND verdict.code = 'ok'
              RETURNING vehicles.id, vehicles.version, judged.retires),
+         t AS (UPDATE tasks SET reporter_id = nullif(tasks.reporter_id, $3::UUID), assignee_id = nullif(tasks.assignee_id, $3::UUID),
+               note = CASE WHEN tasks.reporter_id = $3::UUID THEN NULL ELSE tasks.note END
+             FROM verdict WHERE tasks.region = $1::TEXT::crdb_internal_region AND tasks.id = ANY($11::UUID[])
+               AND verdict.code = 'ok' RETURNING 1 AS ok),
          e AS ({EVENT}
              SELECT $1::TEXT::crdb_internal_region, 'vehicle', v.id, v.version, '{VEHICLE_RETIRED}', NULL::TEXT, NULL::UUID,
                $4::UUID, $4::UUID, $9::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v WHERE v.retires
@@ -245,20 +251,26 @@ const ERASE_REGION: Statement = Statement::write(
 pub struct Erasable {
     rides: Vec<Uuid>,
     vehicles: Vec<Uuid>,
+    /// That they reported or are at.
+    tasks: Vec<Uuid>,
     /// A ride with more positions than one statement deletes: only those before this time.
     bound: Option<(Uuid, DateTime<Utc>)>,
 }
 
 impl Erasable {
     pub fn is_empty(&self) -> bool {
-        self.rides.is_empty() && self.vehicles.is_empty()
+        self.rides.is_empty() && self.vehicles.is_empty() && self.tasks.is_empty()
     }
 }
 
 pub async fn list_erasable(conn: &Conn, region: &RegionCode, person: &UserRef, now: DateTime<Utc>) -> Result<Erasable> {
     let mut found = Erasable::default();
     for row in conn.rows(&LIST_ERASABLE, &[region, &person.id, &person.region.as_str(), &now]).await? {
-        let list = if row.get("ride")? { &mut found.rides } else { &mut found.vehicles };
+        let list = match row.get("kind")? {
+            "ride" => &mut found.rides,
+            "vehicle" => &mut found.vehicles,
+            _ => &mut found.tasks,
+        };
         list.push(row.get("id")?);
     }
     if let Some(row) = conn.opt(&FIND_BOUND, &[region, &found.rides]).await? {
@@ -273,12 +285,12 @@ pub async fn erase_region(
     conn: &Conn,
     (region, epoch): (&RegionCode, i64),
     (person, job): (&UserRef, Uuid),
-    Erasable { rides, vehicles, bound }: &Erasable,
+    Erasable { rides, vehicles, tasks, bound }: &Erasable,
     now: DateTime<Utc>,
 ) -> Result<(Verdict, i64)> {
     let (ride, before) = bound.unwrap_or((Uuid::nil(), now));
     let of = person.region.as_str();
-    let params: [Param<'_>; 10] = [region, &epoch, &person.id, &job, rides, vehicles, &ride, &before, &now, &of];
+    let params: [Param<'_>; 11] = [region, &epoch, &person.id, &job, rides, vehicles, &ride, &before, &now, &of, tasks];
     let row = conn.one(&ERASE_REGION, &params).await?;
     Ok((row.verdict()?, row.get("rides")?))
 }
@@ -454,6 +466,27 @@ const LIST_VEHICLES: Statement = Statement::read(
 pub async fn list_vehicles(conn: &Conn, region: &RegionCode, person: &UserRef, cursor: Uuid) -> Page<Uuid> {
     let rows = conn.rows(&LIST_VEHICLES, &[region, &person.id, &cursor, &person.region.as_str()]).await?;
     page(&rows, |row| row.get("id"))
+}
+
+// Who else is at a task is nothing of theirs.
+const LIST_TASKS: Statement = Statement::read(
+    "home.list_tasks",
+    Reach::Named,
+    formatcp!(
+        "SELECT id, jsonb_build_object('id', id, 'city', city, 'vehicle_id', vehicle_id, 'problem', problem,
+            'note', CASE WHEN reporter_id = $2 THEN note END, 'reported_by_you', coalesce(reporter_id = $2, FALSE),
+            'assigned_to_you', coalesce(assignee_id = $2, FALSE), 'state', state, 'created_at', created_at,
+            'done_at', done_at, 'version', version) AS item
+         FROM tasks WHERE region = $1::TEXT::crdb_internal_region AND id IN (
+             SELECT id FROM tasks WHERE region = $1::TEXT::crdb_internal_region AND reporter_id = $2 AND id > $3
+             UNION SELECT id FROM tasks WHERE region = $1::TEXT::crdb_internal_region AND assignee_id = $2 AND id > $3)
+         ORDER BY id LIMIT {PAGE}"
+    ),
+);
+
+/// Those that the person reported or is at.
+pub async fn list_tasks(conn: &Conn, region: &RegionCode, person: Uuid, cursor: Uuid) -> Page<Uuid> {
+    page(&conn.rows(&LIST_TASKS, &[region, &person, &cursor]).await?, |row| row.get("id"))
 }
 
 const EVENT_ITEM: &str = "jsonb_build_object('aggregate_type', aggregate_type, 'aggregate_id', aggregate_id,

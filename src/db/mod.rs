@@ -46,6 +46,7 @@ pub mod sample;
 pub mod sessions;
 pub mod stale;
 pub mod statement;
+pub mod tasks;
 pub mod transfers;
 pub mod txn;
 pub mod users;
@@ -55,7 +56,7 @@ pub mod verify;
 
 /// Every statement by file, and whether the server sends that file's statements: those are prepared
 /// before a page needs them.
-const STATEMENTS: [(&[&Statement], bool); 20] = [
+const STATEMENTS: [(&[&Statement], bool); 21] = [
     (catalogue::ALL, true),
     (gates::ALL, true),
     (sessions::ALL, true),
@@ -67,6 +68,7 @@ const STATEMENTS: [(&[&Statement], bool); 20] = [
     (feeds::ALL, true),
     (audit::ALL, true),
     (roles::ALL, true),
+    (tasks::ALL, true),
     (overview::ALL, true),
     (home::ALL, true),
     (jobs::ALL, true),

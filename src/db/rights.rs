@@ -10,7 +10,7 @@ use super::{
 
 /// Every table, and what the role may do to it besides reading. A test compares this with the
 /// statements and the migrations.
-const RIGHTS: [(&str, &[&str]); 20] = [
+const RIGHTS: [(&str, &[&str]); 21] = [
     ("catalogue", &["INSERT", "UPDATE"]),
     ("catalogue_edits", &["INSERT", "UPDATE"]),
     ("cities", &["INSERT", "UPDATE"]),
@@ -28,6 +28,7 @@ const RIGHTS: [(&str, &[&str]); 20] = [
     ("role_grants", &["INSERT", "UPDATE", "DELETE"]),
     ("sessions", &["INSERT", "UPDATE", "DELETE"]),
     ("tariffs", &["INSERT", "UPDATE", "DELETE"]),
+    ("tasks", &["INSERT", "UPDATE"]),
     ("users", &["INSERT", "UPDATE", "DELETE"]),
     ("vehicle_types", &["INSERT", "UPDATE"]),
     ("vehicles", &["INSERT", "UPDATE"]),

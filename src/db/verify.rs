@@ -159,6 +159,15 @@ const REFERENCES: Statement = Statement::read(
         "SELECT r.region::TEXT AS region, 'ride ' || r.id::TEXT || ': no vehicle ' || r.vehicle_id::TEXT AS what
          FROM rides AS r LEFT JOIN vehicles AS v ON v.id = r.vehicle_id WHERE v.id IS NULL
          UNION
+         SELECT t.region::TEXT, 'task ' || t.id::TEXT || ': no vehicle ' || t.vehicle_id::TEXT
+         FROM tasks AS t LEFT JOIN vehicles AS v ON v.id = t.vehicle_id WHERE v.id IS NULL
+         UNION
+         SELECT t.region::TEXT, 'task ' || t.id::TEXT || ': names somebody who is not there'
+         FROM (SELECT region, id, reporter_id AS person FROM tasks UNION ALL SELECT region, id, assignee_id FROM tasks) AS t
+           LEFT JOIN users AS u ON u.id = t.person
+         WHERE t.person IS NOT NULL AND u.id IS NULL AND NOT EXISTS (SELECT 1 FROM jobs WHERE kind = 'erasure'
+           AND state = 'running' AND confirmed_at IS NOT NULL AND requested_by = t.person)
+         UNION
          SELECT t.region::TEXT, 'user ' || t.id::TEXT || ': not in ' || t.home::TEXT || ', but ' || t.kind
          FROM (SELECT region, rider_region AS home, rider_id AS id, 'rides of theirs are here' AS kind FROM rides
                WHERE rider_id IS NOT NULL
@@ -189,7 +198,9 @@ const PRESENCE: Statement = Statement::read(
     formatcp!(
         "SELECT t.region::TEXT AS region, 'user ' || u.id::TEXT || ': present_in lacks this region' AS what
          FROM (SELECT region, rider_id AS id FROM rides WHERE rider_id IS NOT NULL
-             UNION SELECT region, owner_id FROM vehicles WHERE owner_id IS NOT NULL) AS t
+             UNION SELECT region, owner_id FROM vehicles WHERE owner_id IS NOT NULL
+             UNION SELECT region, reporter_id FROM tasks WHERE reporter_id IS NOT NULL
+             UNION SELECT region, assignee_id FROM tasks WHERE assignee_id IS NOT NULL) AS t
            JOIN users AS u ON u.id = t.id
          WHERE NOT u.present_in @> jsonb_build_array(t.region::TEXT)
          ORDER BY region, what LIMIT {SHOWN}"
@@ -203,13 +214,14 @@ const EVENTS: Statement = Statement::read(
     WHOLE,
     formatcp!(
         "WITH t AS (SELECT 'user' AS kind, region, id, version FROM users
-             UNION ALL SELECT 'vehicle', region, id, version FROM vehicles)
+             UNION ALL SELECT 'vehicle', region, id, version FROM vehicles
+             UNION ALL SELECT 'task', region, id, version FROM tasks)
          SELECT coalesce(t.region::TEXT, e.region) AS region,
            coalesce(t.kind, e.kind) || ' ' || coalesce(t.id, e.id)::TEXT || ': version ' || coalesce(t.version::TEXT, 'gone')
              || ', ' || coalesce(e.events, 0)::TEXT || ' events up to ' || coalesce(e.newest, 0)::TEXT AS what
          FROM t FULL JOIN (SELECT aggregate_type AS kind, aggregate_id AS id, max(region::TEXT) AS region,
                count(*) AS events, count(DISTINCT version) AS versions, max(version) AS newest
-             FROM events WHERE aggregate_type IN ('user', 'vehicle') GROUP BY aggregate_type, aggregate_id) AS e
+             FROM events WHERE aggregate_type IN ('user', 'vehicle', 'task') GROUP BY aggregate_type, aggregate_id) AS e
            ON e.kind = t.kind AND e.id = t.id
          WHERE e.events IS NULL OR e.events <> e.newest OR e.versions <> e.newest OR t.version <> e.newest
          UNION ALL

@@ -16,6 +16,7 @@ pub mod refusal;
 pub mod region;
 pub mod ride;
 pub mod stored;
+pub mod task;
 pub mod text;
 pub mod units;
 pub mod vehicle;

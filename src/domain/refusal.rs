@@ -89,6 +89,15 @@ pub enum Refusal {
     StillRiding,
     #[error("Remove your vehicles first; they need an owner.")]
     StillOwner,
+    /// The vehicle is not on the street (any more), or the ride is somebody else's or long over.
+    #[error("This vehicle is no longer here, so there is nothing to report. Thank you all the same.")]
+    NothingToReport,
+    #[error("You have already reported this vehicle. We are looking into it.")]
+    AlreadyReported,
+    #[error(
+        "You have reported 10 problems within a day, which is as many as one person may. Thank you; go on tomorrow."
+    )]
+    TooManyReports,
     /// There is none with this id, or it is another city's.
     #[error("There is no such job here.")]
     NoSuchJob,

@@ -33,6 +33,7 @@ pub mod rides;
 pub mod roles;
 pub mod sample;
 pub mod service;
+pub mod tasks;
 pub mod vehicles;
 pub mod verify;
 pub mod watch;

@@ -112,6 +112,8 @@ impl Export {
         out.write("]").await;
         let page = async |conn: &Conn, after| home::list_vehicles(conn, region, &auth.user, after).await;
         let vehicles = list(&reader, out, "vehicles", Uuid::nil(), page, |_| ()).await;
+        let page = async |conn: &Conn, after| home::list_tasks(conn, region, id, after).await;
+        let tasks = list(&reader, out, "tasks", Uuid::nil(), page, |_| ()).await;
         let page = async |conn: &Conn, after| home::list_events_about(conn, region, id, after).await;
         let former_home = |event: &Value| {
             // Former homes keep the events of that time.
@@ -122,7 +124,7 @@ impl Export {
         let about = list(&reader, out, "events_about_you", 0, page, former_home).await;
         let page = async |conn: &Conn, after| home::list_events_by(conn, region, id, after).await;
         let by = list(&reader, out, "events_by_you", (String::new(), Uuid::nil(), 0), page, |_| ()).await;
-        rides.and(vehicles).and(about).and(by)
+        rides.and(vehicles).and(tasks).and(about).and(by)
     }
 }
 

@@ -27,8 +27,8 @@ pub const CHECKS: [(&str, &str); 14] = [
     ("open-rides-of-vehicles", "the open ride on a vehicle's row is its open ride, and the other way round"),
     ("reservations", "person and vehicle agree on every reservation that has not lapsed"),
     ("references", "nothing refers to a person, vehicle or ride that is not there"),
-    ("presence", "present_in names every region with a ride or vehicle of the person"),
-    ("events", "each version of a person and of a vehicle has one event, the last one where they are"),
+    ("presence", "present_in names every region with a ride, vehicle or task of the person"),
+    ("events", "each version of a person, vehicle or task has one event, the last one where they are"),
     ("promo-quotas", "what was taken from a region's quota of a promo code was given to rides there"),
     ("promo-limits", "nobody has used a promo code more often than it allows"),
 ];

@@ -38,6 +38,12 @@ pub fn jobs(city: &str) -> String {
     format!("/fleet/jobs?city={city}")
 }
 
+/// `show` is empty, `mine` or `done`.
+pub fn tasks(city: &str, show: &str) -> String {
+    let show = if show.is_empty() { String::new() } else { format!("&show={show}") };
+    format!("/fleet/tasks?city={city}{show}")
+}
+
 pub fn job(job: &JobRef) -> String {
     format!("/fleet/jobs/{}/{}", job.region, job.id)
 }

@@ -20,7 +20,7 @@ use super::{
     pages::{
         account, audit, cities, city, erasure, exports, fleet, fleet_vehicle, health, home, imports, job, jobs,
         move_home, overview, owner_vehicles, profile, promo_codes, region_states, riders, rides, roles, status,
-        tariffs, vehicle, vehicles,
+        tariffs, tasks, vehicle, vehicles,
     },
     site,
 };
@@ -86,6 +86,7 @@ pub const ROUTES: &[Route] = &[
     get("/vehicles", Public, Named, || read().to(vehicles::list)),
     get("/vehicles/{region}/{public_id}", Public, All, || read().to(vehicle::show)),
     post("/vehicles/{region}/{public_id}/reserve", SignedIn, Named, || web::post().to(vehicles::reserve)),
+    post("/vehicles/{region}/{public_id}/report", SignedIn, Named, || web::post().to(tasks::report_vehicle)),
     post("/reservation/cancel", SignedIn, Named, || web::post().to(vehicles::cancel_reservation)),
     get("/gbfs/3/manifest.json", Public, Here, || read().to(gbfs::manifest)),
     get("/gbfs/3/{city}/{feed}.json", Public, Named, || read().to(gbfs::feed)),
@@ -101,6 +102,7 @@ pub const ROUTES: &[Route] = &[
     get("/rides/{region}/{id}", SignedIn, Named, || read().to(rides::show)),
     post("/rides/{region}/{id}/end", SignedIn, Named, || web::post().to(rides::end)),
     post("/rides/{region}/{id}/positions", SignedIn, Named, || web::post().to(rides::positions)),
+    post("/rides/{region}/{id}/report", SignedIn, Named, || web::post().to(tasks::report_ride)),
     get("/riders", SignedIn, Named, || read().to(riders::list)),
     get("/profile", SignedIn, Named, || read().to(profile::show)),
     post("/profile", SignedIn, Named, || web::post().to(profile::save)),
@@ -136,6 +138,8 @@ pub const ROUTES: &[Route] = &[
     get("/admin/roles", Administrator, All, || read().to(roles::list)),
     post("/admin/roles", Administrator, All, || web::post().to(roles::grant)),
     post("/admin/roles/revoke", Administrator, All, || web::post().to(roles::revoke)),
+    get("/fleet/tasks", Operator, Named, || read().to(tasks::list)),
+    post("/fleet/tasks/{region}/{id}", Operator, Named, || web::post().to(tasks::change)),
     get("/fleet/jobs", Operator, Named, || read().to(jobs::list)),
     post("/fleet/jobs", Operator, Named, || web::post().to(jobs::create)),
     get("/fleet/jobs/{region}/{id}", Operator, Named, || read().to(job::show)),

@@ -62,7 +62,11 @@ pub async fn scene() -> Scene {
     let gone = instance.person("boston").await;
     let erasure = gone.post("/profile/delete", &[("password", PASSWORD)]).await.location();
     world.until("SELECT count(*) FROM jobs WHERE kind = 'erasure' AND state = 'done'", 1).await;
-    let cases = cases(&ann.name, &ride, &remove, &vehicle, &job, &card, &erasure);
+    let problem = [("task", &*uuid::Uuid::new_v4().to_string()), ("problem", "lock")];
+    ann.post(&format!("/vehicles/us-east1/{vehicle}/report"), &problem).await.location();
+    assert!(ann.get("/rides").await.flash().contains("Thank you for telling us"));
+    let task = operator.get("/fleet/tasks?city=new-york").await.attributes("ul.rows form", "action").remove(0);
+    let cases = cases(&ann.name, &ride, &remove, &vehicle, &job, &card, &erasure, &task);
     Scene { world, instance, ann, cases }
 }
 
@@ -80,7 +84,7 @@ impl Scene {
 
 #[test]
 fn every_route_has_a_case() {
-    let cases = cases("x", "/rides/us-east1/x", "/my/vehicles/us-east1/x/remove", "x", "x", &[], "x");
+    let cases = cases("x", "/rides/us-east1/x", "/my/vehicles/us-east1/x/remove", "x", "x", &[], "x", "x");
     let tried: BTreeSet<_> = cases.iter().map(|case| (case.method.to_string(), case.pattern)).collect();
     let table: BTreeSet<_> = ROUTES.iter().map(|route| (route.method.to_string(), route.path)).collect();
     assert_eq!(tried, table);

@@ -23,10 +23,11 @@ use crate::{
 const PAGE: i64 = 50;
 const CHUNK: i64 = 1000;
 
-const OBJECTS: [(&str, &str); 8] = [
+const OBJECTS: [(&str, &str); 9] = [
     ("", "All"),
     ("vehicle", "Vehicles"),
     ("job", "Jobs"),
+    ("task", "Tasks"),
     ("user", "People"),
     ("session", "Sessions"),
     ("region", "Regions"),

@@ -11,12 +11,14 @@ use crate::{
     db::{
         bulk::Selection,
         fleet::{self, HISTORY_PAGE, HistoryEntry, SeenVehicle, VehicleDetails, VehicleEdit},
+        tasks::{self, Task},
     },
     domain::{
         Catalogue, City, JobKind, JobRef, Refusal, RideRef, VehicleRef, Version, event,
         fleet::{NOTE_MAX, status_text},
         job::{STEPS, StatusChange},
         people,
+        task::problem_text,
     },
     ops::{self, OpError, jobs::NewJob},
     web::{
@@ -41,6 +43,8 @@ struct FleetVehiclePage<'a> {
     changeable: bool,
     form: FormState,
     cities: Vec<&'a City>,
+    tasks: Vec<Task>,
+    me: Uuid,
     history: &'a [HistoryEntry],
     older: Option<String>,
     map: map::MapView,
@@ -65,11 +69,13 @@ async fn page(
     before: Option<Version>,
     rejected: Option<FormState>,
 ) -> PageResult {
-    let (current_user, (found, history)) = context
+    let me = context.auth()?.user.id;
+    let (current_user, (found, history, tasks)) = context
         .read_signed_in(&vehicle.region, async |conn| {
             let history = fleet::history(conn, vehicle, before.unwrap_or(Version::LAST).get());
-            let (found, history) = tokio::join!(fleet::find(conn, vehicle), history);
-            Ok((found?, history?))
+            let tasks = tasks::list_of_vehicle(conn, vehicle);
+            let (found, history, tasks) = tokio::join!(fleet::find(conn, vehicle), history, tasks);
+            Ok((found?, history?, tasks?))
         })
         .await?;
     let found = found.ok_or(PageError::NotFound)?;
@@ -94,6 +100,9 @@ async fn page(
         changeable: !held && status != "retired",
         form: rejected.unwrap_or_else(|| stored(&found)),
         cities: others.filter(|other| current_user.roles.operates(&other.slug)).collect(),
+        // Those of another city, where it stood before, are of its operators.
+        tasks: tasks.into_iter().filter(|task| task.city == city.slug).collect(),
+        me,
         older: older.map(|entry| format!("{}?before={}", paths::fleet_vehicle(vehicle), entry.version)),
         history,
         map: map::vehicles(&context, city, "the vehicle", [found.vehicle.at].into_iter(), None),

@@ -26,6 +26,7 @@ pub mod rides;
 pub mod roles;
 pub mod status;
 pub mod tariffs;
+pub mod tasks;
 pub mod vehicle;
 pub mod vehicles;
 

@@ -7,12 +7,13 @@ use actix_web::{
     web::{Bytes, Header},
 };
 use askama::Template;
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde::Deserialize;
 
 use super::{
     map::{self, MapView},
     own_rows, region_of_form,
+    tasks::ReportForm,
     vehicles::list_again,
 };
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     domain::{
         Catalogue, City, Moment, Point, PublicVehicle, Refusal, RegionCode, RideRef,
         fare::{Discount, Fare, minutes_started},
+        fleet, task,
     },
     ops::{self, Done, OpError},
     web::{
@@ -53,6 +55,8 @@ struct RidePage<'a> {
     form: FormState,
     /// Without positions the distance is the straight line.
     straight: bool,
+    /// Within a day of its end.
+    report: Option<ReportForm>,
     map: MapView,
 }
 
@@ -173,6 +177,11 @@ async fn page(mut context: RequestContext, key: RideRef, form: FormState) -> Pag
         open: if ride.ended.is_none() { OpenRide::new(&context.catalogue, &ride, context.now) } else { None },
         form,
         straight: track.is_empty(),
+        report: ride
+            .ended
+            .as_ref()
+            .filter(|ended| context.now - ended.at < TimeDelta::days(1))
+            .map(|_| ReportForm::new(&context, paths::ride(&ride.ride))),
         map: map::view(&context, track_map(&ride, city, track)),
     };
     context.ok_or_invalid(page.form.has_errors(), &page)

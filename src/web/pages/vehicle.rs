@@ -7,11 +7,12 @@ use askama::Template;
 
 use super::{
     map::{self, MapView},
+    tasks::ReportForm,
     vehicles::{Card, blocked, card, prices},
 };
 use crate::{
     db::vehicles::{self, Found},
-    domain::{City, PublicVehicle, Refusal},
+    domain::{City, PublicVehicle, Refusal, fleet, task},
     web::{Layout, PageError, PageResult, RequestContext, RowPath, Section, filters, paths},
 };
 
@@ -23,6 +24,8 @@ struct VehiclePage<'a> {
     card: Card<'a>,
     blocked: Option<String>,
     next: String,
+    /// Of whoever is signed in, unless they ride.
+    report: Option<ReportForm>,
     map: MapView,
 }
 
@@ -45,6 +48,11 @@ pub async fn show(mut context: RequestContext, RowPath { region, id: public_id }
         card: card(&context, &prices, &vehicle, 1).ok_or(PageError::NoVehicle)?,
         blocked: blocked(&context).or(refusal.as_ref().map(Refusal::message)),
         next: paths::encode(&context.path),
+        report: context
+            .cookie
+            .as_ref()
+            .filter(|cookie| cookie.open_ride.is_none())
+            .map(|_| ReportForm::new(&context, paths::vehicle(&named))),
         map: map::vehicles(&context, city, "the vehicle", [vehicle.at].into_iter(), None),
     };
     context.ok(&page)

@@ -34,6 +34,9 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let arena = Arena::new(3, 3).await;
     let (ann, bob, cat) = (arena.browser(0), arena.browser(1), arena.browser(2));
     let bikes = arena.bikes().await;
+    let past = arena.redirect(&ann.start(&bikes[0], Uuid::new_v4(), "").await).location;
+    assert!(arena.redirect(&ann.end(&past).await).good);
+    let bikes = arena.bikes().await;
     let ride = arena.redirect(&ann.start(&bikes[0], Uuid::new_v4(), "").await).location;
     assert!(arena.redirect(&bob.reserve(&bikes[1]).await).good);
     let own = Uuid::new_v4();
@@ -61,6 +64,9 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let (seen, bob_id) = (page.field("seen"), arena.riders[1].auth.user.id.to_string());
     let promo_seen = cat.get("/admin/promo-codes").await.attributes("[aria-labelledby=WELCOME] [name=seen]", "value");
     let job = jobs::ask(&cat, NEW_YORK, "lost", &[]).await;
+    let reported = format!("{}/report", bikes[1].reserve().0.replace("/reserve", ""));
+    bob.post(&reported, &[("task", &*Uuid::new_v4().to_string()), ("problem", "lock")]).await.location();
+    let task = cat.get("/fleet/tasks?city=new-york").await.attributes("ul.rows form", "action").remove(0);
 
     movr::ops::accounts::grant(&service.db, &cat.name, "operator", NEW_YORK).await.unwrap();
     gate(&arena.sql, "us-east1", "read_only").await;
@@ -93,7 +99,18 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let (confirm, cancel) = (format!("{job}/confirm"), format!("{job}/cancel"));
     let retire =
         vec![("id", &*id), ("city", NEW_YORK), ("kind", "retire"), ("all", "1"), ("drawn", "2026-11-21T10:00:00Z")];
-    let cases: [Case<'_>; 28] = [
+    let report = |about: &str| format!("{about}/report");
+    let (vehicle_report, ride_report) = (report(&reserve.replace("/reserve", "")), report(&past));
+    let problem = vec![("task", &*id), ("problem", "brakes")];
+    let cases: [Case<'_>; 31] = [
+        ("/vehicles/{region}/{public_id}/report", &cat, &vehicle_report, problem.clone()),
+        ("/rides/{region}/{id}/report", &ann, &ride_report, problem),
+        (
+            "/fleet/tasks/{region}/{id}",
+            &cat,
+            &task,
+            vec![("version", "1"), ("command", &id), ("vehicle", &id), ("step", "finish")],
+        ),
         ("/vehicles/{region}/{public_id}/reserve", &cat, &reserve, reserve_fields),
         ("/reservation/cancel", &bob, "/reservation/cancel", bikes[1].cancel()),
         (

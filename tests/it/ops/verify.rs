@@ -20,9 +20,9 @@ use tokio_postgres::Client;
 use crate::support::{engine, process::movr, world};
 
 /// Every table that damage or its undoing touches, in the order in which rows can be deleted.
-const TABLES: [&str; 9] = [
-    "promo_redemptions", "role_grants", "sessions", "ride_positions", "rides", "events", "promo_quotas", "vehicles",
-    "users",
+const TABLES: [&str; 10] = [
+    "tasks", "promo_redemptions", "role_grants", "sessions", "ride_positions", "rides", "events", "promo_quotas",
+    "vehicles", "users",
 ];
 
 struct Data {
@@ -140,6 +140,12 @@ const EVENT: &str =
     "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, command_id, correlation_id,
     occurred_at, epoch, metadata) SELECT";
 
+const TASK: &str = "INSERT INTO tasks (region, id, city, problem, state, created_at, version, vehicle_id, reporter_id,
+    assignee_id) SELECT 'us-west1', '00000001-0000-4000-8000-000000000000', 'seattle', 'lock', 'open', now(), 1,";
+const TASK_EVENT: &str = "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, command_id,
+    correlation_id, occurred_at, epoch, metadata)
+    SELECT region, 'task', id, 1, 'task.opened', id, id, now(), 1, '{}' FROM tasks";
+
 /// What is damaged: the checks that say so, and the SQL, of which `@open` and the like are
 /// beginnings from above.
 const DAMAGES: &[(&[&str], &str)] = &[
@@ -210,6 +216,10 @@ const DAMAGES: &[(&[&str], &str)] = &[
     (&["references", "promo-quotas"], "UPDATE promo_redemptions SET ride_id = gen_random_uuid()"),
     (&["references"], "@event 'us-east1', 'vehicle', gen_random_uuid(), 1, 'x', u, u, now(), 1, '{}' FROM pick"),
     (&["presence"], "UPDATE users SET present_in = '[]' FROM pick WHERE id = u"),
+    (&["presence"], "@task v2, u, NULL::UUID FROM pick; @task_event"),
+    (&["references"], "@task gen_random_uuid(), NULL::UUID, NULL::UUID; @task_event"),
+    (&["references"], "@task v2, NULL::UUID, gen_random_uuid() FROM pick; @task_event"),
+    (&["events"], "@task v2, NULL::UUID, NULL::UUID FROM pick"),
     (&["events"], "DELETE FROM events WHERE aggregate_id = (SELECT v FROM pick) AND version = 1"),
     (&["events"], "DELETE FROM events WHERE aggregate_id = (SELECT u FROM pick)"),
     (&["events"], "UPDATE events SET region = 'us-east1' FROM pick WHERE aggregate_id = v AND action = 'ride.started'"),
@@ -252,6 +262,7 @@ async fn every_kind_of_damage_is_found_by_its_check() {
     let mut seen = BTreeSet::new();
     for (checks, damage) in DAMAGES {
         let damage = damage.replace("@open", OPEN).replace("@event", EVENT).replace("@ended", ENDED);
+        let damage = damage.replace("@task_event", TASK_EVENT).replace("@task", TASK);
         data.client.batch_execute(&damage).await.unwrap();
         let findings = data.verify().await;
         let found: BTreeSet<_> = findings.iter().map(|finding| finding.check).collect();

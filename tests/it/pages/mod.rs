@@ -16,5 +16,6 @@ mod region_states;
 pub mod rides;
 mod roles;
 mod tariffs;
+mod tasks;
 mod vehicle;
 mod vehicles;

@@ -246,7 +246,7 @@ async fn an_export_holds_all_that_is_ones_own_and_nothing_else() {
 }
 
 /// Columns that an export has not under their own names, and why.
-const NOT_EXPORTED: [(&str, &[&str], &str); 16] = [
+const NOT_EXPORTED: [(&str, &[&str], &str); 17] = [
     ("users", &["region", "city"], "home_region and home_city"),
     ("users", &["username_key"], "computed from the username"),
     ("users", &["password_hash", "recovery_hashes"], "open the account; the unused codes are counted"),
@@ -265,6 +265,7 @@ const NOT_EXPORTED: [(&str, &[&str], &str); 16] = [
     ("vehicles", &["region", "owner_region", "owner_id"], "the region's list, the person's"),
     ("vehicles", &["cell"], "computed from lat and lon"),
     ("vehicles", &["reserved_region", "reserved_by", "reserved_until", "open_ride_id"], "of whoever uses it"),
+    ("tasks", &["region", "reporter_id", "assignee_id"], "the region's list; whether it was the person"),
     ("events", &["region"], "the region's list"),
     ("events", &["correlation_id", "causation_id", "epoch"], "how the program ordered it"),
 ];
@@ -277,7 +278,10 @@ async fn an_export_has_every_column_of_the_tables_that_name_a_person() {
     let ann = instance.person("new-york").await;
     own_vehicle(&ann).await;
     movr::ops::accounts::grant(&instance.running.state.service.db, &ann.name, "operator", "new-york").await.unwrap();
-    let card = ann.get("/vehicles?city=new-york").await.card(2);
+    let list = ann.get("/vehicles?city=new-york").await;
+    let reported = format!("{}/report", list.attributes("#v1 h2 a", "href")[0]);
+    ann.post(&reported, &[("task", &*uuid::Uuid::new_v4().to_string()), ("problem", "lock")]).await.location();
+    let card = list.card(2);
     let ride = ann.post("/rides", &[&pairs(&card)[..], &[("promo", "CITY2")]].concat()).await.location();
     world.clock.advance(chrono::Duration::seconds(30));
     let at = world.clock.now().to_rfc3339();
@@ -293,6 +297,7 @@ async fn an_export_has_every_column_of_the_tables_that_name_a_person() {
         ("rides", &here["rides"][0]),
         ("ride_positions", &here["rides"][0]["positions"][0]),
         ("vehicles", &here["vehicles"][0]),
+        ("tasks", &here["tasks"][0]),
         ("events", &here["events_about_you"][0]),
         ("events", &here["events_by_you"][0]),
     ];
@@ -310,10 +315,10 @@ async fn an_export_has_every_column_of_the_tables_that_name_a_person() {
         assert_eq!(missing, excused, "{table}");
     }
     // An operator's jobs are in the events that they caused.
-    let names = ["user_id", "rider_id", "owner_id", "actor_id", "requested_by"];
+    let names = ["user_id", "rider_id", "owner_id", "actor_id", "requested_by", "reporter_id", "assignee_id"];
     let naming = columns.iter().filter(|(_, columns)| names.iter().any(|name| columns.contains(*name)));
     let naming: BTreeSet<&str> = naming.map(|(table, _)| table.as_str()).collect();
-    let known = ["events", "jobs", "promo_redemptions", "rides", "role_grants", "sessions", "vehicles"];
+    let known = ["events", "jobs", "promo_redemptions", "rides", "role_grants", "sessions", "tasks", "vehicles"];
     assert_eq!(naming, BTreeSet::from(known));
     instance.running.stop().await;
     world.end().await;

@@ -28,9 +28,10 @@ impl Case {
 }
 
 /// Of a person with a ride, an own vehicle that can be removed, a vehicle on the street with
-/// its card, a job, and an erasure.
+/// its card, a job, an erasure, and a task.
 #[rustfmt::skip]
-pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, card: &[(String, String)], erasure: &str) -> Vec<Case> {
+#[allow(clippy::too_many_arguments, reason = "one for each thing that an address names")]
+pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, card: &[(String, String)], erasure: &str, task: &str) -> Vec<Case> {
     let case = |method, pattern, path: &str, fields: &[(&str, &str)]| {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Case { method, pattern, path: path.to_owned(), fields }
@@ -54,6 +55,8 @@ pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, car
         get("/vehicles", "/vehicles?city=new-york"),
         get("/vehicles/{region}/{public_id}", &format!("/vehicles/us-east1/{vehicle}")),
         post("/vehicles/{region}/{public_id}/reserve", &format!("/vehicles/us-east1/{vehicle}/reserve"), &pairs(card)),
+        post("/vehicles/{region}/{public_id}/report", &format!("/vehicles/us-east1/{vehicle}/report"),
+            &[("task", &id), ("problem", "lock"), ("note", "")]),
         post("/reservation/cancel", "/reservation/cancel", &pairs(card)),
         get("/gbfs/3/manifest.json", "/gbfs/3/manifest.json"),
         get("/gbfs/3/{city}/{feed}.json", "/gbfs/3/new-york/vehicle_status.json"),
@@ -71,6 +74,7 @@ pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, car
         post("/rides/{region}/{id}/end", &format!("{ride}/end"),
             &[("city", "new-york"), ("place", "Corner"), ("lat", "40.72"), ("lon", "-74.0")]),
         post("/rides/{region}/{id}/positions", &format!("{ride}/positions"), &[("positions", "")]),
+        post("/rides/{region}/{id}/report", &format!("{ride}/report"), &[("task", &id), ("problem", "lock"), ("note", "")]),
         get("/riders", "/riders"),
         get("/profile", "/profile"),
         post("/profile", "/profile", &[("first_name", "Eve"), ("last_name", "Evil"), ("email", "e@v.example")]),
@@ -115,6 +119,8 @@ pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, car
         get("/admin/roles", "/admin/roles"),
         post("/admin/roles", "/admin/roles", &[("username", name), ("city", "boston")]),
         post("/admin/roles/revoke", "/admin/roles/revoke", &[("region", "us-east1"), ("id", &id), ("city", "boston")]),
+        get("/fleet/tasks", "/fleet/tasks?city=new-york"),
+        post("/fleet/tasks/{region}/{id}", task, &[seen, command, ("vehicle", &id), ("step", "take")]),
         get("/fleet/jobs", "/fleet/jobs?city=new-york"),
         post("/fleet/jobs", "/fleet/jobs", &[("id", &id), ("city", "new-york"), ("kind", "retire"), ("all", "1"),
             ("drawn", "2999-01-01T00:00:00Z")]),

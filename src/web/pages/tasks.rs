@@ -1,0 +1,160 @@
+//! `/fleet/tasks`: what riders reported in a city, for its operators, who take tasks and finish
+//! them; and the report itself, about a vehicle on the street or after a ride.
+
+use askama::Template;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{city_of, only_operators};
+use crate::{
+    db::tasks::{self, Task},
+    domain::{
+        City, PublicVehicle, RegionCode, RideRef, VehicleRef, Version,
+        fleet::{NOTE_MAX, status_text},
+        people,
+        task::{PROBLEMS, TaskRef, TaskStep, problem_text},
+    },
+    ops::{self, Done},
+    web::{Cursor, Form, Id, Layout, PageResult, Pagination, Query, RequestContext, RowPath, Section, filters, paths},
+};
+
+const PAGE: i64 = 25;
+
+/// Which tasks a page shows: its parameter and its name.
+const SHOWN: [(&str, &str); 3] = [("", "Open"), ("mine", "Yours"), ("done", "Done")];
+
+#[derive(Template)]
+#[template(path = "pages/tasks.html")]
+struct TasksPage<'a> {
+    layout: Layout,
+    city: &'a City,
+    show: &'a str,
+    tasks: Vec<Task>,
+    me: Uuid,
+    command: Uuid,
+    pagination: Pagination,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Parameters {
+    #[serde(default)]
+    city: String,
+    #[serde(default)]
+    show: String,
+    before: Option<Cursor>,
+}
+
+pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
+    let city = city_of(&context, &query.city)?;
+    let Cursor(at, id) = query.before.unwrap_or_else(|| Cursor::first(context.now));
+    let (show, _) = SHOWN.into_iter().find(|(show, _)| *show == query.show).unwrap_or_default();
+    let me = context.auth()?.user.id;
+    let wanted = (if show == "done" { "done" } else { "open" }, Some(me).filter(|_| show == "mine"));
+    context.may_touch(&city.region);
+    let (current_user, mut tasks) = context
+        .read_signed_in(&city.region, async |conn| {
+            tasks::list(conn, (&city.region, &city.slug), wanted, (at, id), PAGE + 1).await
+        })
+        .await?;
+    only_operators(&current_user, &city.slug)?;
+    let here = paths::tasks(&city.slug, show);
+    let next = |last: &Task| format!("{here}&before={}", Cursor(last.created_at, last.task.id));
+    context.ok(&TasksPage {
+        layout: context.layout(&format!("Tasks in {}", city.name), Section::Fleet, &city),
+        city: &city,
+        show,
+        pagination: Pagination::cut(&mut tasks, PAGE, query.before.map(|_| here.clone()), next),
+        tasks,
+        me,
+        command: context.service.ids.form(),
+    })
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Change {
+    version: Version,
+    command: Id,
+    step: TaskStep,
+    vehicle: Id,
+}
+
+pub async fn change(context: RequestContext, RowPath { region, id }: RowPath, Form(form): Form<Change>) -> PageResult {
+    let command = context.row_id(form.command, "command", &region)?;
+    let vehicle = VehicleRef { region: region.clone(), id: form.vehicle.0 };
+    let back = context.came_from("/fleet/tasks").unwrap_or_else(|| paths::fleet_vehicle(&vehicle));
+    let task = TaskRef { region, id };
+    let seen = (form.version.get(), command);
+    let outcome = ops::tasks::change(&context.service, &context.auth()?, &task, seen, form.step).await;
+    let done = match form.step {
+        TaskStep::Take => "This task is yours now.",
+        TaskStep::Release => "This task is free for others again.",
+        TaskStep::Finish => "This task is done.",
+        TaskStep::Reopen => "This task is open again.",
+    };
+    context.respond(outcome, &back, done)
+}
+
+/// On the pages of vehicles and rides.
+pub(super) struct ReportForm {
+    /// Its page; the report goes to `/report` below.
+    pub about: String,
+    pub task: Uuid,
+}
+
+impl ReportForm {
+    pub fn new(context: &RequestContext, about: String) -> Self {
+        Self { about, task: context.service.ids.form() }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Report {
+    task: Id,
+    problem: String,
+    #[serde(default)]
+    note: String,
+}
+
+/// `POST /vehicles/{region}/{public_id}/report`.
+pub async fn report_vehicle(
+    context: RequestContext,
+    RowPath { region, id: public_id }: RowPath,
+    Form(form): Form<Report>,
+) -> PageResult {
+    let vehicle = PublicVehicle { region, public_id };
+    // The third report takes the vehicle's page away.
+    report(context, (&vehicle.region, public_id), form, ["/vehicles", &paths::vehicle(&vehicle)]).await
+}
+
+/// `POST /rides/{region}/{id}/report`: about the vehicle of the person's own ride.
+pub async fn report_ride(
+    context: RequestContext,
+    RowPath { region, id }: RowPath,
+    Form(form): Form<Report>,
+) -> PageResult {
+    let ride = RideRef { region, id };
+    let receipt = paths::ride(&ride);
+    report(context, (&ride.region, id), form, [&receipt, &receipt]).await
+}
+
+/// Leads to the first page, or if something is wrong with what was typed to the second.
+async fn report(
+    mut context: RequestContext,
+    about: (&RegionCode, Uuid),
+    form: Report,
+    [done, again]: [&str; 2],
+) -> PageResult {
+    let auth = context.auth()?;
+    let task = context.row_id(form.task, "task", about.0)?;
+    if !PROBLEMS.iter().any(|(problem, _)| *problem == form.problem) {
+        return Ok(context.refused(again, "Please choose what is wrong."));
+    }
+    let note = match people::optional_line(&form.note, NOTE_MAX, "a note") {
+        Ok(note) => note,
+        Err(wrong) => return Ok(context.refused(again, &wrong)),
+    };
+    let outcome = ops::tasks::report(&context.service, &auth, about, task, (&form.problem, note.as_deref())).await;
+    // With the vehicle a reservation goes.
+    context.ride_changed();
+    context.respond(outcome.map(|_| Done::Now), done, "Thank you for telling us. We will look into it.")
+}

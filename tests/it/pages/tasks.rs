@@ -1,0 +1,187 @@
+//! Riders' reports and what operators do about them: a report is one task however often it is
+//! sent, the third person takes the vehicle off the street, and after an erasure nobody is named.
+
+use chrono::Duration;
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::rides;
+use crate::{
+    ops::jobs,
+    support::{
+        Browser, World,
+        app::{Instance, PASSWORD},
+        crowd::{Bike, bikes, crowd, redirect},
+        html::Page,
+        rows::pairs,
+        world,
+    },
+};
+
+async fn scene() -> (World, Instance, Vec<Bike>) {
+    let world = world().await;
+    world.sample(&["new-york"], 0, 12).await;
+    let instance = world.instance("us-east1").await;
+    let bikes = bikes(&world.sql().await, "new-york").await;
+    (world, instance, bikes)
+}
+
+fn page_of(bike: &Bike) -> String {
+    format!("/vehicles/{}/{}", bike.region, bike.public_id)
+}
+
+/// Sends a report about the page of a vehicle or ride; its form carries `task`.
+async fn send(rider: &Browser, about: &str, task: &str, problem: &str) -> Page {
+    let form = [("task", task), ("problem", problem), ("note", "left side")];
+    rider.post(&format!("{about}/report"), &form).await
+}
+
+async fn report(rider: &Browser, about: &str, problem: &str) -> Page {
+    send(rider, about, &uuid::Uuid::new_v4().to_string(), problem).await
+}
+
+/// What the next page tells of it.
+async fn told(rider: &Browser, sent: &Page) -> String {
+    rider.get(&sent.location()).await.flash()
+}
+
+const OPEN: &str = "SELECT count(*) FROM tasks WHERE state = 'open'";
+
+#[actix_web::test]
+async fn a_report_becomes_a_task_that_an_operator_takes_and_finishes() {
+    let (world, instance, bikes) = scene().await;
+    let ann = instance.person("new-york").await;
+    let (one, two) = (
+        jobs::operator(&instance, "new-york", &["new-york"]).await,
+        jobs::operator(&instance, "new-york", &["new-york"]).await,
+    );
+    let about = page_of(&bikes[0]);
+    assert_eq!(instance.browser().get(&about).await.texts("form[action$=\"/report\"]"), [""; 0], "signed in only");
+    let form = ann.get(&about).await;
+    let task = form.field("task");
+    let sent = send(&ann, &about, &task, "brakes").await;
+    assert_eq!(sent.timing(), (1, 1), "one statement");
+    assert!(told(&ann, &sent).await.contains("Thank you for telling us"));
+    assert!(told(&ann, &send(&ann, &about, &task, "brakes").await).await.contains("Thank you"), "a double click");
+    assert_eq!(world.count(OPEN).await, 1);
+    assert!(told(&ann, &report(&ann, &about, "lock").await).await.contains("You have already reported this vehicle."));
+    for wrong in ["", "rocket"] {
+        assert!(told(&ann, &report(&ann, &about, wrong).await).await.contains("Please choose what is wrong."));
+    }
+    assert_eq!(world.count(OPEN).await, 1);
+
+    let list = one.get("/fleet/tasks").await;
+    assert_eq!(list.timing(), (2, 1));
+    let line = list.texts("ul.rows li").join("");
+    for word in ["The brakes don't work properly", "“left side”", "Available"] {
+        assert!(line.contains(word), "{word} in {line}");
+    }
+    assert!(!list.body.contains(&ann.name), "nobody sees who reported");
+    let action = list.attributes("ul.rows form", "action").remove(0);
+    let step = |page: &Page, step: &str| {
+        let mut fields = ["version", "command", "vehicle"].map(|name| (name.to_owned(), page.field(name))).to_vec();
+        fields.push(("step".to_owned(), step.to_owned()));
+        fields
+    };
+    let taken = one.post(&action, &pairs(&step(&list, "take"))).await;
+    assert!(told(&one, &taken).await.contains("This task is yours now."));
+    let late = two.post(&action, &pairs(&step(&list, "take"))).await;
+    assert!(told(&two, &late).await.contains("This was changed since the page was loaded."), "one of them has it");
+    assert!(two.get("/fleet/tasks").await.text().contains(&one.name), "and the other sees who");
+    assert_eq!(two.get("/fleet/tasks?show=mine").await.texts("ul.rows li").len(), 0);
+    let vehicle = one.get(&one.get("/fleet/tasks?show=mine").await.attributes("ul.rows li a", "href")[0]).await;
+    assert!(vehicle.texts("[aria-labelledby=tasks] li").join("").contains("yours"), "{}", vehicle.text());
+    let mine = one.get("/fleet/tasks?show=mine").await;
+    one.post(&action, &pairs(&step(&mine, "finish"))).await;
+    assert_eq!(world.count(OPEN).await, 0);
+    assert!(one.get("/fleet/tasks?show=done").await.texts("ul.rows li").join("").contains("yours"));
+    assert!(one.get("/fleet/audit?type=task").await.text().contains("task.finished"), "its operators see its events");
+    assert!(told(&ann, &report(&ann, &about, "lock").await).await.contains("Thank you"), "it can be reported again");
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn three_people_put_a_vehicle_into_maintenance_and_one_person_never_does() {
+    let (world, instance, bikes) = scene().await;
+    let people: Vec<Browser> = crowd(&instance, 4).await.into_iter().map(|rider| rider.browser).collect();
+    let status = async |bike: &Bike| {
+        let of = format!("SELECT count(*) FROM vehicles WHERE id = '{}' AND status = 'maintenance'", bike.id);
+        world.count(&of).await
+    };
+    for rider in [0, 0, 1, 0] {
+        report(&people[rider], &page_of(&bikes[0]), "brakes").await.location();
+    }
+    assert_eq!((world.count(OPEN).await, status(&bikes[0]).await), (2, 0), "two people");
+    // The third one has reserved it: with the vehicle the reservation goes.
+    people[2].reserve(&bikes[0]).await.location();
+    let third = report(&people[2], &page_of(&bikes[0]), "wheels").await;
+    assert_eq!(third.timing(), (1, 1));
+    assert_eq!((world.count(OPEN).await, status(&bikes[0]).await), (3, 1));
+    assert_eq!(world.count("SELECT count(*) FROM users WHERE reserved_until IS NOT NULL").await, 0);
+    assert_eq!(people[3].get(&page_of(&bikes[0])).await.status, StatusCode::NOT_FOUND);
+    let gone = report(&people[3], &page_of(&bikes[0]), "wheels").await;
+    let gone = redirect(&instance, &gone);
+    assert!(!gone.good && gone.text.contains("nothing to report"), "{gone:?}");
+    let event = "SELECT count(*) FROM events WHERE action = 'vehicle.maintenance' AND actor_id IS NULL";
+    assert_eq!(world.count(event).await, 1);
+    // Nobody loses a reservation by what others say.
+    people[3].reserve(&bikes[1]).await.location();
+    for rider in &people[..3] {
+        report(rider, &page_of(&bikes[1]), "missing").await.location();
+    }
+    assert_eq!(status(&bikes[1]).await, 0);
+    report(&people[3], &page_of(&bikes[1]), "missing").await.location();
+    assert_eq!(status(&bikes[1]).await, 1, "but may say so too");
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn after_a_ride_its_rider_can_report_the_vehicle_for_a_day_and_ten_in_all() {
+    let (world, instance, bikes) = scene().await;
+    let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
+    let ride = rides::start(&ann, "new-york").await;
+    assert_eq!(ann.get(&ride).await.texts("form[action$=\"/report\"]"), [""; 0], "not while it goes on");
+    assert!(told(&ann, &report(&ann, &ride, "brakes").await).await.contains("nothing to report"));
+    rides::end(&ann, &ride).await;
+    assert_eq!(ann.get(&ride).await.attributes("form[action$=\"/report\"]", "action"), [format!("{ride}/report")]);
+    let foreign = redirect(&instance, &report(&bob, &ride, "brakes").await);
+    assert!(!foreign.good && foreign.text.contains("nothing to report"), "{foreign:?}");
+    assert_eq!(world.count(OPEN).await, 0);
+    assert!(told(&ann, &report(&ann, &ride, "brakes").await).await.contains("Thank you"));
+    let ridden = "SELECT count(*) FROM tasks JOIN rides ON rides.vehicle_id = tasks.vehicle_id";
+    assert_eq!(world.count(ridden).await, 1);
+    world.clock.advance(Duration::hours(25));
+    ann.sign_in(&ann.name, PASSWORD).await;
+    assert_eq!(ann.get(&ride).await.texts("form[action$=\"/report\"]"), [""; 0]);
+    assert!(told(&ann, &report(&ann, &ride, "brakes").await).await.contains("nothing to report"));
+    for bike in bikes.iter().chain(&bikes) {
+        report(&ann, &page_of(bike), "parking").await.location();
+        world.set("UPDATE tasks SET state = 'done', done_at = created_at").await;
+    }
+    assert_eq!(world.count("SELECT count(*) FROM tasks").await, 11, "ten a day, and the one before");
+    // With the public id that it has now.
+    let bike = &crate::support::crowd::bikes(&world.sql().await, "new-york").await[0];
+    let eleventh = redirect(&instance, &report(&ann, &page_of(bike), "lock").await);
+    assert!(!eleventh.good && eleventh.text.contains("10 problems within a day"), "{eleventh:?}");
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn an_export_has_what_one_reported_and_an_erasure_leaves_no_name_at_a_task() {
+    let (world, instance, bikes) = scene().await;
+    let ann = instance.person("new-york").await;
+    report(&ann, &page_of(&bikes[0]), "brakes").await.location();
+    world.set("UPDATE tasks SET assignee_id = reporter_id").await;
+    let export: Value = serde_json::from_str(&ann.get("/profile/export").await.body).unwrap();
+    let tasks = export["regions"]["us-east1"]["tasks"].as_array().unwrap();
+    assert_eq!((tasks.len(), &tasks[0]["note"]), (1, &Value::from("left side")));
+    ann.post("/profile/delete", &[("password", PASSWORD)]).await.location();
+    world.until("SELECT count(*) FROM jobs WHERE state = 'done'", 1).await;
+    let left = "SELECT count(*) FROM tasks WHERE reporter_id IS NULL AND assignee_id IS NULL AND note IS NULL";
+    assert_eq!((world.count(left).await, world.count(OPEN).await), (1, 1));
+    instance.running.stop().await;
+    world.end().await;
+}
