@@ -85,7 +85,8 @@ macro_rules! audit_list_sql {
                  e.actor_id, e.correlation_id, e.epoch, e.metadata::TEXT AS metadata, seen.ends,
                  ($7::UUID IS NULL OR e.actor_id = $7) AND ($8::TEXT IS NULL OR left(e.action, length($8)) = $8)
                    AND ($9::TEXT IS NULL OR e.aggregate_type = $9) AND ($10::UUID IS NULL OR e.aggregate_id = $10)
-                   AND ($11::TEXT[] IS NULL OR v.city = ANY ($11) OR j.city = ANY ($11) OR t.city = ANY ($11)) AS fits
+                   AND ($11::TEXT[] IS NULL OR v.city = ANY ($11) OR j.city = ANY ($11) OR t.city = ANY ($11)
+                     OR r.city = ANY ($11)) AS fits
                FROM seen JOIN events e ON e.region = $1::TEXT::crdb_internal_region
                  AND e.aggregate_type = seen.aggregate_type AND e.aggregate_id = seen.aggregate_id
                  AND e.version = seen.version
@@ -94,7 +95,9 @@ macro_rules! audit_list_sql {
                LEFT JOIN jobs j ON j.region = $1::TEXT::crdb_internal_region AND j.id = e.correlation_id
                  AND e.aggregate_type IN ('job', 'vehicle')
                LEFT JOIN tasks t ON t.region = $1::TEXT::crdb_internal_region AND t.id = e.aggregate_id
-                 AND e.aggregate_type = 'task')
+                 AND e.aggregate_type = 'task'
+               LEFT JOIN rides r ON r.region = $1::TEXT::crdb_internal_region AND r.id = e.aggregate_id
+                 AND e.aggregate_type IN ('ride', 'rider_request'))
              SELECT occurred_at, aggregate_type, aggregate_id, version, action, actor_region, actor_id, correlation_id,
                epoch, metadata, ends, coalesce(fits, FALSE) AS fits
              FROM judged WHERE fits OR ends
@@ -127,7 +130,7 @@ pub struct Found {
 }
 
 /// The newest events that fit, at most `limit`: all for an administrator, for others those of their
-/// cities' vehicles, jobs and tasks. A vehicle that was transferred away is not found any more; its
+/// cities' vehicles, rides, jobs and tasks. A vehicle that was transferred away is not found any more; its
 /// departure is among the job's events.
 pub async fn list(conn: &Conn, filter: &Filter, roles: &Roles, limit: i64) -> Result<Found> {
     let read = |row: &Row| {

@@ -446,7 +446,11 @@ const WITHDRAW_TARIFF: Statement = Statement::write(
         "not_operator",
         "NOT EXISTS (SELECT 1 FROM tariffs WHERE city = $12::TEXT AND vehicle_type = $13::TEXT
                      AND valid_from = $14::TIMESTAMPTZ)",
-        "WHEN $14::TIMESTAMPTZ <= $5::TIMESTAMPTZ OR NOT EXISTS (SELECT 1 FROM tariffs
+        "WHEN $14::TIMESTAMPTZ <= $5::TIMESTAMPTZ AND (NOT EXISTS (SELECT 1 FROM tariffs
+                     WHERE city = $12::TEXT AND vehicle_type = $13::TEXT AND valid_from < $14::TIMESTAMPTZ)
+                   OR EXISTS (SELECT 1 FROM tariffs WHERE city = $12::TEXT AND vehicle_type = $13::TEXT
+                     AND valid_from > $14::TIMESTAMPTZ AND valid_from <= $5::TIMESTAMPTZ))
+                   OR NOT EXISTS (SELECT 1 FROM tariffs
                      WHERE city = $12::TEXT AND vehicle_type = $13::TEXT AND valid_from = $14::TIMESTAMPTZ
                        AND unlock_minor = $15::INT8 AND per_minute_minor = $16::INT8
                        AND out_of_area_minor = $17::INT8
@@ -460,6 +464,7 @@ const WITHDRAW_TARIFF: Statement = Statement::write(
 )
 .reading_global(CHANGES_IT);
 
+/// Takes back a price that is to come, or the one in force if there is one before it.
 pub async fn withdraw_tariff(conn: &Conn, write: &Write<'_>, tariff: &Tariff) -> Result<Verdict> {
     change(conn, &WITHDRAW_TARIFF, write, &tariff_key(tariff), &tariff_params(tariff)).await
 }

@@ -407,6 +407,11 @@ const LIST_RIDES: Statement = Statement::read(
             'promo_code', promo_code, 'promo_percent', promo_percent, 'promo_amount_minor', promo_amount_minor,
             'minutes', minutes, 'charge_minor', charge_minor, 'discount_minor', discount_minor, 'fee_minor', fee_minor,
             'total_minor', total_minor, 'max_charge_minor', max_charge_minor, 'forced', forced, 'automatic', automatic,
+            'forced_reason', forced_reason, 'credited_minor', credited_minor, 'credit_reason', credit_reason,
+            'operator_requests', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', events.occurred_at,
+                'reason', events.metadata->>'reason') ORDER BY events.version), '[]'::JSONB) FROM events
+              WHERE events.region = $1::TEXT::crdb_internal_region AND events.aggregate_type = 'rider_request'
+                AND events.aggregate_id = rides.id),
             'way_m', way_m, 'last_at', last_at, 'last_lat', last_lat, 'last_lon', last_lon, 'vehicle_code', vehicle_code,
             'vehicle_brand', vehicle_brand, 'tax_name', tax_name, 'tax_rate', tax_rate, 'version', version) AS item
          FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2

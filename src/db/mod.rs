@@ -24,6 +24,7 @@ pub mod explain;
 pub mod exports;
 pub mod feeds;
 pub mod fleet;
+pub mod fleet_rides;
 pub mod gates;
 pub mod health;
 pub mod home;
@@ -38,6 +39,7 @@ pub mod overview;
 mod pools;
 pub mod reservations;
 mod retry;
+pub mod revenue;
 pub mod rides;
 pub mod rights;
 pub mod roles;
@@ -56,7 +58,7 @@ pub mod verify;
 
 /// Every statement by file, and whether the server sends that file's statements: those are prepared
 /// before a page needs them.
-const STATEMENTS: [(&[&Statement], bool); 21] = [
+const STATEMENTS: [(&[&Statement], bool); 23] = [
     (catalogue::ALL, true),
     (gates::ALL, true),
     (sessions::ALL, true),
@@ -65,11 +67,13 @@ const STATEMENTS: [(&[&Statement], bool); 21] = [
     (reservations::ALL, true),
     (rides::ALL, true),
     (fleet::ALL, true),
+    (fleet_rides::ALL, true),
     (feeds::ALL, true),
     (audit::ALL, true),
     (roles::ALL, true),
     (tasks::ALL, true),
     (overview::ALL, true),
+    (revenue::ALL, true),
     (home::ALL, true),
     (jobs::ALL, true),
     (bulk::ALL, true),

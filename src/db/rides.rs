@@ -138,8 +138,18 @@ pub struct RideCompletion {
     pub distance_m: i64,
     pub fare: Fare,
     pub forced: bool,
+    /// Why an operator ended it, and what they took off and why, as codes of `domain::ride`.
+    pub forced_reason: Option<String>,
+    pub credited_minor: i64,
+    pub credit_reason: Option<String>,
     /// Ended by the system, after being open too long.
     pub automatic: bool,
+}
+
+impl RideCompletion {
+    pub fn owed_minor(&self) -> i64 {
+        self.fare.total_minor - self.credited_minor
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -162,11 +172,12 @@ pub struct Ride {
     pub ended: Option<RideCompletion>,
 }
 
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "region::TEXT AS region, id, city, vehicle_type, started_at, start_lat, start_lon, start_place, currency,
         unlock_minor, per_minute_minor, out_of_area_minor, promo_code, promo_percent, promo_amount_minor,
         ended_at, end_lat, end_lon, end_place, outside_area, distance_m, minutes, charge_minor, discount_minor,
-        fee_minor, total_minor, forced, automatic, max_charge_minor, vehicle_code, vehicle_brand, tax_name, tax_rate";
+        fee_minor, total_minor, forced, automatic, max_charge_minor, vehicle_code, vehicle_brand, tax_name, tax_rate,
+        forced_reason, credited_minor, credit_reason";
 
 impl Ride {
     pub fn number(&self) -> String {
@@ -174,7 +185,7 @@ impl Ride {
     }
 }
 
-fn ride(row: &Row) -> Result<Ride> {
+pub(super) fn ride(row: &Row) -> Result<Ride> {
     let ended = match row.get("ended_at")? {
         None => None,
         Some(at) => Some(RideCompletion {
@@ -185,6 +196,9 @@ fn ride(row: &Row) -> Result<Ride> {
             distance_m: row.get("distance_m")?,
             fare: row.fare()?,
             forced: row.get("forced")?,
+            forced_reason: row.get("forced_reason")?,
+            credited_minor: row.get("credited_minor")?,
+            credit_reason: row.get("credit_reason")?,
             automatic: row.get("automatic")?,
         }),
     };
@@ -441,7 +455,12 @@ pub async fn end(conn: &Conn, write: &Write<'_>, end: &RideEnd<'_>) -> Result<Ve
     end.send(conn, &END, write, &[]).await
 }
 
-// $18 and $19 the rider, $20 the epoch of their home.
+/// Never before it began, nor later than it would end now.
+const FORCED_AT: &str =
+    formatcp!("least({AT_MOST_RIDE_MAX}, greatest(started_at, coalesce($21::TIMESTAMPTZ, $5::TIMESTAMPTZ)))");
+
+// $18 and $19 the rider, $20 the epoch of their home, $21 until when it is charged, $22 whether it is
+// free, $23 the reason.
 const FORCE: Statement = Statement::write(
     "rides.force_end",
     Reach::Named,
@@ -455,17 +474,35 @@ const FORCE: Statement = Statement::write(
         " OR NOT EXISTS (SELECT 1 FROM rider_gate)",
         "$18::TEXT::crdb_internal_region",
         "$19::UUID",
-        AT_MOST_RIDE_MAX,
-        "forced = TRUE",
+        FORCED_AT,
+        "forced = TRUE, forced_reason = $23::TEXT,
+               credited_minor = CASE WHEN $22::BOOL THEN fare.charge - fare.discount + fare.fee ELSE 0 END,
+               credit_reason = CASE WHEN $22::BOOL THEN $23::TEXT END",
         RIDE_ENDED_BY_OPERATOR,
         "$1::TEXT, $3::UUID",
-        "'{}'::JSONB"
+        "(SELECT jsonb_build_object('reason', $23::TEXT,
+                 'credited_minor', CASE WHEN $22::BOOL THEN charge - discount + fee ELSE 0 END) FROM fare)"
     ),
 );
 
+/// How an operator ends a ride.
+#[derive(Debug, Clone)]
+pub struct ForcedEnd {
+    pub reason: &'static str,
+    /// It is charged until then; none for now.
+    pub until: Option<DateTime<Utc>>,
+    pub free: bool,
+}
+
 /// By an operator of its city. `epoch` is that of the rider's home.
-pub async fn force(conn: &Conn, write: &Write<'_>, end: &RideEnd<'_>, rider: &UserRef, epoch: i64) -> Result<Verdict> {
-    end.send(conn, &FORCE, write, &[&rider.region, &rider.id, &epoch]).await
+pub async fn force(
+    conn: &Conn,
+    write: &Write<'_>,
+    end: &RideEnd<'_>,
+    (rider, epoch): (&UserRef, i64),
+    ForcedEnd { reason, until, free }: &ForcedEnd,
+) -> Result<Verdict> {
+    end.send(conn, &FORCE, write, &[&rider.region, &rider.id, &epoch, until, free, reason]).await
 }
 
 const RIDER: Statement = Statement::read(

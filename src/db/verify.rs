@@ -9,12 +9,13 @@ use uuid::Uuid;
 use super::{Conn, DbError, DbErrorKind, Reach, Result, Row, Statement};
 use crate::domain::{
     Point, RegionCode,
+    event::{RIDE_CREDITED, RIDE_ENDED_BY_OPERATOR},
     fare::{Discount, Fare, Rate},
 };
 
 pub const ALL: &[&Statement] = &[
     &HOMES, &REGIONS, &ENDED, &ONE_OPEN, &OPEN_USERS, &OPEN_VEHICLES, &RESERVATIONS, &REFERENCES, &PRESENCE, &EVENTS,
-    &QUOTAS, &LIMITS, &VEHICLES, &RIDES,
+    &QUOTAS, &LIMITS, &CREDITS, &VEHICLES, &RIDES,
 ];
 
 const WHOLE: Reach = Reach::AllRegions { why: "an operator checks the whole database" };
@@ -39,6 +40,7 @@ pub async fn find(conn: &Conn, check: &str, now: DateTime<Utc>) -> Result<Vec<Fo
         "events" => conn.rows(&EVENTS, &[]).await,
         "promo-quotas" => conn.rows(&QUOTAS, &[]).await,
         "promo-limits" => conn.rows(&LIMITS, &[]).await,
+        "credits" => conn.rows(&CREDITS, &[]).await,
         other => Err(DbError::new(DbErrorKind::Bug, "verify", format!("there is no check {other}"))),
     };
     rows?.iter().map(|row| Ok((row.region("region")?, row.get("what")?))).collect()
@@ -262,6 +264,21 @@ const LIMITS: Statement = Statement::read(
            'user ' || p.user_id::TEXT || ': ' || p.code || ' used more than ' || c.per_rider_limit::TEXT || ' times' AS what
          FROM promo_redemptions AS p JOIN promo_codes AS c ON c.code = p.code
          GROUP BY p.user_id, p.code, c.per_rider_limit HAVING count(*) > c.per_rider_limit
+         ORDER BY region, what LIMIT {SHOWN}"
+    ),
+);
+
+const CREDITS: Statement = Statement::read(
+    "verify.credits",
+    WHOLE,
+    formatcp!(
+        "SELECT coalesce(r.region, e.region)::TEXT AS region, 'ride ' || coalesce(r.id, e.id)::TEXT || ': '
+           || coalesce(r.credited_minor, 0)::TEXT || ' credited, ' || coalesce(e.minor, 0)::TEXT || ' by its events' AS what
+         FROM (SELECT region, id, credited_minor FROM rides WHERE credited_minor <> 0) AS r
+           FULL JOIN (SELECT region, correlation_id AS id, sum((metadata->>'credited_minor')::INT8) AS minor FROM events
+             WHERE action IN ('{RIDE_CREDITED}', '{RIDE_ENDED_BY_OPERATOR}') GROUP BY region, correlation_id) AS e
+           ON e.region = r.region AND e.id = r.id
+         WHERE coalesce(r.credited_minor, 0) <> coalesce(e.minor, 0)
          ORDER BY region, what LIMIT {SHOWN}"
     ),
 );

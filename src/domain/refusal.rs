@@ -47,6 +47,12 @@ pub enum Refusal {
     NoSuchRide,
     #[error("This ride has already ended.")]
     RideEnded,
+    #[error("This ride is still under way. End it first.")]
+    RideOpen,
+    #[error("That is more than is owed for this ride. Please enter less.")]
+    CreditTooHigh,
+    #[error("You have asked for 20 riders within a day, which is as many as one person may. Please go on tomorrow.")]
+    TooManyRiders,
     /// The form made something else before.
     #[error("This form was used before. Please load the page again.")]
     FormUsed,

@@ -1,7 +1,7 @@
 //! Rides: their keys, limits, and the number on a receipt. The number is for people only and needs
 //! no counter, whose row would be the hottest of the database.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -32,6 +32,66 @@ impl RideRef {
     }
 }
 
+/// What a number on a receipt says: the day on which the ride began (UTC), and the end of its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RideNumber {
+    pub day: NaiveDate,
+    bits: u32,
+}
+
+impl RideNumber {
+    /// Reads a number as people type it, of a ride in `region`.
+    pub fn parse(text: &str, region: &RegionCode) -> Option<Self> {
+        let text = text.trim().to_uppercase();
+        let (day, letters) = text.strip_prefix(&region.short())?.strip_prefix('-')?.split_once('-')?;
+        let digit = |letter: u8| LETTERS.iter().position(|of| *of == letter).and_then(|at| u32::try_from(at).ok());
+        let bits = letters.bytes().rev().try_fold(0, |bits, letter| Some(bits << 5 | digit(letter)?));
+        let bits = bits.filter(|_| letters.len() == 5)?;
+        Some(Self { day: NaiveDate::parse_from_str(day, "%y%m%d").ok()?, bits })
+    }
+
+    /// The last six hexadecimal digits of the ride's id, and those that may stand before them.
+    pub fn digits(self) -> (String, &'static str) {
+        let odd = self.bits >> 24 & 1 == 1;
+        (format!("{:06x}", self.bits & 0xff_ffff), if odd { "13579bdf" } else { "02468ace" })
+    }
+}
+
+/// Why an operator acts on somebody's ride: a code, and its words. Chosen and not typed, because what
+/// people type about others has no place in events and on receipts.
+pub type Reasons = [(&'static str, &'static str)];
+
+pub const END_REASONS: &Reasons = &[
+    ("left_running", "The ride was left running"),
+    ("fault", "The vehicle broke down"),
+    ("lost", "The vehicle was lost or taken away"),
+    ("safety", "Safety"),
+];
+
+pub const CREDIT_REASONS: &Reasons = &[
+    ("fault", "The vehicle broke down"),
+    ("left_running", "The ride was left running"),
+    ("wrong_price", "The price was wrong"),
+    ("goodwill", "Goodwill"),
+];
+
+/// Why an operator may learn who rode.
+pub const RIDER_REASONS: &Reasons =
+    &[("police", "Request of the police"), ("accident", "Accident"), ("lost_property", "Lost property")];
+
+pub fn reason(of: &Reasons, code: &str) -> Result<&'static str, String> {
+    let known = of.iter().find(|(known, _)| *known == code).map(|(known, _)| *known);
+    known.ok_or_else(|| "Please choose a reason.".to_owned())
+}
+
+/// As in "The vehicle broke down".
+pub fn reason_text(code: &str) -> &str {
+    let mut all = END_REASONS.iter().chain(CREDIT_REASONS).chain(RIDER_REASONS);
+    all.find(|(known, _)| *known == code).map_or(code, |(_, text)| *text)
+}
+
+/// A ride that is under way for longer was probably forgotten.
+pub const RIDE_LONG: TimeDelta = TimeDelta::hours(3);
 /// A ride that is open for longer is ended by the system, as of then.
 pub const RIDE_MAX: TimeDelta = TimeDelta::hours(RIDE_MAX_HOURS);
 /// For statements.
@@ -122,6 +182,11 @@ mod tests {
         let number = ride.number("2026-11-20T23:59:00Z".parse()?);
         assert!(number.starts_with("EUW1-261120-"), "{number}");
         assert_eq!(number.len(), "EUW1-261120-7F3K9".len());
+        let read = RideNumber::parse(&format!(" {} ", number.to_lowercase()), &ride.region).ok_or("it is a number")?;
+        assert_eq!((read.day, read.digits()), ("2026-11-20".parse()?, ("789abc".to_owned(), "02468ace")));
+        for other in ["", "EUW1-261120-7F3K", "EUW1-261120-7F3K99", "EUW1-261320-7F3K9", "USE1-261120-7F3K9", "é"] {
+            assert_eq!(RideNumber::parse(other, &ride.region), None, "{other}");
+        }
         Ok(())
     }
 }

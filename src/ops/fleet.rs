@@ -5,7 +5,7 @@ use crate::{
     db::{
         Actor, Conn, SessionAuth, Write,
         fleet::{self, SeenVehicle, VehicleEdit},
-        rides::{self, RideEnd},
+        rides::{self, ForcedEnd, RideEnd},
     },
     domain::{Point, Refusal, RideRef, VehicleRef, job::StatusChange},
 };
@@ -43,7 +43,13 @@ pub async fn move_to(service: &Service, auth: &SessionAuth, seen: &SeenVehicle, 
 }
 
 /// Ends an open ride for its rider, who is told on their next page. There is no out-of-area fee.
-pub async fn end_ride(service: &Service, auth: &SessionAuth, ride: &RideRef, at: Point, place: &str) -> Result<Done> {
+pub async fn end_ride(
+    service: &Service,
+    auth: &SessionAuth,
+    ride: &RideRef,
+    (at, place): (Point, &str),
+    how: &ForcedEnd,
+) -> Result<Done> {
     let found = rides::find_rider(&service.db.at(&ride.region).await?, ride).await?;
     let (rider, city) = found.ok_or(Refusal::NoSuchRide)?;
     allowed(service, Some(&city), at)?;
@@ -51,7 +57,7 @@ pub async fn end_ride(service: &Service, auth: &SessionAuth, ride: &RideRef, at:
     let regions = [&auth.user.region, &ride.region, &rider.region];
     let done = gated(&service.db, &service.gates, regions, async |[home, there, riders]| {
         let write = Write::new(Actor::Session(auth), auth.now, (&ride.region, ride.id), [home, there]);
-        let force = async |conn: &Conn| rides::force(conn, &write, &end, &rider, riders).await;
+        let force = async |conn: &Conn| rides::force(conn, &write, &end, (&rider, riders), how).await;
         service.db.write_with_retry(&ride.region, force).await
     })
     .await?;

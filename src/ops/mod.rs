@@ -19,6 +19,7 @@ pub mod catalogue;
 pub mod counts;
 pub mod erasure;
 pub mod fleet;
+pub mod fleet_rides;
 pub mod gates;
 pub mod home;
 pub mod ids;

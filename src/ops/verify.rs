@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Every check: its name, and what holds when it finds nothing.
-pub const CHECKS: [(&str, &str); 14] = [
+pub const CHECKS: [(&str, &str); 15] = [
     ("homes", "a person and a vehicle are at home in one region only"),
     ("regions", "people, vehicles and rides are in the region of their city"),
     ("cells", "the cell of a vehicle is that of its coordinates"),
@@ -31,6 +31,7 @@ pub const CHECKS: [(&str, &str); 14] = [
     ("events", "each version of a person, vehicle or task has one event, the last one where they are"),
     ("promo-quotas", "what was taken from a region's quota of a promo code was given to rides there"),
     ("promo-limits", "nobody has used a promo code more often than it allows"),
+    ("credits", "what was credited to a ride is what its events say"),
 ];
 
 #[derive(Debug, PartialEq, Eq)]

@@ -147,6 +147,12 @@ pub fn number(n: impl Display) -> String {
     digits.chars().enumerate().fold(sign.to_owned(), |text, (at, digit)| format!("{text}{}{digit}", separator(at)))
 }
 
+/// How long something took, as in "12 min" or "3 h 5 min".
+pub fn lasted(time: chrono::Duration) -> String {
+    let (hours, minutes) = (time.num_hours(), time.num_minutes().max(0) % 60);
+    if hours > 0 { format!("{hours} h {minutes} min") } else { format!("{minutes} min") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -98,8 +98,10 @@ impl Pagination {
 /// Pages of operators and administrators in order: address, name, and who may use it.
 const FLEET: &[(&str, &str, Access)] = &[
     ("/fleet", "Vehicles", Operator),
+    ("/fleet/rides", "Rides", Operator),
     ("/fleet/tasks", "Tasks", Operator),
     ("/fleet/overview", "Overview", Staff),
+    ("/fleet/revenue", "Revenue", Staff),
     ("/fleet/tariffs", "Tariffs", Staff),
     ("/admin/promo-codes", "Promo codes", Administrator),
     ("/admin/cities", "Cities", Administrator),

@@ -30,6 +30,14 @@ pub fn fleet_vehicle(vehicle: &VehicleRef) -> String {
     format!("/fleet/vehicles/{}/{}", vehicle.region, vehicle.id)
 }
 
+pub fn fleet_rides(city: &str) -> String {
+    format!("/fleet/rides?city={city}")
+}
+
+pub fn fleet_ride(ride: &RideRef) -> String {
+    format!("/fleet/rides/{}/{}", ride.region, ride.id)
+}
+
 pub fn tariffs(city: &str) -> String {
     format!("/fleet/tariffs?city={city}")
 }

@@ -141,11 +141,12 @@ async fn the_routes_of_operators_are_for_those_of_the_city() {
     let theirs: Vec<_> = scene.cases.iter().filter(|case| fleet.contains(&access(case))).collect();
     assert!(theirs.len() >= 20, "{} routes", theirs.len());
     let (operator, others) = people.split_last().unwrap();
-    // Figures and the audit are for every role; prices for administrators too.
+    // Figures and the audit are for every role; prices and revenue for administrators too.
+    let prices = ["/fleet/tariffs", "/fleet/revenue"];
     let may = |name: &str, case: &Case| {
         let role = people.iter().take(2).position(|person| person.name == name);
         let any = ["/fleet/overview", "/fleet/audit", "/fleet/audit.csv"].contains(&case.pattern);
-        role.is_some() && any || role == Some(1) && case.pattern.starts_with("/fleet/tariffs")
+        role.is_some() && any || role == Some(1) && prices.iter().any(|of| case.pattern.starts_with(of))
     };
     let refused_to = async |browser: &Browser| {
         let before = scene.world.rows().await;

@@ -23,9 +23,11 @@ use crate::{
 const PAGE: i64 = 50;
 const CHUNK: i64 = 1000;
 
-const OBJECTS: [(&str, &str); 9] = [
+const OBJECTS: [(&str, &str); 11] = [
     ("", "All"),
     ("vehicle", "Vehicles"),
+    ("ride", "Rides"),
+    ("rider_request", "Requests for a rider"),
     ("job", "Jobs"),
     ("task", "Tasks"),
     ("user", "People"),

@@ -14,7 +14,7 @@ use crate::{
         tasks::{self, Task},
     },
     domain::{
-        Catalogue, City, JobKind, JobRef, Refusal, RideRef, VehicleRef, Version, event,
+        Catalogue, City, JobKind, JobRef, Refusal, VehicleRef, Version, event,
         fleet::{NOTE_MAX, status_text},
         job::{STEPS, StatusChange},
         people,
@@ -262,32 +262,6 @@ pub async fn move_to(context: RequestContext, row: RowPath, Form(form): Form<Mov
         &paths::fleet_vehicle(&seen.vehicle),
         "The vehicle belongs to the other city now, and is in maintenance.",
     )
-}
-
-/// The position of the vehicle, and its page to return to.
-#[derive(Debug, Deserialize)]
-pub struct EndRide {
-    vehicle: Id,
-    place: String,
-    lat: String,
-    lon: String,
-}
-
-pub async fn end_ride(
-    context: RequestContext,
-    RowPath { region, id }: RowPath,
-    Form(form): Form<EndRide>,
-) -> PageResult {
-    let back = paths::fleet_vehicle(&VehicleRef { region: region.clone(), id: form.vehicle.0 });
-    let read = || -> Result<_, String> {
-        Ok((people::line(&form.place, 120, "a place")?, form::required_point(&form.lat, &form.lon, "a position")?))
-    };
-    let (place, at) = match read() {
-        Ok(read) => read,
-        Err(words) => return Ok(context.refused(&back, &words)),
-    };
-    let outcome = ops::fleet::end_ride(&context.service, &context.auth()?, &RideRef { region, id }, at, &place).await;
-    context.respond(outcome, &back, "The ride is ended. Its rider is told on their next page.")
 }
 
 #[cfg(test)]

@@ -67,6 +67,13 @@ struct Chart {
     bars: Vec<Bar>,
 }
 
+impl Chart {
+    /// The days beneath it: the first, one in the middle, the last.
+    fn axis(&self) -> impl Iterator<Item = &str> {
+        [0, 14, 29].into_iter().filter_map(|n| Some(self.bars.get(n)?.day.as_str()))
+    }
+}
+
 struct Bar {
     /// In percent of the highest.
     height: i64,

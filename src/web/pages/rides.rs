@@ -21,7 +21,9 @@ use crate::{
     domain::{
         Catalogue, City, Moment, Point, PublicVehicle, Refusal, RegionCode, RideRef,
         fare::{Discount, Fare, minutes_started},
-        fleet, task,
+        fleet,
+        ride::reason_text,
+        task,
     },
     ops::{self, Done, OpError},
     web::{

@@ -1,5 +1,7 @@
 //! `/fleet/tariffs`: a city's past, current and future prices, for its operators and for
-//! administrators. Read from the catalogue in memory. A ride keeps the tariff it began with.
+//! administrators. Read from the catalogue in memory. A ride keeps the tariff it began with. A new
+//! price is shown beside the one before, and set when that is confirmed; one that was wrong can be
+//! withdrawn, also while it is in force.
 
 use std::sync::Arc;
 
@@ -7,14 +9,14 @@ use askama::Template;
 use chrono::{DateTime, DurationRound, SubsecRound, TimeDelta, Utc};
 use serde::Deserialize;
 
-use super::{CityQuery, EVERYWHERE, city_for};
+use super::{CityQuery, EVERYWHERE, city_for, city_of_form, price_credits};
 use crate::{
     db::catalogue,
     domain::{City, Moment, Tariff, VehicleType, money},
     ops,
     web::{
-        BadRequest, Form, FormState, FormWithState, Layout, PageError, PageResult, Query, RequestContext, Section,
-        filters, form, paths,
+        BadRequest, Form, FormState, Layout, PageError, PageResult, Query, RequestContext, Section, filters, form,
+        paths,
     },
 };
 
@@ -30,7 +32,6 @@ struct TariffsPage<'a> {
 struct TypeTariffs<'a> {
     vehicle_type: &'a VehicleType,
     tariffs: Vec<TariffRow<'a>>,
-    seen: String,
     form: FormState,
 }
 
@@ -38,10 +39,74 @@ struct TariffRow<'a> {
     tariff: &'a Tariff,
     future: bool,
     current: bool,
+    /// There is one before it.
+    follows: bool,
+}
+
+#[derive(Template)]
+#[template(path = "pages/new_price.html")]
+struct NewPricePage<'a> {
+    layout: Layout,
+    city: &'a City,
+    vehicle_type: &'a VehicleType,
+    tariff: &'a Tariff,
+    price: &'a NewPrice,
+    seen: String,
+    lines: Vec<PriceLine>,
+    steep: bool,
+    /// It is steep, and that was not confirmed.
+    unsure: bool,
+}
+
+/// In minor units.
+struct PriceLine {
+    name: &'static str,
+    old: Option<i64>,
+    new: Option<i64>,
+}
+
+impl PriceLine {
+    /// In percent, as in "+12 %".
+    fn change(&self) -> String {
+        match (self.old, self.new) {
+            (Some(old), Some(new)) if old > 0 && old != new => {
+                let sign = if new > old { "+" } else { "" };
+                format!("{sign}{} %", filters::number((new - old) * 100 / old))
+            }
+            (old, new) if old == new => "no change".to_owned(),
+            _ => "–".to_owned(),
+        }
+    }
+}
+
+/// Beyond this many times the price before it takes a tick to set one.
+const STEEP: i64 = 3;
+/// A ride whose price everybody can picture, in minutes.
+const PICTURED: i64 = 10;
+
+fn price_lines(old: Option<&Tariff>, new: &Tariff) -> Vec<PriceLine> {
+    let line = |name, of: fn(&Tariff) -> Option<i64>| PriceLine { name, old: old.and_then(of), new: of(new) };
+    vec![
+        line("Unlock", |tariff| Some(tariff.unlock_minor)),
+        line("Per minute", |tariff| Some(tariff.per_minute_minor)),
+        line("Outside the area", |tariff| Some(tariff.out_of_area_fee_minor)),
+        line("At most a ride", |tariff| tariff.max_charge_minor),
+        line("A ride of 10 minutes", |tariff| Some(tariff.fare(PICTURED))),
+    ]
+}
+
+fn is_steep(old: &Tariff, new: &Tariff) -> bool {
+    let of: [fn(&Tariff) -> i64; 2] = [|tariff| tariff.fare(PICTURED), |tariff| tariff.out_of_area_fee_minor];
+    of.iter().any(|of| of(new) > STEEP * of(old))
 }
 
 pub async fn list(context: RequestContext, Query(query): Query<CityQuery>) -> PageResult {
     page(context, &query.city, None).await
+}
+
+fn of_type<'a>(context: &'a RequestContext, city: &City, vehicle_type: &VehicleType) -> Vec<&'a Tariff> {
+    let of_type = |tariff: &&Tariff| tariff.city == city.slug && tariff.vehicle_type == vehicle_type.slug;
+    context.catalogue.tariffs.iter().filter(of_type).collect()
 }
 
 async fn page(mut context: RequestContext, city: &str, rejected: Option<(String, FormState)>) -> PageResult {
@@ -68,8 +133,7 @@ fn type_tariffs<'a>(
     vehicle_type: &'a VehicleType,
     rejected: Option<FormState>,
 ) -> TypeTariffs<'a> {
-    let of_type = |tariff: &&Tariff| tariff.city == city.slug && tariff.vehicle_type == vehicle_type.slug;
-    let mut tariffs: Vec<&Tariff> = context.catalogue.tariffs.iter().filter(of_type).collect();
+    let mut tariffs = of_type(context, city, vehicle_type);
     tariffs.sort_by_key(|tariff| std::cmp::Reverse(tariff.valid_from));
     let current = context.catalogue.tariff(&city.slug, &vehicle_type.slug, context.now);
     let form = rejected.unwrap_or_else(|| {
@@ -83,10 +147,10 @@ fn type_tariffs<'a>(
     });
     TypeTariffs {
         vehicle_type,
-        seen: catalogue::seen(tariffs.iter().copied()).to_string(),
         tariffs: tariffs
-            .into_iter()
-            .map(|tariff| TariffRow {
+            .iter()
+            .map(|&tariff| TariffRow {
+                follows: tariffs.last() != Some(&tariff),
                 future: tariff.valid_from > context.now,
                 current: current == Some(tariff),
                 tariff,
@@ -101,57 +165,107 @@ fn next_hour(now: DateTime<Utc>, city: &City) -> String {
     next.with_timezone(&city.time_zone).format(form::MOMENT).to_string()
 }
 
-#[derive(Debug, Deserialize)]
-pub struct Set {
+/// A price as it was typed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NewPrice {
     city: String,
     #[serde(rename = "type")]
     vehicle_type: String,
+    /// The tariffs that the confirmation was based on.
     seen: String,
-    #[serde(default)]
     from: String,
     unlock: String,
     minute: String,
     fee: String,
-    #[serde(default)]
     most: String,
+    /// A steep price is meant.
+    sure: String,
 }
 
-pub async fn set(context: RequestContext, FormWithState(form, mut state): FormWithState<Set>) -> PageResult {
-    let city = context.catalogue.city(&form.city).ok_or(PageError::NotFound)?.clone();
-    let vehicle_type = context.catalogue.vehicle_type(&form.vehicle_type).ok_or(PageError::NotFound)?.clone();
-    let seen = serde_json::from_str(&form.seen).map_err(|_wrong| BadRequest::Field)?;
-    let from = form::moment(&form.from, city.time_zone).and_then(|at| match at {
-        Some(at) if at <= context.now => Err("This time has passed. Leave it empty for at once.".to_owned()),
-        Some(at) => Ok(at),
-        None => Ok(context.now.trunc_subsecs(0)),
-    });
-    let most = Some(form.most.trim()).filter(|text| !text.is_empty()).map(money::minor).transpose();
-    let (Some(valid_from), Some(unlock), Some(per_minute), Some(fee), Some(most)) = (
-        state.check("from", from),
-        state.check("unlock", money::minor(&form.unlock)),
-        state.check("minute", money::minor(&form.minute)),
-        state.check("fee", money::minor(&form.fee)),
-        state.check("most", most),
-    ) else {
-        return page(context, &form.city, Some((vehicle_type.slug, state))).await;
-    };
-    let tariff = Tariff {
-        city: city.slug.clone(),
-        vehicle_type: vehicle_type.slug,
-        unlock_minor: unlock,
-        per_minute_minor: per_minute,
-        out_of_area_fee_minor: fee,
-        max_charge_minor: most,
-        valid_from,
-    };
-    let outcome = ops::catalogue::set_tariff(&context.service, &context.auth()?, &tariff, &seen).await;
-    let from = valid_from.with_timezone(&city.time_zone).format(city.units.date_and_time());
-    let done = format!("New {} price from {from}. {EVERYWHERE}", vehicle_type.name.to_lowercase());
-    context.respond(outcome, &paths::tariffs(&city.slug), &done)
+impl NewPrice {
+    /// The tariff, or the form with what is wrong.
+    fn read(&self, city: &City, vehicle_type: &VehicleType, now: DateTime<Utc>) -> Result<Tariff, FormState> {
+        let fields = [
+            ("from", &self.from),
+            ("unlock", &self.unlock),
+            ("minute", &self.minute),
+            ("fee", &self.fee),
+            ("most", &self.most),
+        ];
+        let mut state = fields.iter().fold(FormState::default(), |state, (name, value)| state.with(name, *value));
+        let from = form::moment(&self.from, city.time_zone).and_then(|at| match at {
+            Some(at) if at <= now => Err("This time has passed. Leave it empty for at once.".to_owned()),
+            Some(at) => Ok(at),
+            None => Ok(now.trunc_subsecs(0)),
+        });
+        let most = Some(self.most.trim()).filter(|text| !text.is_empty()).map(money::minor).transpose();
+        let (Some(valid_from), Some(unlock), Some(per_minute), Some(fee), Some(most)) = (
+            state.check("from", from),
+            state.check("unlock", money::minor(&self.unlock)),
+            state.check("minute", money::minor(&self.minute)),
+            state.check("fee", money::minor(&self.fee)),
+            state.check("most", most),
+        ) else {
+            return Err(state);
+        };
+        Ok(Tariff {
+            city: city.slug.clone(),
+            vehicle_type: vehicle_type.slug.clone(),
+            unlock_minor: unlock,
+            per_minute_minor: per_minute,
+            out_of_area_fee_minor: fee,
+            max_charge_minor: most,
+            valid_from,
+        })
+    }
 }
 
+/// `GET /fleet/tariffs/new`: a new price beside the one before, to be confirmed. Sets nothing.
+pub async fn confirm(context: RequestContext, Query(price): Query<NewPrice>) -> PageResult {
+    new_price(context, price, false).await
+}
+
+pub async fn set(context: RequestContext, Form(price): Form<NewPrice>) -> PageResult {
+    new_price(context, price, true).await
+}
+
+async fn new_price(mut context: RequestContext, price: NewPrice, set: bool) -> PageResult {
+    let city = context.catalogue.city(&price.city).ok_or(PageError::NotFound)?.clone();
+    let vehicle_type = context.catalogue.vehicle_type(&price.vehicle_type).ok_or(PageError::NotFound)?.clone();
+    let tariff = match price.read(&city, &vehicle_type, context.now) {
+        Ok(tariff) => tariff,
+        Err(state) => return page(context, &city.slug, Some((vehicle_type.slug, state))).await,
+    };
+    let catalogue = Arc::clone(&context.catalogue);
+    let old = catalogue.tariff(&city.slug, &vehicle_type.slug, tariff.valid_from);
+    let steep = old.is_some_and(|old| is_steep(old, &tariff));
+    if set && (!steep || !price.sure.is_empty()) {
+        let seen = serde_json::from_str(&price.seen).map_err(|_wrong| BadRequest::Field)?;
+        let outcome = ops::catalogue::set_tariff(&context.service, &context.auth()?, &tariff, &seen).await;
+        let from = tariff.valid_from.with_timezone(&city.time_zone).format(city.units.date_and_time());
+        let done = format!("New {} price from {from}. {EVERYWHERE}", vehicle_type.name.to_lowercase());
+        return context.respond(outcome, &paths::tariffs(&city.slug), &done);
+    }
+    let roles = context.current_user().await?.roles;
+    city_for(&context, &roles, &city.slug, |slug| roles.administers() || roles.operates(slug))?;
+    let page = NewPricePage {
+        layout: context.layout(&format!("New price in {}", city.name), Section::Fleet, &city),
+        city: &city,
+        vehicle_type: &vehicle_type,
+        seen: catalogue::seen(of_type(&context, &city, &vehicle_type).into_iter()).to_string(),
+        lines: price_lines(old, &tariff),
+        tariff: &tariff,
+        price: &price,
+        steep,
+        unsure: set,
+    };
+    context.ok_or_invalid(page.unsure, &page)
+}
+
+/// A tariff that is in the catalogue, or was.
 #[derive(Debug, Deserialize)]
-pub struct Withdraw {
+pub struct Known {
     city: String,
     #[serde(rename = "type")]
     vehicle_type: String,
@@ -163,20 +277,32 @@ pub struct Withdraw {
     most: String,
 }
 
-pub async fn withdraw(context: RequestContext, Form(form): Form<Withdraw>) -> PageResult {
-    let city = context.catalogue.city(&form.city).ok_or(PageError::NotFound)?.clone();
-    let number = |text: &str| text.parse().map_err(|_wrong| BadRequest::Field);
-    let valid_from = DateTime::from_timestamp(number(&form.from)?, 0).and_then(Moment::new);
-    let tariff = Tariff {
-        city: form.city,
-        vehicle_type: form.vehicle_type,
-        unlock_minor: number(&form.unlock)?,
-        per_minute_minor: number(&form.minute)?,
-        out_of_area_fee_minor: number(&form.fee)?,
-        max_charge_minor: if form.most.is_empty() { None } else { Some(number(&form.most)?) },
-        valid_from: valid_from.ok_or(BadRequest::Field)?.at(),
-    };
+impl Known {
+    pub(super) fn read(&self) -> PageResult<Tariff> {
+        let number = |text: &str| text.parse().map_err(|_wrong| BadRequest::Field);
+        let valid_from = DateTime::from_timestamp(number(&self.from)?, 0).and_then(Moment::new);
+        Ok(Tariff {
+            city: self.city.clone(),
+            vehicle_type: self.vehicle_type.clone(),
+            unlock_minor: number(&self.unlock)?,
+            per_minute_minor: number(&self.minute)?,
+            out_of_area_fee_minor: number(&self.fee)?,
+            max_charge_minor: if self.most.is_empty() { None } else { Some(number(&self.most)?) },
+            valid_from: valid_from.ok_or(BadRequest::Field)?.at(),
+        })
+    }
+}
+
+pub async fn withdraw(context: RequestContext, Form(form): Form<Known>) -> PageResult {
+    let city = city_of_form(&context, &form.city)?.clone();
+    let tariff = form.read()?;
     let outcome = ops::catalogue::withdraw_tariff(&context.service, &context.auth()?, &tariff).await;
-    let done = format!("Scheduled price withdrawn. {EVERYWHERE}");
-    context.respond(outcome, &paths::tariffs(&city.slug), &done)
+    if tariff.valid_from > context.now {
+        let done = format!("Scheduled price withdrawn. {EVERYWHERE}");
+        return context.respond(outcome, &paths::tariffs(&city.slug), &done);
+    }
+    // Rides may have been charged by it; only operators give credits.
+    let operates = context.cookie.as_ref().is_some_and(|cookie| cookie.roles.operates(&city.slug));
+    let back = if operates && outcome.is_ok() { price_credits::path(&tariff) } else { paths::tariffs(&city.slug) };
+    context.respond(outcome, &back, &format!("Price withdrawn: the one before applies again. {EVERYWHERE}"))
 }

@@ -60,7 +60,7 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     movr::ops::accounts::grant(db, &bob.name, "operator", "boston").await.unwrap();
     let planned = "INSERT INTO tariffs VALUES ('boston', 'bike', '2999-01-01T00:00:00Z', 1, 1, 1)";
     arena.sql.batch_execute(planned).await.unwrap();
-    let page = cat.get("/fleet/tariffs?city=paris").await;
+    let page = cat.get("/fleet/tariffs/new?city=paris&type=bike&unlock=1&minute=1&fee=1").await;
     let (seen, bob_id) = (page.field("seen"), arena.riders[1].auth.user.id.to_string());
     let promo_seen = cat.get("/admin/promo-codes").await.attributes("[aria-labelledby=WELCOME] [name=seen]", "value");
     let job = jobs::ask(&cat, NEW_YORK, "lost", &[]).await;
@@ -137,7 +137,7 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
             "/fleet/tariffs",
             &cat,
             "/fleet/tariffs",
-            [&prices[..], &[("city", "paris"), ("seen", &seen), ("from", "")]].concat(),
+            [&prices[..], &[("city", "paris"), ("seen", &seen), ("from", ""), ("sure", "1")]].concat(),
         ),
         (
             "/fleet/tariffs/withdraw",
@@ -192,17 +192,23 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let (version, command) = (("version", "1"), ("command", &*id));
     let place = [("place", "Corner"), ("lat", "40.72"), ("lon", "-74.0")];
     let edit = [&place[..], &[version, command, ("brand", "B"), ("colour", "red"), ("battery", "50")]].concat();
+    let ended = [&place[..], &[("city", "new-york"), ("reason", "lost")]].concat();
+    let credit = vec![command, ("city", "new-york"), ("seen", "0"), ("amount", "0.01"), ("reason", "fault")];
     for (pattern, path, fields) in [
         ("/fleet/vehicles/{region}/{id}/status", format!("{fleet}/status"), vec![version, command, ("action", "lost")]),
         ("/fleet/vehicles/{region}/{id}/edit", format!("{fleet}/edit"), edit),
         ("/fleet/vehicles/{region}/{id}/move", format!("{fleet}/move"), vec![version, command, ("city", "boston")]),
-        ("/fleet/rides/{region}/{id}/end", format!("/fleet{ride}/end"), [&place[..], &[("vehicle", &*own)]].concat()),
+        ("/fleet/rides/{region}/{id}/end", format!("/fleet{ride}/end"), ended),
+        ("/fleet/rides/{region}/{id}/credit", format!("/fleet{ride}/credit"), credit),
+        ("/fleet/rides/{region}/{id}/rider", format!("/fleet{ride}/rider"), vec![command, ("reason", "police")]),
     ] {
         fleet_forms.push(pattern);
         refused_by_the_gate(&arena, pattern, &cat.post(&path, &fields).await, "us-east1");
     }
     seen.extend(fleet_forms);
     // The city of a visitor, and whether they want to go home, are cookies and no rows.
+    // The statement that credits one ride credits these, too.
+    seen.extend(["/fleet/tariffs/credit"]);
     seen.extend(["/my/vehicles/{region}/{id}/remove", "/city", "/abroad"]);
     // It must be possible to open a region from inside: `pages/region_states.rs`.
     seen.extend(["/admin/regions/{region}"]);

@@ -118,8 +118,7 @@ async fn events_of_rides_say_neither_who_nor_where() {
     for how in ["by its rider", "by an operator", "by the system"] {
         let bike = bike().await;
         let ride = browser.start(&bike, Uuid::new_v4(), "").await.location();
-        let id = bike.id.to_string();
-        let place = [("vehicle", &*id), ("place", "Depot"), ("lat", "40.73"), ("lon", "-73.99")];
+        let place = [("city", "new-york"), ("reason", "lost"), ("place", "Depot"), ("lat", "40.73"), ("lon", "-73.99")];
         match how {
             "by its rider" => drop(browser.end(&ride).await),
             "by an operator" => drop(operator.post(&format!("/fleet{ride}/end"), &place).await),

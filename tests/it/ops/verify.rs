@@ -233,6 +233,11 @@ const DAMAGES: &[(&[&str], &str)] = &[
     (&["promo-quotas"], "DELETE FROM promo_redemptions"),
     (&["promo-quotas"], "@ended"),
     (
+        &["credits"],
+        "UPDATE rides SET credited_minor = 1, credit_reason = 'fault'
+        WHERE id::TEXT = (SELECT min(id::TEXT) FROM rides WHERE total_minor > 0)",
+    ),
+    (
         &["promo-limits"],
         "@ended; INSERT INTO promo_redemptions SELECT 'europe-west1', u, 'WELCOME', 'europe-west1', id, now()
         FROM pick, rides WHERE rides.rider_id = u AND promo_code = 'WELCOME' AND ended_at IS NOT NULL",

@@ -133,7 +133,7 @@ async fn operators_see_what_happens_to_vehicles_of_their_cities() {
     movr::ops::accounts::grant(&instance.running.state.service.db, &rider.name, "operator", "boston").await.unwrap();
     let boston = "aggregate_type = 'vehicle' AND aggregate_id IN (SELECT id FROM vehicles WHERE city = 'boston')";
     assert_eq!(all(&rider, PATH).await.len(), count(&world, boston).await);
-    assert!(rider.get(PATH).await.text().contains("vehicles and jobs of Boston"));
+    assert!(rider.get(PATH).await.text().contains("vehicles, rides, jobs and tasks of Boston"));
     assert_eq!(rider.get(PATH).await.attributes(".fleet-nav a[aria-current]", "href"), [PATH]);
     let new_york = "SELECT id FROM vehicles WHERE city = 'new-york' LIMIT 1";
     let foreign: Uuid = world.sql().await.query_one(new_york, &[]).await.unwrap().try_get(0).unwrap();

@@ -286,8 +286,7 @@ async fn a_ride_that_an_operator_ends_is_ended_for_its_rider_who_is_told() {
     let path = format!("/fleet/vehicles/us-east1/{}", bike.id);
     let (page, _) = vehicle_page(&scene.operator, &path).await;
     assert!(page.text().contains("Ride under way") && !page.text().contains("Pat"), "no name of the rider");
-    let id = bike.id.to_string();
-    let end = [("vehicle", &*id), ("place", "Depot"), ("lat", "40.73"), ("lon", "-73.99")];
+    let end = [("city", "new-york"), ("reason", "lost"), ("place", "Depot"), ("lat", "40.73"), ("lon", "-73.99")];
     let refused = step(&scene.operator, &path, "status", &[("action", "maintenance")]).await;
     assert!(redirect(&scene.instance, &refused).text.contains("reserved or being ridden"));
     let action = format!("/fleet{ride}/end");
@@ -318,8 +317,7 @@ async fn operator_and_rider_at_once_end_a_ride_once() {
         let started = redirect(&scene.instance, &rider.start(bike, Uuid::new_v4(), "").await);
         assert!(started.good, "{started:?}");
         let ride = &started.location;
-        let id = bike.id.to_string();
-        let end = [("vehicle", &*id), ("place", "Depot"), ("lat", "40.73"), ("lon", "-73.99")];
+        let end = [("city", "new-york"), ("reason", "lost"), ("place", "Depot"), ("lat", "40.73"), ("lon", "-73.99")];
         let action = format!("/fleet{ride}/end");
         let (theirs, ours) = futures_util::join!(rider.end(&started.location), scene.operator.post(&action, &end));
         for page in [theirs, ours] {

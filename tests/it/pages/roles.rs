@@ -47,10 +47,14 @@ async fn an_administrator_gives_and_takes_roles_over_regions() {
 
     let tariffs = renee.get("/fleet/tariffs").await;
     assert_eq!(tariffs.texts("h1"), ["Tariffs in Rome"], "it holds at once");
-    let seen = tariffs.field("seen");
+    let price = "city=rome&type=bike&unlock=5&minute=1&fee=1";
+    let seen = renee.get(&format!("/fleet/tariffs/new?{price}")).await.field("seen");
     let set = async |unlock: &str| {
         let form = [("city", "rome"), ("type", "bike"), ("seen", &seen), ("from", ""), ("unlock", unlock)];
-        renee.post("/fleet/tariffs", &[&form[..], &[("minute", "1"), ("fee", "1")]].concat()).await.status
+        renee
+            .post("/fleet/tariffs", &[&form[..], &[("minute", "1"), ("fee", "1"), ("sure", "1")]].concat())
+            .await
+            .status
     };
     assert!(take(&admin, &renee.name).await.contains("next change"));
     let before = world.rows().await;

@@ -27,13 +27,17 @@ async fn end(world: World, instance: Instance) {
     world.end().await;
 }
 
-/// Sends the form of bikes as `page` drew it.
-async fn set(browser: &Browser, page: &Page, from: &str, prices: [&str; 3]) -> Page {
-    let seen = page.attributes("[aria-labelledby=bike] [name=seen]", "value").remove(0);
+/// What the confirmation of a new price in New York is based on.
+async fn seen(browser: &Browser, vehicle_type: &str) -> String {
+    let price = "unlock=1&minute=1&fee=1";
+    browser.get(&format!("{PATH}/new?city=new-york&type={vehicle_type}&{price}")).await.field("seen")
+}
+
+/// Confirms a new price of bikes in New York.
+async fn set(browser: &Browser, seen: &str, from: &str, prices: [&str; 3]) -> Page {
     let [unlock, minute, fee] = prices;
-    let city = page.attributes("[aria-labelledby=bike] [name=city]", "value").remove(0);
-    let fields = [("city", &*city), ("type", "bike"), ("seen", &seen), ("from", from), ("unlock", unlock)];
-    browser.post(PATH, &[&fields[..], &[("minute", minute), ("fee", fee)]].concat()).await
+    let fields = [("city", "new-york"), ("type", "bike"), ("seen", seen), ("from", from), ("unlock", unlock)];
+    browser.post(PATH, &[&fields[..], &[("minute", minute), ("fee", fee), ("sure", "1")]].concat()).await
 }
 
 /// State and prices of the bikes' tariffs, newest first.
@@ -57,10 +61,9 @@ async fn an_operator_sets_plans_and_withdraws_prices_and_a_ride_keeps_its_own() 
     let before = world.count(began).await;
 
     for vehicle_type in ["bike", "scooter", "skateboard"] {
-        let page = operator.get(PATH).await;
-        let seen = page.attributes(&format!("[aria-labelledby={vehicle_type}] [name=seen]"), "value").remove(0);
+        let seen = seen(&operator, vehicle_type).await;
         let form = [("city", "new-york"), ("type", vehicle_type), ("seen", &seen), ("from", ""), ("unlock", "7.77")];
-        let set = operator.post(PATH, &[&form[..], &[("minute", "0,9"), ("fee", "3")]].concat()).await;
+        let set = operator.post(PATH, &[&form[..], &[("minute", "0,9"), ("fee", "3"), ("sure", "1")]].concat()).await;
         assert_eq!(set.location(), "/fleet/tariffs?city=new-york");
     }
     let page = operator.get(PATH).await;
@@ -75,17 +78,19 @@ async fn an_operator_sets_plans_and_withdraws_prices_and_a_ride_keeps_its_own() 
     assert_eq!(world.count(now).await, 1, "the next ride has the new one");
 
     // A price to come, in the city's zone; it can be replaced and withdrawn.
-    assert_eq!(set(&operator, &page, "2036-07-01T10:00", ["1", "2", "3"]).await.status, StatusCode::SEE_OTHER);
+    let first = seen(&operator, "bike").await;
+    assert_eq!(set(&operator, &first, "2036-07-01T10:00", ["1", "2", "3"]).await.status, StatusCode::SEE_OTHER);
     let planned = "SELECT count(*) FROM tariffs WHERE valid_from = '2036-07-01T14:00:00Z' AND per_minute_minor = ";
     assert_eq!(world.count(&format!("{planned} 200")).await, 1, "ten o'clock in New York");
     let page = operator.get(PATH).await;
     assert!(bikes(&page)[0].contains("Jul 1, 2036, 10:00 AM $1.00 $2.00 $3.00 Scheduled"), "{:?}", bikes(&page));
-    set(&operator, &page, "2036-07-01T10:00", ["1", "4", "3"]).await;
+    set(&operator, &seen(&operator, "bike").await, "2036-07-01T10:00", ["1", "4", "3"]).await;
     assert_eq!(world.count(&format!("{planned} 400")).await, 1, "replaced");
     let old = page;
     let page = operator.get(PATH).await;
+    // The first of them: what is to come stands on top.
     let withdraw = async |page: &Page| {
-        let form = "[action$=withdraw] [type=hidden]";
+        let form = "[aria-labelledby=bike] tbody tr:first-child [action$=withdraw] [type=hidden]";
         let (names, values) = (page.attributes(form, "name"), page.attributes(form, "value"));
         let fields: Vec<_> = names.iter().map(String::as_str).zip(values.iter().map(String::as_str)).collect();
         operator.post("/fleet/tariffs/withdraw", &fields).await
@@ -107,11 +112,12 @@ async fn prices_are_set_by_those_who_may_and_not_over_somebody_elses_change() {
     let admin = with_role(&instance, "boston", "administrator", "").await;
     let other = with_role(&instance, "boston", "operator", "paris").await;
     let rider = instance.person("new-york").await;
-    let page = operator.get(PATH).await;
+    let page = seen(&operator, "bike").await;
     let before = world.rows().await;
     for browser in [&rider, &other] {
         for answer in [
             browser.get("/fleet/tariffs?city=new-york").await,
+            browser.get("/fleet/tariffs/new?city=new-york&type=bike&unlock=1&minute=1&fee=1").await,
             set(browser, &page, "", ["1", "1", "1"]).await,
             set(browser, &page, "2999-01-01T10:00", ["1", "1", "1"]).await,
         ] {
@@ -137,16 +143,16 @@ async fn prices_are_set_by_those_who_may_and_not_over_somebody_elses_change() {
     }
     assert_eq!(world.rows().await, before, "none of it changed anything");
 
-    assert_eq!(set(&admin, &admin.get("/fleet/tariffs?city=new-york").await, "", ["9", "1", "1"]).await.status, 303);
+    assert_eq!(set(&admin, &seen(&admin, "bike").await, "", ["9", "1", "1"]).await.status, 303);
     let before = world.rows().await;
     set(&operator, &page, "", ["8", "1", "1"]).await;
     assert!(operator.get(PATH).await.flash().starts_with("This was changed since"));
     // The same price again is no change.
-    set(&operator, &operator.get(PATH).await, "", ["9", "1", "1"]).await;
+    set(&operator, &seen(&operator, "bike").await, "", ["9", "1", "1"]).await;
     assert_eq!(world.rows().await, before);
 
     // Without the role the very next write is refused, whatever the cookie says.
-    let page = operator.get(PATH).await;
+    let page = seen(&operator, "bike").await;
     world.set("DELETE FROM role_grants WHERE role = 'operator'").await;
     let before = world.rows().await;
     assert_eq!(set(&operator, &page, "", ["2", "2", "2"]).await.status, StatusCode::FORBIDDEN);
@@ -189,7 +195,7 @@ async fn while_the_catalogue_cannot_be_written_a_change_is_refused_with_that_rea
     let world = world().await;
     let instance = world.instance_with("us-east1", &[("MOVR_WRITE_TIMEOUT_MS", "1000")]).await;
     let operator = with_role(&instance, "boston", "operator", "new-york").await;
-    let (page, holder) = (operator.get(PATH).await, world.sql().await);
+    let (page, holder) = (seen(&operator, "bike").await, world.sql().await);
     if instance.running.state.service.db.engine().cockroach {
         eprintln!("SKIPPED while_the_catalogue_cannot_be_written_a_change_is_refused: needs PostgreSQL (LOCK TABLE)");
     } else {
@@ -202,5 +208,107 @@ async fn while_the_catalogue_cannot_be_written_a_change_is_refused_with_that_rea
         assert_eq!(bikes(&operator.get(PATH).await).len(), 1);
     }
     drop(holder);
+    end(world, instance).await;
+}
+
+/// The lines of the confirmation.
+fn lines(page: &Page) -> Vec<String> {
+    page.texts("tbody tr")
+}
+
+#[actix_web::test]
+async fn a_new_price_is_shown_beside_the_one_before_and_a_steep_one_takes_a_tick() {
+    let (world, instance, operator) = scene().await;
+    let form = operator.get(PATH).await;
+    assert_eq!(form.attributes("[aria-labelledby=bike] details form", "action"), ["/fleet/tariffs/new"]);
+    let before = world.rows().await;
+    let ask = async |price: &str| operator.get(&format!("{PATH}/new?city=new-york&type=bike&from=&{price}")).await;
+    let mild = ask("unlock=1.50&minute=0.33&fee=15&most=").await;
+    let expected = [
+        "Unlock $1.50 $1.50 no change",
+        "Per minute $0.30 $0.33 +10 %",
+        "Outside the area $15.00 $15.00 no change",
+        "At most a ride",
+        "A ride of 10 minutes $4.50 $4.80 +6 %",
+    ];
+    for (line, expected) in lines(&mild).iter().zip(expected) {
+        assert!(line.starts_with(expected), "{line}");
+    }
+    assert_eq!(mild.texts("[name=sure]").len(), 0);
+    let steep = ask("unlock=1.50&minute=33.00&fee=15&most=").await;
+    assert!(lines(&steep)[1].ends_with("$33.00 +10,900 %"), "{:?}", lines(&steep));
+    assert_eq!(steep.texts("[name=sure]").len(), 1, "{}", steep.text());
+    assert_eq!(ask("unlock=1.50&minute=0.30&fee=50").await.texts("[name=sure]").len(), 1, "the fee as well");
+    let wrong = ask("unlock=x&minute=0.30&fee=15").await;
+    assert_eq!((wrong.status, wrong.texts("#unlock-bike-error").len()), (StatusCode::UNPROCESSABLE_ENTITY, 1));
+
+    let seen = steep.field("seen");
+    let fields = [("city", "new-york"), ("type", "bike"), ("seen", &*seen), ("from", ""), ("unlock", "1.50")];
+    let fields = [&fields[..], &[("minute", "33.00"), ("fee", "15"), ("most", "")]].concat();
+    let unsure = operator.post(PATH, &fields).await;
+    assert_eq!(unsure.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", unsure.text());
+    assert!(unsure.text().contains("confirm that you mean this price"), "{}", unsure.text());
+    assert_eq!(world.rows().await, before, "nothing of it set a price");
+    let sure = operator.post(PATH, &[&fields[..], &[("sure", "1")]].concat()).await;
+    assert_eq!(sure.location(), "/fleet/tariffs?city=new-york");
+    assert!(bikes(&operator.get(PATH).await)[0].contains("$33.00"));
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn a_wrong_price_is_withdrawn_and_the_rides_that_it_charged_are_credited() {
+    let (world, instance, operator) = scene().await;
+    world.sample(&["new-york"], 0, 30).await;
+    // One type only, so that every vehicle has the price.
+    world.set("UPDATE vehicles SET type = 'bike'").await;
+    let people =
+        [instance.person("new-york").await, instance.person("new-york").await, instance.person("boston").await];
+    rides::end(&people[0], &rides::start(&people[0], "new-york").await).await;
+    world.clock.advance(chrono::Duration::seconds(5));
+    assert_eq!(set(&operator, &seen(&operator, "bike").await, "", ["1.50", "33", "15"]).await.status, 303);
+    world.clock.advance(chrono::Duration::seconds(5));
+    let charged: Vec<String> = {
+        let start = async |person: &Browser| rides::start(person, "new-york").await;
+        vec![start(&people[0]).await, start(&people[1]).await, start(&people[2]).await]
+    };
+    rides::end(&people[0], &charged[0]).await;
+    rides::end(&people[1], &charged[1]).await;
+
+    let form = "[aria-labelledby=bike] [action$=withdraw] [type=hidden]";
+    let page = operator.get(PATH).await;
+    assert_eq!(page.texts("[aria-labelledby=bike] [action$=withdraw] button").len(), 1, "not the first price");
+    let (names, values) = (page.attributes(form, "name"), page.attributes(form, "value"));
+    let fields: Vec<_> = names.iter().map(String::as_str).zip(values.iter().map(String::as_str)).collect();
+    let other = with_role(&instance, "boston", "operator", "boston").await;
+    assert_eq!(other.post("/fleet/tariffs/withdraw", &fields).await.status, StatusCode::FORBIDDEN);
+    let path = operator.post("/fleet/tariffs/withdraw", &fields).await.location();
+    assert!(path.starts_with("/fleet/tariffs/credit?city=new-york&type=bike&"), "{path}");
+    let page = operator.get(PATH).await;
+    assert!(bikes(&page).len() == 1 && bikes(&page)[0].contains("$0.30") && bikes(&page)[0].contains("Now"));
+    let again = operator.get(&operator.post("/fleet/tariffs/withdraw", &fields).await.location()).await;
+    assert!(again.flash().contains("done already"), "{}", again.flash());
+
+    // Two have ended: each cost 32.70 more for its minute. The one before the wrong price is none of them.
+    let page = operator.get(&path).await;
+    assert!(page.text().contains("2 rides cost $65.40 more"), "{}", page.text());
+    let hidden = "form[action$=credit] [type=hidden]";
+    let (names, values) = (page.attributes(hidden, "name"), page.attributes(hidden, "value"));
+    let fields: Vec<_> = names.iter().map(String::as_str).zip(values.iter().map(String::as_str)).collect();
+    // One that ends now was not among those that were confirmed.
+    rides::end(&people[2], &charged[2]).await;
+    assert_eq!(other.get(&path).await.status, StatusCode::FORBIDDEN);
+    let before = world.rows().await;
+    assert_eq!(other.post("/fleet/tariffs/credit", &fields).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(world.rows().await, before);
+    assert_eq!(operator.post("/fleet/tariffs/credit", &fields).await.location(), path);
+    assert_eq!(operator.get(&path).await.flash(), "2 rides credited, $65.40 in all.");
+    operator.post("/fleet/tariffs/credit", &fields).await;
+    let page = operator.get(&path).await;
+    assert_eq!(page.flash(), "That was done already.");
+    assert!(page.text().contains("1 ride cost $32.70 more"), "{}", page.text());
+    let receipt = people[1].get(&charged[1]).await;
+    assert!(receipt.text().contains("Credit (The price was wrong) -$32.70"), "{}", receipt.text());
+    assert_eq!(receipt.texts(".total"), ["$1.80"]);
+    assert_eq!(world.count("SELECT count(*) FROM events WHERE action = 'ride.credited'").await, 2);
     end(world, instance).await;
 }

@@ -43,6 +43,10 @@ pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, car
     // The person's own vehicle, which its city's operators look after too.
     let fleet = remove.replace("/my/", "/fleet/").replace("/remove", "");
     let (seen, command) = (("version", "1"), ("command", &*id));
+    // A price that no ride was charged by.
+    let wrong = [("city", "new-york"), ("type", "bike"), ("from", "4102444800"), ("unlock", "1"), ("minute", "1"), ("fee", "1")];
+    let priced = wrong.map(|(name, value)| format!("{name}={value}")).join("&");
+    let last = format!("4102444800000000~{id}");
     vec![
         get("/healthz", "/healthz"),
         get("/readyz", "/readyz"),
@@ -99,11 +103,22 @@ pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, car
         post("/fleet/vehicles/{region}/{id}/edit", &format!("{fleet}/edit"), &[seen, command, ("brand", "B"),
             ("colour", "red"), ("battery", "50"), ("place", "Here"), ("lat", "40.72"), ("lon", "-74.0")]),
         post("/fleet/vehicles/{region}/{id}/move", &format!("{fleet}/move"), &[seen, command, ("city", "boston")]),
-        post("/fleet/rides/{region}/{id}/end", &format!("/fleet{ride}/end"), &[("vehicle", &id), ("place", "Corner"),
-            ("lat", "40.72"), ("lon", "-74.0")]),
+        post("/fleet/rides/{region}/{id}/end", &format!("/fleet{ride}/end"), &[("city", "new-york"), ("reason", "lost"),
+            ("place", "Corner"), ("lat", "40.72"), ("lon", "-74.0")]),
+        get("/fleet/rides", "/fleet/rides?city=new-york"),
+        get("/fleet/rides/{region}/{id}", &format!("/fleet{ride}")),
+        post("/fleet/rides/{region}/{id}/credit", &format!("/fleet{ride}/credit"), &[command, ("city", "new-york"),
+            ("seen", "0"), ("amount", "0.01"), ("reason", "fault")]),
+        get("/fleet/rides/{region}/{id}/rider", &format!("/fleet{ride}/rider")),
+        post("/fleet/rides/{region}/{id}/rider", &format!("/fleet{ride}/rider"), &[command, ("reason", "police")]),
         get("/fleet/tariffs", "/fleet/tariffs?city=new-york"),
         post("/fleet/tariffs", "/fleet/tariffs", &[("city", "new-york"), ("type", "bike"), ("seen", "[]"), ("from", ""),
             ("unlock", "1"), ("minute", "1"), ("fee", "1")]),
+        get("/fleet/tariffs/new", "/fleet/tariffs/new?city=new-york&type=bike&unlock=1&minute=1&fee=1"),
+        get("/fleet/tariffs/credit", &format!("/fleet/tariffs/credit?{priced}")),
+        post("/fleet/tariffs/credit", "/fleet/tariffs/credit", &[&wrong[..], &[command, ("last", &last)]].concat()),
+        get("/fleet/revenue", "/fleet/revenue?city=new-york"),
+        get("/fleet/revenue.csv", "/fleet/revenue.csv?city=new-york"),
         post("/fleet/tariffs/withdraw", "/fleet/tariffs/withdraw", &[("city", "new-york"), ("type", "bike"), ("from", "0"),
             ("unlock", "1"), ("minute", "1"), ("fee", "1")]),
         get("/admin/promo-codes", "/admin/promo-codes"),

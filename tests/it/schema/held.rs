@@ -167,6 +167,8 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("UPDATE rides SET", " promo_code = 'A', promo_percent = 50, promo_amount_minor = 9", CHECK, "rides_promo_check"),
     ("UPDATE rides SET", " @total", CHECK, "rides_total_check"),
     ("UPDATE rides SET", " @discount", CHECK, "rides_discount_check"),
+    ("UPDATE rides SET", " credited_minor = 1", CHECK, "rides_credited_check"),
+    ("UPDATE rides SET", " credited_minor = 1, credit_reason = 'fault'", CHECK, "rides_credited_check"),
     ("UPDATE jobs SET", " finished_at = now()", CHECK, "jobs_finished_check"),
     ("UPDATE jobs SET", " state = 'done'", CHECK, "jobs_finished_check"),
     ("UPDATE promo_codes SET", " percent = NULL", CHECK, "promo_codes_kind_check"),

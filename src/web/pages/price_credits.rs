@@ -1,0 +1,149 @@
+//! `/fleet/tariffs/credit`: the rides that were charged by a wrong price, and crediting them with what
+//! they cost more than by the price before it: so many at once, each with its own event.
+
+use std::sync::Arc;
+
+use askama::Template;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{city_of_form, only_operators, tariffs::Known};
+use crate::{
+    db::{
+        fleet_rides::{self, Credit, PRICED_PAGE},
+        rides::Ride,
+    },
+    domain::{City, Tariff, fare::Fare},
+    ops::{self, Done},
+    web::{Cursor, Form, Id, Layout, PageError, PageResult, Query, RequestContext, Section, filters, paths},
+};
+
+#[derive(Template)]
+#[template(path = "pages/price_credits.html")]
+struct PriceCreditsPage<'a> {
+    layout: Layout,
+    city: &'a City,
+    vehicle_type: &'a str,
+    wrong: &'a Tariff,
+    right: &'a Tariff,
+    command: Uuid,
+    found: Found,
+    after: String,
+    /// The page of rides after these.
+    next: Option<String>,
+}
+
+/// At this price, as its rides are found.
+pub fn path(tariff: &Tariff) -> String {
+    let most = tariff.max_charge_minor.map(|most| most.to_string()).unwrap_or_default();
+    format!(
+        "/fleet/tariffs/credit?city={}&type={}&from={}&unlock={}&minute={}&fee={}&most={most}",
+        tariff.city,
+        tariff.vehicle_type,
+        tariff.valid_from.timestamp(),
+        tariff.unlock_minor,
+        tariff.per_minute_minor,
+        tariff.out_of_area_fee_minor
+    )
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Parameters {
+    #[serde(flatten)]
+    tariff: Known,
+    after: Option<Cursor>,
+}
+
+struct Found {
+    credits: Vec<Credit>,
+    minor: i64,
+    /// The last ride that was looked at, and whether there may be more.
+    last: Option<Cursor>,
+    full: bool,
+}
+
+impl Found {
+    fn of(rides: &[Ride], right: &Tariff) -> Self {
+        let credit = |ride: &Ride| {
+            let ended = ride.ended.as_ref()?;
+            let fee = if ended.outside_area { right.out_of_area_fee_minor } else { 0 };
+            let fare = Fare::new(right.rate(), ended.fare.minutes, ride.discount, fee);
+            let minor = ended.fare.total_minor - fare.total_minor;
+            (minor > 0).then_some(Credit { ride: ride.ride.id, minor, seen_minor: 0 })
+        };
+        let credits: Vec<Credit> = rides.iter().filter_map(credit).collect();
+        let last = rides.last().and_then(|ride| Some(Cursor(ride.ended.as_ref()?.at, ride.ride.id)));
+        let minor = credits.iter().map(|credit| credit.minor).sum();
+        Self { credits, minor, last, full: rides.len() == PRICED_PAGE }
+    }
+}
+
+/// The wrong price, the one before it, and the rides that were charged by it, for operators.
+async fn find(
+    context: &mut RequestContext,
+    tariff: &Known,
+    after: Option<Cursor>,
+    until: Option<Cursor>,
+) -> PageResult<(City, Tariff, Tariff, Found)> {
+    let wrong = tariff.read()?;
+    let city = city_of_form(context, &wrong.city)?.clone();
+    context.may_touch(&city.region);
+    let Cursor(at, id) = after.unwrap_or(Cursor(DateTime::UNIX_EPOCH, Uuid::nil()));
+    let read = context.read_signed_in(&city.region, async |conn| {
+        fleet_rides::list_priced(conn, &city.region, &wrong, (at, id)).await
+    });
+    let (current_user, mut rides) = read.await?;
+    only_operators(&current_user, &city.slug)?;
+    let before = wrong.valid_from - chrono::Duration::seconds(1);
+    let right = context.catalogue.tariff(&city.slug, &wrong.vehicle_type, before).ok_or(PageError::NotFound)?.clone();
+    // What has ended since the page was made was not confirmed.
+    rides.retain(|ride| {
+        let key = |ride: &Ride| Some((ride.ended.as_ref()?.at, ride.ride.id));
+        until.is_none_or(|Cursor(at, id)| key(ride).is_some_and(|key: (DateTime<Utc>, Uuid)| key <= (at, id)))
+    });
+    let found = Found::of(&rides, &right);
+    Ok((city, wrong, right, found))
+}
+
+pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
+    let (city, wrong, right, found) = find(&mut context, &query.tariff, query.after, None).await?;
+    let catalogue = Arc::clone(&context.catalogue);
+    let page = PriceCreditsPage {
+        layout: context.layout("Credit rides", Section::Fleet, &city),
+        city: &city,
+        vehicle_type: catalogue.vehicle_type(&wrong.vehicle_type).map_or(&wrong.vehicle_type, |of| &of.name),
+        command: context.service.ids.form(),
+        after: query.after.map(|after| after.to_string()).unwrap_or_default(),
+        next: found.last.filter(|_| found.full).map(|last| format!("{}&after={last}", path(&wrong))),
+        wrong: &wrong,
+        right: &right,
+        found,
+    };
+    context.ok(&page)
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Confirmed {
+    #[serde(flatten)]
+    tariff: Known,
+    command: Id,
+    #[serde(default)]
+    after: String,
+    last: Cursor,
+}
+
+pub async fn credit(mut context: RequestContext, Form(form): Form<Confirmed>) -> PageResult {
+    let after = Cursor::try_from(form.after).ok();
+    let (city, wrong, _, found) = find(&mut context, &form.tariff, after, Some(form.last)).await?;
+    let back = path(&wrong);
+    if found.credits.is_empty() {
+        return context.respond(Ok(Done::Before), &back, "");
+    }
+    let command = context.row_id(form.command, "command", &city.region)?;
+    let auth = context.auth()?;
+    let credits = &found.credits;
+    let outcome = ops::fleet_rides::credit(&context.service, &auth, &city, (command, "wrong_price"), credits).await;
+    let (rides, minor) = (filters::counted(credits.len(), "ride"), city.currency.format(found.minor));
+    context.respond(outcome, &back, &format!("{rides} credited, {minor} in all."))
+}

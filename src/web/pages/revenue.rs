@@ -1,0 +1,221 @@
+//! `/fleet/revenue`: what a city's rides earned in a period, by day, month, type or vehicle, for its
+//! operators and for administrators; and the same as a file.
+
+use std::sync::Arc;
+
+use askama::Template;
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Utc};
+use serde::Deserialize;
+
+use super::city_of;
+use crate::{
+    db::{
+        revenue::{self, Cursor, Revenue},
+        sessions::CurrentUser,
+    },
+    domain::{
+        Catalogue, City, Refusal, VehicleRef,
+        csv::{escape_formula, head, write_line},
+        money,
+    },
+    web::{BadRequest, Layout, PageResult, Pagination, Query, RequestContext, Section, filters, form, paths},
+};
+
+const PAGE: i64 = 50;
+const CHUNK: i64 = 1_000;
+/// Longest period, in days.
+const LONGEST: i64 = 366;
+
+/// Value, title of the choice, and the column's.
+const BY: [(&str, &str, &str); 4] = [
+    ("day", "By day", "Day"),
+    ("month", "By month", "Month"),
+    ("type", "By type", "Type"),
+    ("vehicle", "By vehicle", "Vehicle"),
+];
+
+#[derive(Template)]
+#[template(path = "pages/revenue.html")]
+struct RevenuePage<'a> {
+    layout: Layout,
+    catalogue: &'a Catalogue,
+    city: &'a City,
+    query: &'a Parameters,
+    from: NaiveDate,
+    to: NaiveDate,
+    by: (&'static str, &'static str, &'static str),
+    rows: Vec<Revenue>,
+    totals: Vec<Revenue>,
+    pagination: Pagination,
+    error: Option<String>,
+}
+
+impl RevenuePage<'_> {
+    fn file(&self) -> String {
+        self.query.address("/fleet/revenue.csv", self.city, None)
+    }
+
+    fn is_by(&self, value: &str) -> bool {
+        self.by.0 == value
+    }
+
+    fn vehicle(&self, row: &Revenue) -> Option<String> {
+        let id = form::id(&row.key).filter(|_| self.by.0 == "vehicle")?;
+        Some(paths::fleet_vehicle(&VehicleRef { region: self.city.region.clone(), id }))
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Parameters {
+    city: String,
+    /// Days of the city; the last one is included.
+    from: String,
+    to: String,
+    by: String,
+    /// Key and currency of the last row of the page before.
+    after: String,
+    currency: String,
+}
+
+struct Period {
+    from: NaiveDate,
+    to: NaiveDate,
+    by: (&'static str, &'static str, &'static str),
+}
+
+impl Period {
+    fn times(&self, city: &City) -> (DateTime<Utc>, DateTime<Utc>) {
+        // Where clocks skip midnight, the day begins later.
+        let begins = |day: NaiveDate| {
+            let local = day.and_time(NaiveTime::MIN).and_local_timezone(city.time_zone).earliest();
+            local.map_or_else(|| day.and_time(NaiveTime::MIN).and_utc(), |at| at.to_utc())
+        };
+        (begins(self.from), begins(self.to + Days::new(1)))
+    }
+}
+
+impl Parameters {
+    fn address(&self, page: &str, city: &City, after: Option<Cursor>) -> String {
+        let (key, currency) = after.unwrap_or_default();
+        let fields = [
+            ("from", self.from.as_str()),
+            ("to", &self.to),
+            ("by", &self.by),
+            ("after", &key),
+            ("currency", &currency),
+        ];
+        let set = fields.iter().filter(|(_, value)| !value.is_empty());
+        let pairs = set.map(|(name, value)| format!("&{name}={}", paths::encode(value)));
+        format!("{page}?city={}", city.slug) + &pairs.collect::<String>()
+    }
+
+    /// By default this month until today, by day.
+    fn period(&self, city: &City, now: DateTime<Utc>) -> Result<Period, String> {
+        let today = now.with_timezone(&city.time_zone).date_naive();
+        let day = |text: &str, otherwise| match text {
+            "" => Ok(otherwise),
+            text => NaiveDate::parse_from_str(text, "%Y-%m-%d")
+                .ok()
+                .filter(|day| (2000..9000).contains(&day.year()))
+                .ok_or("Please enter days as in 2026-11-21."),
+        };
+        let to = day(&self.to, today)?;
+        let from = day(&self.from, to.with_day(1).unwrap_or(to))?;
+        if from > to {
+            return Err("The first day is after the last one.".to_owned());
+        }
+        if (to - from).num_days() >= LONGEST {
+            return Err("Please choose a year at most.".to_owned());
+        }
+        let by =
+            BY.iter().find(|(by, ..)| *by == self.by || self.by.is_empty()).ok_or("Please choose how to group.")?;
+        Ok(Period { from, to, by: *by })
+    }
+
+    fn cursor(&self) -> Cursor {
+        (self.after.clone(), self.currency.clone())
+    }
+}
+
+fn may(current_user: &CurrentUser, city: &City) -> PageResult<()> {
+    let roles = &current_user.roles;
+    if roles.operates(&city.slug) || roles.administers() { Ok(()) } else { Err(Refusal::NotOperator.into()) }
+}
+
+pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
+    let city = city_of(&context, &query.city)?;
+    context.may_touch(&city.region);
+    let (period, error) = match query.period(&city, context.now) {
+        Ok(period) => (period, None),
+        Err(error) => {
+            (Parameters::default().period(&city, context.now).map_err(|_never| BadRequest::Field)?, Some(error))
+        }
+    };
+    let (times, after) = (period.times(&city), query.cursor());
+    let (current_user, (mut rows, totals)) = context
+        .read_signed_in(&city.region, async |conn| {
+            let none = Cursor::default();
+            let rows = revenue::list(conn, &city, times, period.by.0, &after, PAGE + 1);
+            let (rows, totals) = tokio::join!(rows, revenue::list(conn, &city, times, "", &none, PAGE));
+            Ok((rows?, totals?))
+        })
+        .await?;
+    may(&current_user, &city)?;
+    let newest = (!query.after.is_empty()).then(|| query.address("/fleet/revenue", &city, None));
+    let next = |last: &Revenue| query.address("/fleet/revenue", &city, Some(last.cursor()));
+    let pagination = Pagination::cut(&mut rows, PAGE, newest, next);
+    let page = RevenuePage {
+        layout: context.layout(&format!("Revenue in {}", city.name), Section::Fleet, &city),
+        catalogue: &context.catalogue,
+        city: &city,
+        query: &query,
+        from: period.from,
+        to: period.to,
+        by: period.by,
+        rows,
+        totals,
+        pagination,
+        error,
+    };
+    context.ok_or_invalid(page.error.is_some(), &page)
+}
+
+/// `GET /fleet/revenue.csv`
+pub async fn export(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
+    let city = city_of(&context, &query.city)?;
+    context.may_touch(&city.region);
+    let period = query.period(&city, context.now).map_err(|_wrong| BadRequest::Field)?;
+    let (times, by) = (period.times(&city), period.by.0);
+    let (current_user, rows) = context
+        .read_signed_in(&city.region, async |conn| {
+            revenue::list(conn, &city, times, by, &Cursor::default(), CHUNK).await
+        })
+        .await?;
+    may(&current_user, &city)?;
+    let columns = [by, "vehicle_code", "currency", "rides", "fares", "discounts", "fees", "credits", "revenue"];
+    let (text, next) = lines(&rows);
+    let name = format!("movr-{}-revenue-{}-{}.csv", city.slug, period.from, period.to);
+    let service = Arc::clone(&context.service);
+    let read = async move |after: Cursor| {
+        Ok(lines(&revenue::list(&service.db.at(&city.region).await?, &city, times, by, &after, CHUNK).await?))
+    };
+    Ok(context.csv(&name, (head(&columns) + &text, next), read))
+}
+
+/// The lines of these rows, and where the next ones begin.
+fn lines(rows: &[Revenue]) -> (String, Option<Cursor>) {
+    let mut text = String::new();
+    for row in rows {
+        let minors = [row.fares_minor, row.discounts_minor, row.fees_minor, row.credits_minor, row.revenue_minor()];
+        let first = [
+            escape_formula(&row.key),
+            escape_formula(row.code.as_deref().unwrap_or_default()),
+            row.currency.as_str().into(),
+            row.rides.to_string().into(),
+        ];
+        write_line(&mut text, first.into_iter().chain(minors.into_iter().map(|minor| money::plain(minor).into())));
+    }
+    let full = i64::try_from(rows.len()) == Ok(CHUNK);
+    (text, rows.last().filter(|_| full).map(Revenue::cursor))
+}

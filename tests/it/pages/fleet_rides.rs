@@ -1,0 +1,289 @@
+//! Rides for the operators of their city: found by state, length, vehicle and number; ended for a
+//! reason; credited once, and no more than they cost; and who rode, for those who say why they ask.
+
+use chrono::Duration;
+use chrono_tz::America::New_York;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{rides, tariffs::with_role};
+use crate::support::{
+    Browser, World,
+    app::{Instance, PASSWORD},
+    crowd::redirect,
+    html::Page,
+    world,
+};
+
+const LIST: &str = "/fleet/rides?city=new-york";
+
+async fn scene() -> (World, Instance, Browser) {
+    let world = world().await;
+    world.sample(&["new-york"], 0, 12).await;
+    let instance = world.instance("us-east1").await;
+    let operator = with_role(&instance, "boston", "operator", "new-york").await;
+    operator.get("/profile").await;
+    (world, instance, operator)
+}
+
+/// Time goes by, and everybody signs in again.
+async fn wait(world: &World, time: Duration, people: &[&Browser]) {
+    world.clock.advance(time);
+    for person in people {
+        person.sign_in(&person.name, PASSWORD).await.location();
+    }
+}
+
+async fn end(world: World, instance: Instance) {
+    instance.running.stop().await;
+    world.end().await;
+}
+
+/// Ends the ride for its rider.
+async fn force(operator: &Browser, ride: &str, how: &[(&str, &str)]) -> Page {
+    let place = [("city", "new-york"), ("place", "Depot"), ("lat", "40.73"), ("lon", "-73.99")];
+    operator.post(&format!("/fleet{ride}/end"), &[&place[..], how].concat()).await
+}
+
+async fn credit(operator: &Browser, ride: &str, command: Uuid, seen: &str, amount: &str) -> Page {
+    let id = command.to_string();
+    let form = [("command", &*id), ("city", "new-york"), ("seen", seen), ("amount", amount), ("reason", "fault")];
+    operator.post(&format!("/fleet{ride}/credit"), &form).await
+}
+
+fn numbers(page: &Page) -> Vec<String> {
+    page.texts("table tbody th")
+}
+
+#[actix_web::test]
+async fn rides_are_found_by_state_length_vehicle_and_number() {
+    let (world, instance, operator) = scene().await;
+    let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
+    let long = rides::start(&ann, "new-york").await;
+    world.set("UPDATE vehicles SET code = 'NY-7' WHERE open_ride_id IS NOT NULL").await;
+    wait(&world, Duration::hours(4), &[&bob, &operator]).await;
+    let short = rides::start(&bob, "new-york").await;
+    let page = operator.get(LIST).await;
+    assert_eq!((page.status, page.timing()), (StatusCode::OK, (2, 1)));
+    let both = numbers(&page);
+    assert_eq!(both.len(), 2, "{}", page.text());
+    assert_eq!(
+        page.attributes("tbody th a", "href"),
+        [format!("/fleet{long}"), format!("/fleet{short}")],
+        "longest first"
+    );
+    assert!(page.text().contains("Under way for more than 3 hours: 1 ride."), "{}", page.text());
+    assert!(!page.text().contains("Pat") && page.text().contains("4 h 0 min"), "{}", page.text());
+    let vehicle: Uuid = {
+        let sql = world.sql().await;
+        sql.query_one("SELECT id FROM vehicles WHERE code = 'NY-7'", &[]).await.unwrap().try_get(0).unwrap()
+    };
+    rides::end(&bob, &short).await;
+    let (number, vehicle) = (both[0].to_lowercase(), vehicle.to_string());
+    for (query, found) in [
+        ("", &both[..1]),
+        ("&longer=180", &both[..1]),
+        ("&longer=720", &[]),
+        ("&state=ended", &both[1..]),
+        ("&state=ended&longer=30", &[]),
+        ("&state=ended&at=2020-01-01T10:00", &[]),
+        ("&q=ny-7", &both[..1]),
+        ("&q=NY-7&at=2020-01-01T10:00", &[]),
+        (&format!("&q={vehicle}"), &both[..1]),
+        (&format!("&q={number}"), &both[..1]),
+        (&format!("&q={}", both[1]), &both[1..]),
+        ("&q=USE1-200101-22222", &[]),
+    ] {
+        let page = operator.get(&format!("{LIST}{query}")).await;
+        assert_eq!((page.status, page.timing()), (StatusCode::OK, (2, 1)), "{query}");
+        assert_eq!(numbers(&page), found, "{query}");
+    }
+    for wrong in ["&longer=7", "&at=soon"] {
+        assert_eq!(operator.get(&format!("{LIST}{wrong}")).await.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+    }
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn every_ended_ride_is_listed_once_and_a_search_says_where_it_stopped() {
+    let (world, instance, operator) = scene().await;
+    rides::end(&operator, &rides::start(&operator, "new-york").await).await;
+    let columns = "city, vehicle_id, vehicle_type, start_lat, start_lon, start_place, end_lat, end_lon, end_place,
+        outside_area, distance_m, currency, unlock_minor, per_minute_minor, out_of_area_minor";
+    world
+        .set(&format!(
+            "INSERT INTO rides (region, id, started_at, ended_at, {columns}, minutes, charge_minor, discount_minor,
+               fee_minor, total_minor, version)
+             SELECT region, gen_random_uuid(), started_at - '1 day'::INTERVAL, started_at - '1 day'::INTERVAL
+               + CASE WHEN n = 1100 THEN '2 h'::INTERVAL ELSE '1 minute'::INTERVAL END - n * '1 ms'::INTERVAL, {columns},
+               CASE WHEN n = 1100 THEN 120 ELSE 1 END, unlock_minor + per_minute_minor * CASE WHEN n = 1100 THEN 120 ELSE 1 END,
+               0, 0, unlock_minor + per_minute_minor * CASE WHEN n = 1100 THEN 120 ELSE 1 END, 2
+             FROM rides, generate_series(1, 1100) AS n"
+        ))
+        .await;
+    // The long one is the oldest.
+    world.set("UPDATE rides SET ended_at = ended_at - '3 h'::INTERVAL, started_at = started_at - '3 h'::INTERVAL WHERE minutes = 120").await;
+    for (query, rides, pages) in [("&state=ended", 1101, 23), ("&state=ended&longer=60", 1, 2)] {
+        let (mut path, mut found, mut seen) = (format!("{LIST}{query}"), Vec::new(), 0);
+        loop {
+            let page = operator.get(&path).await;
+            (seen, found) = (seen + 1, [found, page.attributes("tbody th a", "href")].concat());
+            match page.attributes("nav.pages a[rel=next]", "href").pop() {
+                Some(next) => path = next,
+                None => break,
+            }
+        }
+        assert_eq!((found.len(), seen), (rides, pages), "{query}");
+        found.sort();
+        found.dedup();
+        assert_eq!(found.len(), rides, "{query}: none twice");
+    }
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn an_operator_ends_a_ride_for_a_reason_at_the_fare_they_choose() {
+    let (world, instance, operator) = scene().await;
+    let ann = instance.person("new-york").await;
+    let price = "UPDATE tariffs SET unlock_minor = 150, per_minute_minor = 30, max_charge_minor = NULL";
+    world.set(&format!("{price}; UPDATE catalogue SET version = version + 1")).await;
+    instance.running.state.service.reload_catalogue().await.unwrap();
+    for (how, minutes, owed) in [("", 240, "$73.50"), ("until", 10, "$4.50"), ("free", 240, "$0.00")] {
+        let ride = rides::start(&ann, "new-york").await;
+        let until = world.clock.now() + Duration::seconds(570);
+        wait(&world, Duration::seconds(14_370), &[&ann, &operator]).await;
+        let local =
+            |at: chrono::DateTime<chrono::Utc>| at.with_timezone(&New_York).format("%Y-%m-%dT%H:%M:%S").to_string();
+        let (until, late) = (local(until), local(world.clock.now() + Duration::hours(1)));
+        let before = world.rows().await;
+        for wrong in [
+            &[("charge", how)][..],
+            &[("reason", "bored")],
+            &[("reason", "fault"), ("charge", "until"), ("until", "")],
+            &[("reason", "fault"), ("charge", "until"), ("until", &late)],
+        ] {
+            let page = force(&operator, &ride, wrong).await;
+            assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong:?}");
+            assert_eq!(page.attributes("#place", "value"), ["Depot"], "kept as typed");
+        }
+        assert_eq!(world.rows().await, before);
+        let good = [("reason", "left_running"), ("charge", how), ("until", &until)];
+        let ended = redirect(&instance, &force(&operator, &ride, &good).await);
+        assert!(ended.good && ended.location == format!("/fleet{ride}"), "{ended:?}");
+        assert_eq!(redirect(&instance, &force(&operator, &ride, &good).await).text, "That was done already.");
+        let receipt = ann.get(&ride).await;
+        assert_eq!(receipt.texts(".total"), [owed], "{}", receipt.text());
+        assert!(receipt.text().contains("ended this ride for you (The ride was left running)."), "{}", receipt.text());
+        assert!(receipt.text().contains(&format!("{minutes} min")), "{}", receipt.text());
+        assert_eq!(receipt.text().contains("Credit (The ride was left running) -$73.50"), how == "free");
+        assert_eq!(operator.get(&ended.location).await.texts("form[action$=credit]").len(), usize::from(how != "free"));
+    }
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn a_credit_is_given_once_and_is_never_more_than_is_owed() {
+    let (world, instance, operator) = scene().await;
+    let other = with_role(&instance, "boston", "operator", "boston").await;
+    let ann = instance.person("new-york").await;
+    let ride = rides::start(&ann, "new-york").await;
+    let first = Uuid::new_v4();
+    let before = world.rows().await;
+    let refused = redirect(&instance, &credit(&operator, &ride, first, "0", "1").await);
+    assert!(refused.text.contains("still under way"), "{refused:?}");
+    assert_eq!(world.rows().await, before);
+    rides::end(&ann, &ride).await;
+    let owed = world.count("SELECT total_minor FROM rides").await;
+    let more = format!("{}.{:02}", (owed + 1) / 100, (owed + 1) % 100);
+
+    let before = world.rows().await;
+    for browser in [&ann, &other] {
+        assert_eq!(credit(browser, &ride, first, "0", "1").await.status, StatusCode::FORBIDDEN);
+        assert_eq!(browser.get(&format!("/fleet{ride}")).await.status, StatusCode::FORBIDDEN);
+    }
+    for amount in ["0", "-1", "much", &more] {
+        let page = credit(&operator, &ride, first, "0", amount).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{amount}");
+        assert_eq!(page.texts("#amount-error").len(), 1);
+    }
+    assert_eq!(world.rows().await, before);
+
+    let clicks =
+        futures_util::join!(credit(&operator, &ride, first, "0", "1"), credit(&operator, &ride, first, "0", "1"));
+    let mut said = [clicks.0, clicks.1].map(|page| redirect(&instance, &page).text);
+    said.sort();
+    assert_eq!(said, ["$1.00 credited. The receipt says so.", "That was done already."]);
+    let late = redirect(&instance, &credit(&operator, &ride, Uuid::new_v4(), "0", "0.10").await);
+    assert!(late.text.contains("was changed since the page was loaded"), "{late:?}");
+    let page = credit(&operator, &ride, Uuid::new_v4(), "100", &format!("{}.{:02}", owed / 100, owed % 100)).await;
+    assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "with the first it would be too much");
+    assert_eq!(world.count("SELECT credited_minor FROM rides").await, 100);
+    let receipt = ann.get(&ride).await;
+    let left = format!("${}.{:02}", (owed - 100) / 100, (owed - 100) % 100);
+    assert!(receipt.text().contains("Credit (The vehicle broke down) -$1.00"), "{}", receipt.text());
+    assert_eq!((receipt.texts(".total"), receipt.texts("tfoot td")), (vec![left.clone()], vec![left]));
+    let event =
+        "SELECT count(*) FROM events WHERE aggregate_type = 'ride' AND action = 'ride.credited' AND version = 3";
+    assert_eq!(world.count(event).await, 1);
+    assert!(operator.get("/fleet/audit?type=ride").await.text().contains("ride.credited"));
+    let data: Value = serde_json::from_str(&ann.get("/profile/export").await.body).unwrap();
+    assert_eq!(data["regions"]["us-east1"]["rides"][0]["credited_minor"], json!(100));
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn who_rode_is_told_to_those_who_say_why_they_ask_and_the_rider_can_see_it() {
+    let (world, instance, operator) = scene().await;
+    let colleague = with_role(&instance, "boston", "operator", "new-york").await;
+    let (ann, guest) = (instance.person("new-york").await, instance.person("paris").await);
+    let ride = rides::start(&ann, "new-york").await;
+    let path = format!("/fleet{ride}/rider");
+    let ask = async |browser: &Browser, path: &str, reason: &str| {
+        let id = Uuid::new_v4().to_string();
+        browser.post(path, &[("command", &*id), ("reason", reason)]).await
+    };
+    let knows = |page: &Page| page.text().contains("Pat Doe") && page.text().contains("pat@example.com");
+    let before = world.rows().await;
+    assert!(!knows(&operator.get(&path).await), "nobody has asked");
+    assert_eq!(ask(&ann, &path, "police").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(ask(&operator, &path, "curious").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(world.rows().await, before);
+    assert_eq!(ask(&operator, &path, "lost_property").await.location(), path);
+    assert!(knows(&operator.get(&path).await), "{}", operator.get(&path).await.text());
+    assert!(!knows(&colleague.get(&path).await), "who has not asked");
+    world.clock.advance(Duration::minutes(16));
+    assert!(!knows(&operator.get(&path).await), "not for ever");
+    let data: Value = serde_json::from_str(&ann.get("/profile/export").await.body).unwrap();
+    let requests = &data["regions"]["us-east1"]["rides"][0]["operator_requests"];
+    assert_eq!((requests.as_array().unwrap().len(), &requests[0]["reason"]), (1, &json!("lost_property")));
+    assert!(operator.get("/fleet/audit?type=rider_request").await.text().contains("ride.rider_asked"));
+    for row in &world.rows().await["events"] {
+        assert!(!row.contains("Doe") && !row.contains("example.com"), "{row}");
+    }
+
+    // Twenty within a day, each of them an event.
+    for _ in 1..20 {
+        assert_eq!(ask(&operator, &path, "police").await.location(), path);
+    }
+    let before = world.rows().await;
+    assert!(redirect(&instance, &ask(&operator, &path, "police").await).text.contains("20 riders within a day"));
+    assert_eq!(world.rows().await, before);
+    assert_eq!(redirect(&instance, &ask(&colleague, &path, "police").await).text, "", "of one person");
+    wait(&world, Duration::hours(24), &[&operator, &guest]).await;
+    assert_eq!(redirect(&instance, &ask(&operator, &path, "police").await).text, "", "the next day");
+
+    // A rider who is at home under another law is not named here.
+    let abroad = format!("/fleet{}/rider", rides::start(&guest, "new-york").await);
+    assert!(operator.get(&abroad).await.text().contains("under another law"));
+    let refused = ask(&operator, &abroad, "police").await;
+    assert!(
+        refused.text().contains("rule jurisdiction")
+            || redirect(&instance, &refused).text.contains("rule jurisdiction")
+    );
+    assert!(!knows(&operator.get(&abroad).await));
+    assert_eq!(world.count("SELECT count(*) FROM events WHERE action = 'residency.rider_refused'").await, 1);
+    let asked = "SELECT count(*) FROM events WHERE aggregate_type = 'rider_request'";
+    assert_eq!(world.count(asked).await, 22);
+    end(world, instance).await;
+}

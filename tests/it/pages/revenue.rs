@@ -1,0 +1,100 @@
+//! Revenue of a city by day, month, type and vehicle, on the page and as a file: the same numbers as
+//! the rides', for operators of the city and for administrators.
+
+use reqwest::StatusCode;
+
+use super::{rides, tariffs::with_role};
+use crate::support::world;
+
+const PATH: &str = "/fleet/revenue?city=new-york";
+
+#[actix_web::test]
+async fn revenue_is_grouped_on_the_page_and_in_the_file_and_adds_up() {
+    let world = world().await;
+    world.sample(&["new-york"], 0, 20).await;
+    let instance = world.instance("us-east1").await;
+    let operator = with_role(&instance, "boston", "operator", "new-york").await;
+    let admin = with_role(&instance, "boston", "administrator", "").await;
+    let other = with_role(&instance, "boston", "operator", "boston").await;
+    operator.get("/profile").await;
+    let ann = instance.person("new-york").await;
+    assert!(operator.get(PATH).await.text().contains("No ride ended in this time."));
+    for _ in 0..4 {
+        rides::end(&ann, &rides::start(&ann, "new-york").await).await;
+        // Another vehicle for the next ride.
+        world.set("UPDATE vehicles SET status = 'lost' WHERE id IN (SELECT vehicle_id FROM rides)").await;
+    }
+    // Half an hour before midnight in New York, half an hour after it, a month before, and by another currency.
+    let ends = ["2026-03-02T04:30:00Z", "2026-03-02T05:30:00Z", "2026-02-10T12:00:00Z", "2026-03-09T12:00:00Z"];
+    for (n, at) in ends.iter().enumerate() {
+        let id = "(SELECT id FROM rides WHERE ended_at > '2026-06-01' ORDER BY id LIMIT 1)";
+        let currency = if n == 3 { "EUR" } else { "USD" };
+        world
+            .set(&format!(
+                "UPDATE rides SET started_at = '{at}'::TIMESTAMPTZ - '1 minute'::INTERVAL, ended_at = '{at}',
+               currency = '{currency}' WHERE id = {id}"
+            ))
+            .await;
+    }
+    let ride = "SELECT id::TEXT FROM rides WHERE ended_at = '2026-03-02T05:30:00Z'";
+    let ride: String = world.sql().await.query_one(ride, &[]).await.unwrap().try_get(0).unwrap();
+    let form = [("command", &*ride), ("city", "new-york"), ("seen", "0"), ("amount", "0.50"), ("reason", "goodwill")];
+    operator.post(&format!("/fleet/rides/us-east1/{ride}/credit"), &form).await.location();
+
+    let period = "from=2026-02-01&to=2026-03-31";
+    let total = async |currency: &str| {
+        world
+            .count(&format!("SELECT sum(total_minor - credited_minor)::INT8 FROM rides WHERE currency = '{currency}'"))
+            .await
+    };
+    let (usd, eur) = (total("USD").await, total("EUR").await);
+    for (by, keys) in [
+        ("day", &["2026-02-10", "2026-03-01", "2026-03-02", "2026-03-09"][..]),
+        ("month", &["2026-02", "2026-03", "2026-03"]),
+        ("type", &[]),
+        ("vehicle", &[]),
+    ] {
+        let page = operator.get(&format!("{PATH}&{period}&by={by}")).await;
+        assert_eq!((page.status, page.timing()), (StatusCode::OK, (3, 1)), "{}", page.text());
+        let shown = page.texts("tbody th");
+        assert!(keys.is_empty() || shown == keys, "{shown:?}");
+        let totals = page.texts("tfoot tr");
+        let amount = |minor: i64, sign: &str| format!("{sign}{}.{:02}", minor / 100, minor % 100);
+        assert!(totals[0].starts_with("Total 1 ") && totals[0].ends_with(&amount(eur, "€")), "{totals:?}");
+        assert!(totals[1].starts_with("Total 3 ") && totals[1].ends_with(&amount(usd, "$")), "{totals:?}");
+        assert!(totals[1].contains("$0.50"), "the credit: {totals:?}");
+        let file = operator.get(&page.attributes("a[download]", "href").remove(0)).await;
+        assert_eq!(file.headers["content-type"], "text/csv; charset=utf-8");
+        assert_eq!(
+            file.headers["content-disposition"],
+            "attachment; filename=\"movr-new-york-revenue-2026-02-01-2026-03-31.csv\""
+        );
+        let mut lines = file.body.split_terminator("\r\n");
+        let head = format!("\u{feff}{by},vehicle_code,currency,rides,fares,discounts,fees,credits,revenue");
+        assert_eq!(lines.next(), Some(&*head));
+        let cells: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+        assert_eq!(cells.len(), shown.len(), "{by}");
+        let sum = |currency: &str| -> i64 {
+            let of = cells.iter().filter(|line| line[2] == currency);
+            of.map(|line| line[8].replace('.', "").parse::<i64>().unwrap()).sum()
+        };
+        assert_eq!((sum("USD"), sum("EUR")), (usd, eur), "{by}");
+    }
+    // The last day is included, and the days are New York's.
+    let day = operator.get(&format!("{PATH}&from=2026-03-01&to=2026-03-01")).await;
+    assert_eq!(day.texts("tbody th"), ["2026-03-01"]);
+    for wrong in ["from=2026-03-02&to=2026-03-01", "from=2020-01-01&to=2026-01-01", "from=soon", "by=rider"] {
+        assert_eq!(operator.get(&format!("{PATH}&{wrong}")).await.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+        let file = operator.get(&format!("/fleet/revenue.csv?city=new-york&{wrong}")).await;
+        assert_eq!(file.status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+    assert_eq!(admin.get(PATH).await.status, StatusCode::OK);
+    for page in ["/fleet/revenue", "/fleet/revenue.csv"] {
+        for browser in [&ann, &other] {
+            assert_eq!(browser.get(&format!("{page}?city=new-york")).await.status, StatusCode::FORBIDDEN);
+        }
+    }
+    world.set("UPDATE vehicles SET status = 'available' WHERE id IN (SELECT vehicle_id FROM rides)").await;
+    instance.running.stop().await;
+    world.end().await;
+}
