@@ -9,22 +9,27 @@
   function drawMap(box) {
     let data;
     try { data = JSON.parse(box.querySelector('script').textContent); } catch { return; }
-    const points = [...(data.pins || []).map((pin) => pin[0]), ...(data.route || [])];
+    const points = [...(data.pins || []), ...(data.route || [])];
     if (data.me) points.push(data.me);
     const extent = points.length > 1 ? points : [...points, ...(data.area || [])];
     if (!extent.length && !data.centre) return;
 
-    box.querySelector('svg').remove();
+    const drawing = box.querySelector('svg');
+    // The server draws the first one last, on top.
+    const pins = all('.pin', drawing).reverse();
+    drawing.remove();
     const holder = document.createElement('div');
     holder.setAttribute('role', 'region');
     holder.setAttribute('aria-label', box.dataset.label);
     box.append(holder);
     const L = window.L;
     const hero = box.closest('.hero');
-    const map = L.map(holder, { zoomAnimation: !calm, fadeAnimation: !calm, markerZoomAnimation: !calm, scrollWheelZoom: !hero, zoomControl: false, attributionControl: false });
+    const wide = matchMedia('(min-width: 56rem)').matches;
+    // A finger or the wheel on a map in the way of the page scrolls the page; two fingers move the map.
+    const touch = matchMedia('(pointer: coarse)').matches;
+    const map = L.map(holder, { zoomAnimation: !calm, fadeAnimation: !calm, markerZoomAnimation: !calm, dragging: !touch, scrollWheelZoom: wide && !!box.closest('.split'), zoomControl: false, attributionControl: false });
     L.control.zoom({ position: hero ? 'topright' : 'topleft' }).addTo(map);
     // On the home page a card covers the left of the map, or its lower edge on narrow screens.
-    const wide = matchMedia('(min-width: 56rem)').matches;
     const left = hero && wide ? box.clientWidth * 0.45 : 36;
     if (extent.length > 1) map.fitBounds(extent, { paddingTopLeft: [left, 36], paddingBottomRight: [36, hero && !wide ? 80 : 36], maxZoom: 17 });
     else map.setView(extent[0] || data.centre, 14);
@@ -42,9 +47,25 @@
     const form = document.querySelector('form[data-position]');
     if (form) map.on('click', ({ latlng }) => { form.dataset.position = 'chosen'; fill(form, { coords: { latitude: latlng.lat, longitude: latlng.wrap().lng } }); });
     if (data.me) L.marker(data.me, { icon: L.divIcon({ className: 'me-icon', iconSize: [18, 18] }), interactive: false, keyboard: false, zIndexOffset: 90000 }).addTo(map);
-    (data.pins || []).forEach(([point, label], index) => addPin(L, map, point, label, index, data.pins.length));
-    // The list beside the map says the same; its cards are what the keyboard reaches.
-    map.getPane('markerPane').setAttribute('aria-hidden', 'true');
+    pins.forEach((pin, index) => addPin(L, map, data.pins[index], pin, document.getElementById('v' + (index + 1)), pins.length - index));
+    // Where a list beside the map says the same, its entries are what the keyboard reaches.
+    if (drawing.querySelector('[aria-hidden]')) map.getPane('markerPane').setAttribute('aria-hidden', 'true');
+    if (box.dataset.search) offerSearch(box, map);
+  }
+
+  /* "Search this area", once the map is elsewhere. */
+  function offerSearch(box, map) {
+    const asked = map.getCenter();
+    const link = document.createElement('a');
+    link.className = 'search-here';
+    link.textContent = 'Search this area';
+    link.hidden = true;
+    box.append(link);
+    map.on('moveend', () => {
+      const { lat, lng } = map.getCenter().wrap();
+      link.hidden = map.latLngToContainerPoint(asked).distanceTo(map.getSize().divideBy(2)) < 60;
+      link.href = `${box.dataset.search}&map=${lat.toFixed(5)},${lng.toFixed(5)}`;
+    });
   }
 
   function escape(text) {
@@ -53,19 +74,27 @@
     return node.innerHTML;
   }
 
-  function addPin(L, map, point, label, index, count) {
-    const icon = L.divIcon({ className: 'pin-icon', html: escape(label), iconSize: [28, 28], iconAnchor: [2, 26] });
-    const marker = L.marker(point, { icon, keyboard: false, zIndexOffset: (count - index) * 1000 }).addTo(map);
-    const card = document.getElementById('v' + label);
-    if (!card) return;
-    const mark = (on) => { card.classList.toggle('on', on); marker.getElement().classList.toggle('on', on); };
-    marker.on('mouseover', () => mark(true)).on('mouseout', () => mark(false));
-    marker.on('click', () => {
+  /* A pin of the server's drawing as a marker; `row` is its entry of the list, if there is one. */
+  function addPin(L, map, point, pin, row, nth) {
+    const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+    svg.setAttribute('viewBox', '-16 -16 32 32');
+    pin.removeAttribute('transform');
+    svg.append(pin);
+    L.marker(point, { icon: L.divIcon({ className: 'pin-icon', html: svg, iconSize: [32, 32] }), keyboard: false, zIndexOffset: nth * 1000 }).addTo(map);
+    const here = pin.getAttribute('href')?.startsWith('#');
+    const mark = (on) => { row?.classList.toggle('on', on); pin.closest('.pin-icon').classList.toggle('on', on); };
+    pin.addEventListener('click', (event) => {
+      // The end of a drag is no click; and what is on this page needs no step back to leave.
+      if (here || map.dragging.moved()) event.preventDefault();
+      if (!here || !row) return;
       all('.card.on').forEach((other) => other.classList.remove('on'));
-      card.classList.add('on');
-      card.scrollIntoView({ block: 'center', behavior: calm ? 'auto' : 'smooth' });
+      row.classList.add('on');
+      row.scrollIntoView({ block: 'center', behavior: calm ? 'auto' : 'smooth' });
     });
-    for (const [type, on] of [['mouseenter', true], ['mouseleave', false], ['focusin', true], ['focusout', false]]) card.addEventListener(type, () => mark(on));
+    for (const [of, begin, end] of [[pin, 'mouseenter', 'mouseleave'], [row, 'mouseenter', 'mouseleave'], [row, 'focusin', 'focusout']]) {
+      of?.addEventListener(begin, () => mark(true));
+      of?.addEventListener(end, () => mark(false));
+    }
   }
 
   /* Position: "near me" buttons send the form; forms with data-position are filled in quietly. */
@@ -188,6 +217,7 @@
     all('form[data-position]').forEach((form) => positionButton(form, false));
     all('[data-positions]').forEach(reportPositions);
   }
+  document.querySelector('.fleet-nav [aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
   const menu = document.querySelector('.city-switch');
   document.addEventListener('click', (event) => { if (!menu.contains(event.target)) menu.open = false; });
   document.addEventListener('keydown', (event) => {

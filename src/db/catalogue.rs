@@ -44,7 +44,7 @@ const LOAD: Statement = Statement::read(
             'centre', jsonb_build_object('lat', lat, 'lon', lon), 'time_zone', time_zone, 'currency', currency,
             'units', units, 'seller', seller, 'tax', CASE WHEN tax_name IS NOT NULL
               THEN jsonb_build_object('name', tax_name, 'rate', tax_rate) END,
-            'service_area', service_area) ORDER BY position)
+            'service_area', service_area, 'country', country) ORDER BY position)
           FROM cities) AS cities,
         (SELECT jsonb_agg(jsonb_build_object('slug', code, 'name', name, 'form_factor', form_factor,
             'propulsion', propulsion, 'max_range_m', max_range_m) ORDER BY position)
@@ -106,16 +106,19 @@ const CITIES: Statement = Statement::write(
     "catalogue.put_city",
     Reach::Global,
     "INSERT INTO cities (slug, position, region, name, lat, lon, time_zone, currency, service_area, units, seller,
-       tax_name, tax_rate)
-     VALUES ($1, $2, $3::TEXT::crdb_internal_region, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+       tax_name, tax_rate, country)
+     VALUES ($1, $2, $3::TEXT::crdb_internal_region, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
      ON CONFLICT (slug) DO UPDATE SET position = excluded.position, name = excluded.name,
        lat = excluded.lat, lon = excluded.lon, time_zone = excluded.time_zone, currency = excluded.currency,
        service_area = excluded.service_area, units = excluded.units, seller = excluded.seller,
-       tax_name = excluded.tax_name, tax_rate = excluded.tax_rate
+       tax_name = excluded.tax_name, tax_rate = excluded.tax_rate,
+       country = excluded.country
      WHERE (cities.position, cities.name, cities.lat, cities.lon, cities.time_zone, cities.currency,
-         cities.service_area, cities.units, cities.seller, cities.tax_name, cities.tax_rate)
+         cities.service_area, cities.units, cities.seller, cities.tax_name, cities.tax_rate,
+         cities.country)
        IS DISTINCT FROM (excluded.position, excluded.name, excluded.lat, excluded.lon, excluded.time_zone,
-         excluded.currency, excluded.service_area, excluded.units, excluded.seller, excluded.tax_name, excluded.tax_rate)
+         excluded.currency, excluded.service_area, excluded.units, excluded.seller, excluded.tax_name, excluded.tax_rate,
+         excluded.country)
      RETURNING 1 AS changed",
 );
 
@@ -269,7 +272,7 @@ async fn entries(
         let (zone, currency, units) = (c.time_zone.name(), c.currency.as_str(), c.units.as_str());
         let (tax, rate) = c.tax.as_ref().map(|tax| (&tax.name, tax.rate)).unzip();
         let place: [Param<'_>; 6] = [&c.slug, &n, &c.region, &c.name, &lat, &lon];
-        let rest: [Param<'_>; 7] = [&zone, &currency, &area, &units, &c.seller, &tax, &rate];
+        let rest: [Param<'_>; 8] = [&zone, &currency, &area, &units, &c.seller, &tax, &rate, &c.country];
         changed += send(&CITIES, &[&place[..], &rest].concat()).await?;
     }
     for (n, t) in (0_i64..).zip(&file.vehicle_types) {
@@ -531,7 +534,7 @@ pub async fn set_promo_code(conn: &Conn, write: &Write<'_>, seen: &PromoCode, ne
 }
 
 // $12 short name, $13 region, $14 name, $15 and $16 centre, $17 time zone, $18 currency, $19
-// service area, $20 units, $21 seller, $22 tax, $23 its rate.
+// service area, $20 units, $21 seller, $22 tax, $23 its rate, $24 country.
 const ADD_CITY: Statement = Statement::write(
     "catalogue.add_city",
     Reach::Named,
@@ -542,10 +545,10 @@ const ADD_CITY: Statement = Statement::write(
                    AND lat = $15::FLOAT8 AND lon = $16::FLOAT8 AND service_area = $19::JSONB)",
         "WHEN EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT) THEN 'city_taken'",
         "INSERT INTO cities (slug, position, region, name, lat, lon, time_zone, currency, service_area, units, seller,
-               tax_name, tax_rate)
+               tax_name, tax_rate, country)
              SELECT $12::TEXT, (SELECT coalesce(max(position), -1) + 1 FROM cities), $13::TEXT::crdb_internal_region,
                $14::TEXT, $15::FLOAT8, $16::FLOAT8, $17::TEXT, $18::TEXT, $19::JSONB, $20::TEXT, $21::TEXT, $22::TEXT,
-               $23::INT8 FROM verdict WHERE code = 'ok'",
+               $23::INT8, $24::TEXT FROM verdict WHERE code = 'ok'",
         "city",
         CITY_ADDED,
         "jsonb_build_object('city', $12::TEXT, 'region', $13::TEXT)"
@@ -558,6 +561,6 @@ pub async fn add_city(conn: &Conn, write: &Write<'_>, city: &City) -> Result<Ver
     let (zone, currency, units) = (city.time_zone.name(), city.currency.as_str(), city.units.as_str());
     let (tax, rate) = city.tax.as_ref().map(|tax| (&tax.name, tax.rate)).unzip();
     let place: [Param<'_>; 6] = [&city.slug, &city.region, &city.name, &lat, &lon, &zone];
-    let rest: [Param<'_>; 6] = [&currency, &area, &units, &city.seller, &tax, &rate];
+    let rest: [Param<'_>; 7] = [&currency, &area, &units, &city.seller, &tax, &rate, &city.country];
     change(conn, &ADD_CITY, write, &city.slug, &[&place[..], &rest].concat()).await
 }

@@ -46,6 +46,8 @@ pub struct Search<'a> {
     /// Minimum charge, in percent.
     pub battery: i64,
     pub rider: Option<Uuid>,
+    /// Distance and public id of the last one of the page before.
+    pub after: Option<(f64, Uuid)>,
     /// Reservations that ended before have lapsed.
     pub now: DateTime<Utc>,
 }
@@ -64,9 +66,12 @@ macro_rules! settled_sql {
 }
 pub(super) use settled_sql;
 
-pub const NEAREST_LIMIT: usize = 25;
+pub const NEAREST_PAGE: usize = 25;
+/// One more says that there is a next page.
+pub const NEAREST_LIMIT: usize = NEAREST_PAGE + 1;
 
-// $3 type, $4 battery, $5 rider, $6 now, $7 and $8 the point, $9 to $26 the ranges.
+// $3 type, $4 battery, $5 rider, $6 now, $7 and $8 the point, $9 to $26 the ranges, $27 and $28
+// the last of the page before.
 // Nine ranges of one fine cell column: any precision is a range of it, so one index
 // serves every density.
 pub const NEAREST: Statement = Statement::read(
@@ -75,7 +80,8 @@ pub const NEAREST: Statement = Statement::read(
     formatcp!(
         "WITH fresh AS (SELECT id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND city = $2
          AND status = 'available' AND seen_at > $6::TIMESTAMPTZ - '00:02:00'::INTERVAL AND NOT {settled})
-     SELECT public_id, type, brand, colour, battery, lat, lon, place,
+     SELECT public_id, type, brand, colour, battery, lat, lon, place, reserved_until, code, distance_m
+     FROM (SELECT id, public_id, type, brand, colour, battery, lat, lon, place,
         CASE WHEN reserved_until > $6::TIMESTAMPTZ THEN reserved_until END AS reserved_until,
         {distance} AS distance_m, own_code AS code
      FROM vehicles LEFT JOIN (SELECT id AS own_id, code AS own_code FROM vehicles
@@ -86,22 +92,25 @@ pub const NEAREST: Statement = Statement::read(
          OR cell BETWEEN $21 AND $22 OR cell BETWEEN $23 AND $24 OR cell BETWEEN $25 AND $26)
        AND ($3::TEXT IS NULL OR type = $3::TEXT) AND battery >= $4::INT8
        AND (reserved_until IS NULL OR reserved_until <= $6::TIMESTAMPTZ OR reserved_by = $5::UUID)
-       AND id NOT IN (SELECT id FROM fresh)
+       AND id NOT IN (SELECT id FROM fresh)) AS near
+     WHERE (distance_m, public_id) > ($27::FLOAT8, $28::UUID)
      ORDER BY distance_m, public_id LIMIT {NEAREST_LIMIT}",
         settled = settled_sql!("$6"),
         distance = distance_sql!("$7::FLOAT8", "$8::FLOAT8", "lat", "lon")
     ),
 );
 
-/// The 25 nearest available vehicles within `ranges`, nearest first.
+/// The nearest available vehicles within `ranges`, nearest first: a page, and one more.
 pub async fn list_nearest(conn: &Conn, search: &Search<'_>, ranges: &Ranges) -> Result<Vec<Nearby>> {
     let (lat, lon) = (search.point.lat(), search.point.lon());
+    let (metres, id) = search.after.unwrap_or((-1.0, Uuid::nil()));
     let mut params: Vec<Param<'_>> = vec![
         search.region, &search.city, &search.vehicle_type, &search.battery, &search.rider, &search.now, &lat, &lon,
     ];
     for (low, high) in ranges {
         params.extend([low as Param<'_>, high]);
     }
+    params.extend([&metres as Param<'_>, &id]);
     conn.rows(&NEAREST, &params).await?.iter().map(|row| nearby(row, row.get("distance_m")?)).collect()
 }
 

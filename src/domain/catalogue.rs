@@ -81,6 +81,9 @@ pub struct City {
     pub tax: Option<Tax>,
     /// Where a ride may end without a fee; contains the centre.
     pub service_area: Polygon,
+    /// By which lists of cities are headed; empty where nobody said it.
+    #[serde(default)]
+    pub country: String,
 }
 
 /// A position farther from a city's centre is a mistake, such as latitude and longitude exchanged.
@@ -259,6 +262,19 @@ impl Catalogue {
         self.cities.iter().filter(move |city| city.region == *region)
     }
 
+    /// Countries, or regions where a city has none, and their cities, both in order.
+    pub fn by_country(&self) -> Vec<(&str, Vec<&City>)> {
+        let mut countries: Vec<(&str, Vec<&City>)> = Vec::new();
+        for city in &self.cities {
+            let name = if city.country.is_empty() { self.region_name(&city.region) } else { &city.country };
+            match countries.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, cities)) => cities.push(city),
+                None => countries.push((name, vec![city])),
+            }
+        }
+        countries
+    }
+
     /// The city that a proxy's header names, ignoring case, accents and punctuation.
     pub fn city_by_name(&self, name: &str) -> Option<&City> {
         let name = fold(name);
@@ -328,6 +344,18 @@ mod tests {
 
     fn time(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn cities_are_listed_by_country_or_by_region_where_none_is_known() {
+        let mut catalogue = catalogue();
+        let names = |catalogue: &Catalogue| -> Vec<(String, usize)> {
+            catalogue.by_country().into_iter().map(|(name, cities)| (name.to_owned(), cities.len())).collect()
+        };
+        let expected = [("United States", 9), ("Netherlands", 1), ("France", 1), ("Italy", 1)];
+        assert_eq!(names(&catalogue), expected.map(|(name, n)| (name.to_owned(), n)));
+        catalogue.cities.iter_mut().filter(|city| city.slug == "boston").for_each(|city| city.country.clear());
+        assert_eq!(names(&catalogue)[1], ("US East (South Carolina)".to_owned(), 1));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::text::number;
+
 /// In the order of their codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -33,12 +35,12 @@ impl Currency {
         self.code_and_symbol().0
     }
 
-    /// As in `$3.40`, `-€0.05`.
+    /// As in `$1,003.40`, `−€0.05`.
     pub fn format(self, minor: i64) -> String {
-        let sign = if minor < 0 { "-" } else { "" };
+        let sign = if minor < 0 { "−" } else { "" };
         let amount = minor.unsigned_abs();
         let (whole, cents) = (amount / 100, amount % 100);
-        format!("{sign}{}{whole}.{cents:02}", self.code_and_symbol().1)
+        format!("{sign}{}{}.{cents:02}", self.code_and_symbol().1, number(whole))
     }
 }
 
@@ -80,9 +82,9 @@ mod tests {
     fn formats_minor_units() {
         assert_eq!(Currency::Usd.format(340), "$3.40");
         assert_eq!(Currency::Eur.format(340), "€3.40");
-        assert_eq!(Currency::Eur.format(-5), "-€0.05");
+        assert_eq!(Currency::Eur.format(-5), "−€0.05");
         assert_eq!(Currency::Usd.format(0), "$0.00");
-        assert_eq!(Currency::Usd.format(i64::MIN), "-$92233720368547758.08");
+        assert_eq!(Currency::Usd.format(i64::MIN), "−$92,233,720,368,547,758.08");
     }
 
     #[test]

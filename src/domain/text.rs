@@ -2,6 +2,8 @@
 //! direction-changing characters, accents without a letter, or towers of them. Messages are for the
 //! person who typed.
 
+use std::fmt::Display;
+
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
@@ -27,6 +29,14 @@ pub(super) fn marks_are_carried(text: &str) -> bool {
         };
         marks <= MARKS_MAX
     })
+}
+
+/// A whole number with separators, and a minus sign that is no hyphen: "1,250", "−3".
+pub fn number(n: impl Display) -> String {
+    let text = n.to_string();
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("−", digits));
+    let separator = |at: usize| if at > 0 && (digits.len() - at).is_multiple_of(3) { "," } else { "" };
+    digits.chars().enumerate().fold(sign.to_owned(), |text, (at, digit)| format!("{text}{}{digit}", separator(at)))
 }
 
 /// A trimmed single line of at most `max` characters, in composed form.

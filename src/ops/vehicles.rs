@@ -32,8 +32,8 @@ const BLOCK_BITS: u32 = 24;
 /// More blocks than a deployment's cities have; beyond it the memory is cleared.
 const PLACES: usize = 20_000;
 
-/// The 25 nearest available vehicles, exactly: the first search reads as much as was enough the
-/// last time around here; if that is too little, a wider one follows.
+/// The nearest available vehicles, exactly: the first search reads as much as was enough the last
+/// time around here; if that is too little, a wider one follows.
 pub async fn nearest(service: &Service, conn: &Conn, search: &Search<'_>) -> Result<Vec<Nearby>, DbError> {
     let around = (
         search.city.to_owned(),
@@ -41,7 +41,10 @@ pub async fn nearest(service: &Service, conn: &Conn, search: &Search<'_>) -> Res
         search.battery / 25,
         cell(search.point) >> BLOCK_BITS,
     );
-    let known = service.levels.read().get(&around).copied().unwrap_or(Level::WHOLE);
+    let known = match search.after {
+        Some((metres, _)) => level_for_radius(search.point, metres * 1.5),
+        None => service.levels.read().get(&around).copied().unwrap_or(Level::WHOLE),
+    };
     let mut level = known;
     let mut found = vehicles::list_nearest(conn, search, &block_ranges(search.point, level)).await?;
     let farthest = |found: &[Nearby]| found.get(NEAREST_LIMIT - 1).map(|last| last.distance_m);
@@ -52,7 +55,7 @@ pub async fn nearest(service: &Service, conn: &Conn, search: &Search<'_>) -> Res
     // Half as far again, so that a vehicle that leaves does not make the next answer too small:
     // one in fifty questions is asked twice, and half as many candidates are read as with twice as far.
     let next = farthest(&found).map_or(Level::WHOLE, |metres| level_for_radius(search.point, metres * 1.5));
-    if next != known {
+    if next != known && search.after.is_none() {
         let mut levels = service.levels.write();
         if levels.len() >= PLACES {
             levels.clear();
@@ -88,7 +91,8 @@ const RENEW: Duration = Duration::seconds(1);
 impl ListCache {
     /// Keeps the list of `search` if it would serve everybody.
     pub fn keep(&self, search: &Search<'_>, centre: Point, near: &[Nearby]) {
-        if search.vehicle_type.is_some() || search.battery > 0 || search.point != centre {
+        let narrower = search.vehicle_type.is_some() || search.battery > 0 || search.after.is_some();
+        if narrower || search.point != centre {
             return;
         }
         let known = self.known.read();

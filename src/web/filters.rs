@@ -12,6 +12,7 @@ use askama::{Values, filter_fn, filters::Safe};
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 
+pub use crate::domain::text::number;
 use crate::domain::{City, Currency, Units};
 
 /// Whose clock and way of writing a page follows: a city's, or that of a zone alone.
@@ -137,14 +138,6 @@ fn plural(noun: &str) -> String {
         _ if ["s", "x", "ch", "sh"].iter().any(|end| noun.ends_with(end)) => format!("{noun}es"),
         _ => format!("{noun}s"),
     }
-}
-
-/// A whole number with separators, and a minus sign that is no hyphen: "1,250", "−3".
-pub fn number(n: impl Display) -> String {
-    let text = n.to_string();
-    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("−", digits));
-    let separator = |at: usize| if at > 0 && (digits.len() - at).is_multiple_of(3) { "," } else { "" };
-    digits.chars().enumerate().fold(sign.to_owned(), |text, (at, digit)| format!("{text}{}{digit}", separator(at)))
 }
 
 /// How long something took, as in "12 min" or "3 h 5 min".

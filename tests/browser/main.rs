@@ -19,6 +19,7 @@ mod distances;
 mod fleet;
 mod journey;
 mod keyboard;
+mod maps;
 mod restart;
 mod support;
 mod without_scripts;

@@ -192,6 +192,7 @@ async fn main() {
         point: centre,
         vehicle_type: None,
         battery: 0,
+        after: None,
         rider: nobody,
         now: Clock::default().now(),
     };

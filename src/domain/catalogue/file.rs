@@ -145,6 +145,11 @@ impl Catalogue {
             let owner = format!("the city {}", city.slug);
             named(&owner, &city.slug, &city.name)?;
             known(regions.contains(&city.region), &owner, "region", &city.region)?;
+            require(
+                city.country.is_empty() || is_name(&city.country),
+                &owner,
+                "country has 1 to 64 printable characters",
+            )?;
             if let Some(flaw) = city.service_area.flaw() {
                 return Err(CatalogueError::Invalid(format!("{owner}: service_area: {flaw}")));
             }

@@ -52,6 +52,8 @@ pub struct Add {
     name: String,
     #[serde(default)]
     slug: String,
+    #[serde(default)]
+    country: String,
     region: RegionCode,
     lat: String,
     lon: String,
@@ -127,6 +129,7 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     {
         state.reject("name", "There is a city of this name already.".to_owned());
     }
+    let country = state.check("country", people::line(&form.country, 64, "a country"));
     let zone = form.zone.trim().replace(' ', "_").parse::<Tz>();
     let zone =
         state.check("zone", zone.map_err(|_unknown| "Please enter a time zone such as Europe/Lisbon.".to_owned()));
@@ -136,8 +139,8 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     let catalogue = context.catalogue.clone();
     let prices: Vec<_> = catalogue.vehicle_types.iter().map(|of| Some((of, prices(&mut state, of)?))).collect();
     let prices: Option<Vec<_>> = prices.into_iter().collect();
-    let (Some(name), Some(slug), Some(time_zone), Some(centre), Some(service_area), Some(prices), false) =
-        (name, slug, zone, centre, area, prices, state.has_errors())
+    let (Some(name), Some(slug), Some(country), Some(time_zone), Some(centre), Some(service_area), Some(prices), false) =
+        (name, slug, country, zone, centre, area, prices, state.has_errors())
     else {
         return page(context, Some(state)).await;
     };
@@ -156,7 +159,7 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     let us = context.catalogue.region(&form.region).is_some_and(|region| region.jurisdiction == "US");
     let units = if us { Units::Us } else { Units::Metric };
     let (region, seller, tax) = (form.region, String::new(), None);
-    let city = City { slug, name, region, centre, time_zone, currency, units, seller, tax, service_area };
+    let city = City { slug, name, region, centre, time_zone, currency, units, seller, tax, service_area, country };
     if let Err(error) = ops::catalogue::add_city(&context.service, &context.auth()?, &city, &tariffs).await {
         state.refuse(error, |refusal| (*refusal == Refusal::CityTaken).then_some("slug"))?;
         return page(context, Some(state)).await;

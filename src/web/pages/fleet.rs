@@ -185,8 +185,8 @@ pub(super) async fn page(
         })
         .await?;
     only_operators(&current_user, &city.slug)?;
-    let points = page.vehicles.iter().map(|vehicle| vehicle.at);
-    let map = map::vehicles(&context, &city, "the vehicles of the list", points, None);
+    let pins = page.vehicles.iter().map(|vehicle| map::Pin::fleet(vehicle, now));
+    let map = map::vehicles(&context, &city, "the vehicles of the list", pins, None);
     let operated = current_user.roles.operated().filter(|slug| *slug != city.slug);
     let count = |status| (status, counts.iter().find(|(of, _)| of == status).map_or(0, |(_, n)| *n));
     let here = format!("{}{}", paths::fleet(&city.slug), query.with_status(&query.status));

@@ -88,6 +88,7 @@ async fn page(
     let others = context.catalogue.cities.iter().filter(|other| other.slug != city.slug);
     let (history, more) = history.split_at(history.len().min(HISTORY_PAGE));
     let older = history.last().filter(|_| !more.is_empty());
+    let pin = map::Pin { href: String::new(), ..map::Pin::fleet(&found.vehicle, context.now) };
     let title = found.vehicle.code.as_deref().unwrap_or("no code");
     let page = FleetVehiclePage {
         layout: context.layout(title, Section::Fleet, city),
@@ -105,7 +106,7 @@ async fn page(
         me,
         older: older.map(|entry| format!("{}?before={}", paths::fleet_vehicle(vehicle), entry.version)),
         history,
-        map: map::vehicles(&context, city, "the vehicle", [found.vehicle.at].into_iter(), None),
+        map: map::vehicles(&context, city, "the vehicle", [pin].into_iter(), None),
         found: &found,
     };
     context.ok_or_invalid(page.form.has_errors(), &page)

@@ -6,14 +6,14 @@ use askama::Template;
 
 use super::{
     CityQuery,
-    map::{self, MapView},
+    map::{self, MapView, Pin},
     vehicles::{prices, stale_text, with_freshness},
 };
 use crate::{
-    db::vehicles::Search,
-    domain::{City, Tariff, VehicleType},
+    db::vehicles::{NEAREST_PAGE, Search},
+    domain::{City, PublicVehicle, Tariff, VehicleType},
     ops,
-    web::{Layout, PageError, PageResult, Query, RequestContext, Section, abroad, filters},
+    web::{Layout, PageError, PageResult, Query, RequestContext, Section, abroad, filters, paths},
 };
 
 #[derive(Template)]
@@ -45,6 +45,7 @@ pub async fn show(mut context: RequestContext, Query(query): Query<CityQuery>) -
         vehicle_type: None,
         battery: 0,
         rider: None,
+        after: None,
         now,
     };
     let read = context
@@ -66,14 +67,20 @@ pub async fn show(mut context: RequestContext, Query(query): Query<CityQuery>) -
         }
         Err(error) => return Err(error),
     };
-    let points = near.iter().map(|vehicle| vehicle.at);
+    let pins = near.iter().take(NEAREST_PAGE).map(|vehicle| Pin {
+        href: paths::vehicle(&PublicVehicle { region: city.region.clone(), public_id: vehicle.public_id }),
+        ..Pin::card(vehicle, 0)
+    });
     let page = HomePage {
         layout: context.layout(&city.name, Section::None, city),
         city,
         available,
         prices: prices(&catalogue, city, now),
         stale: stale.map(|(as_of, _)| stale_text(&context, &city.region, as_of)),
-        map: map::vehicles(&context, city, "the vehicles nearest to its centre", points, None),
+        map: MapView {
+            focusable: true,
+            ..map::vehicles(&context, city, "the vehicles nearest to its centre", pins, None)
+        },
     };
     Ok(with_freshness(context.ok(&page)?, now, stale))
 }

@@ -1,22 +1,85 @@
 //! The map of a page: an inline SVG that needs no JavaScript, and the data for the Leaflet map of
-//! static/app.js. Only the list next to the map can be focused; pins are shortcuts for the pointer.
+//! static/app.js, which takes the pins from the SVG. Where a list stands beside the map only that can
+//! be focused; its pins are shortcuts for the pointer.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
+    db::{fleet::FleetVehicle, vehicles::Nearby},
     domain::{
         City, Point, Units,
+        fleet::status_text,
         map_svg::{MapSvg, Scene},
+        vehicle::charge,
     },
-    web::context::RequestContext,
+    web::{context::RequestContext, paths},
 };
+
+/// A vehicle's shows type, charge and status; a ride's ends have letters.
+#[derive(Debug, Clone)]
+pub struct Pin {
+    pub at: Point,
+    pub letter: &'static str,
+    pub vehicle_type: String,
+    pub battery: i64,
+    pub status: String,
+    /// Where it leads; empty for nowhere.
+    pub href: String,
+    pub title: String,
+}
+
+impl Pin {
+    pub fn letter(at: Point, letter: &'static str) -> Self {
+        let none = String::new;
+        Self { at, letter, vehicle_type: none(), battery: 0, status: none(), href: none(), title: none() }
+    }
+
+    /// As a class of its colour.
+    pub const fn level(&self) -> &'static str {
+        match self.battery {
+            ..25 => "low",
+            25..50 => "half",
+            _ => "",
+        }
+    }
+
+    /// Leads to its card on the page; charge in the steps that the public sees.
+    pub fn card(vehicle: &Nearby, number: usize) -> Self {
+        let Nearby { brand, colour, vehicle_type, .. } = vehicle;
+        let battery = charge(vehicle.battery);
+        Self {
+            at: vehicle.at,
+            letter: "",
+            vehicle_type: vehicle_type.clone(),
+            battery,
+            status: "available".to_owned(),
+            href: format!("#v{number}"),
+            title: format!("{brand}, {colour} {vehicle_type}, {battery} %"),
+        }
+    }
+
+    /// Leads to its page for operators.
+    pub fn fleet(vehicle: &FleetVehicle, now: DateTime<Utc>) -> Self {
+        let (code, status) = (vehicle.code.as_deref().unwrap_or("no code"), vehicle.shown_status(now));
+        Self {
+            at: vehicle.at,
+            letter: "",
+            vehicle_type: vehicle.vehicle_type.clone(),
+            battery: vehicle.battery,
+            status: status.to_owned(),
+            href: paths::fleet_vehicle(&vehicle.vehicle),
+            title: format!("{code}, {}, {} %", status_text(status), vehicle.battery),
+        }
+    }
+}
 
 pub struct Shown<'a> {
     /// In words, for people who cannot see it.
     pub label: String,
     /// Its service area is drawn, and sets the scale for a lone point.
     pub city: &'a City,
-    pub pins: Vec<(Point, String)>,
+    pub pins: Vec<Pin>,
     pub route: Vec<Point>,
     pub me: Option<Point>,
 }
@@ -26,26 +89,30 @@ pub struct MapView {
     pub label: String,
     pub svg: MapSvg,
     /// In the order of the SVG's pins.
-    pub pins: Vec<String>,
+    pub pins: Vec<Pin>,
     pub data: String,
+    /// No list beside it: its pins are links for everybody.
+    pub focusable: bool,
+    /// The address of a list, to which the place on the map is added; empty for none.
+    pub search: String,
 }
 
-/// Vehicles are numbered as in the list beside it; `me` is the user's position.
+/// In the order of the list beside it; `me` is the user's position.
 pub fn vehicles(
     context: &RequestContext,
     city: &City,
     with: &str,
-    points: impl Iterator<Item = Point>,
+    pins: impl Iterator<Item = Pin>,
     me: Option<Point>,
 ) -> MapView {
-    let pins = points.zip(1..).map(|(point, number): (_, usize)| (point, number.to_string())).collect();
-    view(context, Shown { label: format!("Map of {} with {with}", city.name), city, pins, route: Vec::new(), me })
+    let label = format!("Map of {} with {with}", city.name);
+    view(context, Shown { label, city, pins: pins.collect(), route: Vec::new(), me })
 }
 
 /// Draws it; tiles come from where the settings say.
 pub fn view(context: &RequestContext, shown: Shown<'_>) -> MapView {
     let tiles = context.service.config.tiles.as_ref();
-    let (points, pins): (Vec<Point>, Vec<String>) = shown.pins.into_iter().unzip();
+    let points: Vec<Point> = shown.pins.iter().map(|pin| pin.at).collect();
     let svg = MapSvg::of(&Scene {
         area: &shown.city.service_area,
         pins: &points,
@@ -60,23 +127,23 @@ pub fn view(context: &RequestContext, shown: Shown<'_>) -> MapView {
         tiles: tiles.map_or("", |tiles| &tiles.url),
         attribution: tiles.map_or("", |tiles| &tiles.attribution),
         area: shown.city.service_area.points().iter().map(pair).collect(),
-        pins: points.iter().map(pair).zip(pins.iter().map(String::as_str)).collect(),
+        pins: points.iter().map(pair).collect(),
         route: shown.route.iter().map(pair).collect(),
         me: shown.me.as_ref().map(pair),
         centre: pair(&shown.city.centre),
         us: shown.city.units == Units::Us,
     };
-    MapView { data: script(&data), label: shown.label, svg, pins }
+    let data = script(&data);
+    MapView { data, label: shown.label, svg, pins: shown.pins, focusable: false, search: String::new() }
 }
 
-/// What static/app.js needs; points are `[latitude, longitude]` in degrees. A pin's description is
-/// the card with the same number.
+/// What static/app.js needs; points are `[latitude, longitude]` in degrees.
 #[derive(Default, Serialize)]
 struct Data<'a> {
     tiles: &'a str,
     attribution: &'a str,
     area: Vec<[f64; 2]>,
-    pins: Vec<([f64; 2], &'a str)>,
+    pins: Vec<[f64; 2]>,
     route: Vec<[f64; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     me: Option<[f64; 2]>,

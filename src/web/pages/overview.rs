@@ -151,11 +151,13 @@ fn region_figures<'a>(region: &'a Region, cities: &[&'a City], answer: Answer, n
         if !no_vehicles {
             let counts = counts(figures, |slug| cities.iter().any(|city| city.slug == slug));
             let [available, riding, .., idle] = counts;
-            facts.extend(STATUSES.iter().zip(counts).map(|(status, count)| (status_text(status), count.to_string())));
-            facts.push(("Idle for 3 days", idle.to_string()));
+            facts.extend(
+                STATUSES.iter().zip(counts).map(|(status, count)| (status_text(status), filters::number(count))),
+            );
+            facts.push(("Idle for 3 days", filters::number(idle)));
             facts.push(("Utilisation", share(riding, available + riding)));
         }
-        facts.push(("Rides under way", of_cities.iter().map(|city| city.running).sum::<i64>().to_string()));
+        facts.push(("Rides under way", filters::number(of_cities.iter().map(|city| city.running).sum::<i64>())));
     }
     RegionFigures { region, answer, cities: of_cities, facts, mismatch, charts: of_days }
 }
@@ -225,7 +227,7 @@ fn charts(figures: &Figures, at: DateTime<Utc>) -> Vec<Chart> {
         let days = revenue.entry(day.currency).or_insert_with(|| none.clone());
         *days.entry(day.day).or_default() += day.revenue;
     }
-    let rides = chart("Rides by day".to_owned(), "Rides", &rides, |number| number.to_string());
+    let rides = chart("Rides by day".to_owned(), "Rides", &rides, filters::number);
     let of_currency = |(currency, days): (Currency, _)| {
         chart(format!("Revenue by day in {currency}"), currency.as_str(), &days, |minor| currency.format(minor))
     };

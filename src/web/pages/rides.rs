@@ -192,10 +192,10 @@ async fn page(mut context: RequestContext, key: RideRef, form: FormState) -> Pag
 fn track_map<'a>(ride: &Ride, city: &'a City, track: Vec<Point>) -> map::Shown<'a> {
     let mut route = vec![ride.start];
     route.extend(track);
-    let mut pins = vec![(ride.start, "A".to_owned())];
+    let mut pins = vec![map::Pin::letter(ride.start, "A")];
     if let Some(ended) = &ride.ended {
         route.push(ended.point);
-        pins.push((ended.point, "B".to_owned()));
+        pins.push(map::Pin::letter(ended.point, "B"));
     }
     map::Shown { label: format!("Map of {} with the way of the ride", city.name), city, pins, route, me: None }
 }

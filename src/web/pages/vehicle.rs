@@ -6,7 +6,7 @@ use std::sync::Arc;
 use askama::Template;
 
 use super::{
-    map::{self, MapView},
+    map::{self, MapView, Pin},
     tasks::ReportForm,
     vehicles::{Card, blocked, card, prices},
 };
@@ -53,7 +53,7 @@ pub async fn show(mut context: RequestContext, RowPath { region, id: public_id }
             .as_ref()
             .filter(|cookie| cookie.open_ride.is_none())
             .map(|_| ReportForm::new(&context, paths::vehicle(&named))),
-        map: map::vehicles(&context, city, "the vehicle", [vehicle.at].into_iter(), None),
+        map: map::vehicles(&context, city, "the vehicle", [Pin::card(&vehicle, 1)].into_iter(), None),
     };
     context.ok(&page)
 }

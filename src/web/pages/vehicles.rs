@@ -10,17 +10,20 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    map::{self, MapView},
+    map::{self, MapView, Pin},
     region_of_form,
 };
 use crate::{
-    db::vehicles::{Nearby, Search},
+    db::vehicles::{NEAREST_PAGE, Nearby, Search},
     domain::{
         Catalogue, City, Point, PublicVehicle, Refusal, RegionCode, Tariff, VehicleType, catalogue::CITY_RADIUS_KM,
         vehicle::charge,
     },
     ops::{self, Done},
-    web::{Form, Id, Layout, PageError, PageResult, Query, RequestContext, RowPath, Section, filters, form, paths},
+    web::{
+        Form, Id, Layout, PageError, PageResult, Pagination, Query, RequestContext, RowPath, Section, filters, form,
+        paths,
+    },
 };
 
 #[derive(Template)]
@@ -31,7 +34,8 @@ struct VehiclesPage<'a> {
     vehicle_types: &'a [VehicleType],
     query: &'a Parameters,
     error: Option<String>,
-    near_me: bool,
+    /// To what they are the closest, as in "you".
+    closest_to: &'static str,
     /// The nearest city to somebody who is in none.
     far_from: Option<&'a City>,
     cards: Vec<Card<'a>>,
@@ -39,6 +43,7 @@ struct VehiclesPage<'a> {
     blocked: Option<String>,
     stale: Option<String>,
     next: String,
+    pagination: Pagination,
     map: MapView,
 }
 
@@ -52,9 +57,8 @@ pub(super) struct Card<'a> {
 }
 
 impl Card<'_> {
-    /// In the steps that the public sees.
-    pub fn battery(&self) -> i64 {
-        charge(self.vehicle.battery)
+    pub fn pin(&self) -> Pin {
+        Pin::card(self.vehicle, self.number)
     }
 }
 
@@ -67,10 +71,17 @@ pub struct Parameters {
     battery: String,
     lat: String,
     lon: String,
+    /// The middle of a map that was moved, as in `40.7128,-74.006`.
+    map: String,
+    after: String,
 }
 
+/// Where the person is, and where the middle of the map is.
+type Places = (Option<Point>, Option<Point>);
+
 impl Parameters {
-    fn filters(&self, catalogue: &Catalogue) -> Result<(Option<&str>, i64, Option<Point>), String> {
+    /// Type, least charge and places.
+    fn filters(&self, catalogue: &Catalogue) -> Result<(Option<&str>, i64, Places), String> {
         let vehicle_type = Some(self.vehicle_type.as_str()).filter(|slug| !slug.is_empty());
         if vehicle_type.is_some_and(|slug| catalogue.vehicle_type(slug).is_none()) {
             return Err("There is no such type of vehicle.".to_owned());
@@ -81,8 +92,25 @@ impl Parameters {
         };
         let battery: i64 = battery.ok_or("The least battery is a number from 0 to 100.")?;
         // In the steps that the cards show, or asking again and again would tell more.
-        Ok((vehicle_type, charge(battery + 9), form::point(&self.lat, &self.lon)?))
+        let (lat, lon) = self.map.split_once(',').unwrap_or_default();
+        Ok((vehicle_type, charge(battery + 9), (form::point(&self.lat, &self.lon)?, form::point(lat, lon)?)))
     }
+
+    /// The list with these filters, to which a place is added.
+    fn filtered(&self, city: &City) -> String {
+        with(paths::vehicles(&city.slug), [("type", &self.vehicle_type), ("battery", &self.battery)])
+    }
+
+    fn after(&self) -> Option<(f64, Uuid)> {
+        let (metres, id) = self.after.split_once('~')?;
+        Some((metres.parse().ok().filter(|metres: &f64| *metres >= 0.0)?, form::id(id)?))
+    }
+}
+
+/// Adds to a query those parameters that are not empty.
+fn with<'a>(url: String, pairs: impl IntoIterator<Item = (&'a str, &'a String)>) -> String {
+    let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+    given.fold(url, |url, (name, value)| url + "&" + name + "=" + &paths::encode(value))
 }
 
 /// With wrong filters: 422, and the list without them.
@@ -94,14 +122,15 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         Ok(filters) => (filters, None),
         Err(error) => (Default::default(), Some(error)),
     };
-    let (vehicle_type, battery, me) = filters;
+    let (vehicle_type, battery, (me, middle)) = filters;
     // Whoever shares a position wants what is around them, whichever city was shown before.
-    let nearest = me.and_then(|me| Some((me, catalogue.nearest_city(me)?)));
-    let (city, me, far_from) = match nearest {
-        Some((me, nearest)) if nearest.allows(me) => (nearest, Some(me), None),
+    let nearest = me.or(middle).and_then(|point| Some((point, catalogue.nearest_city(point)?)));
+    let (city, point, far_from) = match nearest {
+        Some((point, nearest)) if nearest.allows(point) => (nearest, Some(point), None),
         // From farther away every vehicle is equally far; the centre says more.
-        far => (asked, None, far.map(|(_, nearest)| nearest)),
+        far => (asked, None, far.filter(|_| me.is_some()).map(|(_, nearest)| nearest)),
     };
+    let me = point.filter(|_| me.is_some());
     if context.city().slug != city.slug {
         context.set_city(&city.slug);
         context.may_touch(&city.region);
@@ -110,13 +139,14 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
     let search = Search {
         region: &city.region,
         city: &city.slug,
-        point: me.unwrap_or(city.centre),
+        point: point.unwrap_or(city.centre),
         vehicle_type,
         battery,
         rider: context.cookie.as_ref().map(|cookie| cookie.user),
+        after: query.after(),
         now: context.now,
     };
-    let (near, stale) =
+    let (mut near, stale) =
         match context.read(&city.region, async |conn| ops::vehicles::nearest(&service, conn, &search).await).await {
             Ok(near) => {
                 service.lists.keep(&search, city.centre, &near);
@@ -129,12 +159,23 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
             Err(error) => return Err(error),
         };
     let prices = prices(&catalogue, city, context.now);
+    let (filtered, place) = (query.filtered(city), [("lat", &query.lat), ("lon", &query.lon), ("map", &query.map)]);
+    let first = with(filtered.clone(), place);
+    let next = |last: &Nearby| with(first.clone(), [("after", &format!("{}~{}", last.distance_m, last.public_id))]);
+    let page = i64::try_from(NEAREST_PAGE).unwrap_or(i64::MAX);
+    let pagination = Pagination::cut(&mut near, page, search.after.map(|_| first.clone()), next);
+    let pins = near.iter().zip(1..).map(|(vehicle, n)| Pin::card(vehicle, n));
+    let map = map::vehicles(&context, city, "the vehicles of the list", pins, me);
     let page = VehiclesPage {
         layout: context.layout(&format!("Vehicles in {}", city.name), Section::Vehicles, city),
         city,
         vehicle_types: &catalogue.vehicle_types,
         query: &query,
-        near_me: me.is_some(),
+        closest_to: match (me, point) {
+            (Some(_), _) => "you",
+            (None, Some(_)) => "the middle of the map",
+            (None, None) => "the city centre",
+        },
         far_from,
         cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(&context, &prices, vehicle, n)).collect(),
         blocked: match stale {
@@ -143,7 +184,9 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         },
         stale: stale.map(|(as_of, _)| stale_text(&context, &city.region, as_of)),
         next: paths::encode(&context.path),
-        map: map::vehicles(&context, city, "the vehicles of the list", near.iter().map(|vehicle| vehicle.at), me),
+        // An old list has no more pages, and is searched nowhere else.
+        pagination: if stale.is_some() { Pagination::default() } else { pagination },
+        map: MapView { search: if stale.is_some() { String::new() } else { filtered }, ..map },
         error,
     };
     let response = context.ok_or_invalid(page.error.is_some(), &page)?;

@@ -90,7 +90,7 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
         ("quota-us-west1", "2"),
     ];
     let city = [("name", "Gateville"), ("region", "us-west1"), ("lat", "41"), ("lon", "-75")];
-    let more = [("zone", "America/New_York"), ("currency", "USD"), ("radius", "3")];
+    let more = [("country", "Utopia"), ("zone", "America/New_York"), ("currency", "USD"), ("radius", "3")];
     let tariffs = ["bike", "scooter", "skateboard"]
         .map(|vehicle_type| ["unlock", "minute", "fee"].map(|w| format!("{w}-{vehicle_type}")));
     let city = city.iter().chain(&more).map(|(name, value)| ((*name).to_owned(), *value));

@@ -71,6 +71,7 @@ fn search<'a>(service: &Service, city: &'a City, question: &Question<'a>) -> Sea
         vehicle_type,
         battery,
         rider: None,
+        after: None,
         now: service.clock.now(),
     }
 }
@@ -349,7 +350,7 @@ async fn the_plan_uses_the_covering_index_prepared_or_not() {
             let ranges = block_ranges(city.centre, *level);
             let ranges = ranges.map(|(low, high)| format!("{low}, {high}")).join(", ");
             let execute = format!(
-                "EXPLAIN (FORMAT JSON) EXECUTE near('us-east1', 'new-york', NULL, 0, NULL, now(), {}, {}, {ranges})",
+                "EXPLAIN (FORMAT JSON) EXECUTE near('us-east1', 'new-york', NULL, 0, NULL, now(), {}, {}, {ranges}, -1, '00000000-0000-0000-0000-000000000000')",
                 city.centre.lat(),
                 city.centre.lon()
             );

@@ -241,8 +241,9 @@ async fn people_with_a_role_see_in_the_footer_what_the_page_cost() {
     ] {
         ann.get(path).await;
         let said = footer(&ann, path).await;
-        let cost =
-            said.strip_prefix("MovR · served from us-east1 · Status · ").unwrap_or_else(|| panic!("{path}: {said}"));
+        let cost = said
+            .strip_prefix("MovR · served from us-east1 · Status What this page cost ")
+            .unwrap_or_else(|| panic!("{path}: {said}"));
         let rest = cost.strip_prefix(start).unwrap_or_else(|| panic!("{path}: {said}"));
         let (ms, named) = rest.split_once(" ms").unwrap();
         assert!(ms.parse::<u32>().is_ok(), "{path}: {said}");

@@ -14,6 +14,7 @@ const PATH: &str = "/admin/cities";
 async fn add(admin: &Browser, changed: &[(&str, &str)]) -> Page {
     let mut form = vec![
         ("name", "Lisboa"),
+        ("country", "Portugal"),
         ("region", "europe-west1"),
         ("lat", "38.7223"),
         ("lon", "-9.1393"),
@@ -39,6 +40,8 @@ async fn a_city_that_is_added_is_ridden_in_everywhere_without_a_restart() {
     let europe = world.instance_with("europe-west1", &reload).await;
     let admin = with_role(&east, "boston", "administrator", "").await;
     let nobody = europe.browser();
+    let countries = async |browser: &Browser| browser.get("/").await.texts(".city-switch legend");
+    assert_eq!(countries(&nobody).await, ["United States", "Netherlands", "France", "Italy"]);
     assert_eq!(nobody.get("/vehicles?city=lisboa").await.status, StatusCode::NOT_FOUND);
     assert_eq!(add(&admin, &[]).await.location(), PATH);
     let page = admin.get(PATH).await;
@@ -51,6 +54,7 @@ async fn a_city_that_is_added_is_ridden_in_everywhere_without_a_restart() {
         assert!(began.elapsed() < Duration::from_secs(20), "the other instance never learns of it");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    assert_eq!(countries(&nobody).await.pop().as_deref(), Some("Portugal"));
     let ines = europe.person("lisboa").await;
     let id = ines.get("/my/vehicles").await.field("id");
     let own = [("id", &*id), ("type", "bike"), ("brand", "Own"), ("colour", "red")];
@@ -79,6 +83,7 @@ async fn mistakes_come_back_with_what_was_typed() {
     let before = world.rows().await;
     for (field, value, error) in [
         ("name", " ", "name"),
+        ("country", "", "country"),
         ("slug", "Lisboa Velha", "slug"),
         ("slug", "boston", "slug"),
         ("lat", "95", "lat"),

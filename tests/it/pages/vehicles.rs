@@ -10,7 +10,7 @@ use crate::support::{Browser, app::Instance, html::Page, rows::pairs, world};
 /// Type and battery of each card, in order.
 fn cards(page: &Page) -> Vec<(String, i64)> {
     let types = page.attributes(".cards input[name=type]", "value");
-    let batteries = page.attributes(".cards progress", "value").into_iter().map(|value| value.parse().unwrap());
+    let batteries = page.texts(".cards .bat").into_iter().map(|text| text.split_once(' ').unwrap().0.parse().unwrap());
     types.into_iter().zip(batteries).collect()
 }
 
@@ -141,6 +141,49 @@ async fn a_city_without_a_vehicle_says_so() {
 }
 
 #[actix_web::test]
+async fn the_list_goes_on_page_by_page_from_where_the_map_is() {
+    let world = world().await;
+    world.sample(&["new-york"], 0, 90).await;
+    // Many at one spot, so that a page ends among them.
+    world
+        .set(
+            "UPDATE vehicles SET (lat, lon, cell) = (SELECT lat, lon, cell FROM vehicles ORDER BY id LIMIT 1)
+        WHERE battery > 50",
+        )
+        .await;
+    let instance = world.instance("us-east1").await;
+    let browser = instance.browser();
+    let (mut seen, mut far) = (Vec::new(), 0.0);
+    let mut next = Some("/vehicles?city=new-york&map=40.7300,-73.9900".to_owned());
+    while let Some(path) = next {
+        let page = browser.get(&path).await;
+        assert!(page.text().contains("the middle of the map"), "{}", page.text());
+        assert!(page.texts(".map .me").is_empty(), "nobody stands there");
+        let shown = distances(&page);
+        assert!(shown.is_sorted() && shown[0] >= far, "{far} {shown:?}");
+        far = *shown.last().unwrap();
+        let ids = page.attributes(".cards h2 a", "href");
+        assert_eq!(page.attributes("nav.pages a:not([rel])", "href").len(), usize::from(!seen.is_empty()));
+        assert_eq!(page.attributes(".map", "data-search"), ["/vehicles?city=new-york"]);
+        seen.extend(ids);
+        next = page.attributes("a[rel=next]", "href").pop();
+        assert!(next.is_none() || seen.len() % 25 == 0, "{} of a page that is not the last", seen.len());
+    }
+    let all = world.count("SELECT count(*) FROM vehicles WHERE status = 'available'").await;
+    assert_eq!(i64::try_from(seen.len()).unwrap(), all);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(i64::try_from(seen.len()).unwrap(), all, "each vehicle once");
+    // What no page of ours wrote is ignored, not an error.
+    for after in ["x", "1", "-1~x", "NaN~00000000-0000-4000-8000-000000000000"] {
+        let page = browser.get(&format!("/vehicles?city=new-york&after={after}")).await;
+        assert_eq!((page.status, page.texts(".cards > li").len()), (StatusCode::OK, 25), "{after}");
+    }
+    stop([instance]).await;
+    world.end().await;
+}
+
+#[actix_web::test]
 async fn wrong_filters_are_said_and_the_list_is_still_there() {
     let world = world().await;
     world.sample(&["new-york"], 0, 30).await;
@@ -154,6 +197,7 @@ async fn wrong_filters_are_said_and_the_list_is_still_there() {
         ("lat=1e400&lon=0", point),
         ("lat=40.7", point),
         ("lat=forty&lon=0", point),
+        ("map=91,0", point),
         ("battery=101", "The least battery is a number from 0 to 100."),
         ("battery=-1", "The least battery is a number from 0 to 100."),
         ("battery=99999999999999999999", "The least battery is a number from 0 to 100."),

@@ -127,7 +127,7 @@ pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, car
         post("/admin/promo-codes/{code}", "/admin/promo-codes/WELCOME", &[("seen", "[0,1,{}]"), ("until", ""),
             ("per_rider", "1"), ("end", "now")]),
         get("/admin/cities", "/admin/cities"),
-        post("/admin/cities", "/admin/cities", &[("name", "Walkville"), ("region", "us-east1"), ("lat", "41"),
+        post("/admin/cities", "/admin/cities", &[("name", "Walkville"), ("country", "Utopia"), ("region", "us-east1"), ("lat", "41"),
             ("lon", "-75"), ("zone", "America/New_York"), ("currency", "USD"), ("radius", "3"), ("unlock-bike", "1"),
             ("minute-bike", "1"), ("fee-bike", "1"), ("unlock-scooter", "1"), ("minute-scooter", "1"),
             ("fee-scooter", "1"), ("unlock-skateboard", "1"), ("minute-skateboard", "1"), ("fee-skateboard", "1")]),

@@ -92,7 +92,8 @@ async fn a_city_whose_region_is_missing_is_refused_with_both_names() {
     let world = world().await;
     let url = world.database.another();
     let file = std::env::temp_dir().join(format!("movr-catalog-{}.toml", Uuid::new_v4().simple()));
-    let text = changed("name = \"Boston\"\nregion = \"us-east1\"", "name = \"Boston\"\nregion = \"mars-north1\"");
+    let boston = "name = \"Boston\"\ncountry = \"United States\"\nregion = \"us-east1\"";
+    let text = changed(boston, &boston.replace("us-east1", "mars-north1"));
     std::fs::write(&file, text).unwrap();
     let path = file.display().to_string();
     let refused = movr(&["migrate", "--catalog", &path], &[("DATABASE_URL", &url)]).await;

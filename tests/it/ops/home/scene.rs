@@ -166,6 +166,7 @@ impl Scene {
             point: city.centre,
             vehicle_type: None,
             battery: 0,
+            after: None,
             rider: None,
             now: self.service.clock.now(),
         };
