@@ -224,7 +224,7 @@ async fn serve(
     if !filled {
         let catalogue = super::catalogue(&db).await?;
         let hash = Hasher::new(first.passwords).hash(PASSWORD).await?;
-        let plan = SamplePlan { cities: Vec::new(), users: 60, vehicles: 150, rides: 200, seed: 1 };
+        let plan = SamplePlan { cities: Vec::new(), users: 60, vehicles: 150, rides: 300, seed: 1 };
         load::with_progress(&db, &catalogue, &plan, &hash).await?;
         sample::accounts(&db, &catalogue, &first.region, &hash, Clock::default().now()).await?;
     }

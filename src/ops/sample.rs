@@ -6,7 +6,7 @@ mod draw;
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{
@@ -20,7 +20,7 @@ use crate::{
     },
     domain::{Catalogue, City, Refusal, RegionCode},
 };
-use draw::{Busy, Drawn};
+use draw::{Busy, Drawn, People};
 
 /// Rows of one statement, about: well within any write deadline.
 const BATCH: usize = 500;
@@ -67,13 +67,14 @@ pub async fn load(
     };
     let total = cities.len() * (plan.users + plan.vehicles + plan.rides);
     let (mut done, mut loaded) = (0, SampleCounts::default());
-    let mut people: HashMap<&str, Vec<Uuid>> = HashMap::new();
+    let mut people = People::default();
     for city in &cities {
         let planned: Vec<User> = (0..plan.users).map(|n| draw::user(plan.seed, city, n, now)).collect();
         for batch in planned.chunks(BATCH) {
             let (new, at_home) = insert_users(db, &city.region, password_hash, batch).await?;
-            loaded.users += new;
-            people.entry(&city.slug).or_default().extend(at_home);
+            loaded.users += i64::try_from(new.len()).unwrap_or(i64::MAX);
+            people.new.extend(new);
+            people.at_home.entry(&city.slug).or_default().extend(at_home);
             done += batch.len();
             progress(done, total);
         }
@@ -97,7 +98,8 @@ pub async fn load(
 }
 
 /// Creates the accounts `rider`, `owner`, `operator` and `administrator` in the first city of
-/// `here`, unless they exist; the owner has two vehicles. Returns the city.
+/// `here`, unless they exist; the owner has two vehicles, and the rider has ridden them and two of the fleet.
+/// Returns the city.
 pub async fn accounts(
     db: &Db,
     catalogue: &Catalogue,
@@ -112,19 +114,26 @@ pub async fn accounts(
         username: username.to_owned(),
         first_name,
         last_name,
-        created_at: now,
+        created_at: now - TimeDelta::days(100),
         role,
         role_city: if role == Some("operator") { city.slug.clone() } else { String::new() },
     });
     let (_, new) = insert_users(db, here, password_hash, &accounts).await?;
-    if let Some(owner) = accounts.iter().find(|account| account.username == "owner" && new.contains(&account.id)) {
-        let plan = SamplePlan { cities: Vec::new(), users: 0, vehicles: 2, rides: 0, seed: rand::random() };
-        let drawn = Drawn::new(catalogue, city, &plan, &[], &HashMap::new(), now);
+    let added = |name: &str| {
+        let account = accounts.iter().find(|account| account.username == name && new.contains(&account.id));
+        account.map(|account| account.id)
+    };
+    if let (Some(rider), Some(owner)) = (added("rider"), added("owner")) {
+        let plan = SamplePlan { cities: Vec::new(), users: 0, vehicles: 4, rides: 14, seed: rand::random() };
+        // Nobody is new: the rider is not under way.
+        let people = People { at_home: HashMap::from([(city.slug.as_str(), vec![rider])]), ..Default::default() };
+        let drawn = Drawn::new(catalogue, city, &plan, &[], &people, now.trunc_subsecs(3));
         let (mut street, mut busy) = (Street::default(), Busy::default());
         (0..plan.vehicles).for_each(|n| drawn.vehicle(n, &mut busy, &mut street));
-        for vehicle in &mut street.vehicles {
-            (vehicle.owner, vehicle.code, vehicle.status) = (Some(owner.id), None, "available");
-            (vehicle.created_at, vehicle.changed_at) = (now, now);
+        for (n, vehicle) in street.vehicles.iter_mut().enumerate() {
+            let code = format!("R-{:.6}", vehicle.id.simple());
+            (vehicle.owner, vehicle.code) = if n < 2 { (Some(owner), None) } else { (None, Some(code)) };
+            vehicle.created_at = now - TimeDelta::days(60);
         }
         insert_vehicles(db, city, &street).await?;
     }
@@ -135,8 +144,13 @@ fn unknown(what: &str) -> DbError {
     DbError::new(DbErrorKind::BadValue, "sample", format!("the catalogue has no {what}"))
 }
 
-/// How many people are new, and who of all is at home in `region`, in order.
-async fn insert_users(db: &Db, region: &RegionCode, password_hash: &str, users: &[User]) -> Result<(i64, Vec<Uuid>)> {
+/// Who is new, and who of all is at home in `region`, in order.
+async fn insert_users(
+    db: &Db,
+    region: &RegionCode,
+    password_hash: &str,
+    users: &[User],
+) -> Result<(Vec<Uuid>, Vec<Uuid>)> {
     let epoch = open_epoch(gates::find(db, region).await?)?;
     let insert = async |conn: &_| sample::insert_users(conn, (region, epoch), password_hash, users).await;
     let (new, at_home) = db.write_with_retry(region, insert).await?.ok_or_else(|| closed(region))?;

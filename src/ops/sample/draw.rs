@@ -1,7 +1,7 @@
 //! Draws plausible people, vehicles and rides, each from its own generator, seeded by seed, city
 //! and number, so that it does not depend on how many there are. No database, no clock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -10,17 +10,19 @@ use uuid::Uuid;
 
 use super::SamplePlan;
 use crate::{
-    db::sample::{Position, Ride, Street, User, Vehicle},
+    db::sample::{Ended, Position, Ride, Street, User, Vehicle},
     domain::{
         Catalogue, City, Point, Tariff,
         catalogue::fold,
+        event::{VEHICLE_LOST, VEHICLE_RESERVED},
         fare::{Fare, minutes_started},
-        geo::{self},
+        geo,
         place::{moved, offset, place},
+        vehicle::RESERVATION_MINUTES,
     },
 };
 
-/// Rides began within so many days.
+/// Rides began within so many days, more of them lately.
 const DAYS: i64 = 30;
 
 const FIRST: [&str; 40] = [
@@ -37,6 +39,64 @@ const LAST: [&str; 40] = [
 const COLOURS: [&str; 10] =
     ["black", "white", "red", "blue", "green", "yellow", "orange", "grey", "silver", "turquoise"];
 const BRANDS: [&str; 8] = ["Veloria", "Kestrel", "Northwind", "Gazelia", "Piccolo", "Tramontane", "Bluejay", "Cascade"];
+
+/// By country, with the house number before or after.
+const STREETS: [(&str, bool, [&str; 12]); 4] = [
+    (
+        "United States",
+        true,
+        [
+            "Maple Street", "Oak Avenue", "Washington Street", "Park Avenue", "2nd Street", "Elm Street",
+            "Cedar Street", "Lincoln Avenue", "Main Street", "Franklin Street", "Pine Street", "Highland Avenue",
+        ],
+    ),
+    (
+        "France",
+        true,
+        [
+            "rue des Lilas", "rue Voltaire", "avenue Victor Hugo", "rue du Marché", "boulevard Pasteur",
+            "rue Jean Jaurès", "quai des Fleurs", "rue de la Gare", "rue Pasteur", "avenue Foch", "rue des Écoles",
+            "place Carnot",
+        ],
+    ),
+    (
+        "Netherlands",
+        false,
+        [
+            "Kerkstraat", "Prinsenstraat", "Molenweg", "Stationsplein", "Dorpsstraat", "Julianalaan", "Lindenlaan",
+            "Oranjekade", "Schoolstraat", "Parklaan", "Marktplein", "Nieuwstraat",
+        ],
+    ),
+    (
+        "Italy",
+        false,
+        [
+            "Via Garibaldi", "Via Roma", "Via Mazzini", "Corso Cavour", "Via Verdi", "Piazza Dante", "Via Marconi",
+            "Viale Europa", "Via Manzoni", "Via Matteotti", "Corso Italia", "Via Nazionale",
+        ],
+    ),
+];
+
+/// The people that sample rides are drawn for.
+#[derive(Debug, Default)]
+pub(super) struct People<'a> {
+    /// By city.
+    pub at_home: HashMap<&'a str, Vec<Uuid>>,
+    /// Of this load: they may be under way now.
+    pub new: HashSet<Uuid>,
+}
+
+/// What a vehicle does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Now {
+    Stands,
+    IsRidden,
+    IsReserved,
+    IsLost,
+}
+
+/// A point and its address.
+type Stop = (Point, String);
 
 fn generator(seed: u64, city: &City, what: &str, number: usize) -> StdRng {
     StdRng::from_seed(Sha256::digest(format!("{seed}/{}/{what}/{number}", city.slug)).into())
@@ -89,6 +149,7 @@ pub(super) struct Drawn<'a> {
     seed: u64,
     now: DateTime<Utc>,
     locals: Vec<Uuid>,
+    new: Vec<Uuid>,
     /// From other cities of the region.
     guests: Vec<Uuid>,
     /// How many rides each vehicle has had.
@@ -103,10 +164,10 @@ impl<'a> Drawn<'a> {
         city: &'a City,
         plan: &SamplePlan,
         cities: &[&City],
-        people: &HashMap<&str, Vec<Uuid>>,
+        people: &People<'_>,
         now: DateTime<Utc>,
     ) -> Self {
-        let of = |other: &City| people.get(other.slug.as_str()).cloned().unwrap_or_default();
+        let of = |other: &City| people.at_home.get(other.slug.as_str()).cloned().unwrap_or_default();
         let others = cities.iter().filter(|other| other.region == city.region && other.slug != city.slug);
         let corners = city.service_area.points().iter().map(|corner| city.centre.distance_m(*corner));
         let (mut rides, mut rng) = (vec![0; plan.vehicles], generator(plan.seed, city, "rides", 0));
@@ -121,6 +182,7 @@ impl<'a> Drawn<'a> {
             city,
             seed: plan.seed,
             now,
+            new: of(city).into_iter().filter(|rider| people.new.contains(rider)).collect(),
             locals: of(city),
             guests: others.flat_map(|other| of(other)).collect(),
             rides,
@@ -128,7 +190,7 @@ impl<'a> Drawn<'a> {
         }
     }
 
-    /// Adds a vehicle with its rides, one in each of as many equal parts of the month.
+    /// Adds a vehicle with its rides, one in each of as many parts of the month, and what it does now.
     pub(super) fn vehicle(&self, number: usize, busy: &mut Busy, street: &mut Street) {
         let rng = &mut generator(self.seed, self.city, "vehicle", number);
         let (id, public_id) = (new_id(rng), new_id(rng));
@@ -139,24 +201,38 @@ impl<'a> Drawn<'a> {
         let city = self.city.slug.get(..3).unwrap_or("mov").to_uppercase();
         let code = owner.is_none().then(|| format!("{city}-{}-{:04}", self.seed % 10_000, number + 1));
         let (brand, colour) = (pick(rng, &BRANDS), pick(rng, &COLOURS));
-        let first = self.somewhere(rng, true);
+        let (first, mut at_place) = self.stop(rng, true);
         let created_at = long_ago(rng, self.now);
         let battery = rng.random_range(15..=100);
 
         let rides = self.rides.get(number).copied().unwrap_or_default();
-        let part = TimeDelta::days(DAYS) / rides.max(1);
+        let ridden = self.rides.iter().any(|rides| *rides > 0);
+        let does = if self.new.is_empty() || !ridden { Now::Stands } else { what_it_does(number) };
+        let until = match does {
+            Now::Stands => self.now - TimeDelta::minutes(3),
+            Now::IsRidden | Now::IsReserved => self.now - TimeDelta::minutes(45),
+            Now::IsLost => self.now - TimeDelta::days(6),
+        };
+        // The parts become shorter towards the end.
+        let part_at = |nth: i32| {
+            let left = 1.0 - f64::from(nth) / f64::from(rides.max(1));
+            later(until, -TimeDelta::days(DAYS).as_seconds_f64() * left * left)
+        };
         let (mut at, mut changed_at, mut version) = (first, created_at, 1);
         for nth in 0..rides {
-            let begin = self.now - TimeDelta::days(DAYS) + part * nth;
+            let begin = part_at(nth);
             let Some(tariff) = self.catalogue.tariff(&self.city.slug, &vehicle_type, begin) else { break };
             // The last one brings it back into the service area.
             let outside = nth + 1 < rides && rng.random_bool(0.03);
-            let (ride, positions) = self.ride(id, tariff, at, (begin, part), outside, rng, busy);
-            (at, changed_at, version) = (ride.end, ride.ended_at, version + 2);
-            street.rides.push(Ride { version, ..ride });
+            let part = (begin, part_at(nth + 1) - begin);
+            let (ride, positions) = self.ride(id, tariff, (at, at_place.clone()), part, outside, rng, busy);
+            street.rides.push(Ride { version: version + 1, ..ride });
             street.positions.extend(positions);
+            if let Some(Ride { ended: Some(end), .. }) = street.rides.last() {
+                (at, at_place, changed_at, version) = (end.point, end.place.clone(), end.at, version + 2);
+            }
         }
-        street.vehicles.push(Vehicle {
+        let mut vehicle = Vehicle {
             id,
             public_id,
             vehicle_type,
@@ -168,12 +244,59 @@ impl<'a> Drawn<'a> {
             first,
             at,
             cell: geo::cell(at),
-            place: place(self.city.units, self.city.centre, at),
+            place: at_place,
             owner,
+            open_ride: None,
+            reserved_by: None,
+            reserved_until: None,
             version,
+            last_event: None,
             created_at,
             changed_at,
-        });
+            seen_at: changed_at,
+        };
+        self.make(does, &mut vehicle, rng, busy, street);
+        street.vehicles.push(vehicle);
+    }
+
+    /// Makes it do that, if somebody is free for it.
+    fn make(&self, does: Now, vehicle: &mut Vehicle, rng: &mut StdRng, busy: &mut Busy, street: &mut Street) {
+        let minutes = |rng: &mut StdRng, most: i64| TimeDelta::seconds(rng.random_range(60..60 * most));
+        let since = match does {
+            Now::Stands => return,
+            Now::IsRidden => self.now - minutes(rng, 35),
+            Now::IsReserved => self.now - minutes(rng, RESERVATION_MINUTES),
+            Now::IsLost => self.now - TimeDelta::seconds(rng.random_range(86_400..5 * 86_400)),
+        };
+        let tomorrow = self.now + TimeDelta::days(1);
+        let free = |busy: &mut Busy| self.new.iter().copied().find(|rider| busy.take(*rider, since, tomorrow));
+        let tariff = self.catalogue.tariff(&self.city.slug, &vehicle.vehicle_type, since);
+        match (does, if does == Now::IsLost { None } else { free(busy) }, tariff) {
+            (Now::IsRidden, Some(rider), Some(tariff)) => {
+                let id = new_id(rng);
+                (vehicle.status, vehicle.open_ride) = ("in_use", Some(id));
+                street.rides.push(Ride {
+                    id,
+                    vehicle: vehicle.id,
+                    version: vehicle.version + 1,
+                    rider: Some(rider),
+                    started_at: since,
+                    start: vehicle.at,
+                    start_place: vehicle.place.clone(),
+                    rate: tariff.rate(),
+                    out_of_area_minor: tariff.out_of_area_fee_minor,
+                    ended: None,
+                });
+            }
+            (Now::IsReserved, Some(rider), _) => {
+                let until = since + TimeDelta::minutes(RESERVATION_MINUTES);
+                (vehicle.reserved_by, vehicle.reserved_until) = (Some(rider), Some(until));
+                vehicle.last_event = Some(VEHICLE_RESERVED);
+            }
+            (Now::IsLost, ..) => (vehicle.status, vehicle.last_event) = ("lost", Some(VEHICLE_LOST)),
+            _ => return,
+        }
+        (vehicle.version, vehicle.changed_at) = (vehicle.version + 1, since);
     }
 
     /// A ride within `part` of the month from `begin` on, and its positions.
@@ -182,17 +305,18 @@ impl<'a> Drawn<'a> {
         &self,
         vehicle: Uuid,
         tariff: &Tariff,
-        start: Point,
+        (start, start_place): Stop,
         (begin, part): (DateTime<Utc>, TimeDelta),
         outside_area: bool,
         rng: &mut StdRng,
         busy: &mut Busy,
     ) -> (Ride, Vec<Position>) {
-        let (id, end) = (new_id(rng), self.somewhere(rng, !outside_area));
+        let (id, (end, end_place)) = (new_id(rng), self.stop(rng, !outside_area));
         // 2.5 to 5 m/s as the crow flies, and a few minutes of standing about.
         let duration = start.distance_m(end) / rng.random_range(2.5..5.0) + rng.random_range(60.0..600.0);
         let seconds = duration.min(part.as_seconds_f64() * 0.6);
-        let started_at = later(begin, rng.random_range(0.0..part.as_seconds_f64() * 0.95 - seconds));
+        let early = rng.random::<f64>().powi(2);
+        let started_at = later(begin, (part.as_seconds_f64() - seconds) * (1.0 - early));
         let ended_at = later(started_at, seconds);
         let rider = (0..10).find_map(|_| {
             let from_elsewhere = self.locals.is_empty() || rng.random_bool(0.15);
@@ -211,6 +335,14 @@ impl<'a> Drawn<'a> {
             last = at;
         }
         let fee = if outside_area { tariff.out_of_area_fee_minor } else { 0 };
+        let ended = Ended {
+            at: ended_at,
+            point: end,
+            place: end_place,
+            outside_area,
+            distance_m: whole(distance + last.distance_m(end)),
+            fare: Fare::new(tariff.rate(), minutes_started(ended_at - started_at), None, fee),
+        };
         let ride = Ride {
             id,
             vehicle,
@@ -218,21 +350,16 @@ impl<'a> Drawn<'a> {
             rider,
             started_at,
             start,
-            start_place: place(self.city.units, self.city.centre, start),
-            ended_at,
-            end,
-            end_place: place(self.city.units, self.city.centre, end),
-            outside_area,
-            distance_m: whole(distance + last.distance_m(end)),
+            start_place,
             rate: tariff.rate(),
             out_of_area_minor: tariff.out_of_area_fee_minor,
-            fare: Fare::new(tariff.rate(), minutes_started(ended_at - started_at), None, fee),
+            ended: Some(ended),
         };
         (ride, positions)
     }
 
     /// A point inside (or outside) the service area, denser towards the centre.
-    fn somewhere(&self, rng: &mut StdRng, inside: bool) -> Point {
+    fn stop(&self, rng: &mut StdRng, inside: bool) -> Stop {
         let reach = if inside { self.radius } else { self.radius * 1.3 };
         let mut points = std::iter::repeat_with(|| {
             let (metres, angle) = (reach * rng.random::<f64>(), std::f64::consts::TAU * rng.random::<f64>());
@@ -240,7 +367,21 @@ impl<'a> Drawn<'a> {
         });
         // The service area contains its centre, so a hit is only a matter of tries.
         let hit = points.by_ref().take(200).find(|point| self.city.service_area.contains(*point) == inside);
-        hit.unwrap_or(self.city.centre)
+        let at = hit.unwrap_or(self.city.centre);
+        let Some((_, before, streets)) = STREETS.iter().find(|(country, ..)| *country == self.city.country) else {
+            return (at, place(self.city.units, self.city.centre, at));
+        };
+        let (street, number) = (pick(rng, streets), rng.random_range(1..180));
+        (at, if *before { format!("{number} {street}") } else { format!("{street} {number}") })
+    }
+}
+
+fn what_it_does(number: usize) -> Now {
+    match number % 25 {
+        3 => Now::IsRidden,
+        8 => Now::IsReserved,
+        12 if number % 50 == 12 => Now::IsLost,
+        _ => Now::Stands,
     }
 }
 

@@ -84,22 +84,60 @@ async fn sample_data_are_the_same_for_a_seed_grow_and_hold_the_invariants() {
     assert!(first.dump().await.is_superset(&dump), "a larger load changed what was there");
     assert_eq!(second.load((6, 12, 30), 8).await.vehicles, 5 * 12, "another seed is other data");
     assert_eq!((first.verify().await, second.verify().await), (vec![], vec![]));
+    // A city lives: of its first 20 vehicles one is ridden, one reserved and one lost, and many rides are of today.
+    for (of, expected) in [
+        ("rides WHERE ended_at IS NULL", 5),
+        ("vehicles WHERE status = 'in_use'", 5),
+        ("vehicles WHERE reserved_until > $1", 5),
+        ("vehicles WHERE status = 'lost'", 5),
+        ("vehicles WHERE place LIKE '%of the centre'", 0),
+    ] {
+        let count = format!("SELECT count(*) FROM {of}");
+        let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] = if of.contains("$1") { &[&first.now] } else { &[] };
+        let found: i64 = first.client.query_one(&count, params).await.unwrap().try_get(0).unwrap();
+        assert_eq!(found, expected, "{of}");
+    }
+    let lately = "SELECT count(*) FROM rides WHERE ended_at > $1::TIMESTAMPTZ - '1 day'::INTERVAL";
+    let lately: i64 = first.client.query_one(lately, &[&first.now]).await.unwrap().try_get(0).unwrap();
+    assert!(lately >= 15, "{lately}");
     first.db.close();
     second.db.close();
     one.end().await;
     other.end().await;
 }
 
+#[actix_web::test]
+async fn the_sample_rider_has_a_history_and_the_owner_earnings() {
+    let world = world().await;
+    let data = Data::open(&world.database.url).await;
+    sample::accounts(&data.db, &data.catalogue, &data.regions[0], "x", data.now).await.unwrap();
+    sample::accounts(&data.db, &data.catalogue, &data.regions[0], "x", data.now).await.unwrap();
+    let count = async |text: &str| -> i64 { data.client.query_one(text, &[]).await.unwrap().try_get(0).unwrap() };
+    let rides = "SELECT count(*) FROM rides JOIN users ON users.id = rider_id WHERE username = 'rider'";
+    assert_eq!(count(rides).await, 14);
+    let owned = "SELECT count(*) FROM vehicles JOIN users ON users.id = owner_id WHERE username = 'owner'";
+    assert_eq!(count(owned).await, 2);
+    let earned = "SELECT count(*) FROM rides JOIN vehicles ON vehicles.id = vehicle_id WHERE owner_id IS NOT NULL";
+    assert!(count(earned).await > 0);
+    assert_eq!(data.verify().await, []);
+    data.db.close();
+    world.end().await;
+}
+
 /// Makes every kind of row, all of them consistent: an open ride and two ended ones with a
 /// promo code, a reservation, an owner. `pick` names the ones that damage is done to.
 const SETUP: &str = "
 CREATE TABLE pick AS SELECT
-  (SELECT id FROM users WHERE region = 'europe-west1' AND city = 'paris' ORDER BY id LIMIT 1) AS u,
+  (SELECT id FROM users WHERE region = 'europe-west1' AND city = 'paris' AND open_ride_id IS NULL
+    AND reserved_until IS NULL ORDER BY id LIMIT 1) AS u,
   (SELECT id FROM vehicles WHERE region = 'europe-west1' AND city = 'rome' AND status = 'available' AND owner_id IS NULL
-    ORDER BY id LIMIT 1) AS v,
-  (SELECT id FROM users WHERE region = 'us-east1' AND city = 'boston' ORDER BY id LIMIT 1) AS u2,
-  (SELECT id FROM vehicles WHERE region = 'us-west1' AND city = 'seattle' AND status = 'available' ORDER BY id LIMIT 1) AS v2,
-  (SELECT id FROM rides WHERE region = 'us-east1' AND city = 'boston' AND rider_id IS NOT NULL ORDER BY id LIMIT 1) AS e,
+    AND reserved_until IS NULL ORDER BY id LIMIT 1) AS v,
+  (SELECT id FROM users WHERE region = 'us-east1' AND city = 'boston' AND open_ride_id IS NULL
+    AND reserved_until IS NULL ORDER BY id LIMIT 1) AS u2,
+  (SELECT id FROM vehicles WHERE region = 'us-west1' AND city = 'seattle' AND status = 'available'
+    AND reserved_until IS NULL ORDER BY id LIMIT 1) AS v2,
+  (SELECT id FROM rides WHERE region = 'us-east1' AND city = 'boston' AND rider_id IS NOT NULL AND ended_at IS NOT NULL
+    ORDER BY id LIMIT 1) AS e,
   gen_random_uuid() AS r;
 INSERT INTO rides (region, id, city, vehicle_id, vehicle_type, rider_region, rider_id, started_at, start_lat, start_lon,
     start_place, currency, unlock_minor, per_minute_minor, out_of_area_minor, promo_code, promo_percent, version)
