@@ -97,7 +97,7 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
         println!("-- older versions wrote is corrected, 1,000 rows a statement.");
         return Ok(());
     }
-    roles(false).await?;
+    let left = roles(false).await?;
     let db = Db::open(&tools.database).await?;
     db.warm().await?;
     let changed = ops::catalogue::load(&db, &file, &Clock::default()).await?;
@@ -109,6 +109,9 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     );
     if let Some(role) = &args.roles {
         println!("role {role}: may do what the application does, and neither change nor delete events");
+        for step in left {
+            println!("only an administrator of the database may do this, and should: {step}");
+        }
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ const RIGHTS: [(&str, &[&str]); 21] = [
 ];
 
 /// What the connected user lacks of what the statements need, as in `rides INSERT`; and what it may
-/// do to events that none does.
+/// do that none does: to events, and to the schema.
 pub(super) async fn of_user(client: &Client) -> Result<(Vec<String>, Vec<String>), DbError> {
     let reading = RIGHTS.iter().map(|(table, _)| *table).chain([HISTORY]).map(|table| (table, "SELECT"));
     let changing = RIGHTS.iter().flat_map(|(table, may)| may.iter().map(move |right| (*table, *right)));
@@ -46,22 +46,34 @@ pub(super) async fn of_user(client: &Client) -> Result<(Vec<String>, Vec<String>
              WHERE {has} has_table_privilege(t.tab, t.may)"
         );
         let found = text(client, &rows).await?;
-        Ok::<_, DbError>(found.split(", ").filter(|found| !found.is_empty()).map(str::to_owned).collect())
+        Ok::<Vec<String>, DbError>(found.split(", ").filter(|found| !found.is_empty()).map(str::to_owned).collect())
     };
-    Ok((ask(&needed.join(", "), "NOT").await?, ask("('events', 'UPDATE'), ('events', 'DELETE')", "").await?))
+    let lacks = ask(&needed.join(", "), "NOT").await?;
+    let mut beyond = ask("('events', 'UPDATE'), ('events', 'DELETE')", "").await?;
+    if text(client, "SELECT has_schema_privilege('public', 'CREATE')::TEXT").await? == "true" {
+        beyond.push("public CREATE".to_owned());
+    }
+    Ok((lacks, beyond))
 }
+
+/// CockroachDB has codes of its own for GRANT and REVOKE.
+const REFUSED: [SqlState; 3] = [
+    SqlState::INSUFFICIENT_PRIVILEGE,
+    SqlState::WARNING_PRIVILEGE_NOT_GRANTED,
+    SqlState::WARNING_PRIVILEGE_NOT_REVOKED,
+];
 
 const HISTORY: &str = "refinery_schema_history";
 
 /// Creates `role` if needed and gives it exactly the rights that this program's statements need.
-/// Safe to repeat. Returns the SQL, which with `plan` is not sent. Fails on a name that would need
-/// quotes.
+/// Safe to repeat. Returns the SQL that it has not sent: with `plan` all of it, else what only an
+/// administrator of the database may do. Fails on a name that would need quotes.
 pub async fn grant(endpoint: &Endpoint, role: &str, plan: bool) -> Result<Vec<String>> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if role.len() > 63 || !role.starts_with(|c: char| c.is_ascii_lowercase()) || !role.chars().all(fits) {
         return Err(DbError::new(DbErrorKind::BadValue, "migrate.roles", format!("{role:?} is no name for a role")));
     }
-    let mut done = Vec::new();
+    let mut left = Vec::new();
     let client = match connect_once(endpoint).await {
         // Only a plan gets here without a database.
         Err(error) if plan && error.kind == NO_DATABASE => connect_beside(endpoint).await?,
@@ -71,21 +83,28 @@ pub async fn grant(endpoint: &Endpoint, role: &str, plan: bool) -> Result<Vec<St
     let create = (known == "0").then(|| format!("CREATE ROLE {role} LOGIN"));
     let database = endpoint.config.get_dbname().unwrap_or("movr");
     for step in create.into_iter().chain(steps(database, role)) {
-        if !plan && let Err(error) = client.batch_execute(&step).await {
-            if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+        if plan {
+            left.push(step);
+        } else if let Err(error) = client.batch_execute(&step).await {
+            let refused = error.code().is_some_and(|code| REFUSED.contains(code));
+            // Until v24 of CockroachDB that schema is the administrators', whoever made the database.
+            if refused && step.contains("ON SCHEMA public") {
+                left.push(step);
+                continue;
+            }
+            if refused {
                 let words = format!("this user may not do `{step}`: it needs CREATEROLE, or the role made beforehand");
                 return Err(DbError::new(DbErrorKind::Bug, "migrate.roles", words));
             }
             migrate::tolerate(error, "migrate.roles")?;
         }
-        done.push(step);
     }
-    Ok(done)
+    Ok(left)
 }
 
 fn steps(database: &str, role: &str) -> Vec<String> {
     let mut steps = vec![
-        // Older versions let everybody make tables there.
+        // CockroachDB, and PostgreSQL before 15, let everybody make tables there.
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC".to_owned(),
         format!("GRANT CONNECT ON DATABASE \"{database}\" TO {role}"),
         format!("GRANT USAGE ON SCHEMA public TO {role}"),

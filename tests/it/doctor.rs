@@ -91,6 +91,9 @@ async fn a_healthy_deployment_and_one_whose_role_lacks_a_privilege() {
     report.says("fault", "privileges", &["rides INSERT", "movr migrate --roles"]);
     world.sql().await.batch_execute(&format!("GRANT INSERT ON rides TO {role}")).await.unwrap();
     doctor(&world, &west, &[]).await.says("warning", "privileges", &["more than", "events DELETE"]);
+    world.sql().await.batch_execute(&format!("REVOKE DELETE ON events FROM {role}")).await.unwrap();
+    world.sql().await.batch_execute(&format!("GRANT CREATE ON SCHEMA public TO {role}")).await.unwrap();
+    doctor(&world, &west, &[]).await.says("warning", "privileges", &["more than", "public CREATE"]);
     drop_role(&world, &role).await;
     world.end().await;
 }
