@@ -1,5 +1,5 @@
 //! The background work of an instance: its region's jobs, each under a lease, so that another
-//! worker continues when one dies; and rides that are open too long. Doing something twice does no
+//! worker continues when one dies; rides that are open too long; and planned closings. Doing something twice does no
 //! harm: each item is done together with its change.
 
 use std::{
@@ -72,6 +72,9 @@ impl Worker {
                 Ok(ended) => tracing::info!(ended, "rides were ended automatically"),
                 Err(error) => tracing::warn!(%error, "rides that are open too long were not looked for"),
             }
+        }
+        if let Err(error) = ops::gates::keep_plan(&self.service).await {
+            tracing::warn!(?error, "the region is not closed as planned yet");
         }
         if self.measured.is_none_or(|at| at.elapsed() >= MEASURE) {
             self.measured = Some(Instant::now());

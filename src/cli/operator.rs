@@ -15,11 +15,16 @@ use super::Outcome;
 use crate::{
     clock::Clock,
     config::Tools,
-    db::{Db, exports, gates::Change, jobs},
+    db::{
+        Db, exports,
+        gates::{Change, Plan},
+        jobs,
+    },
     domain::{
         Catalogue, City, JobRef, Refusal, RegionCode,
         fleet::Filter,
         job::{self},
+        region::GateState,
     },
     ops::{self, Done, OpError, gates::Gates, imports::Import, jobs::JobContext},
 };
@@ -43,7 +48,7 @@ enum Command {
         #[arg(long)]
         city: Option<String>,
     },
-    /// Close a region for writes, or open it again.
+    /// Drain a region, close it for writes, or open it again.
     RegionState(RegionState),
     /// Do a confirmed job to its end, with the rights of the shell; beside the worker that has it, if one does.
     Job {
@@ -76,9 +81,12 @@ enum Command {
 struct RegionState {
     /// The region, as in the catalogue.
     region: RegionCode,
-    /// `read-only` or `writable`.
-    #[arg(value_parser = ["read-only", "writable"])]
+    /// `draining` (nothing new begins, rides can end), `read-only` or `writable`.
+    #[arg(value_parser = ["draining", "read-only", "writable"])]
     state: String,
+    /// When a draining region becomes read-only by itself, as in 2026-11-21T14:00:00Z. Without it: by hand.
+    #[arg(long)]
+    close_at: Option<DateTime<Utc>>,
     /// Why it is closed, for everybody to read: no names of people.
     #[arg(long)]
     reason: Option<String>,
@@ -114,19 +122,28 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
 }
 
 async fn region_state(db: &Db, catalogue: &Catalogue, command: &RegionState) -> Outcome {
-    let RegionState { region, reason, until, epoch, .. } = command;
+    let RegionState { region, reason, until, epoch, close_at, .. } = command;
     if catalogue.region(region).is_none() {
         return Err(format!("there is no region {region} in the catalogue").into());
     }
-    let writable = command.state == "writable";
+    let state = match command.state.as_str() {
+        "writable" => GateState::Writable,
+        "draining" => GateState::Draining,
+        _ => GateState::ReadOnly,
+    };
     let reason = reason.as_deref().map(ops::gates::reason).transpose()?;
-    if writable && (reason.is_some() || until.is_some()) {
+    if state == GateState::Writable && (reason.is_some() || until.is_some()) {
         return Err("an open region has no --reason and no --until".into());
     }
-    if until.is_some_and(|until| until <= Clock::default().now()) {
+    let now = Clock::default().now();
+    if until.is_some_and(|until| until <= now) {
         return Err("--until has passed".into());
     }
-    let change = Change { region: region.clone(), writable, epoch: *epoch, reason, until: *until };
+    if close_at.is_some() && state != GateState::Draining {
+        return Err("only a draining region has --close-at".into());
+    }
+    let plan = Plan { drain_at: None, close_at: *close_at };
+    let change = Change { region: region.clone(), state, epoch: *epoch, reason, until: *until, plan };
     // A command acts from nowhere: the region itself keeps the event.
     let done = ops::gates::change(db, &change, region, None).await?;
     let gate = ops::gates::find(db, region).await?;

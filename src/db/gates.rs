@@ -11,7 +11,10 @@ use uuid::Uuid;
 use super::{Conn, Db, DbError, DbErrorKind, EVENT, Param, Reach, Result, SessionAuth, Statement, Verdict};
 use crate::domain::{
     RegionCode,
-    event::{REGION_CLOSED, REGION_OPENED},
+    event::{REGION_CLOSED, REGION_CLOSING_PLANNED, REGION_DRAINING, REGION_OPENED},
+    fare::Span,
+    region::GateState,
+    ride::RIDE_MAX_HOURS,
 };
 
 /// CockroachDB's nodes stop when their clocks differ by more; PostgreSQL has one clock.
@@ -37,50 +40,115 @@ impl Db {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
     pub region: RegionCode,
-    pub writable: bool,
+    pub state: GateState,
     pub epoch: i64,
     pub reason: Option<String>,
     pub until: Option<DateTime<Utc>>,
+    pub plan: Plan,
     /// By the server's clock.
     pub changed_at: DateTime<Utc>,
     pub read_at: DateTime<Utc>,
+    /// Of the last day, and the one under way up to `read_at`.
+    pub closures: Vec<Span>,
+}
+
+/// When a region is to drain and to close by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub drain_at: Option<DateTime<Utc>>,
+    pub close_at: Option<DateTime<Utc>>,
 }
 
 impl Gate {
     /// From when on no write of an older epoch becomes visible, as a whole second; none while the
     /// region is open. `fence` is [`Db::fence`].
     pub fn fenced_at(&self, fence: Duration) -> Option<DateTime<Utc>> {
-        if self.writable {
+        if self.state != GateState::ReadOnly {
             return None;
         }
         let at = self.changed_at + TimeDelta::from_std(fence).unwrap_or(TimeDelta::MAX);
         Some(at.duration_trunc(TimeDelta::seconds(1)).unwrap_or(at) + TimeDelta::seconds(1))
     }
+
+    /// The change that the plan asks for by now.
+    pub fn due(&self, now: DateTime<Utc>) -> Option<Change> {
+        let reached = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= now);
+        let Plan { drain_at, close_at } = self.plan;
+        let (state, close_at) = match self.state {
+            GateState::Writable | GateState::Draining if reached(close_at) => (GateState::ReadOnly, None),
+            GateState::Writable if reached(drain_at) => (GateState::Draining, close_at),
+            _ => return None,
+        };
+        let plan = Plan { drain_at: None, close_at };
+        let (region, reason) = (self.region.clone(), self.reason.clone());
+        Some(Change { region, state, epoch: Some(self.epoch), reason, until: self.until, plan })
+    }
 }
 
-pub const ALL: &[&Statement] = &[&FIND, &CREATE, &CHANGE, &CHANGE_SIGNED];
+pub const ALL: &[&Statement] = &[&FIND, &COUNT_OPEN, &CREATE, &CHANGE, &CHANGE_SIGNED];
 
 pub(super) const FIND: Statement = Statement::read(
     "gates.find",
     Reach::Named,
-    "SELECT region::TEXT AS region, write_state, epoch, reason, until_at, changed_at, now() AS read_at
-     FROM region_gates WHERE region = $1::TEXT::crdb_internal_region",
+    formatcp!(
+        "SELECT region::TEXT AS region, {STATE} AS state, epoch, reason, until_at, drain_at, close_at,
+            coalesce(closed_at, changed_at) AS closed_at, changed_at, now() AS read_at,
+            ARRAY(SELECT closed_at FROM region_closures WHERE region = $1::TEXT::crdb_internal_region
+              AND opened_at > now() - '{RIDE_MAX_HOURS}:00:00'::INTERVAL ORDER BY opened_at) AS closings,
+            ARRAY(SELECT opened_at FROM region_closures WHERE region = $1::TEXT::crdb_internal_region
+              AND opened_at > now() - '{RIDE_MAX_HOURS}:00:00'::INTERVAL ORDER BY opened_at) AS openings
+         FROM region_gates WHERE region = $1::TEXT::crdb_internal_region"
+    ),
 );
+
+/// An instance of before the state existed writes only the first of the two columns.
+const STATE: &str = "CASE WHEN write_state = 'writable' AND draining THEN 'draining' ELSE write_state END";
 
 pub async fn find(conn: &Conn, region: &RegionCode) -> Result<Gate> {
     let Some(row) = conn.opt(&FIND, &[region]).await? else {
         let missing = format!("region {region} has no gate: run movr migrate");
         return Err(DbError::new(DbErrorKind::Bug, FIND.name, missing));
     };
+    let (state, read_at) = (row.parse("state")?, row.get("read_at")?);
+    let (closings, openings): (Vec<_>, Vec<_>) = (row.get("closings")?, row.get("openings")?);
+    let mut closures: Vec<Span> = closings.into_iter().zip(openings).collect();
+    if state == GateState::ReadOnly {
+        closures.push((row.get("closed_at")?, read_at));
+    }
     Ok(Gate {
         region: row.region("region")?,
-        writable: row.get::<&str>("write_state")? == "writable",
+        state,
         epoch: row.get("epoch")?,
         reason: row.get("reason")?,
         until: row.get("until_at")?,
+        plan: Plan { drain_at: row.get("drain_at")?, close_at: row.get("close_at")? },
         changed_at: row.get("changed_at")?,
-        read_at: row.get("read_at")?,
+        read_at,
+        closures,
     })
+}
+
+/// What a closing would interrupt.
+#[derive(Debug, Clone, Copy)]
+pub struct Open {
+    pub rides: i64,
+    pub reservations: i64,
+    pub jobs: i64,
+}
+
+const COUNT_OPEN: Statement = Statement::read(
+    "gates.count_open",
+    Reach::Named,
+    "SELECT (SELECT count(*) FROM rides WHERE region = $1::TEXT::crdb_internal_region AND ended_at IS NULL) AS rides,
+        (SELECT count(*) FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND reserved_by IS NOT NULL
+           AND reserved_until > now()) AS reservations,
+        (SELECT count(*) FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND state = 'running'
+           AND confirmed_at IS NOT NULL) AS jobs",
+);
+
+pub async fn count_open(conn: &Conn, region: &RegionCode) -> Result<Open> {
+    let row = conn.one(&COUNT_OPEN, &[region]).await?;
+    Ok(Open { rides: row.get("rides")?, reservations: row.get("reservations")?, jobs: row.get("jobs")? })
 }
 
 const CREATE: Statement = Statement::write(
@@ -99,36 +167,47 @@ pub async fn create(conn: &Conn, region: &RegionCode, now: DateTime<Utc>) -> Res
 #[derive(Debug, Clone)]
 pub struct Change {
     pub region: RegionCode,
-    pub writable: bool,
+    pub state: GateState,
     pub epoch: Option<i64>,
     pub reason: Option<String>,
     pub until: Option<DateTime<Utc>>,
+    pub plan: Plan,
 }
 
-/// A change of gate $1 to state $2, if its epoch is $3, with reason $4 and end $5: tables to read,
-/// who is refused, and the event's actor. A gate that is already as asked is found before its epoch
-/// is compared, so a change whose reply was lost is found done when it is sent again. The event, of
-/// object $7 by command $8, lies where the acting instance runs ($6). It needs no open gate: it
-/// must be possible to open a region from inside.
+/// A change of gate $1 to state $2, if its epoch is $3, with reason $4, end $5 and plan ($9, $10): tables to read, who is
+/// refused, and the event's actor. A gate that is already as asked is found before its epoch is compared, so a change whose
+/// reply was lost is found done when it is sent again. The event, of object $7 by command $8, lies where the acting instance
+/// runs ($6). It needs no open gate: it must be possible to open a region from inside.
 macro_rules! gate_change_sql {
     ($tables:literal, $refusals:literal, $actor:literal) => {
         formatcp!(
-            "WITH {tables}old AS (SELECT write_state, epoch, reason, until_at FROM region_gates
-               WHERE region = $1::TEXT::crdb_internal_region),
+            "WITH {tables}old AS (SELECT {STATE} AS state, epoch, reason, until_at, drain_at, close_at,
+                 coalesce(closed_at, changed_at) AS closed_at FROM region_gates WHERE region = $1::TEXT::crdb_internal_region),
              verdict AS (SELECT CASE {refusals}
-                 WHEN EXISTS (SELECT 1 FROM old WHERE write_state = $2::TEXT
-                     AND reason IS NOT DISTINCT FROM $4::TEXT AND until_at IS NOT DISTINCT FROM $5::TIMESTAMPTZ) THEN 'already'
+                 WHEN EXISTS (SELECT 1 FROM old WHERE state = $2::TEXT
+                     AND reason IS NOT DISTINCT FROM $4::TEXT AND until_at IS NOT DISTINCT FROM $5::TIMESTAMPTZ
+                     AND drain_at IS NOT DISTINCT FROM $9::TIMESTAMPTZ AND close_at IS NOT DISTINCT FROM $10::TIMESTAMPTZ)
+                   THEN 'already'
                  WHEN NOT EXISTS (SELECT 1 FROM old WHERE epoch = coalesce($3::INT8, epoch)) THEN 'changed'
                  ELSE 'ok' END AS code),
-             changed AS (UPDATE region_gates SET write_state = $2::TEXT, epoch = region_gates.epoch + 1, reason = $4::TEXT,
-                   until_at = $5::TIMESTAMPTZ, changed_at = now()
-                 FROM verdict WHERE region_gates.region = $1::TEXT::crdb_internal_region AND code = 'ok'
+             changed AS (UPDATE region_gates SET write_state = CASE WHEN $2::TEXT = 'read_only' THEN 'read_only' ELSE 'writable' END,
+                   draining = ($2::TEXT = 'draining'), epoch = region_gates.epoch + 1, reason = $4::TEXT, until_at = $5::TIMESTAMPTZ,
+                   drain_at = $9::TIMESTAMPTZ, close_at = $10::TIMESTAMPTZ, changed_at = now(),
+                   closed_at = CASE WHEN $2::TEXT <> 'read_only' THEN NULL WHEN old.state = 'read_only' THEN old.closed_at
+                     ELSE now() END
+                 FROM verdict, old WHERE region_gates.region = $1::TEXT::crdb_internal_region AND code = 'ok'
                  RETURNING region_gates.epoch),
+             opened AS (INSERT INTO region_closures (region, epoch, closed_at, opened_at)
+                 SELECT $1::TEXT::crdb_internal_region, changed.epoch, old.closed_at, now() FROM changed, old
+                 WHERE old.state = 'read_only' AND $2::TEXT <> 'read_only' RETURNING 1 AS ok),
              e AS ({EVENT} SELECT $6::TEXT::crdb_internal_region, 'region', $7::UUID, changed.epoch,
-               CASE WHEN $2::TEXT = 'writable' THEN '{REGION_OPENED}' ELSE '{REGION_CLOSED}' END, {actor},
+               CASE WHEN $2::TEXT = 'read_only' THEN '{REGION_CLOSED}' WHEN $2::TEXT = 'draining' THEN '{REGION_DRAINING}'
+                 WHEN $9::TIMESTAMPTZ IS NOT NULL OR $10::TIMESTAMPTZ IS NOT NULL THEN '{REGION_CLOSING_PLANNED}'
+                 ELSE '{REGION_OPENED}' END, {actor},
                $8::UUID, $8::UUID, now(), changed.epoch, NULL::FLOAT8, NULL::FLOAT8,
                jsonb_build_object('region', $1::TEXT, 'state', $2::TEXT, 'epoch', changed.epoch, 'reason', $4::TEXT,
-                 'until', $5::TIMESTAMPTZ) FROM changed RETURNING 1 AS ok)
+                 'drain', $9::TIMESTAMPTZ, 'close', $10::TIMESTAMPTZ, 'until', $5::TIMESTAMPTZ)
+               FROM changed RETURNING 1 AS ok)
              SELECT code AS verdict FROM verdict",
             tables = $tables,
             refusals = $refusals,
@@ -140,20 +219,20 @@ macro_rules! gate_change_sql {
 const CHANGE: Statement =
     Statement::write("gates.change", Reach::Named, gate_change_sql!("", "", "NULL::TEXT, NULL::UUID"));
 
-// $9 to $14 as in `SessionAuth::params`.
+// $11 to $16 as in `SessionAuth::params`.
 const CHANGE_SIGNED: Statement = Statement::write(
     "gates.change_signed",
     Reach::Named,
     gate_change_sql!(
         "s AS (SELECT 1 AS ok FROM sessions
-               WHERE region = $9::TEXT::crdb_internal_region AND id = $10::UUID AND user_id = $11::UUID
-                 AND token_hash = $12::TEXT AND expires_at > $13::TIMESTAMPTZ AND seen_at > $14::TIMESTAMPTZ),
-             a AS (SELECT 1 AS ok FROM role_grants WHERE region = $9::TEXT::crdb_internal_region
-               AND user_id = $11::UUID AND role = 'administrator'),
+               WHERE region = $11::TEXT::crdb_internal_region AND id = $12::UUID AND user_id = $13::UUID
+                 AND token_hash = $14::TEXT AND expires_at > $15::TIMESTAMPTZ AND seen_at > $16::TIMESTAMPTZ),
+             a AS (SELECT 1 AS ok FROM role_grants WHERE region = $11::TEXT::crdb_internal_region
+               AND user_id = $13::UUID AND role = 'administrator'),
              ",
         "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
                  WHEN NOT EXISTS (SELECT 1 FROM a) THEN 'not_administrator'",
-        "$9::TEXT, $11::UUID"
+        "$11::TEXT, $13::UUID"
     ),
 );
 
@@ -166,10 +245,10 @@ pub async fn change(
     command: Uuid,
     by: Option<&SessionAuth>,
 ) -> Result<Verdict> {
-    let Change { region, epoch, reason, until, .. } = change;
-    let state = if change.writable { "writable" } else { "read_only" };
-    let id = region.id();
-    let mut params: Vec<Param<'_>> = vec![region, &state, epoch, reason, until, here, &id, &command];
+    let Change { region, epoch, reason, until, plan: Plan { drain_at, close_at }, .. } = change;
+    let (state, id) = (change.state.code(), region.id());
+    let mut params: Vec<Param<'_>> =
+        vec![region, &state, epoch, reason, until, here, &id, &command, drain_at, close_at];
     // The administrator's home need not be open.
     params.extend(by.into_iter().flat_map(SessionAuth::params));
     conn.verdict(if by.is_some() { &CHANGE_SIGNED } else { &CHANGE }, &params).await

@@ -35,13 +35,14 @@ const SET_HOME: Statement = Statement::write(
     Reach::Named,
     formatcp!(
         "{SIGNED},
-         target_gate AS (SELECT 1 AS ok FROM region_gates
+         target_gate AS (SELECT draining FROM region_gates
              WHERE region = $11::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $12::INT8),
          me AS (SELECT password_hash, present_in, open_ride_id, reserved_until FROM users
              WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM target_gate) THEN 'gate'
+             WHEN $11::TEXT <> $1::TEXT AND EXISTS (SELECT 1 FROM target_gate WHERE draining) THEN 'draining'
              WHEN EXISTS (SELECT 1 FROM me WHERE open_ride_id IS NOT NULL OR reserved_until > $5::TIMESTAMPTZ)
                THEN 'still_riding'
              WHEN NOT EXISTS (SELECT 1 FROM me WHERE password_hash = $8::TEXT AND present_in = $9::JSONB) THEN 'changed'
@@ -412,7 +413,7 @@ const LIST_RIDES: Statement = Statement::read(
                 'reason', events.metadata->>'reason') ORDER BY events.version), '[]'::JSONB) FROM events
               WHERE events.region = $1::TEXT::crdb_internal_region AND events.aggregate_type = 'rider_request'
                 AND events.aggregate_id = rides.id),
-            'way_m', way_m, 'last_at', last_at, 'last_lat', last_lat, 'last_lon', last_lon, 'vehicle_code', vehicle_code,
+            'uncharged_s', uncharged_s, 'way_m', way_m, 'last_at', last_at, 'last_lat', last_lat, 'last_lon', last_lon, 'vehicle_code', vehicle_code,
             'vehicle_brand', vehicle_brand, 'tax_name', tax_name, 'tax_rate', tax_rate, 'version', version) AS item
          FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2
            AND rider_region::TEXT = $5::TEXT AND started_at <= $3 AND (started_at < $3 OR id > $4)

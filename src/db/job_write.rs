@@ -38,7 +38,7 @@ impl JobWrite<'_> {
 /// only the gates.
 pub(super) const ON_JOB: &str = formatcp!(
     "{SIGNED_THERE},
-     target_gate AS (SELECT 1 AS ok FROM region_gates
+     target_gate AS (SELECT draining FROM region_gates
        WHERE region = $11::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $12::INT8),
      operates AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region
        AND user_id = $3::UUID AND role = 'operator' AND city = $13::TEXT),
@@ -53,6 +53,13 @@ pub(super) const WHO: &str = "WHEN $2::UUID IS NOT NULL AND NOT EXISTS (SELECT 1
 
 pub(super) const GATES: &str = "WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there)
                OR NOT EXISTS (SELECT 1 FROM target_gate) THEN 'gate'";
+
+/// Of a step that begins a job: a transfer, which alone has another region as its target.
+pub(super) const BEGINS: &str = formatcp!(
+    "{GATES}
+             WHEN $11::TEXT <> $8::TEXT AND (EXISTS (SELECT 1 FROM there WHERE draining)
+               OR EXISTS (SELECT 1 FROM target_gate WHERE draining)) THEN 'draining'"
+);
 
 /// The job while it is confirmed and not over.
 pub(super) const RUNNING: &str =

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Conn, DbError, DbErrorKind, EVENT, GATED, Reach, Result, Row, Statement, Verdict,
-    job_write::{BY_JOB, GATES, JobWrite, ON_JOB, WHO},
+    job_write::{BEGINS, BY_JOB, GATES, JobWrite, ON_JOB, WHO},
 };
 use crate::domain::{
     JobKind, JobRef, RegionCode, UserRef,
@@ -29,7 +29,7 @@ const INSERT: Statement = Statement::write(
          verdict AS (SELECT CASE {WHO}
              WHEN EXISTS (SELECT 1 FROM old, me WHERE requested_by = me.id) THEN 'already'
              WHEN EXISTS (SELECT 1 FROM old) THEN 'form_used'
-             {GATES}
+             {BEGINS}
              ELSE 'ok' END AS code),
          inserted AS (INSERT INTO jobs (region, id, kind, city, state, requested_region, requested_by, parameters, created_at)
              SELECT $8::TEXT::crdb_internal_region, $9::UUID, $15::TEXT, $13::TEXT, 'running',
@@ -59,7 +59,7 @@ const CONFIRM: Statement = Statement::write(
          verdict AS (SELECT CASE {WHO}
              WHEN NOT EXISTS (SELECT 1 FROM job) THEN 'no_such_job'
              WHEN EXISTS (SELECT 1 FROM job WHERE confirmed_at IS NOT NULL) THEN 'already'
-             {GATES}
+             {BEGINS}
              WHEN EXISTS (SELECT 1 FROM job WHERE state <> 'running' OR parameters->>'selecting' IS NOT NULL) THEN 'changed'
              ELSE 'ok' END AS code),
          confirmed AS (UPDATE jobs SET confirmed_at = $5::TIMESTAMPTZ, requested_region = $1::TEXT::crdb_internal_region,

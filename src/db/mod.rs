@@ -10,7 +10,7 @@ use row::Row;
 use statement::{CITY_CHECKED, Param};
 pub use statement::{Conn, Reach, Statement};
 pub use verdict::{Actor, SessionAuth, Verdict, Write};
-use verdict::{BY_ROLE, EVENT, GATED, SIGNED, SIGNED_THERE};
+use verdict::{BEGINS_THERE, BY_ROLE, EVENT, GATED, SIGNED, SIGNED_THERE};
 
 pub mod audit;
 pub mod bulk;

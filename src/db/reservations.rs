@@ -5,7 +5,9 @@ use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use uuid::Uuid;
 
-use super::{Conn, EVENT, Reach, Result, SIGNED_THERE, Statement, Verdict, Write, verdict::present_in_sql};
+use super::{
+    BEGINS_THERE, Conn, EVENT, Reach, Result, SIGNED_THERE, Statement, Verdict, Write, verdict::present_in_sql,
+};
 use crate::domain::{
     event::{VEHICLE_RESERVATION_CANCELLED, VEHICLE_RESERVED},
     vehicle::{RESERVATIONS_IN, RESERVATIONS_MAX},
@@ -29,7 +31,7 @@ const RESERVE: Statement = Statement::write(
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN v.status IS NULL OR v.status = 'in_use' THEN 'vehicle_taken'
              WHEN v.reserved_by = $3::UUID AND v.reserved_until > $5::TIMESTAMPTZ THEN 'already'
-             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
+             {BEGINS_THERE}
              WHEN u.open_ride_id IS NOT NULL THEN 'already_riding'
              WHEN u.reserved_until > $5::TIMESTAMPTZ THEN 'already_reserved'
              WHEN v.city <> $11::TEXT OR v.type <> $12::TEXT THEN 'vehicle_moved'

@@ -8,8 +8,8 @@ use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{
-    Conn, DbError, DbErrorKind, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write,
-    distance::distance_sql, verdict::present_in_sql,
+    BEGINS_THERE, Conn, DbError, DbErrorKind, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict,
+    Write, distance::distance_sql, verdict::present_in_sql,
 };
 use crate::domain::{
     City, Currency, Point, RegionCode, RideRef, Tariff, UserRef,
@@ -55,7 +55,7 @@ const START: Statement = Statement::write(
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN old.rider_region = $1::TEXT::crdb_internal_region AND old.rider_id = $3::UUID THEN 'already'
              WHEN old.ok IS NOT NULL THEN 'form_used'
-             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
+             {BEGINS_THERE}
              WHEN u.open_ride_id IS NOT NULL THEN 'already_riding'
              WHEN v.status IS NULL OR v.status = 'in_use' THEN 'vehicle_taken'
              WHEN v.city <> $11::TEXT OR v.type <> $12::TEXT THEN 'vehicle_moved'
@@ -137,6 +137,8 @@ pub struct RideCompletion {
     pub outside_area: bool,
     pub distance_m: i64,
     pub fare: Fare,
+    /// Of its time, because a region was closed.
+    pub uncharged_s: i64,
     pub forced: bool,
     /// Why an operator ended it, and what they took off and why, as codes of `domain::ride`.
     pub forced_reason: Option<String>,
@@ -177,7 +179,7 @@ pub(super) const COLUMNS: &str =
         unlock_minor, per_minute_minor, out_of_area_minor, promo_code, promo_percent, promo_amount_minor,
         ended_at, end_lat, end_lon, end_place, outside_area, distance_m, minutes, charge_minor, discount_minor,
         fee_minor, total_minor, forced, automatic, max_charge_minor, vehicle_code, vehicle_brand, tax_name, tax_rate,
-        forced_reason, credited_minor, credit_reason";
+        forced_reason, credited_minor, credit_reason, uncharged_s";
 
 impl Ride {
     pub fn number(&self) -> String {
@@ -195,6 +197,7 @@ pub(super) fn ride(row: &Row) -> Result<Ride> {
             outside_area: row.get("outside_area")?,
             distance_m: row.get("distance_m")?,
             fare: row.fare()?,
+            uncharged_s: row.get("uncharged_s")?,
             forced: row.get("forced")?,
             forced_reason: row.get("forced_reason")?,
             credited_minor: row.get("credited_minor")?,
@@ -350,7 +353,8 @@ impl RideEnd<'_> {
     }
 }
 
-/// The end of a ride, at place $11, latitude $12, longitude $13, outside the area or not $14, in
+/// The end of a ride, charged without the time in which its regions were closed (as in
+/// [`uncharged_seconds`](crate::domain::fare::uncharged_seconds)), at place $11, latitude $12, longitude $13, outside the area or not $14, in
 /// cell $15; $16 is the vehicle's new public id, $17 the city: further tables, refusals and gates,
 /// the rider's home and id, when it ended, who ended it, and the event's action, actor (only an
 /// operator; a rider is named by the ride's row alone) and metadata.
@@ -384,9 +388,21 @@ macro_rules! ride_end_sql {
          way AS (SELECT round(way_m + least({distance},
                greatest(0.0::FLOAT8, extract(epoch FROM ({ended} - at))::FLOAT8) * {SPEED_MAX_KMH}.0 / 3.6))::INT8 AS m
              FROM r),
-         priced AS (SELECT greatest(1, ceil(extract(epoch FROM ({ended} - started_at)) / 60.0)::INT8) AS minutes,
+         shut AS (SELECT greatest(c.closed_at, started_at) AS since, least(c.opened_at, {ended}) AS open_at
+             FROM r JOIN region_closures AS c ON c.region = $8::TEXT::crdb_internal_region
+               AND c.opened_at > started_at AND c.closed_at < {ended}
+             UNION ALL
+             SELECT greatest(c.closed_at, started_at) AS since, least(c.opened_at, {ended}) AS open_at
+             FROM r JOIN region_closures AS c ON c.region = {region}
+               AND c.opened_at > started_at AND c.closed_at < {ended}),
+         one_by_one AS (SELECT since, open_at, coalesce(max(open_at) OVER (ORDER BY since, open_at
+               ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), since) AS counted FROM shut),
+         free AS (SELECT coalesce(ceil(sum(round(extract(epoch FROM (greatest(open_at, counted) - greatest(since, counted)))
+               * 1000000.0)::INT8) / 1000000.0), 0)::INT8 AS s FROM one_by_one),
+         priced AS (SELECT greatest(1, ceil((extract(epoch FROM ({ended} - started_at))::FLOAT8 - free.s::FLOAT8) / 60.0)::INT8)
+                 AS minutes,
                unlock_minor, per_minute_minor, max_charge_minor, promo_percent, promo_amount_minor,
-               CASE WHEN $14::BOOL THEN out_of_area_minor ELSE 0 END AS fee FROM r),
+               CASE WHEN $14::BOOL THEN out_of_area_minor ELSE 0 END AS fee FROM r, free),
          charged AS (SELECT minutes, fee, promo_percent, promo_amount_minor,
                CASE WHEN max_charge_minor < unlock_minor + minutes * per_minute_minor THEN max_charge_minor
                  ELSE unlock_minor + minutes * per_minute_minor END AS charge FROM priced),
@@ -397,8 +413,8 @@ macro_rules! ride_end_sql {
          r2 AS (UPDATE rides SET ended_at = {ended}, end_lat = $12::FLOAT8, end_lon = $13::FLOAT8,
                end_place = $11::TEXT, outside_area = $14::BOOL, distance_m = way.m, minutes = fare.minutes,
                charge_minor = fare.charge, discount_minor = fare.discount, fee_minor = fare.fee,
-               total_minor = fare.charge - fare.discount + fare.fee, {how}, version = version + 1
-             FROM way, fare, verdict
+               total_minor = fare.charge - fare.discount + fare.fee, uncharged_s = free.s, {how}, version = version + 1
+             FROM way, fare, free, verdict
              WHERE rides.region = $8::TEXT::crdb_internal_region AND rides.id = $9::UUID AND code = 'ok'
              RETURNING rides.vehicle_id),
          v2 AS (UPDATE vehicles SET status = 'available', open_ride_id = NULL, lat = $12::FLOAT8, lon = $13::FLOAT8,

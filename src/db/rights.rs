@@ -10,7 +10,7 @@ use super::{
 
 /// Every table, and what the role may do to it besides reading. A test compares this with the
 /// statements and the migrations.
-const RIGHTS: [(&str, &[&str]); 21] = [
+const RIGHTS: [(&str, &[&str]); 22] = [
     ("catalogue", &["INSERT", "UPDATE"]),
     ("catalogue_edits", &["INSERT", "UPDATE"]),
     ("cities", &["INSERT", "UPDATE"]),
@@ -20,6 +20,7 @@ const RIGHTS: [(&str, &[&str]); 21] = [
     ("promo_codes", &["INSERT", "UPDATE"]),
     ("promo_quotas", &["INSERT", "UPDATE"]),
     ("promo_redemptions", &["INSERT", "UPDATE", "DELETE"]),
+    ("region_closures", &["INSERT"]),
     ("region_gates", &["INSERT", "UPDATE"]),
     ("regions", &["INSERT", "UPDATE"]),
     ("residency_policies", &["INSERT", "UPDATE"]),

@@ -13,7 +13,7 @@ use crate::domain::{
     event::{SESSION_ENDED, SESSION_STARTED},
 };
 
-pub const ALL: &[&Statement] = &[&CHECK, &LIST, &START, &PRUNE, &TOUCH, &END, &END_OTHERS];
+pub const ALL: &[&Statement] = &[&CHECK, &CHECK_UNSTORED, &LIST, &START, &PRUNE, &TOUCH, &END, &END_OTHERS];
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
@@ -39,22 +39,53 @@ pub struct CurrentUser {
     pub seen_at: DateTime<Utc>,
 }
 
+/// Of person `u` ($1, `$id`).
+macro_rules! person_sql {
+    ($id:literal) => {
+        formatcp!(
+            "u.city, u.first_name, u.present_in, u.open_ride_region::TEXT AS open_ride_region, u.open_ride_id,
+        u.reserved_region::TEXT AS reserved_region, u.reserved_public_id, u.reserved_until,
+        coalesce(u.reserved_city, '') AS reserved_city, coalesce(u.reserved_type, '') AS reserved_type,
+        ARRAY(SELECT role || ':' || city FROM role_grants
+          WHERE region = $1::TEXT::crdb_internal_region AND user_id = {id}) AS roles",
+            id = $id
+        )
+    };
+}
+
 const CHECK: Statement = Statement::read(
     "sessions.check",
     Reach::Named,
-    "SELECT u.city, u.first_name, u.present_in, u.open_ride_region::TEXT AS open_ride_region, u.open_ride_id,
-        u.reserved_region::TEXT AS reserved_region, u.reserved_public_id, u.reserved_until,
-        coalesce(u.reserved_city, '') AS reserved_city, coalesce(u.reserved_type, '') AS reserved_type, s.seen_at,
-        ARRAY(SELECT role || ':' || city FROM role_grants
-          WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3) AS roles
-     FROM sessions s JOIN users u ON u.region = s.region AND u.id = s.user_id
-     WHERE s.region = $1::TEXT::crdb_internal_region AND s.id = $2 AND s.user_id = $3 AND s.token_hash = $4
-       AND s.expires_at > $5 AND s.seen_at > $6
-       AND u.region = $1::TEXT::crdb_internal_region AND u.id = $3",
+    formatcp!(
+        "SELECT {person}, s.seen_at
+         FROM sessions s JOIN users u ON u.region = s.region AND u.id = s.user_id
+         WHERE s.region = $1::TEXT::crdb_internal_region AND s.id = $2 AND s.user_id = $3 AND s.token_hash = $4
+           AND s.expires_at > $5 AND s.seen_at > $6
+           AND u.region = $1::TEXT::crdb_internal_region AND u.id = $3",
+        person = person_sql!("$3")
+    ),
+);
+
+// While the region is read-only nobody changes password or roles; when it opens, this session is over.
+const CHECK_UNSTORED: Statement = Statement::read(
+    "sessions.check_unstored",
+    Reach::Named,
+    formatcp!(
+        "SELECT {person}, $4::TIMESTAMPTZ AS seen_at
+         FROM region_gates g JOIN users u ON u.region = g.region
+         WHERE g.region = $1::TEXT::crdb_internal_region AND g.write_state = 'read_only'
+           AND u.region = $1::TEXT::crdb_internal_region AND u.id = $2 AND u.version = $3",
+        person = person_sql!("$2")
+    ),
 );
 
 pub async fn check(conn: &Conn, auth: &SessionAuth) -> Result<Option<CurrentUser>> {
-    let Some(row) = conn.opt(&CHECK, &auth.params()).await? else { return Ok(None) };
+    let SessionAuth { user: UserRef { region, id }, now, .. } = auth;
+    let row = match &auth.unstored {
+        None => conn.opt(&CHECK, &auth.params()).await?,
+        Some(version) => conn.opt(&CHECK_UNSTORED, &[region, id, version, now]).await?,
+    };
+    let Some(row) = row else { return Ok(None) };
     let reservation = match row.opt_ref("reserved_region", "reserved_public_id")? {
         Some((region, public_id)) => Some(Reservation {
             region,

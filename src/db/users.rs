@@ -92,6 +92,7 @@ const INSERT: Statement = Statement::write(
                           AND token_hash = $12::TEXT) THEN 'already'
              WHEN EXISTS (SELECT 1 FROM old) THEN 'form_used'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
+             WHEN EXISTS (SELECT 1 FROM g WHERE draining) THEN 'draining'
              WHEN EXISTS (SELECT 1 FROM users WHERE username_key = $16::TEXT) THEN 'username_taken'
              ELSE 'ok' END AS code),
          u AS (INSERT INTO users (region, id, city, username, username_key, first_name, last_name, email,

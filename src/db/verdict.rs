@@ -8,7 +8,8 @@
 //! 3. `already`: the same command was carried out. A command that is sent again after a lost reply
 //!    finds the state that it made itself, and perhaps a region that was closed since. Then
 //!    `form_used`: the form made something else.
-//! 4. `gate`: a closed region says that it is closed, whatever else it would have said.
+//! 4. `gate`: a closed region says that it is closed, whatever else it would have said. Then, where
+//!    something begins, `draining`.
 //! 5. The rules of the subject.
 
 use chrono::{DateTime, Utc};
@@ -27,6 +28,9 @@ pub struct SessionAuth {
     pub now: DateTime<Utc>,
     /// Sessions not used since then have expired.
     pub idle_since: DateTime<Utc>,
+    /// Without a row: the version of the person's row when they signed in. It is good for reading, while their home is
+    /// read-only.
+    pub unstored: Option<i64>,
 }
 
 impl SessionAuth {
@@ -148,8 +152,9 @@ impl Conn {
     }
 }
 
-/// A write of nobody in particular: `g` has a row when region $1 is writable at epoch $2.
-pub(super) const GATED: &str = "WITH g AS (SELECT 1 AS ok FROM region_gates
+/// A write of nobody in particular: `g` has a row when region $1 is writable at epoch $2. It says, as those of the others do,
+/// whether the region is draining.
+pub(super) const GATED: &str = "WITH g AS (SELECT draining FROM region_gates
      WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8)";
 
 /// `s` has a row when session $2 of person ($1, $3) with secret hash $4 is valid at $5 and was used
@@ -162,7 +167,7 @@ const SESSION: &str = "WITH s AS (SELECT 1 AS ok FROM sessions
 /// $7.
 pub(super) const SIGNED: &str = formatcp!(
     "{SESSION},
-     g AS (SELECT 1 AS ok FROM region_gates
+     g AS (SELECT draining FROM region_gates
        WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $7::INT8)"
 );
 
@@ -170,7 +175,7 @@ pub(super) const SIGNED: &str = formatcp!(
 /// $10.
 pub(super) const SIGNED_THERE: &str = formatcp!(
     "{SIGNED},
-     there AS (SELECT 1 AS ok FROM region_gates
+     there AS (SELECT draining FROM region_gates
        WHERE region = $8::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $10::INT8)"
 );
 
@@ -181,6 +186,10 @@ pub(super) const BY_ROLE: &str = formatcp!(
      there AS (SELECT 1 AS ok FROM region_gates
        WHERE region = $7::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $8::INT8)"
 );
+
+/// The condition on both gates of [`SIGNED_THERE`] of a write that begins something.
+pub(super) const BEGINS_THERE: &str = "WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
+             WHEN EXISTS (SELECT 1 FROM g WHERE draining) OR EXISTS (SELECT 1 FROM there WHERE draining) THEN 'draining'";
 
 /// For an UPDATE of the person: notes that region `$region` holds data of theirs.
 macro_rules! present_in_sql {
@@ -210,6 +219,8 @@ pub enum Verdict {
     Already,
     /// Nothing: a gate has another epoch, or is closed.
     Gate,
+    /// Nothing: it would begin something, and a region is draining.
+    Draining,
     Refused(Refusal),
 }
 
@@ -221,6 +232,7 @@ impl Row {
             "ok" => Verdict::Done,
             "already" => Verdict::Already,
             "gate" => Verdict::Gate,
+            "draining" => Verdict::Draining,
             refused => Verdict::Refused(Refusal::from_code(refused).ok_or_else(unknown)?),
         })
     }

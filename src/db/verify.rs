@@ -10,12 +10,12 @@ use super::{Conn, DbError, DbErrorKind, Reach, Result, Row, Statement};
 use crate::domain::{
     Point, RegionCode,
     event::{RIDE_CREDITED, RIDE_ENDED_BY_OPERATOR},
-    fare::{Discount, Fare, Rate},
+    fare::{Discount, Fare, Rate, Span},
 };
 
 pub const ALL: &[&Statement] = &[
     &HOMES, &REGIONS, &ENDED, &ONE_OPEN, &OPEN_USERS, &OPEN_VEHICLES, &RESERVATIONS, &REFERENCES, &PRESENCE, &EVENTS,
-    &QUOTAS, &LIMITS, &CREDITS, &VEHICLES, &RIDES,
+    &QUOTAS, &LIMITS, &CREDITS, &CLOSURES, &VEHICLES, &RIDES,
 ];
 
 const WHOLE: Reach = Reach::AllRegions { why: "an operator checks the whole database" };
@@ -283,6 +283,18 @@ const CREDITS: Statement = Statement::read(
     ),
 );
 
+const CLOSURES: Statement = Statement::read(
+    "verify.list_closures",
+    Reach::Named,
+    "SELECT closed_at, opened_at FROM region_closures WHERE region = $1::TEXT::crdb_internal_region ORDER BY opened_at",
+);
+
+/// A few a year.
+pub(crate) async fn list_closures(conn: &Conn, region: &RegionCode) -> Result<Vec<Span>> {
+    let rows = conn.rows(&CLOSURES, &[region]).await?;
+    rows.iter().map(|row| Ok((row.get("closed_at")?, row.get("opened_at")?))).collect()
+}
+
 pub(crate) const PAGE: usize = 2_000;
 
 #[derive(Debug)]
@@ -315,6 +327,7 @@ pub(crate) struct Ride {
     pub fee_minor: i64,
     pub discount: Option<Discount>,
     pub stored: Fare,
+    pub uncharged_s: i64,
 }
 
 const RIDES: Statement = Statement::read(
@@ -323,7 +336,7 @@ const RIDES: Statement = Statement::read(
     formatcp!(
         "SELECT id, started_at, ended_at, unlock_minor, per_minute_minor, max_charge_minor,
             CASE WHEN outside_area THEN out_of_area_minor ELSE 0 END AS fee, promo_percent, promo_amount_minor,
-            minutes, charge_minor, discount_minor, fee_minor, total_minor
+            minutes, charge_minor, discount_minor, fee_minor, total_minor, uncharged_s
          FROM rides WHERE region = $1::TEXT::crdb_internal_region AND id > $2 AND ended_at IS NOT NULL
            AND minutes IS NOT NULL AND charge_minor IS NOT NULL AND discount_minor IS NOT NULL AND fee_minor IS NOT NULL
            AND total_minor IS NOT NULL
@@ -336,7 +349,8 @@ pub(crate) async fn list_rides(conn: &Conn, region: &RegionCode, after: Uuid) ->
     let read = |row: &Row| {
         let (started_at, ended_at) = (row.get("started_at")?, row.get("ended_at")?);
         let (rate, discount, stored) = (row.rate()?, row.discount()?, row.fare()?);
-        Ok(Ride { id: row.get("id")?, started_at, ended_at, rate, fee_minor: row.get("fee")?, discount, stored })
+        let (id, fee_minor, uncharged_s) = (row.get("id")?, row.get("fee")?, row.get("uncharged_s")?);
+        Ok(Ride { id, started_at, ended_at, rate, fee_minor, discount, stored, uncharged_s })
     };
     conn.rows(&RIDES, &[region, &after]).await?.iter().map(read).collect()
 }

@@ -2,7 +2,7 @@
 //! outside the service area. In integer minor units. The fee is added after the discount: a promo
 //! code never pays for it.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +91,25 @@ pub fn minutes_started(duration: TimeDelta) -> i64 {
     (us.saturating_add(MINUTE_US - 1) / MINUTE_US).max(1)
 }
 
+/// The time between two others, as from a closing to the opening after it.
+pub type Span = (DateTime<Utc>, DateTime<Utc>);
+
+/// How much of a ride is not charged, in started seconds: `closures` of its two regions, in which it could not end. What
+/// both have in common counts once.
+pub fn uncharged_seconds((from, to): Span, closures: impl IntoIterator<Item = Span>) -> i64 {
+    let mut closures: Vec<Span> = closures.into_iter().collect();
+    closures.sort();
+    let (mut counted, mut us) = (from, 0);
+    for (closed, opened) in closures {
+        let (since, until) = (closed.max(counted), opened.min(to));
+        if since < until {
+            us += (until - since).num_microseconds().unwrap_or(i64::MAX);
+            counted = until;
+        }
+    }
+    (us + 999_999) / 1_000_000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +123,24 @@ mod tests {
             [(-5, 1), (0, 1), (1, 1), (60_000_000, 1), (60_000_001, 2), (120_000_000, 2), (i64::MAX, 153_722_867_280)]
         {
             assert_eq!(minutes_started(TimeDelta::microseconds(us)), minutes, "{us} us");
+        }
+    }
+
+    #[test]
+    fn closed_time_counts_once_and_only_within_the_ride() {
+        let at = |seconds: f64| DateTime::UNIX_EPOCH + TimeDelta::microseconds((seconds * 1e6) as i64);
+        let ride = (at(100.0), at(200.0));
+        for (closures, seconds) in [
+            (vec![], 0),
+            (vec![(0.0, 100.0), (200.0, 300.0)], 0),
+            (vec![(90.0, 110.0), (195.0, 500.0)], 15),
+            (vec![(120.0, 140.0), (130.0, 150.0), (125.0, 135.0)], 30),
+            (vec![(130.0, 150.0), (130.0, 150.0)], 20),
+            (vec![(150.0, 150.000_001)], 1),
+            (vec![(0.0, 1000.0)], 100),
+        ] {
+            let spans = closures.iter().map(|(closed, opened)| (at(*closed), at(*opened)));
+            assert_eq!(uncharged_seconds(ride, spans), seconds, "{closures:?}");
         }
     }
 

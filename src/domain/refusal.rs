@@ -9,7 +9,7 @@ use serde::{
 
 use strum::IntoStaticStr;
 
-use super::region::RegionCode;
+use super::region::{GateState, RegionCode};
 
 /// Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Deserialize, IntoStaticStr)]
@@ -126,25 +126,42 @@ pub enum Refusal {
     #[error(
         "The region {region} has been changed meanwhile: it is {} now, at epoch {epoch}. \
          Nothing was done; please look at it again.",
-        if *writable { "open" } else { "closed" }
+        state.word()
     )]
     #[serde(skip)]
-    GateChanged { region: RegionCode, writable: bool, epoch: i64 },
+    GateChanged { region: RegionCode, state: GateState, epoch: i64 },
     #[error("The data residency policy does not allow this (rule {0}).")]
     #[serde(skip)]
     Residency(&'static str),
     #[error(
         "The region {region} is read-only ({}). Nothing was changed; please try {}.",
         reason.as_deref().unwrap_or("maintenance"),
-        until.map_or_else(|| "a little later".to_owned(), |t| format!("after {}", t.format("%H:%M UTC on %-d %B")))
+        after(*until)
     )]
     #[serde(skip)]
     RegionReadOnly { region: RegionCode, reason: Option<String>, until: Option<DateTime<Utc>> },
+    /// Only what begins something is refused.
+    #[error(
+        "Nothing new can begin in the region {region} ({}). Nothing was changed; please try {}.",
+        reason.as_deref().unwrap_or("maintenance"),
+        after(*until)
+    )]
+    #[serde(skip)]
+    RegionDraining { region: RegionCode, reason: Option<String>, until: Option<DateTime<Utc>> },
+}
+
+fn after(until: Option<DateTime<Utc>>) -> String {
+    until.map_or_else(|| "a little later".to_owned(), |at| format!("after {}", at.format("%H:%M UTC on %-d %B")))
 }
 
 impl Refusal {
     pub fn from_code(code: &str) -> Option<Self> {
         Self::deserialize(IntoDeserializer::<Error>::into_deserializer(code)).ok()
+    }
+
+    /// It is for a while, and what was typed is kept.
+    pub fn region_closed(&self) -> bool {
+        matches!(self, Self::RegionReadOnly { .. } | Self::RegionDraining { .. })
     }
 
     /// Its name in metrics and logs, such as `vehicle_taken`.

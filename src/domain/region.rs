@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
 /// Lower-case letters, digits and dashes, 1 to 32 of them. The catalogue decides whether the region
@@ -39,6 +40,32 @@ impl RegionCode {
         let initial = rest.chars().next().map(String::from).unwrap_or_default();
         let digits: String = rest.chars().filter(char::is_ascii_digit).collect();
         format!("{area}{initial}{digits}").to_uppercase()
+    }
+}
+
+/// What a region's gate lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, IntoStaticStr, EnumString)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "snake_case")]
+pub enum GateState {
+    Writable,
+    /// Nothing new begins; what is under way can end.
+    Draining,
+    ReadOnly,
+}
+
+impl GateState {
+    /// As statements, events and `/status.json` have it.
+    pub fn code(self) -> &'static str {
+        self.into()
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Writable => "open",
+            Self::Draining => "draining",
+            Self::ReadOnly => "closed",
+        }
     }
 }
 

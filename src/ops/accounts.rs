@@ -24,6 +24,8 @@ use crate::{
 pub const IDLE: Duration = Duration::minutes(30);
 /// A session ends this long after it began, used or not.
 pub const ABSOLUTE: Duration = Duration::days(14);
+/// A session that home could not store, because it is read-only, ends this long after it began.
+const UNSTORED: Duration = Duration::minutes(15);
 const RECOVERY_CODES: usize = 8;
 
 #[derive(Debug, Clone)]
@@ -34,11 +36,13 @@ pub struct SessionStart {
     pub token: String,
     pub city: String,
     pub expires_at: DateTime<Utc>,
+    /// As in [`SessionAuth`].
+    pub unstored: Option<i64>,
 }
 
 impl SessionStart {
     pub(super) fn new(user: UserRef, city: String, (token, session): (String, NewSession)) -> Self {
-        Self { user, session: session.id, token, city, expires_at: session.expires_at }
+        Self { user, session: session.id, token, city, expires_at: session.expires_at, unstored: None }
     }
 }
 
@@ -93,7 +97,8 @@ async fn no_match(service: &Service, username: &str) -> OpError {
     search(service, username, false).await.err().unwrap_or_else(|| Refusal::NoMatch.into())
 }
 
-/// The caller makes failures take the same time, whatever the reason.
+/// While home is read-only the session has no row there: the cookie alone says it, for a while and for reading only. The
+/// caller makes failures take the same time, whatever the reason.
 pub async fn sign_in(service: &Service, username: &str, password: &str, device: &str) -> Result<SessionStart> {
     begin(service, username, password, device, |_| true).await
 }
@@ -125,7 +130,7 @@ async fn begin(
     };
     let session = new_session(service, device);
     let now = service.clock.now();
-    gated_write(&service.db, &service.gates, &login.user.region, async |conn, epoch| {
+    let stored = gated_write(&service.db, &service.gates, &login.user.region, async |conn, epoch| {
         let start = sessions::start(conn, &login.user, epoch, &session.1, &login.password_hash, now);
         let prune = sessions::prune(conn, &login.user, epoch, now, now - IDLE);
         let (verdict, pruned) = tokio::join!(start, prune);
@@ -134,8 +139,16 @@ async fn begin(
         }
         verdict
     })
-    .await?;
-    Ok(SessionStart::new(login.user, login.city, session))
+    .await;
+    let version = login.version;
+    let start = SessionStart::new(login.user, login.city, session);
+    match stored {
+        Ok(_) => Ok(start),
+        Err(OpError::Refused(Refusal::RegionReadOnly { .. })) => {
+            Ok(SessionStart { expires_at: now + UNSTORED, unstored: Some(version), ..start })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 pub async fn sign_out(service: &Service, auth: &SessionAuth) -> Result<()> {

@@ -9,13 +9,13 @@ use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
 use uuid::Uuid;
 
-use super::{Done, Result};
+use super::{Done, OpError, Result, Service};
 use crate::{
     db::{
         Conn, Db, DbError, SessionAuth, Verdict,
         gates::{self, Change, Gate},
     },
-    domain::{Refusal, RegionCode, people},
+    domain::{Refusal, RegionCode, people, region::GateState},
 };
 
 /// It has to fit inside one sentence.
@@ -45,16 +45,21 @@ impl Gates {
         self.known.read().get(region).cloned()
     }
 
-    /// Reads the gate again.
-    pub async fn refuse_if_closed(&self, db: &Db, region: &RegionCode) -> Result<()> {
-        Ok(open_epoch(self.reload(&db.at(region).await?, region).await?).map(drop)?)
+    /// Reads the gate again. What would begin something, is refused by a draining region, too.
+    pub async fn refuse_if_closed(&self, db: &Db, region: &RegionCode, begins: bool) -> Result<()> {
+        let gate = self.reload(&db.at(region).await?, region).await?;
+        if begins && gate.state == GateState::Draining {
+            let Gate { region, reason, until, .. } = gate;
+            return Err(Refusal::RegionDraining { region, reason, until }.into());
+        }
+        Ok(open_epoch(gate).map(drop)?)
     }
 }
 
 /// The epoch under which the region takes writes.
 pub fn open_epoch(gate: Gate) -> Result<i64, Refusal> {
-    let Gate { region, writable, epoch, reason, until, .. } = gate;
-    if writable { Ok(epoch) } else { Err(Refusal::RegionReadOnly { region, reason, until }) }
+    let Gate { region, state, epoch, reason, until, .. } = gate;
+    if state == GateState::ReadOnly { Err(Refusal::RegionReadOnly { region, reason, until }) } else { Ok(epoch) }
 }
 
 pub async fn find(db: &Db, region: &RegionCode) -> Result<Gate, DbError> {
@@ -73,12 +78,26 @@ pub async fn change(db: &Db, change: &Change, here: &RegionCode, by: Option<&Ses
     {
         Verdict::Done => Ok(Done::Now),
         Verdict::Already => Ok(Done::Before),
-        Verdict::Refused(Refusal::Changed) | Verdict::Gate => {
-            let Gate { region, writable, epoch, .. } = find(db, &change.region).await?;
-            Err(Refusal::GateChanged { region, writable, epoch }.into())
+        Verdict::Refused(Refusal::Changed) | Verdict::Gate | Verdict::Draining => {
+            let Gate { region, state, epoch, .. } = find(db, &change.region).await?;
+            Err(Refusal::GateChanged { region, state, epoch }.into())
         }
         Verdict::Refused(refusal) => Err(refusal.into()),
     }
+}
+
+/// Drains or closes this instance's region when its plan says so. The watch reads the gate often; that another instance was
+/// faster, or that the plan has changed since, is seen by the epoch.
+pub async fn keep_plan(service: &Service) -> Result<()> {
+    let due = service.gates.last_seen(&service.here).and_then(|gate| gate.due(service.clock.now()));
+    let Some(due) = due else { return Ok(()) };
+    match change(&service.db, &due, &service.here, None).await {
+        Ok(_) => tracing::warn!(region = %due.region, state = due.state.code(), "the region is closed as planned"),
+        Err(OpError::Refused(_)) => {}
+        Err(error) => return Err(error),
+    }
+    service.gates.reload(&service.db.at(&service.here).await?, &service.here).await?;
+    Ok(())
 }
 
 /// The second phase: waits until `region` is fenced and returns since when, by the server's clock;

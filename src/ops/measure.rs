@@ -26,7 +26,7 @@ pub fn measure(service: &Service) {
         metrics.reachable.of([label]).set(i64::from(reachable));
         if let Some(gate) = service.gates.last_seen(&region.code) {
             let state = state(&gate, db.fence(), now);
-            metrics.region_states.state(label, &["open", "closed", "fenced"], state);
+            metrics.region_states.state(label, &["open", "draining", "closed", "fenced"], state);
         }
         if let Some(at) = known.good_at {
             metrics.answer_age.of([label]).set(age(at, now));
@@ -42,7 +42,7 @@ pub fn measure(service: &Service) {
 
 fn state(gate: &Gate, fence: Duration, now: DateTime<Utc>) -> &'static str {
     match gate.fenced_at(fence) {
-        None => "open",
+        None => gate.state.word(),
         Some(at) if now < at => "closed",
         Some(_) => "fenced",
     }

@@ -104,9 +104,9 @@ pub async fn gated_all<const N: usize>(
             Verdict::Done => return Ok(Done::Now),
             Verdict::Already => return Ok(Done::Before),
             Verdict::Refused(refusal) => return Err(refusal.into()),
-            Verdict::Gate => {
+            verdict @ (Verdict::Gate | Verdict::Draining) => {
                 for region in regions.iter().chain(more) {
-                    gates.refuse_if_closed(db, region).await?;
+                    gates.refuse_if_closed(db, region, verdict == Verdict::Draining).await?;
                 }
             }
         }

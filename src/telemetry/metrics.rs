@@ -237,8 +237,8 @@ impl Metrics {
             region_states: all.gauge(
                 "movr_region_state",
                 ["data_region", "state"],
-                "1 for whether a region takes writes: open, closed, or closed and no earlier write is under way \
-                 (fenced).",
+                "1 for whether a region takes writes: open, draining, closed, or closed and no earlier write is \
+                 under way (fenced).",
             ),
             answer_age: all.seconds("movr_region_answer_age_seconds", region, "Since the last answer to a probe."),
             stale_reads: all.counter(

@@ -281,6 +281,17 @@ impl RequestContext {
         self.cookie.as_ref().map(|cookie| cookie.auth(self.now)).ok_or_else(|| self.sign_in_first())
     }
 
+    /// With a session; one that home could not store is for reading. Its forms are refused as home refuses them, and when home
+    /// is open again the person signs in.
+    pub async fn may_send(&self) -> PageResult<()> {
+        let auth = self.auth()?;
+        if auth.unstored.is_none() || self.request.method().is_safe() {
+            return Ok(());
+        }
+        self.service.gates.refuse_if_closed(&self.service.db, &auth.user.region, false).await?;
+        Err(self.sign_in_first())
+    }
+
     /// The id of the row that a form makes: the same however often it is sent.
     pub fn row_id(&self, form: Id, purpose: &str, region: &RegionCode) -> PageResult<Uuid> {
         Ok(self.service.ids.row(purpose, region, Some(&self.auth()?.user), form.0))

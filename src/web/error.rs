@@ -235,7 +235,9 @@ fn come_back(heading: &'static str, message: impl Into<String>, seconds: u64) ->
 fn refused_by(refusal: &Refusal) -> ErrorText {
     let message = refusal.message();
     match refusal {
-        Refusal::RegionReadOnly { .. } | Refusal::CatalogueAway => come_back("Not right now", message, 60),
+        Refusal::RegionReadOnly { .. } | Refusal::RegionDraining { .. } | Refusal::CatalogueAway => {
+            come_back("Not right now", message, 60)
+        }
         Refusal::NotAdministrator => text(StatusCode::FORBIDDEN, "For administrators only", message),
         Refusal::NotOperator => text(StatusCode::FORBIDDEN, "For fleet operators only", message),
         _ => text(StatusCode::CONFLICT, "That did not work", message),

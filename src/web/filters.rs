@@ -113,6 +113,12 @@ pub fn metres(metres: &i64, _: &dyn Values, units: &Units) -> askama::Result<Str
     Ok(units.length(*metres as f64))
 }
 
+/// As in "40 s" or "12 min", rounded up.
+#[filter_fn]
+pub fn duration(seconds: &i64, _: &dyn Values) -> askama::Result<String> {
+    Ok(if *seconds < 60 { format!("{seconds} s") } else { format!("{} min", (seconds + 59) / 60) })
+}
+
 /// As in "12 s ago", "3 min ago", "2 h ago" or "9 days ago".
 pub fn age(gone: chrono::Duration) -> String {
     match gone.num_seconds().max(0) {

@@ -9,7 +9,7 @@ use super::{
     RequestContext, abroad,
     contract::{self, RegionScope},
     filters::{self, counted},
-    paths,
+    notice, paths,
     routes::Access::{self, Administrator, Operator, Staff},
     session::Flash,
     site,
@@ -35,6 +35,8 @@ pub struct Layout {
     pub open_ride: Option<String>,
     pub reservation: Option<Held>,
     pub abroad: Option<abroad::Offer>,
+    /// Closings, in people's words.
+    pub notices: Vec<String>,
     pub flash: Option<Flash>,
     pub region_here: RegionCode,
     /// As in "2 statements, 1 wait, 3 ms".
@@ -152,6 +154,7 @@ impl RequestContext {
             open_ride: self.cookie.as_ref().and_then(|cookie| cookie.open_ride.as_ref()).map(paths::ride),
             reservation: reservation(self),
             abroad: abroad::offer(self),
+            notices: notice::all(self, city),
             flash: self.flash.clone(),
             region_here: self.service.here.clone(),
             footer: footer(self).unwrap_or_default(),

@@ -13,6 +13,7 @@ pub mod headers;
 pub mod layout;
 pub mod limits;
 pub mod middleware;
+pub mod notice;
 pub mod origin;
 pub mod pages;
 pub mod paths;

@@ -226,15 +226,19 @@ fn paths(routes: &[Route]) -> Vec<&'static str> {
     routes.iter().map(|route| route.path).filter(|path| seen.insert(*path)).collect()
 }
 
-/// Redirects requests without a session cookie to sign in, before the handler reads anything.
-/// Whether the session is valid is checked with the page's own statements.
+/// Redirects requests without a session cookie to sign in, before the handler reads anything; a session without a row sends
+/// no forms. Whether the session is valid is checked with the page's own statements.
 async fn require_session(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    match request.extract::<RequestContext>().await.and_then(|context| context.auth()) {
-        Ok(_) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
-        Err(sign_in_first) => Ok(request.error_response(sign_in_first)),
+    let may = match request.extract::<RequestContext>().await {
+        Ok(context) => context.may_send().await,
+        Err(error) => Err(error),
+    };
+    match may {
+        Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+        Err(error) => Ok(request.error_response(error)),
     }
 }
 

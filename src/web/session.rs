@@ -39,6 +39,9 @@ pub struct SessionCookie {
     pub reservation: Option<Reservation>,
     pub checked_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
+    /// As in [`SessionAuth`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unstored: Option<i64>,
 }
 
 impl SessionCookie {
@@ -56,6 +59,7 @@ impl SessionCookie {
             reservation: None,
             checked_at: now - COPY_COUNTS,
             expires_at: started.expires_at,
+            unstored: started.unstored,
         }
     }
 
@@ -66,6 +70,7 @@ impl SessionCookie {
             token_hash: passwords::token_hash(&self.token),
             now,
             idle_since: now - IDLE,
+            unstored: self.unstored,
         }
     }
 

@@ -279,6 +279,18 @@ async fn administering(audit: &mut Audit, stage: &Stage) {
     browser.go(&format!("{url}/admin/regions")).await;
     browser.heading("Regions").await;
     audit.look(browser, "regions", 200).await;
+    browser.press_css("section:last-of-type button[value=draining]").await;
+    browser.css("[name=confirmed]").await;
+    audit.look(browser, "region drain", 200).await;
+    browser.press_css("[name=confirmed]").await;
+    browser.reads("main", "Draining").await;
+    audit.look(browser, "regions draining", 200).await;
+    browser.go(&format!("{url}/vehicles?city=paris")).await;
+    browser.reads(".paused", "No new rides can start").await;
+    audit.look(browser, "vehicles draining", 200).await;
+    browser.go(&format!("{url}/admin/regions")).await;
+    browser.press_css("section:last-of-type button[value=writable]").await;
+    browser.reads(".flashes", "is open.").await;
     browser.go(&format!("{url}/fleet/audit")).await;
     browser.css(".scroll.audit tbody tr").await;
     audit.look(browser, "audit", 200).await;

@@ -15,6 +15,7 @@
 #![allow(missing_docs, clippy::too_many_lines, reason = "nobody calls tests")]
 
 mod accessibility;
+mod closing;
 mod distances;
 mod fleet;
 mod journey;

@@ -262,7 +262,8 @@ async fn a_lost_region_and_a_closed_one_are_seen() {
         ["closed", "suspect", "open", "half_open"].map(|of| state(&well, "movr_circuit_state", of)),
         [1.0, 0.0, 0.0, 0.0]
     );
-    assert_eq!(["open", "closed", "fenced"].map(|of| state(&well, "movr_region_state", of)), [1.0, 0.0, 0.0]);
+    let states = ["open", "draining", "closed", "fenced"];
+    assert_eq!(states.map(|of| state(&well, "movr_region_state", of)), [1.0, 0.0, 0.0, 0.0]);
     assert_eq!(
         (well.sum("movr_stale_reads_total", &[europe]), well.sum("movr_stale_read_age_seconds", &[europe])),
         (0.0, 0.0)

@@ -25,7 +25,7 @@ use crate::support::{World, engine, process::movr, world};
 /// The migrations that make tables: version, the tables that there are at the end, and a
 /// row for each; `#n` stands for an id. Others change what is there.
 #[rustfmt::skip]
-const STEPS: [(i32, &[&str], &str); 9] = [
+const STEPS: [(i32, &[&str], &str); 10] = [
     (1, &["catalogue", "regions", "residency_policies", "cities", "vehicle_types", "tariffs", "promo_codes"], "INSERT INTO catalogue VALUES (1, 1, now());
      INSERT INTO regions VALUES ('us-east1', 0, 'East', 'https://e.example', 33, -80, 'US'),
        ('europe-west1', 1, 'West', 'https://w.example', 50, 3, 'EU');
@@ -55,6 +55,7 @@ const STEPS: [(i32, &[&str], &str); 9] = [
     (6, &["jobs"], "INSERT INTO jobs VALUES ('us-east1', #5, 'transfer', 'boston', 'running', 'us-east1', #1, '{}', now(), NULL);"),
     (11, &["job_items"], "INSERT INTO job_items VALUES ('us-east1', #5, 1, #3, 2, '{}', 'waiting', NULL);"),
     (16, &["catalogue_edits"], "INSERT INTO catalogue_edits VALUES ('city', 'boston', 2);"),
+    (37, &["region_closures"], "INSERT INTO region_closures VALUES ('us-east1', 1, now(), now());"),
     (49, &["tasks"], "INSERT INTO tasks VALUES ('us-east1', #6, 'boston', #3, 'brakes', NULL, #1, NULL, 'open', now(), NULL, 1);"),
 ];
 

@@ -172,7 +172,10 @@ pub async fn register(
             Ok(context.done(next, "Welcome to MovR. Choose a vehicle and ride."))
         }
         Err(error) => {
-            state.refuse(error, |refusal| (*refusal == Refusal::UsernameTaken).then_some("username"))?;
+            state.refuse(error, |refusal| match refusal {
+                Refusal::UsernameTaken => Some("username"),
+                refusal => refusal.region_closed().then_some(""),
+            })?;
             register_page(&context, state)
         }
     }
@@ -199,6 +202,8 @@ pub struct Login {
     next: String,
 }
 
+const ONLY_READING: &str = "You can look at everything, but not change anything until your city is back.";
+
 /// `POST /login`: a new session; this browser's previous one ends.
 pub async fn login(mut context: RequestContext, FormWithState(form, mut state): FormWithState<Login>) -> PageResult {
     let began = Instant::now();
@@ -213,9 +218,10 @@ pub async fn login(mut context: RequestContext, FormWithState(form, mut state): 
     match outcome {
         Ok(started) => {
             context.sign_in("ok");
+            let welcome = if started.unstored.is_some() { ONLY_READING } else { "" };
             begin(&mut context, started, &key).await;
             let list = paths::vehicles(&context.city().slug);
-            Ok(context.done(paths::own_path(&form.next, &list), ""))
+            Ok(context.done(paths::own_path(&form.next, &list), welcome))
         }
         Err(error) => {
             constant_time(&context, began).await;
@@ -286,7 +292,7 @@ pub async fn recover(
                 error => error,
             };
             let shown = |refusal: &Refusal| matches!(refusal, Refusal::WrongRecoveryCode | Refusal::Changed);
-            state.refuse(error, |refusal| shown(refusal).then_some(""))?;
+            state.refuse(error, |refusal| (shown(refusal) || refusal.region_closed()).then_some(""))?;
             context.sign_in("failed");
             context.log_rejected("recovery failed");
             recovery_page(&context, state)

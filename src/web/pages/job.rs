@@ -20,6 +20,7 @@ use crate::{
         Catalogue, City, JobKind, JobRef, Refusal,
         csv::{escape_formula, head, write_line},
         job,
+        region::GateState,
     },
     ops::{self, Done, jobs::JobContext},
     web::{
@@ -137,7 +138,7 @@ fn halted(context: &RequestContext, job: &Job) -> Option<String> {
     [job.job.region.clone(), job.target().0].into_iter().find_map(|region| {
         let unreachable = || Some(format!("The region {region} does not answer. The job continues when it does."));
         match service.gates.last_seen(&region) {
-            Some(Gate { writable: false, reason, until, .. }) => {
+            Some(Gate { state: GateState::ReadOnly, reason, until, .. }) => {
                 let closed = Refusal::RegionReadOnly { region, reason, until }.message();
                 Some(format!("{closed} The job continues by itself."))
             }

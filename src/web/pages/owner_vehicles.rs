@@ -108,7 +108,7 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
         state.refuse(error, |refusal| match refusal {
             Refusal::CodeTaken => Some("code"),
             Refusal::FormUsed | Refusal::TooManyVehicles | Refusal::TooManyToday => Some(""),
-            _ => None,
+            refusal => refusal.region_closed().then_some(""),
         })?;
         return page(context, state).await;
     }

@@ -7,7 +7,7 @@ use actix_web::{
     web::{Bytes, Header},
 };
 use askama::Template;
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{SubsecRound, TimeDelta};
 use serde::Deserialize;
 
 use super::{
@@ -20,8 +20,9 @@ use crate::{
     db::rides::{self, Ride, RideCompletion},
     domain::{
         Catalogue, City, Moment, Point, PublicVehicle, Refusal, RegionCode, RideRef,
-        fare::{Discount, Fare, minutes_started},
+        fare::{Discount, Fare, minutes_started, uncharged_seconds},
         fleet,
+        region::GateState,
         ride::reason_text,
         task,
     },
@@ -72,13 +73,28 @@ struct OpenRide<'a> {
 }
 
 impl<'a> OpenRide<'a> {
-    fn new(catalogue: &'a Catalogue, ride: &'a Ride, now: DateTime<Utc>) -> Option<Self> {
-        let minutes = minutes_started(now - ride.started_at);
+    /// What closed regions do not charge is known from the gates in memory.
+    fn new(context: &'a RequestContext, ride: &'a Ride) -> Option<Self> {
+        let (now, catalogue) = (context.now, &context.catalogue);
+        let home = context.cookie.as_ref().map(|cookie| &cookie.region);
+        let gates = [Some(&ride.ride.region), home].into_iter().flatten().filter_map(|region| {
+            let mut gate = context.service.gates.last_seen(region)?;
+            // It is closed still.
+            if gate.state == GateState::ReadOnly
+                && let Some((_, until)) = gate.closures.last_mut()
+            {
+                *until = now;
+            }
+            Some(gate)
+        });
+        let uncharged = uncharged_seconds((ride.started_at, now), gates.flat_map(|gate| gate.closures));
+        let charged = now - ride.started_at - TimeDelta::seconds(uncharged);
+        let minutes = minutes_started(charged);
         Some(Self {
             ride,
             vehicle_type: type_name(catalogue, ride),
             city: catalogue.city(&ride.city)?,
-            elapsed_seconds: (now - ride.started_at).num_seconds().max(0),
+            elapsed_seconds: charged.num_seconds().max(0),
             minutes,
             fare_minor: Fare::new(ride.rate, minutes, ride.discount, 0).total_minor,
         })
@@ -149,7 +165,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
     let open = found.iter().find(|ride| ride.ended.is_none());
     context.ok(&RidesPage {
         layout: context.layout("My rides", Section::Rides, context.city()),
-        open: open.and_then(|ride| OpenRide::new(catalogue, ride, context.now)),
+        open: open.and_then(|ride| OpenRide::new(&context, ride)),
         rides: found
             .iter()
             .filter_map(|ride| Some((ride, ride.ended.as_ref()?, catalogue.city(&ride.city)?)))
@@ -176,7 +192,7 @@ async fn page(mut context: RequestContext, key: RideRef, form: FormState) -> Pag
         ride: &ride,
         vehicle_type: type_name(&context.catalogue, &ride),
         city,
-        open: if ride.ended.is_none() { OpenRide::new(&context.catalogue, &ride, context.now) } else { None },
+        open: if ride.ended.is_none() { OpenRide::new(&context, &ride) } else { None },
         form,
         straight: track.is_empty(),
         report: ride
@@ -230,8 +246,12 @@ pub async fn end(
     let outcome = ops::rides::end(&context.service, &context.auth()?, &ride, &form.city, at).await;
     context.ride_changed();
     let receipt = paths::ride(&ride);
-    if matches!(outcome, Err(OpError::Refused(Refusal::SignedOut))) {
-        return Err(PageError::SignIn(paths::login(&receipt)));
+    match outcome {
+        Err(OpError::Refused(Refusal::SignedOut)) => return Err(PageError::SignIn(paths::login(&receipt))),
+        Err(OpError::Refused(Refusal::RegionReadOnly { .. })) => {
+            return Ok(context.refused(&receipt, "Your ride cannot end just now. Until it can, time is not charged."));
+        }
+        _ => {}
     }
     context.respond(outcome.map(|_| Done::Now), &receipt, "Your ride has ended. Here is your receipt.")
 }

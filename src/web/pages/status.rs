@@ -72,6 +72,7 @@ impl RegionStatus {
             (false, ..) => ("does not answer", "bad"),
             (true, "suspected", _) => ("suspected", "warn"),
             (true, _, "read_only") => ("read-only", "warn"),
+            (true, _, "draining") => ("draining", "warn"),
             (true, ..) => ("healthy", "good"),
         }
     }
@@ -169,7 +170,7 @@ fn of_region(context: &RequestContext, region: &Region) -> RegionStatus {
     RegionStatus {
         region: code.to_string(),
         name: region.name.clone(),
-        state: gate.as_ref().map_or("unknown", |gate| if gate.writable { "writable" } else { "read_only" }),
+        state: gate.as_ref().map_or("unknown", |gate| gate.state.code()),
         epoch: gate.map(|gate| gate.epoch),
         reachable,
         round_trip_ms: known.round_trip.map(|trip| (trip.as_secs_f64() * 10_000.0).round() / 10.0),

@@ -46,7 +46,7 @@ pub async fn show(mut context: RequestContext, RowPath { region, id: public_id }
         layout: context.layout(&title, Section::Vehicles, city),
         city,
         card: card(&context, &prices, &vehicle, 1).ok_or(PageError::NoVehicle)?,
-        blocked: blocked(&context).or(refusal.as_ref().map(Refusal::message)),
+        blocked: blocked(&context, city).or(refusal.as_ref().map(Refusal::message)),
         next: paths::encode(&context.path),
         report: context
             .cookie

@@ -17,7 +17,7 @@ use crate::{
     db::vehicles::{NEAREST_PAGE, Nearby, Search},
     domain::{
         Catalogue, City, Point, PublicVehicle, Refusal, RegionCode, Tariff, VehicleType, catalogue::CITY_RADIUS_KM,
-        vehicle::charge,
+        region::GateState, vehicle::charge,
     },
     ops::{self, Done},
     web::{
@@ -180,7 +180,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         cards: near.iter().zip(1..).filter_map(|(vehicle, n)| card(&context, &prices, vehicle, n)).collect(),
         blocked: match stale {
             Some(_) => Some("You cannot reserve or ride here until the region answers.".to_owned()),
-            None => blocked(&context),
+            None => blocked(&context, city),
         },
         stale: stale.map(|(as_of, _)| stale_text(&context, &city.region, as_of)),
         next: paths::encode(&context.path),
@@ -212,7 +212,11 @@ pub fn stale_text(context: &RequestContext, region: &RegionCode, as_of: DateTime
     format!("The region {region} does not answer just now. This is its list as of {at}, {ago}.")
 }
 
-pub(super) fn blocked(context: &RequestContext) -> Option<String> {
+pub(super) fn blocked(context: &RequestContext, city: &City) -> Option<String> {
+    let closed = |region| context.service.gates.last_seen(region).is_some_and(|gate| gate.state != GateState::Writable);
+    if closed(&city.region) || context.cookie.as_ref().is_some_and(|cookie| closed(&cookie.region)) {
+        return Some("You can reserve and ride again after the pause.".to_owned());
+    }
     let cookie = context.cookie.as_ref()?;
     cookie.open_ride.is_some().then(|| Refusal::AlreadyRiding.message())
 }

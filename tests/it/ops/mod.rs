@@ -1,5 +1,6 @@
 //! Races, refusals and rules without HTTP.
 
+mod draining;
 mod fence;
 mod gates;
 mod home;

@@ -205,6 +205,7 @@ const DAMAGES: &[(&[&str], &str)] = &[
         "UPDATE rides SET charge_minor = charge_minor + 1, total_minor = total_minor + 1 FROM pick WHERE id = e",
     ),
     (&["fares"], "UPDATE rides SET outside_area = NOT outside_area FROM pick WHERE id = e"),
+    (&["uncharged", "fares"], "UPDATE rides SET uncharged_s = 120 FROM pick WHERE id = e"),
     (
         &["one-open-ride"],
         "@open 'us-west1', gen_random_uuid(), 'seattle', v2, 'bike', 'europe-west1', u, now(), 0, 0, 'x',

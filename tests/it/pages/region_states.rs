@@ -5,8 +5,16 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
+use uuid::Uuid;
 
-use crate::support::{Browser, World, app::Instance, html::Page, world};
+use crate::support::{
+    Browser, World,
+    app::Instance,
+    crowd::{bikes, street},
+    html::Page,
+    rows::pairs,
+    world,
+};
 
 const PATH: &str = "/admin/regions";
 
@@ -34,7 +42,15 @@ async fn send(admin: &Browser, page: &Page, region: &str, state: &str, reason: &
     let epoch = page.attributes(&format!("{form} [name=\"epoch\"]"), "value").remove(0);
     assert!(page.attributes(&format!("{form} button"), "value").contains(&state.to_owned()), "{}", page.body);
     let fields = [("state", state), ("epoch", &epoch), ("reason", reason), ("until", until)];
-    admin.post(&format!("{PATH}/{region}"), &fields).await
+    let page = admin.post(&format!("{PATH}/{region}"), &fields).await;
+    if page.status == StatusCode::OK { confirm(admin, &page).await } else { page }
+}
+
+/// Presses the button of the page that asks.
+async fn confirm(admin: &Browser, page: &Page) -> Page {
+    let hidden = page.attributes("main form input", "name").into_iter().map(|name| (name.clone(), page.field(&name)));
+    let fields: Vec<_> = hidden.chain([("confirmed".to_owned(), "yes".to_owned())]).collect();
+    admin.post(&page.attributes("main form", "action").remove(0), &pairs(&fields)).await
 }
 
 #[actix_web::test]
@@ -55,11 +71,12 @@ async fn an_administrator_closes_a_region_sees_the_fence_and_opens_it() {
         words.contains("Closing") && words.contains("Will be fully closed") && words.contains("Epoch 2"),
         "{words}"
     );
-    assert!(words.contains("Sun 1 Dec, 08:30:00 UTC"), "{words}");
+    assert!(words.contains("Expected to open"), "{words}");
     let refresh = page.attributes("meta[http-equiv=\"refresh\"]", "content").remove(0);
     let refresh: u64 = refresh.strip_suffix("; url=/admin/regions").unwrap().parse().unwrap();
     assert!((1..=6).contains(&refresh), "{refresh}");
     assert_eq!(page.attributes("#reason-europe-west1", "value"), ["a <b> storm"]);
+    assert_eq!(page.attributes("#until-europe-west1", "value"), ["2999-12-01T08:30"]);
     assert!(section(&page, "us-east1").contains("Epoch 1"), "the others are as they were");
     let event = "SELECT count(*) FROM events WHERE action = 'region.closed' AND region = 'us-east1'
         AND actor_region = 'us-east1' AND actor_id = (SELECT user_id FROM role_grants)
@@ -88,7 +105,8 @@ async fn an_administrator_closes_a_region_sees_the_fence_and_opens_it() {
     assert_eq!(send(&admin, &page, "europe-west1", "writable", "", "").await.location(), PATH);
     let page = admin.get(PATH).await;
     let words = section(&page, "europe-west1");
-    assert!(words.contains("Open") && words.contains("Epoch 3") && !words.contains("Expected"), "{words}");
+    assert!(words.contains("Open") && words.contains("Epoch 3") && !words.contains("Closing"), "{words}");
+    assert_eq!(page.attributes("#until-europe-west1", "value"), [""]);
     drop(sql);
     end(world, instance).await;
 }
@@ -113,6 +131,82 @@ async fn a_form_of_an_older_epoch_changes_nothing_and_says_what_is_now() {
     assert_eq!(send(&admin, &page, "us-east1", "writable", "", "").await.location(), PATH);
     assert_eq!(send(&admin, &page, "us-east1", "read-only", "third", "").await.location(), PATH);
     assert!(admin.get(PATH).await.flash().contains("it is open now, at epoch 3."));
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn what_is_open_is_shown_before_a_region_drains_or_closes() {
+    let (world, instance, admin) = scene("us-east1").await;
+    street(&world, &["new-york"], 3).await;
+    let sql = world.sql().await;
+    let (rider, bikes) = (instance.person("new-york").await, bikes(&sql, "new-york").await);
+    rider.start(&bikes[0], Uuid::new_v4(), "").await;
+    admin.reserve(&bikes[1]).await;
+    let before = world.rows().await;
+    let page = admin.get(PATH).await;
+    let path = format!("{PATH}/us-east1");
+    // What pressing Enter in a field sends: the form with its first button.
+    let first = page.attributes(&format!("form[action=\"{path}\"] button"), "value").remove(0);
+    let plan = [
+        ("state", &*first),
+        ("epoch", "1"),
+        ("reason", "new disks"),
+        ("drain", "2999-05-01T10:00"),
+        ("close", "2999-05-01T11:00"),
+        ("until", "2999-05-01T12:30"),
+    ];
+    for (state, heading, button) in [
+        ("draining", "Plan the closing of US East (South Carolina)?", "Plan it for US East (South Carolina)"),
+        ("draining", "Drain US East (South Carolina) now?", "Drain US East (South Carolina)"),
+        ("read-only", "Close US East (South Carolina) now?", "Close US East (South Carolina)"),
+    ] {
+        let planned = heading.starts_with("Plan");
+        let fields: Vec<_> = plan.iter().filter(|(name, _)| planned || !["drain", "close"].contains(name)).collect();
+        let fields: Vec<_> = fields.iter().map(|(n, v)| if *n == "state" { (*n, state) } else { (*n, *v) }).collect();
+        let page = admin.post(&path, &fields).await;
+        assert_eq!((page.status, &*page.texts("h1")[0]), (StatusCode::OK, heading));
+        let words = page.texts("main").concat();
+        for said in
+            ["Rides 1", "Reservations 1", "Jobs 0", "New York", "Expected to open Wed 1 May 2999, 12:30 UTC", button]
+        {
+            assert!(words.contains(said), "{said}: {words}");
+        }
+        assert_eq!(words.contains("cannot end their rides"), state == "read-only");
+        assert_eq!(words.contains("Your own account lives here"), state == "read-only");
+        if !planned {
+            assert!(words.contains("People will read: New York "), "{words}");
+        }
+    }
+    assert_eq!(world.rows().await, before, "nothing is done before it is confirmed");
+    let confirmed = confirm(&admin, &admin.post(&path, &plan).await).await;
+    assert_eq!(confirmed.location(), PATH);
+    let page = admin.get(PATH).await;
+    assert_eq!(page.flash(), "US East (South Carolina) is planned to close.");
+    assert!(section(&page, "us-east1").contains("Open, closing planned"));
+    for (field, at) in [("drain", "10:00"), ("close", "11:00"), ("until", "12:30")] {
+        assert_eq!(page.attributes(&format!("#{field}-us-east1"), "value"), [format!("2999-05-01T{at}")]);
+    }
+    // In the wrong order, or with "at once".
+    for (name, value, state) in [
+        ("close", "2999-05-01T09:00", "draining"),
+        ("until", "2999-05-01T10:30", "draining"),
+        ("drain", "2999-05-01T10:00", "read-only"),
+    ] {
+        let changed = |n: &str| {
+            if n == name {
+                value
+            } else if n == "state" {
+                state
+            } else {
+                ""
+            }
+        };
+        let fields = plan.map(|(n, v)| if changed(n).is_empty() { (n, v) } else { (n, changed(n)) });
+        let page = admin.post(&path, &fields).await;
+        assert_eq!(page.texts(&format!("#{name}-us-east1-error")).len(), 1, "{name} {value}: {}", page.body);
+    }
+    assert_eq!(send(&admin, &page, "us-east1", "writable", "", "").await.location(), PATH);
+    drop(sql);
     end(world, instance).await;
 }
 

@@ -95,6 +95,7 @@ impl Scene {
             token_hash: passwords::token_hash(&start.token),
             now,
             idle_since: now - accounts::IDLE,
+            unstored: start.unstored,
         }
     }
 

@@ -1,0 +1,74 @@
+//! An administrator drains a region and closes it while somebody rides there: nothing new begins, the page says why, the
+//! ride ends well afterwards, and the closed time is not charged.
+
+use thirtyfour::prelude::*;
+
+use crate::support::{Browser, Stage};
+
+const SESSION: &str = "movr_session";
+const EUROPE: &str = "Europe West (Belgium)";
+
+/// Presses what changes the region's state, and confirms it.
+async fn change(browser: &Browser, url: &str, button: &str, done: &str) {
+    browser.go(&format!("{url}/admin/regions")).await;
+    browser.press(&format!("{button} {EUROPE}")).await;
+    if button != "Open" {
+        browser.heading(&format!("{button} {EUROPE} now?")).await;
+        browser.reads("main", "Rides\n1").await;
+        browser.press(&format!("{button} {EUROPE}")).await;
+    }
+    browser.reads(".flashes", &format!("{EUROPE} is {done}.")).await;
+}
+
+#[tokio::test]
+async fn a_region_drains_and_closes_while_somebody_rides() {
+    let stage = Stage::set().await;
+    let (browser, url) = (&stage.browser, stage.demo.urls[2].as_str());
+    browser.resize(390, 800).await;
+    browser.register(url, "paused", "paris").await;
+    browser.press("Ride 1").await;
+    browser.reads(".flashes", "Your ride has started").await;
+    let ride = browser.driver().current_url().await.unwrap();
+    let rider = browser.driver().get_named_cookie(SESSION).await.unwrap();
+    browser.sign_in(url, "administrator", &stage.demo.password).await;
+    browser.heading("Vehicles in").await;
+    let administrator = browser.driver().get_named_cookie(SESSION).await.unwrap();
+    let be = async |cookie: &Cookie| browser.driver().add_cookie(cookie.clone()).await.unwrap();
+
+    change(browser, url, "Drain", "draining").await;
+    browser.go(&format!("{url}/vehicles?city=paris")).await;
+    browser.reads(".paused", "Paris will be paused for maintenance soon. No new rides can start").await;
+    browser.css("button[disabled][aria-label='Ride 2']").await;
+    change(browser, url, "Close", "closed").await;
+
+    be(&rider).await;
+    browser.go(ride.as_str()).await;
+    browser.reads(".paused", "Paris is paused for maintenance. If you are riding, this time is not charged.").await;
+    browser.fill("#lat", "48.8570").await;
+    browser.fill("#lon", "2.3500").await;
+    browser.press("End ride").await;
+    browser.reads(".flashes", "Your ride cannot end just now").await;
+    // As if that had lasted for twenty minutes.
+    let longer = "UPDATE region_gates SET closed_at = closed_at - '20 min'::INTERVAL WHERE region = 'europe-west1'";
+    let sql = stage.folder.sql().await;
+    sql.batch_execute("UPDATE rides SET started_at = started_at - '21 min'::INTERVAL WHERE ended_at IS NULL")
+        .await
+        .unwrap();
+    sql.batch_execute(longer).await.unwrap();
+
+    be(&administrator).await;
+    change(browser, url, "Open", "open").await;
+    be(&rider).await;
+    browser.go(ride.as_str()).await;
+    browser.fill("#lat", "48.8570").await;
+    browser.fill("#lon", "2.3500").await;
+    browser.press("End ride").await;
+    browser.heading("Receipt").await;
+    browser.reads(".receipt", "21 min in which rides could not end not charged").await;
+    let charged = "SELECT minutes FROM rides JOIN users ON users.id = rides.rider_id WHERE username_key = 'paused'";
+    let minutes: i64 = sql.query_one(charged, &[]).await.unwrap().try_get(0).unwrap();
+    assert!(minutes <= 3, "{minutes}");
+    assert_eq!(browser.driver().find_all(By::Css(".paused")).await.unwrap().len(), 0);
+    assert_eq!(browser.complaints().await, Vec::<String>::new(), "the console");
+    stage.end().await;
+}
