@@ -17,7 +17,6 @@ use crate::domain::{
     fleet::Filter,
     geo::{self},
     job::StatusChange,
-    vehicle::AWAITS_APPROVAL,
 };
 
 pub const ALL: &[&Statement] = &[&SELECT_LIST, &SELECT_FILTER, &BATCH_HERE, &MOVE];
@@ -166,12 +165,12 @@ pub async fn select(
     Ok((row.verdict()?, row.get("kept")?))
 }
 
-/// A batch: `$taken` is the refusal code for what `$join` finds; `$set` is the new place, `$note`
-/// the one that stays without a new one; $15 the event, $16 the new status, $17 those before, $18 the note, $19 whether it was seen just now. The
+/// A batch: `$taken` is the refusal code for what `$join` finds; `$set` is the new place; $15 the
+/// event, $16 the new status, $17 those before, $18 the note, $19 whether it was seen just now. The
 /// bounds on the position are for PostgreSQL: without statistics it expects one item per job, and
 /// would compare each of them with all of `decided`.
 macro_rules! status_batch_sql {
-    ($taken:literal, $join:literal, $set:literal, $note:expr, $metadata:literal) => {
+    ($taken:literal, $join:literal, $set:literal, $metadata:literal) => {
         formatcp!(
             "{ON_JOB},
              job AS ({RUNNING}),
@@ -192,6 +191,7 @@ macro_rules! status_batch_sql {
                    WHEN v.version <> batch.vehicle_version THEN 'changed: ' || coalesce(last_event.what, 'at an unknown time')
                    WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
                    WHEN NOT v.status = ANY($17::TEXT[]) THEN 'state: ' || v.status
+                   WHEN v.hold IS NOT NULL AND $16::TEXT = 'available' THEN 'held'
                    {taken}
                    END AS reason
                  FROM batch LEFT JOIN vehicles v ON v.region = $8::TEXT::crdb_internal_region AND v.id = batch.vehicle_id
@@ -199,7 +199,7 @@ macro_rules! status_batch_sql {
              v2 AS (UPDATE vehicles SET status = $16::TEXT,
                    code = CASE WHEN $16::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
                    retired_code = CASE WHEN $16::TEXT = 'retired' THEN vehicles.code END,
-                   note = nullif(coalesce($18::TEXT, {note}), ''),{set}
+                   note = nullif(coalesce($18::TEXT, vehicles.note), ''),{set}
                    seen_at = CASE WHEN $19::BOOL THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END,
                    reserved_region = NULL, reserved_by = NULL, reserved_until = NULL,
                    version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ
@@ -222,17 +222,12 @@ macro_rules! status_batch_sql {
             taken = $taken,
             join = $join,
             set = $set,
-            note = $note,
             metadata = $metadata
         )
     };
 }
 
-const BATCH_HERE: Statement = Statement::write(
-    "bulk.turn",
-    Reach::Named,
-    status_batch_sql!("", "", "", formatcp!("nullif(vehicles.note, '{AWAITS_APPROVAL}')"), "'{}'::JSONB"),
-);
+const BATCH_HERE: Statement = Statement::write("bulk.turn", Reach::Named, status_batch_sql!("", "", "", "'{}'::JSONB"));
 
 // $20 to $23: latitude, longitude, cell and name of the depot.
 const MOVE: Statement = Statement::write(
@@ -243,7 +238,6 @@ const MOVE: Statement = Statement::write(
         "LEFT JOIN vehicles same_code ON same_code.region = $8::TEXT::crdb_internal_region
                    AND same_code.city = $14::TEXT AND same_code.code = v.code",
         " city = $14::TEXT, lat = $20::FLOAT8, lon = $21::FLOAT8, cell = $22::INT8, place = $23::TEXT,",
-        "vehicles.note",
         "jsonb_build_object('city', $14::TEXT)"
     ),
 )

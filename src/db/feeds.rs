@@ -6,7 +6,7 @@ use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{Conn, DbError, DbErrorKind, Reach, Result, Row, Statement, vehicles::settled_sql};
-use crate::domain::{Point, RegionCode, vehicle::AWAITS_APPROVAL};
+use crate::domain::{Point, RegionCode};
 
 pub const ALL: &[&Statement] = &[&LIST];
 
@@ -35,14 +35,14 @@ const LIST: Statement = Statement::read(
      UNION ALL SELECT public_id, type, battery, lat, lon, seen_at, TRUE, FALSE
      FROM vehicles
      WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = 'maintenance'
-       AND (note IS NULL OR note <> '{AWAITS_APPROVAL}') AND {settled}
+       AND hold IS NULL AND {settled}
      LIMIT {MOST} + 1",
         settled = settled_sql!("$3")
     ),
 );
 
-/// All vehicles on a city's streets that are not being ridden, lost, retired or waiting for
-/// approval; reservations that ended before `at` have lapsed.
+/// All vehicles on a city's streets that are not being ridden, lost, retired or kept back by
+/// their owners or for approval; reservations that ended before `at` have lapsed.
 pub async fn list_standing(
     conn: &Conn,
     region: &RegionCode,

@@ -14,15 +14,17 @@ use super::{
 };
 use crate::domain::{
     City, Point, RegionCode, RideRef, VehicleRef,
-    event::{RIDE_STARTED, VEHICLE_EDITED, VEHICLE_MOVED},
+    event::{RIDE_STARTED, VEHICLE_APPROVED, VEHICLE_DECLINED, VEHICLE_EDITED, VEHICLE_MOVED},
     fleet::{Filter, Key, Sort},
     geo::cell,
     job::StatusChange,
-    vehicle::AWAITS_APPROVAL,
+    vehicle::{AWAITS_APPROVAL, DECLINED, PAUSED},
 };
 
-pub const ALL: &[&Statement] =
-    &[&BY_CODE, &BY_BATTERY, &BY_SEEN, &BY_PART, &COUNT, &FIND, &HISTORY, &SET_STATUS, &EDIT, &MOVE];
+pub const ALL: &[&Statement] = &[
+    &BY_CODE, &BY_BATTERY, &BY_SEEN, &BY_PART, &COUNT, &FIND, &HISTORY, &SET_STATUS, &EDIT, &MOVE, &APPROVE,
+    &LIST_WAITING,
+];
 
 #[derive(Debug, Clone)]
 pub struct FleetVehicle {
@@ -41,21 +43,22 @@ pub struct FleetVehicle {
     pub place: String,
     pub seen_at: DateTime<Utc>,
     pub note: Option<String>,
+    /// What keeps it in maintenance, if it is a person's.
+    pub hold: Option<String>,
     pub version: i64,
 }
 
 impl FleetVehicle {
-    /// `reserved` while somebody holds a reservation, `waiting` while an owner's new vehicle is not
-    /// approved.
+    /// `reserved` while somebody holds a reservation; `waiting`, `declined` or `paused` while an
+    /// owner's vehicle is held.
     pub fn shown_status(&self, now: DateTime<Utc>) -> &str {
         let reserved = self.status == "available" && self.reserved_until.is_some_and(|until| until > now);
-        let waits = self.status == "maintenance" && self.note.as_deref() == Some(AWAITS_APPROVAL);
-        if reserved {
-            "reserved"
-        } else if waits {
-            "waiting"
-        } else {
-            &self.status
+        match (self.status.as_str(), self.hold.as_deref()) {
+            _ if reserved => "reserved",
+            ("maintenance", Some(AWAITS_APPROVAL)) => "waiting",
+            ("maintenance", Some(DECLINED)) => "declined",
+            ("maintenance", Some(PAUSED)) => "paused",
+            (status, _) => status,
         }
     }
 }
@@ -72,7 +75,7 @@ pub const PAGE: usize = 100;
 /// costs the same in a city of a thousand and of a hundred thousand.
 const SCAN_LIMIT: i64 = 500;
 
-pub(super) const FLEET_VEHICLE: &str = "id, type, status, reserved_until, code, retired_code, brand, colour, battery, lat, lon, place, seen_at, note, version";
+pub(super) const FLEET_VEHICLE: &str = "id, type, status, reserved_until, code, retired_code, brand, colour, battery, lat, lon, place, seen_at, note, hold, version";
 
 /// The vehicles of one status after ($5, $6) in an order.
 macro_rules! status_sql {
@@ -224,6 +227,7 @@ pub(super) fn fleet_vehicle(region: &RegionCode, row: &Row) -> Result<FleetVehic
         place: row.get("place")?,
         seen_at: row.get("seen_at")?,
         note: row.get("note")?,
+        hold: row.get("hold")?,
         version: row.get("version")?,
     })
 }
@@ -337,10 +341,10 @@ pub struct SeenVehicle {
 /// follow the common ones, `$set` is what the UPDATE sets beside the version, `$event` and
 /// `$metadata` describe the event.
 macro_rules! vehicle_change_sql {
-    ($tables:literal, $permission:literal, $refusals:literal, $set:expr, $event:expr, $metadata:literal) => {
+    ($tables:literal, $permission:literal, $refusals:expr, $set:expr, $event:expr, $metadata:literal) => {
         formatcp!(
             "{SIGNED_THERE},
-             v AS (SELECT city, status, version, reserved_until FROM vehicles
+             v AS (SELECT city, status, version, reserved_until, hold FROM vehicles
                WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID),
              operates AS (SELECT 1 AS ok FROM role_grants JOIN v ON v.city = role_grants.city
                WHERE role_grants.region = $1::TEXT::crdb_internal_region AND role_grants.user_id = $3::UUID
@@ -383,13 +387,12 @@ const SET_STATUS: Statement = Statement::write(
     vehicle_change_sql!(
         "",
         "",
-        "WHEN NOT EXISTS (SELECT 1 FROM v WHERE status = ANY ($13::TEXT[])) THEN 'changed'",
-        formatcp!(
-            "status = $14::TEXT, note = coalesce($16::TEXT, nullif(vehicles.note, '{AWAITS_APPROVAL}')),
+        "WHEN NOT EXISTS (SELECT 1 FROM v WHERE status = ANY ($13::TEXT[])) THEN 'changed'
+                 WHEN $14::TEXT = 'available' AND EXISTS (SELECT 1 FROM v WHERE hold IS NOT NULL) THEN 'vehicle_held'",
+        "status = $14::TEXT, note = coalesce($16::TEXT, vehicles.note),
              code = CASE WHEN $14::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
              retired_code = CASE WHEN $14::TEXT = 'retired' THEN vehicles.code END,
-             seen_at = CASE WHEN vehicles.status = 'lost' THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END"
-        ),
+             seen_at = CASE WHEN vehicles.status = 'lost' THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END",
         "$15::TEXT",
         "CASE WHEN $16::TEXT IS NULL THEN '{}'::JSONB ELSE jsonb_build_object('note', $16::TEXT) END"
     ),
@@ -464,6 +467,45 @@ const MOVE: Statement = Statement::write(
 pub async fn move_to(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, city: &City) -> Result<Verdict> {
     let (lat, lon, cell) = (city.centre.lat(), city.centre.lon(), cell(city.centre));
     change(conn, &MOVE, write, seen, &[&city.slug, &lat, &lon, &cell, &DEPOT]).await
+}
+
+// $13 whether it is approved, $14 why not, $15 the event.
+const APPROVE: Statement = Statement::write(
+    "fleet.approve",
+    Reach::Named,
+    vehicle_change_sql!(
+        "",
+        "",
+        formatcp!(
+            "WHEN NOT EXISTS (SELECT 1 FROM v WHERE status = 'maintenance' AND hold = '{AWAITS_APPROVAL}') THEN 'changed'"
+        ),
+        formatcp!(
+            "status = CASE WHEN $13::BOOL THEN 'available' ELSE vehicles.status END,
+             hold = CASE WHEN $13::BOOL THEN NULL ELSE '{DECLINED}' END, note = coalesce($14::TEXT, vehicles.note)"
+        ),
+        "$15::TEXT",
+        "CASE WHEN $14::TEXT IS NULL THEN '{}'::JSONB ELSE jsonb_build_object('note', $14::TEXT) END"
+    ),
+);
+
+/// Puts a person's new vehicle on the street, or says in a note why not.
+pub async fn approve(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, declined: Option<&str>) -> Result<Verdict> {
+    let event = if declined.is_none() { VEHICLE_APPROVED } else { VEHICLE_DECLINED };
+    change(conn, &APPROVE, write, seen, &[&declined.is_none(), &declined, &event]).await
+}
+
+const LIST_WAITING: Statement = Statement::read(
+    "fleet.list_waiting",
+    Reach::Named,
+    formatcp!(
+        "SELECT {FLEET_VEHICLE} FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND city = $2
+           AND hold = '{AWAITS_APPROVAL}' AND status = 'maintenance' ORDER BY id LIMIT 25"
+    ),
+);
+
+/// Vehicles of persons that wait for approval, 25 at most.
+pub async fn list_waiting(conn: &Conn, region: &RegionCode, city: &str) -> Result<Vec<FleetVehicle>> {
+    conn.rows(&LIST_WAITING, &[region, &city]).await?.iter().map(|row| fleet_vehicle(region, row)).collect()
 }
 
 async fn change(

@@ -461,7 +461,7 @@ const LIST_VEHICLES: Statement = Statement::read(
         "SELECT id, jsonb_build_object('id', id, 'public_id', public_id, 'city', city, 'type', type, 'status', status,
             'code', code, 'retired_code', retired_code, 'brand', brand, 'colour', colour, 'note', note, 'battery', battery, 'lat', lat, 'lon', lon,
             'place', place, 'version', version, 'created_at', created_at, 'changed_at', changed_at,
-            'seen_at', seen_at) AS item
+            'seen_at', seen_at, 'hold', hold) AS item
          FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2
            AND owner_region::TEXT = $4::TEXT AND id > $3
          ORDER BY id LIMIT {PAGE}"

@@ -36,6 +36,7 @@ pub mod meter;
 pub mod migrate;
 mod nodes;
 pub mod overview;
+pub mod owner_vehicles;
 mod pools;
 pub mod reservations;
 mod retry;
@@ -58,12 +59,13 @@ pub mod verify;
 
 /// Every statement by file, and whether the server sends that file's statements: those are prepared
 /// before a page needs them.
-const STATEMENTS: [(&[&Statement], bool); 23] = [
+const STATEMENTS: [(&[&Statement], bool); 24] = [
     (catalogue::ALL, true),
     (gates::ALL, true),
     (sessions::ALL, true),
     (users::ALL, true),
     (vehicles::ALL, true),
+    (owner_vehicles::ALL, true),
     (reservations::ALL, true),
     (rides::ALL, true),
     (fleet::ALL, true),

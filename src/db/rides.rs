@@ -18,6 +18,7 @@ use crate::domain::{
     fare::{Discount, Fare, Rate, Tax},
     geo::{GeoError, cell},
     ride::{POSITION_EVERY_S, POSITIONS_MAX, RIDE_MAX_HOURS, SPEED_MAX_KMH, Step},
+    task::REPORTERS,
 };
 
 pub const ALL: &[&Statement] = &[&START, &LIST, &FIND, &ADD_POSITIONS, &END, &FORCE, &RIDER, &OVERDUE, &EXPIRE];
@@ -357,7 +358,8 @@ impl RideEnd<'_> {
 /// [`uncharged_seconds`](crate::domain::fare::uncharged_seconds)), at place $11, latitude $12, longitude $13, outside the area or not $14, in
 /// cell $15; $16 is the vehicle's new public id, $17 the city: further tables, refusals and gates,
 /// the rider's home and id, when it ended, who ended it, and the event's action, actor (only an
-/// operator; a rider is named by the ride's row alone) and metadata.
+/// operator; a rider is named by the ride's row alone) and metadata. A vehicle that enough people
+/// have reported meanwhile goes into maintenance.
 macro_rules! ride_end_sql {
     (
         $tables:literal,
@@ -417,10 +419,13 @@ macro_rules! ride_end_sql {
              FROM way, fare, free, verdict
              WHERE rides.region = $8::TEXT::crdb_internal_region AND rides.id = $9::UUID AND code = 'ok'
              RETURNING rides.vehicle_id),
-         v2 AS (UPDATE vehicles SET status = 'available', open_ride_id = NULL, lat = $12::FLOAT8, lon = $13::FLOAT8,
+         reports AS (SELECT count(DISTINCT tasks.reporter_id) AS n FROM r2 JOIN tasks
+             ON tasks.region = $8::TEXT::crdb_internal_region AND tasks.vehicle_id = r2.vehicle_id AND tasks.state = 'open'),
+         v2 AS (UPDATE vehicles SET status = CASE WHEN reports.n < {REPORTERS} THEN 'available' ELSE 'maintenance' END,
+               open_ride_id = NULL, lat = $12::FLOAT8, lon = $13::FLOAT8,
                cell = $15::INT8, place = $11::TEXT, public_id = $16::UUID, version = version + 1,
                changed_at = $5::TIMESTAMPTZ, seen_at = $5::TIMESTAMPTZ
-             FROM r2 WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = r2.vehicle_id
+             FROM r2, reports WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = r2.vehicle_id
                AND vehicles.open_ride_id = $9::UUID
              RETURNING vehicles.id, vehicles.version),
          u2 AS (UPDATE users SET open_ride_region = NULL, open_ride_id = NULL FROM r2

@@ -204,16 +204,21 @@ const LIST_OWN: Statement = Statement::read(
     Reach::Named,
     formatcp!(
         "SELECT city, {FLEET_VEHICLE} FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND owner_id = $2
-           AND owner_region::TEXT = $3::TEXT AND status <> 'retired'
+           AND owner_region::TEXT = $3::TEXT AND status <> 'retired' AND ($4::UUID IS NULL OR id = $4::UUID)
          ORDER BY id LIMIT {OWN_MAX}"
     ),
 );
 
 pub const OWN_MAX: usize = 200;
 
-/// With their cities, at most [`OWN_MAX`].
-pub async fn list_own(conn: &Conn, region: &RegionCode, owner: &UserRef) -> Result<Vec<(String, FleetVehicle)>> {
-    let rows = conn.rows(&LIST_OWN, &[region, &owner.id, &owner.region.as_str()]).await?;
+/// With their cities, at most [`OWN_MAX`]; or one of them.
+pub async fn list_own(
+    conn: &Conn,
+    region: &RegionCode,
+    owner: &UserRef,
+    vehicle: Option<Uuid>,
+) -> Result<Vec<(String, FleetVehicle)>> {
+    let rows = conn.rows(&LIST_OWN, &[region, &owner.id, &owner.region.as_str(), &vehicle]).await?;
     rows.iter().map(|row| Ok((row.get("city")?, fleet_vehicle(region, row)?))).collect()
 }
 
@@ -231,7 +236,7 @@ pub struct NewVehicle {
 }
 
 // $8 id, $9 public id, $10 city, $11 type, $12 code, $13 brand, $14 colour, $15 latitude, $16
-// longitude, $17 cell, $18 place, $19 note, $20 a day ago.
+// longitude, $17 cell, $18 place, $19 why it is held, $20 a day ago.
 const INSERT: Statement = Statement::write(
     "vehicles.insert",
     Reach::Named,
@@ -255,7 +260,7 @@ const INSERT: Statement = Statement::write(
          u AS (UPDATE users SET {present} FROM verdict
              WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
              RETURNING users.id),
-         v AS (INSERT INTO vehicles (region, id, public_id, city, type, status, note, code, brand, colour, battery, lat, lon,
+         v AS (INSERT INTO vehicles (region, id, public_id, city, type, status, hold, code, brand, colour, battery, lat, lon,
                cell, place, owner_region, owner_id, version, created_at, changed_at, seen_at)
              SELECT $1::TEXT::crdb_internal_region, $8::UUID, $9::UUID, $10::TEXT, $11::TEXT, 'maintenance', $19::TEXT,
                $12::TEXT, $13::TEXT, $14::TEXT, 100, $15::FLOAT8, $16::FLOAT8, $17::INT8, $18::TEXT,

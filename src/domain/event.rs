@@ -39,15 +39,19 @@ pub const USER_REGISTERED: &str = "user.registered";
 pub const USER_ROLE_GRANTED: &str = "user.role_granted";
 pub const USER_ROLE_REVOKED: &str = "user.role_revoked";
 pub const VEHICLE_ADDED: &str = "vehicle.added";
+pub const VEHICLE_APPROVED: &str = "vehicle.approved";
 pub const VEHICLE_BACK: &str = "vehicle.back";
+pub const VEHICLE_DECLINED: &str = "vehicle.declined";
 pub const VEHICLE_EDITED: &str = "vehicle.edited";
 pub const VEHICLE_FOUND: &str = "vehicle.found";
 pub const VEHICLE_LOST: &str = "vehicle.lost";
 pub const VEHICLE_MAINTENANCE: &str = "vehicle.maintenance";
 pub const VEHICLE_MOVED: &str = "vehicle.moved";
+pub const VEHICLE_PAUSED: &str = "vehicle.paused";
 pub const VEHICLE_RECEIVED: &str = "vehicle.received";
 pub const VEHICLE_RESERVATION_CANCELLED: &str = "vehicle.reservation_cancelled";
 pub const VEHICLE_RESERVED: &str = "vehicle.reserved";
+pub const VEHICLE_RESUMED: &str = "vehicle.resumed";
 pub const VEHICLE_RETIRED: &str = "vehicle.retired";
 pub const VEHICLE_SENT: &str = "vehicle.sent";
 
@@ -56,6 +60,10 @@ pub const VEHICLE_SENT: &str = "vehicle.sent";
 pub fn of_vehicle(action: &str, automatic: bool) -> &str {
     match action {
         VEHICLE_ADDED => "Added to the fleet",
+        VEHICLE_APPROVED => "Approved",
+        VEHICLE_DECLINED => "Not approved",
+        VEHICLE_PAUSED => "Paused by its owner",
+        VEHICLE_RESUMED => "Brought back by its owner",
         VEHICLE_EDITED => "Edited",
         VEHICLE_RETIRED => "Retired",
         VEHICLE_MAINTENANCE => "Set to maintenance",

@@ -12,6 +12,8 @@ pub fn status_text(status: &str) -> &'static str {
         "in_use" => "Being ridden",
         "maintenance" => "In maintenance",
         "waiting" => "Waits for approval",
+        "declined" => "Not approved",
+        "paused" => "Paused by its owner",
         "lost" => "Lost",
         _ => "Retired",
     }

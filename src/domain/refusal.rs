@@ -91,6 +91,9 @@ pub enum Refusal {
     TooManyToday,
     #[error("This vehicle is reserved or being ridden. Try again when it is back.")]
     VehicleInUse,
+    /// It waits for approval, was declined, or is paused.
+    #[error("This vehicle belongs to a person: it needs approval, or its owner has paused it.")]
+    VehicleHeld,
     #[error("End your ride or cancel your reservation first.")]
     StillRiding,
     #[error("Remove your vehicles first; they need an owner.")]

@@ -24,8 +24,12 @@ pub const fn charge(battery: i64) -> i64 {
     battery / 10 * 10
 }
 
-/// The note of an owner's new vehicle, in maintenance until an operator approves it.
-pub const AWAITS_APPROVAL: &str = "Waits for approval";
+/// What keeps an owner's vehicle in maintenance: an operator has not approved it yet,
+pub const AWAITS_APPROVAL: &str = "approval";
+/// or has declined it, with a note that says why;
+pub const DECLINED: &str = "declined";
+/// or its owner has paused it, and only they can bring it back.
+pub const PAUSED: &str = "paused";
 
 /// A reservation lapses by time alone.
 pub const RESERVATION_MINUTES: i64 = 10;

@@ -29,8 +29,19 @@ pub async fn edit(service: &Service, auth: &SessionAuth, seen: &SeenVehicle, new
     vehicle_write(service, auth, (region, *id), async |conn, write| fleet::edit(conn, write, seen, new).await).await
 }
 
+/// `declined` says why not.
+pub async fn approve(
+    service: &Service,
+    auth: &SessionAuth,
+    seen: &SeenVehicle,
+    declined: Option<&str>,
+) -> Result<Done> {
+    let approve = async |conn: &Conn, write: &Write<'_>| fleet::approve(conn, write, seen, declined).await;
+    vehicle_write(service, auth, (&seen.vehicle.region, seen.vehicle.id), approve).await
+}
+
 /// Refuses a place outside the city; the statement refuses an unknown city.
-fn allowed(service: &Service, city: Option<&str>, at: Point) -> Result<(), Refusal> {
+pub(super) fn allowed(service: &Service, city: Option<&str>, at: Point) -> Result<(), Refusal> {
     let catalogue = service.catalogue();
     let checked = city.and_then(|slug| catalogue.city(slug)).map_or(Ok(at), |city| city.check(at));
     checked.map(drop).map_err(Refusal::TooFar)

@@ -6,10 +6,12 @@ use std::collections::HashMap;
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use super::{Done, Result, Service, vehicle_write};
+use super::{Done, Result, Service, fleet::allowed, vehicle_write};
 use crate::{
     db::{
-        Conn, DbError, SessionAuth, reservations,
+        Conn, DbError, SessionAuth, fleet,
+        fleet::{SeenVehicle, VehicleEdit},
+        owner_vehicles, reservations,
         stale::{REPLICA_DEADLINE, REPLICA_LAG},
         vehicles::{self, NEAREST_LIMIT, Nearby, NewVehicle, Search},
     },
@@ -185,4 +187,23 @@ pub async fn add(service: &Service, auth: &SessionAuth, new: &NewVehicle) -> Res
 pub async fn retire(service: &Service, auth: &SessionAuth, vehicle: &VehicleRef, version: i64) -> Result<Done> {
     let vehicle = (&vehicle.region, vehicle.id);
     vehicle_write(service, auth, vehicle, async |conn, write| vehicles::retire(conn, write, version).await).await
+}
+
+/// Takes the owner's vehicle off the street for a while, or brings it back.
+pub async fn set_paused(service: &Service, auth: &SessionAuth, seen: &SeenVehicle, paused: bool) -> Result<Done> {
+    let vehicle = (&seen.vehicle.region, seen.vehicle.id);
+    vehicle_write(service, auth, vehicle, async |conn, write| {
+        owner_vehicles::set_paused(conn, write, seen, paused).await
+    })
+    .await
+}
+
+/// By its owner.
+pub async fn edit(service: &Service, auth: &SessionAuth, seen: &SeenVehicle, new: &VehicleEdit) -> Result<Done> {
+    let VehicleRef { region, id } = &seen.vehicle;
+    // The version holds the city, as when an operator edits it.
+    let found = fleet::find(&service.db.at(region).await?, &seen.vehicle).await?;
+    allowed(service, found.as_ref().map(|found| found.city.as_str()), new.at)?;
+    vehicle_write(service, auth, (region, *id), async |conn, write| owner_vehicles::edit(conn, write, seen, new).await)
+        .await
 }

@@ -22,6 +22,10 @@ pub fn ride(ride: &RideRef) -> String {
     format!("/rides/{}/{}", ride.region, ride.id)
 }
 
+pub fn own_vehicle(vehicle: &VehicleRef) -> String {
+    format!("/my/vehicles/{}/{}", vehicle.region, vehicle.id)
+}
+
 pub fn fleet(city: &str) -> String {
     format!("/fleet?city={city}")
 }

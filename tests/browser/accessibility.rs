@@ -153,6 +153,13 @@ async fn riding(audit: &mut Audit, stage: &Stage) {
     browser.press("End ride").await;
     browser.heading("Receipt").await;
     audit.look(browser, "receipt", 200).await;
+    // What is reported here becomes a task of the operator below.
+    browser.press("Report a problem").await;
+    browser.choose("#problem", "brakes").await;
+    browser.fill("#report-note", "The left one squeals").await;
+    audit.look(browser, "report open", 200).await;
+    browser.press("Send report").await;
+    browser.reads(".flashes", "Thank you for telling us").await;
     browser.go(&format!("{url}/rides")).await;
     browser.css(".rows").await;
     audit.look(browser, "rides history", 200).await;
@@ -221,6 +228,12 @@ async fn owning(audit: &mut Audit, stage: &Stage) {
     browser.press_css(".add form button").await;
     browser.reads(".rows", "Gazelle").await;
     audit.look(browser, "my vehicles added", 200).await;
+    browser.press("Gazelle, red bike").await;
+    browser.heading("Gazelle, red bike").await;
+    audit.look(browser, "my vehicle", 200).await;
+    browser.script("document.querySelectorAll('main details').forEach(it => it.open = true)", Vec::new()).await;
+    audit.look(browser, "my vehicle forms open", 200).await;
+    browser.go(&format!("{url}/my/vehicles")).await;
     browser.press_css(".add summary").await;
     browser.css(".add form").await;
     audit.look(browser, "my vehicles form open", 200).await;
@@ -260,6 +273,10 @@ async fn leaving(audit: &mut Audit, stage: &Stage) {
     browser.go(&format!("{url}/my/vehicles")).await;
     browser.heading("My vehicles").await;
     audit.look(browser, "my vehicles many", 200).await;
+    browser.press_css(".rows [value=yes]").await;
+    browser.reads(".flashes", "Your vehicle is paused").await;
+    browser.press_css(".rows [value=no]").await;
+    browser.reads(".flashes", "on the street again").await;
     // Abroad, the way home is offered.
     browser.go(&format!("{}/vehicles", stage.demo.urls[2])).await;
     browser.css(".abroad").await;
@@ -333,6 +350,19 @@ async fn importing(audit: &mut Audit, stage: &Stage) {
     browser.css(".top .cta").await;
     browser.sign_in(url, "operator", &stage.demo.password).await;
     browser.heading("Vehicles in").await;
+    browser.go(&format!("{url}/fleet/tasks?city=new-york")).await;
+    browser.reads("[aria-labelledby=waiting]", "Gazelle").await;
+    browser.reads(".rows.plain", "The left one squeals").await;
+    audit.look(browser, "tasks", 200).await;
+    browser.press("Take").await;
+    browser.reads(".rows.plain", "yours").await;
+    browser.press("Done").await;
+    browser.reads(".flashes", "This task is done.").await;
+    browser.press_css("[aria-labelledby=waiting] a").await;
+    browser.reads("main", "Approve this vehicle").await;
+    audit.look(browser, "vehicle to approve", 200).await;
+    browser.press("Approve").await;
+    browser.reads(".flashes", "The vehicle is on the street").await;
     browser.go(&format!("{url}/fleet?city=new-york")).await;
     browser.heading("Fleet of New York").await;
     audit.look(browser, "fleet", 200).await;

@@ -18,7 +18,7 @@ async fn own_vehicle(owner: &Browser) -> String {
     let id = owner.get("/my/vehicles").await.field("id");
     let form = [("id", id.as_str()), ("type", "bike"), ("brand", "Trek"), ("colour", "blue"), ("lat", ""), ("lon", "")];
     assert_eq!(owner.post("/my/vehicles", &form).await.location(), "/my/vehicles");
-    owner.get("/my/vehicles").await.attributes("form[action$=\"/remove\"]", "action").remove(0)
+    owner.get("/my/vehicles").await.attributes("ul.rows b a", "href").remove(0) + "/remove"
 }
 
 #[actix_web::test]

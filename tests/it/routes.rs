@@ -50,7 +50,7 @@ pub async fn scene() -> Scene {
     ];
     assert_eq!(ann.post("/my/vehicles", &own).await.location(), "/my/vehicles");
     world.approve().await;
-    let remove = ann.get("/my/vehicles").await.attributes("form[action$=\"/remove\"]", "action").remove(0);
+    let remove = ann.get("/my/vehicles").await.attributes("ul.rows b a", "href").remove(0) + "/remove";
     let ride = rides::start(&ann, "new-york").await;
     let card = ann.get("/vehicles?city=new-york").await.card(2);
     let vehicle = card.iter().find(|(name, _)| name == "vehicle").unwrap().1.clone();
@@ -427,7 +427,8 @@ async fn a_page_at_home_waits_once() {
         ("/profile", (3, 1), None),
         ("/profile/home", (1, 1), None),
         ("/profile/delete", (1, 1), None),
-        ("/my/vehicles", (2, 1), None),
+        // Session, vehicles, what they earned.
+        ("/my/vehicles", (3, 1), None),
         ("/status", (0, 0), Some((0, 0))),
         ("/healthz", (0, 0), Some((0, 0))),
         ("/static/app.css", (0, 0), Some((0, 0))),

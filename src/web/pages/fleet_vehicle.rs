@@ -10,7 +10,7 @@ use super::{city_of_form, jobs, map, only_operators};
 use crate::{
     db::{
         bulk::Selection,
-        fleet::{self, HISTORY_PAGE, HistoryEntry, SeenVehicle, VehicleDetails, VehicleEdit},
+        fleet::{self, FleetVehicle, HISTORY_PAGE, HistoryEntry, SeenVehicle, VehicleDetails, VehicleEdit},
         tasks::{self, Task},
     },
     domain::{
@@ -36,6 +36,8 @@ struct FleetVehiclePage<'a> {
     city: &'a City,
     found: &'a VehicleDetails,
     command: Uuid,
+    /// An owner's vehicle that an operator has to approve.
+    waits: bool,
     /// Possible actions; the database decides again.
     steps: Vec<JobKind>,
     /// The one that cannot be undone stands apart.
@@ -83,7 +85,11 @@ async fn page(
     only_operators(&current_user, &city.slug)?;
     let status = found.vehicle.status.as_str();
     let held = status == "in_use" || found.vehicle.shown_status(context.now) == "reserved";
-    let leads = |change: StatusChange| change.to != status && change.from.contains(&status);
+    let waits = found.vehicle.shown_status(context.now) == "waiting";
+    let kept = found.vehicle.hold.is_some();
+    let leads = |change: StatusChange| {
+        change.to != status && change.from.contains(&status) && !(kept && change.to == "available")
+    };
     let may = |step: &JobKind| !held && step.status_change().is_some_and(leads);
     let others = context.catalogue.cities.iter().filter(|other| other.slug != city.slug);
     let (history, more) = history.split_at(history.len().min(HISTORY_PAGE));
@@ -96,10 +102,11 @@ async fn page(
         now: context.now,
         city,
         command: context.service.ids.form(),
+        waits,
         steps: STEPS.into_iter().filter(may).filter(|step| *step != JobKind::Retire).collect(),
         retires: may(&JobKind::Retire),
         changeable: !held && status != "retired",
-        form: rejected.unwrap_or_else(|| stored(&found)),
+        form: rejected.unwrap_or_else(|| stored(&found.vehicle)),
         cities: others.filter(|other| current_user.roles.operates(&other.slug)).collect(),
         // Those of another city, where it stood before, are of its operators.
         tasks: tasks.into_iter().filter(|task| task.city == city.slug).collect(),
@@ -112,8 +119,7 @@ async fn page(
     context.ok_or_invalid(page.form.has_errors(), &page)
 }
 
-fn stored(found: &VehicleDetails) -> FormState {
-    let vehicle = &found.vehicle;
+pub(super) fn stored(vehicle: &FleetVehicle) -> FormState {
     FormState::default()
         .with("code", vehicle.code.as_deref().unwrap_or_default())
         .with("brand", &vehicle.brand)
@@ -142,7 +148,7 @@ fn details(catalogue: &Catalogue, city: &City, entry: &HistoryEntry) -> String {
     details.join(" · ")
 }
 
-fn seen(context: &RequestContext, row: RowPath, version: Version, command: Id) -> PageResult<SeenVehicle> {
+pub(super) fn seen(context: &RequestContext, row: RowPath, version: Version, command: Id) -> PageResult<SeenVehicle> {
     let vehicle = VehicleRef { region: row.region, id: row.id };
     let command = context.row_id(command, "command", &vehicle.region)?;
     Ok(SeenVehicle { vehicle, version: version.get(), command })
@@ -178,8 +184,8 @@ pub async fn set_status(context: RequestContext, row: RowPath, Form(step): Form<
 
 #[derive(Debug, Deserialize)]
 pub struct Edit {
-    version: Version,
-    command: Id,
+    pub(super) version: Version,
+    pub(super) command: Id,
     #[serde(default)]
     code: String,
     brand: String,
@@ -193,7 +199,7 @@ pub struct Edit {
     note: String,
 }
 
-fn typed(form: &Edit, state: &mut FormState) -> Option<VehicleEdit> {
+pub(super) fn typed(form: &Edit, state: &mut FormState) -> Option<VehicleEdit> {
     let battery = form.battery.trim().parse().ok().filter(|percent| (0..=100).contains(percent));
     let battery = battery.ok_or_else(|| "A whole number from 0 to 100, please.".to_owned());
     let code = state.check("code", people::optional_line(&form.code, 60, "a code"));
@@ -228,6 +234,32 @@ pub async fn edit(
         }
     }
     page(context, &seen.vehicle, None, Some(state)).await
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Approval {
+    version: Version,
+    command: Id,
+    /// `yes` or `no`.
+    answer: String,
+    #[serde(default)]
+    reason: String,
+}
+
+pub async fn approve(context: RequestContext, row: RowPath, Form(form): Form<Approval>) -> PageResult {
+    let seen = seen(&context, row, form.version, form.command)?;
+    let back = paths::fleet_vehicle(&seen.vehicle);
+    let declined = match form.answer.as_str() {
+        "yes" => None,
+        _ => match people::line(&form.reason, NOTE_MAX, "a reason, which its owner will see") {
+            Ok(reason) => Some(reason),
+            Err(words) => return Ok(context.refused(&back, &words)),
+        },
+    };
+    let done =
+        if declined.is_none() { "Approved. The vehicle is on the street." } else { "Its owner sees your reason." };
+    let outcome = ops::fleet::approve(&context.service, &context.auth()?, &seen, declined.as_deref()).await;
+    context.respond(outcome, &back, done)
 }
 
 #[derive(Debug, Deserialize)]

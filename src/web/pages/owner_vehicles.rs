@@ -1,7 +1,8 @@
-//! `/my/vehicles`: the person's own vehicles in all regions, adding one in the home city, removing
-//! one.
+//! `/my/vehicles`: the person's own vehicles in all regions with what they earn, adding one in the
+//! home city, removing one.
 
 use askama::Template;
+use chrono::Duration;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -9,11 +10,15 @@ use super::own_rows;
 use crate::{
     db::{
         fleet::FleetVehicle,
+        owner_vehicles::{self, Earnings},
         vehicles::{self, NewVehicle, OWN_MAX},
     },
     domain::{City, Refusal, RegionCode, VehicleRef, VehicleType, Version, fleet, people},
     ops::{self, Done, OpError},
-    web::{Form, FormState, FormWithState, Id, Layout, PageError, PageResult, RequestContext, RowPath, Section, form},
+    web::{
+        Form, FormState, FormWithState, Id, Layout, PageError, PageResult, RequestContext, RowPath, Section, filters,
+        form, paths,
+    },
 };
 
 #[derive(Template)]
@@ -22,18 +27,40 @@ struct OwnerVehiclesPage<'a> {
     layout: Layout,
     /// Home, where a new vehicle is added.
     city: &'a City,
-    /// Name of the city, vehicle, shown status.
-    vehicles: Vec<(&'a str, &'a FleetVehicle, &'a str)>,
+    /// Name of the city, vehicle, shown status, what it earned.
+    vehicles: Vec<(&'a str, &'a FleetVehicle, &'a str, String)>,
     /// Regions of which only some vehicles are shown.
     cut: Vec<&'a RegionCode>,
     unreachable: &'a [RegionCode],
     vehicle_types: &'a [VehicleType],
     id: Uuid,
+    command: Uuid,
     form: FormState,
 }
 
+/// Earnings are those of rides that began within this time.
+pub(super) const EARNED_IN: Duration = Duration::days(30);
+
+/// As in "3 rides in 30 days, $12.00".
+pub(super) fn earned_by(vehicle: &FleetVehicle, earnings: &[Earnings]) -> String {
+    let own = || earnings.iter().filter(|earned| earned.vehicle == vehicle.vehicle.id);
+    let rides: i64 = own().map(|earned| earned.rides).sum();
+    let sums: Vec<String> = own().map(|earned| earned.currency.format(earned.minor)).collect();
+    match rides {
+        0 => "No rides in 30 days".to_owned(),
+        rides => format!("{} in 30 days, {}", filters::counted(rides, "ride"), sums.join(" and ")),
+    }
+}
+
 async fn page(mut context: RequestContext, form: FormState) -> PageResult {
-    let own = own_rows(&mut context, async |conn, region, me| vehicles::list_own(conn, region, me).await).await?;
+    let since = context.now - EARNED_IN;
+    let own = own_rows(&mut context, async |conn, region, me| {
+        let vehicles = vehicles::list_own(conn, region, me, None);
+        let (vehicles, earned) = tokio::join!(vehicles, owner_vehicles::list_earnings(conn, region, me, since, None));
+        let earned = earned?;
+        Ok(vehicles?.into_iter().map(|(city, vehicle)| (city, earned_by(&vehicle, &earned), vehicle)).collect())
+    })
+    .await?;
     let city = context.catalogue.city(&own.current_user.city).unwrap_or_else(|| context.city());
     let page = OwnerVehiclesPage {
         layout: context.layout("My vehicles", Section::Own, city),
@@ -42,12 +69,15 @@ async fn page(mut context: RequestContext, form: FormState) -> PageResult {
             .found
             .iter()
             .flat_map(|(_, rows)| rows)
-            .map(|(city, vehicle)| (context.catalogue.city_name(city), vehicle, vehicle.shown_status(context.now)))
+            .map(|(city, earned, vehicle)| {
+                (context.catalogue.city_name(city), vehicle, vehicle.shown_status(context.now), earned.clone())
+            })
             .collect(),
         cut: own.found.iter().filter(|(_, rows)| rows.len() == OWN_MAX).map(|(region, _)| region).collect(),
         unreachable: &own.unreachable,
         vehicle_types: &context.catalogue.vehicle_types,
         id: context.service.ids.form(),
+        command: context.service.ids.form(),
         form,
     };
     context.ok_or_invalid(page.form.has_errors(), &page)

@@ -7,7 +7,10 @@ use uuid::Uuid;
 
 use super::{city_of, only_operators};
 use crate::{
-    db::tasks::{self, Task},
+    db::{
+        fleet::{self, FleetVehicle},
+        tasks::{self, Task},
+    },
     domain::{
         City, PublicVehicle, RegionCode, RideRef, VehicleRef, Version,
         fleet::{NOTE_MAX, status_text},
@@ -29,6 +32,8 @@ struct TasksPage<'a> {
     layout: Layout,
     city: &'a City,
     show: &'a str,
+    /// Owners' vehicles to approve; on the first page.
+    waiting: Vec<FleetVehicle>,
     tasks: Vec<Task>,
     me: Uuid,
     command: Uuid,
@@ -51,9 +56,15 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
     let me = context.auth()?.user.id;
     let wanted = (if show == "done" { "done" } else { "open" }, Some(me).filter(|_| show == "mine"));
     context.may_touch(&city.region);
-    let (current_user, mut tasks) = context
+    let first = show.is_empty() && query.before.is_none();
+    let (current_user, (mut tasks, waiting)) = context
         .read_signed_in(&city.region, async |conn| {
-            tasks::list(conn, (&city.region, &city.slug), wanted, (at, id), PAGE + 1).await
+            let tasks = tasks::list(conn, (&city.region, &city.slug), wanted, (at, id), PAGE + 1);
+            if !first {
+                return Ok((tasks.await?, Vec::new()));
+            }
+            let (tasks, waiting) = tokio::join!(tasks, fleet::list_waiting(conn, &city.region, &city.slug));
+            Ok((tasks?, waiting?))
         })
         .await?;
     only_operators(&current_user, &city.slug)?;
@@ -64,6 +75,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         city: &city,
         show,
         pagination: Pagination::cut(&mut tasks, PAGE, query.before.map(|_| here.clone()), next),
+        waiting,
         tasks,
         me,
         command: context.service.ids.form(),

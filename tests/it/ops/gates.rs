@@ -195,7 +195,18 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let credit = vec![command, ("city", "new-york"), ("seen", "0"), ("amount", "0.01"), ("reason", "fault")];
     for (pattern, path, fields) in [
         ("/fleet/vehicles/{region}/{id}/status", format!("{fleet}/status"), vec![version, command, ("action", "lost")]),
-        ("/fleet/vehicles/{region}/{id}/edit", format!("{fleet}/edit"), edit),
+        ("/fleet/vehicles/{region}/{id}/edit", format!("{fleet}/edit"), edit.clone()),
+        (
+            "/fleet/vehicles/{region}/{id}/approval",
+            format!("{fleet}/approval"),
+            vec![version, command, ("answer", "yes")],
+        ),
+        (
+            "/my/vehicles/{region}/{id}/pause",
+            remove.replace("remove", "pause"),
+            vec![version, command, ("answer", "yes")],
+        ),
+        ("/my/vehicles/{region}/{id}/edit", remove.replace("remove", "edit"), edit),
         ("/fleet/vehicles/{region}/{id}/move", format!("{fleet}/move"), vec![version, command, ("city", "boston")]),
         ("/fleet/rides/{region}/{id}/end", format!("/fleet{ride}/end"), ended),
         ("/fleet/rides/{region}/{id}/credit", format!("/fleet{ride}/credit"), credit),

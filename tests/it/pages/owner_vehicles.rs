@@ -31,8 +31,27 @@ async fn add(owner: &Browser, changed: &[(&str, &str)]) -> Page {
     owner.post("/my/vehicles", &form).await
 }
 
-fn removals(page: &Page) -> Vec<String> {
-    page.attributes("form[action$=\"/remove\"]", "action")
+fn addresses(page: &Page) -> Vec<String> {
+    page.attributes("ul.rows b a", "href")
+}
+
+/// The forms that remove vehicles of the list, on their pages.
+async fn removals(owner: &Browser, list: &Page) -> Vec<String> {
+    let mut forms = Vec::new();
+    for vehicle in addresses(list) {
+        forms.extend(owner.get(&vehicle).await.attributes("form[action$=\"/remove\"]", "action"));
+    }
+    forms
+}
+
+/// Sends a form of a vehicle's page with the version and id that the page has, and says what came
+/// of it.
+async fn act(browser: &Browser, page: &str, form: &str, more: &[(&str, &str)]) -> String {
+    let seen = browser.get(page).await;
+    let fields = ["version", "command"].map(|name| (name, seen.field(name)));
+    let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let answer = browser.post(&format!("{page}/{form}"), &[&fields[..], more].concat()).await;
+    browser.get(&answer.location()).await.flash()
 }
 
 #[actix_web::test]
@@ -49,15 +68,17 @@ async fn an_owner_adds_sees_and_removes_a_vehicle() {
     assert_eq!(street().await, "", "nobody sees it yet");
     let feed = bob.get("/gbfs/3/new-york/vehicle_status.json").await;
     assert!(feed.body.contains(r#""vehicles":[]"#), "nor does anybody by the feed: {}", feed.body);
-    // Its operators find it in their list, and bring it to the street by the usual step.
+    // Its operators find it in their list and among their tasks, and approve it.
     let operator = jobs::operator(&instance, "new-york", &["new-york"]).await;
     let fleet = operator.get("/fleet?city=new-york&status=maintenance").await;
     assert!(fleet.texts("tbody tr").join("").contains("Waits for approval"), "{}", fleet.text());
     let vehicle = operator.get(&fleet.attributes("tbody th a", "href").remove(0)).await;
-    let action = vehicle.attributes("form[action$=\"/status\"]", "action").remove(0);
-    let step = [("version", vehicle.field("version")), ("command", vehicle.field("command"))];
-    let step = step.each_ref().map(|(name, value)| (*name, value.as_str()));
-    operator.post(&action, &[&step[..], &[("action", "back")]].concat()).await.location();
+    assert_eq!(vehicle.attributes("button[value=back]", "name"), [""; 0], "not by the usual step");
+    let waiting = operator.get("/fleet/tasks?city=new-york").await.attributes("[aria-labelledby=waiting] a", "href");
+    let [page] = waiting.try_into().unwrap();
+    assert!(act(&operator, &page, "status", &[("action", "back")]).await.contains("needs approval"));
+    assert!(act(&operator, &page, "approval", &[("answer", "yes")]).await.contains("The vehicle is on the street"));
+    assert!(operator.get("/fleet/tasks?city=new-york").await.texts("[aria-labelledby=waiting] a").is_empty());
     let page = ann.get("/my/vehicles").await;
     let line = page.texts("ul.rows li").join("");
     assert!(!line.contains("Waits") && !operator.get("/fleet?city=new-york").await.text().contains("Waits"));
@@ -66,7 +87,7 @@ async fn an_owner_adds_sees_and_removes_a_vehicle() {
     }
     assert!(street().await.contains("0 ft"));
     assert!(!bob.get("/my/vehicles").await.text().contains("Niu"), "others see their own only");
-    let [remove] = removals(&page).try_into().unwrap();
+    let [remove] = removals(&ann, &page).await.try_into().unwrap();
     let done = ann.post(&remove, &[("version", &page.field("version"))]).await;
     assert_eq!(done.location(), "/my/vehicles");
     assert!(ann.get("/my/vehicles").await.text().contains("No vehicles yet."));
@@ -144,7 +165,7 @@ async fn a_code_is_used_once_in_a_city_and_a_form_once() {
 }
 
 #[actix_web::test]
-async fn nobody_adds_more_than_ten_vehicles_a_day_and_a_job_approves_them() {
+async fn nobody_adds_more_than_ten_vehicles_a_day_and_no_job_approves_them() {
     let world = world().await;
     let instance = world.instance("us-east1").await;
     let ann = instance.person("new-york").await;
@@ -153,14 +174,18 @@ async fn nobody_adds_more_than_ten_vehicles_a_day_and_a_job_approves_them() {
     }
     // Removing one makes no room.
     let page = ann.get("/my/vehicles").await;
-    ann.post(&removals(&page)[0], &[("version", "1")]).await.location();
+    ann.post(&removals(&ann, &page).await[0], &[("version", "1")]).await.location();
     let refused = add(&ann, &[("code", "")]).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(refused.text().contains("You have added 10 vehicles within a day"), "{}", refused.text());
     assert_eq!(world.count("SELECT count(*) FROM vehicles").await, 10);
     let operator = jobs::operator(&instance, "new-york", &["new-york"]).await;
-    jobs::done(&operator, &jobs::ask(&operator, "new-york", "back", &[]).await).await;
-    assert_eq!(world.count("SELECT count(*) FROM vehicles WHERE status = 'available' AND note IS NULL").await, 9);
+    let done = jobs::done(&operator, &jobs::ask(&operator, "new-york", "back", &[]).await).await;
+    assert!(done.text().contains("it needs approval"), "{}", done.text());
+    assert_eq!(
+        world.count("SELECT count(*) FROM vehicles WHERE status = 'maintenance' AND hold = 'approval'").await,
+        9
+    );
     world.clock.advance(chrono::Duration::hours(25));
     ann.sign_in(&ann.name, PASSWORD).await;
     assert_eq!(add(&ann, &[("code", "")]).await.location(), "/my/vehicles", "the next day");
@@ -176,21 +201,24 @@ async fn a_vehicle_is_removed_only_as_it_was_seen_and_never_under_its_rider() {
     add(&ann, &[]).await;
     world.approve().await;
     let seen = ann.get("/my/vehicles").await;
-    let [remove] = removals(&seen).try_into().unwrap();
+    let [remove] = removals(&ann, &seen).await.try_into().unwrap();
     let shown = seen.field("version");
     let card = bob.get("/vehicles?city=new-york").await.card(1);
     let vehicle = &card.iter().find(|(name, _)| name == "vehicle").unwrap().1;
 
     bob.post(&format!("/vehicles/us-east1/{vehicle}/reserve"), &pairs(&card)).await;
     let (before, page) = (world.rows().await, ann.get("/my/vehicles").await);
-    assert!(page.text().contains("Reserved") && removals(&page).is_empty(), "no button while it is reserved");
+    assert!(
+        page.text().contains("Reserved") && removals(&ann, &page).await.is_empty(),
+        "no button while it is reserved"
+    );
     ann.post(&remove, &[("version", &shown)]).await;
     assert!(ann.get("/my/vehicles").await.flash().contains("reserved or being ridden"));
     assert_eq!(world.rows().await, before);
 
     bob.post("/rides", &pairs(&card)).await;
     let (before, page) = (world.rows().await, ann.get("/my/vehicles").await);
-    assert!(page.text().contains("Being ridden") && removals(&page).is_empty());
+    assert!(page.text().contains("Being ridden") && removals(&ann, &page).await.is_empty());
     ann.post(&remove, &[("version", &shown)]).await;
     assert!(ann.get("/my/vehicles").await.flash().contains("reserved or being ridden"));
     assert_eq!(world.rows().await, before);
@@ -205,6 +233,128 @@ async fn a_vehicle_is_removed_only_as_it_was_seen_and_never_under_its_rider() {
     assert_eq!(ann.post(&remove, &[("version", "x")]).await.status, StatusCode::BAD_REQUEST);
     ann.post(&remove, &[("version", &page.field("version"))]).await;
     assert!(ann.get("/my/vehicles").await.text().contains("No vehicles yet."));
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn a_vehicle_that_was_declined_says_why_and_waits_again_once_it_is_edited() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
+    let operator = jobs::operator(&instance, "new-york", &["new-york"]).await;
+    add(&ann, &[]).await;
+    let own = addresses(&ann.get("/my/vehicles").await).remove(0);
+    let fleet = own.replace("/my/", "/fleet/");
+    let no = [("answer", "no"), ("reason", "The brakes are missing")];
+    assert!(act(&operator, &fleet, "approval", &no[..1]).await.contains("a reason"), "not without one");
+    assert!(act(&operator, &fleet, "approval", &no).await.contains("Its owner sees your reason."));
+    let page = ann.get(&own).await;
+    assert!(
+        page.text().contains("Not approved") && page.text().contains("“The brakes are missing”"),
+        "{}",
+        page.text()
+    );
+    assert!(act(&operator, &fleet, "approval", &[("answer", "yes")]).await.contains("This was changed"), "decided");
+    let edit = [("code", "S-9"), ("brand", "Niu"), ("colour", "green"), ("battery", "80"), ("place", "Side St")];
+    let edit = [&edit[..], &[("lat", "40.7131"), ("lon", "-74.0051")]].concat();
+    let (before, foreign) = (world.rows().await, bob.get(&own).await);
+    assert_eq!(foreign.status, StatusCode::NOT_FOUND);
+    for form in ["edit", "pause"] {
+        let fields =
+            [&edit[..], &[("version", "2"), ("command", &*uuid::Uuid::new_v4().to_string()), ("answer", "yes")]];
+        assert_eq!(bob.post(&format!("{own}/{form}"), &fields.concat()).await.status, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(world.rows().await, before);
+    assert!(act(&ann, &own, "edit", &edit).await.contains("Saved."));
+    let page = ann.get(&own).await;
+    for word in ["Niu, green scooter", "Waits for approval", "80 %", "Side St", "S-9"] {
+        assert!(page.text().contains(word), "{word} in {}", page.text());
+    }
+    assert!(!page.text().contains("brakes"));
+    assert!(act(&operator, &fleet, "approval", &[("answer", "yes")]).await.contains("on the street"));
+    // Editing on the street needs no second approval; what is wrong is said.
+    assert!(act(&ann, &own, "edit", &edit).await.contains("Saved."));
+    assert!(ann.get(&own).await.text().contains("Available"));
+    let seen = ann.get(&own).await;
+    let [version, command] = ["version", "command"].map(|name| seen.field(name));
+    let boston = [&edit[..5], &[("version", &*version), ("command", &*command)]].concat();
+    let wrong = ann.post(&format!("{own}/edit"), &[&boston[..], &[("lat", "42.36"), ("lon", "-71.06")]].concat()).await;
+    assert_eq!((wrong.status, wrong.texts("#lat-error").len()), (StatusCode::UNPROCESSABLE_ENTITY, 1));
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn an_owner_pauses_a_vehicle_and_only_they_bring_it_back() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
+    let operator = jobs::operator(&instance, "new-york", &["new-york"]).await;
+    add(&ann, &[]).await;
+    world.approve().await;
+    let own = addresses(&ann.get("/my/vehicles").await).remove(0);
+    let fleet = own.replace("/my/", "/fleet/");
+    let street = async || bob.get("/vehicles?city=new-york").await.texts(".cards > li").len();
+    assert_eq!(street().await, 1);
+    assert!(act(&ann, &own, "pause", &[("answer", "yes")]).await.contains("Nobody can ride it."));
+    assert_eq!(street().await, 0);
+    assert!(ann.get("/my/vehicles").await.text().contains("Paused by its owner"));
+    let feed = bob.get("/gbfs/3/new-york/vehicle_status.json").await;
+    assert!(feed.body.contains(r#""vehicles":[]"#), "{}", feed.body);
+    assert!(act(&operator, &fleet, "status", &[("action", "back")]).await.contains("its owner has paused it"));
+    assert_eq!(street().await, 0);
+    assert!(act(&ann, &own, "pause", &[("answer", "no")]).await.contains("on the street again"));
+    assert_eq!(street().await, 1);
+    // What operators took off the street stays there.
+    assert!(act(&operator, &fleet, "status", &[("action", "maintenance")]).await.contains("in maintenance"));
+    assert!(act(&ann, &own, "pause", &[("answer", "no")]).await.contains("This was changed"));
+    assert!(act(&operator, &fleet, "status", &[("action", "back")]).await.contains("back in service"));
+    // Nor does a pause end anybody's reservation.
+    let card = bob.get("/vehicles?city=new-york").await.card(1);
+    let vehicle = &card.iter().find(|(name, _)| name == "vehicle").unwrap().1;
+    bob.post(&format!("/vehicles/us-east1/{vehicle}/reserve"), &pairs(&card)).await.location();
+    let before = world.rows().await;
+    let fields = [("version", "6"), ("command", &*uuid::Uuid::new_v4().to_string()), ("answer", "yes")];
+    ann.post(&format!("{own}/pause"), &fields).await.location();
+    assert!(ann.get(&own).await.flash().contains("reserved or being ridden"));
+    assert_eq!(world.rows().await, before);
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn an_owner_sees_what_a_vehicle_earned_in_thirty_days() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
+    add(&ann, &[]).await;
+    world.approve().await;
+    let own = addresses(&ann.get("/my/vehicles").await).remove(0);
+    assert!(ann.get(&own).await.text().contains("No rides in 30 days"));
+    let mut owed = 0;
+    for seconds in [50, 130] {
+        let ride = rides::start(&bob, "new-york").await;
+        world.clock.advance(chrono::Duration::seconds(seconds));
+        rides::end(&bob, &ride).await.location();
+        // Until it is shown to the public again.
+        world.clock.advance(chrono::Duration::minutes(3));
+        owed = world.count("SELECT sum(total_minor)::INT8 FROM rides").await;
+    }
+    let expected = format!("2 rides in 30 days, ${}.{:02}", owed / 100, owed % 100);
+    let (list, page) = (ann.get("/my/vehicles").await, ann.get(&own).await);
+    assert!(
+        owed > 0 && list.text().contains(&expected) && page.text().contains(&expected),
+        "{expected}: {}",
+        list.text()
+    );
+    assert_eq!((list.timing(), page.timing()), ((3, 1), (3, 1)), "session, vehicles, earnings");
+    world.set("UPDATE rides SET credited_minor = total_minor, credit_reason = 'other'").await;
+    assert!(ann.get(&own).await.text().contains("2 rides in 30 days, $0.00"));
+    world.set("UPDATE rides SET credited_minor = 0, credit_reason = NULL").await;
+    world.clock.advance(chrono::Duration::days(31));
+    ann.sign_in(&ann.name, PASSWORD).await;
+    assert!(ann.get(&own).await.text().contains("No rides in 30 days"));
     instance.running.stop().await;
     world.end().await;
 }

@@ -1,0 +1,151 @@
+//! What owners do with their vehicles beside adding and removing them: pausing, editing, and what
+//! they earn. A change carries the version that the owner saw.
+
+use chrono::{DateTime, Utc};
+use const_format::formatcp;
+use uuid::Uuid;
+
+use super::{
+    Conn, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write,
+    fleet::{SeenVehicle, VehicleEdit},
+    vehicles::OWN_MAX,
+};
+use crate::domain::{
+    Currency, RegionCode, UserRef,
+    event::{VEHICLE_EDITED, VEHICLE_PAUSED, VEHICLE_RESUMED},
+    geo::cell,
+    vehicle::{AWAITS_APPROVAL, DECLINED, PAUSED},
+};
+
+pub const ALL: &[&Statement] = &[&SET_PAUSED, &EDIT, &LIST_EARNINGS];
+
+/// A change of the person's own vehicle ($8, $9) at version $11 by command $12.
+macro_rules! owner_change_sql {
+    ($refusals:expr, $set:expr, $event:expr) => {
+        formatcp!(
+            "{SIGNED_THERE},
+             v AS (SELECT status, version, reserved_until, hold FROM vehicles
+               WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
+                 AND owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID),
+             before AS (SELECT 1 AS ok FROM events WHERE region = $8::TEXT::crdb_internal_region
+               AND aggregate_type = 'vehicle' AND aggregate_id = $9::UUID AND version = $11::INT8 + 1
+               AND command_id = $12::UUID),
+             verdict AS (SELECT CASE
+                 WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+                 WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'not_your_vehicle'
+                 WHEN EXISTS (SELECT 1 FROM before) THEN 'already'
+                 WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
+                 WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use' OR reserved_until > $5::TIMESTAMPTZ) THEN 'vehicle_in_use'
+                 WHEN EXISTS (SELECT 1 FROM v WHERE version <> $11::INT8 OR status = 'retired') THEN 'changed'
+                 {refusals}
+                 ELSE 'ok' END AS code),
+             changed AS (UPDATE vehicles SET {set}, version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ,
+                   reserved_region = NULL, reserved_by = NULL, reserved_until = NULL
+                 FROM verdict WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $9::UUID
+                   AND verdict.code = 'ok'
+                 RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon),
+             e AS ({EVENT}
+                 SELECT $8::TEXT::crdb_internal_region, 'vehicle', changed.id, changed.version, {event}, $1::TEXT, $3::UUID,
+                   $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, changed.lat, changed.lon, '{{}}'::JSONB FROM changed
+                   RETURNING 1 AS ok)
+             SELECT verdict.code AS verdict FROM verdict",
+            refusals = $refusals,
+            set = $set,
+            event = $event
+        )
+    };
+}
+
+// $13 whether it pauses.
+const SET_PAUSED: Statement = Statement::write(
+    "owner_vehicles.set_paused",
+    Reach::Named,
+    owner_change_sql!(
+        formatcp!(
+            "WHEN $13::BOOL AND NOT EXISTS (SELECT 1 FROM v WHERE status = 'available') THEN 'changed'
+                 WHEN NOT $13::BOOL AND NOT EXISTS (SELECT 1 FROM v WHERE status = 'maintenance' AND hold = '{PAUSED}')
+                   THEN 'changed'"
+        ),
+        formatcp!(
+            "status = CASE WHEN $13::BOOL THEN 'maintenance' ELSE 'available' END,
+               hold = CASE WHEN $13::BOOL THEN '{PAUSED}' END"
+        ),
+        formatcp!("CASE WHEN $13::BOOL THEN '{VEHICLE_PAUSED}' ELSE '{VEHICLE_RESUMED}' END")
+    ),
+);
+
+/// Takes it off the street until its owner brings it back; operators cannot.
+pub async fn set_paused(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, paused: bool) -> Result<Verdict> {
+    write.verdict(conn, &SET_PAUSED, &[&seen.version, &seen.command, &paused]).await
+}
+
+// $13 code, $14 brand, $15 colour, $16 battery, $17 latitude, $18 longitude, $19 cell, $20 place. A
+// vehicle that was declined is looked at again.
+const EDIT: Statement = Statement::write(
+    "owner_vehicles.edit",
+    Reach::Named,
+    owner_change_sql!(
+        "",
+        formatcp!(
+            "code = $13::TEXT, brand = $14::TEXT, colour = $15::TEXT, battery = $16::INT8,
+               seen_at = CASE WHEN vehicles.cell = $19::INT8 THEN vehicles.seen_at ELSE $5::TIMESTAMPTZ END,
+               lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT,
+               note = CASE WHEN vehicles.hold = '{DECLINED}' THEN NULL ELSE vehicles.note END,
+               hold = CASE WHEN vehicles.hold = '{DECLINED}' THEN '{AWAITS_APPROVAL}' ELSE vehicles.hold END"
+        ),
+        formatcp!("'{VEHICLE_EDITED}'")
+    ),
+);
+
+/// The note stays the operators'. Fails with the unique kind if another vehicle of the city has the
+/// code.
+pub async fn edit(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, new: &VehicleEdit) -> Result<Verdict> {
+    let VehicleEdit { code, brand, colour, battery, at, place, .. } = new;
+    let (lat, lon, cell) = (at.lat(), at.lon(), cell(*at));
+    let new: [Param<'_>; 10] = [&seen.version, &seen.command, code, brand, colour, battery, &lat, &lon, &cell, place];
+    write.verdict(conn, &EDIT, &new).await
+}
+
+/// What the rides of a vehicle brought in one currency, less what was credited.
+#[derive(Debug, Clone)]
+pub struct Earnings {
+    pub vehicle: Uuid,
+    pub currency: Currency,
+    pub rides: i64,
+    pub minor: i64,
+}
+
+const LIST_EARNINGS: Statement = Statement::read(
+    "owner_vehicles.list_earnings",
+    Reach::Named,
+    formatcp!(
+        "SELECT rides.vehicle_id, rides.currency, count(*) AS rides,
+           sum(rides.total_minor - rides.credited_minor)::INT8 AS minor
+         FROM vehicles JOIN rides ON rides.region = $1::TEXT::crdb_internal_region AND rides.vehicle_id = vehicles.id
+           AND rides.started_at > $4::TIMESTAMPTZ
+         WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.owner_id = $2
+           AND vehicles.owner_region::TEXT = $3::TEXT AND ($5::UUID IS NULL OR vehicles.id = $5::UUID)
+           AND rides.ended_at IS NOT NULL
+         GROUP BY rides.vehicle_id, rides.currency ORDER BY rides.vehicle_id, rides.currency LIMIT {OWN_MAX}"
+    ),
+);
+
+/// Of the person's vehicles in `region`, or of one of them, by rides that began after `since`.
+pub async fn list_earnings(
+    conn: &Conn,
+    region: &RegionCode,
+    owner: &UserRef,
+    since: DateTime<Utc>,
+    vehicle: Option<Uuid>,
+) -> Result<Vec<Earnings>> {
+    let read = |row: &Row| {
+        Ok(Earnings {
+            vehicle: row.get("vehicle_id")?,
+            currency: row.parse("currency")?,
+            rides: row.get("rides")?,
+            minor: row.get("minor")?,
+        })
+    };
+    let params: [Param<'_>; 5] = [region, &owner.id, &owner.region.as_str(), &since, &vehicle];
+    conn.rows(&LIST_EARNINGS, &params).await?.iter().map(read).collect()
+}

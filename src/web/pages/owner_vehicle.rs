@@ -1,0 +1,98 @@
+//! `/my/vehicles/{region}/{id}`: one of the person's own vehicles: what it earns, pausing, editing.
+
+use askama::Template;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{
+    fleet_vehicle::{Edit, seen, stored, typed},
+    owner_vehicles::{EARNED_IN, earned_by},
+};
+use crate::{
+    db::{fleet::FleetVehicle, owner_vehicles, vehicles},
+    domain::{City, Refusal, VehicleRef, Version, fleet::status_text},
+    ops::{self, OpError},
+    web::{Form, FormState, FormWithState, Id, Layout, PageError, PageResult, RequestContext, RowPath, Section, paths},
+};
+
+#[derive(Template)]
+#[template(path = "pages/owner_vehicle.html")]
+struct OwnerVehiclePage<'a> {
+    layout: Layout,
+    city: &'a City,
+    vehicle: &'a FleetVehicle,
+    status: &'a str,
+    /// Reserved or being ridden.
+    held: bool,
+    earned: String,
+    command: Uuid,
+    form: FormState,
+}
+
+pub async fn show(context: RequestContext, RowPath { region, id }: RowPath) -> PageResult {
+    page(context, &VehicleRef { region, id }, None).await
+}
+
+async fn page(mut context: RequestContext, key: &VehicleRef, rejected: Option<FormState>) -> PageResult {
+    let (me, since) = (context.auth()?.user, context.now - EARNED_IN);
+    let (_, (found, earned)) = context
+        .read_signed_in(&key.region, async |conn| {
+            let found = vehicles::list_own(conn, &key.region, &me, Some(key.id));
+            let earned = owner_vehicles::list_earnings(conn, &key.region, &me, since, Some(key.id));
+            let (found, earned) = tokio::join!(found, earned);
+            Ok((found?, earned?))
+        })
+        .await?;
+    let (city, vehicle) = found.first().ok_or(PageError::NotFound)?;
+    let city = context.catalogue.city(city).ok_or(PageError::NotFound)?;
+    let title = format!("{}, {} {}", vehicle.brand, vehicle.colour, vehicle.vehicle_type);
+    let status = vehicle.shown_status(context.now);
+    let page = OwnerVehiclePage {
+        layout: context.layout(&title, Section::Own, city),
+        city,
+        vehicle,
+        status,
+        held: matches!(status, "reserved" | "in_use"),
+        earned: earned_by(vehicle, &earned),
+        command: context.service.ids.form(),
+        form: rejected.unwrap_or_else(|| stored(vehicle)),
+    };
+    context.ok_or_invalid(page.form.has_errors(), &page)
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Pause {
+    version: Version,
+    command: Id,
+    /// `yes`, or to bring it back `no`.
+    answer: String,
+}
+
+pub async fn set_paused(context: RequestContext, row: RowPath, Form(form): Form<Pause>) -> PageResult {
+    let seen = seen(&context, row, form.version, form.command)?;
+    let pause = form.answer == "yes";
+    let back = context.came_from("/my/vehicles").unwrap_or_else(|| paths::own_vehicle(&seen.vehicle));
+    let done =
+        if pause { "Your vehicle is paused. Nobody can ride it." } else { "Your vehicle is on the street again." };
+    match ops::vehicles::set_paused(&context.service, &context.auth()?, &seen, pause).await {
+        Err(OpError::Refused(Refusal::NotYourVehicle)) => Err(PageError::NotFound),
+        outcome => context.respond(outcome, &back, done),
+    }
+}
+
+pub async fn edit(
+    context: RequestContext,
+    row: RowPath,
+    FormWithState(form, mut state): FormWithState<Edit>,
+) -> PageResult {
+    let seen = seen(&context, row, form.version, form.command)?;
+    if let Some(edit) = typed(&form, &mut state) {
+        match ops::vehicles::edit(&context.service, &context.auth()?, &seen, &edit).await {
+            Err(OpError::Refused(Refusal::NotYourVehicle)) => return Err(PageError::NotFound),
+            Err(OpError::Refused(refusal @ Refusal::CodeTaken)) => state.reject("code", refusal.message()),
+            Err(OpError::Refused(refusal @ Refusal::TooFar(_))) => state.reject("lat", refusal.message()),
+            outcome => return context.respond(outcome, &paths::own_vehicle(&seen.vehicle), "Saved."),
+        }
+    }
+    page(context, &seen.vehicle, Some(state)).await
+}
