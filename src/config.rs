@@ -22,7 +22,7 @@ use ipnet::IpNet;
 use crate::domain::{people, region::RegionCode};
 use values::{cores, count, kibibytes, milliseconds, number, seconds};
 
-pub use values::{LogFormat, PublicUrl, Secret, Tiles};
+pub use values::{LogFormat, OwnPage, PublicUrl, Secret, Tiles};
 
 /// The prefix of the variables that hold the other regions' database URLs.
 pub const REGION_URL_PREFIX: &str = "MOVR_DATABASE_URL_";
@@ -73,6 +73,11 @@ pub struct Config {
     /// Contact e-mail address that the GBFS feeds publish.
     #[arg(long, env = "MOVR_FEED_CONTACT", default_value = "feeds@movr.example", value_parser = people::email)]
     pub feed_contact: String,
+    /// Folder with `help.html`, `terms.html`, `privacy.html`, `imprint.html`, or some of them: the content of the pages
+    /// of these names, without `<html>` and heading. They are read at the start, and linked at the foot of every page.
+    // By its whole path, for clap would make one argument for each element of a `Vec`.
+    #[arg(long, env = "MOVR_PAGES", default_value = "", hide_default_value = true, value_parser = values::pages)]
+    pub pages: std::vec::Vec<OwnPage>,
     #[command(flatten)]
     pub log: Log,
     /// Collector to which traces are sent, by OTLP over HTTP: `http://127.0.0.1:4318`. Without it none are

@@ -1,9 +1,11 @@
-//! From a variable's text to a typed value: one small function a form, no I/O.
+//! From a variable's text to a typed value: one small function a form, no I/O but the reading of `pages`.
 //! Each answers `Err` with words that continue "NAME: ..."; a secret's text is never repeated.
 
 use std::{
     fmt,
+    io::ErrorKind,
     net::{IpAddr, SocketAddr},
+    path::Path,
     time::Duration,
 };
 
@@ -74,6 +76,19 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+/// A page whose text the deployment brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnPage {
+    /// As in its address.
+    pub name: &'static str,
+    pub title: &'static str,
+    pub html: String,
+}
+
+const OWN_PAGES: [(&str, &str); 4] =
+    [("help", "Help"), ("terms", "Terms"), ("privacy", "Privacy"), ("imprint", "Imprint")];
+const OWN_PAGE_KIB: usize = 256;
 
 type Parsed<T> = Result<T, String>;
 
@@ -164,6 +179,26 @@ pub(super) fn tiles_url(text: &str) -> Parsed<String> {
         return Ok(text.to_owned());
     }
     Err(format!("{text:?} must be one http(s) host with {{z}}, {{x}} and {{y}} in the path"))
+}
+
+/// Reads the files, so that a start without a text that was meant to be there fails.
+pub(super) fn pages(folder: &str) -> Parsed<Vec<OwnPage>> {
+    let mut pages = Vec::new();
+    if folder.is_empty() {
+        return Ok(pages);
+    }
+    for (name, title) in OWN_PAGES {
+        let path = Path::new(folder).join(format!("{name}.html"));
+        match std::fs::read_to_string(&path) {
+            Ok(html) if html.len() > OWN_PAGE_KIB * 1024 => {
+                return Err(format!("{} is larger than {OWN_PAGE_KIB} KiB", path.display()));
+            }
+            Ok(html) => pages.push(OwnPage { name, title, html }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{} cannot be read ({error})", path.display())),
+        }
+    }
+    if pages.is_empty() { Err(format!("{folder:?} holds none of the files")) } else { Ok(pages) }
 }
 
 pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {

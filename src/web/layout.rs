@@ -39,6 +39,10 @@ pub struct Layout {
     pub notices: Vec<String>,
     pub flash: Option<Flash>,
     pub region_here: RegionCode,
+    /// Pages that the deployment brings: name and title.
+    pub own_pages: Vec<(&'static str, &'static str)>,
+    /// Scheme and host, for addresses that others keep.
+    pub origin: String,
     /// As in "2 statements, 1 wait, 3 ms".
     pub footer: String,
     pub section: Section,
@@ -157,6 +161,8 @@ impl RequestContext {
             notices: notice::all(self, city),
             flash: self.flash.clone(),
             region_here: self.service.here.clone(),
+            own_pages: self.service.config.pages.iter().map(|page| (page.name, page.title)).collect(),
+            origin: self.service.config.public_url.origin().to_owned(),
             footer: footer(self).unwrap_or_default(),
             next_query: match section {
                 Section::None | Section::Login | Section::Register => String::new(),

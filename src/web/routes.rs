@@ -19,8 +19,8 @@ use super::{
     gbfs, middleware,
     pages::{
         account, audit, cities, city, erasure, exports, fleet, fleet_ride, fleet_rides, fleet_vehicle, health, home,
-        imports, job, jobs, move_home, overview, owner_vehicle, owner_vehicles, price_credits, profile, promo_codes,
-        region_states, revenue, riders, rides, roles, status, tariffs, tasks, vehicle, vehicles,
+        imports, job, jobs, move_home, overview, own_pages, owner_vehicle, owner_vehicles, price_credits, profile,
+        promo_codes, region_states, revenue, riders, rides, roles, status, tariffs, tasks, vehicle, vehicles,
     },
     site,
 };
@@ -80,6 +80,12 @@ pub const ROUTES: &[Route] = &[
     get("/status", Public, Here, || read().to(status::show)),
     get("/status.json", Public, Here, || read().to(status::json)),
     get("/static/{file:.*}", Public, Here, || read().to(site::file)),
+    get("/favicon.ico", Public, Here, || read().to(site::at_root)),
+    get("/robots.txt", Public, Here, || read().to(site::at_root)),
+    get("/help", Public, Here, || read().to(own_pages::show)),
+    get("/terms", Public, Here, || read().to(own_pages::show)),
+    get("/privacy", Public, Here, || read().to(own_pages::show)),
+    get("/imprint", Public, Here, || read().to(own_pages::show)),
     get("/", Public, Named, || read().to(home::show)),
     post("/city", Public, Here, || web::post().to(city::choose)),
     post("/abroad", Public, Here, || web::post().to(abroad::answer)),

@@ -65,7 +65,15 @@ pub fn assets() -> Arc<str> {
 
 /// `GET /static/...`: an embedded file. With a version in its URL it never changes.
 pub async fn file(request: HttpRequest) -> PageResult {
-    let name = request.match_info().query("file");
+    embedded(&request, request.match_info().query("file"))
+}
+
+/// `GET /favicon.ico`, `GET /robots.txt`: where browsers and search engines look for them.
+pub async fn at_root(request: HttpRequest) -> PageResult {
+    embedded(&request, request.path().trim_start_matches('/'))
+}
+
+fn embedded(request: &HttpRequest, name: &str) -> PageResult {
     let file = Static::get(name).ok_or(PageError::NotFound)?;
     let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(file.metadata.sha256_hash()));
     let versioned = name.starts_with("vendor/") || request.query_string().strip_prefix("v=") == Some(&*assets());

@@ -2,8 +2,27 @@
 //! rides, ends the ride and reads the receipt, in a browser that runs no scripts.
 
 use serde_json::json;
+use thirtyfour::By;
 
-use crate::support::Stage;
+use crate::support::{Browser, PASSWORD, Stage};
+
+/// The narrowest windows, and letters twice as large: nothing has to be scrolled sideways, and no
+/// title stands one letter a line.
+async fn fits(browser: &Browser, url: &str, paths: &[&str]) {
+    let look = "const broken = [...document.querySelectorAll('h1, h2')].filter((title) => title.offsetParent
+                    && title.offsetWidth < 3 * parseFloat(getComputedStyle(title).fontSize)).map((title) => title.innerText);
+                return [document.documentElement.scrollWidth - document.documentElement.clientWidth, broken];";
+    for (width, letters) in [(320, 16), (360, 16), (360, 32), (1280, 32)] {
+        browser.resize(width, 740).await;
+        browser.cdp("Page.setFontSizes", json!({ "fontSizes": { "standard": letters } })).await;
+        for path in paths {
+            browser.go(&if path.starts_with("http") { (*path).to_owned() } else { format!("{url}{path}") }).await;
+            let seen = browser.script(look, Vec::new()).await;
+            assert_eq!(seen, json!([0, []]), "{path} at {width}, letters of {letters}");
+        }
+    }
+    browser.cdp("Page.setFontSizes", json!({ "fontSizes": { "standard": 16 } })).await;
+}
 
 #[tokio::test]
 async fn signing_up_riding_and_the_receipt_need_no_scripts() {
@@ -17,6 +36,25 @@ async fn signing_up_riding_and_the_receipt_need_no_scripts() {
     // Nothing ran: the map is the server's drawing, and what needs scripts is not offered.
     browser.css(".map > svg").await;
     assert_eq!(browser.text().await.matches("Use my position").count(), 0);
+
+    // A mistake is said at the top, with the focus; what was typed is still there.
+    browser.go(&format!("{new_york}/register")).await;
+    for (name, value) in
+        [("first_name", "Robin"), ("email", "robin@example.com"), ("username", "pencil"), ("password", "short")]
+    {
+        browser.fill(&format!("[name={name}]"), value).await;
+    }
+    browser.press_css("[name=codes]").await;
+    browser.press("Create account").await;
+    browser.reads(".note.error:focus", "Please correct 1 field below.").await;
+    browser.fill("[name=password]", PASSWORD).await;
+    browser.press("Create account").await;
+    // The codes that were asked for are shown once.
+    browser.heading("Your recovery codes").await;
+    assert_eq!(browser.driver().find_all(By::Css(".codes code")).await.unwrap().len(), 8);
+    browser.driver().refresh().await.unwrap();
+    browser.heading("Profile").await;
+    browser.reads("[aria-labelledby=codes]", "8 left").await;
 
     browser.register(new_york, "paper", "boston").await;
     browser.heading("Vehicles in Boston").await;
@@ -50,7 +88,12 @@ async fn signing_up_riding_and_the_receipt_need_no_scripts() {
     browser.css(".map > svg .pin").await;
     browser.press("All my rides").await;
     browser.reads(".rows", "New York").await;
+
+    browser.cdp("Emulation.setScriptExecutionDisabled", json!({ "value": false })).await;
+    let receipt = browser.driver().current_url().await.unwrap().to_string();
+    fits(browser, new_york, &["/", "/vehicles", "/rides", "/my/vehicles", "/profile", "/status", &receipt]).await;
     browser.press_above("Sign out").await;
     browser.css(".top .cta").await;
+    fits(browser, new_york, &["/", "/vehicles", "/register", "/login"]).await;
     stage.end().await;
 }

@@ -36,7 +36,7 @@ pub struct Scene {
 pub async fn scene() -> Scene {
     let world = world().await;
     world.sample(&["new-york"], 3, 30).await;
-    let instance = world.instance("us-east1").await;
+    let instance = world.instance_with("us-east1", &[("MOVR_PAGES", "tests/it/own-pages")]).await;
     let ann = instance.person("new-york").await;
     let form = ann.get("/my/vehicles").await.field("id");
     let own = [

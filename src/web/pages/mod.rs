@@ -19,6 +19,7 @@ pub mod jobs;
 pub mod map;
 pub mod move_home;
 pub mod overview;
+pub mod own_pages;
 pub mod owner_vehicle;
 pub mod owner_vehicles;
 pub mod price_credits;

@@ -10,6 +10,7 @@ mod fleet;
 mod fleet_rides;
 mod imports;
 mod overview;
+mod own_pages;
 mod owner_vehicles;
 mod profile;
 mod promo_codes;
