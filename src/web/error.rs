@@ -251,7 +251,7 @@ fn database(error: &DbError) -> ErrorText {
         let message = format!(
             "The region {region} has not answered since {}. {outcome} Everything about other regions works as usual; \
              please try this again in a few seconds. See /status for how the regions are.",
-            since.format("%H:%M:%S UTC")
+            since.format("%-d %b %Y, %H:%M:%S UTC")
         );
         return come_back("A region does not answer", message, 5);
     }

@@ -49,6 +49,7 @@ async fn anonymous(audit: &mut Audit, stage: &Stage) {
         ("login", "/login?next=/rides", "h1", "Sign in"),
         ("recover", "/recover", "h1", "Set a new password"),
         ("status", "/status", "h1", "Status"),
+        ("help", "/help", "h1", "Help"),
     ] {
         browser.go(&page(path)).await;
         browser.reads(selector, text).await;
@@ -67,7 +68,9 @@ async fn anonymous(audit: &mut Audit, stage: &Stage) {
     browser.go(&page("/nowhere")).await;
     browser.heading("Not found").await;
     audit.look(browser, "not found", 404).await;
-    browser.go(&page("/city")).await;
+    let wrong = "const form = document.createElement('form'); form.method = 'post'; form.action = '/status';
+                 document.body.append(form); form.submit();";
+    browser.script(wrong, Vec::new()).await;
     browser.heading("That does not work here").await;
     audit.look(browser, "method", 405).await;
     browser.go(&page("/")).await;

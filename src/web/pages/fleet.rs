@@ -209,7 +209,7 @@ pub(super) async fn page(
         city: &city,
         cities: operated.filter_map(|slug| context.catalogue.city(slug)).collect(),
         counts,
-        counted: counted_at.with_timezone(&city.time_zone).format("%H:%M:%S").to_string(),
+        counted: counted_at.with_timezone(&city.time_zone).format("%H:%M:%S %Z").to_string(),
         query: &query,
         wrong,
         new_job: JobFields::new(&context, &current_user.roles, &city, job),

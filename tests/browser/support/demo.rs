@@ -36,6 +36,7 @@ pub struct Demo {
 fn command(folder: &Folder) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_movr"));
     command.args(["demo", "--engine", "postgres", "--data"]).arg(folder.data());
+    command.env("MOVR_PAGES", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/own-pages"));
     command.env("MOVR_TILES_URL", "").process_group(0).stdin(Stdio::null());
     command
 }
