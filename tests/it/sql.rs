@@ -201,10 +201,17 @@ fn events_read(plan: &serde_json::Value) -> f64 {
 #[actix_web::test]
 async fn cancelling_a_reservation_reads_one_event_however_long_the_history_is() {
     let world = world().await;
+    let sql = world.sql().await;
+    let version: String = sql.query_one("SELECT version()", &[]).await.unwrap().try_get(0).unwrap();
+    if version.starts_with("CockroachDB") {
+        eprintln!(
+            "SKIPPED cancelling_a_reservation_reads_one_event_however_long_the_history_is: needs PostgreSQL's plans"
+        );
+        return world.end().await;
+    }
     street(&world, &["new-york"], 3).await;
     let instance = world.instance("us-east1").await;
     let rider = crowd(&instance, 1).await.remove(0);
-    let sql = world.sql().await;
     let bike = bikes(&sql, "new-york").await.remove(0);
     let history = format!(
         "INSERT INTO events (region, aggregate_type, aggregate_id, version, action, command_id, correlation_id, occurred_at,
