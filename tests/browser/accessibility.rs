@@ -345,6 +345,46 @@ async fn administering(audit: &mut Audit, stage: &Stage) {
 
 async fn operating(audit: &mut Audit, stage: &Stage) {
     importing(audit, stage).await;
+    earning(audit, stage).await;
+}
+
+/// Rides, prices and revenue, as the operator of New York.
+async fn earning(audit: &mut Audit, stage: &Stage) {
+    let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
+    let page = |path: &str| format!("{url}/fleet/{path}");
+    let price = "city=new-york&type=bike&unlock=1&minute=33&fee=15";
+    for (name, path, heading, status) in [
+        ("rides under way", "rides?city=new-york", "Rides in New York", 200),
+        ("rides error", "rides?city=new-york&longer=7", "Rides in New York", 422),
+        ("rides none", "rides?city=new-york&q=nothing", "Rides in New York", 200),
+        ("new price", &format!("tariffs/new?{price}"), "Bike: new price", 200),
+        ("price credits", &format!("tariffs/credit?{price}&from=4102444800"), "Credit rides", 200),
+        ("revenue", "revenue?city=new-york", "Revenue in New York", 200),
+        ("revenue error", "revenue?city=new-york&from=x", "Revenue in New York", 422),
+        ("rides ended", "rides?city=new-york&state=ended", "Rides in New York", 200),
+    ] {
+        browser.go(&page(path)).await;
+        browser.heading(heading).await;
+        audit.look(browser, name, status).await;
+    }
+    browser.press_css("tbody tr:first-child th a").await;
+    browser.heading("Ride ").await;
+    audit.look(browser, "ride of the fleet", 200).await;
+    browser.fill("#amount", "?").await;
+    send(stage, "form[action$='/credit']").await;
+    browser.css("main .error").await;
+    audit.look(browser, "ride of the fleet error", 422).await;
+    browser.press_css("a[href$='/rider']").await;
+    browser.heading("Who rode?").await;
+    audit.look(browser, "who rode", 200).await;
+    browser.choose("#reason", "accident").await;
+    browser.press("Show the rider").await;
+    browser.css("[aria-labelledby=rider]").await;
+    audit.look(browser, "who rode, answered", 200).await;
+    browser.go(&page("rides?city=new-york")).await;
+    browser.press_css("tbody tr:first-child th a").await;
+    browser.reads("main", "End this ride").await;
+    audit.look(browser, "ride of the fleet under way", 200).await;
 }
 
 async fn importing(audit: &mut Audit, stage: &Stage) {

@@ -208,6 +208,9 @@ async fn day(hand: Hand) {
         it.fill(&format!("#{field}-bike"), price).await;
     }
     it.press("[aria-labelledby=bike] details form button").await;
+    browser.reads("tbody", "A ride of 10 minutes").await;
+    it.tick("[name=sure]").await;
+    it.press("form[action='/fleet/tariffs'] button").await;
     browser.reads(".flashes", "New bike price from").await;
     let before = earned_today(browser, url).await;
     it.sign_out().await;
@@ -224,6 +227,19 @@ async fn day(hand: Hand) {
     it.sign_in(url, "operator", &password).await;
     let after = earned_today(browser, url).await;
     assert_eq!(after - before, 800, "cents: the ride stands in the overview");
+
+    // The vehicle had broken down: a part is credited, and the month's file says so.
+    browser.go(&format!("{url}/fleet/rides?city=boston&state=ended")).await;
+    it.press("tbody tr:first-child th a").await;
+    it.fill("#amount", "3.00").await;
+    it.choose("#reason", "fault").await;
+    it.press("form[action$='/credit'] button").await;
+    browser.reads(".flashes", "$3.00 credited").await;
+    browser.go(&format!("{url}/fleet/revenue?city=boston")).await;
+    browser.reads("tfoot td:nth-last-child(2)", "$3.00").await;
+    let file = "return fetch(document.querySelector('a[download]').href).then((file) => file.text())";
+    let file = browser.script(file, Vec::new()).await;
+    assert!(file.as_str().unwrap().lines().any(|line| line.split(',').nth(7) == Some("3.00")), "{file}");
 
     // 50 vehicles cross the ocean.
     browser.go(&format!("{url}/fleet?city=boston&prefix=GO-")).await;
