@@ -288,6 +288,12 @@ async fn a_wrong_price_is_withdrawn_and_the_rides_that_it_charged_are_credited()
     let again = operator.get(&operator.post("/fleet/tariffs/withdraw", &fields).await.location()).await;
     assert!(again.flash().contains("done already"), "{}", again.flash());
 
+    // The only price there is stays.
+    let only = [("city", "new-york"), ("type", "bike"), ("from", "1704067200"), ("unlock", "150"), ("minute", "30")];
+    operator.post("/fleet/tariffs/withdraw", &[&only[..], &[("fee", "1500")]].concat()).await.location();
+    let page = operator.get(PATH).await;
+    assert!(page.flash().starts_with("This was changed since") && bikes(&page).len() == 1, "{}", page.flash());
+
     // Two have ended: each cost 32.70 more for its minute. The one before the wrong price is none of them.
     let page = operator.get(&path).await;
     assert!(page.text().contains("2 rides cost $65.40 more"), "{}", page.text());
