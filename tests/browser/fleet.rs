@@ -186,7 +186,7 @@ async fn day(hand: Hand) {
 
     // Those of the prefix; the first 20 to the workshop.
     browser.go(&format!("{url}/fleet?city=boston")).await;
-    it.fill("#prefix", "IN-").await;
+    it.fill("#code", "IN-").await;
     it.press(".fleet-filters button").await;
     browser.reads("tbody", "IN-050").await;
     for n in 1..=20 {
@@ -196,7 +196,7 @@ async fn day(hand: Hand) {
     it.fill("#note", "spring check").await;
     it.press(".several .actions button:not([name])").await;
     it.confirm("Done 20").await;
-    browser.go(&format!("{url}/fleet?city=boston&status=maintenance&prefix=IN-")).await;
+    browser.go(&format!("{url}/fleet?city=boston&status=maintenance&code=IN-")).await;
     let rows = browser.script("return document.querySelectorAll('tbody tr').length", Vec::new()).await;
     assert_eq!(rows, 20);
 
@@ -242,13 +242,13 @@ async fn day(hand: Hand) {
     assert!(file.as_str().unwrap().lines().any(|line| line.split(',').nth(7) == Some("3.00")), "{file}");
 
     // 50 vehicles cross the ocean.
-    browser.go(&format!("{url}/fleet?city=boston&prefix=GO-")).await;
-    it.choose("#kind", "transfer").await;
+    browser.go(&format!("{url}/fleet?city=boston&code=GO-")).await;
+    it.choose("#kind", "move").await;
     it.choose("#to_city", "amsterdam").await;
     it.press(".several button[name=all]").await;
     browser.heading("Transfer from Boston to Amsterdam").await;
     it.confirm("Done 50").await;
-    browser.go(&format!("{url}/fleet?city=amsterdam&prefix=GO-")).await;
+    browser.go(&format!("{url}/fleet?city=amsterdam&code=GO-")).await;
     browser.reads("tbody", "GO-049").await;
 
     // All of it stands in the audit.
