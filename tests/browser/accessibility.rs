@@ -129,7 +129,7 @@ async fn riding(audit: &mut Audit, stage: &Stage) {
     browser.press_css(".card:has(.held) button:not(.outline)").await;
     browser.css(".flashes .error").await;
     audit.look(browser, "vehicles refused", 200).await;
-    browser.press_css(".card:has(.held) summary").await;
+    // What was typed is there again.
     browser.fill(".card:has(.held) [name=promo]", "WELCOME").await;
     browser.press_css(".card:has(.held) button:not(.outline)").await;
     browser.reads(".flashes", "Your ride has started").await;

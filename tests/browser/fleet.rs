@@ -246,7 +246,7 @@ async fn day(hand: Hand) {
     it.choose("#kind", "move").await;
     it.choose("#to_city", "amsterdam").await;
     it.press(".several button[name=all]").await;
-    browser.heading("Transfer from Boston to Amsterdam").await;
+    browser.heading("Move from Boston to Amsterdam").await;
     it.confirm("Done 50").await;
     browser.go(&format!("{url}/fleet?city=amsterdam&code=GO-")).await;
     browser.reads("tbody", "GO-049").await;
