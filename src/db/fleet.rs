@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::{
     City, Point, RegionCode, RideRef, VehicleRef,
-    event::{RIDE_STARTED, VEHICLE_APPROVED, VEHICLE_DECLINED, VEHICLE_EDITED, VEHICLE_MOVED},
+    event::{RIDE_STARTED, VEHICLE_ADDED, VEHICLE_APPROVED, VEHICLE_DECLINED, VEHICLE_EDITED, VEHICLE_MOVED},
     fleet::{Filter, Key, Sort},
     geo::cell,
     job::StatusChange,
@@ -22,7 +22,7 @@ use crate::domain::{
 };
 
 pub const ALL: &[&Statement] = &[
-    &BY_CODE, &BY_BATTERY, &BY_SEEN, &BY_PART, &COUNT, &FIND, &HISTORY, &SET_STATUS, &EDIT, &MOVE, &APPROVE,
+    &BY_CODE, &BY_BATTERY, &BY_SEEN, &BY_PART, &COUNT, &FIND, &HISTORY, &ADD, &SET_STATUS, &EDIT, &MOVE, &APPROVE,
     &LIST_WAITING,
 ];
 
@@ -60,6 +60,17 @@ impl FleetVehicle {
             ("maintenance", Some(PAUSED)) => "paused",
             (status, _) => status,
         }
+    }
+
+    /// Where a list in this order continues after it.
+    pub fn cursor(&self, sort: Sort) -> (Key, Uuid) {
+        let key = match sort {
+            // The order knows no code of a retired vehicle.
+            Sort::Code => Key::Code(self.code.clone().filter(|_| self.status != "retired").unwrap_or_default()),
+            Sort::Battery => Key::Battery(self.battery),
+            Sort::Seen => Key::Seen(self.seen_at),
+        };
+        (key, self.vehicle.id)
     }
 }
 
@@ -190,17 +201,11 @@ fn start(sort: Sort) -> Key {
 }
 
 fn page(region: &RegionCode, rows: &[Row], filter: &Filter, sort: Sort) -> Result<Page> {
-    let key = |vehicle: &FleetVehicle| match sort {
-        // The order knows no code of a retired vehicle.
-        Sort::Code => Key::Code(vehicle.code.clone().filter(|_| vehicle.status != "retired").unwrap_or_default()),
-        Sort::Battery => Key::Battery(vehicle.battery),
-        Sort::Seen => Key::Seen(vehicle.seen_at),
-    };
     let (mut vehicles, mut last) = (Vec::with_capacity(PAGE), None);
     for row in rows {
         let vehicle = fleet_vehicle(region, row)?;
         if row.get("last")? {
-            last = Some((key(&vehicle), vehicle.vehicle.id));
+            last = Some(vehicle.cursor(sort));
         }
         if row.get("matches")? {
             vehicles.push(vehicle);
@@ -208,7 +213,7 @@ fn page(region: &RegionCode, rows: &[Row], filter: &Filter, sort: Sort) -> Resul
     }
     if vehicles.len() > PAGE {
         vehicles.truncate(PAGE);
-        last = vehicles.last().map(|vehicle| (key(vehicle), vehicle.vehicle.id));
+        last = vehicles.last().map(|vehicle| vehicle.cursor(sort));
     }
     Ok(Page { vehicles, next: last.filter(|(key, _)| !filter.ends_at(key)) })
 }
@@ -378,6 +383,49 @@ macro_rules! vehicle_change_sql {
             metadata = $metadata
         )
     };
+}
+
+// $11 city, $12 type, $13 status, $14 public id, $15 code, $16 brand, $17 colour, $18 battery, $19
+// latitude, $20 longitude, $21 cell, $22 place, $23 note.
+const ADD: Statement = Statement::write(
+    "fleet.add",
+    Reach::Named,
+    formatcp!(
+        "{SIGNED_THERE},
+         operates AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
+             AND role = 'operator' AND city = $11::TEXT),
+         verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM operates) THEN 'not_operator'
+             WHEN EXISTS (SELECT 1 FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID) THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
+             ELSE 'ok' END AS code),
+         added AS (INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, note, battery, lat, lon,
+               cell, place, version, created_at, changed_at, seen_at)
+             SELECT $8::TEXT::crdb_internal_region, $9::UUID, $14::UUID, $11::TEXT, $12::TEXT, $13::TEXT, $15::TEXT, $16::TEXT,
+               $17::TEXT, $23::TEXT, $18::INT8, $19::FLOAT8, $20::FLOAT8, $21::INT8, $22::TEXT, 1, $5::TIMESTAMPTZ,
+               $5::TIMESTAMPTZ, $5::TIMESTAMPTZ FROM verdict WHERE verdict.code = 'ok'
+             RETURNING id, version, lat, lon),
+         e AS ({EVENT}
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', added.id, added.version, '{VEHICLE_ADDED}', $1::TEXT, $3::UUID,
+               $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $10::INT8, added.lat, added.lon, '{{}}'::JSONB FROM added RETURNING 1 AS ok)
+         SELECT verdict.code AS verdict FROM verdict"
+    ),
+)
+.reading_global(CITY_CHECKED);
+
+/// To the fleet of the city. Fails with the unique kind if another vehicle of it has the code.
+pub async fn add(
+    conn: &Conn,
+    write: &Write<'_>,
+    (city, vehicle_type, status): (&str, &str, &str),
+    public_id: Uuid,
+    new: &VehicleEdit,
+) -> Result<Verdict> {
+    let VehicleEdit { code, brand, colour, battery, at, place, note } = new;
+    let (lat, lon, cell) = (at.lat(), at.lon(), cell(*at));
+    let what: [Param<'_>; 8] = [&city, &vehicle_type, &status, &public_id, code, brand, colour, battery];
+    write.verdict(conn, &ADD, &[&what[..], &[&lat, &lon, &cell, place, note]].concat()).await
 }
 
 // $13 statuses before, $14 the new one, $15 the event, $16 the note.

@@ -12,6 +12,7 @@ pub mod map_svg;
 pub mod money;
 pub mod people;
 pub mod place;
+pub mod qr;
 pub mod refusal;
 pub mod region;
 pub mod ride;

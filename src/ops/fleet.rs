@@ -1,4 +1,6 @@
-//! What operators ask for: changing a vehicle, ending a ride for its rider.
+//! What operators ask for: adding and changing a vehicle, ending a ride for its rider.
+
+use uuid::Uuid;
 
 use super::{Done, Result, Service, gated, vehicle_write};
 use crate::{
@@ -38,6 +40,22 @@ pub async fn approve(
 ) -> Result<Done> {
     let approve = async |conn: &Conn, write: &Write<'_>| fleet::approve(conn, write, seen, declined).await;
     vehicle_write(service, auth, (&seen.vehicle.region, seen.vehicle.id), approve).await
+}
+
+/// Onto the street, or into maintenance. The id was made from the form's.
+pub async fn add(
+    service: &Service,
+    auth: &SessionAuth,
+    vehicle: &VehicleRef,
+    (city, vehicle_type, status): (&str, &str, &str),
+    new: &VehicleEdit,
+) -> Result<Done> {
+    allowed(service, Some(city), new.at)?;
+    let public_id = Uuid::new_v4();
+    vehicle_write(service, auth, (&vehicle.region, vehicle.id), async |conn, write| {
+        fleet::add(conn, write, (city, vehicle_type, status), public_id, new).await
+    })
+    .await
 }
 
 /// Refuses a place outside the city; the statement refuses an unknown city.

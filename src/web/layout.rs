@@ -52,6 +52,13 @@ pub struct Layout {
     pub fleet_nav: Vec<(&'static str, &'static str, bool)>,
 }
 
+impl Layout {
+    /// Whether this is a page of a fleet for one who operates some.
+    pub fn finds_vehicles(&self) -> bool {
+        self.fleet_nav.iter().any(|(href, ..)| *href == "/fleet")
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Person {
     pub initial: char,

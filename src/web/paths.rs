@@ -1,5 +1,7 @@
 //! URLs that several places emit; templates write the others out.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::domain::{JobRef, PublicVehicle, RideRef, VehicleRef};
 
 pub fn vehicles(city: &str) -> String {
@@ -24,6 +26,12 @@ pub fn ride(ride: &RideRef) -> String {
 
 pub fn own_vehicle(vehicle: &VehicleRef) -> String {
     format!("/my/vehicles/{}/{}", vehicle.region, vehicle.id)
+}
+
+/// What a sticker on the vehicle leads to; it names no city, which a vehicle may leave.
+pub fn sticker(code: &str) -> String {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    format!("/v/{}", utf8_percent_encode(code, KEPT))
 }
 
 pub fn fleet(city: &str) -> String {
@@ -75,7 +83,7 @@ pub fn next_query(next: &str) -> String {
 }
 
 pub fn encode(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// `next` if it is a path of our own, otherwise `fallback`: never `//host` or `/\host`.

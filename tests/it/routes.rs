@@ -146,7 +146,9 @@ async fn the_routes_of_operators_are_for_those_of_the_city() {
     let may = |name: &str, case: &Case| {
         let role = people.iter().take(2).position(|person| person.name == name);
         let any = ["/fleet/overview", "/fleet/audit", "/fleet/audit.csv"].contains(&case.pattern);
-        role.is_some() && any || role == Some(1) && prices.iter().any(|of| case.pattern.starts_with(of))
+        // Everybody with a city searches their own.
+        let own = role == Some(0) && case.pattern == "/fleet/search";
+        role.is_some() && any || own || role == Some(1) && prices.iter().any(|of| case.pattern.starts_with(of))
     };
     let refused_to = async |browser: &Browser| {
         let before = scene.world.rows().await;

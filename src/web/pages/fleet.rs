@@ -63,7 +63,7 @@ impl FleetPage<'_> {
 #[serde(default)]
 pub struct FleetQuery {
     pub(super) city: String,
-    status: String,
+    pub(super) status: String,
     #[serde(rename = "type")]
     vehicle_type: String,
     battery: String,
@@ -75,7 +75,11 @@ pub struct FleetQuery {
 
 impl FleetQuery {
     /// On failure the field and the words.
-    fn parse(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<(Filter, Sort), (&'static str, String)> {
+    pub(super) fn parse(
+        &self,
+        catalogue: &Catalogue,
+        now: DateTime<Utc>,
+    ) -> Result<(Filter, Sort), (&'static str, String)> {
         let some = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let number =
             |field: &'static str, text: &String, range: std::ops::RangeInclusive<i64>| match some(text) {
@@ -120,7 +124,7 @@ impl FleetQuery {
     }
 
     /// As a query with this status; each parameter begins with `&`.
-    fn with_status(&self, status: &str) -> String {
+    pub(super) fn with_status(&self, status: &str) -> String {
         self.pairs(status).map(|(name, value)| ["&", name, "=", &paths::encode(value)].concat()).collect()
     }
 
@@ -136,7 +140,7 @@ impl FleetQuery {
         pairs.into_iter().filter(|(_, value)| !value.is_empty())
     }
 
-    fn cursor(&self, sort: Sort) -> Option<(Key, Uuid)> {
+    pub(super) fn cursor(&self, sort: Sort) -> Option<(Key, Uuid)> {
         let (key, id) = self.after.rsplit_once('~')?;
         let key = match sort {
             Sort::Code => Key::Code(key.to_owned()),
@@ -148,7 +152,7 @@ impl FleetQuery {
 }
 
 /// The cursor as the URL has it.
-fn after(key: &Key, id: Uuid) -> String {
+pub(super) fn after(key: &Key, id: Uuid) -> String {
     let key = match key {
         Key::Code(code) => code.clone(),
         Key::Battery(battery) => battery.to_string(),

@@ -186,6 +186,13 @@ pub async fn set_status(context: RequestContext, row: RowPath, Form(step): Form<
 pub struct Edit {
     pub(super) version: Version,
     pub(super) command: Id,
+    #[serde(flatten)]
+    pub(super) typed: Typed,
+}
+
+/// What a form says of a vehicle.
+#[derive(Debug, Deserialize)]
+pub struct Typed {
     #[serde(default)]
     code: String,
     brand: String,
@@ -199,7 +206,7 @@ pub struct Edit {
     note: String,
 }
 
-pub(super) fn typed(form: &Edit, state: &mut FormState) -> Option<VehicleEdit> {
+pub(super) fn read(form: &Typed, state: &mut FormState) -> Option<VehicleEdit> {
     let battery = form.battery.trim().parse().ok().filter(|percent| (0..=100).contains(percent));
     let battery = battery.ok_or_else(|| "A whole number from 0 to 100, please.".to_owned());
     let code = state.check("code", people::optional_line(&form.code, 60, "a code"));
@@ -226,7 +233,7 @@ pub async fn edit(
     FormWithState(form, mut state): FormWithState<Edit>,
 ) -> PageResult {
     let seen = seen(&context, row, form.version, form.command)?;
-    if let Some(edit) = typed(&form, &mut state) {
+    if let Some(edit) = read(&form.typed, &mut state) {
         match ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit).await {
             Err(error @ OpError::Refused(Refusal::CodeTaken)) => state.refuse(error, |_| Some("code"))?,
             Err(error @ OpError::Refused(Refusal::TooFar(_))) => state.refuse(error, |_| Some("lat"))?,

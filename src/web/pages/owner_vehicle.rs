@@ -5,7 +5,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    fleet_vehicle::{Edit, seen, stored, typed},
+    fleet_vehicle::{Edit, read, seen, stored},
     owner_vehicles::{EARNED_IN, earned_by},
 };
 use crate::{
@@ -86,7 +86,7 @@ pub async fn edit(
     FormWithState(form, mut state): FormWithState<Edit>,
 ) -> PageResult {
     let seen = seen(&context, row, form.version, form.command)?;
-    if let Some(edit) = typed(&form, &mut state) {
+    if let Some(edit) = read(&form.typed, &mut state) {
         match ops::vehicles::edit(&context.service, &context.auth()?, &seen, &edit).await {
             Err(OpError::Refused(Refusal::NotYourVehicle)) => return Err(PageError::NotFound),
             Err(OpError::Refused(refusal @ Refusal::CodeTaken)) => state.reject("code", refusal.message()),

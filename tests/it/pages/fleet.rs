@@ -331,6 +331,124 @@ async fn operator_and_rider_at_once_end_a_ride_once() {
     scene.end().await;
 }
 
+#[actix_web::test]
+async fn a_code_is_searched_in_all_cities_of_the_operator_at_once() {
+    let scene = Scene::new(5).await;
+    scene.world.sample(&["boston", "amsterdam", "paris"], 0, 20).await;
+    let db = &scene.instance.running.state.service.db;
+    movr::ops::accounts::grant(db, &scene.operator.name, "operator", "amsterdam").await.unwrap();
+    scene.operator.get("/profile").await;
+    scene.world.set("UPDATE vehicles SET code = upper(left(city, 3)) || '-' || left(id::TEXT, 18)").await;
+    for city in ["boston", "amsterdam", "paris"] {
+        let one = format!("id = (SELECT min(id::TEXT)::UUID FROM vehicles WHERE city = '{city}')");
+        scene.world.set(&format!("UPDATE vehicles SET code = 'Find-Me-{}' WHERE {one}", &city[..1])).await;
+    }
+    let search = async |q: &str| scene.operator.get(&format!("/fleet/search?q={q}")).await;
+    let page = search("ND-ME").await;
+    assert_eq!((page.texts("h2"), page.timing().1), (vec!["Boston".to_owned(), "Amsterdam".to_owned()], 1));
+    assert_eq!(page.texts("ul.rows b"), ["Find-Me-b", "Find-Me-a"], "not Paris: another operator's");
+    let only = search("find-me-a").await.location();
+    assert!(only.starts_with("/fleet/vehicles/europe-west1/"), "{only}");
+    assert!(scene.operator.get(&only).await.texts("h1")[0].starts_with("Find-Me-a"));
+    assert!(search("no+such").await.text().contains("has “no such” in its code"));
+    assert_eq!(search("").await.texts("ul.rows b"), [""; 0]);
+    let many = search("os-").await;
+    assert_eq!(many.texts("ul.rows b").len(), 19);
+    // From every page of a fleet.
+    for path in ["/fleet?city=boston", "/fleet/jobs?city=boston", "/fleet/overview", &only] {
+        let page = scene.operator.get(path).await;
+        assert_eq!(page.attributes("form[role=search]", "action"), ["/fleet/search"], "{path}");
+    }
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn an_operator_adds_a_vehicle_once_where_they_say() {
+    let scene = Scene::new(3).await;
+    let form = scene.operator.get("/fleet/add?city=new-york").await;
+    let id = form.field("id");
+    let good = [
+        ("id", &*id),
+        ("city", "new-york"),
+        ("type", "scooter"),
+        ("status", "available"),
+        ("code", "NY-NEW"),
+        ("brand", "Gazelle"),
+        ("colour", "green"),
+        ("battery", "80"),
+        ("place", "Union Square"),
+        ("lat", &form.field("lat")),
+        ("lon", &form.field("lon")),
+        ("note", ""),
+    ];
+    let with = |name: &str, value: &'static str| {
+        let mut fields = good.to_vec();
+        fields.iter_mut().filter(|field| field.0 == name).for_each(|field| field.1 = value);
+        fields
+    };
+    let before = scene.world.rows().await;
+    for (name, value) in
+        [("type", "tank"), ("status", "in_use"), ("brand", " "), ("battery", "101"), ("lat", "0"), ("place", "")]
+    {
+        let page = scene.operator.post("/fleet/add", &with(name, value)).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{name}");
+        assert_eq!(page.texts(&format!("#{name}-error")).len(), 1, "{name}: {}", page.text());
+        assert_eq!(page.field("code"), "NY-NEW");
+    }
+    let elsewhere = scene.operator.post("/fleet/add", &with("city", "paris")).await;
+    assert_eq!(elsewhere.status, StatusCode::FORBIDDEN, "another operator's city");
+    assert_eq!(scene.world.rows().await, before);
+    let added = scene.operator.post("/fleet/add", &good).await;
+    assert_eq!(redirect(&scene.instance, &added).text, "The vehicle is added.");
+    let page = scene.operator.get(&added.location()).await;
+    assert_eq!(
+        (page.texts("main .row mark"), page.texts("ol.timeline b")),
+        (vec!["Available".to_owned()], vec!["Added to the fleet".to_owned()])
+    );
+    let again = scene.operator.post("/fleet/add", &good).await;
+    assert_eq!(again.location(), added.location());
+    assert_eq!(redirect(&scene.instance, &again).text, "That was done already.");
+    let other = Uuid::new_v4().to_string();
+    let mut taken = good;
+    taken[0].1 = &other;
+    assert_eq!(scene.operator.post("/fleet/add", &taken).await.texts("#code-error").len(), 1);
+    let rider = scene.instance.person("new-york").await;
+    assert_eq!(rider.post("/fleet/add", &taken).await.status, StatusCode::FORBIDDEN);
+    let stored = "SELECT count(*) FROM vehicles v JOIN events e ON e.aggregate_id = v.id AND e.action = 'vehicle.added'
+        WHERE v.code = 'NY-NEW' AND v.type = 'scooter' AND v.owner_id IS NULL AND e.actor_id IS NOT NULL";
+    assert_eq!(count(&scene.sql, stored).await, 1);
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn a_sheet_has_a_qr_code_for_each_code_of_the_list() {
+    let scene = Scene::new(60).await;
+    scene
+        .world
+        .set("UPDATE vehicles SET code = CASE WHEN left(id::TEXT, 1) <> '0' THEN 'Q ' || left(id::TEXT, 8) END")
+        .await;
+    let expected = scene.codes("status <> 'retired' AND code IS NOT NULL", "code").await;
+    let (mut path, mut codes) = ("/fleet/qr?city=new-york".to_owned(), Vec::new());
+    loop {
+        let page = scene.operator.get(&path).await;
+        assert_eq!((page.status, page.timing()), (StatusCode::OK, (2, 1)), "{}", page.text());
+        assert!(page.texts("svg.sheet").len() <= 2);
+        let labels = page.texts("svg.sheet g > text:not(.hint)");
+        assert_eq!(page.attributes("svg.sheet g > svg > path", "d").len(), labels.len());
+        codes.extend(labels);
+        match page.attributes("nav.pages a[rel=next]", "href").pop() {
+            Some(next) => path = next,
+            None => break,
+        }
+    }
+    assert_eq!(codes, expected);
+    let one =
+        scene.operator.get(&format!("/fleet/qr?city=new-york&code={}", movr::web::paths::encode(&codes[7]))).await;
+    let drawn = movr::domain::qr::path(&format!("http://movr.test/v/{}", codes[7].replace(' ', "%20"))).unwrap().1;
+    assert_eq!(one.attributes("svg.sheet g > svg > path", "d"), [drawn]);
+    scene.end().await;
+}
+
 /// A page of the list reads a bounded number of rows, however many there are.
 #[actix_web::test]
 #[allow(clippy::print_stdout, reason = "a measurement is asked for to be read")]
