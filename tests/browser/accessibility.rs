@@ -424,6 +424,21 @@ async fn importing(audit: &mut Audit, stage: &Stage) {
     send(stage, "details.panel form").await;
     browser.css("main .error").await;
     audit.look(browser, "fleet vehicle errors", 422).await;
+    browser.go(&format!("{url}/fleet/add?city=new-york")).await;
+    browser.heading("Add a vehicle").await;
+    audit.look(browser, "fleet add", 200).await;
+    send(stage, "form[action='/fleet/add']").await;
+    browser.css("main .error").await;
+    audit.look(browser, "fleet add errors", 422).await;
+    for (name, path, selector) in [
+        ("fleet search", "/fleet/search?q=1", "ul.rows"),
+        ("fleet search none", "/fleet/search?q=nothing", ".empty"),
+        ("fleet qr", "/fleet/qr?city=new-york", ".sheet"),
+    ] {
+        browser.go(&format!("{url}{path}")).await;
+        browser.css(selector).await;
+        audit.look(browser, name, 200).await;
+    }
     browser.go(&format!("{url}/fleet/jobs")).await;
     browser.heading("Jobs in").await;
     audit.look(browser, "jobs none", 200).await;

@@ -184,7 +184,7 @@ async fn day(hand: Hand) {
     it.press("form[enctype] button").await;
     it.confirm("Done 500").await;
 
-    // Those of the prefix; the first 20 to the workshop.
+    // Those with that in their code; the first 20 to the workshop.
     browser.go(&format!("{url}/fleet?city=boston")).await;
     it.fill("#code", "IN-").await;
     it.press(".fleet-filters button").await;
@@ -282,4 +282,53 @@ async fn an_operators_day_from_the_file_to_the_audit() {
 #[tokio::test]
 async fn an_operators_day_needs_no_mouse() {
     day(Hand::Keys).await;
+}
+
+/// On a telephone: a vehicle is added where it stands, found from another page by a part of its code,
+/// and retired in two steps; the list is cards, and a whole page is chosen at once.
+#[tokio::test]
+async fn an_operator_adds_finds_and_retires_a_vehicle_on_a_telephone() {
+    let stage = Stage::set().await;
+    let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
+    browser.resize(390, 844).await;
+    browser.sign_in(url, "operator", &stage.demo.password).await;
+    browser.css(".sign-out button").await;
+    browser.go(&format!("{url}/fleet/add?city=new-york")).await;
+    for (field, value) in [("code", "ZZ-Phone-1"), ("brand", "Gazelle"), ("colour", "green")] {
+        browser.fill(&format!("main [name={field}]"), value).await;
+    }
+    browser.press("Add vehicle").await;
+    browser.reads(".flashes", "The vehicle is added.").await;
+    browser.go(&format!("{url}/fleet/overview")).await;
+    browser.fill("#find", "z-phone").await;
+    browser.press_css(".find button").await;
+    browser.heading("ZZ-Phone-1").await;
+    browser.press("Retire").await;
+    browser.press("Retire for good").await;
+    browser.reads(".flashes", "The vehicle is retired.").await;
+    browser.heading("ZZ-Phone-1").await;
+
+    browser.go(&format!("{url}/fleet?city=new-york")).await;
+    browser.heading("Fleet of New York").await;
+    let shown = "const row = document.querySelector('#v1'), seen = (n) => {
+            const box = row.cells[n].getBoundingClientRect();
+            return box.width > 0 && box.left >= 0 && box.right <= innerWidth;
+        };
+        return [document.documentElement.scrollWidth <= innerWidth, seen(1), seen(3), seen(4)].join()";
+    assert_eq!(
+        browser.script(shown, Vec::new()).await,
+        "true,true,true,true",
+        "code, status, battery; nothing sideways"
+    );
+    browser.press_css("[data-all]").await;
+    let chosen = browser.script("return document.querySelectorAll('tbody :checked').length", Vec::new()).await;
+    assert!(chosen.as_u64().unwrap() > 20, "{chosen}");
+    browser.reads(".several button", &format!("Apply to selected ({chosen})")).await;
+    browser.press_css("#v2 input").await;
+    browser.reads(".several button", &format!("Apply to selected ({})", chosen.as_u64().unwrap() - 1)).await;
+
+    browser.go(&format!("{url}/fleet/qr?city=new-york")).await;
+    browser.css(".sheet g path").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new(), "the console");
+    stage.end().await;
 }
