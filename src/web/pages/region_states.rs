@@ -168,7 +168,13 @@ pub async fn change(
         return confirm(context, region, &change, &state).await;
     }
     let auth = context.auth()?;
-    let outcome = ops::gates::change(&context.service.db, &change, &context.service.here, Some(&auth)).await;
+    let service = &context.service;
+    let outcome = ops::gates::change(&service.db, &change, &service.here, Some(&auth)).await;
+    // The others hear of it by their next probe.
+    let reload = async || service.gates.reload(&service.db.at(&region.code).await?, &region.code).await;
+    if let Err(error) = reload().await {
+        tracing::warn!(%error, region = %region.code, "the gate was not read again");
+    }
     let already = if matches!(outcome, Ok(Done::Before)) { "already " } else { "" };
     let is = if change.plan == Plan::default() || change.state == GateState::Draining {
         format!("{already}{}", change.state.word())
