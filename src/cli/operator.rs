@@ -219,7 +219,7 @@ async fn import(context: JobContext<'_>, city: &City, path: &Path, confirmed: bo
         return Ok(());
     }
     println!("job {} in {}", which.id, which.region);
-    ops::jobs::confirm(context, &job).await?;
+    ops::jobs::confirm(context, &job, None).await?;
     self::job(context, &which).await?;
     let counts = jobs::count_items(&context.db.at(&which.region).await?, &which).await?;
     println!("done: {} of {} lines, {} refused", counts.done, counts.all(), counts.refused);

@@ -80,7 +80,7 @@ const STAGE: Statement = Statement::write(
          items AS (INSERT INTO job_items (region, job_id, position, vehicle_id, vehicle_version, input, state, reason)
              SELECT $8::TEXT::crdb_internal_region, $9::UUID, position, CASE WHEN why IS NULL THEN id END,
                CASE WHEN why IS NULL THEN version END,
-               CASE WHEN why IS NULL THEN coalesce(was, $19::JSONB) || input ELSE input END,
+               CASE WHEN why IS NULL THEN coalesce(was, $19::JSONB) || input || jsonb_build_object('was', was) ELSE input END,
                CASE WHEN why IS NOT NULL THEN 'refused' WHEN was @> (input - 'cell'::TEXT) THEN 'done'
                  ELSE 'waiting' END, why
              FROM judged, verdict WHERE verdict.code = 'ok'
@@ -90,7 +90,8 @@ const STAGE: Statement = Statement::write(
 );
 
 /// Makes items of `lines`: refused, waiting, or already done if the vehicle is like that.
-/// `defaults` fills in what a new vehicle's line leaves out.
+/// `defaults` fills in what a new vehicle's line leaves out. `was` of an item is its vehicle before,
+/// null for a new one.
 pub async fn stage(conn: &Conn, write: &JobWrite<'_>, lines: &[StagedLine], defaults: &Value) -> Result<Verdict> {
     let positions: Vec<i64> = lines.iter().map(|line| line.line).collect();
     let inputs: Vec<String> = lines.iter().map(|line| line.input.to_string()).collect();
@@ -254,7 +255,9 @@ const ADD: Statement = Statement::write(
     import_batch_sql!(
         "INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, note, battery,
                lat, lon, cell, place, version, created_at, changed_at, seen_at)
-             SELECT $8::TEXT::crdb_internal_region, vehicle_id, gen_random_uuid(), $13::TEXT, input->>'type', 'available',
+             SELECT $8::TEXT::crdb_internal_region, vehicle_id, gen_random_uuid(), $13::TEXT, input->>'type',
+               coalesce((SELECT parameters->>'new_status' FROM jobs
+                 WHERE region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID), 'available'),
                input->>'code', input->>'brand', input->>'colour', nullif(input->>'note', ''),
                (input->>'battery')::INT8, (input->>'lat')::FLOAT8, (input->>'lon')::FLOAT8, (input->>'cell')::INT8,
                input->>'place', 1, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ

@@ -1,13 +1,15 @@
 //! Operators' jobs: requested, confirmed, cancelled, read. A job does nothing until it is
 //! confirmed. Its own events have fixed versions: 1 requested, 2 confirmed, 3 over.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Conn, DbError, DbErrorKind, EVENT, GATED, Reach, Result, Row, Statement, Verdict,
+    Conn, DbError, DbErrorKind, EVENT, GATED, Param, Reach, Result, Row, Statement, Verdict,
     job_write::{BEGINS, BY_JOB, GATES, JobWrite, ON_JOB, WHO},
 };
 use crate::domain::{
@@ -16,7 +18,7 @@ use crate::domain::{
 };
 
 pub const ALL: &[&Statement] =
-    &[&INSERT, &CONFIRM, &CANCEL, &FIND, &COUNT, &NEXT, &MEASURE, &LEASE, &PAUSE, &LIST, &LIST_ITEMS];
+    &[&INSERT, &CONFIRM, &CANCEL, &FIND, &COUNT, &NEXT, &MEASURE, &LEASE, &PAUSE, &LIST, &COUNT_LISTED, &LIST_ITEMS];
 
 // $15 kind, $16 parameters.
 const INSERT: Statement = Statement::write(
@@ -49,6 +51,7 @@ pub async fn insert(conn: &Conn, write: &JobWrite<'_>, job_kind: JobKind, parame
     write.verdict(conn, &INSERT, &[&job_kind.code(), parameters]).await
 }
 
+// $15 parameters that are decided now.
 const CONFIRM: Statement = Statement::write(
     "jobs.confirm",
     Reach::Named,
@@ -62,7 +65,8 @@ const CONFIRM: Statement = Statement::write(
              {BEGINS}
              WHEN EXISTS (SELECT 1 FROM job WHERE state <> 'running' OR parameters->>'selecting' IS NOT NULL) THEN 'changed'
              ELSE 'ok' END AS code),
-         confirmed AS (UPDATE jobs SET confirmed_at = $5::TIMESTAMPTZ, requested_region = $1::TEXT::crdb_internal_region,
+         confirmed AS (UPDATE jobs SET parameters = jobs.parameters || $15::JSONB,
+               confirmed_at = $5::TIMESTAMPTZ, requested_region = $1::TEXT::crdb_internal_region,
                progress = NULL, requested_by = coalesce($3::UUID, '00000000-0000-0000-0000-000000000000'::UUID)
              FROM verdict
              WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
@@ -74,9 +78,10 @@ const CONFIRM: Statement = Statement::write(
     ),
 );
 
-/// By the person who confirms it.
-pub async fn confirm(conn: &Conn, write: &JobWrite<'_>) -> Result<Verdict> {
-    write.verdict(conn, &CONFIRM, &[]).await
+/// By the person who confirms it. An import's new vehicles get the status that is `decided`.
+pub async fn confirm(conn: &Conn, write: &JobWrite<'_>, decided: Option<&str>) -> Result<Verdict> {
+    let parameters = decided.map_or_else(|| json!({}), |status| json!({ "new_status": status }));
+    write.verdict(conn, &CONFIRM, &[&parameters]).await
 }
 
 const CANCELLED_AT_ONCE: i64 = 5_000;
@@ -211,6 +216,15 @@ impl Counts {
     pub fn all(&self) -> i64 {
         self.waiting + self.done + self.refused + self.cancelled
     }
+
+    fn add(&mut self, state: &str, number: i64) {
+        match state {
+            "waiting" => self.waiting += number,
+            "done" => self.done += number,
+            "refused" => self.refused += number,
+            _ => self.cancelled += number,
+        }
+    }
 }
 
 const FIND: Statement = Statement::read(
@@ -339,25 +353,78 @@ pub async fn pause(conn: &Conn, which: &JobRef, epoch: i64, worker: Uuid, why: &
     conn.verdict(&PAUSE, &[&which.region, &epoch, &which.id, &worker, &why]).await
 }
 
+/// Which jobs of a list are wanted; none for any.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter<'a> {
+    pub state: Option<&'a str>,
+    pub confirmed: Option<bool>,
+    pub by: Option<Uuid>,
+}
+
+/// A page of a city's jobs: $3 and $4 the cursor, $5 how many, $6 to $8 the filter.
+const LISTED: &str = "FROM jobs WHERE jobs.region = $1::TEXT::crdb_internal_region AND jobs.city = $2::TEXT
+           AND jobs.created_at <= $3::TIMESTAMPTZ AND (jobs.created_at < $3::TIMESTAMPTZ OR jobs.id > $4::UUID)
+           AND ($6::TEXT IS NULL OR jobs.state = $6::TEXT)
+           AND ($7::BOOL IS NULL OR (jobs.confirmed_at IS NOT NULL) = $7::BOOL)
+           AND ($8::UUID IS NULL OR jobs.requested_by = $8::UUID)
+         ORDER BY jobs.created_at DESC, jobs.id LIMIT $5::INT8";
+
+// Whoever lives in another region is not named here.
 const LIST: Statement = Statement::read(
     "jobs.list",
     Reach::Named,
     formatcp!(
-        "SELECT {COLUMNS} FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND city = $2
-           AND created_at <= $3 AND (created_at < $3 OR id > $4)
-         ORDER BY created_at DESC, id LIMIT $5"
+        "SELECT {COLUMNS}, (SELECT username FROM users
+           WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = jobs.requested_by) AS username {LISTED}"
     ),
 );
 
-/// Newest first.
+const COUNT_LISTED: Statement = Statement::read(
+    "jobs.count_listed",
+    Reach::Named,
+    formatcp!(
+        "WITH listed AS (SELECT jobs.id, jobs.state, jobs.confirmed_at {LISTED})
+         SELECT listed.id, job_items.state, count(*) AS number FROM listed JOIN job_items
+           ON job_items.region = $1::TEXT::crdb_internal_region AND job_items.job_id = listed.id
+         WHERE listed.state <> 'running' OR listed.confirmed_at IS NULL
+         GROUP BY listed.id, job_items.state"
+    ),
+);
+
+/// A job of a list: its items, and who is responsible, as far as that is known in its region.
+#[derive(Debug, Clone)]
+pub struct ListedJob {
+    pub job: Job,
+    pub counts: Option<Counts>,
+    pub username: Option<String>,
+}
+
+/// Newest first. Both statements are sent at once; without the second's answer the list is good
+/// enough.
 pub async fn list(
     conn: &Conn,
-    region: &RegionCode,
-    city: &str,
-    cursor: (DateTime<Utc>, Uuid),
+    (region, city): (&RegionCode, &str),
+    Filter { state, confirmed, by }: Filter<'_>,
+    (at, id): (DateTime<Utc>, Uuid),
     limit: i64,
-) -> Result<Vec<Job>> {
-    conn.rows(&LIST, &[region, &city, &cursor.0, &cursor.1, &limit]).await?.iter().map(job).collect()
+) -> Result<Vec<ListedJob>> {
+    let params: [Param<'_>; 8] = [region, &city, &at, &id, &limit, &state, &confirmed, &by];
+    let (rows, counted) = tokio::join!(conn.rows(&LIST, &params), conn.rows(&COUNT_LISTED, &params));
+    let mut counts = HashMap::<Uuid, Counts>::new();
+    match &counted {
+        Ok(counted) => {
+            for row in counted {
+                counts.entry(row.get("id")?).or_default().add(row.get("state")?, row.get("number")?);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the items of jobs were not counted"),
+    }
+    let read = |row: &Row| {
+        let job = job(row)?;
+        let counts = job.progress.or_else(|| counts.get(&job.job.id).copied());
+        Ok(ListedJob { counts, username: row.get("username")?, job })
+    };
+    rows?.iter().map(read).collect()
 }
 
 #[derive(Debug, Clone)]

@@ -155,9 +155,10 @@ pub async fn select(context: JobContext<'_>, job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// From now on a worker may take the job and do it, as whoever has confirmed it.
-pub async fn confirm(context: JobContext<'_>, job: &Job) -> Result<Done> {
-    context.write_on(job, async |conn, write| jobs::confirm(conn, write).await).await
+/// From now on a worker may take the job and do it, as whoever has confirmed it. An import's new
+/// vehicles get `new_status`, or come onto the street.
+pub async fn confirm(context: JobContext<'_>, job: &Job, new_status: Option<&str>) -> Result<Done> {
+    context.write_on(job, async |conn, write| jobs::confirm(conn, write, new_status).await).await
 }
 
 /// Ends the job: waiting items are not done any more. The target region is not needed.

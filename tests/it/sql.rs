@@ -106,9 +106,15 @@ async fn a_column_that_cannot_be_read_is_an_error_and_not_nothing() {
             job.id
         ))
         .await;
-    let error = jobs::list(&conn, &region, "boston", (world.clock.now() + TimeDelta::days(1), Uuid::nil()), 9)
-        .await
-        .unwrap_err();
+    let error = jobs::list(
+        &conn,
+        (&region, "boston"),
+        jobs::Filter::default(),
+        (world.clock.now() + TimeDelta::days(1), Uuid::nil()),
+        9,
+    )
+    .await
+    .unwrap_err();
     assert!(error.kind == DbErrorKind::Bug && error.to_string().contains("to_region"), "{error}");
     let error = transfers::list(&conn, &job, "waiting", 0, 9).await.unwrap_err();
     assert_eq!(error.kind, DbErrorKind::Bug, "{error}");

@@ -24,7 +24,7 @@ use crate::{
     },
     ops::{self, Done, jobs::JobContext},
     web::{
-        Layout, PageError, PageResult, RequestContext, RowPath, Section,
+        BadRequest, Form, Layout, PageError, PageResult, RequestContext, RowPath, Section,
         filters::{self, counted},
         paths,
     },
@@ -96,6 +96,8 @@ pub async fn show(mut context: RequestContext, row: RowPath) -> PageResult {
     let job = theirs(&mut context, row).await?;
     let conn = context.service.db.at(&job.job.region).await?;
     let list = async |state| jobs::list_items(&conn, &job.job, 0, state, SHOWN).await;
+    // Of a file, first what is wrong and what would be done.
+    let next = async || if job.job_kind == JobKind::Import { list(Some("waiting")).await } else { Ok(Vec::new()) };
     let counts = async {
         match job.progress {
             // As of the last batch: many may look every second.
@@ -103,9 +105,10 @@ pub async fn show(mut context: RequestContext, row: RowPath) -> PageResult {
             None => jobs::count_items(&conn, &job.job).await,
         }
     };
-    let (refused, all, counts) = tokio::try_join!(list(Some("refused")), list(None), counts)?;
-    let rest = all.iter().filter(|item| item.state != "refused");
-    let items: Vec<&Item> = refused.iter().chain(rest).take(usize::try_from(SHOWN).unwrap_or(50)).collect();
+    let (refused, next, all, counts) = tokio::try_join!(list(Some("refused")), next(), list(None), counts)?;
+    let first = |item: &&Item| item.state == "refused" || !next.is_empty() && item.state == "waiting";
+    let rest = all.iter().filter(|item| !first(item));
+    let items = refused.iter().chain(&next).chain(rest).take(usize::try_from(SHOWN).unwrap_or(50)).collect();
     let city = context.catalogue.city(&job.city).ok_or(PageError::NotFound)?;
     let half_read = job.job_kind == JobKind::Import && job.running && job.selecting();
     let goes_on = job.running && !half_read && (job.selecting() || job.confirmed_at.is_some());
@@ -155,7 +158,37 @@ fn named(item: &Item) -> (String, String) {
     (name, format!("{} {}", text("brand"), text("type")).trim().to_owned())
 }
 
+/// What a line of a file changes, as in "battery 40 → 55"; none if it is no such line, or adds a
+/// vehicle.
+fn changes(item: &Item) -> Option<String> {
+    let was = item.input.get("was")?.as_object()?;
+    let text = |value: Option<&Value>| match value {
+        Some(Value::String(text)) if !text.is_empty() => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => "none".to_owned(),
+    };
+    let change = |field: &&str| {
+        let (old, new) = (was.get(*field), item.input.get(*field));
+        (text(old) != text(new)).then(|| format!("{field} {} → {}", text(old), text(new)))
+    };
+    let fields = ["type", "brand", "colour", "battery", "lat", "lon", "place", "note"];
+    Some(fields.iter().filter_map(change).collect::<Vec<_>>().join(", "))
+}
+
 fn item_state(job: &Job, item: &Item) -> (&'static str, &'static str) {
+    if job.job_kind == JobKind::Import && !job.cancelled {
+        let (confirmed, changes) = (job.confirmed_at.is_some(), changes(item));
+        let adds = item.input.get("was").is_some_and(Value::is_null);
+        match item.state.as_str() {
+            "refused" => return ("Rejected", "maintenance"),
+            _ if changes.as_deref() == Some("") => return ("Unchanged", ""),
+            "waiting" if !confirmed => return (if adds { "Will be added" } else { "Will change" }, "waiting"),
+            "done" if !confirmed => return ("Unchanged", ""),
+            "done" if adds => return ("Added", "available"),
+            "done" if changes.is_some() => return ("Changed", "available"),
+            _ => {}
+        }
+    }
     match item.state.as_str() {
         "done" => ("Done", "available"),
         "refused" => ("Refused", "maintenance"),
@@ -165,10 +198,26 @@ fn item_state(job: &Job, item: &Item) -> (&'static str, &'static str) {
     }
 }
 
-pub async fn confirm(mut context: RequestContext, row: RowPath) -> PageResult {
+#[derive(Debug, Deserialize)]
+pub struct Confirm {
+    /// Where an import's new vehicles go.
+    #[serde(default)]
+    new_status: String,
+}
+
+pub async fn confirm(mut context: RequestContext, row: RowPath, Form(form): Form<Confirm>) -> PageResult {
     let job = theirs(&mut context, row).await?;
     let auth = context.auth()?;
-    let outcome = ops::jobs::confirm(JobContext::of(&context.service, &context.catalogue, &auth), &job).await;
+    let new_status = match form.new_status.as_str() {
+        "" if job.job_kind == JobKind::Import && job.number("new") > 0 && job.confirmed_at.is_none() => {
+            return Ok(context.refused(&paths::job(&job.job), "Please choose where the new vehicles go."));
+        }
+        "" => None,
+        status @ ("available" | "maintenance") => Some(status),
+        _ => return Err(BadRequest::Field.into()),
+    };
+    let on_job = JobContext::of(&context.service, &context.catalogue, &auth);
+    let outcome = ops::jobs::confirm(on_job, &job, new_status).await;
     if outcome.is_ok() {
         // Wakes the worker, which leases the job and calls `ops::jobs::batch` until nothing waits.
         context.service.work.notify_one();
@@ -201,12 +250,13 @@ pub async fn report(mut context: RequestContext, row: RowPath) -> PageResult {
             let position = item.position.to_string();
             let id = item.vehicle.map(|id| id.to_string()).unwrap_or_default();
             let reason = item.reason.as_deref().map(job::reason).unwrap_or_default();
-            let cells: [&str; 6] = [&position, &id, &name, &what, state, &reason];
+            let changes = changes(item).unwrap_or_default();
+            let cells: [&str; 7] = [&position, &id, &name, &what, state, &reason, &changes];
             write_line(&mut text, cells.map(escape_formula));
         }
         let full = i64::try_from(items.len()) == Ok(CHUNK);
         Ok((text, items.last().map(|item| item.position).filter(|_| full)))
     };
-    let head = head(&["position", "vehicle", "code", "what", "state", "reason"]);
+    let head = head(&["position", "vehicle", "code", "what", "state", "reason", "changes"]);
     Ok(context.csv(&file, (head, Some(0)), read))
 }

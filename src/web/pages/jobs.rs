@@ -1,4 +1,4 @@
-//! `/fleet/jobs`: the jobs of a city, and requesting one: for a list of vehicles with their
+//! `/fleet/jobs`: the jobs of a city with their numbers and who asked for them, and requesting one: for a list of vehicles with their
 //! versions, or for the filter of the fleet list with its time.
 
 use askama::Template;
@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     db::{
+        Conn,
         bulk::Selection,
-        jobs::{self, Job},
+        jobs::{self, Counts, Filter, Job, ListedJob},
     },
     domain::{
         Catalogue, City, JobKind, JobRef, Moment, Roles, Version,
@@ -27,8 +28,9 @@ use crate::{
         jobs::{JobContext, NewJob},
     },
     web::{
-        Cursor, FormState, Id, Layout, ListForm, PageResult, Pagination, Query, RequestContext, Section, filters, form,
-        paths,
+        Cursor, FormState, Id, Layout, ListForm, PageError, PageResult, Pagination, Query, RequestContext, Section,
+        filters::{self, counted, number},
+        form, paths,
     },
 };
 
@@ -40,9 +42,51 @@ struct JobsPage<'a> {
     layout: Layout,
     catalogue: &'a Catalogue,
     city: &'a City,
-    jobs: Vec<Job>,
+    jobs: Vec<ListedJob>,
+    /// The chosen entry of [`SHOW`].
+    show: &'static str,
+    me: Uuid,
+    /// Whether usernames of the region's people may be shown here.
+    names: bool,
     pagination: Pagination,
     new_job: JobFields<'a>,
+}
+
+/// Parts of the list: the parameter, its words, and the state and confirmation of its jobs.
+const SHOW: [(&str, &str, Option<&str>, Option<bool>); 6] = [
+    ("", "All", None, None),
+    ("mine", "Mine", None, None),
+    ("confirm", "Needs confirmation", Some("running"), Some(false)),
+    ("running", "Running", Some("running"), Some(true)),
+    ("done", "Done", Some("done"), None),
+    ("cancelled", "Cancelled", Some("cancelled"), None),
+];
+
+impl JobsPage<'_> {
+    fn who(&self, of: &ListedJob) -> String {
+        let by = &of.job.requested_by;
+        match &of.username {
+            _ if by.id == self.me => "you".to_owned(),
+            _ if by.id.is_nil() => "a command".to_owned(),
+            Some(username) if self.names => username.clone(),
+            _ => format!("an operator from {}", self.catalogue.region_name(&by.region)),
+        }
+    }
+}
+
+/// As in "281 vehicles" or "280 of 281 done, 1 refused".
+fn numbers(job: &Job, counts: &Counts) -> String {
+    let what = if job.job_kind == JobKind::Import { "line" } else { "vehicle" };
+    let mut text = match job.confirmed_at {
+        None => counted(counts.all(), what),
+        Some(_) => format!("{} of {} done", number(counts.done), number(counts.all())),
+    };
+    for (of, word) in [(counts.refused, "refused"), (counts.cancelled, "cancelled")] {
+        if of > 0 {
+            text += &[", ", &number(of), " ", word].concat();
+        }
+    }
+    text
 }
 
 pub(super) struct JobFields<'a> {
@@ -73,25 +117,33 @@ impl<'a> JobFields<'a> {
 pub struct Parameters {
     #[serde(default)]
     city: String,
+    #[serde(default)]
+    show: String,
     before: Option<Cursor>,
 }
 
 pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     let city = city_of(&context, &query.city)?;
     let Cursor(at, id) = query.before.unwrap_or_else(|| Cursor::first(context.now));
+    let (show, _, state, confirmed) = *SHOW.iter().find(|(show, ..)| *show == query.show).ok_or(PageError::NotFound)?;
+    let me = context.auth()?.user.id;
+    let filter = Filter { state, confirmed, by: (show == "mine").then_some(me) };
     context.may_touch(&city.region);
-    let (current_user, mut jobs) = context
-        .read_signed_in(&city.region, async |conn| jobs::list(conn, &city.region, &city.slug, (at, id), PAGE + 1).await)
-        .await?;
+    let list = async |conn: &Conn| jobs::list(conn, (&city.region, &city.slug), filter, (at, id), PAGE + 1).await;
+    let (current_user, mut jobs) = context.read_signed_in(&city.region, list).await?;
     only_operators(&current_user, &city.slug)?;
-    let here = paths::jobs(&city.slug);
-    let next = |last: &Job| format!("{here}&before={}", Cursor(last.created_at, last.job.id));
+    let here =
+        format!("{}{}", paths::jobs(&city.slug), if show.is_empty() { String::new() } else { format!("&show={show}") });
+    let next = |last: &ListedJob| format!("{here}&before={}", Cursor(last.job.created_at, last.job.job.id));
     context.ok(&JobsPage {
         layout: context.layout(&format!("Jobs in {}", city.name), Section::Fleet, &city),
         catalogue: &context.catalogue,
         city: &city,
         pagination: Pagination::cut(&mut jobs, PAGE, query.before.map(|_| here.clone()), next),
         jobs,
+        show,
+        me,
+        names: context.catalogue.same_law(&context.service.here, &city.region),
         new_job: JobFields::new(&context, &current_user.roles, &city, FormState::default()),
     })
 }

@@ -388,8 +388,8 @@ async fn a_cancelled_job_goes_no_further_and_its_report_says_what_was_done() {
     let report = operator.get(&format!("{job}/report.csv")).await;
     let lines: Vec<&str> = report.body.lines().collect();
     assert_eq!(i64::try_from(lines.len()).unwrap(), items + 1);
-    assert_eq!(lines[0], "\u{feff}position,vehicle,code,what,state,reason");
-    assert!(lines[1].contains(",'=SUM(") && lines[1].ends_with(",Done,"), "{}", lines[1]);
+    assert_eq!(lines[0], "\u{feff}position,vehicle,code,what,state,reason,changes");
+    assert!(lines[1].contains(",'=SUM(") && lines[1].ends_with(",Done,,"), "{}", lines[1]);
     assert!(lines[201].contains(",Cancelled,"), "{}", lines[201]);
     end(world, instance).await;
 }
@@ -447,5 +447,57 @@ async fn a_form_sent_eight_times_at_once_makes_one_job() {
     assert_eq!(world.count("SELECT count(*) FROM jobs").await, 2);
     let job = send(form(&chosen[..200])).await.location();
     assert!(operator.get(&job).await.text().contains("200 vehicles of New York will be marked as lost."));
+    end(world, instance).await;
+}
+
+#[actix_web::test]
+async fn the_list_says_how_far_a_job_is_and_whose_and_can_be_filtered() {
+    let (world, instance, ann) = scene(20).await;
+    let bob = operator(&instance, "boston", &["new-york"]).await;
+    let renee = operator(&instance, "paris", &["new-york"]).await;
+    let n = world.count("SELECT count(*) FROM vehicles WHERE city = 'new-york' AND status = 'available'").await;
+    let street = [("status", "available")];
+    let asked = ask(&bob, "new-york", "lost", &street).await;
+    let abroad = ask(&renee, "new-york", "lost", &street).await;
+    assert!(renee.post(&format!("{abroad}/cancel"), &[]).await.location().ends_with(&abroad));
+    let over = ask(&ann, "new-york", "maintenance", &street).await;
+    done(&ann, &over).await;
+    let page = ann.get("/fleet/jobs?city=new-york").await;
+    assert_eq!(page.timing().1, 1, "one wait");
+    let rows = page.texts("ul.rows li");
+    for (row, words) in rows.iter().zip([
+        [
+            "Set to maintenance in New York".to_owned(),
+            format!("{n} of {n} done"),
+            "by you".to_owned(),
+            "Done".to_owned(),
+        ],
+        [
+            "Mark as lost in New York".to_owned(),
+            format!("{n} vehicles, {n} cancelled"),
+            "by an operator from Europe West (Belgium)".to_owned(),
+            "Cancelled".to_owned(),
+        ],
+        [
+            "Mark as lost in New York".to_owned(),
+            format!("{n} vehicles"),
+            format!("by {}", bob.name),
+            "Needs confirmation".to_owned(),
+        ],
+    ]) {
+        assert!(words.iter().all(|words| row.contains(words)), "{words:?}: {row}");
+    }
+    for (show, jobs) in [
+        ("", vec![&over, &abroad, &asked]),
+        ("mine", vec![&over]),
+        ("confirm", vec![&asked]),
+        ("running", vec![]),
+        ("done", vec![&over]),
+        ("cancelled", vec![&abroad]),
+    ] {
+        let page = ann.get(&format!("/fleet/jobs?city=new-york&show={show}")).await;
+        assert_eq!(page.attributes("ul.rows a", "href"), jobs.into_iter().cloned().collect::<Vec<_>>(), "{show}");
+    }
+    assert_eq!(ann.get("/fleet/jobs?city=new-york&show=x").await.status, StatusCode::NOT_FOUND);
     end(world, instance).await;
 }

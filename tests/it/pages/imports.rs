@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::support::{
     World,
     app::Instance,
-    crowd::{Rider, bikes, crowd},
+    crowd::{Rider, bikes, crowd, redirect},
     html::Page,
     process::{self, Serving},
     world,
@@ -73,7 +73,7 @@ impl Scene {
     async fn carry_out(&self, job: &JobRef) -> (Counts, Duration) {
         let catalogue = self.service().catalogue();
         let context = JobContext::of(self.service(), &catalogue, &self.rider.auth);
-        jobs::confirm(context, &self.find(job).await.0).await.unwrap();
+        jobs::confirm(context, &self.find(job).await.0, None).await.unwrap();
         let mut longest = Duration::ZERO;
         loop {
             let (found, counts) = self.find(job).await;
@@ -188,7 +188,16 @@ async fn each_line_says_what_is_wrong_with_it_and_the_others_are_done() {
     let will = "Vehicles of New York: 601 will be added and 1 changed; 1 stay as they are. Rejected lines: 7.";
     assert!(page.text().contains(will) && page.text().contains("code: is empty"), "{}", page.text());
     assert!(!page.body.contains("http-equiv"), "it waits to be confirmed");
-    assert_eq!(browser.post(&format!("{path}/confirm"), &[]).await.location(), path);
+    // What would change, with old and new; nothing looks done.
+    let rows = page.texts("ul.rows li");
+    let row = |text: &str| rows.iter().filter(|row| row.contains(text)).count();
+    assert_eq!(row("OLD Trek bike battery 100 → 20, note keep me → =1+1 Will change"), 1, "{rows:#?}");
+    assert!(row("Will be added") > 30 && row("Rejected") == 7 && row("Done") == 0, "{rows:#?}");
+    // Where the new ones go is asked.
+    let asked = redirect(&scene.instance, &browser.post(&format!("{path}/confirm"), &[]).await);
+    assert_eq!(asked.text, "Please choose where the new vehicles go.");
+    let street = [("new_status", "available")];
+    assert_eq!(browser.post(&format!("{path}/confirm"), &street).await.location(), path);
     assert!(browser.get(&path).await.body.contains("http-equiv=\"refresh\""), "it waits for a worker");
     let working = scene.world.instance("us-east1").await;
     scene.world.until("SELECT count(*) FROM jobs WHERE state = 'running'", 0).await;
@@ -197,7 +206,7 @@ async fn each_line_says_what_is_wrong_with_it_and_the_others_are_done() {
     let counts = scene.find(&job).await.1;
     assert_eq!((counts.done, counts.refused, counts.waiting), (603, 7, 0));
     let report = browser.get(&format!("{path}/report.csv")).await.body;
-    assert!(report.contains("\r\n611,,ONE,,Refused,There are 4 cells where the header has 6.\r\n"), "{report}");
+    assert!(report.contains("\r\n611,,ONE,,Rejected,There are 4 cells where the header has 6.,\r\n"), "{report}");
     let good =
         "SELECT count(*) FROM vehicles WHERE code = 'GOOD' AND battery = 50 AND brand = 'two, words' AND version = 1
         AND status = 'available' AND note IS NULL AND place = 'On the street' AND owner_id IS NULL";
@@ -207,6 +216,18 @@ async fn each_line_says_what_is_wrong_with_it_and_the_others_are_done() {
     let events = "SELECT count(*) FROM events e JOIN vehicles v ON v.id = e.aggregate_id WHERE v.code = 'OLD'
         AND e.action = 'vehicle.edited' AND e.version = 2 AND e.actor_id IS NOT NULL AND e.metadata->>'line' = '8'";
     assert_eq!(scene.world.count(events).await, 1);
+    assert!(report.contains(",OLD,Trek bike,Changed,,\"battery 100 → 20, note keep me → =1+1\""), "{report}");
+    assert!(
+        report.contains(",SAME,Trek bike,Unchanged,,\r\n") && report.contains(",F-7,B bike,Added,,\r\n"),
+        "{report}"
+    );
+    let depot = scene.import("code,type,brand,colour\nDEPOT,bike,B,red\n").await;
+    let catalogue = scene.service().catalogue();
+    let context = JobContext::of(scene.service(), &catalogue, &scene.rider.auth);
+    jobs::confirm(context, &scene.find(&depot).await.0, Some("maintenance")).await.unwrap();
+    jobs::batch(context, &scene.find(&depot).await.0).await.unwrap();
+    let there = "SELECT count(*) FROM vehicles WHERE code = 'DEPOT' AND status = 'maintenance'";
+    assert_eq!(scene.world.count(there).await, 1);
     // A new vehicle cannot be made of a code and a battery, an old one can be changed by them.
     let few = scene.import("code,battery\nOLD,19\nNEW,5\n").await;
     assert_eq!(scene.preview(&few).await, [0, 1, 0, 1]);
@@ -253,7 +274,7 @@ async fn a_file_that_is_none_is_refused_as_a_whole() {
     assert_eq!((found.selecting(), counts.waiting), (true, 500));
     let catalogue = scene.service().catalogue();
     let context = JobContext::of(scene.service(), &catalogue, &scene.rider.auth);
-    assert!(jobs::confirm(context, &found).await.is_err());
+    assert!(jobs::confirm(context, &found, None).await.is_err());
     // Fewer items than lines were sent is an error, not a smaller number.
     let ready = async |lines| {
         let to = (&job.region, "new-york");
@@ -424,7 +445,7 @@ async fn several_who_carry_out_one_import_do_each_line_once() {
     assert_eq!(scene.preview(&job).await, [600, 300, 0, 0]);
     let catalogue = scene.service().catalogue();
     let context = JobContext::of(scene.service(), &catalogue, &scene.rider.auth);
-    jobs::confirm(context, &scene.find(&job).await.0).await.unwrap();
+    jobs::confirm(context, &scene.find(&job).await.0, None).await.unwrap();
     let found = scene.find(&job).await.0;
     for _ in 0..6 {
         let batches = (0..8).map(|_| jobs::batch(context, &found));
