@@ -46,6 +46,8 @@
     // Where a ride ends can be said by a click.
     const form = document.querySelector('form[data-position]');
     if (form) map.on('click', ({ latlng }) => { form.dataset.position = 'chosen'; fill(form, { coords: { latitude: latlng.lat, longitude: latlng.wrap().lng } }); });
+    const areaForm = document.querySelector('form[data-area]');
+    if (areaForm) drawArea(L, map, areaForm);
     if (data.me) L.marker(data.me, { icon: L.divIcon({ className: 'me-icon', iconSize: [18, 18] }), interactive: false, keyboard: false, zIndexOffset: 90000 }).addTo(map);
     pins.forEach((pin, index) => addPin(L, map, data.pins[index], pin, document.getElementById('v' + (index + 1)), pins.length - index));
     // Where a list beside the map says the same, its entries are what the keyboard reaches.
@@ -66,6 +68,17 @@
       link.hidden = map.latLngToContainerPoint(asked).distanceTo(map.getSize().divideBy(2)) < 60;
       link.href = `${box.dataset.search}&map=${lat.toFixed(5)},${lng.toFixed(5)}`;
     });
+  }
+
+  /* A service area is drawn corner by corner into its form's text field. */
+  function drawArea(L, map, form) {
+    const shape = L.polygon([], { className: 'area', interactive: false }).addTo(map);
+    let ring = [];
+    const show = (corners) => { ring = corners; form.elements.area.value = JSON.stringify(ring); shape.setLatLngs(ring.map(([lon, lat]) => [lat, lon])); };
+    map.on('click', ({ latlng }) => show([...ring, [latlng.wrap().lng, latlng.lat].map((degrees) => Number(degrees.toFixed(6)))]));
+    const tools = form.querySelector('[hidden].actions');
+    tools.hidden = false;
+    tools.querySelector('button').addEventListener('click', () => show(ring.slice(0, -1)));
   }
 
   function escape(text) {

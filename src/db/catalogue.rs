@@ -15,12 +15,12 @@ use super::{BY_ROLE, Conn, DbError, DbErrorKind, EVENT, Param, Reach, Result, St
 use crate::domain::{
     Catalogue, City, RegionCode, Tariff,
     catalogue::{PromoCode, PromoDiscount},
-    event::{CITY_ADDED, PROMO_CODE_ADDED, PROMO_CODE_CHANGED, TARIFF_SET, TARIFF_WITHDRAWN},
+    event::{CITY_ADDED, CITY_CHANGED, PROMO_CODE_ADDED, PROMO_CODE_CHANGED, TARIFF_SET, TARIFF_WITHDRAWN},
 };
 
 pub const ALL: &[&Statement] = &[
     &VERSION, &LOAD, &REGIONS, &POLICIES, &CITIES, &TYPES, &TARIFFS, &PROMOS, &BUMP, &QUOTA, &EDITS, &USED,
-    &SET_TARIFF, &WITHDRAW_TARIFF, &ADD_PROMO, &SET_PROMO, &ADD_CITY,
+    &SET_TARIFF, &WITHDRAW_TARIFF, &ADD_PROMO, &SET_PROMO, &ADD_CITY, &SET_CITY,
 ];
 
 const VERSION: Statement =
@@ -44,7 +44,7 @@ const LOAD: Statement = Statement::read(
             'centre', jsonb_build_object('lat', lat, 'lon', lon), 'time_zone', time_zone, 'currency', currency,
             'units', units, 'seller', seller, 'tax', CASE WHEN tax_name IS NOT NULL
               THEN jsonb_build_object('name', tax_name, 'rate', tax_rate) END,
-            'service_area', service_area, 'country', country) ORDER BY position)
+            'service_area', service_area, 'country', country, 'paused', paused) ORDER BY position)
           FROM cities) AS cities,
         (SELECT jsonb_agg(jsonb_build_object('slug', code, 'name', name, 'form_factor', form_factor,
             'propulsion', propulsion, 'max_range_m', max_range_m) ORDER BY position)
@@ -106,19 +106,19 @@ const CITIES: Statement = Statement::write(
     "catalogue.put_city",
     Reach::Global,
     "INSERT INTO cities (slug, position, region, name, lat, lon, time_zone, currency, service_area, units, seller,
-       tax_name, tax_rate, country)
-     VALUES ($1, $2, $3::TEXT::crdb_internal_region, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+       tax_name, tax_rate, country, paused)
+     VALUES ($1, $2, $3::TEXT::crdb_internal_region, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
      ON CONFLICT (slug) DO UPDATE SET position = excluded.position, name = excluded.name,
        lat = excluded.lat, lon = excluded.lon, time_zone = excluded.time_zone, currency = excluded.currency,
        service_area = excluded.service_area, units = excluded.units, seller = excluded.seller,
        tax_name = excluded.tax_name, tax_rate = excluded.tax_rate,
-       country = excluded.country
+       country = excluded.country, paused = excluded.paused
      WHERE (cities.position, cities.name, cities.lat, cities.lon, cities.time_zone, cities.currency,
          cities.service_area, cities.units, cities.seller, cities.tax_name, cities.tax_rate,
-         cities.country)
+         cities.country, cities.paused)
        IS DISTINCT FROM (excluded.position, excluded.name, excluded.lat, excluded.lon, excluded.time_zone,
          excluded.currency, excluded.service_area, excluded.units, excluded.seller, excluded.tax_name, excluded.tax_rate,
-         excluded.country)
+         excluded.country, excluded.paused)
      RETURNING 1 AS changed",
 );
 
@@ -272,7 +272,7 @@ async fn entries(
         let (zone, currency, units) = (c.time_zone.name(), c.currency.as_str(), c.units.as_str());
         let (tax, rate) = c.tax.as_ref().map(|tax| (&tax.name, tax.rate)).unzip();
         let place: [Param<'_>; 6] = [&c.slug, &n, &c.region, &c.name, &lat, &lon];
-        let rest: [Param<'_>; 8] = [&zone, &currency, &area, &units, &c.seller, &tax, &rate, &c.country];
+        let rest: [Param<'_>; 9] = [&zone, &currency, &area, &units, &c.seller, &tax, &rate, &c.country, &c.paused];
         changed += send(&CITIES, &[&place[..], &rest].concat()).await?;
     }
     for (n, t) in (0_i64..).zip(&file.vehicle_types) {
@@ -563,4 +563,34 @@ pub async fn add_city(conn: &Conn, write: &Write<'_>, city: &City) -> Result<Ver
     let place: [Param<'_>; 6] = [&city.slug, &city.region, &city.name, &lat, &lon, &zone];
     let rest: [Param<'_>; 7] = [&currency, &area, &units, &city.seller, &tax, &rate, &city.country];
     change(conn, &ADD_CITY, write, &city.slug, &[&place[..], &rest].concat()).await
+}
+
+// $12 short name, $13 name, $14 and $15 centre, $16 time zone, $17 service area, $18 why it is
+// paused, $19 the catalogue's version that the form is based on.
+const SET_CITY: Statement = Statement::write(
+    "catalogue.set_city",
+    Reach::Named,
+    catalogue_change_sql!(
+        "role = 'administrator'",
+        "not_administrator",
+        "EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT AND name = $13::TEXT AND lat = $14::FLOAT8
+                   AND lon = $15::FLOAT8 AND time_zone = $16::TEXT AND service_area = $17::JSONB
+                   AND paused IS NOT DISTINCT FROM $18::TEXT)",
+        "WHEN EXISTS (SELECT 1 FROM catalogue_edits WHERE kind = 'city' AND key = $12::TEXT AND version > $19::INT8)
+                   OR NOT EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT) THEN 'changed'",
+        "UPDATE cities SET name = $13::TEXT, lat = $14::FLOAT8, lon = $15::FLOAT8, time_zone = $16::TEXT,
+               service_area = $17::JSONB, paused = $18::TEXT FROM verdict
+             WHERE cities.slug = $12::TEXT AND verdict.code = 'ok'",
+        "city",
+        CITY_CHANGED,
+        "jsonb_build_object('city', $12::TEXT, 'name', $13::TEXT, 'paused', $18::TEXT)"
+    ),
+)
+.reading_global(CHANGES_IT);
+
+/// Changes all but region and currency, if nobody has since version `seen` of the catalogue.
+pub async fn set_city(conn: &Conn, write: &Write<'_>, city: &City, seen: i64) -> Result<Verdict> {
+    let (lat, lon, area) = (city.centre.lat(), city.centre.lon(), json!(city.service_area));
+    let rest: [Param<'_>; 8] = [&city.slug, &city.name, &lat, &lon, &city.time_zone.name(), &area, &city.paused, &seen];
+    change(conn, &SET_CITY, write, &city.slug, &rest).await
 }

@@ -1,4 +1,4 @@
-//! A city's vehicles or riders as CSV, one statement a chunk, so that memory is bounded. Texts that
+//! A city's vehicles or riders, and a promo code's rides, as CSV, one statement a chunk, so that memory is bounded. Texts that
 //! people typed are escaped for spreadsheets. An exported file of vehicles can be imported again
 //! and changes nothing.
 
@@ -11,9 +11,10 @@ use crate::domain::{
     RegionCode,
     csv::{COLUMNS, escape_formula, head, write_line},
     fleet::Filter,
+    money::plain,
 };
 
-pub const ALL: &[&Statement] = &[&VEHICLES, &RIDERS];
+pub const ALL: &[&Statement] = &[&VEHICLES, &RIDERS, &PROMO_RIDES];
 
 const CHUNK: usize = 500;
 
@@ -93,6 +94,43 @@ pub async fn riders(conn: &Conn, (region, city): (&RegionCode, &str), after: Opt
             escape_formula(row.get("first_name")?),
             escape_formula(row.get("last_name")?),
             since.into(),
+        ];
+        write_line(&mut text, cells);
+    }
+    Ok((text, rows.get(CHUNK - 1).map(|row| row.get("id")).transpose()?))
+}
+
+// A partial index has them.
+const PROMO_RIDES: Statement = Statement::read(
+    "exports.list_promo_rides",
+    Reach::Named,
+    formatcp!(
+        "SELECT id, city, vehicle_type, started_at, ended_at, currency, discount_minor, total_minor FROM rides
+         WHERE region = $1::TEXT::crdb_internal_region AND promo_code = $2 AND promo_code IS NOT NULL AND id > $3
+         ORDER BY id LIMIT {CHUNK}"
+    ),
+);
+
+pub const PROMO_COLUMNS: [&str; 9] =
+    ["code", "region", "city", "type", "started", "ended", "currency", "discount", "total"];
+
+/// The rides that used a promo code; an open one has no amounts yet.
+pub async fn promo_rides(conn: &Conn, region: &RegionCode, code: &str, after: Uuid) -> Result<Chunk<Uuid>> {
+    let mut text = String::new();
+    let rows = conn.rows(&PROMO_RIDES, &[region, &code, &after]).await?;
+    for row in &rows {
+        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let amount = |minor: Option<i64>| minor.map(plain).unwrap_or_default();
+        let cells = [
+            code.into(),
+            region.as_str().into(),
+            row.get("city")?,
+            row.get("vehicle_type")?,
+            time(row.get("started_at")?).into(),
+            row.get::<Option<_>>("ended_at")?.map(time).unwrap_or_default().into(),
+            row.get("currency")?,
+            amount(row.get("discount_minor")?).into(),
+            amount(row.get("total_minor")?).into(),
         ];
         write_line(&mut text, cells);
     }

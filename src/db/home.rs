@@ -360,7 +360,7 @@ const FIND_PERSON: Statement = Statement::read(
     "SELECT present_in, jsonb_build_object('id', id, 'home_region', region::TEXT, 'home_city', city,
         'username', username, 'first_name', first_name, 'last_name', last_name, 'email', email,
         'unused_recovery_codes', jsonb_array_length(recovery_hashes), 'present_in', present_in,
-        'version', version, 'created_at', created_at,
+        'version', version, 'created_at', created_at, 'blocked_at', blocked_at,
         'reservations', reservations, 'reservations_since', reservations_since,
         'reservation', CASE WHEN reserved_until IS NOT NULL THEN jsonb_build_object(
             'region', reserved_region::TEXT, 'public_id', reserved_public_id, 'until', reserved_until,

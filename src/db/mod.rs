@@ -37,6 +37,7 @@ pub mod migrate;
 mod nodes;
 pub mod overview;
 pub mod owner_vehicles;
+pub mod people;
 mod pools;
 pub mod reservations;
 mod retry;
@@ -59,7 +60,7 @@ pub mod verify;
 
 /// Every statement by file, and whether the server sends that file's statements: those are prepared
 /// before a page needs them.
-const STATEMENTS: [(&[&Statement], bool); 24] = [
+const STATEMENTS: [(&[&Statement], bool); 25] = [
     (catalogue::ALL, true),
     (gates::ALL, true),
     (sessions::ALL, true),
@@ -76,6 +77,7 @@ const STATEMENTS: [(&[&Statement], bool); 24] = [
     (tasks::ALL, true),
     (overview::ALL, true),
     (revenue::ALL, true),
+    (people::ALL, true),
     (home::ALL, true),
     (jobs::ALL, true),
     (bulk::ALL, true),

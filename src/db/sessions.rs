@@ -154,13 +154,15 @@ const START: Statement = Statement::write(
     Reach::Named,
     formatcp!(
         "{GATED},
-         u AS (SELECT password_hash FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
+         u AS (SELECT password_hash, blocked_at FROM users
+           WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          old AS (SELECT 1 AS ok FROM sessions
            WHERE region = $1::TEXT::crdb_internal_region AND id = $4::UUID AND token_hash = $5::TEXT),
          verdict AS (SELECT CASE
              WHEN EXISTS (SELECT 1 FROM old) THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              WHEN NOT EXISTS (SELECT 1 FROM u WHERE password_hash = $6::TEXT) THEN 'changed'
+             WHEN EXISTS (SELECT 1 FROM u WHERE blocked_at IS NOT NULL) THEN 'blocked'
              ELSE 'ok' END AS code),
          n AS (INSERT INTO sessions (region, id, user_id, token_hash, device, created_at, seen_at, expires_at)
              SELECT $1::TEXT::crdb_internal_region, $4::UUID, $3::UUID, $5::TEXT, $7::TEXT, $8::TIMESTAMPTZ,
@@ -173,7 +175,7 @@ const START: Statement = Statement::write(
     ),
 );
 
-/// Only if the person's password hash is still `password_hash`.
+/// Only if the person's password hash is still `password_hash`, and they are not blocked.
 pub async fn start(
     conn: &Conn,
     user: &UserRef,

@@ -23,20 +23,23 @@ pub struct Login {
     pub password_hash: String,
     /// Of the unused recovery codes.
     pub recovery_hashes: Vec<String>,
+    pub blocked: bool,
     pub version: i64,
 }
 
 const LOGIN: Statement = Statement::read(
     "users.find_login",
     Reach::Named,
-    "SELECT region::TEXT AS region, id, city, username, password_hash, recovery_hashes, version
+    "SELECT region::TEXT AS region, id, city, username, password_hash, recovery_hashes,
+       blocked_at IS NOT NULL AS blocked, version
      FROM users WHERE region = $1::TEXT::crdb_internal_region AND username_key IN ($2, $3)",
 );
 
 const LOGIN_ANYWHERE: Statement = Statement::read(
     "users.find_login_anywhere",
     Reach::AllRegions { why: "a command names a person by username alone" },
-    "SELECT region::TEXT AS region, id, city, username, password_hash, recovery_hashes, version
+    "SELECT region::TEXT AS region, id, city, username, password_hash, recovery_hashes,
+       blocked_at IS NOT NULL AS blocked, version
      FROM users WHERE username_key IN ($1, $2)",
 );
 
@@ -63,6 +66,7 @@ pub async fn find_login(conn: &Conn, region: Option<&RegionCode>, username: &str
             city: row.get("city")?,
             password_hash: row.get("password_hash")?,
             recovery_hashes: row.json("recovery_hashes")?,
+            blocked: row.get("blocked")?,
             version: row.get("version")?,
         })
     };
@@ -287,6 +291,8 @@ const RECOVER: Statement = Statement::write(
              WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate'
              WHEN NOT EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
                               AND version = $4::INT8) THEN 'changed'
+             WHEN EXISTS (SELECT 1 FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID
+                          AND blocked_at IS NOT NULL) THEN 'blocked'
              ELSE 'ok' END AS code),
          u AS (UPDATE users SET password_hash = $6::TEXT, recovery_hashes = $5::JSONB, {NEW_VERSION}),
          {END_SESSIONS},

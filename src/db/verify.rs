@@ -15,7 +15,7 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[
     &HOMES, &REGIONS, &ENDED, &ONE_OPEN, &OPEN_USERS, &OPEN_VEHICLES, &RESERVATIONS, &REFERENCES, &PRESENCE, &EVENTS,
-    &QUOTAS, &LIMITS, &CREDITS, &CLOSURES, &VEHICLES, &RIDES,
+    &BLOCKED, &QUOTAS, &LIMITS, &CREDITS, &CLOSURES, &VEHICLES, &RIDES,
 ];
 
 const WHOLE: Reach = Reach::AllRegions { why: "an operator checks the whole database" };
@@ -38,6 +38,7 @@ pub async fn find(conn: &Conn, check: &str, now: DateTime<Utc>) -> Result<Vec<Fo
         "references" => conn.rows(&REFERENCES, &[]).await,
         "presence" => conn.rows(&PRESENCE, &[]).await,
         "events" => conn.rows(&EVENTS, &[]).await,
+        "blocked" => conn.rows(&BLOCKED, &[]).await,
         "promo-quotas" => conn.rows(&QUOTAS, &[]).await,
         "promo-limits" => conn.rows(&LIMITS, &[]).await,
         "credits" => conn.rows(&CREDITS, &[]).await,
@@ -205,6 +206,16 @@ const PRESENCE: Statement = Statement::read(
              UNION SELECT region, assignee_id FROM tasks WHERE assignee_id IS NOT NULL) AS t
            JOIN users AS u ON u.id = t.id
          WHERE NOT u.present_in @> jsonb_build_array(t.region::TEXT)
+         ORDER BY region, what LIMIT {SHOWN}"
+    ),
+);
+
+const BLOCKED: Statement = Statement::read(
+    "verify.blocked",
+    WHOLE,
+    formatcp!(
+        "SELECT s.region::TEXT AS region, 'user ' || s.user_id::TEXT || ': has a session, but is blocked' AS what
+         FROM sessions AS s JOIN users AS u ON u.region = s.region AND u.id = s.user_id WHERE u.blocked_at IS NOT NULL
          ORDER BY region, what LIMIT {SHOWN}"
     ),
 );

@@ -17,6 +17,7 @@ use super::{
     fare::{Discount, Rate, Tax},
     geo::{Point, Polygon},
     money::Currency,
+    refusal::Refusal,
     region::RegionCode,
     units::Units,
 };
@@ -84,12 +85,21 @@ pub struct City {
     /// By which lists of cities are headed; empty where nobody said it.
     #[serde(default)]
     pub country: String,
+    /// Why no ride or reservation begins there just now; everybody reads it.
+    #[serde(default)]
+    pub paused: Option<String>,
 }
 
 /// A position farther from a city's centre is a mistake, such as latitude and longitude exchanged.
 pub const CITY_RADIUS_KM: f64 = 50.0;
 
 impl City {
+    /// That nothing begins there just now, if so.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let why = self.paused.clone()?;
+        Some(Refusal::CityPaused { city: self.name.clone(), why })
+    }
+
     pub fn allows(&self, point: Point) -> bool {
         point.distance_m(self.centre) <= CITY_RADIUS_KM * 1000.0
     }
@@ -184,15 +194,19 @@ impl PromoCode {
     pub fn discount_for(&self, city: &City, at: DateTime<Utc>) -> Option<Discount> {
         let discount = match self.discount {
             PromoDiscount::Percent { percent } => Discount::Percent(percent),
-            PromoDiscount::Amount { currency, .. } if currency != city.currency => return None,
             PromoDiscount::Amount { amount_minor, .. } => Discount::Amount(amount_minor),
         };
-        let there = self.cities.is_empty() || self.cities.contains(&city.slug);
-        (there && (self.valid_from..self.valid_until).contains(&at)).then_some(discount)
+        (self.is_for(city) && (self.valid_from..self.valid_until).contains(&at)).then_some(discount)
     }
 
     pub fn quota(&self, region: &RegionCode) -> i64 {
         self.quotas.get(region).copied().unwrap_or(0)
+    }
+
+    /// Whether it can be used in a city at some time.
+    pub fn is_for(&self, city: &City) -> bool {
+        let there = self.cities.is_empty() || self.cities.contains(&city.slug);
+        there && !matches!(self.discount, PromoDiscount::Amount { currency, .. } if currency != city.currency)
     }
 }
 
@@ -298,6 +312,23 @@ impl Catalogue {
             .filter(|tariff| tariff.city == city && tariff.vehicle_type == vehicle_type)
             .filter(|tariff| tariff.valid_from <= at)
             .max_by_key(|tariff| tariff.valid_from)
+    }
+
+    /// `rides` of a code over the regions where it can be used, each by the number of its cities.
+    pub fn split(&self, promo: &PromoCode, rides: i64) -> BTreeMap<RegionCode, i64> {
+        let cities = |region: &Region| self.cities_of(&region.code).filter(|city| promo.is_for(city)).count();
+        let weights = self.regions.iter().map(|region| (region, i64::try_from(cities(region)).unwrap_or(0)));
+        let weights: Vec<(&Region, i64)> = weights.filter(|(_, weight)| *weight > 0).collect();
+        let all: i64 = weights.iter().map(|(_, weight)| weight).sum();
+        let (mut so_far, mut given, mut parts) = (0, 0, BTreeMap::new());
+        for (region, weight) in weights {
+            so_far += weight;
+            // Of the sum so far, so that rounding loses none.
+            let part = rides * so_far / all - given;
+            given += part;
+            parts.insert(region.code.clone(), part);
+        }
+        parts
     }
 
     /// Ignores surrounding blanks and case.
@@ -436,6 +467,22 @@ mod tests {
         assert_eq!(promo.discount_for(paris, now), None, "not yet");
         assert_eq!(promo.quota(&"us-west1".parse().unwrap()), 2500);
         assert_eq!(promo.quota(&"asia-east1".parse().unwrap()), 0);
+    }
+
+    #[test]
+    fn a_total_is_split_by_cities_and_none_is_lost() {
+        let catalogue = catalogue();
+        let split = |code: &str, cities: &[&str], rides| {
+            let cities = cities.iter().map(ToString::to_string).collect();
+            let promo = PromoCode { cities, ..catalogue.promo_code(code).unwrap().clone() };
+            let parts = catalogue.split(&promo, rides);
+            let of = |code: &str| parts.get(&code.parse::<RegionCode>().unwrap()).copied();
+            [of("us-east1"), of("us-west1"), of("europe-west1")]
+        };
+        assert_eq!(split("WELCOME", &[], 100), [Some(50), Some(25), Some(25)], "six cities, three and three");
+        assert_eq!(split("WELCOME", &["boston", "rome"], 11), [Some(5), None, Some(6)]);
+        assert_eq!(split("CITY2", &[], 10), [Some(6), Some(4), None], "dollars are of no use in Europe");
+        assert_eq!(split("CITY2", &["rome"], 10), [None; 3]);
     }
 
     #[test]

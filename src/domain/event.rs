@@ -2,6 +2,7 @@
 //! it is written with is said in the statement that writes it.
 
 pub const CITY_ADDED: &str = "city.added";
+pub const CITY_CHANGED: &str = "city.changed";
 pub const JOB_CANCELLED: &str = "job.cancelled";
 pub const JOB_CONFIRMED: &str = "job.confirmed";
 pub const JOB_DONE: &str = "job.done";
@@ -14,6 +15,7 @@ pub const REGION_DRAINING: &str = "region.draining";
 pub const REGION_OPENED: &str = "region.opened";
 pub const RESIDENCY_EXPORT_REFUSED: &str = "residency.export_refused";
 pub const RESIDENCY_MOVE_REFUSED: &str = "residency.move_refused";
+pub const RESIDENCY_PERSON_REFUSED: &str = "residency.person_refused";
 pub const RESIDENCY_RIDER_REFUSED: &str = "residency.rider_refused";
 pub const RIDE_CREDITED: &str = "ride.credited";
 pub const RIDE_ENDED: &str = "ride.ended";
@@ -29,6 +31,7 @@ pub const TASK_OPENED: &str = "task.opened";
 pub const TASK_RELEASED: &str = "task.released";
 pub const TASK_REOPENED: &str = "task.reopened";
 pub const TASK_TAKEN: &str = "task.taken";
+pub const USER_BLOCKED: &str = "user.blocked";
 pub const USER_ERASED: &str = "user.erased";
 pub const USER_HOME_MOVED: &str = "user.home_moved";
 pub const USER_PASSWORD_CHANGED: &str = "user.password_changed";
@@ -38,6 +41,8 @@ pub const USER_RECOVERY_CODES_MADE: &str = "user.recovery_codes_made";
 pub const USER_REGISTERED: &str = "user.registered";
 pub const USER_ROLE_GRANTED: &str = "user.role_granted";
 pub const USER_ROLE_REVOKED: &str = "user.role_revoked";
+pub const USER_SESSIONS_ENDED: &str = "user.sessions_ended";
+pub const USER_UNBLOCKED: &str = "user.unblocked";
 pub const VEHICLE_ADDED: &str = "vehicle.added";
 pub const VEHICLE_APPROVED: &str = "vehicle.approved";
 pub const VEHICLE_BACK: &str = "vehicle.back";

@@ -75,6 +75,8 @@ pub enum Refusal {
     NoMatch,
     #[error("Wrong username or recovery code.")]
     WrongRecoveryCode,
+    #[error("This account is blocked. Please contact our support.")]
+    Blocked,
     #[error("This was changed since the page was loaded. Please look at it again.")]
     Changed,
     #[error("There is no such vehicle of yours.")]
@@ -118,8 +120,13 @@ pub enum Refusal {
     CityTaken,
     #[error("There is a promo code of this name already. Please choose another one.")]
     PromoTaken,
+    #[error("You cannot change your own account here. Another administrator can.")]
+    OwnAccount,
     #[error("You cannot take away your own administration. Another administrator can.")]
     OwnRole,
+    #[error("{city} is paused ({why}). No rides or reservations can begin there; rides under way can end.")]
+    #[serde(skip)]
+    CityPaused { city: String, why: String },
     /// The GLOBAL tables cannot be read or written just now.
     #[error(
         "The catalogue cannot be changed just now, because one of the regions that keep it does not answer. \

@@ -128,6 +128,9 @@ async fn begin(
     let Some(login) = login.filter(|_| matches) else {
         return Err(no_match(service, username).await);
     };
+    if login.blocked {
+        return Err(Refusal::Blocked.into());
+    }
     let session = new_session(service, device);
     let now = service.clock.now();
     let stored = gated_write(&service.db, &service.gates, &login.user.region, async |conn, epoch| {

@@ -74,6 +74,10 @@ pub async fn add_city(service: &Service, by: &SessionAuth, new: &City, tariffs: 
     .await
 }
 
+pub async fn set_city(service: &Service, by: &SessionAuth, new: &City, seen: i64) -> Result<Done> {
+    change(service, by, None, async |conn, write| catalogue::set_city(conn, write, new, seen).await).await
+}
+
 /// Runs the change, and the quotas of a promo code, all or nothing.
 async fn change(
     service: &Service,

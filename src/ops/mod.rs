@@ -29,6 +29,7 @@ pub mod measure;
 pub mod overview;
 pub mod own_data;
 pub mod passwords;
+pub mod people;
 pub mod residency;
 pub mod rides;
 pub mod roles;

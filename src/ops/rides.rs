@@ -31,6 +31,9 @@ pub struct Start {
 pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Result<Done> {
     let (catalogue, region) = (service.catalogue(), &start.vehicle.region);
     let city = catalogue.city(&start.city).filter(|city| city.region == *region).ok_or(Refusal::VehicleMoved)?;
+    if let Some(paused) = city.refusal() {
+        return Err(paused.into());
+    }
     let tariff = catalogue.tariff(&start.city, &start.vehicle_type, auth.now).ok_or(Refusal::VehicleMoved)?;
     let promo = match start.promo.trim() {
         "" => None,

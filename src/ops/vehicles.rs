@@ -16,7 +16,7 @@ use crate::{
         vehicles::{self, NEAREST_LIMIT, Nearby, NewVehicle, Search},
     },
     domain::{
-        Point, PublicVehicle, RegionCode, VehicleRef,
+        City, Point, PublicVehicle, RegionCode, VehicleRef,
         geo::{Level, block_ranges, cell, level_for_radius, retry_level},
         vehicle::RESERVATION_MINUTES,
     },
@@ -164,6 +164,9 @@ pub async fn reserve(
     vehicle: &PublicVehicle,
     city_and_type: (&str, &str),
 ) -> Result<Done> {
+    if let Some(paused) = service.catalogue().city(city_and_type.0).and_then(City::refusal) {
+        return Err(paused.into());
+    }
     let until = auth.now + Duration::minutes(RESERVATION_MINUTES);
     let command = Uuid::new_v4();
     vehicle_write(service, auth, (&vehicle.region, vehicle.public_id), async |conn, write| {

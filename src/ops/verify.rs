@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Every check: its name, and what holds when it finds nothing.
-pub const CHECKS: [(&str, &str); 16] = [
+pub const CHECKS: [(&str, &str); 17] = [
     ("homes", "a person and a vehicle are at home in one region only"),
     ("regions", "people, vehicles and rides are in the region of their city"),
     ("cells", "the cell of a vehicle is that of its coordinates"),
@@ -31,6 +31,7 @@ pub const CHECKS: [(&str, &str); 16] = [
     ("presence", "present_in names every region with a ride, vehicle or task of the person"),
     ("events", "each version of a person, vehicle or task has one event, the last one where they are"),
     ("promo-quotas", "what was taken from a region's quota of a promo code was given to rides there"),
+    ("blocked", "nobody who is blocked is signed in"),
     ("promo-limits", "nobody has used a promo code more often than it allows"),
     ("credits", "what was credited to a ride is what its events say"),
 ];

@@ -57,6 +57,14 @@ impl FormState {
         self
     }
 
+    /// With `stored` in the fields that were not sent: those of another form of the page.
+    pub fn over(mut self, stored: Self) -> Self {
+        for (field, value) in stored.values {
+            self.values.entry(field).or_insert(value);
+        }
+        self
+    }
+
     pub fn value(&self, field: impl AsRef<str>) -> &str {
         self.values.get(field.as_ref()).map_or("", String::as_str)
     }
@@ -223,6 +231,9 @@ fn from_body<T: 'static>(
     })
 }
 
+/// Boxes of this name may be ticked side by side: their values are joined by commas, which none has.
+const BOXES: &str = "cities";
+
 /// No page of ours sends more.
 const FIELDS: usize = 32;
 /// Nor a longer list.
@@ -230,13 +241,18 @@ pub const LIST_MAX: usize = 200;
 
 /// Fails on duplicate names.
 fn pairs(text: &str) -> PageResult<BTreeMap<String, String>> {
-    let mut pairs = BTreeMap::new();
+    let mut pairs = BTreeMap::<String, String>::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (decode(name)?, decode(value)?);
+        if let Some(ticked) = pairs.get_mut(BOXES).filter(|_| name == BOXES) {
+            *ticked = format!("{ticked},{value}");
+            continue;
+        }
         if pairs.len() == FIELDS {
             return Err(BadRequest::TooManyFields.into());
         }
-        if pairs.insert(decode(name)?, decode(value)?).is_some() {
+        if pairs.insert(name, value).is_some() {
             return Err(BadRequest::RepeatedField.into());
         }
     }
@@ -306,6 +322,8 @@ mod tests {
     fn forms_are_read_strictly() {
         let read = |text: &str| pairs(text).and_then(|pairs| parse::<Two>(&pairs)).ok();
         assert_eq!(read("a=x+%2B&c=1"), Some(Two { a: "x +".to_owned(), b: String::new() }));
+        let boxes = pairs("cities=rome&a=1&cities=paris").ok().and_then(|mut pairs| pairs.remove("cities"));
+        assert_eq!(boxes.as_deref(), Some("rome,paris"));
         for bad in ["", "b=1", "a=1&a=2", "a=%ff", "a=%00", "a=x%0Ay"] {
             assert_eq!(read(bad), None, "{bad}");
         }

@@ -118,6 +118,7 @@ const FLEET: &[(&str, &str, Access)] = &[
     ("/fleet/tariffs", "Tariffs", Staff),
     ("/admin/promo-codes", "Promo codes", Administrator),
     ("/admin/cities", "Cities", Administrator),
+    ("/admin/people", "People", Administrator),
     ("/admin/roles", "Roles", Administrator),
     ("/fleet/jobs", "Jobs", Operator),
     ("/fleet/audit", "Audit", Staff),

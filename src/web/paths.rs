@@ -2,7 +2,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::domain::{JobRef, PublicVehicle, RideRef, VehicleRef};
+use crate::domain::{JobRef, PublicVehicle, RideRef, UserRef, VehicleRef};
 
 pub fn vehicles(city: &str) -> String {
     format!("/vehicles?city={city}")
@@ -52,6 +52,14 @@ pub fn fleet_ride(ride: &RideRef) -> String {
 
 pub fn tariffs(city: &str) -> String {
     format!("/fleet/tariffs?city={city}")
+}
+
+pub fn admin_city(city: &str) -> String {
+    format!("/admin/cities/{city}")
+}
+
+pub fn admin_person(person: &UserRef) -> String {
+    format!("/admin/people/{}/{}", person.region, person.id)
 }
 
 pub fn jobs(city: &str) -> String {

@@ -324,6 +324,7 @@ async fn administering(audit: &mut Audit, stage: &Stage) {
         ("tariffs", "/fleet/tariffs?city=boston", "Tariffs in Boston", "form:has(#from-bike)", "#unlock-bike"),
         ("promo codes", "/admin/promo-codes", "Promo codes", "form[action='/admin/promo-codes']", "#code"),
         ("cities", "/admin/cities", "Cities", "form[action='/admin/cities']", "#name"),
+        ("city settings", "/admin/cities/boston", "Boston", "form[data-area]", "#lat"),
         ("roles", "/admin/roles", "Roles", "form[action='/admin/roles']", "#username"),
     ] {
         browser.go(&format!("{url}{path}")).await;
@@ -335,6 +336,17 @@ async fn administering(audit: &mut Audit, stage: &Stage) {
         browser.css("main .error").await;
         audit.look(browser, &format!("{name} error"), 422).await;
     }
+    browser.go(&format!("{url}/admin/people")).await;
+    browser.heading("People").await;
+    audit.look(browser, "people", 200).await;
+    browser.fill("#who", "rider").await;
+    browser.press("Find").await;
+    browser.css("ul.rows a").await;
+    audit.look(browser, "people found", 200).await;
+    browser.press_css("ul.rows a").await;
+    browser.css("[aria-label=Account]").await;
+    browser.press_css(".add summary").await;
+    audit.look(browser, "person", 200).await;
     browser.go(&format!("{url}/fleet/overview")).await;
     browser.heading("Overview").await;
     audit.look(browser, "overview", 200).await;

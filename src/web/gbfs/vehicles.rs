@@ -87,12 +87,12 @@ async fn read(state: &State, system: &System<'_>) -> PageResult<Feed> {
         .await?;
     let priced = |of: &VehicleType| (of.slug.clone(), (of.max_range_m, system.plan(&of.slug).is_some()));
     let types: HashMap<_, _> = system.catalogue.vehicle_types.iter().map(priced).collect();
-    let (region, base) = (region.clone(), system.region.base_url.clone());
+    let (region, base, paused) = (region.clone(), system.region.base_url.clone(), system.city.paused.is_some());
     // A large city takes longer than a worker should be busy.
     let build = web::block(move || {
         let vehicle = |standing: FeedVehicle| {
             let (max_range_m, priced) = *types.get(&standing.vehicle_type)?;
-            let is_disabled = standing.in_maintenance || !priced;
+            let is_disabled = standing.in_maintenance || !priced || paused;
             let page = PublicVehicle { region: region.clone(), public_id: standing.public_id };
             Some(Vehicle {
                 id: standing.public_id,

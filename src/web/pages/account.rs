@@ -225,7 +225,7 @@ pub async fn login(mut context: RequestContext, FormWithState(form, mut state): 
         }
         Err(error) => {
             constant_time(&context, began).await;
-            state.refuse(error, |refusal| (*refusal == Refusal::NoMatch).then_some(""))?;
+            state.refuse(error, |refusal| matches!(refusal, Refusal::NoMatch | Refusal::Blocked).then_some(""))?;
             context.sign_in("failed");
             context.log_rejected("sign-in failed");
             login_page(&context, state)
@@ -291,7 +291,8 @@ pub async fn recover(
                 OpError::Refused(Refusal::NoMatch) => OpError::Refused(Refusal::WrongRecoveryCode),
                 error => error,
             };
-            let shown = |refusal: &Refusal| matches!(refusal, Refusal::WrongRecoveryCode | Refusal::Changed);
+            let shown =
+                |refusal: &Refusal| matches!(refusal, Refusal::WrongRecoveryCode | Refusal::Changed | Refusal::Blocked);
             state.refuse(error, |refusal| (shown(refusal) || refusal.region_closed()).then_some(""))?;
             context.sign_in("failed");
             context.log_rejected("recovery failed");

@@ -1,23 +1,28 @@
-//! `/admin/cities`: the cities by region, and adding one with its service area and first tariffs.
-//! Read from the catalogue in memory.
+//! `/admin/cities`: the cities by region, adding one with its service area and first tariffs, and
+//! changing one: name, centre, time zone, area, and pausing it. Read from the catalogue in memory.
 
 use std::f64::consts::TAU;
 
+use actix_web::web::Path;
 use askama::Template;
 use chrono::SubsecRound;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use super::{EVERYWHERE, administrator, region_of_form};
+use super::{
+    EVERYWHERE, administrator,
+    map::{self, MapView},
+    region_of_form,
+};
 use crate::{
     domain::{
-        Catalogue, City, Currency, Point, Refusal, RegionCode, Tariff, Units, VehicleType,
+        Catalogue, City, Currency, Point, Refusal, RegionCode, Tariff, Units, VehicleType, Version,
         catalogue::{CITY_RADIUS_KM, fold},
         geo::Polygon,
         money, people,
     },
-    ops,
-    web::{BadRequest, FormState, FormWithState, Layout, PageResult, RequestContext, Section, form, paths},
+    ops::{self, Done},
+    web::{BadRequest, FormState, FormWithState, Layout, PageError, PageResult, RequestContext, Section, form, paths},
 };
 
 const PATH: &str = "/admin/cities";
@@ -109,6 +114,17 @@ fn slug(text: &str, name: &str) -> Result<String, String> {
     if good { Ok(slug) } else { Err("Lower-case letters, digits and dashes, please.".to_owned()) }
 }
 
+/// Whether no city but `slug` has this name.
+fn free(catalogue: &Catalogue, name: &str, slug: &str) -> Result<(), String> {
+    let taken = catalogue.city_by_name(name).is_some_and(|city| city.slug != slug);
+    if taken { Err("There is a city of this name already.".to_owned()) } else { Ok(()) }
+}
+
+fn zone(text: &str) -> Result<Tz, String> {
+    let zone = text.trim().replace(' ', "_").parse();
+    zone.map_err(|_unknown| "Please enter a time zone such as Europe/Lisbon.".to_owned())
+}
+
 /// Unlocking, a minute, ending outside the area.
 fn prices(state: &mut FormState, vehicle_type: &VehicleType) -> Option<[i64; 3]> {
     let [unlock, minute, fee] = ["unlock", "minute", "fee"].map(|price| {
@@ -124,15 +140,11 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     let name = state.check("name", people::line(&form.name, 64, "a name"));
     // Without a name there is nothing to say of the slug, without a centre nothing of the area.
     let slug = name.as_ref().and_then(|name| state.check("slug", slug(&form.slug, name)));
-    if let (Some(name), Some(slug)) = (&name, &slug)
-        && context.catalogue.city_by_name(name).is_some_and(|city| city.slug != *slug)
-    {
-        state.reject("name", "There is a city of this name already.".to_owned());
+    if let (Some(name), Some(slug)) = (&name, &slug) {
+        state.check("name", free(&context.catalogue, name, slug));
     }
     let country = state.check("country", people::line(&form.country, 64, "a country"));
-    let zone = form.zone.trim().replace(' ', "_").parse::<Tz>();
-    let zone =
-        state.check("zone", zone.map_err(|_unknown| "Please enter a time zone such as Europe/Lisbon.".to_owned()));
+    let zone = state.check("zone", zone(&form.zone));
     let centre = state.check("lat", form::required_point(&form.lat, &form.lon, "the centre"));
     let of_area = if form.area.trim().is_empty() { "radius" } else { "area" };
     let area = centre.and_then(|centre| state.check(of_area, area(centre, &form.area, &form.radius)));
@@ -159,10 +171,130 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     let us = context.catalogue.region(&form.region).is_some_and(|region| region.jurisdiction == "US");
     let units = if us { Units::Us } else { Units::Metric };
     let (region, seller, tax) = (form.region, String::new(), None);
-    let city = City { slug, name, region, centre, time_zone, currency, units, seller, tax, service_area, country };
+    let city = City {
+        slug,
+        name,
+        region,
+        centre,
+        time_zone,
+        currency,
+        units,
+        seller,
+        tax,
+        service_area,
+        country,
+        paused: None,
+    };
     if let Err(error) = ops::catalogue::add_city(&context.service, &context.auth()?, &city, &tariffs).await {
         state.refuse(error, |refusal| (*refusal == Refusal::CityTaken).then_some("slug"))?;
         return page(context, Some(state)).await;
     }
     Ok(context.done(PATH, &format!("{} is added. {EVERYWHERE}", city.name)))
+}
+
+#[derive(Template)]
+#[template(path = "pages/city.html")]
+struct CityPage<'a> {
+    layout: Layout,
+    city: &'a City,
+    region: &'a str,
+    form: FormState,
+    map: MapView,
+}
+
+pub async fn show(context: RequestContext, slug: Path<String>) -> PageResult {
+    city_page(context, &slug, None).await
+}
+
+async fn city_page(mut context: RequestContext, slug: &str, rejected: Option<FormState>) -> PageResult {
+    administrator(&mut context).await?;
+    let city = context.catalogue.city(slug).ok_or(PageError::NotFound)?;
+    let stored = FormState::default()
+        // What the form is based on.
+        .with("seen", context.catalogue.version.to_string())
+        .with("name", &city.name)
+        .with("lat", city.centre.lat().to_string())
+        .with("lon", city.centre.lon().to_string())
+        .with("zone", city.time_zone.name())
+        .with("area", serde_json::to_string(&city.service_area).unwrap_or_default())
+        .with("reason", city.paused.clone().unwrap_or_default());
+    let wrong = rejected.is_some();
+    let page = CityPage {
+        layout: context.layout(&city.name, Section::Fleet, city),
+        city,
+        region: context.catalogue.region_name(&city.region),
+        form: rejected.unwrap_or_default().over(stored),
+        map: map::vehicles(&context, city, "its service area", std::iter::empty(), None),
+    };
+    context.ok_or_invalid(wrong, &page)
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Edit {
+    seen: Version,
+    name: String,
+    lat: String,
+    lon: String,
+    zone: String,
+    area: String,
+}
+
+pub async fn save(
+    context: RequestContext,
+    slug: Path<String>,
+    FormWithState(form, mut state): FormWithState<Edit>,
+) -> PageResult {
+    let city = context.catalogue.city(&slug).ok_or(PageError::NotFound)?.clone();
+    let name = people::line(&form.name, 64, "a name");
+    let name = name.and_then(|name| free(&context.catalogue, &name, &city.slug).map(|()| name));
+    let name = state.check("name", name);
+    let zone = state.check("zone", zone(&form.zone));
+    // Its vehicles stand where the old centre is.
+    let centre = form::required_point(&form.lat, &form.lon, "the centre").and_then(|centre| city.check(centre));
+    let centre = state.check("lat", centre);
+    let area = centre.and_then(|centre| match form.area.trim() {
+        "" => state.check("area", Err("Please draw the area, or enter its corners.".to_owned())),
+        ring => state.check("area", area(centre, ring, "")),
+    });
+    let (Some(name), Some(time_zone), Some(centre), Some(service_area)) = (name, zone, centre, area) else {
+        return city_page(context, &city.slug, Some(state)).await;
+    };
+    let new = City { name, centre, time_zone, service_area, ..city };
+    let done = format!("{} is changed. {EVERYWHERE}", new.name);
+    set(&context, &new, form.seen, &done).await
+}
+
+/// With a reason it is paused, without one it opens again.
+#[derive(Debug, Deserialize)]
+pub struct Pause {
+    seen: Version,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    resume: String,
+}
+
+pub async fn pause(
+    context: RequestContext,
+    slug: Path<String>,
+    FormWithState(form, mut state): FormWithState<Pause>,
+) -> PageResult {
+    let city = context.catalogue.city(&slug).ok_or(PageError::NotFound)?.clone();
+    let (paused, done) = if form.resume.is_empty() {
+        let Some(reason) = state.check("reason", people::line(&form.reason, REASON_MAX, "a reason")) else {
+            return city_page(context, &city.slug, Some(state)).await;
+        };
+        (Some(reason), "is paused")
+    } else {
+        (None, "is open again")
+    };
+    let done = format!("{} {done}. {EVERYWHERE}", city.name);
+    set(&context, &City { paused, ..city }, form.seen, &done).await
+}
+
+const REASON_MAX: usize = 120;
+
+async fn set(context: &RequestContext, new: &City, seen: Version, done: &str) -> PageResult {
+    let outcome = ops::catalogue::set_city(&context.service, &context.auth()?, new, seen.get()).await;
+    context.respond(outcome.map(|_| Done::Now), &paths::admin_city(&new.slug), done)
 }

@@ -74,9 +74,11 @@ pub async fn show(mut context: RequestContext, Query(query): Query<CityQuery>) -
     let page = HomePage {
         layout: context.layout(&city.name, Section::None, city),
         city,
-        available,
+        available: available.filter(|_| city.paused.is_none()),
         prices: prices(&catalogue, city, now),
-        stale: stale.map(|(as_of, _)| stale_text(&context, &city.region, as_of)),
+        stale: stale
+            .map(|(as_of, _)| stale_text(&context, &city.region, as_of))
+            .or_else(|| Some(city.refusal()?.message())),
         map: MapView {
             focusable: true,
             ..map::vehicles(&context, city, "the vehicles nearest to its centre", pins, None)

@@ -25,6 +25,7 @@ pub mod overview;
 pub mod own_pages;
 pub mod owner_vehicle;
 pub mod owner_vehicles;
+pub mod people;
 pub mod price_credits;
 pub mod profile;
 pub mod promo_codes;

@@ -1,5 +1,6 @@
-//! `/admin/promo-codes`: the codes and their use in each region, adding one, and changing its end
-//! and limits. Every region must answer when quota is granted. All times are in UTC.
+//! `/admin/promo-codes`: the codes and their use in each region, adding one, changing its end and
+//! limits, and the rides that used one as a file. A code's total is split over the regions of its
+//! cities, all of which must answer when quota is granted. All times are in UTC.
 
 use std::{
     cmp::Reverse,
@@ -12,16 +13,17 @@ use chrono::{DateTime, DurationRound, SubsecRound, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::Deserialize;
 use serde_json::json;
+use uuid::Uuid;
 
-use super::{EVERYWHERE, administrator, each_region};
+use super::{EVERYWHERE, administrator, city_of_form, each_region};
 use crate::{
-    db::catalogue,
+    db::{catalogue, exports},
     domain::{
-        Catalogue, Currency, Moment, Refusal, Region, RegionCode,
+        Catalogue, City, Currency, Moment, Refusal, Region, RegionCode,
         catalogue::{PromoCode, PromoDiscount},
-        money,
+        csv, money,
     },
-    ops::{self, Done},
+    ops::{self, Done, overview::may_count},
     web::{
         BadRequest, FormState, FormWithState, Layout, PageError, PageResult, Pagination, Query, RequestContext,
         Section, filters, form,
@@ -102,7 +104,7 @@ async fn page(mut context: RequestContext, after: &str, rejected: Option<Rejecte
         seen: json!([promo.valid_until.timestamp_micros(), promo.per_rider_limit, promo.quotas]).to_string(),
         form: match &rejected {
             Some(RejectedForm::Change(code, form)) if promo.code == *code => form.clone(),
-            _ => terms(catalogue, promo),
+            _ => terms(promo),
         },
     });
     let page = PromoCodesPage {
@@ -120,18 +122,15 @@ async fn page(mut context: RequestContext, after: &str, rejected: Option<Rejecte
     context.ok_or_invalid(rejected.is_some(), &page)
 }
 
-fn quota_field(region: &RegionCode) -> String {
-    format!("quota-{region}")
+fn terms(promo: &PromoCode) -> FormState {
+    FormState::default()
+        .with("until", promo.valid_until.format(form::MOMENT).to_string())
+        .with("per_rider", promo.per_rider_limit.to_string())
+        .with("total", promo.total_limit.to_string())
 }
 
-fn terms(catalogue: &Catalogue, promo: &PromoCode) -> FormState {
-    let form = FormState::default()
-        .with("until", promo.valid_until.format(form::MOMENT).to_string())
-        .with("per_rider", promo.per_rider_limit.to_string());
-    catalogue
-        .regions
-        .iter()
-        .fold(form, |form, region| form.with(&quota_field(&region.code), promo.quota(&region.code).to_string()))
+fn ticked(form: &FormState, city: &City) -> bool {
+    form.value("cities").split(',').any(|slug| slug == city.slug)
 }
 
 fn empty_form(now: DateTime<Utc>) -> FormState {
@@ -142,7 +141,6 @@ fn empty_form(now: DateTime<Utc>) -> FormState {
         .with("per_rider", "1")
 }
 
-/// Quotas are fields named `quota-REGION`.
 #[derive(Debug, Deserialize)]
 pub struct Add {
     code: String,
@@ -154,28 +152,7 @@ pub struct Add {
     from: String,
     until: String,
     per_rider: String,
-}
-
-/// None may be less than `shown`: limits only go up.
-fn quotas(
-    catalogue: &Catalogue,
-    state: &mut FormState,
-    shown: &BTreeMap<RegionCode, i64>,
-) -> Option<BTreeMap<RegionCode, i64>> {
-    let mut part = |region: &Region| {
-        let field = quota_field(&region.code);
-        let text = state.value(&field).trim();
-        let part = if text.is_empty() { Ok(0) } else { number(text, 0) };
-        let least = shown.get(&region.code).copied().unwrap_or(0);
-        let part = match part {
-            Ok(part) if part < least => Err(format!("Limits only go up: at least {least}.")),
-            part => part,
-        };
-        Some((region.code.clone(), state.check(&field, part)?))
-    };
-    // Each is read, so that each says what is wrong with it.
-    let parts: Vec<_> = catalogue.regions.iter().map(&mut part).collect();
-    parts.into_iter().collect()
+    total: String,
 }
 
 /// A whole number from `least` on that was typed.
@@ -205,11 +182,8 @@ fn discount(unit: &str, value: &str) -> Result<PromoDiscount, String> {
 }
 
 pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWithState<Add>) -> PageResult {
-    let slugs: Vec<String> =
-        form.cities.split([',', ' ']).filter(|slug| !slug.is_empty()).map(str::to_lowercase).collect();
-    let unknown = slugs.iter().find(|slug| context.catalogue.city(slug).is_none());
-    let cities = unknown.map_or(Ok(()), |slug| Err(format!("There is no city {slug}.")));
-    state.check("cities", cities);
+    let slugs = form.cities.split(',').filter(|slug| !slug.is_empty());
+    let cities: Vec<&City> = slugs.map(|slug| city_of_form(&context, slug)).collect::<Result<_, _>>()?;
     let required = |text: &str| form::moment(text, Tz::UTC)?.ok_or_else(|| "Please enter date and time.".to_owned());
     let from = state.check("from", required(&form.from));
     let until = required(&form.until).and_then(|until| {
@@ -220,23 +194,30 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     let code = state.check("code", code(&form.code));
     let discount = state.check("value", discount(&form.unit, &form.value));
     let per_rider = state.check("per_rider", number(&form.per_rider, 1));
-    let quotas = quotas(&context.catalogue, &mut state, &BTreeMap::new());
-    if let (Some(limit), Some(quotas)) = (per_rider, &quotas) {
-        let total: i64 = quotas.values().sum();
-        if let (0, Some(first)) = (total, context.catalogue.regions.first()) {
-            state.reject(&quota_field(&first.code), "All regions together need at least one ride.".to_owned());
-        } else if limit > total {
-            state.reject("per_rider", "One rider cannot use it more often than all riders together.".to_owned());
-        }
+    let total = state.check("total", number(&form.total, 1));
+    if per_rider.zip(total).is_some_and(|(limit, total)| limit > total) {
+        state.reject("per_rider", "One rider cannot use it more often than all riders together.".to_owned());
     }
-    let (Some(code), Some(discount), Some(valid_from), Some(valid_until), Some(per_rider_limit), Some(quotas), false) =
-        (code, discount, from, until, per_rider, quotas, state.has_errors())
+    let (Some(code), Some(discount), Some(valid_from), Some(valid_until), Some(per_rider_limit), Some(total_limit)) =
+        (code, discount, from, until, per_rider, total)
     else {
         return page(context, "", Some(RejectedForm::Add(state))).await;
     };
-    let total_limit = quotas.values().sum();
-    let promo =
+    let slugs = cities.iter().map(|city| city.slug.clone()).collect();
+    let quotas = BTreeMap::new();
+    let mut promo =
         PromoCode { code, discount, cities: slugs, valid_from, valid_until, per_rider_limit, total_limit, quotas };
+    promo.quotas = context.catalogue.split(&promo, total_limit);
+    if let Some(city) = cities.iter().find(|city| !promo.is_for(city)) {
+        state.reject("value", format!("A ride in {} is paid in {}.", city.name, city.currency));
+    } else if promo.quotas.is_empty() {
+        state.reject("value", "No city has this currency.".to_owned());
+    } else if promo.quotas.values().any(|part| *part == 0) {
+        state.reject("total", format!("At least one ride for each of its {} regions.", promo.quotas.len()));
+    }
+    if state.has_errors() {
+        return page(context, "", Some(RejectedForm::Add(state))).await;
+    }
     context.may_touch_all();
     if let Err(error) = ops::catalogue::add_promo_code(&context.service, &context.auth()?, &promo).await {
         state.refuse(error, |refusal| (*refusal == Refusal::PromoTaken).then_some("code"))?;
@@ -250,6 +231,7 @@ pub struct Change {
     seen: String,
     until: String,
     per_rider: String,
+    total: String,
     #[serde(default)]
     end: String,
 }
@@ -273,16 +255,20 @@ pub async fn change(
             Some(until) if until > context.now => Ok(until),
             _ => Err("This time has passed; use the button to end it now.".to_owned()),
         });
-        let (Some(valid_until), Some(per_rider_limit), Some(quotas)) = (
+        // Limits only go up.
+        let least: i64 = shown.values().sum();
+        let (Some(valid_until), Some(per_rider_limit), Some(total_limit)) = (
             state.check("until", until),
             state.check("per_rider", number(&form.per_rider, limit)),
-            quotas(&context.catalogue, &mut state, &shown),
+            state.check("total", number(&form.total, least)),
         ) else {
             return page(context, "", Some(RejectedForm::Change(&promo.code, state))).await;
         };
-        new = PromoCode { valid_until, per_rider_limit, total_limit: quotas.values().sum(), ..new };
-        // A region that had no part and gets none stays unnamed.
-        new.quotas = quotas.into_iter().filter(|(region, part)| *part > 0 || shown.contains_key(region)).collect();
+        let mut quotas = shown;
+        for (region, more) in context.catalogue.split(&promo, total_limit - least) {
+            *quotas.entry(region).or_default() += more;
+        }
+        new = PromoCode { valid_until, per_rider_limit, total_limit: quotas.values().sum(), quotas, ..new };
     } else {
         new.valid_until = context.now.trunc_subsecs(0);
         new.quotas = shown;
@@ -291,4 +277,21 @@ pub async fn change(
     context.may_touch_all();
     let outcome = ops::catalogue::set_promo_code(&context.service, &context.auth()?, &seen, &new).await;
     context.respond(outcome.map(|_| Done::Now), PATH, &format!("{} is changed. {EVERYWHERE}", promo.code))
+}
+
+/// `GET /admin/promo-codes/{code}/rides.csv`: the rides that used a code, region by region, without
+/// their riders; those whose figures may be counted here.
+pub async fn rides(mut context: RequestContext, path: Path<String>) -> PageResult {
+    administrator(&mut context).await?;
+    let code = context.catalogue.promo_code(&path).ok_or(PageError::NotFound)?.code.clone();
+    let regions = context.catalogue.regions.iter().map(|region| region.code.clone());
+    let regions: Vec<_> =
+        regions.filter(|region| may_count(&context.catalogue, region, &context.service.here)).collect();
+    let (service, name) = (context.service.clone(), format!("movr-{code}.csv"));
+    let read = async move |(n, after): (usize, Uuid)| {
+        let Some(region) = regions.get(n) else { return Ok((String::new(), None)) };
+        let (lines, next) = exports::promo_rides(&service.db.at(region).await?, region, &code, after).await?;
+        Ok((lines, Some(next.map_or((n + 1, Uuid::nil()), |after| (n, after)))))
+    };
+    Ok(context.csv(&name, (csv::head(&exports::PROMO_COLUMNS), Some((0, Uuid::nil()))), read))
 }

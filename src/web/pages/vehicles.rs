@@ -217,8 +217,8 @@ pub(super) fn blocked(context: &RequestContext, city: &City) -> Option<String> {
     if closed(&city.region) || context.cookie.as_ref().is_some_and(|cookie| closed(&cookie.region)) {
         return Some("You can reserve and ride again after the pause.".to_owned());
     }
-    let cookie = context.cookie.as_ref()?;
-    cookie.open_ride.is_some().then(|| Refusal::AlreadyRiding.message())
+    let riding = || context.cookie.as_ref()?.open_ride.is_some().then_some(Refusal::AlreadyRiding);
+    city.refusal().or_else(riding).map(|refusal| refusal.message())
 }
 
 /// By vehicle type.

@@ -87,7 +87,7 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
         ("from", "2024-01-01T00:00"),
         ("until", "2999-01-01T00:00"),
         ("per_rider", "1"),
-        ("quota-us-west1", "2"),
+        ("total", "3"),
     ];
     let city = [("name", "Gateville"), ("region", "us-west1"), ("lat", "41"), ("lon", "-75")];
     let more = [("country", "Utopia"), ("zone", "America/New_York"), ("currency", "USD"), ("radius", "3")];
@@ -95,6 +95,10 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
         .map(|vehicle_type| ["unlock", "minute", "fee"].map(|w| format!("{w}-{vehicle_type}")));
     let city = city.iter().chain(&more).map(|(name, value)| ((*name).to_owned(), *value));
     let city: Vec<_> = city.chain(tariffs.concat().into_iter().map(|name| (name, "1"))).collect();
+    let area = "[[-71.2,42.2],[-70.9,42.2],[-70.9,42.5],[-71.2,42.5]]";
+    let changed =
+        vec![("seen", "1"), ("name", "Boston Bay"), ("lat", "42.36"), ("lon", "-71.06"), more[1], ("area", area)];
+    let bob_page = format!("/admin/people/us-east1/{bob_id}");
     let prices = [("type", "bike"), ("unlock", "1"), ("minute", "1"), ("fee", "1")];
     let (confirm, cancel) = (format!("{job}/confirm"), format!("{job}/cancel"));
     let retire =
@@ -102,7 +106,7 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let report = |about: &str| format!("{about}/report");
     let (vehicle_report, ride_report) = (report(&reserve.replace("/reserve", "")), report(&past));
     let problem = vec![("task", &*id), ("problem", "brakes")];
-    let cases: [Case<'_>; 30] = [
+    let cases: [Case<'_>; 33] = [
         ("/vehicles/{region}/{public_id}/report", &cat, &vehicle_report, problem.clone()),
         ("/rides/{region}/{id}/report", &ann, &ride_report, problem),
         (
@@ -156,9 +160,12 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
             "/admin/promo-codes/{code}",
             &cat,
             "/admin/promo-codes/WELCOME",
-            vec![("seen", &promo_seen[0]), ("until", ""), ("per_rider", ""), ("end", "now")],
+            vec![("seen", &promo_seen[0]), ("until", ""), ("per_rider", ""), ("total", ""), ("end", "now")],
         ),
         ("/admin/cities", &cat, "/admin/cities", city.iter().map(|(name, value)| (&**name, *value)).collect()),
+        ("/admin/cities/{city}", &cat, "/admin/cities/boston", changed),
+        ("/admin/cities/{city}/pause", &cat, "/admin/cities/boston/pause", vec![("seen", "1"), ("reason", "ice")]),
+        ("/admin/people/{region}/{id}", &cat, &bob_page, vec![("action", "block"), ("reason", "other")]),
         ("/admin/roles", &cat, "/admin/roles", vec![("username", &ann.name), ("city", "boston")]),
         (
             "/admin/roles/revoke",
@@ -216,10 +223,11 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
         refused_by_the_gate(&arena, pattern, &cat.post(&path, &fields).await, "us-east1");
     }
     seen.extend(fleet_forms);
-    // The city of a visitor, and whether they want to go home, are cookies and no rows.
+    // The city of a visitor, and whether they want to go home, are cookies and no rows; what is searched for is
+    // posted so that it is in no address.
+    seen.extend(["/my/vehicles/{region}/{id}/remove", "/city", "/abroad", "/admin/people"]);
     // The statement that credits one ride credits these, too.
     seen.extend(["/fleet/tariffs/credit"]);
-    seen.extend(["/my/vehicles/{region}/{id}/remove", "/city", "/abroad"]);
     // A session that cannot be stored: `draining`.
     seen.extend(["/login"]);
     // It must be possible to open a region from inside: `pages/region_states.rs`.

@@ -277,6 +277,11 @@ const DAMAGES: &[(&[&str], &str)] = &[
         WHERE id::TEXT = (SELECT min(id::TEXT) FROM rides WHERE total_minor > 0)",
     ),
     (
+        &["blocked"],
+        "UPDATE users SET blocked_at = now() FROM pick WHERE id = u;
+         INSERT INTO sessions SELECT region, gen_random_uuid(), id, 'x', 'x', now(), now(), now() FROM users, pick WHERE id = u",
+    ),
+    (
         &["promo-limits"],
         "@ended; INSERT INTO promo_redemptions SELECT 'europe-west1', u, 'WELCOME', 'europe-west1', id, now()
         FROM pick, rides WHERE rides.rider_id = u AND promo_code = 'WELCOME' AND ended_at IS NOT NULL",

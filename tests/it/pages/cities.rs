@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::StatusCode;
 
 use super::{rides, tariffs::with_role};
-use crate::support::{Browser, html::Page, world};
+use crate::support::{Browser, html::Page, rows::pairs, world};
 
 const PATH: &str = "/admin/cities";
 
@@ -47,7 +47,10 @@ async fn a_city_that_is_added_is_ridden_in_everywhere_without_a_restart() {
     let page = admin.get(PATH).await;
     assert!(page.flash().contains("Lisboa is added") && page.flash().contains("up to a minute"), "{}", page.flash());
     let rows = page.texts("tbody tr");
-    assert!(rows.contains(&"Lisboa lisboa Europe West (Belgium) Europe/Lisbon EUR".to_owned()), "{rows:?}");
+    assert!(
+        rows.contains(&"Lisboa lisboa Europe West (Belgium) Europe/Lisbon EUR Open Tariffs".to_owned()),
+        "{rows:?}"
+    );
     assert_eq!(admin.get("/vehicles?city=lisboa").await.status, StatusCode::OK, "at once where it was added");
     let began = Instant::now();
     while nobody.get("/vehicles?city=lisboa").await.status != StatusCode::OK {
@@ -120,6 +123,105 @@ async fn mistakes_come_back_with_what_was_typed() {
     assert_eq!(add(&admin, &[("area", ring)]).await.location(), PATH);
     let stored = format!("SELECT count(*) FROM cities WHERE slug = 'lisboa' AND service_area = '{ring}'");
     assert_eq!(world.count(&stored).await, 1);
+    instance.running.stop().await;
+    world.end().await;
+}
+
+/// Posts the form of Boston as `page` drew it, with `changed` over it.
+async fn change(admin: &Browser, page: &Page, changed: &[(&str, &str)]) -> Page {
+    let drawn = ["seen", "name", "lat", "lon", "zone", "area"].map(|name| (name, page.field(name)));
+    let mut form: Vec<_> = drawn.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    form.retain(|(name, _)| changed.iter().all(|(other, _)| name != other));
+    form.extend(changed);
+    admin.post("/admin/cities/boston", &form).await
+}
+
+#[actix_web::test]
+async fn a_city_is_renamed_and_its_area_drawn_anew() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let admin = with_role(&instance, "boston", "administrator", "").await;
+    let page = admin.get("/admin/cities/boston").await;
+    let before = world.rows().await;
+    let crossed = "[[-71.2,42.2],[-70.9,42.5],[-70.9,42.2],[-71.2,42.5]]";
+    for (field, value) in [
+        ("name", ""),
+        ("name", "PARIS"),
+        ("zone", "Boston"),
+        ("lat", "48.8"),
+        ("lat", ""),
+        ("area", ""),
+        ("area", crossed),
+        ("area", "[[-71,42],[-70,42],[-70,43]]"),
+    ] {
+        let wrong = change(&admin, &page, &[(field, value)]).await;
+        assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY, "{field} {value}: {}", wrong.text());
+        assert_eq!(wrong.texts("small.error").len(), 1, "{field} {value}");
+        assert_eq!(wrong.texts(&format!("#{field}-error")).len(), 1, "{field} {value}");
+        assert_eq!(wrong.attributes(&format!("#{field}"), "value"), [value]);
+    }
+    assert_eq!(world.rows().await, before);
+    let area = "[[-71.2,42.2],[-70.9,42.2],[-70.9,42.5],[-71.2,42.5]]";
+    let new = [("name", "Boston Bay"), ("zone", "America/Detroit"), ("lat", "42.36"), ("area", area)];
+    assert_eq!(change(&admin, &page, &new).await.location(), "/admin/cities/boston");
+    assert!(admin.get("/admin/cities/boston").await.flash().starts_with("Boston Bay is changed."));
+    let stored = format!(
+        "SELECT count(*) FROM cities WHERE slug = 'boston' AND name = 'Boston Bay' AND time_zone = 'America/Detroit'
+         AND lat = 42.36 AND service_area = '{area}' AND paused IS NULL"
+    );
+    assert_eq!(world.count(&stored).await, 1);
+    assert_eq!(admin.get("/vehicles?city=boston").await.texts("h1"), ["Vehicles in Boston Bay"]);
+    // Whoever still has the old page overwrites nothing.
+    change(&admin, &page, &[("name", "Beantown")]).await.location();
+    assert!(admin.get("/admin/cities/boston").await.flash().starts_with("This was changed since"));
+    change(&admin, &page, &new).await.location();
+    assert_eq!(world.count("SELECT count(*) FROM events WHERE action = 'city.changed'").await, 1);
+    assert_eq!(world.count(&stored).await, 1);
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn in_a_paused_city_nothing_begins_and_rides_end() {
+    let world = world().await;
+    rides::street(&world, 20).await;
+    let instance = world.instance("us-east1").await;
+    let admin = with_role(&instance, "boston", "administrator", "").await;
+    let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
+    let card = bob.get("/vehicles?city=new-york").await.card(2);
+    let ride = rides::start(&ann, "new-york").await;
+    let pause = "/admin/cities/new-york/pause";
+    let seen = admin.get("/admin/cities/new-york").await.field("seen");
+    let nameless = admin.post(pause, &[("seen", &seen), ("reason", " ")]).await;
+    assert_eq!((nameless.status, nameless.texts("#reason-error").len()), (StatusCode::UNPROCESSABLE_ENTITY, 1));
+    admin.post(pause, &[("seen", &seen), ("reason", "snow until noon")]).await.location();
+    assert!(admin.get(pause.strip_suffix("/pause").unwrap()).await.flash().starts_with("New York is paused."));
+
+    let words =
+        "New York is paused (snow until noon). No rides or reservations can begin there; rides under way can end.";
+    let vehicle = &card.iter().find(|(name, _)| name == "vehicle").unwrap().1;
+    let before = world.rows().await;
+    for path in ["/rides".to_owned(), format!("/vehicles/us-east1/{vehicle}/reserve")] {
+        let refused = bob.post(&path, &pairs(&card)).await;
+        assert_eq!(bob.get(&refused.location()).await.flash(), words, "{path}");
+    }
+    assert_eq!(world.rows().await, before, "nothing has begun");
+    for path in ["/", "/vehicles?city=new-york", &format!("/vehicles/us-east1/{vehicle}")] {
+        let page = instance.browser().get(path).await;
+        assert!(page.texts(".note").contains(&words.to_owned()), "{path}: {}", page.text());
+    }
+    let feed = instance.browser().get("/gbfs/3/new-york/vehicle_status.json").await.body;
+    assert!(feed.contains("\"is_disabled\":true") && !feed.contains("\"is_disabled\":false"), "{feed}");
+    let receipt = rides::end(&ann, &ride).await.location();
+    assert!(ann.get(&receipt).await.text().contains("You owe"));
+
+    let seen = admin.get("/admin/cities/new-york").await.field("seen");
+    admin.post(pause, &[("seen", &seen), ("reason", "snow until noon"), ("resume", "1")]).await.location();
+    assert!(admin.get("/admin/cities").await.flash().starts_with("New York is open again."));
+    assert!(bob.post("/rides", &pairs(&card)).await.location().starts_with("/rides/us-east1/"));
+    let told = "SELECT string_agg(metadata->>'paused', ',') = 'snow until noon' AND count(*) = 2 FROM events
+        WHERE action = 'city.changed'";
+    assert!(world.sql().await.query_one(told, &[]).await.unwrap().try_get::<_, bool>(0).unwrap());
     instance.running.stop().await;
     world.end().await;
 }

@@ -12,6 +12,7 @@ mod imports;
 mod overview;
 mod own_pages;
 mod owner_vehicles;
+mod people;
 mod profile;
 mod promo_codes;
 mod region_states;

@@ -19,13 +19,12 @@ async fn add(admin: &Browser, changed: &[(&str, &str)]) -> Page {
         ("code", "spring"),
         ("kind", "percent"),
         ("value", "20"),
-        ("cities", "new-york, paris"),
+        ("cities", "new-york"),
+        ("cities", "paris"),
         ("from", "2024-01-01T00:00"),
         ("until", "2999-01-01T00:00"),
         ("per_rider", "1"),
-        ("quota-us-east1", "6"),
-        ("quota-europe-west1", "4"),
-        ("quota-us-west1", ""),
+        ("total", "10"),
     ];
     form.retain(|(name, _)| changed.iter().all(|(other, _)| name != other));
     form.extend(changed);
@@ -35,7 +34,7 @@ async fn add(admin: &Browser, changed: &[(&str, &str)]) -> Page {
 /// Posts the form of SPRING as `page` drew it, with `changed` over it.
 async fn change(admin: &Browser, page: &Page, changed: &[(&str, &str)]) -> Page {
     let of = |name: &str| page.attributes(&format!("[aria-labelledby=SPRING] [name={name}]"), "value").remove(0);
-    let names = ["seen", "until", "per_rider", "quota-us-east1", "quota-us-west1", "quota-europe-west1"];
+    let names = ["seen", "until", "per_rider", "total"];
     let drawn = names.map(|name| (name, of(name)));
     let mut form: Vec<_> = drawn.iter().map(|(name, value)| (*name, value.as_str())).collect();
     form.retain(|(name, _)| changed.iter().all(|(other, _)| name != other));
@@ -59,21 +58,31 @@ async fn sixty_four_riders_in_two_regions_use_a_code_as_often_as_it_allows() {
     assert_eq!((good.len(), lost.len()), (10, 54));
     assert!(lost.iter().all(|one| one.text == Refusal::PromoExhausted.message()), "{lost:#?}");
     let in_region = |region| format!("SELECT count(*) FROM rides WHERE promo_percent = 20 AND region = '{region}'");
-    assert_eq!(arena.count(&in_region("us-east1")).await, 6);
-    assert_eq!(arena.count(&in_region("europe-west1")).await, 4);
+    assert_eq!(arena.count(&in_region("us-east1")).await, 5);
+    assert_eq!(arena.count(&in_region("europe-west1")).await, 5);
 
-    // More for one region: the next two there are the last two.
+    // More of them: the next two of a region are its last two.
     let page = admin.get(PATH).await;
     let words = page.texts("[aria-labelledby=SPRING]").remove(0);
-    for text in ["20 % off", "Valid", "New York, Paris", "10 in all, 1 a rider", "6 of 6 used", "4 of 4 used", "0 of 0"]
-    {
+    for text in ["20 % off", "Valid", "New York, Paris", "10 in all, 1 per rider", "5 of 5 used"] {
         assert!(words.contains(text), "{text}: {words}");
     }
-    assert_eq!(change(&admin, &page, &[("quota-us-east1", "8")]).await.location(), PATH);
+    assert_eq!(change(&admin, &page, &[("total", "14")]).await.location(), PATH);
     let lost: Vec<usize> = (0..64).step_by(2).filter(|n: &usize| !redirects[*n].good).collect();
     let again = arena.race(lost.iter().map(|n| try_it(*n))).await;
     assert_eq!(again.iter().filter(|one| one.good).count(), 2);
-    assert!(admin.get(PATH).await.texts("[aria-labelledby=SPRING]").remove(0).contains("8 of 8 used"));
+    assert!(admin.get(PATH).await.texts("[aria-labelledby=SPRING]").remove(0).contains("7 of 7 used"));
+
+    // As a file: one line a ride, of both regions, and nobody's name or id.
+    let path = format!("{PATH}/SPRING/rides.csv");
+    let file = admin.get(&path).await.body;
+    let lines: Vec<&str> = file.lines().collect();
+    assert_eq!(lines.len(), 13, "{file}");
+    assert!(lines[0].ends_with("code,region,city,type,started,ended,currency,discount,total"), "{}", lines[0]);
+    let of = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
+    assert_eq!((of("SPRING,us-east1,new-york,"), of("SPRING,europe-west1,paris,")), (7, 5));
+    assert_eq!(arena.browser(0).get(&path).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(admin.get(&format!("{PATH}/NONE/rides.csv")).await.status, StatusCode::NOT_FOUND);
     arena.end().await;
 }
 
@@ -87,20 +96,22 @@ async fn a_code_is_added_changed_and_ended_and_mistakes_come_back() {
         ("code", "a b", "code"),
         ("value", "0", "value"),
         ("value", "101", "value"),
-        ("cities", "atlantis", "cities"),
         ("from", "", "from"),
         ("until", "2023-01-01T00:00", "until"),
         ("until", "2024-06-01T00:00", "until"),
         ("per_rider", "11", "per_rider"),
-        ("quota-us-east1", "-1", "quota-us-east1"),
+        ("total", "-1", "total"),
+        ("total", "1", "total"),
     ] {
         let page = add(&admin, &[(field, value)]).await;
         assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{field} {value}");
         assert_eq!(page.texts(&format!("#{error}-error")).len(), 1, "{field} {value}");
         assert_eq!(page.attributes(&format!("#{field}"), "value"), [value]);
     }
-    let none = [("quota-us-east1", "0"), ("quota-europe-west1", "0"), ("quota-us-west1", "")];
-    assert_eq!(add(&admin, &none).await.texts("#quota-us-east1-error").len(), 1, "no ride at all");
+    let dollars = add(&admin, &[("kind", "USD")]).await;
+    assert_eq!(dollars.texts("#value-error"), ["A ride in Paris is paid in EUR."]);
+    assert_eq!(dollars.attributes("[name=cities][checked]", "value"), ["new-york", "paris"], "ticks are kept");
+    assert_eq!(add(&admin, &[("cities", "atlantis")]).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(world.rows().await, before);
 
     world
@@ -120,7 +131,7 @@ async fn a_code_is_added_changed_and_ended_and_mistakes_come_back() {
     assert_eq!(taken.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(taken.texts("#code-error")[0].contains("already"));
     let page = admin.get(PATH).await;
-    for (field, value) in [("quota-us-east1", "5"), ("per_rider", "0"), ("until", "2020-01-01T00:00")] {
+    for (field, value) in [("total", "9"), ("per_rider", "0"), ("until", "2020-01-01T00:00")] {
         let wrong = change(&admin, &page, &[(field, value)]).await;
         assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY, "{field}");
         assert_eq!(wrong.texts(&format!("#{field}-SPRING-error")).len(), 1, "{field}: {}", wrong.body);
@@ -209,6 +220,7 @@ async fn codes_and_roles_beyond_a_page_are_behind_a_link() {
     }
     // A mistake in a code far behind comes back on a page that has it.
     let form = [("seen", pages[40].field("seen")), ("until", String::new()), ("per_rider", "x".to_owned())];
+    let form = [&form[..], &[("total", "9".to_owned())]].concat();
     let code = pages[40].texts("section h2").remove(0).split(' ').next().unwrap().to_owned();
     let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let wrong = admin.post(&format!("{PATH}/{code}"), &form).await;

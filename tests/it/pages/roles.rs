@@ -11,8 +11,9 @@ const PATH: &str = "/admin/roles";
 /// Presses the button that takes the `n`th role of the list away.
 async fn take(admin: &Browser, username: &str) -> String {
     let page = admin.get(PATH).await;
-    let buttons = page.attributes("[action$=revoke] button", "aria-label");
-    let n = buttons.iter().position(|label| label.starts_with(&format!("Revoke from {username}:"))).unwrap();
+    // The button that does it is behind another one.
+    let buttons = page.attributes("details:not([open]) > [action$=revoke] button", "aria-label");
+    let n = buttons.iter().position(|label| label.starts_with(&format!("Revoke role of {username}:"))).unwrap();
     let of = |name: &str| page.attributes(&format!("[action$=revoke] [name={name}]"), "value").remove(n);
     let fields = [("region", of("region")), ("id", of("id")), ("city", of("city"))];
     let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();

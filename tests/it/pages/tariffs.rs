@@ -181,7 +181,7 @@ async fn what_the_browser_changed_the_catalogue_file_leaves_alone() {
     assert_eq!(operator.post("/fleet/tariffs/withdraw", &fields).await.status, StatusCode::SEE_OTHER);
     let page = admin.get("/admin/promo-codes").await;
     let seen = page.attributes("[aria-labelledby=WELCOME] [name=seen]", "value").remove(0);
-    let end_now = [("seen", &*seen), ("until", ""), ("per_rider", ""), ("end", "now")];
+    let end_now = [("seen", &*seen), ("until", ""), ("per_rider", ""), ("total", ""), ("end", "now")];
     assert_eq!(admin.post("/admin/promo-codes/WELCOME", &end_now).await.location(), "/admin/promo-codes");
     let before = world.rows().await;
     assert_eq!(movr::ops::catalogue::load(&db, &file, &clock).await.unwrap(), 0, "the next release");

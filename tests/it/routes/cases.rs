@@ -31,7 +31,7 @@ impl Case {
 /// its card, a job, an erasure, and a task.
 #[rustfmt::skip]
 #[allow(clippy::too_many_arguments, reason = "one for each thing that an address names")]
-pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, card: &[(String, String)], erasure: &str, task: &str) -> Vec<Case> {
+pub fn cases((name, person): (&str, &str), ride: &str, remove: &str, vehicle: &str, job: &str, card: &[(String, String)], erasure: &str, task: &str) -> Vec<Case> {
     let case = |method, pattern, path: &str, fields: &[(&str, &str)]| {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Case { method, pattern, path: path.to_owned(), fields }
@@ -140,14 +140,23 @@ pub fn cases(name: &str, ride: &str, remove: &str, vehicle: &str, job: &str, car
             ("unlock", "1"), ("minute", "1"), ("fee", "1")]),
         get("/admin/promo-codes", "/admin/promo-codes"),
         post("/admin/promo-codes", "/admin/promo-codes", &[("code", "WALK"), ("kind", "percent"), ("value", "5"),
-            ("from", "2024-01-01T00:00"), ("until", "2999-01-01T00:00"), ("per_rider", "1"), ("quota-us-east1", "2")]),
+            ("from", "2024-01-01T00:00"), ("until", "2999-01-01T00:00"), ("per_rider", "1"), ("total", "3")]),
         post("/admin/promo-codes/{code}", "/admin/promo-codes/WELCOME", &[("seen", "[0,1,{}]"), ("until", ""),
-            ("per_rider", "1"), ("end", "now")]),
+            ("per_rider", "1"), ("total", "1"), ("end", "now")]),
+        get("/admin/promo-codes/{code}/rides.csv", "/admin/promo-codes/WELCOME/rides.csv"),
         get("/admin/cities", "/admin/cities"),
         post("/admin/cities", "/admin/cities", &[("name", "Walkville"), ("country", "Utopia"), ("region", "us-east1"), ("lat", "41"),
             ("lon", "-75"), ("zone", "America/New_York"), ("currency", "USD"), ("radius", "3"), ("unlock-bike", "1"),
             ("minute-bike", "1"), ("fee-bike", "1"), ("unlock-scooter", "1"), ("minute-scooter", "1"),
             ("fee-scooter", "1"), ("unlock-skateboard", "1"), ("minute-skateboard", "1"), ("fee-skateboard", "1")]),
+        get("/admin/cities/{city}", "/admin/cities/boston"),
+        post("/admin/cities/{city}", "/admin/cities/boston", &[("seen", "1"), ("name", "Boston Bay"), ("lat", "42.36"),
+            ("lon", "-71.06"), ("zone", "America/New_York"), ("area", "[[-71.2,42.2],[-70.9,42.2],[-70.9,42.5],[-71.2,42.5]]")]),
+        post("/admin/cities/{city}/pause", "/admin/cities/boston/pause", &[("seen", "1"), ("reason", "ice")]),
+        get("/admin/people", "/admin/people"),
+        post("/admin/people", "/admin/people", &[("who", name)]),
+        get("/admin/people/{region}/{id}", &format!("/admin/people/us-east1/{person}")),
+        post("/admin/people/{region}/{id}", &format!("/admin/people/us-east1/{person}"), &[("action", "sign-out")]),
         get("/admin/roles", "/admin/roles"),
         post("/admin/roles", "/admin/roles", &[("username", name), ("city", "boston")]),
         post("/admin/roles/revoke", "/admin/roles/revoke", &[("region", "us-east1"), ("id", &id), ("city", "boston")]),

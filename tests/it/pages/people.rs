@@ -1,0 +1,183 @@
+//! People as administrators meet them: found within the jurisdiction only, blocked so that no way
+//! in is left, and signed out everywhere.
+
+use movr::{
+    db::{sessions, users, verdict::Verdict},
+    domain::refusal::Refusal,
+    ops::accounts,
+};
+use reqwest::StatusCode;
+use uuid::Uuid;
+
+use super::tariffs::with_role;
+use crate::support::{
+    Browser, World,
+    app::{Instance, PASSWORD},
+    world,
+};
+
+const PATH: &str = "/admin/people";
+
+async fn named(instance: &Instance, city: &str, [first, last, email]: [&str; 3]) -> Browser {
+    let person = instance.person(city).await;
+    let form = [("first_name", first), ("last_name", last), ("email", email)];
+    assert_eq!(person.post("/profile", &form).await.status, StatusCode::SEE_OTHER);
+    person
+}
+
+/// The page of a person.
+async fn page_of(world: &World, person: &Browser) -> String {
+    let key = "SELECT region::TEXT || '/' || id::TEXT FROM users WHERE username = $1";
+    let key: String = world.sql().await.query_one(key, &[&person.name]).await.unwrap().try_get(0).unwrap();
+    format!("{PATH}/{key}")
+}
+
+#[actix_web::test]
+async fn people_are_found_by_name_or_e_mail_within_the_jurisdiction() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let admin = with_role(&instance, "boston", "administrator", "").await;
+    let anna = named(&instance, "seattle", ["Anna Maria", "van Dyk", "Anna@Example.org"]).await;
+    let cher = named(&instance, "boston", ["Cher", "", "cher@example.org"]).await;
+    let renee = named(&instance, "paris", ["Anna", "Doe", "anna@example.fr"]).await;
+    let find = async |who: &str| admin.post(PATH, &[("who", who)]).await;
+    for (who, names) in [
+        (&*anna.name.to_uppercase(), &["Anna Maria van Dyk"][..]),
+        (" anna@example.ORG ", &["Anna Maria van Dyk"]),
+        ("VAN DYK", &["Anna Maria van Dyk"]),
+        ("anna maria van dyk", &["Anna Maria van Dyk"]),
+        ("Cher", &["Cher"]),
+        ("anna", &[]),
+        ("maria van dyk", &[]),
+        ("%", &[]),
+        // At home in Europe.
+        (&*renee.name, &[]),
+        ("anna@example.fr", &[]),
+    ] {
+        let page = find(who).await;
+        assert_eq!(
+            (page.status, page.texts("ul.rows b")),
+            (StatusCode::OK, names.iter().map(ToString::to_string).collect()),
+            "{who}"
+        );
+        assert_eq!(page.field("who"), who);
+        assert!(page.text().contains("People of Europe West (Belgium) are found there"), "{}", page.text());
+        assert!(!page.body.contains("example.fr\">") && !page.text().contains("Anna Doe"));
+    }
+    let found = find("cher").await.attributes("ul.rows a", "href");
+    assert_eq!(found, [page_of(&world, &cher).await]);
+    assert_eq!(find("").await.texts("#who-error").len(), 1);
+    world.set("UPDATE users SET first_name = 'Sam' || username, last_name = 'Many' WHERE last_name = 'van Dyk'").await;
+    world
+        .set(
+            "INSERT INTO users (region, id, city, username, username_key, first_name, last_name, email, password_hash,
+               recovery_hashes, present_in, version, created_at)
+             SELECT region, gen_random_uuid(), city, 'many' || n, 'many' || n, 'Sam', 'Many', 'x', 'x', '[]', '[]', 1, now()
+             FROM users, generate_series(1, 30) AS n WHERE last_name = 'Many';
+             INSERT INTO events (region, aggregate_type, aggregate_id, version, action, actor_region, actor_id, command_id,
+               correlation_id, occurred_at, epoch, metadata)
+             SELECT region::TEXT::crdb_internal_region, 'user', id, 1, 'user.registered', region::TEXT, id, id, id, now(), 1, '{}'
+             FROM users WHERE username LIKE 'many%'",
+        )
+        .await;
+    let many = find("many").await;
+    assert_eq!(many.texts("ul.rows b").len(), 25);
+    assert!(many.text().contains("There are more."), "{}", many.text());
+    assert_eq!(anna.post(PATH, &[("who", "cher")]).await.status, StatusCode::FORBIDDEN);
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn a_blocked_person_is_out_and_stays_out() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let admin = with_role(&instance, "boston", "administrator", "").await;
+    let ann = instance.person("seattle").await;
+    let made = ann.post("/profile/recovery-codes", &[("current", PASSWORD)]).await;
+    let code = made.texts(".codes code").into_iter().next();
+    let code =
+        if let Some(code) = code { code } else { ann.get(&made.location()).await.texts(".codes code").remove(0) };
+    let path = page_of(&world, &ann).await;
+    let page = admin.get(&path).await;
+    for words in ["Pat Doe", "pat@example.com", "Seattle", "Signed in on 1 device", "Roles None"] {
+        assert!(page.text().contains(words), "{words}: {}", page.text());
+    }
+    assert_eq!(ann.get(&path).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(ann.post(&path, &[("action", "unblock")]).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(admin.post(&path, &[("action", "block"), ("reason", "dislike")]).await.status, StatusCode::BAD_REQUEST);
+    let block = [("action", "block"), ("reason", "misuse")];
+    for _ in 0..2 {
+        assert_eq!(admin.post(&path, &block).await.location(), path);
+    }
+    assert!(admin.get(&path).await.flash().starts_with("The account is blocked"));
+    assert!(!ann.signed_in().await, "the session is over");
+    let again = ann.sign_in(&ann.name, PASSWORD).await;
+    assert_eq!(
+        (again.status, again.texts("[role=alert]")),
+        (StatusCode::UNPROCESSABLE_ENTITY, vec![Refusal::Blocked.message()])
+    );
+    let wrong = ann.sign_in(&ann.name, "a short walk to the tram").await;
+    assert_eq!(wrong.texts("[role=alert]"), ["Wrong username or password."], "only who knows the password is told");
+    let recover = [("username", &*ann.name), ("code", &code), ("password", "another walk to the tram")];
+    assert!(ann.post("/recover", &recover).await.text().contains(&Refusal::Blocked.message()));
+    // Whoever was just signing in when it happened.
+    let db = &instance.running.state.service.db;
+    let (conn, west) = (db.here().await.unwrap(), "us-west1".parse().unwrap());
+    let login = users::find_login(&conn, Some(&west), &ann.name).await.unwrap().unwrap();
+    let now = world.clock.now();
+    let new = sessions::NewSession {
+        id: Uuid::new_v4(),
+        token_hash: "x".to_owned(),
+        device: "x".to_owned(),
+        expires_at: now + accounts::ABSOLUTE,
+    };
+    drop(conn);
+    let start = db.write_with_retry(&west, async |conn| {
+        sessions::start(conn, &login.user, 1, &new, &login.password_hash, now).await
+    });
+    assert_eq!(start.await.unwrap(), Verdict::Refused(Refusal::Blocked));
+    let event = "SELECT count(*) FROM events WHERE action = 'user.blocked' AND region = 'us-west1'
+        AND actor_region = 'us-east1' AND metadata = '{\"reason\": \"misuse\"}'";
+    assert_eq!(world.count(event).await, 1);
+    assert_eq!(world.count("SELECT count(*) FROM sessions WHERE region = 'us-west1'").await, 0);
+
+    admin.post(&path, &[("action", "unblock")]).await.location();
+    assert_eq!(ann.sign_in(&ann.name, PASSWORD).await.status, StatusCode::SEE_OTHER);
+    assert!(ann.signed_in().await);
+    admin.post(&path, &[("action", "sign-out")]).await.location();
+    assert!(!ann.signed_in().await);
+    assert!(admin.get(&path).await.text().contains("Signed in on 0 devices"));
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn nobody_changes_their_own_account_or_one_of_another_jurisdiction() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let admin = with_role(&instance, "boston", "administrator", "").await;
+    let renee = instance.person("paris").await;
+    let own = page_of(&world, &admin).await;
+    assert!(admin.get(&own).await.attributes("main button", "name").is_empty());
+    let before = world.rows().await;
+    admin.post(&own, &[("action", "block"), ("reason", "other")]).await.location();
+    assert_eq!(admin.get(&own).await.flash(), Refusal::OwnAccount.message());
+    assert_eq!(world.rows().await, before);
+    let theirs = page_of(&world, &renee).await;
+    let seen = admin.get(&theirs).await;
+    assert_eq!(seen.status, StatusCode::CONFLICT);
+    assert!(seen.text().contains("(rule jurisdiction)") && !seen.text().contains("Pat Doe"), "{}", seen.text());
+    admin.post(&theirs, &[("action", "block"), ("reason", "other")]).await.location();
+    assert!(renee.signed_in().await);
+    let noted =
+        "SELECT count(*) FROM events WHERE action = 'residency.person_refused' AND metadata->>'to' = 'europe-west1'";
+    assert_eq!(world.count(noted).await, 2);
+    let of_europe = world.instance("europe-west1").await;
+    assert!(admin.at(&of_europe).get(&theirs).await.text().contains("Pat Doe"));
+    assert_eq!(admin.get(&format!("{PATH}/us-east1/{}", Uuid::new_v4())).await.status, StatusCode::NOT_FOUND);
+    for instance in [instance, of_europe] {
+        instance.running.stop().await;
+    }
+    world.end().await;
+}
