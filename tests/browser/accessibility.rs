@@ -208,7 +208,7 @@ async fn account(audit: &mut Audit, stage: &Stage) {
     browser.press("Save details").await;
     browser.css(".flashes .success").await;
     audit.look(browser, "profile saved", 200).await;
-    browser.fill("#codes-current", PASSWORD).await;
+    browser.fill("#current-codes", PASSWORD).await;
     browser.press("Make new codes").await;
     browser.heading("Your recovery codes").await;
     audit.look(browser, "recovery codes", 200).await;

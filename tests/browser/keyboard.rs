@@ -148,7 +148,7 @@ async fn a_ride_from_sign_in_to_sign_out_needs_no_mouse() {
     keys.tab_to("button End ride").await;
     keys.press(Key::Space).await;
     browser.heading("Receipt").await;
-    browser.reads(".receipt", "1.9 km north of the centre").await;
+    browser.reads(".receipt", "1.2 mi north of the centre").await;
     keys.tab_to("a All my rides").await;
     keys.press(Key::Enter).await;
     browser.heading("My rides").await;
