@@ -29,7 +29,7 @@ use movr::{
         self, Db,
         connect::Endpoint,
         migrate::Layout,
-        vehicles::{NEAREST, Search},
+        vehicles::{NEAREST, NEAREST_PAGE, Search},
     },
     domain::{
         catalogue::Catalogue,
@@ -76,6 +76,9 @@ async fn bare(data: Data<Bare>) -> HttpResponse {
     for (low, high) in &data.ranges {
         params.extend([low as &(dyn ToSql + Sync), high]);
     }
+    // The first page.
+    let (metres, id) = (-1.0_f64, uuid::Uuid::nil());
+    params.extend([&metres as &(dyn ToSql + Sync), &id]);
     let rows = client.query(&statement, &params).await.unwrap();
     let card = |(number, row): (usize, &tokio_postgres::Row)| Card {
         number,
@@ -89,7 +92,7 @@ async fn bare(data: Data<Bare>) -> HttpResponse {
         place: row.try_get("place").unwrap(),
         battery: row.try_get("battery").unwrap(),
     };
-    let page = Cards { cards: (1..).zip(&rows).map(card).collect() };
+    let page = Cards { cards: (1..).zip(&rows).take(NEAREST_PAGE).map(card).collect() };
     HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page.render().unwrap())
 }
 
