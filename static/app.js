@@ -42,13 +42,20 @@
     }
     L.control.scale({ imperial: data.us, metric: !data.us, position: hero ? 'topleft' : 'bottomleft' }).addTo(map);
     if ((data.area || []).length) L.polygon(data.area, { className: 'area', interactive: false }).addTo(map);
-    if ((data.route || []).length) L.polyline(data.route, { className: 'route', interactive: false }).addTo(map);
+    const route = L.polyline(data.route || [], { className: 'route', interactive: false }).addTo(map);
     // Where a ride ends can be said by a click.
     const form = document.querySelector('form[data-position]');
     if (form) map.on('click', ({ latlng }) => { form.dataset.position = 'chosen'; fill(form, { coords: { latitude: latlng.lat, longitude: latlng.wrap().lng } }); });
     const areaForm = document.querySelector('form[data-area]');
     if (areaForm) drawArea(L, map, areaForm);
-    if (data.me) L.marker(data.me, { icon: L.divIcon({ className: 'me-icon', iconSize: [18, 18] }), interactive: false, keyboard: false, zIndexOffset: 90000 }).addTo(map);
+    const mark = (point) => L.marker(point, { icon: L.divIcon({ className: 'me-icon', iconSize: [18, 18] }), interactive: false, keyboard: false, zIndexOffset: 90000 }).addTo(map);
+    let me = data.me && mark(data.me);
+    // While riding, the own dot moves and leaves its way behind.
+    box.follow = (point, noted) => {
+      if (noted) route.addLatLng(point);
+      me = me ? me.setLatLng(point) : mark(point);
+      if (!map.getBounds().contains(point)) map.panTo(point, { animate: !calm });
+    };
     pins.forEach((pin, index) => addPin(L, map, data.pins[index], pin, document.getElementById('v' + (index + 1)), pins.length - index));
     // Where a list beside the map says the same, its entries are what the keyboard reaches.
     if (drawing.querySelector('[aria-hidden]')) map.getPane('markerPane').setAttribute('aria-hidden', 'true');
@@ -133,6 +140,14 @@
     });
   }
 
+  /* Whether a ring of [latitude, longitude] contains a point. */
+  function contains(ring, lat, lon) {
+    return ring.filter(([y, x], i) => {
+      const [y2, x2] = ring.at(i - 1);
+      return (y > lat) !== (y2 > lat) && lon < (x2 - x) * (lat - y) / (y2 - y) + x;
+    }).length % 2 === 1;
+  }
+
   /* The running clock and fare of the open ride. Counts from the server's seconds, not from the
      browser's clock, which may be wrong. */
   function runTimer(box) {
@@ -141,6 +156,20 @@
     const unit = 10 ** money.resolvedOptions().maximumFractionDigits;
     const began = performance.now();
     const two = (n) => String(n).padStart(2, '0');
+    const form = document.querySelector('form[data-position]');
+    const hint = form?.querySelector('[data-fee]');
+    const area = hint ? JSON.parse(document.querySelector('[data-map] script').textContent).area : [];
+    // Whether the place in the form is inside, and what ending there would cost.
+    const judge = (total) => {
+      const [lat, lon] = ['lat', 'lon'].map((name) => form.elements[name].value.trim());
+      if (!lat || !lon || isNaN(lat) || isNaN(lon)) return;
+      const inside = contains(area, Number(lat), Number(lon));
+      const fee = Number(hint.dataset.fee);
+      const text = inside ? `Inside the service area: ending here costs ${money.format(total / unit)}.`
+        : `Outside the service area: ending here costs ${money.format((total + fee) / unit)}, ${money.format(fee / unit)} of it for the place.`;
+      hint.classList.toggle('outside', !inside);
+      if (hint.textContent !== text) hint.textContent = text;
+    };
     const tick = () => {
       const seconds = Math.floor(read('elapsed') + (performance.now() - began) / 1000);
       const hours = Math.floor(seconds / 3600);
@@ -148,6 +177,7 @@
       const charge = Math.min(read('unlock') + Math.max(1, Math.ceil(seconds / 60)) * read('minute'), Number(box.dataset.most ?? Infinity));
       const fare = charge - read('discount') - Math.floor(charge * read('percent') / 100);
       box.querySelector('[data-fare]').textContent = money.format(Math.max(0, fare) / unit);
+      if (hint) judge(Math.max(0, fare));
     };
     tick();
     setInterval(tick, 1000);
@@ -175,7 +205,9 @@
     navigator.geolocation.watchPosition((position) => {
       const { latitude, longitude } = position.coords;
       // The server keeps one in five seconds, and none from before the ride.
-      if (position.timestamp >= performance.timeOrigin && position.timestamp - noted >= 5000) { noted = position.timestamp; waiting.push({ at: new Date(position.timestamp).toISOString(), lat: latitude, lon: longitude }); }
+      const keep = position.timestamp >= performance.timeOrigin && position.timestamp - noted >= 5000;
+      document.querySelector('[data-map]').follow?.([latitude, longitude], keep);
+      if (keep) { noted = position.timestamp; waiting.push({ at: new Date(position.timestamp).toISOString(), lat: latitude, lon: longitude }); }
       if (waiting.length > 5000) waiting.shift();
       // What the person chose or types stays.
       if (form && !form.dataset.position) fill(form, position);
@@ -225,6 +257,7 @@
   all('[data-timer]').forEach(runTimer);
   all('[data-all]').forEach(chooseAll);
   all('[data-left]').forEach(countDown);
+  all('[data-print]').forEach((button) => { button.hidden = false; button.addEventListener('click', () => print()); });
   if (navigator.geolocation) {
     all('[data-near]').forEach((form) => positionButton(form, true));
     all('form[data-position]').forEach((form) => positionButton(form, false));

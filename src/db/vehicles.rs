@@ -18,7 +18,8 @@ use crate::domain::{
     vehicle::AWAITS_APPROVAL,
 };
 
-pub const ALL: &[&Statement] = &[&NEAREST, &COUNT, &FIND, &FIND_MOVED, &LIST_OWN, &INSERT, &RETIRE];
+pub const ALL: &[&Statement] =
+    &[&NEAREST, &COUNT, &FIND, &FIND_MOVED, &FIND_CODE, &FIND_CODE_CITIES, &LIST_OWN, &INSERT, &RETIRE];
 
 #[derive(Debug, Clone)]
 pub struct Nearby {
@@ -197,6 +198,63 @@ const FIND_MOVED: Statement = Statement::read(
 /// The current region of a vehicle that is not where its link says.
 pub async fn find_moved(conn: &Conn, public_id: Uuid) -> Result<Option<RegionCode>> {
     conn.opt(&FIND_MOVED, &[&public_id]).await?.map(|row| row.region("region")).transpose()
+}
+
+/// A vehicle that can be unlocked, for whoever stands in front of it: neither its public id nor where
+/// it is, or a code would find the vehicle wherever somebody has left it.
+#[derive(Debug, Clone)]
+pub struct Coded {
+    pub code: String,
+    pub vehicle_type: String,
+    pub brand: String,
+    pub colour: String,
+    pub battery: i64,
+    pub refusal: Option<Refusal>,
+}
+
+const FIND_CODE: Statement = Statement::read(
+    "vehicles.find_by_code",
+    Reach::Named,
+    "SELECT code, type, brand, colour, battery,
+        coalesce(reserved_until > $5::TIMESTAMPTZ AND reserved_by <> $4::UUID, FALSE) AS reserved
+     FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND code IN ($3::TEXT, upper($3::TEXT))
+       AND status = 'available'
+     ORDER BY code = $3::TEXT DESC LIMIT 1",
+);
+
+/// By what is written on it, in whatever case it was typed.
+pub async fn find_by_code(
+    conn: &Conn,
+    (region, city): (&RegionCode, &str),
+    code: &str,
+    rider: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Option<Coded>> {
+    let read = |row: &Row| {
+        let reserved: bool = row.get("reserved")?;
+        Ok(Coded {
+            code: row.get("code")?,
+            vehicle_type: row.get("type")?,
+            brand: row.get("brand")?,
+            colour: row.get("colour")?,
+            battery: row.get("battery")?,
+            refusal: reserved.then_some(Refusal::VehicleReserved),
+        })
+    };
+    conn.opt(&FIND_CODE, &[region, &city, &code, &rider, &now]).await?.as_ref().map(read).transpose()
+}
+
+// A code is unique in its city, and a sticker names no city.
+const FIND_CODE_CITIES: Statement = Statement::read(
+    "vehicles.find_cities_of_code",
+    Reach::AllRegions { why: "a code that was scanned in another city than the chosen one" },
+    "SELECT DISTINCT city FROM vehicles WHERE city = ANY($1::TEXT[]) AND code IN ($2::TEXT, upper($2::TEXT))
+       AND status = 'available' ORDER BY city LIMIT 2",
+);
+
+/// Two at most of `cities`.
+pub async fn find_cities_of_code(conn: &Conn, cities: &[&str], code: &str) -> Result<Vec<String>> {
+    conn.rows(&FIND_CODE_CITIES, &[&cities, &code]).await?.iter().map(|row| row.get("city")).collect()
 }
 
 const LIST_OWN: Statement = Statement::read(

@@ -22,6 +22,8 @@ pub struct Start {
     /// From the form, in the vehicle's region.
     pub ride: RideRef,
     pub vehicle: PublicVehicle,
+    /// If the vehicle is known by its code in the city, not by its public id.
+    pub code: Option<String>,
     pub city: String,
     pub vehicle_type: String,
     /// As typed; empty for none.
@@ -42,7 +44,14 @@ pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Resul
             Some((promo, promo.discount_for(city, auth.now).ok_or(Refusal::PromoUnknown)?))
         }
     };
-    let new = NewRide { id: start.ride.id, code: None, city, vehicle_type: &start.vehicle_type, tariff, promo };
+    let new = NewRide {
+        id: start.ride.id,
+        code: start.code.as_deref(),
+        city,
+        vehicle_type: &start.vehicle_type,
+        tariff,
+        promo,
+    };
     let vehicle = (region, start.vehicle.public_id);
     vehicle_write(service, auth, vehicle, async |conn, write| rides::start(conn, write, &new).await).await
 }

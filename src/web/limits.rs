@@ -31,6 +31,7 @@ pub struct Limits {
     everywhere: [Limiter; 2],
     promo: [Limiter; 2],
     promo_address: [Limiter; 2],
+    code: [Limiter; 2],
     /// Random per process, so nobody can choose whose slot to share.
     places: RandomState,
 }
@@ -63,6 +64,8 @@ impl Default for Limits {
             promo: [limiter(10, 10.0), limiter(30, 120.0)],
             // Everybody at a concert has the same one, behind the address of one carrier.
             promo_address: [limiter(100, 1.0), limiter(1_000, 4.0)],
+            // Whoever asks for one code again and again would learn when somebody parks it.
+            code: [limiter(10, 10.0), limiter(30, 120.0)],
             places: RandomState::new(),
         }
     }
@@ -100,10 +103,15 @@ impl Limits {
         self.check(&self.promo_address, subscriber(from))
     }
 
+    /// Counts a look-up of a vehicle by its code.
+    pub fn vehicle_code(&self, person: &str) -> Result<(), TooMany> {
+        self.check(&self.code, person)
+    }
+
     /// Removes idle entries; called now and then.
     pub fn forget(&self) {
         let tables = [&self.account, &self.account_here, &self.device, &self.address, &self.register];
-        let more = [&self.provider, &self.everywhere, &self.promo, &self.promo_address];
+        let more = [&self.provider, &self.everywhere, &self.promo, &self.promo_address, &self.code];
         tables.into_iter().chain(more).flatten().for_each(RateLimiter::retain_recent);
     }
 

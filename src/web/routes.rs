@@ -21,7 +21,7 @@ use super::{
         account, audit, cities, city, erasure, exports, fleet, fleet_add, fleet_qr, fleet_ride, fleet_rides,
         fleet_search, fleet_vehicle, health, home, imports, job, jobs, move_home, overview, own_pages, owner_vehicle,
         owner_vehicles, people, price_credits, profile, promo_codes, region_states, revenue, riders, rides, roles,
-        status, tariffs, tasks, vehicle, vehicles,
+        status, tariffs, tasks, unlock, vehicle, vehicles,
     },
     site,
 };
@@ -94,6 +94,8 @@ pub const ROUTES: &[Route] = &[
     get("/vehicles/{region}/{public_id}", Public, All, || read().to(vehicle::show)),
     post("/vehicles/{region}/{public_id}/reserve", SignedIn, Named, || web::post().to(vehicles::reserve)),
     post("/vehicles/{region}/{public_id}/report", SignedIn, Named, || web::post().to(tasks::report_vehicle)),
+    get("/v", SignedIn, All, || read().to(unlock::show)),
+    get("/v/{code}", SignedIn, All, || read().to(unlock::scanned)),
     post("/reservation/cancel", SignedIn, Named, || web::post().to(vehicles::cancel_reservation)),
     get("/gbfs/3/manifest.json", Public, Here, || read().to(gbfs::manifest)),
     get("/gbfs/3/{city}/{feed}.json", Public, Named, || read().to(gbfs::feed)),

@@ -2,6 +2,7 @@
 //! a receipt, move home to Paris, and find the old ride at the European instance. The
 //! browser tells its position, as a telephone does.
 
+use chrono::Datelike;
 use serde_json::json;
 
 use crate::support::{Browser, PASSWORD, Stage, until};
@@ -66,11 +67,30 @@ async fn from_sign_up_in_new_york_to_the_old_ride_seen_in_europe() {
         if seen == json!("40.715000") { Ok(()) } else { Err(seen.to_string()) }
     })
     .await;
+    // The own dot has left its way behind; ending here is priced, and asked for once more outside.
+    browser.css(".me-icon").await;
+    let way = "return document.querySelector('path.route').getAttribute('d').split(/[ML]/).length > 2";
+    until("the way grows", async || {
+        let grown = browser.script(way, Vec::new()).await;
+        if grown == json!(true) { Ok(()) } else { Err(grown.to_string()) }
+    })
+    .await;
+    browser.reads("[data-fee]", "Inside the service area: ending here costs $").await;
+    browser.reads(".list", "Promo code WELCOME: 50 % off").await;
+    let code = browser.css(".code b").await.text().await.unwrap();
+    browser.fill("#lat", "40.7290").await;
+    browser.fill("#lon", "-74.0110").await;
+    browser.reads("[data-fee]", "Outside the service area: ending here costs $").await;
     browser.press("End ride").await;
+    browser.reads("[role=alert]", "ending the ride here costs an extra $15.00").await;
+    browser.press("End ride here").await;
 
     browser.heading("Receipt").await;
     let receipt = browser.text().await;
-    for words in ["of the centre", "Promo code WELCOME", "You owe", "nothing has been charged"] {
+    let year = format!(", {}, ", chrono::Utc::now().year());
+    for words in
+        ["of the centre", "Promo code WELCOME", "You owe", "nothing has been charged", &code, &year, "Sold by MovR"]
+    {
         assert!(receipt.contains(words), "{words} in {receipt}");
     }
     assert!(!receipt.contains("straight line"), "positions were recorded: {receipt}");
@@ -118,6 +138,46 @@ async fn from_sign_up_in_new_york_to_the_old_ride_seen_in_europe() {
         .unwrap();
     let regions: (&str, &str) = (row.try_get(0).unwrap(), row.try_get(1).unwrap());
     assert_eq!(regions, ("europe-west1", "us-east1"));
+    assert_eq!(browser.complaints().await, Vec::<String>::new(), "the console");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_vehicle_is_unlocked_by_the_code_on_it_in_a_narrow_window() {
+    let stage = Stage::set().await;
+    let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
+    browser.resize(360, 740).await;
+    let code = "SELECT code, city FROM vehicles WHERE region = 'us-east1' AND status = 'available' AND code IS NOT NULL
+        AND city = 'boston' ORDER BY code LIMIT 1";
+    let code: String = stage.folder.sql().await.query_one(code, &[]).await.unwrap().try_get(0).unwrap();
+
+    // Scanned by somebody who is not signed in, whose city is another one.
+    browser.go(&format!("{url}/v/{code}")).await;
+    browser.heading("Sign in").await;
+    browser.fill("#username", "rider").await;
+    browser.fill("#password", &stage.demo.password).await;
+    browser.press_css("main form button").await;
+    browser.heading("Unlock a vehicle").await;
+    browser.reads(".panel", &code).await;
+    browser.reads(".city-switch summary", "Boston").await;
+
+    // Typed, in whatever case.
+    browser.press("Another code").await;
+    browser.fill("#code", "nothing-like-it").await;
+    browser.press("Unlock").await;
+    browser.reads(".error", "We can't unlock a vehicle with this code in Boston").await;
+    browser.fill("#code", &code.to_lowercase()).await;
+    browser.press("Unlock").await;
+    browser.reads(".panel", &code).await;
+    browser.press("Ride").await;
+    browser.reads(".flashes", "Your ride has started").await;
+    assert_eq!(browser.css(".code b").await.text().await.unwrap(), code);
+    // Under the thumb, however long the page is.
+    let seen = "const box = document.querySelector('.thumb button').getBoundingClientRect();
+        return box.top > innerHeight / 2 && box.bottom <= innerHeight;";
+    assert_eq!(browser.script(seen, Vec::new()).await, json!(true));
+    let wide = "return document.documentElement.scrollWidth";
+    assert_eq!(browser.script(wide, Vec::new()).await, json!(360));
     assert_eq!(browser.complaints().await, Vec::<String>::new(), "the console");
     stage.end().await;
 }

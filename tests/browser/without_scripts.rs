@@ -83,9 +83,16 @@ async fn signing_up_riding_and_the_receipt_need_no_scripts() {
     browser.fill("#lat", "40.7290").await;
     browser.fill("#lon", "-74.0110").await;
     browser.press("End ride").await;
+    browser
+        .reads("[role=alert]", "This is outside the service area: ending the ride here costs an extra $15.00.")
+        .await;
+    browser.press("End ride here").await;
     browser.heading("Receipt").await;
     let receipt = browser.text().await;
-    for words in ["1.1 mi north of the centre", "You owe", "straight line", "nothing has been charged"] {
+    for words in [
+        "1.1 mi north of the centre", "Left outside the service area", "You owe", "straight line",
+        "nothing has been charged",
+    ] {
         assert!(receipt.contains(words), "{words} in {receipt}");
     }
     browser.css(".map > svg .pin").await;

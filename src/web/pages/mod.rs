@@ -37,6 +37,7 @@ pub mod roles;
 pub mod status;
 pub mod tariffs;
 pub mod tasks;
+pub mod unlock;
 pub mod vehicle;
 pub mod vehicles;
 

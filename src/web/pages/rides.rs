@@ -9,6 +9,7 @@ use actix_web::{
 use askama::Template;
 use chrono::{SubsecRound, TimeDelta};
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::{
     map::{self, MapView},
@@ -108,7 +109,9 @@ fn type_name<'a>(catalogue: &'a Catalogue, ride: &'a Ride) -> &'a str {
 #[derive(Debug, Deserialize)]
 pub struct StartRide {
     region: RegionCode,
-    vehicle: Id,
+    /// Or its code.
+    vehicle: Option<Id>,
+    code: Option<String>,
     city: String,
     #[serde(rename = "type")]
     vehicle_type: String,
@@ -121,16 +124,27 @@ pub struct StartRide {
 pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> PageResult {
     region_of_form(&context, &form.region)?;
     let ride = RideRef { id: context.row_id(form.ride, "ride", &form.region)?, region: form.region.clone() };
-    let list = list_again(&context, &form.city);
+    let code = form.code.filter(|_| form.vehicle.is_none());
+    let list = match &code {
+        Some(code) => paths::unlock(&form.city, code),
+        None => list_again(&context, &form.city),
+    };
     let start = ops::rides::Start {
         ride: ride.clone(),
-        vehicle: PublicVehicle { region: form.region, public_id: form.vehicle.0 },
+        // No vehicle has the id of a ride.
+        vehicle: PublicVehicle { region: form.region, public_id: form.vehicle.map_or(ride.id, |Id(id)| id) },
+        code,
         city: form.city,
         vehicle_type: form.vehicle_type,
         promo: form.promo,
     };
     let auth = context.auth()?;
-    context.typed_promo = Some((form.vehicle.0, start.promo.chars().take(PROMO_MAX).collect()));
+    // Nil for the page that unlocks by a code.
+    let on = form.vehicle.map_or(Uuid::nil(), |Id(id)| id);
+    context.typed_promo = Some((on, start.promo.chars().take(PROMO_MAX).collect()));
+    if start.code.is_some() {
+        context.state.limits.vehicle_code(&auth.user.id.to_string())?;
+    }
     if !start.promo.trim().is_empty()
         && let Err(TooMany(wait)) = context.state.limits.promo_code(&auth.user.id.to_string(), context.client_address())
     {
@@ -180,12 +194,22 @@ pub async fn show(context: RequestContext, RowPath { region, id }: RowPath) -> P
     page(context, RideRef { region, id }, FormState::default()).await
 }
 
-async fn page(mut context: RequestContext, key: RideRef, form: FormState) -> PageResult {
+/// Shown for this value of the field `outside`, the page asks whether to end the ride there.
+const ASK: &str = "ask";
+
+async fn page(mut context: RequestContext, key: RideRef, mut form: FormState) -> PageResult {
     let rider = context.auth()?.user;
     let (_, found) =
         context.read_signed_in(&key.region, async |conn| rides::find_own(conn, &key, &rider).await).await?;
     let (ride, track) = found.ok_or(PageError::NotFound)?;
     let city = context.catalogue.city(&ride.city).ok_or(PageError::NotFound)?;
+    if form.value("outside") == ASK {
+        let fee = ride.currency.format(ride.out_of_area_minor);
+        form.error = Some(format!(
+            "This is outside the service area: ending the ride here costs an extra {fee}. You can ride back into the \
+             coloured area first."
+        ));
+    }
     let title = format!("Ride {}", ride.number());
     let page = RidePage {
         layout: context.layout(&title, Section::Rides, city),
@@ -213,7 +237,8 @@ fn track_map<'a>(ride: &Ride, city: &'a City, track: Vec<Point>) -> map::Shown<'
         route.push(ended.point);
         pins.push(map::Pin::letter(ended.point, "B"));
     }
-    map::Shown { label: format!("Map of {} with the way of the ride", city.name), city, pins, route, me: None }
+    let me = route.last().filter(|_| ride.ended.is_none() && route.len() > 1).copied();
+    map::Shown { label: format!("Map of {} with the way of the ride", city.name), city, pins, route, me }
 }
 
 #[derive(Debug, Deserialize)]
@@ -223,6 +248,9 @@ pub struct EndRide {
     lat: String,
     #[serde(default)]
     lon: String,
+    /// The person knows that the place is outside the service area.
+    #[serde(default)]
+    outside: String,
 }
 
 /// `POST /rides/{region}/{id}/end`: ends the person's own ride.
@@ -234,10 +262,14 @@ pub async fn end(
     let ride = RideRef { region, id };
     let checked = form::point(&form.lat, &form.lon).and_then(|at| {
         let at = at.ok_or("Please say where you parked the vehicle: only you know.")?;
-        context.catalogue.city(&form.city).ok_or("There is no such city.")?.check(at)
+        let city = context.catalogue.city(&form.city).ok_or("There is no such city.")?;
+        Ok((city.check(at)?, city.service_area.contains(at)))
     });
     let at = match checked {
-        Ok(at) => at,
+        Ok((at, inside)) if inside || !form.outside.is_empty() => at,
+        Ok(_) => {
+            return page(context, ride, state.with("outside", ASK)).await;
+        }
         Err(error) => {
             state.error = Some(error);
             return page(context, ride, state).await;

@@ -239,9 +239,14 @@ pub(super) fn card<'a>(
     number: usize,
 ) -> Option<Card<'a>> {
     let (_, tariff) = prices.iter().find(|(of, _)| of.slug == vehicle.vehicle_type)?;
+    let (ride, promo) = (context.service.ids.form(), typed_promo(context, vehicle.public_id));
+    Some(Card { number, vehicle, tariff, ride, promo })
+}
+
+/// The code that was refused for the vehicle with this public id.
+pub(super) fn typed_promo(context: &RequestContext, vehicle: Uuid) -> &str {
     let typed = context.flash.as_ref().and_then(|flash| flash.promo.as_ref());
-    let promo = typed.filter(|(of, _)| *of == vehicle.public_id).map_or("", |(_, code)| code);
-    Some(Card { number, vehicle, tariff, ride: context.service.ids.form(), promo })
+    typed.filter(|(of, _)| *of == vehicle).map_or("", |(_, code)| code)
 }
 
 #[derive(Debug, Deserialize)]

@@ -21,5 +21,6 @@ pub mod rides;
 mod roles;
 mod tariffs;
 mod tasks;
+mod unlock;
 mod vehicle;
 mod vehicles;

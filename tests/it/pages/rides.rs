@@ -62,6 +62,75 @@ async fn a_person_reserves_rides_and_gets_a_receipt() {
 }
 
 #[actix_web::test]
+async fn a_receipt_says_what_was_ridden_who_sold_it_and_the_tax_whatever_changes_later() {
+    let world = world().await;
+    world.sample(&["new-york", "paris"], 0, 10).await;
+    let instance = world.instance("europe-west1").await;
+    let ann = instance.person("paris").await;
+    let ride = start(&ann, "paris").await;
+    let row = "SELECT brand, code FROM vehicles WHERE status = 'in_use'";
+    let row = world.sql().await.query_one(row, &[]).await.unwrap();
+    let (brand, code): (String, String) = (row.try_get(0).unwrap(), row.try_get(1).unwrap());
+    assert_eq!(ann.get(&ride).await.texts(".code b"), [code.clone()], "while riding");
+    world.set("UPDATE vehicles SET code = 'NEW', brand = 'Other'; UPDATE cities SET tax_rate = 100").await;
+    ann.post(&format!("{ride}/end"), &[("city", "paris"), ("lat", "48.8566"), ("lon", "2.3522")]).await.location();
+    world
+        .set("UPDATE rides SET charge_minor = 1200, total_minor = 1200, unlock_minor = 1200, per_minute_minor = 0")
+        .await;
+    let receipt = ann.get(&ride).await;
+    let vehicle = receipt.texts(".facts dd").remove(0);
+    assert!(vehicle.starts_with(&brand) && vehicle.ends_with(&code), "{vehicle}");
+    assert_eq!(receipt.texts("tr.tax"), ["Includes 20 % TVA €2.00"]);
+    assert!(receipt.text().contains("Sold by MovR Rides Europe B.V."), "{}", receipt.text());
+    // Day first here, month first in the United States; the year in both.
+    let year = world.clock.now().format("%Y").to_string();
+    assert!(
+        receipt.texts(".way time").iter().all(|at| at.contains(&format!(" {year}, ")) && at.contains("CE")),
+        "{}",
+        receipt.text()
+    );
+    // A ride of an older version knows none of it.
+    world.set("UPDATE rides SET vehicle_code = NULL, vehicle_brand = NULL, tax_name = NULL, tax_rate = NULL").await;
+    let old = ann.get(&ride).await;
+    assert!(old.texts("tr.tax").is_empty() && !old.text().contains(&code), "{}", old.text());
+    let east = world.instance("us-east1").await;
+    let bob = east.person("new-york").await;
+    let ride = start(&bob, "new-york").await;
+    end(&bob, &ride).await;
+    let receipt = bob.get(&ride).await;
+    assert!(receipt.texts("tr.tax").is_empty(), "New York has no tax");
+    assert!(
+        receipt.texts(".way time").iter().all(|at| at.ends_with("M EST") || at.ends_with("M EDT")),
+        "{}",
+        receipt.text()
+    );
+    east.running.stop().await;
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn ending_outside_the_service_area_is_asked_for_once_more() {
+    let world = world().await;
+    street(&world, 5).await;
+    let instance = world.instance("us-east1").await;
+    let ann = instance.person("new-york").await;
+    let ride = start(&ann, "new-york").await;
+    let (before, outside) = (world.rows().await, [("city", "new-york"), ("lat", "40.60"), ("lon", "-74.0")]);
+    let asked = ann.post(&format!("{ride}/end"), &outside).await;
+    assert_eq!(asked.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(asked.texts("[role=alert]").concat().contains("costs an extra $15.00"), "{}", asked.text());
+    assert_eq!([asked.field("lat"), asked.field("lon")], ["40.60", "-74.0"], "what was typed stays");
+    assert_eq!(world.rows().await, before);
+    let yes = asked.field("outside");
+    let confirmed = [&outside[..], &[("outside", yes.as_str())]].concat();
+    let receipt = ann.get(&ann.post(&format!("{ride}/end"), &confirmed).await.location()).await;
+    assert!(receipt.text().contains("Left outside the service area $15.00"), "{}", receipt.text());
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
 async fn nobody_is_told_where_a_ride_ends_but_by_its_rider() {
     let world = world().await;
     street(&world, 10).await;

@@ -67,6 +67,8 @@ pub fn cases((name, person): (&str, &str), ride: &str, remove: &str, vehicle: &s
         post("/vehicles/{region}/{public_id}/reserve", &format!("/vehicles/us-east1/{vehicle}/reserve"), &pairs(card)),
         post("/vehicles/{region}/{public_id}/report", &format!("/vehicles/us-east1/{vehicle}/report"),
             &[("task", &id), ("problem", "lock"), ("note", "")]),
+        get("/v", "/v?code=NEW-1-0005&city=new-york"),
+        get("/v/{code}", "/v/NEW-1-0005?city=new-york"),
         post("/reservation/cancel", "/reservation/cancel", &pairs(card)),
         get("/gbfs/3/manifest.json", "/gbfs/3/manifest.json"),
         get("/gbfs/3/{city}/{feed}.json", "/gbfs/3/new-york/vehicle_status.json"),

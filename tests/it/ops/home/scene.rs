@@ -180,8 +180,14 @@ impl Scene {
         let city = self.city(city);
         let (vehicle, vehicle_type) = self.vehicle(&city).await;
         let ride = RideRef { region: city.region, id: Uuid::new_v4() };
-        let start =
-            rides::Start { ride: ride.clone(), vehicle, city: city.slug, vehicle_type, promo: promo.to_owned() };
+        let start = rides::Start {
+            ride: ride.clone(),
+            vehicle,
+            code: None,
+            city: city.slug,
+            vehicle_type,
+            promo: promo.to_owned(),
+        };
         rides::start(&self.service, &self.auth(&rider.start), start).await.map(|_| ride)
     }
 
