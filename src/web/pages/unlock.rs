@@ -91,7 +91,7 @@ async fn page(mut context: RequestContext, typed: &str, slug: &str) -> PageResul
     let page = UnlockPage {
         layout: context.layout("Unlock a vehicle", Section::Vehicles, city),
         city,
-        blocked: blocked(&context).or(reserved.map(Refusal::message)),
+        blocked: blocked(&context, city).or(reserved.map(Refusal::message)),
         promo: typed_promo(&context, Uuid::nil()).to_owned(),
         form,
         found,
