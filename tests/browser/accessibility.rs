@@ -120,6 +120,15 @@ async fn riding(audit: &mut Audit, stage: &Stage) {
     browser.go(&format!("{url}/rides")).await;
     browser.heading("My rides").await;
     audit.look(browser, "rides none", 200).await;
+    let code =
+        "SELECT code FROM vehicles WHERE city = 'new-york' AND status = 'available' AND code IS NOT NULL LIMIT 1";
+    let code: String = stage.folder.sql().await.query_one(code, &[]).await.unwrap().try_get(0).unwrap();
+    for (name, code, status) in [("unlock", "", 200), ("unlock wrong", "none-such", 422), ("unlock found", &code, 200)]
+    {
+        browser.go(&format!("{url}/v?code={code}")).await;
+        browser.heading("Unlock a vehicle").await;
+        audit.look(browser, name, status).await;
+    }
     browser.go(&format!("{url}/vehicles")).await;
     browser.press("Reserve 1").await;
     browser.css(".card .held").await;

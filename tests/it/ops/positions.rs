@@ -74,7 +74,7 @@ async fn send(browser: &Browser, ride: &str, world: &World, points: &[(i64, &str
 }
 
 async fn end_at(instance: &Instance, browser: &Browser, ride: &str, at: (&str, &str)) {
-    let fields = [("city", "new-york"), ("place", "Corner"), ("lat", at.0), ("lon", at.1)];
+    let fields = [("city", "new-york"), ("place", "Corner"), ("outside", "1"), ("lat", at.0), ("lon", at.1)];
     let ended = redirect(instance, &browser.post(&format!("{ride}/end"), &fields).await);
     assert!(ended.good, "{ended:?}");
 }

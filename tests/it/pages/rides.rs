@@ -72,7 +72,7 @@ async fn a_receipt_says_what_was_ridden_who_sold_it_and_the_tax_whatever_changes
     let row = world.sql().await.query_one(row, &[]).await.unwrap();
     let (brand, code): (String, String) = (row.try_get(0).unwrap(), row.try_get(1).unwrap());
     assert_eq!(ann.get(&ride).await.texts(".code b"), std::slice::from_ref(&code), "while riding");
-    world.set("UPDATE vehicles SET code = 'NEW', brand = 'Other'; UPDATE cities SET tax_rate = 100").await;
+    world.set("UPDATE vehicles SET code = 'NEW', brand = 'Other' WHERE status = 'in_use'; UPDATE cities SET tax_rate = 100").await;
     ann.post(&format!("{ride}/end"), &[("city", "paris"), ("lat", "48.8566"), ("lon", "2.3522")]).await.location();
     world
         .set("UPDATE rides SET charge_minor = 1200, total_minor = 1200, unlock_minor = 1200, per_minute_minor = 0")
