@@ -418,9 +418,9 @@ async fn importing(audit: &mut Audit, stage: &Stage) {
     browser.reads("[aria-labelledby=waiting]", "Gazelle").await;
     browser.reads(".rows.plain", "The left one squeals").await;
     audit.look(browser, "tasks", 200).await;
-    browser.press("Take").await;
+    browser.press_css("[value=take]").await;
     browser.reads(".rows.plain", "yours").await;
-    browser.press("Done").await;
+    browser.press_css("[value=finish]").await;
     browser.reads(".flashes", "This task is done.").await;
     browser.press_css("[aria-labelledby=waiting] a").await;
     browser.reads("main", "Approve this vehicle").await;
