@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn closed_time_counts_once_and_only_within_the_ride() {
-        let at = |seconds: f64| DateTime::UNIX_EPOCH + TimeDelta::microseconds((seconds * 1e6) as i64);
+        let at = |seconds: f64| DateTime::UNIX_EPOCH + std::time::Duration::from_secs_f64(seconds);
         let ride = (at(100.0), at(200.0));
         for (closures, seconds) in [
             (vec![], 0),

@@ -70,6 +70,8 @@ pub fn text(
 
 #[cfg(test)]
 mod tests {
+    use GateState::{Draining, ReadOnly, Writable};
+
     use super::*;
 
     #[test]
@@ -81,7 +83,6 @@ mod tests {
             let plan = Plan { drain_at, close_at };
             text("Paris", Tz::Europe__Paris, now, (state, reason, until, &plan)).unwrap_or_default()
         };
-        use GateState::{Draining, ReadOnly, Writable};
         for (words, begins) in [
             (said(ReadOnly, None, noon, None, None), "Paris is paused for maintenance until 14:00. If you are riding"),
             (said(ReadOnly, Some("a storm"), Some(now), None, None), "Paris is paused for a storm. If"),

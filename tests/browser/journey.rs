@@ -87,7 +87,7 @@ async fn from_sign_up_in_new_york_to_the_old_ride_seen_in_europe() {
 
     browser.heading("Receipt").await;
     let receipt = browser.text().await;
-    let year = format!(", {}, ", chrono::Utc::now().year());
+    let year = format!(", {}, ", movr::clock::Clock::default().now().year());
     for words in
         ["of the centre", "Promo code WELCOME", "You owe", "nothing has been charged", &code, &year, "Sold by MovR"]
     {

@@ -24,10 +24,11 @@ async fn mouse(browser: &Browser, kind: &str, (x, y): (f64, f64)) {
 }
 
 /// Moves with fingers, each from one point to another.
-async fn fingers(browser: &Browser, ways: &[((f64, f64), (f64, f64))]) {
+async fn fingers(browser: &Browser, ways: &[[(f64, f64); 2]]) {
     let send = async |kind: &str, share: f64| {
-        let at = |(n, ((x, y), (to_x, to_y))): (usize, &((f64, f64), (f64, f64)))| json!({ "x": x + (to_x - x) * share, "y": y + (to_y - y) * share, "id": n });
-        let points: Vec<Value> = if kind == "touchEnd" { vec![] } else { ways.iter().enumerate().map(at).collect() };
+        let at = |n: usize, [from, to]: [(f64, f64); 2]| json!({ "x": from.0 + (to.0 - from.0) * share, "y": from.1 + (to.1 - from.1) * share, "id": n });
+        let points = ways.iter().enumerate().map(|(n, way)| at(n, *way));
+        let points: Vec<Value> = if kind == "touchEnd" { vec![] } else { points.collect() };
         browser.cdp("Input.dispatchTouchEvent", json!({ "type": kind, "touchPoints": points })).await;
     };
     send("touchStart", 0.0).await;
@@ -85,14 +86,14 @@ async fn maps_are_moved_searched_and_lead_to_vehicles() {
     let (x, y) = middle(browser, ".map").await;
     let shift = "(() => { const box = document.querySelector('.leaflet-marker-icon').getBoundingClientRect(); return box.top; })()";
     let before = number(browser, shift).await;
-    fingers(browser, &[((x - 60.0, y), (x - 60.0, y - 80.0)), ((x + 60.0, y), (x + 60.0, y - 80.0))]).await;
+    fingers(browser, &[[(x - 60.0, y), (x - 60.0, y - 80.0)], [(x + 60.0, y), (x + 60.0, y - 80.0)]]).await;
     until("two fingers move the map", async || {
         let now = number(browser, shift).await;
         if before - now > 40.0 { Ok(()) } else { Err(format!("{before} {now}")) }
     })
     .await;
     assert!(number(browser, "scrollY").await < 1.0, "and not the page");
-    fingers(browser, &[((x, y + 60.0), (x, y - 100.0))]).await;
+    fingers(browser, &[[(x, y + 60.0), (x, y - 100.0)]]).await;
     until("a finger scrolls the page", async || {
         let now = number(browser, "scrollY").await;
         if now > 60.0 { Ok(()) } else { Err(now.to_string()) }

@@ -71,8 +71,8 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     if let (Some(new), Some(of_type), Some(status)) = (fleet_vehicle::read(&form.typed, &mut state), of_type, status) {
         let what = (&*city.slug, &*of_type, status);
         match ops::fleet::add(&context.service, &context.auth()?, &vehicle, what, &new).await {
-            Err(ops::OpError::Refused(refusal @ Refusal::CodeTaken)) => state.reject("code", refusal.message()),
-            Err(ops::OpError::Refused(refusal @ Refusal::TooFar(_))) => state.reject("lat", refusal.message()),
+            Err(error @ ops::OpError::Refused(Refusal::CodeTaken)) => state.refuse(error, |_| Some("code"))?,
+            Err(error @ ops::OpError::Refused(Refusal::TooFar(_))) => state.refuse(error, |_| Some("lat"))?,
             outcome => return context.respond(outcome, &paths::fleet_vehicle(&vehicle), "The vehicle is added."),
         }
     }

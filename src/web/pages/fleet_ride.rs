@@ -124,7 +124,7 @@ pub async fn end(
     if let (Some(reason), Some(until), Some(place), Some(at)) = (reason, until, place, at) {
         let how = ForcedEnd { reason, until, free: form.charge == "free" };
         match ops::fleet::end_ride(&context.service, &context.auth()?, &key, (at, &place), &how).await {
-            Err(OpError::Refused(refusal @ Refusal::TooFar(_))) => state.reject("lat", refusal.message()),
+            Err(error @ OpError::Refused(Refusal::TooFar(_))) => state.refuse(error, |_| Some("lat"))?,
             outcome => {
                 let done = "The ride is ended. Its rider is told on their next page.";
                 return context.respond(outcome, &paths::fleet_ride(&key), done);
@@ -167,7 +167,7 @@ pub async fn credit(
         let credits = [Credit { ride: key.id, minor, seen_minor }];
         let auth = context.auth()?;
         match ops::fleet_rides::credit(&context.service, &auth, &city, (command, reason), &credits).await {
-            Err(OpError::Refused(refusal @ Refusal::CreditTooHigh)) => state.reject("amount", refusal.message()),
+            Err(error @ OpError::Refused(Refusal::CreditTooHigh)) => state.refuse(error, |_| Some("amount"))?,
             outcome => {
                 let done = format!("{} credited. The receipt says so.", city.currency.format(minor));
                 return context.respond(outcome, &paths::fleet_ride(&key), &done);

@@ -89,8 +89,8 @@ pub async fn edit(
     if let Some(edit) = read(&form.typed, &mut state) {
         match ops::vehicles::edit(&context.service, &context.auth()?, &seen, &edit).await {
             Err(OpError::Refused(Refusal::NotYourVehicle)) => return Err(PageError::NotFound),
-            Err(OpError::Refused(refusal @ Refusal::CodeTaken)) => state.reject("code", refusal.message()),
-            Err(OpError::Refused(refusal @ Refusal::TooFar(_))) => state.reject("lat", refusal.message()),
+            Err(error @ OpError::Refused(Refusal::CodeTaken)) => state.refuse(error, |_| Some("code"))?,
+            Err(error @ OpError::Refused(Refusal::TooFar(_))) => state.refuse(error, |_| Some("lat"))?,
             outcome => return context.respond(outcome, &paths::own_vehicle(&seen.vehicle), "Saved."),
         }
     }

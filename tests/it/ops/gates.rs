@@ -198,11 +198,15 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let (version, command) = (("version", "1"), ("command", &*id));
     let place = [("place", "Corner"), ("lat", "40.72"), ("lon", "-74.0")];
     let edit = [&place[..], &[version, command, ("brand", "B"), ("colour", "red"), ("battery", "50")]].concat();
+    let add_one =
+        [&place[..], &[("id", &*id), ("city", NEW_YORK), ("type", "bike"), ("status", "maintenance")]].concat();
+    let add_one = [&add_one[..], &[("brand", "B"), ("colour", "red"), ("battery", "50")]].concat();
     let ended = [&place[..], &[("city", "new-york"), ("reason", "lost")]].concat();
     let credit = vec![command, ("city", "new-york"), ("seen", "0"), ("amount", "0.01"), ("reason", "fault")];
     for (pattern, path, fields) in [
         ("/fleet/vehicles/{region}/{id}/status", format!("{fleet}/status"), vec![version, command, ("action", "lost")]),
         ("/fleet/vehicles/{region}/{id}/edit", format!("{fleet}/edit"), edit.clone()),
+        ("/fleet/add", "/fleet/add".to_owned(), add_one),
         (
             "/fleet/vehicles/{region}/{id}/approval",
             format!("{fleet}/approval"),
