@@ -364,6 +364,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_readme_says_where_every_table_lives() {
+        let readme = include_str!("../../README.md");
+        let said = |table: &Table| {
+            let row = |line: &&str| line.starts_with('|') && line.contains(&format!("`{}`", table.name));
+            readme.lines().find(row).is_some_and(|line| line.contains(&format!("| `{}` |", table.locality)))
+        };
+        let missing: Vec<_> = tables().into_iter().filter(|table| !said(table)).map(|table| table.name).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
     fn every_table_says_where_it_lives_and_the_line_goes_without_regions() {
         for migration in embedded::migrations::runner().get_migrations() {
             let sql = migration.sql().unwrap();
