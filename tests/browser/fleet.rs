@@ -183,7 +183,7 @@ async fn day(hand: Hand) {
     browser.css("#file").await.send_keys(file.to_str().unwrap()).await.unwrap();
     it.press("form[enctype] button").await;
     browser.reads("main", "Needs confirmation").await;
-    it.press("[name=new_status][value=available]").await;
+    it.tick("[name=new_status][value=available]").await;
     it.confirm("Done 500").await;
 
     // Those with that in their code; the first 20 to the workshop.
