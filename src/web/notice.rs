@@ -1,13 +1,12 @@
-//! What stands above every page of a city whose region is closed, drains, or soon will: in people's words, from the gates in
-//! memory, so that error pages have it, too.
+//! The notice above every page of a city whose region is closed or draining, or soon will be. It comes from the gates in
+//! memory, so that error pages have it too.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
-use super::RequestContext;
+use super::{RequestContext, filters::Local};
 use crate::{
     db::gates::{Gate, Plan},
-    domain::{City, region::GateState},
+    domain::{City, Units, region::GateState},
 };
 
 /// A planned closing is announced this long before.
@@ -26,8 +25,8 @@ pub fn all(context: &RequestContext, city: &City) -> Vec<String> {
     about.retain(|(region, _)| !seen.contains(region) && (seen.push(region), true).1);
     let notice = |(region, place)| {
         let Gate { state, reason, until, plan, .. } = context.service.gates.last_seen(region)?;
-        let zone = catalogue.cities_of(region).next()?.time_zone;
-        text(place, zone, context.now, (state, reason.as_deref(), until, &plan))
+        let local = catalogue.cities_of(region).next()?;
+        text(place, local, context.now, (state, reason.as_deref(), until, &plan))
     };
     about.into_iter().filter_map(notice).collect()
 }
@@ -35,13 +34,19 @@ pub fn all(context: &RequestContext, city: &City) -> Vec<String> {
 /// A gate's state, reason, expected end and plan in words; none while nothing is closed or soon will be.
 pub fn text(
     place: &str,
-    zone: Tz,
+    local: &impl Local,
     now: DateTime<Utc>,
     (state, reason, until, plan): (GateState, Option<&str>, Option<DateTime<Utc>>, &Plan),
 ) -> Option<String> {
     let time = |at: DateTime<Utc>| {
+        let (zone, units) = (local.zone(), local.units());
         let (at, today) = (at.with_timezone(&zone), now.with_timezone(&zone).date_naive());
-        at.format(if at.date_naive() == today { "%H:%M" } else { "%H:%M on %-d %B" }).to_string()
+        let day = match units {
+            _ if at.date_naive() == today => "",
+            Units::Metric => " on %-d %B",
+            Units::Us => " on %B %-d",
+        };
+        at.format(&format!("{} %Z{day}", units.time())).to_string()
     };
     let why = reason.unwrap_or("maintenance");
     let end = until.filter(|until| *until > now).map_or_else(String::new, |at| format!(" until {}", time(at)));
@@ -51,18 +56,18 @@ pub fn text(
             format!("{place} is paused for {why}{end}. If you are riding, this time is not charged.")
         }
         (GateState::Draining, _, Some(close)) => format!(
-            "{place} will be paused for {why} from {}{end}. No new rides can start; please end yours before.",
+            "{place} will be paused for {why} from {}{end}. No new rides can start; please end yours before then.",
             time(close)
         ),
         (GateState::Draining, _, None) => {
-            format!("{place} will be paused for {why} soon{end}. No new rides can start; please end yours.")
+            format!("{place} will soon be paused for {why}{end}. No new rides can start; please end yours.")
         }
         (GateState::Writable, Some(drain), close) if soon(drain) => {
-            let from = close.map_or_else(|| "soon".to_owned(), |at| format!("from {}", time(at)));
-            format!("{place} will be paused for {why} {from}{end}. No new rides can start after {}.", time(drain))
+            let (soon, from) = close.map_or_else(|| (" soon", String::new()), |at| ("", format!(" from {}", time(at))));
+            format!("{place} will{soon} be paused for {why}{from}{end}. No new rides can start after {}.", time(drain))
         }
         (GateState::Writable, None, Some(close)) if soon(close) => {
-            format!("{place} will be paused for {why} from {}{end}. Please end your ride before.", time(close))
+            format!("{place} will be paused for {why} from {}{end}. Please end your ride before then.", time(close))
         }
         (GateState::Writable, ..) => return None,
     })
@@ -71,6 +76,7 @@ pub fn text(
 #[cfg(test)]
 mod tests {
     use GateState::{Draining, ReadOnly, Writable};
+    use chrono_tz::Tz;
 
     use super::*;
 
@@ -81,30 +87,33 @@ mod tests {
         let one = Some(at("2026-07-01T11:00:00Z"));
         let said = |state, reason, until, drain_at, close_at| {
             let plan = Plan { drain_at, close_at };
-            text("Paris", Tz::Europe__Paris, now, (state, reason, until, &plan)).unwrap_or_default()
+            text("Paris", &Tz::Europe__Paris, now, (state, reason, until, &plan)).unwrap_or_default()
         };
         for (words, begins) in [
-            (said(ReadOnly, None, noon, None, None), "Paris is paused for maintenance until 14:00. If you are riding"),
+            (
+                said(ReadOnly, None, noon, None, None),
+                "Paris is paused for maintenance until 14:00 CEST. If you are riding",
+            ),
             (said(ReadOnly, Some("a storm"), Some(now), None, None), "Paris is paused for a storm. If"),
             (
                 said(ReadOnly, None, Some(at("2026-07-02T22:30:00Z")), None, None),
-                "Paris is paused for maintenance until 00:30 on 3 July.",
+                "Paris is paused for maintenance until 00:30 CEST on 3 July.",
             ),
             (
                 said(Draining, None, noon, None, one),
-                "Paris will be paused for maintenance from 13:00 until 14:00. No new rides can start;",
+                "Paris will be paused for maintenance from 13:00 CEST until 14:00 CEST. No new rides can start;",
             ),
             (
                 said(Draining, None, None, None, None),
-                "Paris will be paused for maintenance soon. No new rides can start;",
+                "Paris will soon be paused for maintenance. No new rides can start;",
             ),
             (
                 said(Writable, None, noon, one, noon),
-                "Paris will be paused for maintenance from 14:00 until 14:00. No new rides can start after 13:00.",
+                "Paris will be paused for maintenance from 14:00 CEST until 14:00 CEST. No new rides can start after 13:00 CEST.",
             ),
             (
                 said(Writable, None, None, None, one),
-                "Paris will be paused for maintenance from 13:00. Please end your ride before.",
+                "Paris will be paused for maintenance from 13:00 CEST. Please end your ride before then.",
             ),
             (said(Writable, None, None, None, Some(now + AHEAD)), ""),
             (said(Writable, None, None, None, None), ""),

@@ -37,7 +37,7 @@ async fn a_region_drains_and_closes_while_somebody_rides() {
 
     change(browser, url, "Drain", "draining").await;
     browser.go(&format!("{url}/vehicles?city=paris")).await;
-    browser.reads(".paused", "Paris will be paused for maintenance soon. No new rides can start").await;
+    browser.reads(".paused", "Paris will soon be paused for maintenance. No new rides can start").await;
     browser.css("button[disabled][aria-label='Ride 2']").await;
     change(browser, url, "Close", "closed").await;
 
@@ -64,7 +64,7 @@ async fn a_region_drains_and_closes_while_somebody_rides() {
     browser.fill("#lon", "2.3500").await;
     browser.press("End ride").await;
     browser.heading("Receipt").await;
-    browser.reads(".receipt", "21 min in which rides could not end not charged").await;
+    browser.reads(".receipt", "21 min while rides could not end not charged").await;
     let charged = "SELECT minutes FROM rides JOIN users ON users.id = rides.rider_id WHERE username_key = 'paused'";
     let minutes: i64 = sql.query_one(charged, &[]).await.unwrap().try_get(0).unwrap();
     assert!(minutes <= 3, "{minutes}");

@@ -1,5 +1,5 @@
 //! `/admin/regions`: the gates of all regions, each read at its own gateway; draining, closing and opening them, now or as
-//! planned. What restricts people is shown before it is done, with what is open; the form carries the epoch that it showed,
+//! planned. A change that restricts people is previewed first, with what is under way; the form carries the epoch it showed,
 //! and the page never waits for a fence.
 
 use actix_web::web::Path;
@@ -64,7 +64,7 @@ struct RegionChangePage<'a> {
 }
 
 pub async fn list(mut context: RequestContext) -> PageResult {
-    // First who asks: nobody else makes us ask all regions.
+    // Checked first: nobody else may make us ask all regions.
     administrator(&mut context).await?;
     page(context, None).await
 }
@@ -170,7 +170,7 @@ pub async fn change(
     let auth = context.auth()?;
     let service = &context.service;
     let outcome = ops::gates::change(&service.db, &change, &service.here, Some(&auth)).await;
-    // The others hear of it by their next probe.
+    // The other instances learn of it with their next probe.
     let reload = async || service.gates.reload(&service.db.at(&region.code).await?, &region.code).await;
     if let Err(error) = reload().await {
         tracing::warn!(%error, region = %region.code, "the gate was not read again");
@@ -190,9 +190,10 @@ async fn confirm(mut context: RequestContext, region: &Region, change: &Change, 
     let open = gates::count_open(&context.service.db.at(&region.code).await?, &region.code).await?;
     let catalogue = &*context.catalogue;
     let Change { state, reason, until, plan, .. } = change;
-    let notice = catalogue.cities_of(&region.code).next().and_then(|city| {
-        notice::text(&city.name, city.time_zone, context.now, (*state, reason.as_deref(), *until, plan))
-    });
+    let notice = catalogue
+        .cities_of(&region.code)
+        .next()
+        .and_then(|city| notice::text(&city.name, city, context.now, (*state, reason.as_deref(), *until, plan)));
     context.ok(&RegionChangePage {
         layout: context.layout(&region.name, Section::Fleet, context.city()),
         catalogue,

@@ -46,7 +46,7 @@ async fn a_draining_region_begins_nothing_and_lets_everything_end() {
 
     // The other instance has heard of nothing; and the region of the vehicle counts as that of the person.
     let before = arena.world.rows().await;
-    let message = "Nothing new can begin in the region us-east1 (new disks). Nothing was changed";
+    let message = "The region us-east1 is draining (new disks), so nothing new can start there. Nothing was changed";
     let registration = [
         ("id", &*Uuid::new_v4().to_string()),
         ("city", "boston"),
@@ -75,7 +75,7 @@ async fn a_draining_region_begins_nothing_and_lets_everything_end() {
     assert_eq!((page.field("first_name"), page.field("username")), ("Pat".to_owned(), "newcomer".to_owned()));
     assert_eq!(arena.world.rows().await, before, "nothing began");
     let page = cat.get("/vehicles").await;
-    let notice = "New York will be paused for new disks soon. No new rides can start; please end yours.";
+    let notice = "New York will soon be paused for new disks. No new rides can start; please end yours.";
     assert_eq!(page.texts(".paused"), [notice]);
     assert!(page.attributes("button[disabled]", "aria-label").contains(&"Ride 1".to_owned()), "{}", page.body);
 
@@ -178,7 +178,7 @@ async fn time_in_which_a_ride_could_not_end_is_not_charged() {
             31 - seconds / 60
         );
         assert_eq!(count(&sql, &stored).await, 1, "{seconds} s");
-        let words = format!("{} min in which rides could not end not charged", seconds / 60);
+        let words = format!("{} min while rides could not end not charged", seconds / 60);
         assert!(rider.get(ride).await.texts(".receipt").concat().contains(&words), "{words}");
     }
     let regions: Vec<_> = service.catalogue().regions.iter().map(|region| region.code.clone()).collect();
@@ -236,7 +236,7 @@ async fn people_at_home_in_a_closed_region_sign_in_to_read() {
     for instance in [&east, &europe] {
         let ann = instance.browser();
         let welcome = redirect(instance, &ann.sign_in(&name, PASSWORD).await);
-        assert!(welcome.good && welcome.text.starts_with("You can look at everything"), "{welcome:?}");
+        assert!(welcome.good && welcome.text.starts_with("You can look around"), "{welcome:?}");
         for path in ["/", "/vehicles", "/rides", "/profile", "/profile/export", "/my/vehicles", "/riders"] {
             assert_eq!(ann.get(path).await.status, StatusCode::OK, "{path}");
         }

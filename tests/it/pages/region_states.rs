@@ -125,7 +125,7 @@ async fn a_form_of_an_older_epoch_changes_nothing_and_says_what_is_now() {
     let page = admin.get(PATH).await;
     assert!(page.flash().ends_with("is already closed."), "{}", page.flash());
     assert_eq!(send(&admin, &old, "us-east1", "read-only", "second", "").await.location(), PATH);
-    let refusal = "The region us-east1 has been changed meanwhile: it is closed now, at epoch 2.";
+    let refusal = "The region us-east1 was changed in the meantime: it is closed now, at epoch 2.";
     assert!(admin.get(PATH).await.flash().starts_with(refusal));
     assert_eq!(world.rows().await, before, "neither changed anything");
     assert_eq!(send(&admin, &page, "us-east1", "writable", "", "").await.location(), PATH);
@@ -156,7 +156,7 @@ async fn what_is_open_is_shown_before_a_region_drains_or_closes() {
         ("until", "2999-05-01T12:30"),
     ];
     for (state, heading, button) in [
-        ("draining", "Plan the closing of US East (South Carolina)?", "Plan it for US East (South Carolina)"),
+        ("draining", "Plan the closing of US East (South Carolina)?", "Plan the closing of US East (South Carolina)"),
         ("draining", "Drain US East (South Carolina) now?", "Drain US East (South Carolina)"),
         ("read-only", "Close US East (South Carolina) now?", "Close US East (South Carolina)"),
     ] {
