@@ -54,11 +54,11 @@ impl Tax {
         (2 * total_minor * self.rate + whole) / (2 * whole)
     }
 
-    /// As in "20 %", "5.5 %".
+    /// As in "20%", "5.5%".
     pub fn percent(&self) -> String {
         let (whole, rest) = (self.rate / 100, self.rate % 100);
         let digits = format!("{whole}.{rest:02}");
-        format!("{} %", digits.trim_end_matches('0').trim_end_matches('.'))
+        format!("{}%", digits.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 
@@ -165,11 +165,11 @@ mod tests {
     #[test]
     fn the_tax_is_what_the_net_price_lacks() {
         for (rate, total, tax, percent) in [
-            (2000, 1200, 200, "20 %"),
-            (550, 1055, 55, "5.5 %"),
-            (2100, 340, 59, "21 %"),
-            (810, 1, 0, "8.1 %"),
-            (2000, 0, 0, "20 %"),
+            (2000, 1200, 200, "20%"),
+            (550, 1055, 55, "5.5%"),
+            (2100, 340, 59, "21%"),
+            (810, 1, 0, "8.1%"),
+            (2000, 0, 0, "20%"),
         ] {
             let of = Tax { name: "VAT".to_owned(), rate };
             assert_eq!((of.included(total), of.percent().as_str()), (tax, percent));

@@ -11,7 +11,7 @@ pub fn status_text(status: &str) -> &'static str {
         "reserved" => "Reserved",
         "in_use" => "Being ridden",
         "maintenance" => "In maintenance",
-        "waiting" => "Waits for approval",
+        "waiting" => "Waiting for approval",
         "declined" => "Not approved",
         "paused" => "Paused by its owner",
         "lost" => "Lost",

@@ -74,7 +74,7 @@ impl JobKind {
 
     pub fn title(self) -> &'static str {
         match self {
-            Self::Maintenance => "Set to maintenance",
+            Self::Maintenance => "Put into maintenance",
             Self::BackToStreet => "Return to service",
             Self::Lost => "Mark as lost",
             Self::Found => "Mark as found",
@@ -117,7 +117,7 @@ pub fn reason(code: &str) -> String {
         "changed" => format!("Changed since the page was drawn: {detail}."),
         "vehicle_in_use" => "It is reserved or being ridden.".to_owned(),
         "state" => format!("Its state does not allow this: {}.", detail.replace('_', " ")),
-        "held" => "It belongs to a person: it needs approval, or its owner has paused it.".to_owned(),
+        "held" => "It has an owner. It can return to service once it is approved, or its owner resumes it.".to_owned(),
         "code_taken" => "Another vehicle of that city has its code.".to_owned(),
         "id_taken" => "Another vehicle of that region has its id.".to_owned(),
         "residency" => {

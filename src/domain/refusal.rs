@@ -49,9 +49,9 @@ pub enum Refusal {
     RideEnded,
     #[error("This ride is still under way. End it first.")]
     RideOpen,
-    #[error("That is more than is owed for this ride. Please enter less.")]
+    #[error("That is more than the rider owes for this ride. Please enter a smaller amount.")]
     CreditTooHigh,
-    #[error("You have asked for 20 riders within a day, which is as many as one person may. Please go on tomorrow.")]
+    #[error("You have looked up 20 riders within a day, which is the limit. Please try again tomorrow.")]
     TooManyRiders,
     /// The form made something else before.
     #[error("This form was used before. Please load the page again.")]
@@ -75,7 +75,7 @@ pub enum Refusal {
     NoMatch,
     #[error("Wrong username or recovery code.")]
     WrongRecoveryCode,
-    #[error("This account is blocked. Please contact our support.")]
+    #[error("This account is blocked. Please contact support.")]
     Blocked,
     #[error("This was changed since the page was loaded. Please look at it again.")]
     Changed,
@@ -83,31 +83,29 @@ pub enum Refusal {
     NotYourVehicle,
     #[error("Another vehicle of the city has this code. Please choose another one.")]
     CodeTaken,
-    #[error("You have 50 vehicles, which is as many as one person may have. Remove one first.")]
+    #[error("You have 50 vehicles, which is the limit. Remove one first.")]
     TooManyVehicles,
     /// The place is not in the city; says in words why.
     #[error("{0}")]
     #[serde(skip)]
     TooFar(String),
-    #[error("You have added 10 vehicles within a day, which is as many as one person may. Go on tomorrow.")]
+    #[error("You have added 10 vehicles within a day, which is the limit. Please add more tomorrow.")]
     TooManyToday,
     #[error("This vehicle is reserved or being ridden. Try again when it is back.")]
     VehicleInUse,
-    /// It waits for approval, was declined, or is paused.
-    #[error("This vehicle belongs to a person: it needs approval, or its owner has paused it.")]
+    /// It is waiting for approval, was declined, or is paused.
+    #[error("This vehicle has an owner. It can return to service once it is approved, or its owner resumes it.")]
     VehicleHeld,
     #[error("End your ride or cancel your reservation first.")]
     StillRiding,
     #[error("Remove your vehicles first; they need an owner.")]
     StillOwner,
-    /// The vehicle is not on the street (any more), or the ride is somebody else's or long over.
-    #[error("This vehicle is no longer here, so there is nothing to report. Thank you all the same.")]
+    /// The vehicle is not on the street (any more), or the ride is somebody else's or ended long ago.
+    #[error("This vehicle is no longer here, so there is nothing left to report. Thank you anyway.")]
     NothingToReport,
     #[error("You have already reported this vehicle. We are looking into it.")]
     AlreadyReported,
-    #[error(
-        "You have reported 10 problems within a day, which is as many as one person may. Thank you; go on tomorrow."
-    )]
+    #[error("You have reported 10 problems within a day, which is the limit. Thank you; please report more tomorrow.")]
     TooManyReports,
     /// There is none with this id, or it is another city's.
     #[error("There is no such job here.")]
@@ -122,9 +120,9 @@ pub enum Refusal {
     PromoTaken,
     #[error("You cannot change your own account here. Another administrator can.")]
     OwnAccount,
-    #[error("You cannot take away your own administration. Another administrator can.")]
+    #[error("You cannot revoke your own administrator role. Another administrator can.")]
     OwnRole,
-    #[error("{city} is paused ({why}). No rides or reservations can begin there; rides under way can end.")]
+    #[error("{city} is paused ({why}). No rides or reservations can start there; rides under way can still end.")]
     #[serde(skip)]
     CityPaused { city: String, why: String },
     /// The GLOBAL tables cannot be read or written just now.
@@ -134,8 +132,8 @@ pub enum Refusal {
     )]
     CatalogueAway,
     #[error(
-        "The region {region} has been changed meanwhile: it is {} now, at epoch {epoch}. \
-         Nothing was done; please look at it again.",
+        "The region {region} was changed in the meantime: it is {} now, at epoch {epoch}. \
+         Nothing was changed; please look at it again.",
         state.word()
     )]
     #[serde(skip)]
@@ -144,15 +142,15 @@ pub enum Refusal {
     #[serde(skip)]
     Residency(&'static str),
     #[error(
-        "The region {region} is read-only ({}). Nothing was changed; please try {}.",
+        "The region {region} is read-only ({}). Nothing was changed; please try again {}.",
         reason.as_deref().unwrap_or("maintenance"),
         after(*until)
     )]
     #[serde(skip)]
     RegionReadOnly { region: RegionCode, reason: Option<String>, until: Option<DateTime<Utc>> },
-    /// Only what begins something is refused.
+    /// Only what starts something is refused.
     #[error(
-        "Nothing new can begin in the region {region} ({}). Nothing was changed; please try {}.",
+        "The region {region} is draining ({}), so nothing new can start there. Nothing was changed; please try again {}.",
         reason.as_deref().unwrap_or("maintenance"),
         after(*until)
     )]
@@ -169,7 +167,7 @@ impl Refusal {
         Self::deserialize(IntoDeserializer::<Error>::into_deserializer(code)).ok()
     }
 
-    /// It is for a while, and what was typed is kept.
+    /// The region will be back, so a form that is refused keeps what was typed.
     pub fn region_closed(&self) -> bool {
         matches!(self, Self::RegionReadOnly { .. } | Self::RegionDraining { .. })
     }

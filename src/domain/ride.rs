@@ -77,7 +77,7 @@ pub const CREDIT_REASONS: &Reasons = &[
 
 /// Why an operator may learn who rode.
 pub const RIDER_REASONS: &Reasons =
-    &[("police", "Request of the police"), ("accident", "Accident"), ("lost_property", "Lost property")];
+    &[("police", "Police request"), ("accident", "Accident"), ("lost_property", "Lost property")];
 
 pub fn reason(of: &Reasons, code: &str) -> Result<&'static str, String> {
     let known = of.iter().find(|(known, _)| *known == code).map(|(known, _)| *known);

@@ -281,8 +281,8 @@ impl RequestContext {
         self.cookie.as_ref().map(|cookie| cookie.auth(self.now)).ok_or_else(|| self.sign_in_first())
     }
 
-    /// With a session; one that home could not store is for reading. Its forms are refused as home refuses them, and when home
-    /// is open again the person signs in.
+    /// Whether forms may be sent. A session that home could not store only reads: its forms get home's refusal, and once home is
+    /// open again the person signs in anew.
     pub async fn may_send(&self) -> PageResult<()> {
         let auth = self.auth()?;
         if auth.unstored.is_none() || self.request.method().is_safe() {

@@ -298,7 +298,7 @@ pub fn moment(text: &str, zone: Tz) -> Result<Option<DateTime<Utc>>, String> {
         return Ok(None);
     }
     let read = NaiveDateTime::parse_from_str(text, MOMENT).or_else(|_| text.parse());
-    let at = read.map_err(|_bad| "Please enter date and time, as in 2026-11-21T15:00.".to_owned())?;
+    let at = read.map_err(|_bad| "Please enter a date and time, as in 2026-11-21T15:00.".to_owned())?;
     // An hour that clocks repeat means the first time.
     let storable = (1..9999).contains(&at.year());
     let at = Some(at).filter(|_| storable).and_then(|at| at.and_local_timezone(zone).earliest());

@@ -46,7 +46,7 @@ pub struct Layout {
     /// As in "2 statements, 1 wait, 3 ms".
     pub footer: String,
     pub section: Section,
-    /// What brings whoever signs in or up from the header back to this page.
+    /// Brings people who sign in or up from the header back to this page.
     pub next_query: String,
     /// Navigation of operators and administrators: address, name, and whether it is current.
     pub fleet_nav: Vec<(&'static str, &'static str, bool)>,

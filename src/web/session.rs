@@ -144,7 +144,7 @@ fn seal<T: Serialize>(site: &Site, base: &str, value: &T, age: Option<time::Dura
     jar.delta().next().cloned().unwrap_or_else(|| plain(site, base, String::new()))
 }
 
-/// Recovery codes on their way to the page that shows them, and where that leads on.
+/// Recovery codes on their way to the page that shows them, and where that page leads.
 #[derive(Serialize, Deserialize)]
 pub struct NewCodes {
     pub user: Uuid,
@@ -152,7 +152,7 @@ pub struct NewCodes {
     pub next: String,
 }
 
-/// Encrypted, as nothing else is: whoever sees a codes' cookie could take the account over.
+/// Encrypted, as nothing else is: whoever reads this cookie could take over the account.
 pub fn write_codes(site: &Site, codes: &NewCodes) -> Cookie<'static> {
     let mut cookie = plain(site, CODES, serde_json::to_string(codes).unwrap_or_default());
     cookie.set_max_age(time::Duration::minutes(5));

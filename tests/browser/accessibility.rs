@@ -44,7 +44,7 @@ async fn anonymous(audit: &mut Audit, stage: &Stage) {
         ("home", "/", "h1", "Get around New York."),
         ("vehicles", "/vehicles?city=new-york", "h1", "Vehicles in New York"),
         ("vehicles near", "/vehicles?city=paris&lat=48.8566&lon=2.3522&type=bike", ".list", "closest to you"),
-        ("vehicles none", "/vehicles?city=rome&battery=100", ".empty", "No vehicle matches"),
+        ("vehicles none", "/vehicles?city=rome&battery=100", ".empty", "No vehicles match"),
         ("register", "/register", "h1", "Sign up"),
         ("login", "/login?next=/rides", "h1", "Sign in"),
         ("recover", "/recover", "h1", "Set a new password"),

@@ -210,7 +210,7 @@ async fn day(hand: Hand) {
         it.fill(&format!("#{field}-bike"), price).await;
     }
     it.press("[aria-labelledby=bike] details form button").await;
-    browser.reads("tbody", "A ride of 10 minutes").await;
+    browser.reads("tbody", "10-minute ride").await;
     it.tick("[name=sure]").await;
     it.press("form[action='/fleet/tariffs'] button").await;
     browser.reads(".flashes", "New bike price from").await;

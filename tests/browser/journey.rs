@@ -81,7 +81,7 @@ async fn from_sign_up_in_new_york_to_the_old_ride_seen_in_europe() {
     })
     .await;
     browser.reads("[data-fee]", "Inside the service area: ending here costs $").await;
-    browser.reads(".list", "Promo code WELCOME: 50 % off").await;
+    browser.reads(".list", "Promo code WELCOME: 50% off").await;
     let code = browser.css(".code b").await.text().await.unwrap();
     browser.fill("#lat", "40.7290").await;
     browser.fill("#lon", "-74.0110").await;
@@ -167,7 +167,7 @@ async fn a_vehicle_is_unlocked_by_the_code_on_it_in_a_narrow_window() {
     browser.reads(".city-switch summary", "Boston").await;
 
     // Typed, in whatever case.
-    browser.press("Another code").await;
+    browser.press("Use another code").await;
     browser.fill("#code", "nothing-like-it").await;
     browser.press("Unlock").await;
     browser.reads(".error", "We can't unlock a vehicle with this code in Boston").await;

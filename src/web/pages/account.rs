@@ -202,7 +202,7 @@ pub struct Login {
     next: String,
 }
 
-const ONLY_READING: &str = "You can look at everything, but not change anything until your city is back.";
+const ONLY_READING: &str = "You can look around, but you cannot change anything until your city is back.";
 
 /// `POST /login`: a new session; this browser's previous one ends.
 pub async fn login(mut context: RequestContext, FormWithState(form, mut state): FormWithState<Login>) -> PageResult {

@@ -27,14 +27,14 @@ const OBJECTS: [(&str, &str); 11] = [
     ("", "All"),
     ("vehicle", "Vehicles"),
     ("ride", "Rides"),
-    ("rider_request", "Requests for a rider"),
+    ("rider_request", "Rider look-ups"),
     ("job", "Jobs"),
     ("task", "Tasks"),
     ("user", "People"),
     ("session", "Sessions"),
     ("region", "Regions"),
     ("catalogue", "Catalogue"),
-    ("residency_refusal", "Refusals of residency"),
+    ("residency_refusal", "Residency refusals"),
 ];
 
 #[derive(Template)]

@@ -117,7 +117,7 @@ fn slug(text: &str, name: &str) -> Result<String, String> {
 /// Whether no city but `slug` has this name.
 fn free(catalogue: &Catalogue, name: &str, slug: &str) -> Result<(), String> {
     let taken = catalogue.city_by_name(name).is_some_and(|city| city.slug != slug);
-    if taken { Err("There is a city of this name already.".to_owned()) } else { Ok(()) }
+    if taken { Err("There is already a city with this name.".to_owned()) } else { Ok(()) }
 }
 
 fn zone(text: &str) -> Result<Tz, String> {
@@ -260,11 +260,11 @@ pub async fn save(
         return city_page(context, &city.slug, Some(state)).await;
     };
     let new = City { name, centre, time_zone, service_area, ..city };
-    let done = format!("{} is changed. {EVERYWHERE}", new.name);
+    let done = format!("{} is saved. {EVERYWHERE}", new.name);
     set(&context, &new, form.seen, &done).await
 }
 
-/// With a reason it is paused, without one it opens again.
+/// Pauses the city for a reason, or changes that; `resume` opens it again.
 #[derive(Debug, Deserialize)]
 pub struct Pause {
     seen: Version,

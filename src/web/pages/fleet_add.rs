@@ -12,7 +12,7 @@ use crate::{
     web::{FormState, FormWithState, Id, Layout, PageResult, Query, RequestContext, Section, paths},
 };
 
-/// Where it begins: the value of the form, and the words.
+/// Where the vehicle starts: the form's value and its label.
 const STATUSES: [(&str, &str); 2] = [("maintenance", "In maintenance"), ("available", "On the street")];
 
 #[derive(Template)]
@@ -67,7 +67,7 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     let of_type = context.catalogue.vehicle_type(&form.vehicle_type).map(|of| of.slug.clone());
     let of_type = state.check("type", of_type.ok_or_else(|| "Please choose a type.".to_owned()));
     let status = STATUSES.into_iter().map(|(status, _)| status).find(|status| *status == form.status);
-    let status = state.check("status", status.ok_or_else(|| "Please choose where it begins.".to_owned()));
+    let status = state.check("status", status.ok_or_else(|| "Please choose where it starts.".to_owned()));
     if let (Some(new), Some(of_type), Some(status)) = (fleet_vehicle::read(&form.typed, &mut state), of_type, status) {
         let what = (&*city.slug, &*of_type, status);
         match ops::fleet::add(&context.service, &context.auth()?, &vehicle, what, &new).await {

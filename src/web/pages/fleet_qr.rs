@@ -1,4 +1,4 @@
-//! `/fleet/qr`: the codes of the fleet's list as QR codes to print and to stick onto the vehicles, on
+//! `/fleet/qr`: the codes in the fleet's list as QR codes to print and stick on the vehicles, on
 //! sheets of 24 labels of 70 by 37 millimetres. Each leads to the page that unlocks its vehicle.
 
 use askama::Template;
@@ -64,7 +64,7 @@ pub async fn show(mut context: RequestContext, Query(query): Query<FleetQuery>) 
     let here = format!("/fleet/qr?city={}{}", city.slug, query.with_status(&query.status));
     let older = page.next.as_ref().map(|(key, id)| format!("{here}&after={}", after(key, *id)));
     context.ok(&QrPage {
-        layout: context.layout(&format!("QR codes of {}", city.name), Section::Fleet, &city),
+        layout: context.layout(&format!("QR codes for {}", city.name), Section::Fleet, &city),
         city: &city,
         sheets: labels.chunks(COLUMNS * ROWS).collect(),
         pagination: Pagination { newest: cursor.is_some().then_some(here), older },

@@ -1,6 +1,6 @@
-//! `/fleet/rides/{region}/{id}`: a ride for the operators of its city, who may end it, take something
-//! off its receipt, and ask who rode. The page says neither who nor where; the answer to the question
-//! is a page of its own, for some minutes after it was asked.
+//! `/fleet/rides/{region}/{id}`: a ride for the operators of its city, who may end it, credit it,
+//! and ask who rode. The page says neither who nor where; who rode is on a page of its own, for some
+//! minutes after the question.
 
 use askama::Template;
 use chrono::{DateTime, Duration, Utc};
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// For so long a question is answered.
+/// How long the answer stays visible.
 const ANSWERED: Duration = Duration::minutes(15);
 
 #[derive(Template)]
@@ -113,8 +113,8 @@ pub async fn end(
     let key = RideRef { region, id };
     let zone = super::city_of_form(&context, &form.city)?.time_zone;
     let until = form::moment(&form.until, zone).and_then(|at| match at.filter(|_| form.charge == "until") {
-        Some(at) if at > context.now => Err("This time has not come yet.".to_owned()),
-        None if form.charge == "until" => Err("Please enter date and time.".to_owned()),
+        Some(at) if at > context.now => Err("Please enter a time in the past.".to_owned()),
+        None if form.charge == "until" => Err("Please enter a date and time.".to_owned()),
         at => Ok(at),
     });
     let reason = state.check("reason", ride::reason(END_REASONS, &form.reason));
@@ -126,7 +126,7 @@ pub async fn end(
         match ops::fleet::end_ride(&context.service, &context.auth()?, &key, (at, &place), &how).await {
             Err(error @ OpError::Refused(Refusal::TooFar(_))) => state.refuse(error, |_| Some("lat"))?,
             outcome => {
-                let done = "The ride is ended. Its rider is told on their next page.";
+                let done = "The ride has ended. The rider will see this on the next page they open.";
                 return context.respond(outcome, &paths::fleet_ride(&key), done);
             }
         }
@@ -169,7 +169,7 @@ pub async fn credit(
         match ops::fleet_rides::credit(&context.service, &auth, &city, (command, reason), &credits).await {
             Err(error @ OpError::Refused(Refusal::CreditTooHigh)) => state.refuse(error, |_| Some("amount"))?,
             outcome => {
-                let done = format!("{} credited. The receipt says so.", city.currency.format(minor));
+                let done = format!("{} credited. It is on the rider's receipt.", city.currency.format(minor));
                 return context.respond(outcome, &paths::fleet_ride(&key), &done);
             }
         }

@@ -1,5 +1,5 @@
-//! `/fleet/search`: a vehicle by any part of its code, in all cities of the operator, region beside
-//! region. The only one that is found is shown at once.
+//! `/fleet/search`: a vehicle by any part of its code, in all cities of the operator, all regions
+//! at once. A single match is opened directly.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{
     web::{Layout, PageResult, Query, RequestContext, Section, paths},
 };
 
-/// Vehicles of each city; its own list has all.
+/// Vehicles shown for each city; its own list has all.
 const SHOWN: usize = 25;
 
 #[derive(Template)]

@@ -190,7 +190,7 @@ pub struct Edit {
     pub(super) typed: Typed,
 }
 
-/// What a form says of a vehicle.
+/// What a form says about a vehicle.
 #[derive(Debug, Deserialize)]
 pub struct Typed {
     #[serde(default)]
@@ -258,13 +258,16 @@ pub async fn approve(context: RequestContext, row: RowPath, Form(form): Form<App
     let back = paths::fleet_vehicle(&seen.vehicle);
     let declined = match form.answer.as_str() {
         "yes" => None,
-        _ => match people::line(&form.reason, NOTE_MAX, "a reason, which its owner will see") {
+        _ => match people::line(&form.reason, NOTE_MAX, "a reason for the owner") {
             Ok(reason) => Some(reason),
             Err(words) => return Ok(context.refused(&back, &words)),
         },
     };
-    let done =
-        if declined.is_none() { "Approved. The vehicle is on the street." } else { "Its owner sees your reason." };
+    let done = if declined.is_none() {
+        "Approved. The vehicle is on the street."
+    } else {
+        "Declined. The owner will see your reason."
+    };
     let outcome = ops::fleet::approve(&context.service, &context.auth()?, &seen, declined.as_deref()).await;
     context.respond(outcome, &back, done)
 }
@@ -300,7 +303,7 @@ pub async fn move_to(context: RequestContext, row: RowPath, Form(form): Form<Mov
     context.respond(
         outcome,
         &paths::fleet_vehicle(&seen.vehicle),
-        "The vehicle belongs to the other city now, and is in maintenance.",
+        "The vehicle has moved to the other city and is in maintenance.",
     )
 }
 

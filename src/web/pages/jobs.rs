@@ -209,7 +209,7 @@ fn parse(
             let to = context.catalogue.city(&form.to_city).ok_or("Please choose a destination city.")?;
             context.may_touch(&to.region);
             if to.slug == city.slug {
-                return Err("They are in this city already.".to_owned());
+                return Err("The vehicles are already in this city.".to_owned());
             }
             let job_kind = if to.region == city.region { JobKind::Move } else { JobKind::Transfer };
             (job_kind, Some(to.slug.clone()))

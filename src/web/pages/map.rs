@@ -55,7 +55,7 @@ impl Pin {
             battery,
             status: "available".to_owned(),
             href: format!("#v{number}"),
-            title: format!("{brand}, {colour} {vehicle_type}, {battery} %"),
+            title: format!("{brand}, {colour} {vehicle_type}, {battery}%"),
         }
     }
 
@@ -69,7 +69,7 @@ impl Pin {
             battery: vehicle.battery,
             status: status.to_owned(),
             href: paths::fleet_vehicle(&vehicle.vehicle),
-            title: format!("{code}, {}, {} %", status_text(status), vehicle.battery),
+            title: format!("{code}, {}, {}%", status_text(status), vehicle.battery),
         }
     }
 }

@@ -171,9 +171,9 @@ fn counts(figures: &Figures, of: impl Fn(&str) -> bool) -> [i64; 5] {
     [available, riding, maintenance, lost, idle]
 }
 
-/// As in "25 %".
+/// As in "25%".
 fn share(part: i64, whole: i64) -> String {
-    if whole == 0 { "–".to_owned() } else { format!("{} %", (100 * part + whole / 2) / whole) }
+    if whole == 0 { "–".to_owned() } else { format!("{}%", (100 * part + whole / 2) / whole) }
 }
 
 fn city_figures<'a>(city: &'a City, figures: &Figures, at: DateTime<Utc>) -> CityFigures<'a> {

@@ -41,14 +41,14 @@ struct OwnerVehiclesPage<'a> {
 /// Earnings are those of rides that began within this time.
 pub(super) const EARNED_IN: Duration = Duration::days(30);
 
-/// As in "3 rides in 30 days, $12.00".
+/// As in "3 rides in the last 30 days, $12.00".
 pub(super) fn earned_by(vehicle: &FleetVehicle, earnings: &[Earnings]) -> String {
     let own = || earnings.iter().filter(|earned| earned.vehicle == vehicle.vehicle.id);
     let rides: i64 = own().map(|earned| earned.rides).sum();
     let sums: Vec<String> = own().map(|earned| earned.currency.format(earned.minor)).collect();
     match rides {
-        0 => "No rides in 30 days".to_owned(),
-        rides => format!("{} in 30 days, {}", filters::counted(rides, "ride"), sums.join(" and ")),
+        0 => "No rides in the last 30 days".to_owned(),
+        rides => format!("{} in the last 30 days, {}", filters::counted(rides, "ride"), sums.join(" and ")),
     }
 }
 

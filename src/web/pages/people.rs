@@ -19,12 +19,12 @@ use crate::{
     },
 };
 
-/// Why an account is blocked: the code in the event, and in words.
+/// Why an account is blocked: the code in the event, and the label.
 const REASONS: [(&str, &str); 5] = [
     ("misuse", "Damage or misuse"),
     ("fraud", "Fraud"),
     ("unpaid", "Unpaid rides"),
-    ("request", "They asked for it"),
+    ("request", "At their own request"),
     ("other", "Something else"),
 ];
 
@@ -55,7 +55,7 @@ pub async fn search(context: RequestContext, FormWithState(form, mut state): For
 }
 
 async fn page(mut context: RequestContext, form: FormState, who: Option<String>) -> PageResult {
-    // First who asks: nobody else makes us look in several regions.
+    // Checked first: nobody else may make us search several regions.
     administrator(&mut context).await?;
     let catalogue = &context.catalogue;
     let (within, elsewhere): (Vec<&Region>, Vec<&Region>) =
@@ -139,11 +139,11 @@ pub async fn change(
     let reason = || REASONS.iter().map(|(code, _)| *code).find(|code| *code == form.reason).ok_or(BadRequest::Field);
     let (change, done) = match form.action.as_str() {
         "block" => (Change::Block(reason()?), "The account is blocked and signed out everywhere."),
-        "unblock" => (Change::Unblock, "The account is open again."),
+        "unblock" => (Change::Unblock, "The account is no longer blocked."),
         "sign-out" => (Change::EndSessions, "They are signed out everywhere."),
         _ => return Err(BadRequest::Field.into()),
     };
-    // First who asks: nobody else learns whose account it is.
+    // Checked first: nobody else may learn whose account it is.
     administrator(&mut context).await?;
     let outcome = ops::people::change(&context.service, &context.auth()?, &person, change).await;
     context.respond(outcome.map(|_| Done::Now), &paths::admin_person(&person), done)

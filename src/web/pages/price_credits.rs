@@ -1,5 +1,5 @@
-//! `/fleet/tariffs/credit`: the rides that were charged by a wrong price, and crediting them with what
-//! they cost more than by the price before it: so many at once, each with its own event.
+//! `/fleet/tariffs/credit`: the rides charged at a wrong price, and crediting what they cost more
+//! than at the price before it: a page of rides at once, each with its own event.
 
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ impl Found {
     }
 }
 
-/// The wrong price, the one before it, and the rides that were charged by it, for operators.
+/// The wrong price, the one before it, and the rides charged at it, for operators.
 async fn find(
     context: &mut RequestContext,
     tariff: &Known,

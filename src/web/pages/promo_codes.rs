@@ -184,7 +184,7 @@ fn discount(unit: &str, value: &str) -> Result<PromoDiscount, String> {
 pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWithState<Add>) -> PageResult {
     let slugs = form.cities.split(',').filter(|slug| !slug.is_empty());
     let cities: Vec<&City> = slugs.map(|slug| city_of_form(&context, slug)).collect::<Result<_, _>>()?;
-    let required = |text: &str| form::moment(text, Tz::UTC)?.ok_or_else(|| "Please enter date and time.".to_owned());
+    let required = |text: &str| form::moment(text, Tz::UTC)?.ok_or_else(|| "Please enter a date and time.".to_owned());
     let from = state.check("from", required(&form.from));
     let until = required(&form.until).and_then(|until| {
         let good = until > context.now && from.is_some_and(|from| until > from);
@@ -196,7 +196,7 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     let per_rider = state.check("per_rider", number(&form.per_rider, 1));
     let total = state.check("total", number(&form.total, 1));
     if per_rider.zip(total).is_some_and(|(limit, total)| limit > total) {
-        state.reject("per_rider", "One rider cannot use it more often than all riders together.".to_owned());
+        state.reject("per_rider", "The uses per rider cannot exceed the total uses.".to_owned());
     }
     let (Some(code), Some(discount), Some(valid_from), Some(valid_until), Some(per_rider_limit), Some(total_limit)) =
         (code, discount, from, until, per_rider, total)
@@ -209,11 +209,11 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
         PromoCode { code, discount, cities: slugs, valid_from, valid_until, per_rider_limit, total_limit, quotas };
     promo.quotas = context.catalogue.split(&promo, total_limit);
     if let Some(city) = cities.iter().find(|city| !promo.is_for(city)) {
-        state.reject("value", format!("A ride in {} is paid in {}.", city.name, city.currency));
+        state.reject("value", format!("Rides in {} are paid in {}.", city.name, city.currency));
     } else if promo.quotas.is_empty() {
-        state.reject("value", "No city has this currency.".to_owned());
+        state.reject("value", "No city uses this currency.".to_owned());
     } else if promo.quotas.values().any(|part| *part == 0) {
-        state.reject("total", format!("At least one ride for each of its {} regions.", promo.quotas.len()));
+        state.reject("total", format!("Please allow at least one use for each of its {} regions.", promo.quotas.len()));
     }
     if state.has_errors() {
         return page(context, "", Some(RejectedForm::Add(state))).await;
@@ -276,7 +276,7 @@ pub async fn change(
     }
     context.may_touch_all();
     let outcome = ops::catalogue::set_promo_code(&context.service, &context.auth()?, &seen, &new).await;
-    context.respond(outcome.map(|_| Done::Now), PATH, &format!("{} is changed. {EVERYWHERE}", promo.code))
+    context.respond(outcome.map(|_| Done::Now), PATH, &format!("{} is saved. {EVERYWHERE}", promo.code))
 }
 
 /// `GET /admin/promo-codes/{code}/rides.csv`: the rides that used a code, region by region, without

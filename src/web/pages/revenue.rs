@@ -118,15 +118,15 @@ impl Parameters {
             text => NaiveDate::parse_from_str(text, "%Y-%m-%d")
                 .ok()
                 .filter(|day| (2000..9000).contains(&day.year()))
-                .ok_or("Please enter days as in 2026-11-21."),
+                .ok_or("Please enter dates such as 2026-11-21."),
         };
         let to = day(&self.to, today)?;
         let from = day(&self.from, to.with_day(1).unwrap_or(to))?;
         if from > to {
-            return Err("The first day is after the last one.".to_owned());
+            return Err("The first day must not be after the last one.".to_owned());
         }
         if (to - from).num_days() >= LONGEST {
-            return Err("Please choose a year at most.".to_owned());
+            return Err("Please choose at most a year.".to_owned());
         }
         let by =
             BY.iter().find(|(by, ..)| *by == self.by || self.by.is_empty()).ok_or("Please choose how to group.")?;

@@ -74,13 +74,13 @@ struct OpenRide<'a> {
 }
 
 impl<'a> OpenRide<'a> {
-    /// What closed regions do not charge is known from the gates in memory.
+    /// How long regions were closed, which is not charged, is known from the gates in memory.
     fn new(context: &'a RequestContext, ride: &'a Ride) -> Option<Self> {
         let (now, catalogue) = (context.now, &context.catalogue);
         let home = context.cookie.as_ref().map(|cookie| &cookie.region);
         let gates = [Some(&ride.ride.region), home].into_iter().flatten().filter_map(|region| {
             let mut gate = context.service.gates.last_seen(region)?;
-            // It is closed still.
+            // It is still closed.
             if gate.state == GateState::ReadOnly
                 && let Some((_, until)) = gate.closures.last_mut()
             {
@@ -238,7 +238,7 @@ fn track_map<'a>(ride: &Ride, city: &'a City, track: Vec<Point>) -> map::Shown<'
         pins.push(map::Pin::letter(ended.point, "B"));
     }
     let me = route.last().filter(|_| ride.ended.is_none() && route.len() > 1).copied();
-    map::Shown { label: format!("Map of {} with the way of the ride", city.name), city, pins, route, me }
+    map::Shown { label: format!("Map of {} with the route of the ride", city.name), city, pins, route, me }
 }
 
 #[derive(Debug, Deserialize)]

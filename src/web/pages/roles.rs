@@ -124,6 +124,6 @@ pub async fn revoke(context: RequestContext, Form(form): Form<Revoke>) -> PageRe
     let role = role_of(form.city);
     let person = UserRef { region: form.region, id: form.id.0 };
     let outcome = ops::roles::set(&context.service, &context.auth()?, &person, &role, false).await;
-    let done = "The role is revoked. It is gone with the person's next change.";
+    let done = "The role is revoked. This takes effect with the person's next change.";
     context.respond(outcome.map(|_| Done::Now), PATH, done)
 }

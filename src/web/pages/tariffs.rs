@@ -66,12 +66,12 @@ struct PriceLine {
 }
 
 impl PriceLine {
-    /// In percent, as in "+12 %".
+    /// In percent, as in "+12%".
     fn change(&self) -> String {
         match (self.old, self.new) {
             (Some(old), Some(new)) if old > 0 && old != new => {
                 let sign = if new > old { "+" } else { "" };
-                format!("{sign}{} %", filters::number((new - old) * 100 / old))
+                format!("{sign}{}%", filters::number((new - old) * 100 / old))
             }
             (old, new) if old == new => "no change".to_owned(),
             _ => "–".to_owned(),
@@ -79,9 +79,9 @@ impl PriceLine {
     }
 }
 
-/// Beyond this many times the price before it takes a tick to set one.
+/// A price more than this many times the previous one has to be confirmed with a tick.
 const STEEP: i64 = 3;
-/// A ride whose price everybody can picture, in minutes.
+/// The length of the example ride, in minutes.
 const PICTURED: i64 = 10;
 
 fn price_lines(old: Option<&Tariff>, new: &Tariff) -> Vec<PriceLine> {
@@ -90,8 +90,8 @@ fn price_lines(old: Option<&Tariff>, new: &Tariff) -> Vec<PriceLine> {
         line("Unlock", |tariff| Some(tariff.unlock_minor)),
         line("Per minute", |tariff| Some(tariff.per_minute_minor)),
         line("Outside the area", |tariff| Some(tariff.out_of_area_fee_minor)),
-        line("At most a ride", |tariff| tariff.max_charge_minor),
-        line("A ride of 10 minutes", |tariff| Some(tariff.fare(PICTURED))),
+        line("Maximum per ride", |tariff| tariff.max_charge_minor),
+        line("10-minute ride", |tariff| Some(tariff.fare(PICTURED))),
     ]
 }
 
@@ -165,7 +165,7 @@ fn next_hour(now: DateTime<Utc>, city: &City) -> String {
     next.with_timezone(&city.time_zone).format(form::MOMENT).to_string()
 }
 
-/// A price as it was typed.
+/// A price as typed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct NewPrice {
@@ -195,7 +195,7 @@ impl NewPrice {
         ];
         let mut state = fields.iter().fold(FormState::default(), |state, (name, value)| state.with(name, *value));
         let from = form::moment(&self.from, city.time_zone).and_then(|at| match at {
-            Some(at) if at <= now => Err("This time has passed. Leave it empty for at once.".to_owned()),
+            Some(at) if at <= now => Err("This time has passed. Leave the field empty to start at once.".to_owned()),
             Some(at) => Ok(at),
             None => Ok(now.trunc_subsecs(0)),
         });
@@ -243,7 +243,8 @@ async fn new_price(mut context: RequestContext, price: NewPrice, set: bool) -> P
     if set && (!steep || !price.sure.is_empty()) {
         let seen = serde_json::from_str(&price.seen).map_err(|_wrong| BadRequest::Field)?;
         let outcome = ops::catalogue::set_tariff(&context.service, &context.auth()?, &tariff, &seen).await;
-        let from = tariff.valid_from.with_timezone(&city.time_zone).format(city.units.date_and_time());
+        let format = format!("{} %Z", city.units.date_and_time());
+        let from = tariff.valid_from.with_timezone(&city.time_zone).format(&format);
         let done = format!("New {} price from {from}. {EVERYWHERE}", vehicle_type.name.to_lowercase());
         return context.respond(outcome, &paths::tariffs(&city.slug), &done);
     }
@@ -304,5 +305,5 @@ pub async fn withdraw(context: RequestContext, Form(form): Form<Known>) -> PageR
     // Rides may have been charged by it; only operators give credits.
     let operates = context.cookie.as_ref().is_some_and(|cookie| cookie.roles.operates(&city.slug));
     let back = if operates && outcome.is_ok() { price_credits::path(&tariff) } else { paths::tariffs(&city.slug) };
-    context.respond(outcome, &back, &format!("Price withdrawn: the one before applies again. {EVERYWHERE}"))
+    context.respond(outcome, &back, &format!("Price withdrawn; the previous one applies again. {EVERYWHERE}"))
 }

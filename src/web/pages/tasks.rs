@@ -24,7 +24,7 @@ use crate::{
 const PAGE: i64 = 25;
 
 /// Which tasks a page shows: its parameter and its name.
-const SHOWN: [(&str, &str); 3] = [("", "Open"), ("mine", "Yours"), ("done", "Done")];
+const SHOWN: [(&str, &str); 3] = [("", "Open"), ("mine", "Mine"), ("done", "Done")];
 
 #[derive(Template)]
 #[template(path = "pages/tasks.html")]
@@ -134,7 +134,7 @@ pub async fn report_vehicle(
     Form(form): Form<Report>,
 ) -> PageResult {
     let vehicle = PublicVehicle { region, public_id };
-    // The third report takes the vehicle's page away.
+    // After the third report the vehicle is off the street and has no page.
     report(context, (&vehicle.region, public_id), form, ["/vehicles", &paths::vehicle(&vehicle)]).await
 }
 
@@ -149,7 +149,7 @@ pub async fn report_ride(
     report(context, (&ride.region, id), form, [&receipt, &receipt]).await
 }
 
-/// Leads to the first page, or if something is wrong with what was typed to the second.
+/// Leads to the page `done`, or `again` if something typed is wrong.
 async fn report(
     mut context: RequestContext,
     about: (&RegionCode, Uuid),
@@ -166,7 +166,7 @@ async fn report(
         Err(wrong) => return Ok(context.refused(again, &wrong)),
     };
     let outcome = ops::tasks::report(&context.service, &auth, about, task, (&form.problem, note.as_deref())).await;
-    // With the vehicle a reservation goes.
+    // A report can take the vehicle off the street, and a reservation with it.
     context.ride_changed();
     context.respond(outcome.map(|_| Done::Now), done, "Thank you for telling us. We will look into it.")
 }

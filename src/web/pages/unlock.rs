@@ -1,4 +1,4 @@
-//! `/v`: unlocking the vehicle in front of one by the code on it, typed or scanned (`/v/CODE`).
+//! `/v`: unlocking a vehicle by the code on it, typed or scanned (`/v/CODE`).
 
 use std::sync::Arc;
 

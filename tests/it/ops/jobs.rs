@@ -199,7 +199,7 @@ async fn a_refused_job_keeps_what_was_chosen() {
     let before = world.rows().await;
     for (more, words) in [
         ([("to_city", ""), ("status", "available")], "Please choose a destination city."),
-        ([("to_city", "new-york"), ("status", "available")], "They are in this city already."),
+        ([("to_city", "new-york"), ("status", "available")], "The vehicles are already in this city."),
     ] {
         let page = operator.post("/fleet/jobs", &[&job, &more[..], &list(&vehicles[3..6])].concat()).await;
         assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", page.text());
@@ -467,7 +467,7 @@ async fn the_list_says_how_far_a_job_is_and_whose_and_can_be_filtered() {
     let rows = page.texts("ul.rows li");
     for (row, words) in rows.iter().zip([
         [
-            "Set to maintenance in New York".to_owned(),
+            "Put into maintenance in New York".to_owned(),
             format!("{n} of {n} done"),
             "by you".to_owned(),
             "Done".to_owned(),

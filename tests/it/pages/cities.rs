@@ -164,7 +164,7 @@ async fn a_city_is_renamed_and_its_area_drawn_anew() {
     let area = "[[-71.2,42.2],[-70.9,42.2],[-70.9,42.5],[-71.2,42.5]]";
     let new = [("name", "Boston Bay"), ("zone", "America/Detroit"), ("lat", "42.36"), ("area", area)];
     assert_eq!(change(&admin, &page, &new).await.location(), "/admin/cities/boston");
-    assert!(admin.get("/admin/cities/boston").await.flash().starts_with("Boston Bay is changed."));
+    assert!(admin.get("/admin/cities/boston").await.flash().starts_with("Boston Bay is saved."));
     let stored = format!(
         "SELECT count(*) FROM cities WHERE slug = 'boston' AND name = 'Boston Bay' AND time_zone = 'America/Detroit'
          AND lat = 42.36 AND service_area = '{area}' AND paused IS NULL"
@@ -197,8 +197,7 @@ async fn in_a_paused_city_nothing_begins_and_rides_end() {
     admin.post(pause, &[("seen", &seen), ("reason", "snow until noon")]).await.location();
     assert!(admin.get(pause.strip_suffix("/pause").unwrap()).await.flash().starts_with("New York is paused."));
 
-    let words =
-        "New York is paused (snow until noon). No rides or reservations can begin there; rides under way can end.";
+    let words = "New York is paused (snow until noon). No rides or reservations can start there; rides under way can still end.";
     let vehicle = &card.iter().find(|(name, _)| name == "vehicle").unwrap().1;
     let before = world.rows().await;
     for path in ["/rides".to_owned(), format!("/vehicles/us-east1/{vehicle}/reserve")] {

@@ -227,7 +227,7 @@ async fn each_step_is_one_version_and_one_event_and_is_told_in_the_history() {
     ];
     assert!(redirect(&scene.instance, &step(operator, &path, "edit", &edit).await).good);
     let (page, common) = vehicle_page(operator, &path).await;
-    assert!(facts(&page).contains("41 %") && facts(&page).contains("Union Square"), "{}", facts(&page));
+    assert!(facts(&page).contains("41%") && facts(&page).contains("Union Square"), "{}", facts(&page));
     // What was typed comes back with what is wrong; another vehicle's code is taken.
     let wrong = step(operator, &path, "edit", &[&edit[..3], &[("battery", "101")], &edit[4..]].concat()).await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -267,7 +267,7 @@ async fn each_step_is_one_version_and_one_event_and_is_told_in_the_history() {
         steps,
         [
             "Retired", "Moved to another city", "Returned to service", "Edited", "Found", "Marked as lost",
-            "Returned to service", "Set to maintenance", "Added to the fleet"
+            "Returned to service", "Put into maintenance", "Added to the fleet"
         ]
     );
     let events = "SELECT count(DISTINCT version) * 100 + max(version) FROM events WHERE aggregate_id::TEXT = ";

@@ -73,7 +73,7 @@ async fn rides_are_found_by_state_length_vehicle_and_number() {
         [format!("/fleet{long}"), format!("/fleet{short}")],
         "longest first"
     );
-    assert!(page.text().contains("Under way for more than 3 hours: 1 ride."), "{}", page.text());
+    assert!(page.text().contains("1 ride under way for more than 3 hours"), "{}", page.text());
     assert!(!page.text().contains("Pat") && page.text().contains("4 h 0 min"), "{}", page.text());
     let vehicle: Uuid = {
         let sql = world.sql().await;
@@ -174,9 +174,13 @@ async fn an_operator_ends_a_ride_for_a_reason_at_the_fare_they_choose() {
         assert_eq!(redirect(&instance, &force(&operator, &ride, &good).await).text, "That was done already.");
         let receipt = ann.get(&ride).await;
         assert_eq!(receipt.texts(".total"), [owed], "{}", receipt.text());
-        assert!(receipt.text().contains("ended this ride for you (The ride was left running)."), "{}", receipt.text());
+        assert!(
+            receipt.text().contains("ended this ride for you. Reason: The ride was left running."),
+            "{}",
+            receipt.text()
+        );
         assert!(receipt.text().contains(&format!("{minutes} min")), "{}", receipt.text());
-        assert_eq!(receipt.text().contains("Credit (The ride was left running) -$73.50"), how == "free");
+        assert_eq!(receipt.text().contains("Credit (The ride was left running) −$73.50"), how == "free");
         assert_eq!(operator.get(&ended.location).await.texts("form[action$=credit]").len(), usize::from(how != "free"));
     }
     end(world, instance).await;
@@ -213,7 +217,7 @@ async fn a_credit_is_given_once_and_is_never_more_than_is_owed() {
         futures_util::join!(credit(&operator, &ride, first, "0", "1"), credit(&operator, &ride, first, "0", "1"));
     let mut said = [clicks.0, clicks.1].map(|page| redirect(&instance, &page).text);
     said.sort();
-    assert_eq!(said, ["$1.00 credited. The receipt says so.", "That was done already."]);
+    assert_eq!(said, ["$1.00 credited. It is on the rider's receipt.", "That was done already."]);
     let late = redirect(&instance, &credit(&operator, &ride, Uuid::new_v4(), "0", "0.10").await);
     assert!(late.text.contains("was changed since the page was loaded"), "{late:?}");
     let page = credit(&operator, &ride, Uuid::new_v4(), "100", &format!("{}.{:02}", owed / 100, owed % 100)).await;
@@ -221,7 +225,7 @@ async fn a_credit_is_given_once_and_is_never_more_than_is_owed() {
     assert_eq!(world.count("SELECT credited_minor FROM rides").await, 100);
     let receipt = ann.get(&ride).await;
     let left = format!("${}.{:02}", (owed - 100) / 100, (owed - 100) % 100);
-    assert!(receipt.text().contains("Credit (The vehicle broke down) -$1.00"), "{}", receipt.text());
+    assert!(receipt.text().contains("Credit (The vehicle broke down) −$1.00"), "{}", receipt.text());
     assert_eq!((receipt.texts(".total"), receipt.texts("tfoot td")), (vec![left.clone()], vec![left]));
     let event =
         "SELECT count(*) FROM events WHERE aggregate_type = 'ride' AND action = 'ride.credited' AND version = 3";
@@ -275,7 +279,7 @@ async fn who_rode_is_told_to_those_who_say_why_they_ask_and_the_rider_can_see_it
 
     // A rider who is at home under another law is not named here.
     let abroad = format!("/fleet{}/rider", rides::start(&guest, "new-york").await);
-    assert!(operator.get(&abroad).await.text().contains("under another law"));
+    assert!(operator.get(&abroad).await.text().contains("Another law applies"));
     let refused = ask(&operator, &abroad, "police").await;
     assert!(
         refused.text().contains("rule jurisdiction")

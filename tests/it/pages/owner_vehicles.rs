@@ -63,7 +63,7 @@ async fn an_owner_adds_sees_and_removes_a_vehicle() {
     assert_eq!(add(&ann, &[]).await.location(), "/my/vehicles");
     let page = ann.get("/my/vehicles").await;
     assert!(page.flash().contains("as soon as an operator has approved it"), "{}", page.flash());
-    assert!(page.texts("ul.rows li").join("").contains("Waits for approval"), "{}", page.text());
+    assert!(page.texts("ul.rows li").join("").contains("Waiting for approval"), "{}", page.text());
     let street = async || bob.get("/vehicles?city=new-york&lat=40.7130&lon=-74.0050").await.texts("#v1").join("");
     assert_eq!(street().await, "", "nobody sees it yet");
     let feed = bob.get("/gbfs/3/new-york/vehicle_status.json").await;
@@ -71,18 +71,18 @@ async fn an_owner_adds_sees_and_removes_a_vehicle() {
     // Its operators find it in their list and among their tasks, and approve it.
     let operator = jobs::operator(&instance, "new-york", &["new-york"]).await;
     let fleet = operator.get("/fleet?city=new-york&status=maintenance").await;
-    assert!(fleet.texts("tbody tr").join("").contains("Waits for approval"), "{}", fleet.text());
+    assert!(fleet.texts("tbody tr").join("").contains("Waiting for approval"), "{}", fleet.text());
     let vehicle = operator.get(&fleet.attributes("tbody th a", "href").remove(0)).await;
     assert_eq!(vehicle.attributes("button[value=back]", "name"), [""; 0], "not by the usual step");
     let waiting = operator.get("/fleet/tasks?city=new-york").await.attributes("[aria-labelledby=waiting] a", "href");
     let [page] = waiting.try_into().unwrap();
-    assert!(act(&operator, &page, "status", &[("action", "back")]).await.contains("needs approval"));
+    assert!(act(&operator, &page, "status", &[("action", "back")]).await.contains("once it is approved"));
     assert!(act(&operator, &page, "approval", &[("answer", "yes")]).await.contains("The vehicle is on the street"));
     assert!(operator.get("/fleet/tasks?city=new-york").await.texts("[aria-labelledby=waiting] a").is_empty());
     let page = ann.get("/my/vehicles").await;
     let line = page.texts("ul.rows li").join("");
     assert!(!line.contains("Waits") && !operator.get("/fleet?city=new-york").await.text().contains("Waits"));
-    for word in ["Niu, red scooter", "Available", "New York", "Main St", "100 % battery", "S-1"] {
+    for word in ["Niu, red scooter", "Available", "New York", "Main St", "100% battery", "S-1"] {
         assert!(line.contains(word), "{word} in {line}");
     }
     assert!(street().await.contains("0 ft"));
@@ -181,7 +181,7 @@ async fn nobody_adds_more_than_ten_vehicles_a_day_and_no_job_approves_them() {
     assert_eq!(world.count("SELECT count(*) FROM vehicles").await, 10);
     let operator = jobs::operator(&instance, "new-york", &["new-york"]).await;
     let done = jobs::done(&operator, &jobs::ask(&operator, "new-york", "back", &[]).await).await;
-    assert!(done.text().contains("it needs approval"), "{}", done.text());
+    assert!(done.text().contains("once it is approved"), "{}", done.text());
     assert_eq!(
         world.count("SELECT count(*) FROM vehicles WHERE status = 'maintenance' AND hold = 'approval'").await,
         9
@@ -248,7 +248,7 @@ async fn a_vehicle_that_was_declined_says_why_and_waits_again_once_it_is_edited(
     let fleet = own.replace("/my/", "/fleet/");
     let no = [("answer", "no"), ("reason", "The brakes are missing")];
     assert!(act(&operator, &fleet, "approval", &no[..1]).await.contains("a reason"), "not without one");
-    assert!(act(&operator, &fleet, "approval", &no).await.contains("Its owner sees your reason."));
+    assert!(act(&operator, &fleet, "approval", &no).await.contains("Declined. The owner will see your reason."));
     let page = ann.get(&own).await;
     assert!(
         page.text().contains("Not approved") && page.text().contains("“The brakes are missing”"),
@@ -268,7 +268,7 @@ async fn a_vehicle_that_was_declined_says_why_and_waits_again_once_it_is_edited(
     assert_eq!(world.rows().await, before);
     assert!(act(&ann, &own, "edit", &edit).await.contains("Saved."));
     let page = ann.get(&own).await;
-    for word in ["Niu, green scooter", "Waits for approval", "80 %", "Side St", "S-9"] {
+    for word in ["Niu, green scooter", "Waiting for approval", "80%", "Side St", "S-9"] {
         assert!(page.text().contains(word), "{word} in {}", page.text());
     }
     assert!(!page.text().contains("brakes"));
@@ -302,7 +302,7 @@ async fn an_owner_pauses_a_vehicle_and_only_they_bring_it_back() {
     assert!(ann.get("/my/vehicles").await.text().contains("Paused by its owner"));
     let feed = bob.get("/gbfs/3/new-york/vehicle_status.json").await;
     assert!(feed.body.contains(r#""vehicles":[]"#), "{}", feed.body);
-    assert!(act(&operator, &fleet, "status", &[("action", "back")]).await.contains("its owner has paused it"));
+    assert!(act(&operator, &fleet, "status", &[("action", "back")]).await.contains("its owner resumes it"));
     assert_eq!(street().await, 0);
     assert!(act(&ann, &own, "pause", &[("answer", "no")]).await.contains("on the street again"));
     assert_eq!(street().await, 1);
@@ -331,7 +331,7 @@ async fn an_owner_sees_what_a_vehicle_earned_in_thirty_days() {
     add(&ann, &[]).await;
     world.approve().await;
     let own = addresses(&ann.get("/my/vehicles").await).remove(0);
-    assert!(ann.get(&own).await.text().contains("No rides in 30 days"));
+    assert!(ann.get(&own).await.text().contains("No rides in the last 30 days"));
     let mut owed = 0;
     for seconds in [50, 130] {
         let ride = rides::start(&bob, "new-york").await;
@@ -341,7 +341,7 @@ async fn an_owner_sees_what_a_vehicle_earned_in_thirty_days() {
         world.clock.advance(chrono::Duration::minutes(3));
         owed = world.count("SELECT sum(total_minor)::INT8 FROM rides").await;
     }
-    let expected = format!("2 rides in 30 days, ${}.{:02}", owed / 100, owed % 100);
+    let expected = format!("2 rides in the last 30 days, ${}.{:02}", owed / 100, owed % 100);
     let (list, page) = (ann.get("/my/vehicles").await, ann.get(&own).await);
     assert!(
         owed > 0 && list.text().contains(&expected) && page.text().contains(&expected),
@@ -350,11 +350,11 @@ async fn an_owner_sees_what_a_vehicle_earned_in_thirty_days() {
     );
     assert_eq!((list.timing(), page.timing()), ((3, 1), (3, 1)), "session, vehicles, earnings");
     world.set("UPDATE rides SET credited_minor = total_minor, credit_reason = 'other'").await;
-    assert!(ann.get(&own).await.text().contains("2 rides in 30 days, $0.00"));
+    assert!(ann.get(&own).await.text().contains("2 rides in the last 30 days, $0.00"));
     world.set("UPDATE rides SET credited_minor = 0, credit_reason = NULL").await;
     world.clock.advance(chrono::Duration::days(31));
     ann.sign_in(&ann.name, PASSWORD).await;
-    assert!(ann.get(&own).await.text().contains("No rides in 30 days"));
+    assert!(ann.get(&own).await.text().contains("No rides in the last 30 days"));
     instance.running.stop().await;
     world.end().await;
 }

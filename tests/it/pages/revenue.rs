@@ -18,7 +18,7 @@ async fn revenue_is_grouped_on_the_page_and_in_the_file_and_adds_up() {
     let other = with_role(&instance, "boston", "operator", "boston").await;
     operator.get("/profile").await;
     let ann = instance.person("new-york").await;
-    assert!(operator.get(PATH).await.text().contains("No ride ended in this time."));
+    assert!(operator.get(PATH).await.text().contains("No rides ended in this period."));
     for _ in 0..4 {
         rides::end(&ann, &rides::start(&ann, "new-york").await).await;
         // Another vehicle for the next ride.

@@ -80,7 +80,7 @@ async fn a_receipt_says_what_was_ridden_who_sold_it_and_the_tax_whatever_changes
     let receipt = ann.get(&ride).await;
     let vehicle = receipt.texts(".facts dd").remove(0);
     assert!(vehicle.starts_with(&brand) && vehicle.ends_with(&code), "{vehicle}");
-    assert_eq!(receipt.texts("tr.tax"), ["Includes 20 % TVA €2.00"]);
+    assert_eq!(receipt.texts("tr.tax"), ["Includes 20% TVA €2.00"]);
     assert!(receipt.text().contains("Sold by MovR Rides Europe B.V."), "{}", receipt.text());
     // Day first here, month first in the United States; the year in both.
     let year = world.clock.now().format("%Y").to_string();

@@ -72,7 +72,7 @@ async fn an_administrator_gives_and_takes_roles_over_regions() {
     let me = "SELECT user_id::TEXT FROM role_grants WHERE region = 'europe-west1'";
     let me: String = world.sql().await.query_one(me, &[]).await.unwrap().try_get(0).unwrap();
     renee.post(&format!("{PATH}/revoke"), &[("region", "europe-west1"), ("id", &me), ("city", "")]).await;
-    assert!(renee.get(PATH).await.flash().contains("your own administration"));
+    assert!(renee.get(PATH).await.flash().contains("your own administrator role"));
     take(&renee, &admin.name).await;
     assert_eq!(admin.get(PATH).await.status, StatusCode::FORBIDDEN);
     assert_eq!(admin.post(PATH, &[("username", &admin.name), ("city", "")]).await.status, StatusCode::FORBIDDEN);

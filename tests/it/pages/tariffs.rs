@@ -226,17 +226,17 @@ async fn a_new_price_is_shown_beside_the_one_before_and_a_steep_one_takes_a_tick
     let mild = ask("unlock=1.50&minute=0.33&fee=15&most=").await;
     let expected = [
         "Unlock $1.50 $1.50 no change",
-        "Per minute $0.30 $0.33 +10 %",
+        "Per minute $0.30 $0.33 +10%",
         "Outside the area $15.00 $15.00 no change",
-        "At most a ride",
-        "A ride of 10 minutes $4.50 $4.80 +6 %",
+        "Maximum per ride",
+        "10-minute ride $4.50 $4.80 +6%",
     ];
     for (line, expected) in lines(&mild).iter().zip(expected) {
         assert!(line.starts_with(expected), "{line}");
     }
     assert_eq!(mild.texts("[name=sure]").len(), 0);
     let steep = ask("unlock=1.50&minute=33.00&fee=15&most=").await;
-    assert!(lines(&steep)[1].ends_with("$33.00 +10,900 %"), "{:?}", lines(&steep));
+    assert!(lines(&steep)[1].ends_with("$33.00 +10,900%"), "{:?}", lines(&steep));
     assert_eq!(steep.texts("[name=sure]").len(), 1, "{}", steep.text());
     assert_eq!(ask("unlock=1.50&minute=0.30&fee=50").await.texts("[name=sure]").len(), 1, "the fee as well");
     let wrong = ask("unlock=x&minute=0.30&fee=15").await;
@@ -313,7 +313,7 @@ async fn a_wrong_price_is_withdrawn_and_the_rides_that_it_charged_are_credited()
     assert_eq!(page.flash(), "That was done already.");
     assert!(page.text().contains("1 ride cost $32.70 more"), "{}", page.text());
     let receipt = people[1].get(&charged[1]).await;
-    assert!(receipt.text().contains("Credit (The price was wrong) -$32.70"), "{}", receipt.text());
+    assert!(receipt.text().contains("Credit (The price was wrong) −$32.70"), "{}", receipt.text());
     assert_eq!(receipt.texts(".total"), ["$1.80"]);
     assert_eq!(world.count("SELECT count(*) FROM events WHERE action = 'ride.credited'").await, 2);
     end(world, instance).await;

@@ -122,7 +122,7 @@ async fn three_people_put_a_vehicle_into_maintenance_and_one_person_never_does()
     assert_eq!(people[3].get(&page_of(&bikes[0])).await.status, StatusCode::NOT_FOUND);
     let gone = report(&people[3], &page_of(&bikes[0]), "wheels").await;
     let gone = redirect(&instance, &gone);
-    assert!(!gone.good && gone.text.contains("nothing to report"), "{gone:?}");
+    assert!(!gone.good && gone.text.contains("nothing left to report"), "{gone:?}");
     let event = "SELECT count(*) FROM events WHERE action = 'vehicle.maintenance' AND actor_id IS NULL";
     assert_eq!(world.count(event).await, 1);
     // Nobody loses a reservation by what others say.
@@ -144,11 +144,11 @@ async fn after_a_ride_its_rider_can_report_the_vehicle_for_a_day_and_ten_in_all(
     let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
     let ride = rides::start(&ann, "new-york").await;
     assert_eq!(ann.get(&ride).await.texts("form[action$=\"/report\"]"), [""; 0], "not while it goes on");
-    assert!(told(&ann, &report(&ann, &ride, "brakes").await).await.contains("nothing to report"));
+    assert!(told(&ann, &report(&ann, &ride, "brakes").await).await.contains("nothing left to report"));
     rides::end(&ann, &ride).await;
     assert_eq!(ann.get(&ride).await.attributes("form[action$=\"/report\"]", "action"), [format!("{ride}/report")]);
     let foreign = redirect(&instance, &report(&bob, &ride, "brakes").await);
-    assert!(!foreign.good && foreign.text.contains("nothing to report"), "{foreign:?}");
+    assert!(!foreign.good && foreign.text.contains("nothing left to report"), "{foreign:?}");
     assert_eq!(world.count(OPEN).await, 0);
     assert!(told(&ann, &report(&ann, &ride, "brakes").await).await.contains("Thank you"));
     let ridden = "SELECT count(*) FROM tasks JOIN rides ON rides.vehicle_id = tasks.vehicle_id";
@@ -156,7 +156,7 @@ async fn after_a_ride_its_rider_can_report_the_vehicle_for_a_day_and_ten_in_all(
     world.clock.advance(Duration::hours(25));
     ann.sign_in(&ann.name, PASSWORD).await;
     assert_eq!(ann.get(&ride).await.texts("form[action$=\"/report\"]"), [""; 0]);
-    assert!(told(&ann, &report(&ann, &ride, "brakes").await).await.contains("nothing to report"));
+    assert!(told(&ann, &report(&ann, &ride, "brakes").await).await.contains("nothing left to report"));
     for bike in bikes.iter().chain(&bikes) {
         report(&ann, &page_of(bike), "parking").await.location();
         world.set("UPDATE tasks SET state = 'done', done_at = created_at").await;

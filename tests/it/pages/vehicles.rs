@@ -10,7 +10,7 @@ use crate::support::{Browser, app::Instance, html::Page, rows::pairs, world};
 /// Type and battery of each card, in order.
 fn cards(page: &Page) -> Vec<(String, i64)> {
     let types = page.attributes(".cards input[name=type]", "value");
-    let batteries = page.texts(".cards .bat").into_iter().map(|text| text.split_once(' ').unwrap().0.parse().unwrap());
+    let batteries = page.texts(".cards .bat").into_iter().map(|text| text.split_once('%').unwrap().0.parse().unwrap());
     types.into_iter().zip(batteries).collect()
 }
 
