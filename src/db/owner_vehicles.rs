@@ -14,6 +14,7 @@ use crate::domain::{
     Currency, RegionCode, UserRef,
     event::{VEHICLE_EDITED, VEHICLE_PAUSED, VEHICLE_RESUMED},
     geo::cell,
+    task::REPORTERS,
     vehicle::{AWAITS_APPROVAL, DECLINED, PAUSED},
 };
 
@@ -67,14 +68,17 @@ const SET_PAUSED: Statement = Statement::write(
                    THEN 'changed'"
         ),
         formatcp!(
-            "status = CASE WHEN $13::BOOL THEN 'maintenance' ELSE 'available' END,
+            "status = CASE WHEN $13::BOOL OR (SELECT count(DISTINCT reporter_id) FROM tasks
+                   WHERE region = $8::TEXT::crdb_internal_region AND vehicle_id = $9::UUID AND state = 'open') >= {REPORTERS}
+                 THEN 'maintenance' ELSE 'available' END,
                hold = CASE WHEN $13::BOOL THEN '{PAUSED}' END"
         ),
         formatcp!("CASE WHEN $13::BOOL THEN '{VEHICLE_PAUSED}' ELSE '{VEHICLE_RESUMED}' END")
     ),
 );
 
-/// Takes it off the street until its owner brings it back; operators cannot.
+/// Takes it off the street until its owner brings it back; operators cannot. If enough people have
+/// reported it meanwhile, it comes back into maintenance.
 pub async fn set_paused(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, paused: bool) -> Result<Verdict> {
     write.verdict(conn, &SET_PAUSED, &[&seen.version, &seen.command, &paused]).await
 }

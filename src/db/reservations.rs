@@ -10,6 +10,7 @@ use super::{
 };
 use crate::domain::{
     event::{VEHICLE_RESERVATION_CANCELLED, VEHICLE_RESERVED},
+    task::REPORTERS,
     vehicle::{RESERVATIONS_IN, RESERVATIONS_MAX},
 };
 
@@ -25,8 +26,10 @@ const RESERVE: Statement = Statement::write(
         "{SIGNED_THERE},
          u AS (SELECT open_ride_id, reserved_until, CASE WHEN reservations_since > $15::TIMESTAMPTZ THEN reservations
                ELSE 0 END AS reservations FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
-         v AS (SELECT status, city, type, reserved_by, reserved_until FROM vehicles
+         v AS (SELECT id, status, city, type, reserved_by, reserved_until FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID),
+         reports AS (SELECT count(DISTINCT tasks.reporter_id) AS n FROM v JOIN tasks
+             ON tasks.region = $8::TEXT::crdb_internal_region AND tasks.vehicle_id = v.id AND tasks.state = 'open'),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN v.status IS NULL OR v.status = 'in_use' THEN 'vehicle_taken'
@@ -37,6 +40,7 @@ const RESERVE: Statement = Statement::write(
              WHEN v.city <> $11::TEXT OR v.type <> $12::TEXT THEN 'vehicle_moved'
              WHEN v.status <> 'available' THEN 'vehicle_out_of_service'
              WHEN v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_reserved'
+             WHEN (SELECT n FROM reports) >= {REPORTERS} THEN 'vehicle_out_of_service'
              WHEN u.reservations >= $16::INT8 THEN 'too_many_reservations'
              ELSE 'ok' END AS code, coalesce(u.reservations, 0) AS reservations
              FROM (SELECT 1 AS one) AS here LEFT JOIN u ON TRUE LEFT JOIN v ON TRUE),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     BEGINS_THERE, Conn, DbError, DbErrorKind, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict,
-    Write, distance::distance_sql, verdict::present_in_sql,
+    Write, distance::distance_sql, vehicles::settled_sql, verdict::present_in_sql,
 };
 use crate::domain::{
     City, Currency, Point, RegionCode, RideRef, Tariff, UserRef,
@@ -19,6 +19,7 @@ use crate::domain::{
     geo::{GeoError, cell},
     ride::{POSITION_EVERY_S, POSITIONS_MAX, RIDE_MAX_HOURS, SPEED_MAX_KMH, Step},
     task::REPORTERS,
+    vehicle::UNLOCK_WITHIN_M,
 };
 
 pub const ALL: &[&Statement] = &[&START, &LIST, &FIND, &ADD_POSITIONS, &END, &FORCE, &RIDER, &OVERDUE, &EXPIRE];
@@ -26,8 +27,9 @@ pub const ALL: &[&Statement] = &[&START, &LIST, &FIND, &ADD_POSITIONS, &END, &FO
 #[derive(Debug, Clone)]
 pub struct NewRide<'a> {
     pub id: Uuid,
-    /// On the vehicle of the city with this code, instead of the one that is written.
-    pub code: Option<&'a str>,
+    /// On the vehicle of the city with this code, next to which the rider stands, instead of the one
+    /// that is written.
+    pub code: Option<(&'a str, Point)>,
     pub city: &'a City,
     pub vehicle_type: &'a str,
     pub tariff: &'a Tariff,
@@ -39,7 +41,8 @@ const VEHICLE: &str = "id, public_id, status, city, type, reserved_by, reserved_
 // $1 to $10 as in `Write`: $9 is the vehicle's public id. $11 city, $12 type, $13 the ride; $14 to
 // $17 price and currency, $22 the most that it costs; $18 promo code, $19 percent, $20 amount, $21
 // limit per rider; $23 the vehicle's code, when it is known by that and $9 is no vehicle's; $24 the
-// tax that the price includes, $25 its rate.
+// tax that the price includes, $25 its rate; $26 and $27 where the rider is, if by the code: from
+// farther away the vehicle reads as if it were not there.
 const START: Statement = Statement::write(
     "rides.start",
     Reach::Named,
@@ -49,7 +52,10 @@ const START: Statement = Statement::write(
              WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          v AS (SELECT {VEHICLE} FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID
              UNION ALL SELECT {VEHICLE} FROM vehicles
-             WHERE region = $8::TEXT::crdb_internal_region AND city = $11::TEXT AND code = $23::TEXT),
+             WHERE region = $8::TEXT::crdb_internal_region AND city = $11::TEXT AND code = $23::TEXT
+               AND {settled} AND {distance} <= {UNLOCK_WITHIN_M}.0),
+         reports AS (SELECT count(DISTINCT tasks.reporter_id) AS n FROM v JOIN tasks
+             ON tasks.region = $8::TEXT::crdb_internal_region AND tasks.vehicle_id = v.id AND tasks.state = 'open'),
          old AS (SELECT 1 AS ok, rider_region, rider_id FROM rides
              WHERE region = $8::TEXT::crdb_internal_region AND id = $13::UUID),
          verdict AS (SELECT CASE
@@ -62,6 +68,8 @@ const START: Statement = Statement::write(
              WHEN v.city <> $11::TEXT OR v.type <> $12::TEXT THEN 'vehicle_moved'
              WHEN v.status <> 'available' THEN 'vehicle_out_of_service'
              WHEN v.reserved_until > $5::TIMESTAMPTZ AND v.reserved_by <> $3::UUID THEN 'vehicle_reserved'
+             WHEN (v.reserved_until IS NULL OR v.reserved_until <= $5::TIMESTAMPTZ)
+                 AND (SELECT n FROM reports) >= {REPORTERS} THEN 'vehicle_out_of_service'
              WHEN u.reserved_until > $5::TIMESTAMPTZ AND u.reserved_public_id <> v.public_id THEN 'already_reserved'
              WHEN $18::TEXT IS NOT NULL AND (SELECT count(*) FROM promo_redemptions
                  WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND code = $18::TEXT) >= $21::INT8
@@ -107,13 +115,15 @@ const START: Statement = Statement::write(
                $13::UUID, $13::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2
                RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict",
+        settled = settled_sql!("$5"),
+        distance = distance_sql!("$26::FLOAT8", "$27::FLOAT8", "lat", "lon"),
         present = present_in_sql!("$8")
     ),
 );
 
 /// On the vehicle that is written; exactly once, for whoever is first.
 pub async fn start(conn: &Conn, write: &Write<'_>, new: &NewRide<'_>) -> Result<Verdict> {
-    let NewRide { id, code: vehicle_code, city, vehicle_type, tariff, promo } = new;
+    let NewRide { id, code: by_code, city, vehicle_type, tariff, promo } = new;
     let (tax, tax_rate) = city.tax.as_ref().map(|tax| (&tax.name, tax.rate)).unzip();
     let (percent, amount) = match promo {
         None => (None, None),
@@ -126,7 +136,9 @@ pub async fn start(conn: &Conn, write: &Write<'_>, new: &NewRide<'_>) -> Result<
     let (ride, price): ([Param<'_>; 3], [Param<'_>; 4]) =
         ([&city.slug, vehicle_type, id], [unlock, per_minute, &tariff.out_of_area_fee_minor, &currency]);
     let promo: [Param<'_>; 5] = [&code, &percent, &amount, &limit, most];
-    let rest: [Param<'_>; 3] = [vehicle_code, &tax, &tax_rate];
+    let vehicle_code = by_code.map(|(code, _)| code);
+    let (lat, lon) = by_code.map(|(_, at)| (at.lat(), at.lon())).unzip();
+    let rest: [Param<'_>; 5] = [&vehicle_code, &tax, &tax_rate, &lat, &lon];
     write.verdict(conn, &START, &[&ride[..], &price, &promo, &rest].concat()).await
 }
 
@@ -363,7 +375,7 @@ impl RideEnd<'_> {
 macro_rules! ride_end_sql {
     (
         $tables:literal,
-        $refusals:literal,
+        $refusals:expr,
         $gates:literal,
         $region:literal,
         $user:literal,
@@ -376,7 +388,8 @@ macro_rules! ride_end_sql {
         formatcp!(
             "{SIGNED_THERE},
          {tables}r AS (SELECT 1 AS ok, city, started_at, ended_at, unlock_minor, per_minute_minor, out_of_area_minor,
-               promo_percent, promo_amount_minor, max_charge_minor, way_m, coalesce(last_at, started_at) AS at,
+               promo_percent, promo_amount_minor, max_charge_minor, forced_reason, credit_reason, way_m,
+               coalesce(last_at, started_at) AS at,
                coalesce(last_lat, start_lat) AS lat, coalesce(last_lon, start_lon) AS lon FROM rides
              WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
                AND rider_region = {region} AND rider_id = {user}),
@@ -480,6 +493,7 @@ pub async fn end(conn: &Conn, write: &Write<'_>, end: &RideEnd<'_>) -> Result<Ve
 const FORCED_AT: &str =
     formatcp!("least({AT_MOST_RIDE_MAX}, greatest(started_at, coalesce($21::TIMESTAMPTZ, $5::TIMESTAMPTZ)))");
 
+// A ride that ended otherwise than this operator asks for was not ended by them.
 // $18 and $19 the rider, $20 the epoch of their home, $21 until when it is charged, $22 whether it is
 // free, $23 the reason.
 const FORCE: Statement = Statement::write(
@@ -491,7 +505,11 @@ const FORCE: Statement = Statement::write(
          operates AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
            AND role = 'operator' AND city = $17::TEXT),
          ",
-        "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out' WHEN NOT EXISTS (SELECT 1 FROM operates) THEN 'not_operator'",
+        formatcp!(
+            "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out' WHEN NOT EXISTS (SELECT 1 FROM operates) THEN 'not_operator'
+             WHEN r.ended_at IS NOT NULL AND NOT (coalesce(r.forced_reason = $23::TEXT, FALSE)
+               AND (r.credit_reason IS NOT NULL OR NOT $22::BOOL) AND r.ended_at <= {FORCED_AT}) THEN 'ride_ended'"
+        ),
         " OR NOT EXISTS (SELECT 1 FROM rider_gate)",
         "$18::TEXT::crdb_internal_region",
         "$19::UUID",

@@ -15,11 +15,10 @@ use crate::domain::{
     Point, PublicVehicle, Refusal, RegionCode, UserRef,
     event::{VEHICLE_ADDED, VEHICLE_RETIRED},
     geo::{Ranges, cell},
-    vehicle::AWAITS_APPROVAL,
+    vehicle::{AWAITS_APPROVAL, UNLOCK_WITHIN_M},
 };
 
-pub const ALL: &[&Statement] =
-    &[&NEAREST, &COUNT, &FIND, &FIND_MOVED, &FIND_CODE, &FIND_CODE_CITIES, &LIST_OWN, &INSERT, &RETIRE];
+pub const ALL: &[&Statement] = &[&NEAREST, &COUNT, &FIND, &FIND_MOVED, &FIND_CODE, &LIST_OWN, &INSERT, &RETIRE];
 
 #[derive(Debug, Clone)]
 pub struct Nearby {
@@ -212,20 +211,25 @@ pub struct Coded {
     pub refusal: Option<Refusal>,
 }
 
+// Nobody else learns that it is there, not even its city.
 const FIND_CODE: Statement = Statement::read(
     "vehicles.find_by_code",
     Reach::Named,
-    "SELECT code, type, brand, colour, battery,
+    formatcp!(
+        "SELECT code, type, brand, colour, battery,
         coalesce(reserved_until > $5::TIMESTAMPTZ AND reserved_by <> $4::UUID, FALSE) AS reserved
      FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND code IN ($3::TEXT, upper($3::TEXT))
-       AND status = 'available'
+       AND status = 'available' AND {settled} AND {distance} <= {UNLOCK_WITHIN_M}.0
      ORDER BY code = $3::TEXT DESC LIMIT 1",
+        settled = settled_sql!("$5"),
+        distance = distance_sql!("$6::FLOAT8", "$7::FLOAT8", "lat", "lon")
+    ),
 );
 
-/// By what is written on it, in whatever case it was typed.
+/// By what is written on it, in whatever case it was typed, for somebody who stands next to it.
 pub async fn find_by_code(
     conn: &Conn,
-    (region, city): (&RegionCode, &str),
+    (region, city, at): (&RegionCode, &str, Point),
     code: &str,
     rider: Uuid,
     now: DateTime<Utc>,
@@ -241,20 +245,8 @@ pub async fn find_by_code(
             refusal: reserved.then_some(Refusal::VehicleReserved),
         })
     };
-    conn.opt(&FIND_CODE, &[region, &city, &code, &rider, &now]).await?.as_ref().map(read).transpose()
-}
-
-// A code is unique in its city, and a sticker names no city.
-const FIND_CODE_CITIES: Statement = Statement::read(
-    "vehicles.find_cities_of_code",
-    Reach::AllRegions { why: "a code that was scanned in another city than the chosen one" },
-    "SELECT DISTINCT city FROM vehicles WHERE city = ANY($1::TEXT[]) AND code IN ($2::TEXT, upper($2::TEXT))
-       AND status = 'available' ORDER BY city LIMIT 2",
-);
-
-/// Two at most of `cities`.
-pub async fn find_cities_of_code(conn: &Conn, cities: &[&str], code: &str) -> Result<Vec<String>> {
-    conn.rows(&FIND_CODE_CITIES, &[&cities, &code]).await?.iter().map(|row| row.get("city")).collect()
+    let params: [Param<'_>; 7] = [region, &city, &code, &rider, &now, &at.lat(), &at.lon()];
+    conn.opt(&FIND_CODE, &params).await?.as_ref().map(read).transpose()
 }
 
 const LIST_OWN: Statement = Statement::read(

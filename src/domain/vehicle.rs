@@ -24,6 +24,10 @@ pub const fn charge(battery: i64) -> i64 {
     battery / 10 * 10
 }
 
+/// From so far away, in metres, a vehicle can be unlocked by its code: what a phone in a street is
+/// wrong by, and no more than whoever sees the vehicle knows anyway.
+pub const UNLOCK_WITHIN_M: i64 = 200;
+
 /// What keeps an owner's vehicle in maintenance: an operator has not approved it yet,
 pub const AWAITS_APPROVAL: &str = "approval";
 /// or has declined it, with a note that says why;

@@ -22,8 +22,8 @@ pub struct Start {
     /// From the form, in the vehicle's region.
     pub ride: RideRef,
     pub vehicle: PublicVehicle,
-    /// If the vehicle is known by its code in the city, not by its public id.
-    pub code: Option<String>,
+    /// If the vehicle is known by its code in the city, not by its public id; and where the person is.
+    pub code: Option<(String, Point)>,
     pub city: String,
     pub vehicle_type: String,
     /// As typed; empty for none.
@@ -46,7 +46,7 @@ pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Resul
     };
     let new = NewRide {
         id: start.ride.id,
-        code: start.code.as_deref(),
+        code: start.code.as_ref().map(|(code, at)| (code.as_str(), *at)),
         city,
         vehicle_type: &start.vehicle_type,
         tariff,

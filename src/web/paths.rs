@@ -34,11 +34,6 @@ pub fn sticker(code: &str) -> String {
     format!("/v/{}", utf8_percent_encode(code, KEPT))
 }
 
-/// The page that unlocks the vehicle of a city with this code.
-pub fn unlock(city: &str, code: &str) -> String {
-    format!("/v?city={city}&code={}", encode(code))
-}
-
 pub fn fleet(city: &str) -> String {
     format!("/fleet?city={city}")
 }

@@ -120,12 +120,12 @@ async fn riding(audit: &mut Audit, stage: &Stage) {
     browser.go(&format!("{url}/rides")).await;
     browser.heading("My rides").await;
     audit.look(browser, "rides none", 200).await;
-    let code =
-        "SELECT code FROM vehicles WHERE city = 'new-york' AND status = 'available' AND code IS NOT NULL LIMIT 1";
-    let code: String = stage.folder.sql().await.query_one(code, &[]).await.unwrap().try_get(0).unwrap();
-    for (name, code, status) in [("unlock", "", 200), ("unlock wrong", "none-such", 422), ("unlock found", &code, 200)]
-    {
-        browser.go(&format!("{url}/v?code={code}")).await;
+    let found = "SELECT 'code=' || code || '&lat=' || lat::TEXT || '&lon=' || lon::TEXT FROM vehicles
+        WHERE city = 'new-york' AND status = 'available' AND code IS NOT NULL LIMIT 1";
+    let found: String = stage.folder.sql().await.query_one(found, &[]).await.unwrap().try_get(0).unwrap();
+    let wrong = "code=none-such&lat=40.7&lon=-74";
+    for (name, query, status) in [("unlock", "", 200), ("unlock wrong", wrong, 422), ("unlock found", &found, 200)] {
+        browser.go(&format!("{url}/v?{query}")).await;
         browser.heading("Unlock a vehicle").await;
         audit.look(browser, name, status).await;
     }
@@ -288,7 +288,7 @@ async fn leaving(audit: &mut Audit, stage: &Stage) {
     browser.press_css(".rows [value=yes]").await;
     browser.reads(".flashes", "Your vehicle is paused").await;
     browser.press_css(".rows [value=no]").await;
-    browser.reads(".flashes", "on the street again").await;
+    browser.reads(".flashes", "is no longer paused").await;
     // Abroad, the way home is offered.
     browser.go(&format!("{}/vehicles", stage.demo.urls[2])).await;
     browser.css(".abroad").await;

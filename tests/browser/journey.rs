@@ -152,9 +152,14 @@ async fn a_vehicle_is_unlocked_by_the_code_on_it_in_a_narrow_window() {
     let stage = Stage::set().await;
     let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
     browser.resize(360, 740).await;
-    let code = "SELECT code, city FROM vehicles WHERE region = 'us-east1' AND status = 'available' AND code IS NOT NULL
+    let code =
+        "SELECT code, lat, lon FROM vehicles WHERE region = 'us-east1' AND status = 'available' AND code IS NOT NULL
         AND city = 'boston' ORDER BY code LIMIT 1";
-    let code: String = stage.folder.sql().await.query_one(code, &[]).await.unwrap().try_get(0).unwrap();
+    let row = stage.folder.sql().await.query_one(code, &[]).await.unwrap();
+    let code: String = row.try_get(0).unwrap();
+    let there: (f64, f64) = (row.try_get(1).unwrap(), row.try_get(2).unwrap());
+    let may = json!({ "origin": url, "permissions": ["geolocation"] });
+    browser.cdp("Browser.grantPermissions", may).await;
 
     // Scanned by somebody who is not signed in, whose city is another one.
     browser.go(&format!("{url}/v/{code}")).await;
@@ -163,14 +168,22 @@ async fn a_vehicle_is_unlocked_by_the_code_on_it_in_a_narrow_window() {
     browser.fill("#password", &stage.demo.password).await;
     browser.press_css("main form button").await;
     browser.heading("Unlock a vehicle").await;
+    let refused = "We can't unlock a vehicle with this code in Boston";
+    stand(browser, (there.0 + 0.003, there.1)).await;
+    browser.press("Unlock where I am").await;
+    browser.reads(".error", refused).await;
+    stand(browser, (there.0 + 0.001, there.1)).await;
+    browser.press("Unlock where I am").await;
     browser.reads(".panel", &code).await;
     browser.reads(".city-switch summary", "Boston").await;
 
-    // Typed, in whatever case.
+    // Typed, in whatever case, and the position too.
     browser.press("Use another code").await;
     browser.fill("#code", "nothing-like-it").await;
+    browser.fill("#lat", &there.0.to_string()).await;
+    browser.fill("#lon", &there.1.to_string()).await;
     browser.press("Unlock").await;
-    browser.reads(".error", "We can't unlock a vehicle with this code in Boston").await;
+    browser.reads(".error", refused).await;
     browser.fill("#code", &code.to_lowercase()).await;
     browser.press("Unlock").await;
     browser.reads(".panel", &code).await;

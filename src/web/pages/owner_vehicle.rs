@@ -72,8 +72,7 @@ pub async fn set_paused(context: RequestContext, row: RowPath, Form(form): Form<
     let seen = seen(&context, row, form.version, form.command)?;
     let pause = form.answer == "yes";
     let back = context.came_from("/my/vehicles").unwrap_or_else(|| paths::own_vehicle(&seen.vehicle));
-    let done =
-        if pause { "Your vehicle is paused. Nobody can ride it." } else { "Your vehicle is on the street again." };
+    let done = if pause { "Your vehicle is paused. Nobody can ride it." } else { "Your vehicle is no longer paused." };
     match ops::vehicles::set_paused(&context.service, &context.auth()?, &seen, pause).await {
         Err(OpError::Refused(Refusal::NotYourVehicle)) => Err(PageError::NotFound),
         outcome => context.respond(outcome, &back, done),

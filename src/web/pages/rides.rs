@@ -118,6 +118,11 @@ pub struct StartRide {
     ride: Id,
     #[serde(default)]
     promo: String,
+    /// Where the person is, with a code.
+    #[serde(default)]
+    lat: String,
+    #[serde(default)]
+    lon: String,
 }
 
 /// `POST /rides`: starts a ride.
@@ -126,14 +131,18 @@ pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> 
     let ride = RideRef { id: context.row_id(form.ride, "ride", &form.region)?, region: form.region.clone() };
     let code = form.code.filter(|_| form.vehicle.is_none());
     let list = match &code {
-        Some(code) => paths::unlock(&form.city, code),
+        Some(code) => paths::sticker(code),
         None => list_again(&context, &form.city),
+    };
+    let at = match code.as_ref().map(|_| form::required_point(&form.lat, &form.lon, "your position")).transpose() {
+        Ok(at) => at,
+        Err(text) => return Ok(context.refused(&list, &text)),
     };
     let start = ops::rides::Start {
         ride: ride.clone(),
         // No vehicle has the id of a ride.
         vehicle: PublicVehicle { region: form.region, public_id: form.vehicle.map_or(ride.id, |Id(id)| id) },
-        code,
+        code: code.zip(at),
         city: form.city,
         vehicle_type: form.vehicle_type,
         promo: form.promo,

@@ -187,6 +187,30 @@ async fn an_operator_ends_a_ride_for_a_reason_at_the_fare_they_choose() {
 }
 
 #[actix_web::test]
+async fn what_an_operator_decides_of_a_ride_that_has_ended_is_not_reported_as_done() {
+    let (world, instance, operator) = scene().await;
+    let colleague = with_role(&instance, "boston", "operator", "new-york").await;
+    let ann = instance.person("new-york").await;
+    let free = [("reason", "left_running"), ("charge", "free")];
+    // The rider was first.
+    let ride = rides::start(&ann, "new-york").await;
+    rides::end(&ann, &ride).await;
+    // Or another operator, who charged it.
+    let charged = rides::start(&ann, "new-york").await;
+    assert!(redirect(&instance, &force(&colleague, &charged, &free[..1]).await).good);
+    let before = world.rows().await;
+    for (ride, how) in
+        [(&ride, &free[..]), (&ride, &free[..1]), (&charged, &free[..]), (&charged, &[("reason", "fault")])]
+    {
+        let late = redirect(&instance, &force(&operator, ride, how).await);
+        assert!(!late.good && late.text.contains("This ride has already ended."), "{how:?}: {late:?}");
+    }
+    assert_eq!(redirect(&instance, &force(&operator, &charged, &free[..1]).await).text, "That was done already.");
+    assert_eq!(world.rows().await, before);
+    end(world, instance).await;
+}
+
+#[actix_web::test]
 async fn a_credit_is_given_once_and_is_never_more_than_is_owed() {
     let (world, instance, operator) = scene().await;
     let other = with_role(&instance, "boston", "operator", "boston").await;

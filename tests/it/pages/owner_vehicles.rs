@@ -304,7 +304,22 @@ async fn an_owner_pauses_a_vehicle_and_only_they_bring_it_back() {
     assert!(feed.body.contains(r#""vehicles":[]"#), "{}", feed.body);
     assert!(act(&operator, &fleet, "status", &[("action", "back")]).await.contains("its owner resumes it"));
     assert_eq!(street().await, 0);
-    assert!(act(&ann, &own, "pause", &[("answer", "no")]).await.contains("on the street again"));
+    assert!(act(&ann, &own, "pause", &[("answer", "no")]).await.contains("is no longer paused"));
+    assert_eq!(street().await, 1);
+    // Nor does it come back while three people say that it is broken.
+    act(&ann, &own, "pause", &[("answer", "yes")]).await;
+    world
+        .set(
+            "INSERT INTO tasks (region, id, city, vehicle_id, problem, reporter_id, state, created_at, version)
+        SELECT v.region, gen_random_uuid(), v.city, v.id, 'brakes', gen_random_uuid(), 'open', now(), 1
+        FROM vehicles AS v, generate_series(1, 3)",
+        )
+        .await;
+    assert!(act(&ann, &own, "pause", &[("answer", "no")]).await.contains("is no longer paused"));
+    assert_eq!(street().await, 0);
+    assert!(ann.get(&own).await.text().contains("In maintenance"));
+    world.set("UPDATE tasks SET state = 'done', done_at = now()").await;
+    assert!(act(&operator, &fleet, "status", &[("action", "back")]).await.contains("back in service"));
     assert_eq!(street().await, 1);
     // What operators took off the street stays there.
     assert!(act(&operator, &fleet, "status", &[("action", "maintenance")]).await.contains("in maintenance"));
@@ -315,7 +330,7 @@ async fn an_owner_pauses_a_vehicle_and_only_they_bring_it_back() {
     let vehicle = &card.iter().find(|(name, _)| name == "vehicle").unwrap().1;
     bob.post(&format!("/vehicles/us-east1/{vehicle}/reserve"), &pairs(&card)).await.location();
     let before = world.rows().await;
-    let fields = [("version", "6"), ("command", &*uuid::Uuid::new_v4().to_string()), ("answer", "yes")];
+    let fields = [("version", "9"), ("command", &*uuid::Uuid::new_v4().to_string()), ("answer", "yes")];
     ann.post(&format!("{own}/pause"), &fields).await.location();
     assert!(ann.get(&own).await.flash().contains("reserved or being ridden"));
     assert_eq!(world.rows().await, before);

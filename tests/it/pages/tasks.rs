@@ -134,6 +134,24 @@ async fn three_people_put_a_vehicle_into_maintenance_and_one_person_never_does()
     let ride = redirect(&instance, &people[3].start(&bikes[1], uuid::Uuid::new_v4(), "").await).location;
     assert!(redirect(&instance, &rides::end(&people[3], &ride).await).good);
     assert_eq!(status(&bikes[1]).await, 1, "but after their ride it is taken off the street");
+    // Nor does anybody ride it when the reservation is cancelled or lapses.
+    for bike in &bikes[2..4] {
+        people[3].reserve(bike).await.location();
+        for rider in &people[..3] {
+            report(rider, &page_of(bike), "missing").await.location();
+        }
+        if bike.id == bikes[2].id {
+            people[3].post("/reservation/cancel", &bike.cancel()).await.location();
+        } else {
+            world.clock.advance(Duration::minutes(11));
+        }
+        let before = world.rows().await;
+        for page in [people[0].reserve(bike).await, people[3].start(bike, uuid::Uuid::new_v4(), "").await] {
+            let refused = redirect(&instance, &page);
+            assert!(!refused.good && refused.text.contains("This vehicle is out of service."), "{refused:?}");
+        }
+        assert_eq!(world.rows().await, before);
+    }
     instance.running.stop().await;
     world.end().await;
 }

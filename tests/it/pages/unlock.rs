@@ -5,6 +5,18 @@ use reqwest::StatusCode;
 use super::rides;
 use crate::support::{Browser, World, html::Page, world};
 
+/// 0.001 degrees of latitude are 111 metres.
+async fn ask(browser: &Browser, world: &World, code: &str, typed: &str, north: f64) -> Page {
+    let place = format!("SELECT lat, lon FROM vehicles WHERE code = '{code}' ORDER BY city LIMIT 1");
+    let row = world.sql().await.query_one(&place, &[]).await.unwrap();
+    let (lat, lon): (f64, f64) = (row.try_get(0).unwrap(), row.try_get(1).unwrap());
+    browser.get(&format!("/v?code={typed}&lat={}&lon={lon}", lat + north)).await
+}
+
+async fn beside(browser: &Browser, world: &World, code: &str) -> Page {
+    ask(browser, world, code, code, 0.001).await
+}
+
 async fn code(world: &World, city: &str, n: i64) -> String {
     let text = format!(
         "SELECT code FROM vehicles WHERE city = '{city}' AND status = 'available' ORDER BY code LIMIT 1 OFFSET {n}"
@@ -20,7 +32,7 @@ fn city_of(page: &Page) -> String {
 /// Sends the form that the page offers.
 async fn ride(browser: &Browser, page: &Page) -> Page {
     let field = |name| page.attributes(&format!("main [name={name}]"), "value").remove(0);
-    let fields = ["region", "code", "city", "type", "ride"].map(|name| (name, field(name)));
+    let fields = ["region", "code", "city", "type", "ride", "lat", "lon"].map(|name| (name, field(name)));
     browser.post("/rides", &fields.each_ref().map(|(name, value)| (*name, value.as_str()))).await
 }
 
@@ -36,7 +48,9 @@ async fn a_code_unlocks_its_vehicle_and_does_not_tell_where_it_is() {
     let scanned = format!("/v/{mine}");
     assert_eq!(nobody.get(&scanned).await.location(), movr::web::paths::login(&scanned));
     ann.get("/rides").await;
-    let page = ann.get(&scanned).await;
+    let asked = ann.get(&scanned).await;
+    assert_eq!((asked.status, asked.field("code")), (StatusCode::OK, mine.clone()), "and asks where they are");
+    let page = beside(&ann, &world, &mine).await;
     assert_eq!((page.status, page.timing()), (StatusCode::OK, (2, 1)), "with its session in one wait");
     let row = "SELECT public_id::TEXT, place, lat::TEXT FROM vehicles WHERE code = ";
     let row = world.sql().await.query_one(&format!("{row}'{mine}'"), &[]).await.unwrap();
@@ -44,7 +58,8 @@ async fn a_code_unlocks_its_vehicle_and_does_not_tell_where_it_is() {
         let said: String = row.try_get(column).unwrap();
         assert!(!page.body.contains(&said), "{said} says where it is");
     }
-    assert_eq!(ann.get(&format!("/v?code={}", mine.to_lowercase())).await.field("code"), mine, "in whatever case");
+    let lower = ask(&ann, &world, &mine, &mine.to_lowercase(), 0.0).await;
+    assert_eq!(lower.field("code"), mine, "in whatever case");
 
     let started = ride(&ann, &page).await;
     assert_eq!(started.timing(), (1, 1), "one statement");
@@ -62,7 +77,7 @@ async fn a_code_unlocks_its_vehicle_and_does_not_tell_where_it_is() {
     let service = "SELECT code FROM vehicles WHERE city = 'new-york' AND status = 'maintenance' ORDER BY code LIMIT 1";
     let service: String = world.sql().await.query_one(service, &[]).await.unwrap().try_get(0).unwrap();
     for code in [mine.as_str(), &service, "NO-SUCH", "%25", &"x".repeat(300)] {
-        let page = bob.get(&format!("/v?code={code}")).await;
+        let page = ask(&bob, &world, &mine, code, 0.0).await;
         assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{code}");
         assert!(
             page.text().contains(REFUSED) && page.attributes("form[action=\"/rides\"]", "action").is_empty(),
@@ -81,15 +96,67 @@ async fn a_code_unlocks_its_vehicle_and_does_not_tell_where_it_is() {
     world.set(&held).await;
     world.set("UPDATE users SET reserved_public_id = v.public_id, reserved_region = v.region, reserved_until = v.reserved_until,
         reserved_city = v.city, reserved_type = v.type FROM vehicles AS v WHERE v.reserved_by = users.id").await;
-    let taken = ann.get(&format!("/v/{theirs}")).await;
+    let taken = beside(&ann, &world, &theirs).await;
     assert!(
         taken.text().contains("Someone else has reserved this vehicle.") && taken.body.contains("<button disabled>")
     );
     let back = ride(&ann, &taken).await.location();
     assert!(ann.get(&back).await.flash().contains("Someone else has reserved this vehicle."), "{back}");
-    let started = ride(&bob, &bob.get(&format!("/v/{theirs}")).await).await.location();
+    let started = ride(&bob, &beside(&bob, &world, &theirs).await).await.location();
     assert!(bob.get(&started).await.texts("aside.held").is_empty(), "the reservation is used");
     rides::end(&bob, &started).await;
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn whoever_saw_somebody_leave_does_not_learn_by_the_code_where_to() {
+    let world = world().await;
+    world.sample(&["new-york", "boston"], 0, 20).await;
+    let instance = world.instance("us-east1").await;
+    let (ann, mallory) = (instance.person("new-york").await, instance.person("new-york").await);
+    let mine = code(&world, "new-york", 0).await;
+    let offer = beside(&ann, &world, &mine).await;
+    rides::end(&ann, &ride(&ann, &offer).await.location()).await;
+    let field = |name| offer.attributes(&format!("main [name={name}]"), "value").remove(0);
+    let (city, kind) = (field("city"), field("type"));
+    let send = async |code: &str, lat: &str, lon: &str| {
+        let id = uuid::Uuid::new_v4().to_string();
+        let fields = [
+            ("region", "us-east1"),
+            ("code", code),
+            ("city", &city),
+            ("type", &kind),
+            ("ride", &id),
+            ("lat", lat),
+            ("lon", lon),
+        ];
+        let back = mallory.post("/rides", &fields).await.location();
+        (back.clone(), mallory.get(&back).await.flash())
+    };
+    let kept = async || {
+        let rows = world.rows().await;
+        ["rides", "vehicles", "events"].map(|table| rows[table].clone())
+    };
+    let before = kept().await;
+    // Ann parked it this minute, at 40.7128, -74.006.
+    assert!(beside(&mallory, &world, &mine).await.text().contains(REFUSED), "not before the public sees it");
+    let (_, unknown) = send("NO-SUCH", "40.7128", "-74.006").await;
+    assert_eq!(send(&mine, "40.7128", "-74.006").await.1, unknown);
+    world.clock.advance(chrono::Duration::minutes(3));
+    // From elsewhere a code that exists reads like one that does not.
+    for (lat, lon) in [("40.7148", "-74.006"), ("42.36", "-71.06")] {
+        assert_eq!(send(&mine, lat, lon).await.1, unknown, "{lat}");
+    }
+    assert!(unknown.contains("Someone else has just taken this vehicle."), "{unknown}");
+    assert!(send(&mine, "", "").await.1.contains("Please enter your position."));
+    let [far, none] =
+        [(&*mine, 0.002), ("NO-SUCH", 0.0)].map(|(typed, north)| ask(&mallory, &world, &mine, typed, north));
+    let (far, none) = (far.await, none.await);
+    assert!(far.text().contains(REFUSED) && far.text() == none.text(), "{}", far.text());
+    assert_eq!(mallory.get(&format!("/v?code={mine}")).await.texts("#lat-error").len(), 1);
+    assert_eq!(kept().await, before);
+    assert!(send(&mine, "40.7138", "-74.006").await.0.starts_with("/rides/us-east1/"), "whoever stands there");
     instance.running.stop().await;
     world.end().await;
 }
@@ -102,22 +169,21 @@ async fn a_code_is_found_in_the_city_that_has_it_and_nobody_asks_for_ever() {
     let (ann, bob) = (instance.person("new-york").await, instance.person("new-york").await);
     let (boston, paris) = (code(&world, "boston", 0).await, code(&world, "paris", 0).await);
     for (code, city) in [(&boston, "boston"), (&paris, "paris")] {
-        let found = ann.get(&format!("/v?code={code}&city=new-york")).await.location();
-        assert_eq!(found, movr::web::paths::unlock(city, code), "somebody stands there");
-        assert_eq!(city_of(&ann.get(&found).await), city);
+        assert_eq!(city_of(&beside(&ann, &world, code).await), city, "somebody stands there");
     }
-    // Two cities have it: the chosen one counts, and without one nothing is guessed.
+    // Two cities have it: where the person stands counts, whatever city they chose.
     world.set(&format!("UPDATE vehicles SET code = 'TWIN' WHERE code IN ('{boston}', '{paris}')")).await;
-    assert_eq!(city_of(&ann.get("/v?code=twin&city=paris").await), "paris");
-    assert!(ann.get("/v?code=twin&city=new-york").await.text().contains(REFUSED));
-    assert_eq!(ann.get("/v?code=twin&city=atlantis").await.status, StatusCode::NOT_FOUND);
+    ann.post("/city", &[("city", "paris")]).await;
+    assert_eq!(city_of(&ask(&ann, &world, "TWIN", "twin", 0.0).await), "boston");
+    let sea = ann.get("/v?code=TWIN&lat=30&lon=-40").await;
+    assert!(sea.texts("#lat-error").join("").contains("too far from"), "{}", sea.text());
 
     let mut tries = 0;
-    while bob.get("/v?code=TWIN&city=boston").await.status == StatusCode::OK {
+    while beside(&bob, &world, "TWIN").await.status == StatusCode::OK {
         tries += 1;
         assert!(tries < 20, "whoever asks again and again would learn when somebody parks it");
     }
-    assert_eq!(ann.get("/v?code=TWIN&city=boston").await.status, StatusCode::OK, "others may");
+    assert_eq!(beside(&ann, &world, "TWIN").await.status, StatusCode::OK, "others may");
     assert_eq!(bob.get("/v").await.status, StatusCode::OK, "the field alone is no try");
     instance.running.stop().await;
     world.end().await;
