@@ -127,6 +127,9 @@ pub struct StartRide {
 
 /// `POST /rides`: starts a ride.
 pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> PageResult {
+    if form.vehicle.is_none() && form.code.is_none() {
+        return Err(BadRequest::Field.into());
+    }
     region_of_form(&context, &form.region)?;
     let ride = RideRef { id: context.row_id(form.ride, "ride", &form.region)?, region: form.region.clone() };
     let code = form.code.filter(|_| form.vehicle.is_none());
