@@ -288,7 +288,8 @@ mod tests {
             ("/reservation/cancel", 1),
             ("/profile/sessions/end", 2),
             ("/rides/{region}/{id}/end", 4),
-            ("/fleet/rides/{region}/{id}/end", 2),
+            ("/fleet/rides/{region}/{id}/end", 5),
+            ("/fleet/tariffs/withdraw", 3),
             ("/admin/promo-codes/{code}", 3),
         ] {
             assert_eq!(parts_of_page(path), parts, "{path}");

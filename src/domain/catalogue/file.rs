@@ -238,8 +238,7 @@ mod tests {
 
     #[test]
     fn refuses_a_city_without_its_region() {
-        let message =
-            refusal("name = \"Paris\"\nregion = \"europe-west1\"", "name = \"Paris\"\nregion = \"europe-west9\"");
+        let message = refusal("\"France\"\nregion = \"europe-west1\"", "\"France\"\nregion = \"europe-west9\"");
         assert_eq!(message, "the city paris names the region \"europe-west9\", which is not in the catalogue");
     }
 
