@@ -70,6 +70,11 @@ pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) 
     if current_user.roles.operated().next().is_none() {
         return Err(Refusal::NotOperator.into());
     }
+    // The cookie knew fewer cities, as it does right after signing in; the answer brings a new one.
+    let unknown = |city: &str| current_user.roles.operates(city) && !cookie.roles.operates(city);
+    if catalogue.cities.iter().any(|city| unknown(&city.slug)) {
+        return Ok(context.done(&context.path, ""));
+    }
     let mut unreachable = Vec::new();
     for (pages, region) in elsewhere {
         match pages {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::support::{
     Browser, World,
-    app::Instance,
+    app::{Instance, PASSWORD},
     crowd::{bikes, count, crowd, redirect, street},
     html::Page,
     world,
@@ -350,6 +350,11 @@ async fn a_code_is_searched_in_all_cities_of_the_operator_at_once() {
     let only = search("find-me-a").await.location();
     assert!(only.starts_with("/fleet/vehicles/europe-west1/"), "{only}");
     assert!(scene.operator.get(&only).await.texts("h1")[0].starts_with("Find-Me-a"));
+    // Right after signing in the cookie knows no city yet.
+    let new = scene.instance.browser();
+    new.sign_in(&scene.operator.name, PASSWORD).await.location();
+    assert_eq!(new.get("/fleet/search?q=nd-me").await.location(), "/fleet/search?q=nd-me");
+    assert_eq!(new.get("/fleet/search?q=nd-me").await.texts("ul.rows b"), ["Find-Me-b", "Find-Me-a"]);
     assert!(search("no+such").await.text().contains("has “no such” in its code"));
     assert_eq!(search("").await.texts("ul.rows b"), [""; 0]);
     let many = search("os-").await;
@@ -357,7 +362,7 @@ async fn a_code_is_searched_in_all_cities_of_the_operator_at_once() {
     // From every page of a fleet.
     for path in ["/fleet?city=boston", "/fleet/jobs?city=boston", "/fleet/overview", &only] {
         let page = scene.operator.get(path).await;
-        assert_eq!(page.attributes("form[role=search]", "action"), ["/fleet/search"], "{path}");
+        assert_eq!(page.attributes("form.find", "action"), ["/fleet/search"], "{path}");
     }
     scene.end().await;
 }
@@ -413,6 +418,7 @@ async fn an_operator_adds_a_vehicle_once_where_they_say() {
     taken[0].1 = &other;
     assert_eq!(scene.operator.post("/fleet/add", &taken).await.texts("#code-error").len(), 1);
     let rider = scene.instance.person("new-york").await;
+    taken[4].1 = "NY-FREE";
     assert_eq!(rider.post("/fleet/add", &taken).await.status, StatusCode::FORBIDDEN);
     let stored = "SELECT count(*) FROM vehicles v JOIN events e ON e.aggregate_id = v.id AND e.action = 'vehicle.added'
         WHERE v.code = 'NY-NEW' AND v.type = 'scooter' AND v.owner_id IS NULL AND e.actor_id IS NOT NULL";
