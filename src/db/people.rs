@@ -1,20 +1,20 @@
-//! People as administrators meet them: found by username, e-mail address or name in one region,
-//! blocked, and signed out everywhere.
+//! People as administrators meet them: found by username in a region or by name and e-mail address
+//! in a city, blocked, and signed out everywhere.
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use uuid::Uuid;
 
-use super::{BY_ROLE, Conn, EVENT, Param, Reach, Result, Row, Statement, Verdict, Write};
+use super::{BY_ROLE, Conn, EVENT, Reach, Result, Row, Statement, Verdict, Write};
 use crate::domain::{
     RegionCode, Roles, UserRef,
     event::{USER_BLOCKED, USER_SESSIONS_ENDED, USER_UNBLOCKED},
     people::username_key,
 };
 
-pub const ALL: &[&Statement] = &[&LIST_MATCHES, &FIND, &BLOCK, &UNBLOCK, &END_SESSIONS];
+pub const ALL: &[&Statement] = &[&LIST_NAMED, &SEARCH, &FIND, &BLOCK, &UNBLOCK, &END_SESSIONS];
 
-pub const SHOWN: usize = 25;
+const SHOWN: usize = 25;
 
 #[derive(Debug, Clone)]
 pub struct Match {
@@ -25,43 +25,75 @@ pub struct Match {
     pub blocked: bool,
 }
 
-// Each part has its index. $5 are the possible last names, since both parts of a name may have
-// blanks; who has none is found by the first name.
-const LIST_MATCHES: Statement = Statement::read(
-    "people.list_matches",
+const LIST_NAMED: Statement = Statement::read(
+    "people.list_named",
+    Reach::Named,
+    "SELECT id, username, first_name, last_name, city, blocked_at IS NOT NULL AS blocked FROM users
+     WHERE region = $1::TEXT::crdb_internal_region AND username_key IN ($2::TEXT, $3::TEXT)",
+);
+
+/// Whoever has this username.
+pub async fn list_named(conn: &Conn, region: &RegionCode, typed: &str) -> Result<Vec<Match>> {
+    // As `users::find_login` has it.
+    let (key, old) = (username_key(typed), typed.trim().to_lowercase());
+    conn.rows(&LIST_NAMED, &[region, &key, &old]).await?.iter().map(|row| read_match(region, row)).collect()
+}
+
+/// People that one search looks at.
+const SEARCHED: i64 = 5_000;
+
+// No index has names or addresses: keys of indexes are known in every region. $3 after whom, $4 the
+// words of a name, or an address.
+const SEARCH: Statement = Statement::read(
+    "people.search",
     Reach::Named,
     formatcp!(
-        "SELECT id, username, first_name, last_name, city, blocked_at IS NOT NULL AS blocked FROM users
-           WHERE region = $1::TEXT::crdb_internal_region AND username_key IN ($2::TEXT, $3::TEXT)
-         UNION SELECT id, username, first_name, last_name, city, blocked_at IS NOT NULL FROM users
-           WHERE region = $1::TEXT::crdb_internal_region AND lower(email) = $4::TEXT
-         UNION SELECT id, username, first_name, last_name, city, blocked_at IS NOT NULL FROM users
-           WHERE region = $1::TEXT::crdb_internal_region AND lower(last_name) = ANY($5::TEXT[])
-             AND (lower(last_name) = $4::TEXT OR lower(first_name || ' ' || last_name) = $4::TEXT)
-         UNION SELECT id, username, first_name, last_name, city, blocked_at IS NOT NULL FROM users
-           WHERE region = $1::TEXT::crdb_internal_region AND lower(last_name) = '' AND lower(first_name) = $4::TEXT
-         ORDER BY last_name, first_name, id LIMIT {SHOWN} + 1"
+        "WITH seen AS (SELECT id, username, first_name, last_name, email, city, blocked_at FROM users
+           WHERE region = $1::TEXT::crdb_internal_region AND city = $2::TEXT AND id > $3::UUID
+           ORDER BY id LIMIT {SEARCHED}),
+         judged AS (SELECT id, username, first_name, last_name, city, blocked_at,
+             row_number() OVER (ORDER BY id) = {SEARCHED} AS last, lower(email) = $4::TEXT
+               OR strpos(' ' || lower(first_name || ' ' || last_name) || ' ', ' ' || $4::TEXT || ' ') > 0 AS matches
+           FROM seen)
+         SELECT id, username, first_name, last_name, city, blocked_at IS NOT NULL AS blocked, matches, last
+         FROM judged WHERE matches OR last ORDER BY id LIMIT {SHOWN} + 1"
     ),
 );
 
-/// One more than a page shows, by name.
-pub async fn list_matches(conn: &Conn, region: &RegionCode, typed: &str) -> Result<Vec<Match>> {
-    let words: Vec<String> = typed.split_whitespace().map(str::to_lowercase).collect();
-    let last_names: Vec<String> = (0..words.len()).filter_map(|n| Some(words.get(n..)?.join(" "))).collect();
-    let name = words.join(" ");
-    // As `users::find_login` has it.
-    let (key, old) = (username_key(typed), typed.trim().to_lowercase());
-    let params: [Param<'_>; 5] = [region, &key, &old, &name, &last_names];
-    let read = |row: &Row| {
-        Ok(Match {
-            person: UserRef { region: region.clone(), id: row.get("id")? },
-            username: row.get("username")?,
-            name: whole_name(row)?,
-            city: row.get("city")?,
-            blocked: row.get("blocked")?,
-        })
-    };
-    conn.rows(&LIST_MATCHES, &params).await?.iter().map(read).collect()
+#[derive(Debug, Default)]
+pub struct Found {
+    pub matches: Vec<Match>,
+    /// None when everybody of the city was looked at.
+    pub searched_to: Option<Uuid>,
+}
+
+/// The people of a city after `after` with this e-mail address, or these words in their name.
+pub async fn search(conn: &Conn, (region, city): (&RegionCode, &str), typed: &str, after: Uuid) -> Result<Found> {
+    let words = typed.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ");
+    let mut found = Found::default();
+    for row in conn.rows(&SEARCH, &[region, &city, &after, &words]).await? {
+        if found.matches.len() == SHOWN {
+            found.searched_to = found.matches.last().map(|last| last.person.id);
+            break;
+        }
+        if row.get("last")? {
+            found.searched_to = Some(row.get("id")?);
+        }
+        if row.get("matches")? {
+            found.matches.push(read_match(region, &row)?);
+        }
+    }
+    Ok(found)
+}
+
+fn read_match(region: &RegionCode, row: &Row) -> Result<Match> {
+    Ok(Match {
+        person: UserRef { region: region.clone(), id: row.get("id")? },
+        username: row.get("username")?,
+        name: whole_name(row)?,
+        city: row.get("city")?,
+        blocked: row.get("blocked")?,
+    })
 }
 
 fn whole_name(row: &Row) -> Result<String> {

@@ -182,6 +182,18 @@ async fn migrations_one_by_one_over_rows_and_in_one_group_give_the_same_schema()
     world.end().await;
 }
 
+/// Keys of indexes stand in meta ranges, system tables and backups of every region.
+#[actix_web::test]
+async fn no_index_has_a_name_or_an_address_of_a_person() {
+    let world = world().await;
+    let indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1";
+    let indexes = column(&world.sql().await, indexes).await;
+    assert!(indexes.iter().any(|index| index.contains("username_key")), "{indexes:?}");
+    let personal = |index: &&String| ["first_name", "last_name", "email"].iter().any(|name| index.contains(name));
+    assert_eq!(indexes.iter().filter(personal).collect::<Vec<_>>(), [""; 0]);
+    world.end().await;
+}
+
 /// The text of the migration with this name.
 fn migration(name: &str) -> String {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");

@@ -1,19 +1,24 @@
-//! `/admin/people`: somebody found by username, e-mail address or name in the regions of this
-//! jurisdiction; their account, blocking it, and signing them out. What is typed is personal, so it
-//! is posted and never part of an address.
+//! `/admin/people`: somebody found by username in the regions of this jurisdiction, or by name or
+//! e-mail address in one city of it; their account, blocking it, and signing them out. What is typed
+//! is personal, so it is posted and never part of an address.
 
 use askama::Template;
 use chrono_tz::Tz;
 use futures_util::future::join_all;
 use serde::Deserialize;
+use uuid::Uuid;
 
-use super::administrator;
+use super::{administrator, city_of_form};
 use crate::{
-    db::people::{self, Account, Change, Match, SHOWN},
-    domain::{Catalogue, Refusal, Region, RegionCode, UserRef, people::line},
+    db::{
+        DbError,
+        people::{self, Account, Change, Found, Match},
+    },
+    domain::{Catalogue, City, Region, RegionCode, UserRef, people::line},
     ops::{self, Done},
     web::{
-        BadRequest, Form, FormState, FormWithState, Layout, PageError, PageResult, RequestContext, RowPath, Section,
+        BadRequest, Form, FormState, FormWithState, Id, Layout, PageError, PageResult, RequestContext, RowPath,
+        Section,
         filters::{self, counted},
         paths,
     },
@@ -34,7 +39,11 @@ struct PeoplePage<'a> {
     layout: Layout,
     catalogue: &'a Catalogue,
     form: FormState,
+    city: &'a City,
+    cities: Vec<&'a City>,
     found: Option<Vec<Match>>,
+    /// After whom the search goes on.
+    searched_to: Option<Uuid>,
     unreachable: Vec<&'a RegionCode>,
     /// Of other jurisdictions, which only their own instances show.
     elsewhere: Vec<&'a Region>,
@@ -47,39 +56,72 @@ pub async fn form(context: RequestContext) -> PageResult {
 #[derive(Deserialize)]
 pub struct Search {
     who: String,
+    /// Where names and addresses are looked for.
+    #[serde(default)]
+    city: String,
+    /// The last person who was looked at.
+    after: Option<Id>,
 }
 
 pub async fn search(context: RequestContext, FormWithState(form, mut state): FormWithState<Search>) -> PageResult {
+    if !form.city.is_empty() {
+        city_of_form(&context, &form.city)?;
+    }
     let who = state.check("who", line(&form.who, 254, "a username, an e-mail address or a name"));
-    page(context, state, who).await
+    page(context, state, who.map(|who| (who, form.after.map(|Id(id)| id)))).await
 }
 
-async fn page(mut context: RequestContext, form: FormState, who: Option<String>) -> PageResult {
+async fn page(mut context: RequestContext, form: FormState, search: Option<(String, Option<Uuid>)>) -> PageResult {
     // Checked first: nobody else may make us search several regions.
     administrator(&mut context).await?;
-    let catalogue = &context.catalogue;
+    let (catalogue, here) = (&context.catalogue, &context.service.here);
+    let here_too = |region: &RegionCode| catalogue.same_law(here, region);
     let (within, elsewhere): (Vec<&Region>, Vec<&Region>) =
-        catalogue.regions.iter().partition(|region| catalogue.same_law(&context.service.here, &region.code));
-    let (mut found, mut unreachable) = (None, Vec::new());
-    if let Some(who) = who {
-        context.state.limits.search_everywhere(context.client_address())?;
+        catalogue.regions.iter().partition(|region| here_too(&region.code));
+    let cities: Vec<&City> = catalogue.cities.iter().filter(|city| here_too(&city.region)).collect();
+    let in_use = || Some(context.city()).filter(|city| here_too(&city.region)).or_else(|| cities.first().copied());
+    let city = catalogue.city(form.value("city")).or_else(in_use).unwrap_or_else(|| context.city());
+    let (mut found, mut searched_to, mut unreachable) = (None, None, Vec::new());
+    if let Some((who, after)) = search {
+        ops::people::allowed(&context.service, &context.auth()?, &city.region).await?;
+        if after.is_none() {
+            context.state.limits.search_everywhere(context.client_address())?;
+        }
         let db = &context.service.db;
-        let ask =
-            async |region| (region, async { people::list_matches(&db.at(region).await?, region, &who).await }.await);
-        let answers = join_all(within.iter().map(|region| {
-            context.may_touch(&region.code);
-            ask(&region.code)
+        let ask = async |region: &RegionCode| -> Result<(Vec<Match>, Found), DbError> {
+            let conn = db.at(region).await?;
+            let named =
+                async { if after.is_none() { people::list_named(&conn, region, &who).await } else { Ok(vec![]) } };
+            if *region != city.region {
+                return Ok((named.await?, Found::default()));
+            }
+            let search = people::search(&conn, (region, &city.slug), &who, after.unwrap_or_default());
+            let (named, found) = tokio::join!(named, search);
+            Ok((named?, found?))
+        };
+        // Usernames are found in the first round.
+        let asked = within.iter().map(|region| &region.code).filter(|code| after.is_none() || **code == city.region);
+        let answers = join_all(asked.map(|region| {
+            context.may_touch(region);
+            let answer = ask(region);
+            async move { (region, answer.await) }
         }));
         let mut all = Vec::new();
         for (region, answer) in answers.await {
             match answer {
-                Ok(matches) => all.extend(matches),
+                Ok((named, found)) => {
+                    all.extend(named);
+                    all.extend(found.matches);
+                    searched_to = searched_to.or(found.searched_to);
+                }
                 Err(error) => {
                     tracing::warn!(request = context.ids.request, %error, %region, "a region was not searched");
                     unreachable.push(region);
                 }
             }
         }
+        all.sort_by_cached_key(|it| (it.name.to_lowercase(), it.person.id));
+        all.dedup_by_key(|it| it.person.id);
         found = Some(all);
     }
     context.ok_or_invalid(
@@ -87,8 +129,11 @@ async fn page(mut context: RequestContext, form: FormState, who: Option<String>)
         &PeoplePage {
             layout: context.layout("People", Section::Fleet, context.city()),
             catalogue,
-            form,
+            form: form.with("city", &city.slug),
+            city,
+            cities,
             found,
+            searched_to,
             unreachable,
             elsewhere,
         },
@@ -106,14 +151,14 @@ struct PersonPage<'a> {
 }
 
 pub async fn show(mut context: RequestContext, RowPath { region, id }: RowPath) -> PageResult {
-    let (auth, person) = (context.auth()?, UserRef { region, id });
-    let read = async |conn: &crate::db::Conn| people::find(conn, &person, auth.now, auth.idle_since).await;
-    let (current_user, account) = context.read_signed_in(&person.region, read).await?;
-    if !current_user.roles.administers() {
-        return Err(Refusal::NotAdministrator.into());
-    }
+    let person = UserRef { region, id };
+    // Checked first: what may not be shown is not read.
+    administrator(&mut context).await?;
+    let auth = context.auth()?;
     ops::people::allowed(&context.service, &auth, &person.region).await?;
-    let account = account.ok_or(PageError::NotFound)?;
+    let conn = context.service.db.at(&person.region).await?;
+    let account = people::find(&conn, &person, auth.now, auth.idle_since).await?.ok_or(PageError::NotFound)?;
+    drop(conn);
     context.ok(&PersonPage {
         layout: context.layout(&account.name, Section::Fleet, context.city()),
         catalogue: &context.catalogue,

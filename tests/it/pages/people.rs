@@ -13,6 +13,7 @@ use super::tariffs::with_role;
 use crate::support::{
     Browser, World,
     app::{Instance, PASSWORD},
+    html::Page,
     world,
 };
 
@@ -32,58 +33,113 @@ async fn page_of(world: &World, person: &Browser) -> String {
     format!("{PATH}/{key}")
 }
 
+/// The regions that the answer says were asked.
+fn asked(page: &Page) -> &str {
+    page.headers["server-timing"].to_str().unwrap().split_once("regions ").unwrap().1.split_once('"').unwrap().0
+}
+
 #[actix_web::test]
-async fn people_are_found_by_name_or_e_mail_within_the_jurisdiction() {
+async fn people_are_found_by_username_or_in_a_city_by_name_or_address() {
     let world = world().await;
     let instance = world.instance("us-east1").await;
     let admin = with_role(&instance, "boston", "administrator", "").await;
     let anna = named(&instance, "seattle", ["Anna Maria", "van Dyk", "Anna@Example.org"]).await;
     let cher = named(&instance, "boston", ["Cher", "", "cher@example.org"]).await;
     let renee = named(&instance, "paris", ["Anna", "Doe", "anna@example.fr"]).await;
-    let find = async |who: &str| admin.post(PATH, &[("who", who)]).await;
-    for (who, names) in [
-        (&*anna.name.to_uppercase(), &["Anna Maria van Dyk"][..]),
-        (" anna@example.ORG ", &["Anna Maria van Dyk"]),
-        ("VAN DYK", &["Anna Maria van Dyk"]),
-        ("anna maria van dyk", &["Anna Maria van Dyk"]),
-        ("Cher", &["Cher"]),
-        ("anna", &[]),
-        ("maria van dyk", &[]),
-        ("%", &[]),
+    let find = async |who: &str, city: &str| admin.post(PATH, &[("who", who), ("city", city)]).await;
+    for (who, city, names) in [
+        (&*anna.name.to_uppercase(), "boston", &["Anna Maria van Dyk"][..]),
+        (" anna@example.ORG ", "seattle", &["Anna Maria van Dyk"]),
+        (" anna@example.ORG ", "boston", &[]),
+        ("VAN  DYK", "seattle", &["Anna Maria van Dyk"]),
+        ("anna maria van dyk", "seattle", &["Anna Maria van Dyk"]),
+        ("anna", "seattle", &["Anna Maria van Dyk"]),
+        ("maria van", "seattle", &["Anna Maria van Dyk"]),
+        ("Cher", "boston", &["Cher"]),
+        ("nna", "seattle", &[]),
+        ("example.org", "seattle", &[]),
+        ("%", "seattle", &[]),
         // At home in Europe.
-        (&*renee.name, &[]),
-        ("anna@example.fr", &[]),
+        (&*renee.name, "boston", &[]),
+        ("anna@example.fr", "seattle", &[]),
     ] {
-        let page = find(who).await;
+        let page = find(who, city).await;
         assert_eq!(
             (page.status, page.texts("ul.rows b")),
             (StatusCode::OK, names.iter().map(ToString::to_string).collect()),
-            "{who}"
+            "{who} in {city}"
         );
-        assert_eq!(page.field("who"), who);
+        assert_eq!(
+            (page.field("who").as_str(), page.attributes("option[selected]", "value")),
+            (who, vec![city.to_owned()])
+        );
+        assert_eq!(page.attributes("main form:not([method=post])", "action"), [""; 0], "in no address");
+        assert!(!page.text().contains("Not everybody"), "{}", page.text());
         assert!(page.text().contains("To find people in Europe West (Belgium), search there"), "{}", page.text());
         assert!(!page.body.contains("example.fr\">") && !page.text().contains("Anna Doe"));
+        assert!(!asked(&page).contains("europe"), "{}", asked(&page));
     }
-    let found = find("cher").await.attributes("ul.rows a", "href");
+    let empty = admin.get(PATH).await;
+    assert_eq!(empty.attributes("option[selected]", "value"), ["boston"], "the city in use");
+    assert_eq!(empty.attributes("option[value=paris]", "value"), [""; 0]);
+    let found = find("cher", "").await.attributes("ul.rows a", "href");
     assert_eq!(found, [page_of(&world, &cher).await]);
-    assert_eq!(find("").await.texts("#who-error").len(), 1);
-    world.set("UPDATE users SET first_name = 'Sam' || username, last_name = 'Many' WHERE last_name = 'van Dyk'").await;
+    assert_eq!(find("", "seattle").await.texts("#who-error").len(), 1);
+    let abroad = find("anna", "paris").await;
+    assert_eq!((abroad.status, asked(&abroad)), (StatusCode::CONFLICT, "us-east1"), "{}", abroad.text());
+    assert_eq!(anna.post(PATH, &[("who", "cher")]).await.status, StatusCode::FORBIDDEN);
+    instance.running.stop().await;
+    world.end().await;
+}
+
+/// Puts `count` people beside `like`, whose ids begin with `digit`.
+async fn beside(world: &World, like: &Browser, [digit, name]: [&str; 2], count: usize) {
+    let ids = format!("('{digit}0000000-0000-4000-8000-' || lpad(n::TEXT, 12, '0'))::UUID");
     world
-        .set(
+        .set(&format!(
             "INSERT INTO users (region, id, city, username, username_key, first_name, last_name, email, password_hash,
                recovery_hashes, present_in, version, created_at)
-             SELECT region, gen_random_uuid(), city, 'many' || n, 'many' || n, 'Sam', 'Many', 'x', 'x', '[]', '[]', 1, now()
-             FROM users, generate_series(1, 30) AS n WHERE last_name = 'Many';
+             SELECT region, {ids}, city, '{name}' || n, '{name}' || n, 'Sam', '{name}', 'x', 'x', '[]', '[]', 1, created_at
+             FROM users, generate_series(1, {count}) AS n WHERE username = '{}';
              INSERT INTO events (region, aggregate_type, aggregate_id, version, action, actor_region, actor_id, command_id,
                correlation_id, occurred_at, epoch, metadata)
-             SELECT region::TEXT::crdb_internal_region, 'user', id, 1, 'user.registered', region::TEXT, id, id, id, now(), 1, '{}'
-             FROM users WHERE username LIKE 'many%'",
-        )
+             SELECT region, 'user', id, 1, 'user.registered', region::TEXT, id, id, id, created_at, 1, '{{}}'
+             FROM users WHERE last_name = '{name}'",
+            like.name
+        ))
         .await;
-    let many = find("many").await;
-    assert_eq!(many.texts("ul.rows b").len(), 25);
-    assert!(many.text().contains("There are more."), "{}", many.text());
-    assert_eq!(anna.post(PATH, &[("who", "cher")]).await.status, StatusCode::FORBIDDEN);
+}
+
+#[actix_web::test]
+async fn a_search_of_people_stops_and_goes_on() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let admin = with_role(&instance, "boston", "administrator", "").await;
+    let anna = named(&instance, "seattle", ["Anna", "Dyk", "anna@example.org"]).await;
+    beside(&world, &anna, ["0", "Many"], 30).await;
+    beside(&world, &anna, ["1", "Other"], 4_990).await;
+    let ids = "UPDATE users SET last_name = 'Last' WHERE id = '10000000-0000-4000-8000-000000004990'";
+    world.set(ids).await;
+    let on = async |page: &Page| {
+        let field = |name: &str| page.attributes(&format!("form [type=hidden][name={name}]"), "value").remove(0);
+        let (who, city, after) = (field("who"), field("city"), field("after"));
+        admin.post(PATH, &[("who", &who), ("city", &city), ("after", &after)]).await
+    };
+    let seen = |page: &Page| (page.texts("ul.rows a").len(), page.text().contains("Not everybody in Seattle"));
+    // More than a page shows.
+    let many = admin.post(PATH, &[("who", "many"), ("city", "seattle")]).await;
+    assert_eq!(seen(&many), (25, true));
+    let rest = on(&many).await;
+    assert_eq!(seen(&rest), (5, false), "and that is everybody");
+    assert_eq!((rest.timing(), asked(&rest)), ((2, 2), "us-east1 us-west1"), "administrator, and the city alone");
+    let shown = |page: &Page| page.attributes("ul.rows a", "href");
+    assert!(shown(&many).iter().all(|person| !shown(&rest).contains(person)));
+    assert_eq!(rest.field("who"), "many");
+    // More than is looked at, which is 5,000.
+    let nobody = admin.post(PATH, &[("who", "LAST"), ("city", "seattle")]).await;
+    assert_eq!(seen(&nobody), (0, true));
+    assert!(nobody.text().contains("Nobody so far."), "{}", nobody.text());
+    assert_eq!(seen(&on(&nobody).await), (1, false));
     instance.running.stop().await;
     world.end().await;
 }
@@ -166,7 +222,10 @@ async fn nobody_changes_their_own_account_or_one_of_another_jurisdiction() {
     assert_eq!(world.rows().await, before);
     let theirs = page_of(&world, &renee).await;
     let seen = admin.get(&theirs).await;
-    assert_eq!(seen.status, StatusCode::CONFLICT);
+    assert_eq!((seen.status, asked(&seen)), (StatusCode::CONFLICT, "us-east1"), "nothing was asked there");
+    let bob = instance.person("boston").await;
+    let refused = bob.get(&theirs).await;
+    assert_eq!((refused.status, refused.timing(), asked(&refused)), (StatusCode::FORBIDDEN, (1, 1), "us-east1"));
     assert!(seen.text().contains("(rule jurisdiction)") && !seen.text().contains("Pat Doe"), "{}", seen.text());
     admin.post(&theirs, &[("action", "block"), ("reason", "other")]).await.location();
     assert!(renee.signed_in().await);
