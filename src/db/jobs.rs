@@ -359,6 +359,8 @@ pub struct Filter<'a> {
     pub state: Option<&'a str>,
     pub confirmed: Option<bool>,
     pub by: Option<Uuid>,
+    /// Whether usernames may be read.
+    pub names: bool,
 }
 
 /// A page of a city's jobs: $3 and $4 the cursor, $5 how many, $6 to $8 the filter.
@@ -369,13 +371,13 @@ const LISTED: &str = "FROM jobs WHERE jobs.region = $1::TEXT::crdb_internal_regi
            AND ($8::UUID IS NULL OR jobs.requested_by = $8::UUID)
          ORDER BY jobs.created_at DESC, jobs.id LIMIT $5::INT8";
 
-// Whoever lives in another region is not named here.
+// Whoever lives in another region, or under another law than who asks, is not named here.
 const LIST: Statement = Statement::read(
     "jobs.list",
     Reach::Named,
     formatcp!(
         "SELECT {COLUMNS}, (SELECT username FROM users
-           WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = jobs.requested_by) AS username {LISTED}"
+           WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = jobs.requested_by AND $9::BOOL) AS username {LISTED}"
     ),
 );
 
@@ -404,12 +406,13 @@ pub struct ListedJob {
 pub async fn list(
     conn: &Conn,
     (region, city): (&RegionCode, &str),
-    Filter { state, confirmed, by }: Filter<'_>,
+    Filter { state, confirmed, by, names }: Filter<'_>,
     (at, id): (DateTime<Utc>, Uuid),
     limit: i64,
 ) -> Result<Vec<ListedJob>> {
-    let params: [Param<'_>; 8] = [region, &city, &at, &id, &limit, &state, &confirmed, &by];
-    let (rows, counted) = tokio::join!(conn.rows(&LIST, &params), conn.rows(&COUNT_LISTED, &params));
+    let params: [Param<'_>; 9] = [region, &city, &at, &id, &limit, &state, &confirmed, &by, &names];
+    let [listed @ .., _] = &params;
+    let (rows, counted) = tokio::join!(conn.rows(&LIST, &params), conn.rows(&COUNT_LISTED, listed));
     let mut counts = HashMap::<Uuid, Counts>::new();
     match &counted {
         Ok(counted) => {

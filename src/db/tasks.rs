@@ -137,7 +137,7 @@ pub struct Task {
     pub problem: String,
     pub note: Option<String>,
     pub assignee: Option<Uuid>,
-    /// Of an assignee at home in this region.
+    /// Of an assignee at home in this region, if names of its people may be shown.
     pub username: Option<String>,
     pub created_at: DateTime<Utc>,
     pub done_at: Option<DateTime<Utc>>,
@@ -154,17 +154,19 @@ pub struct Described {
     pub place: String,
 }
 
-/// The tasks that fit, each with its vehicle and assignee.
+/// The tasks that fit, each with its vehicle, and its assignee's name where the parameter `$names` allows it.
 macro_rules! list_sql {
-    ($fits:literal) => {
+    ($names:literal, $fits:literal) => {
         formatcp!(
             "SELECT t.id, t.city, t.vehicle_id, t.problem, t.note, t.assignee_id, u.username, t.created_at, t.done_at, t.version,
                v.code, v.brand, v.colour, v.type, v.status, v.place
              FROM tasks AS t
                LEFT JOIN vehicles AS v ON v.region = $1::TEXT::crdb_internal_region AND v.id = t.vehicle_id
                LEFT JOIN users AS u ON u.region = $1::TEXT::crdb_internal_region AND u.id = t.assignee_id
+                 AND {names}::BOOL
              WHERE t.region = $1::TEXT::crdb_internal_region AND {fits}
              ORDER BY t.created_at DESC, t.id DESC",
+            names = $names,
             fits = $fits
         )
     };
@@ -176,21 +178,23 @@ const LIST: Statement = Statement::read(
     formatcp!(
         "{} LIMIT $7",
         list_sql!(
+            "$8",
             "t.city = $2::TEXT AND t.state = $3::TEXT AND ($4::UUID IS NULL OR t.assignee_id = $4::UUID)
                AND (t.created_at, t.id) < ($5::TIMESTAMPTZ, $6::UUID)"
         )
     ),
 );
 
-/// Of a city, in this state, newest first; with `assignee` only theirs.
+/// Of a city, in this state, newest first; with `assignee` only theirs; `names` as usernames may be read.
 pub async fn list(
     conn: &Conn,
     (region, city): (&RegionCode, &str),
     (state, assignee): (&str, Option<Uuid>),
     cursor: (DateTime<Utc>, Uuid),
     limit: i64,
+    names: bool,
 ) -> Result<Vec<Task>> {
-    let params: [Param<'_>; 7] = [region, &city, &state, &assignee, &cursor.0, &cursor.1, &limit];
+    let params: [Param<'_>; 8] = [region, &city, &state, &assignee, &cursor.0, &cursor.1, &limit, &names];
     conn.rows(&LIST, &params).await?.iter().map(|row| task(region, row)).collect()
 }
 
@@ -199,12 +203,12 @@ const OF_VEHICLE: usize = 25;
 const LIST_OF_VEHICLE: Statement = Statement::read(
     "tasks.list_of_vehicle",
     Reach::Named,
-    formatcp!("{} LIMIT {OF_VEHICLE}", list_sql!("t.vehicle_id = $2::UUID AND t.state = 'open'")),
+    formatcp!("{} LIMIT {OF_VEHICLE}", list_sql!("$3", "t.vehicle_id = $2::UUID AND t.state = 'open'")),
 );
 
 /// The newest open ones.
-pub async fn list_of_vehicle(conn: &Conn, VehicleRef { region, id }: &VehicleRef) -> Result<Vec<Task>> {
-    conn.rows(&LIST_OF_VEHICLE, &[region, id]).await?.iter().map(|row| task(region, row)).collect()
+pub async fn list_of_vehicle(conn: &Conn, VehicleRef { region, id }: &VehicleRef, names: bool) -> Result<Vec<Task>> {
+    conn.rows(&LIST_OF_VEHICLE, &[region, id, &names]).await?.iter().map(|row| task(region, row)).collect()
 }
 
 fn task(region: &RegionCode, row: &Row) -> Result<Task> {

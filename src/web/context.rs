@@ -130,6 +130,11 @@ impl RequestContext {
         under.then(|| paths::own_path(own, path).to_owned())
     }
 
+    /// Whether names of people at home in `region` may be read here.
+    pub fn may_name(&self, region: &RegionCode) -> bool {
+        self.catalogue.same_law(&self.service.here, region)
+    }
+
     /// For throttles only.
     pub fn client_address(&self) -> IpAddr {
         region::client_address(&self.request, &self.state).unwrap_or(Ipv4Addr::UNSPECIFIED.into())

@@ -16,7 +16,7 @@ use crate::{
         users::{self, Profile},
     },
     domain::{
-        City, Refusal, RideRef, UserRef, money, people,
+        City, Refusal, RideRef, money, people,
         ride::{self, CREDIT_REASONS, END_REASONS, RIDER_REASONS, reason_text},
     },
     ops::{self, OpError},
@@ -190,8 +190,7 @@ async fn rider_page(mut context: RequestContext, key: &RideRef, form: FormState)
     let me = context.auth()?.user;
     let asked = async |conn: &Conn| fleet_rides::find_asked(conn, key, &me).await;
     let (found, city, asked) = load(&mut context, key, asked).await?;
-    let may = |rider: &UserRef| context.catalogue.same_law(&context.service.here, &rider.region);
-    let rider = found.rider.as_ref().filter(|rider| may(rider));
+    let rider = found.rider.as_ref().filter(|rider| context.may_name(&rider.region));
     let answer = match rider.filter(|_| asked.is_some_and(|at| context.now - at < ANSWERED)) {
         Some(rider) => users::find_profile(&context.service.db.at(&rider.region).await?, rider).await?,
         None => None,

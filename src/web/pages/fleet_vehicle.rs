@@ -71,11 +71,11 @@ async fn page(
     before: Option<Version>,
     rejected: Option<FormState>,
 ) -> PageResult {
-    let me = context.auth()?.user.id;
+    let (me, names) = (context.auth()?.user.id, context.may_name(&vehicle.region));
     let (current_user, (found, history, tasks)) = context
         .read_signed_in(&vehicle.region, async |conn| {
             let history = fleet::history(conn, vehicle, before.unwrap_or(Version::LAST).get());
-            let tasks = tasks::list_of_vehicle(conn, vehicle);
+            let tasks = tasks::list_of_vehicle(conn, vehicle, names);
             let (found, history, tasks) = tokio::join!(fleet::find(conn, vehicle), history, tasks);
             Ok((found?, history?, tasks?))
         })

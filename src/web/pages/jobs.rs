@@ -46,8 +46,6 @@ struct JobsPage<'a> {
     /// The chosen entry of [`SHOW`].
     show: &'static str,
     me: Uuid,
-    /// Whether usernames of the region's people may be shown here.
-    names: bool,
     pagination: Pagination,
     new_job: JobFields<'a>,
 }
@@ -68,8 +66,8 @@ impl JobsPage<'_> {
         match &of.username {
             _ if by.id == self.me => "you".to_owned(),
             _ if by.id.is_nil() => "a command".to_owned(),
-            Some(username) if self.names => username.clone(),
-            _ => format!("an operator from {}", self.catalogue.region_name(&by.region)),
+            Some(username) => username.clone(),
+            None => format!("an operator from {}", self.catalogue.region_name(&by.region)),
         }
     }
 }
@@ -127,7 +125,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
     let Cursor(at, id) = query.before.unwrap_or_else(|| Cursor::first(context.now));
     let (show, _, state, confirmed) = *SHOW.iter().find(|(show, ..)| *show == query.show).ok_or(PageError::NotFound)?;
     let me = context.auth()?.user.id;
-    let filter = Filter { state, confirmed, by: (show == "mine").then_some(me) };
+    let filter = Filter { state, confirmed, by: (show == "mine").then_some(me), names: context.may_name(&city.region) };
     context.may_touch(&city.region);
     let list = async |conn: &Conn| jobs::list(conn, (&city.region, &city.slug), filter, (at, id), PAGE + 1).await;
     let (current_user, mut jobs) = context.read_signed_in(&city.region, list).await?;
@@ -143,7 +141,6 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         jobs,
         show,
         me,
-        names: context.catalogue.same_law(&context.service.here, &city.region),
         new_job: JobFields::new(&context, &current_user.roles, &city, FormState::default()),
     })
 }

@@ -57,9 +57,10 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
     let wanted = (if show == "done" { "done" } else { "open" }, Some(me).filter(|_| show == "mine"));
     context.may_touch(&city.region);
     let first = show.is_empty() && query.before.is_none();
+    let names = context.may_name(&city.region);
     let (current_user, (mut tasks, waiting)) = context
         .read_signed_in(&city.region, async |conn| {
-            let tasks = tasks::list(conn, (&city.region, &city.slug), wanted, (at, id), PAGE + 1);
+            let tasks = tasks::list(conn, (&city.region, &city.slug), wanted, (at, id), PAGE + 1, names);
             if !first {
                 return Ok((tasks.await?, Vec::new()));
             }

@@ -2,6 +2,7 @@
 //! sent, the third person takes the vehicle off the street, and after an erasure nobody is named.
 
 use chrono::Duration;
+use movr::db::tasks;
 use reqwest::StatusCode;
 use serde_json::Value;
 
@@ -98,6 +99,41 @@ async fn a_report_becomes_a_task_that_an_operator_takes_and_finishes() {
     assert!(one.get("/fleet/audit?type=task").await.text().contains("task.finished"), "its operators see its events");
     assert!(told(&ann, &report(&ann, &about, "lock").await).await.contains("Thank you"), "it can be reported again");
     instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn operators_are_named_only_under_their_own_law() {
+    let world = world().await;
+    world.sample(&["paris"], 0, 3).await;
+    let (here, there) = (world.instance("us-east1").await, world.instance("europe-west1").await);
+    let renee = jobs::operator(&there, "paris", &["paris"]).await;
+    let sam = jobs::operator(&here, "new-york", &["paris"]).await;
+    let bike = &bikes(&world.sql().await, "paris").await[0];
+    report(&there.person("paris").await, &page_of(bike), "brakes").await.location();
+    let list = renee.get("/fleet/tasks").await;
+    let mut take = ["version", "command", "vehicle"].map(|name| (name.to_owned(), list.field(name))).to_vec();
+    take.push(("step".to_owned(), "take".to_owned()));
+    renee.post(&list.attributes("ul.rows form", "action")[0], &pairs(&take)).await.location();
+    for path in ["/fleet/tasks?city=paris", &format!("/fleet/vehicles/{}/{}", bike.region, bike.id)] {
+        let page = sam.get(path).await;
+        assert!(page.text().contains("another operator") && !page.body.contains(&renee.name), "{}", page.text());
+        let page = sam.at(&there).get(path).await;
+        assert!(page.text().contains(&renee.name), "{}", page.text());
+    }
+    jobs::ask(&renee, "paris", "lost", &[("status", "available")]).await;
+    let asked = sam.get("/fleet/jobs?city=paris").await;
+    assert!(asked.text().contains("by an operator from") && !asked.body.contains(&renee.name), "{}", asked.text());
+    assert!(sam.at(&there).get("/fleet/jobs?city=paris").await.text().contains(&format!("by {}", renee.name)));
+    for (instance, named) in [(&here, false), (&there, true)] {
+        let (conn, region) = (instance.running.state.service.db.here().await.unwrap(), bike.region.parse().unwrap());
+        let cursor = (world.clock.now() + Duration::days(1), uuid::Uuid::nil());
+        let read = tasks::list(&conn, (&region, "paris"), ("open", None), cursor, 9, named).await.unwrap();
+        assert_eq!(read[0].username.is_some(), named, "what may not be shown is not read");
+    }
+    for instance in [here, there] {
+        instance.running.stop().await;
+    }
     world.end().await;
 }
 
