@@ -105,7 +105,8 @@ const PROMO_RIDES: Statement = Statement::read(
     "exports.list_promo_rides",
     Reach::Named,
     formatcp!(
-        "SELECT id, city, vehicle_type, started_at, ended_at, currency, discount_minor, total_minor FROM rides
+        "SELECT id, city, vehicle_type, started_at, ended_at, currency, discount_minor,
+           total_minor - credited_minor AS owed_minor FROM rides
          WHERE region = $1::TEXT::crdb_internal_region AND promo_code = $2 AND promo_code IS NOT NULL AND id > $3
          ORDER BY id LIMIT {CHUNK}"
     ),
@@ -130,7 +131,7 @@ pub async fn promo_rides(conn: &Conn, region: &RegionCode, code: &str, after: Uu
             row.get::<Option<_>>("ended_at")?.map(time).unwrap_or_default().into(),
             row.get("currency")?,
             amount(row.get("discount_minor")?).into(),
-            amount(row.get("total_minor")?).into(),
+            amount(row.get("owed_minor")?).into(),
         ];
         write_line(&mut text, cells);
     }

@@ -306,7 +306,7 @@ const HISTORY: Statement = Statement::read(
     Reach::Named,
     formatcp!(
         "SELECT e.version, e.action, e.occurred_at, e.lat, e.lon, e.metadata,
-            r.minutes, r.distance_m, r.total_minor
+            r.minutes, r.distance_m, r.total_minor - r.credited_minor AS owed_minor
          FROM events e LEFT JOIN rides r ON r.region = $1::TEXT::crdb_internal_region AND r.id = e.command_id
            AND r.ended_at IS NOT NULL AND e.action <> '{RIDE_STARTED}'
          WHERE e.region = $1::TEXT::crdb_internal_region AND e.aggregate_type = 'vehicle' AND e.aggregate_id = $2
@@ -326,7 +326,7 @@ pub async fn history(conn: &Conn, vehicle: &VehicleRef, before: i64) -> Result<V
             metadata: row.get("metadata")?,
             ride: match row.get("minutes")? {
                 None => None,
-                Some(minutes) => Some((minutes, row.get("distance_m")?, row.get("total_minor")?)),
+                Some(minutes) => Some((minutes, row.get("distance_m")?, row.get("owed_minor")?)),
             },
         })
     };

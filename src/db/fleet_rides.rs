@@ -240,22 +240,24 @@ const PRICED: Statement = Statement::read(
     formatcp!(
         "SELECT {COLUMNS} FROM rides
          WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND ended_at >= $4 AND (ended_at > $4 OR id > $5)
-           AND vehicle_type = $3 AND started_at >= $6 AND unlock_minor = $7 AND per_minute_minor = $8
+           AND vehicle_type = $3 AND started_at >= $6 AND started_at < $11 AND unlock_minor = $7 AND per_minute_minor = $8
            AND out_of_area_minor = $9 AND max_charge_minor IS NOT DISTINCT FROM $10::INT8 AND credited_minor = 0
          ORDER BY ended_at, id LIMIT {PRICED_PAGE}"
     ),
 );
 
-/// Ended rides that were charged by `tariff` and have no credit, in the order of their ends.
+/// Ended rides that began before `until`, were charged by `tariff` and have no credit, in the order of
+/// their ends.
 pub async fn list_priced(
     conn: &Conn,
     region: &RegionCode,
     t: &Tariff,
+    until: DateTime<Utc>,
     after: (DateTime<Utc>, Uuid),
 ) -> Result<Vec<Ride>> {
-    let params: [Param<'_>; 10] = [
+    let params: [Param<'_>; 11] = [
         region, &t.city, &t.vehicle_type, &after.0, &after.1, &t.valid_from, &t.unlock_minor, &t.per_minute_minor,
-        &t.out_of_area_fee_minor, &t.max_charge_minor,
+        &t.out_of_area_fee_minor, &t.max_charge_minor, &until,
     ];
     conn.rows(&PRICED, &params).await?.iter().map(ride).collect()
 }

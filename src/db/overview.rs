@@ -31,7 +31,7 @@ const FIGURES: Statement = Statement::read(
               AND (ended_at IS NULL OR ended_at > $2::TIMESTAMPTZ) AND started_at <= $2::TIMESTAMPTZ GROUP BY city) AS r) AS running,
         (SELECT coalesce(jsonb_agg(jsonb_build_array(city, day, currency, n, revenue)), '[]'::JSONB) FROM
           (SELECT rides.city, (ended_at AT TIME ZONE c.zone)::DATE::TEXT AS day, currency, count(*) AS n,
-              sum(total_minor)::INT8 AS revenue
+              sum(total_minor - credited_minor)::INT8 AS revenue
             FROM rides JOIN unnest($5::TEXT[], $6::TEXT[]) AS c (city, zone) ON c.city = rides.city
             WHERE region = $1::TEXT::crdb_internal_region AND {ANY_DIGIT}
               AND ended_at > $4::TIMESTAMPTZ AND ended_at <= $2::TIMESTAMPTZ GROUP BY 1, 2, 3) AS d) AS days,
@@ -52,7 +52,7 @@ pub struct Day {
     pub day: NaiveDate,
     pub currency: Currency,
     pub rides: i64,
-    /// In minor units.
+    /// In minor units, without what was credited.
     pub revenue: i64,
 }
 

@@ -14,6 +14,7 @@ pub const REGION_CLOSING_PLANNED: &str = "region.closing_planned";
 pub const REGION_DRAINING: &str = "region.draining";
 pub const REGION_OPENED: &str = "region.opened";
 pub const RESIDENCY_EXPORT_REFUSED: &str = "residency.export_refused";
+pub const RESIDENCY_FIGURES_REFUSED: &str = "residency.figures_refused";
 pub const RESIDENCY_MOVE_REFUSED: &str = "residency.move_refused";
 pub const RESIDENCY_PERSON_REFUSED: &str = "residency.person_refused";
 pub const RESIDENCY_RIDER_REFUSED: &str = "residency.rider_refused";

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use crate::{
         fleet_rides::{self, Credit, PRICED_PAGE},
         rides::Ride,
     },
-    domain::{City, Tariff, fare::Fare},
+    domain::{Catalogue, City, Tariff, fare::Fare},
     ops::{self, Done},
     web::{Cursor, Form, Id, Layout, PageError, PageResult, Query, RequestContext, Section, filters, paths},
 };
@@ -79,6 +79,21 @@ impl Found {
     }
 }
 
+/// An instance learns of another price within this time.
+const LEARNED: TimeDelta = TimeDelta::minutes(1);
+
+/// When a ride at these numbers was no longer priced wrongly: the same price was set again for later,
+/// or everybody knew another one.
+fn held_until(catalogue: &Catalogue, wrong: &Tariff) -> Option<DateTime<Utc>> {
+    let of_type = |tariff: &&Tariff| tariff.city == wrong.city && tariff.vehicle_type == wrong.vehicle_type;
+    let later = catalogue.tariffs.iter().filter(of_type).filter(|tariff| tariff.valid_from > wrong.valid_from);
+    let ends = |tariff: &Tariff| {
+        let same = Tariff { valid_from: wrong.valid_from, ..tariff.clone() } == *wrong;
+        if same { tariff.valid_from } else { tariff.valid_from + LEARNED }
+    };
+    later.map(ends).min()
+}
+
 /// The wrong price, the one before it, and the rides charged at it, for operators.
 async fn find(
     context: &mut RequestContext,
@@ -89,9 +104,11 @@ async fn find(
     let wrong = tariff.read()?;
     let city = city_of_form(context, &wrong.city)?.clone();
     context.may_touch(&city.region);
-    let Cursor(at, id) = after.unwrap_or(Cursor(DateTime::UNIX_EPOCH, Uuid::nil()));
+    let first = Cursor(wrong.valid_from, Uuid::nil());
+    let Cursor(at, id) = after.filter(|Cursor(at, _)| *at >= wrong.valid_from).unwrap_or(first);
+    let began_by = held_until(&context.catalogue, &wrong).unwrap_or(context.now);
     let read = context.read_signed_in(&city.region, async |conn| {
-        fleet_rides::list_priced(conn, &city.region, &wrong, (at, id)).await
+        fleet_rides::list_priced(conn, &city.region, &wrong, began_by, (at, id)).await
     });
     let (current_user, mut rides) = read.await?;
     only_operators(&current_user, &city.slug)?;

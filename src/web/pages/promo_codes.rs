@@ -46,9 +46,11 @@ struct PromoCodesPage<'a> {
     pagination: Pagination,
 }
 
-/// None when the region does not answer.
 struct RegionUse<'a> {
     region: &'a Region,
+    /// The region's policy keeps its figures from here.
+    hidden: bool,
+    /// None when the region does not answer.
     used: Option<HashMap<String, i64>>,
 }
 
@@ -96,9 +98,17 @@ async fn page(mut context: RequestContext, after: &str, rejected: Option<Rejecte
     let codes: Vec<&PromoCode> = codes.into_iter().skip(begin).take(PAGE).collect();
     let names: Vec<&str> = codes.iter().map(|promo| promo.code.as_str()).collect();
     let db = &context.service.db;
-    let list_used = async |region: &RegionCode| catalogue::list_used(&db.at(region).await?, region, &names).await;
+    let hidden = |region: &RegionCode| !may_count(&context.catalogue, region, &context.service.here);
+    let list_used = async |region: &RegionCode| {
+        if hidden(region) { Ok(Vec::new()) } else { catalogue::list_used(&db.at(region).await?, region, &names).await }
+    };
     let regions = each_region(&context, list_used).await.into_iter();
-    let regions = regions.map(|(region, used)| RegionUse { region, used: used.map(HashMap::from_iter) }).collect();
+    let of_region = |(region, used): (_, Option<Vec<_>>)| RegionUse {
+        region,
+        hidden: hidden(&region.code),
+        used: used.map(HashMap::from_iter),
+    };
+    let regions = regions.map(of_region).collect();
     let rows = codes.into_iter().map(|promo| PromoRow {
         promo,
         seen: json!([promo.valid_until.timestamp_micros(), promo.per_rider_limit, promo.quotas]).to_string(),

@@ -16,8 +16,10 @@ use crate::{
     domain::{
         Catalogue, City, Refusal, VehicleRef,
         csv::{escape_formula, head, write_line},
+        event::RESIDENCY_FIGURES_REFUSED,
         money,
     },
+    ops::{overview::may_count, residency},
     web::{BadRequest, Layout, PageResult, Pagination, Query, RequestContext, Section, filters, form, paths},
 };
 
@@ -143,8 +145,20 @@ fn may(current_user: &CurrentUser, city: &City) -> PageResult<()> {
     if roles.operates(&city.slug) || roles.administers() { Ok(()) } else { Err(Refusal::NotOperator.into()) }
 }
 
+/// Refuses where the region's policy keeps its figures from here.
+async fn counted_here(context: &mut RequestContext, city: &City) -> PageResult<()> {
+    if may_count(&context.catalogue, &city.region, &context.service.here) {
+        return Ok(());
+    }
+    let auth = context.auth()?;
+    may(&context.current_user().await?, city)?;
+    let what = (RESIDENCY_FIGURES_REFUSED, "analytics");
+    Err(residency::refuse(&context.service, &auth, what, &city.region).await.into())
+}
+
 pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     let city = city_of(&context, &query.city)?;
+    counted_here(&mut context, &city).await?;
     context.may_touch(&city.region);
     let (period, error) = match query.period(&city, context.now) {
         Ok(period) => (period, None),
@@ -184,6 +198,7 @@ pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) 
 /// `GET /fleet/revenue.csv`
 pub async fn export(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     let city = city_of(&context, &query.city)?;
+    counted_here(&mut context, &city).await?;
     context.may_touch(&city.region);
     let period = query.period(&city, context.now).map_err(|_wrong| BadRequest::Field)?;
     let (times, by) = (period.times(&city), period.by.0);

@@ -298,6 +298,12 @@ async fn a_ride_that_an_operator_ends_is_ended_for_its_rider_who_is_told() {
     let receipt = rider.get(&ride).await;
     assert!(receipt.text().contains("An operator of the city ended this ride for you"), "{}", receipt.text());
     assert!(receipt.text().contains("You owe"));
+    // The history has what is owed after a credit.
+    scene.world.set("UPDATE rides SET credited_minor = 7, credit_reason = 'goodwill' WHERE ended_at IS NOT NULL").await;
+    let owed = count(&scene.sql, "SELECT total_minor - 7 FROM rides WHERE credited_minor = 7").await;
+    let steps = vehicle_page(&scene.operator, &path).await.0.texts("ol.timeline li").join("; ");
+    assert!(steps.contains(&format!(", ${}.{:02}", owed / 100, owed % 100)), "{owed}: {steps}");
+    scene.world.set("UPDATE rides SET credited_minor = 0, credit_reason = NULL").await;
     // Free again, under another public id.
     let after = bikes(&scene.sql, "new-york").await.into_iter().find(|b| b.id == bike.id).unwrap();
     assert_ne!(after.public_id, bike.public_id);

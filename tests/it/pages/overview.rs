@@ -89,6 +89,14 @@ async fn its_numbers_are_those_of_the_rows_and_the_same_page_is_shown_again() {
     for region in ["us-east1", "us-west1", "europe-west1"] {
         assert!(section(&page, region).contains("✓ The cities add up to the region"), "{}", section(&page, region));
     }
+    // What was credited is no revenue.
+    arena
+        .world
+        .set(&format!("UPDATE rides SET credited_minor = 7, credit_reason = 'goodwill' WHERE id = '{new_york}'"))
+        .await;
+    let today = &city(&operator.get(PATH).await, "us-east1", "New York")[7];
+    assert_eq!(*today, format!("1 ${}.{:02}", (one - 7) / 100, (one - 7) % 100));
+    arena.world.set("UPDATE rides SET credited_minor = 0, credit_reason = NULL").await;
     let charts = page.texts("[aria-labelledby=us-east1] figcaption");
     assert!(charts[0].starts_with("Rides by day") && charts[1].starts_with("Revenue by day in USD"), "{charts:?}");
     assert_eq!(page.attributes("[aria-labelledby=us-east1] .chart rect", "x").len(), 60);

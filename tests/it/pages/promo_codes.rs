@@ -73,9 +73,17 @@ async fn sixty_four_riders_in_two_regions_use_a_code_as_often_as_it_allows() {
     assert_eq!(again.iter().filter(|one| one.good).count(), 2);
     assert!(admin.get(PATH).await.texts("[aria-labelledby=SPRING]").remove(0).contains("7 of 7 used"));
 
-    // As a file: one line a ride, of both regions, and nobody's name or id.
+    // As a file: one line a ride, of both regions, and nobody's name or id; the total is without a credit.
+    let end = [("city", "new-york"), ("place", "Corner"), ("lat", "40.7128"), ("lon", "-74.006")];
+    let (n, ride) = (0..64).step_by(2).find(|n| redirects[*n].good).map(|n| (n, &redirects[n].location)).unwrap();
+    assert!(arena.redirect(&arena.browser(n).post(&format!("{ride}/end"), &end).await).good);
+    arena.world.set("UPDATE rides SET credited_minor = 7, credit_reason = 'goodwill' WHERE ended_at IS NOT NULL").await;
+    let owed = arena.count("SELECT total_minor - 7 FROM rides WHERE ended_at IS NOT NULL").await;
     let path = format!("{PATH}/SPRING/rides.csv");
     let file = admin.get(&path).await.body;
+    let total = format!(",{}.{:02}", owed / 100, owed % 100);
+    assert_eq!(file.lines().filter(|line| line.ends_with(&total)).count(), 1, "{total}: {file}");
+    arena.world.set("UPDATE rides SET credited_minor = 0, credit_reason = NULL").await;
     let lines: Vec<&str> = file.lines().collect();
     assert_eq!(lines.len(), 13, "{file}");
     assert!(lines[0].ends_with("code,region,city,type,started,ended,currency,discount,total"), "{}", lines[0]);

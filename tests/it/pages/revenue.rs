@@ -2,6 +2,7 @@
 //! the rides', for operators of the city and for administrators.
 
 use reqwest::StatusCode;
+use serde_json::json;
 
 use super::{rides, tariffs::with_role};
 use crate::support::world;
@@ -96,5 +97,36 @@ async fn revenue_is_grouped_on_the_page_and_in_the_file_and_adds_up() {
     }
     world.set("UPDATE vehicles SET status = 'available' WHERE id IN (SELECT vehicle_id FROM rides)").await;
     instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn figures_that_a_policy_keeps_at_home_are_refused_with_the_rule() {
+    let world = world().await;
+    world.set("UPDATE residency_policies SET analytics = false; UPDATE catalogue SET version = version + 1").await;
+    let (east, europe) = (world.instance("us-east1").await, world.instance("europe-west1").await);
+    let operator = with_role(&east, "boston", "operator", "paris").await;
+    let admin = with_role(&east, "boston", "administrator", "").await;
+    let rider = east.person("boston").await;
+    let noted = "SELECT count(*) FROM events WHERE action = 'residency.figures_refused' AND region = 'us-east1'";
+    for (n, page) in (1..).zip(["/fleet/revenue?city=paris", "/fleet/revenue.csv?city=paris"]) {
+        let refused = operator.get(page).await;
+        assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.text());
+        assert!(refused.text().contains("(rule analytics)"), "{}", refused.text());
+        assert_eq!(world.count(noted).await, n);
+        assert_eq!(rider.get(page).await.status, StatusCode::FORBIDDEN);
+        assert_eq!(operator.at(&europe).get(page).await.status, StatusCode::OK, "in its own jurisdiction");
+        assert_eq!(admin.get(&page.replace("paris", "seattle")).await.status, StatusCode::OK, "the same law");
+    }
+    assert_eq!(world.count(noted).await, 2, "riders leave no trace");
+    let status: serde_json::Value = serde_json::from_str(&operator.get("/status.json").await.body).unwrap();
+    assert_eq!(status["residencyRefusals"], json!({ "analytics": 2 }));
+    let codes = admin.get("/admin/promo-codes").await;
+    let words = codes.texts("[aria-labelledby=WELCOME]").remove(0);
+    assert!(words.contains("not known") && words.contains(" used"), "{words}");
+    assert!(codes.text().contains("in EU (rule analytics)"), "{}", codes.text());
+    for instance in [east, europe] {
+        instance.running.stop().await;
+    }
     world.end().await;
 }

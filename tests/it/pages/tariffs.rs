@@ -318,3 +318,58 @@ async fn a_wrong_price_is_withdrawn_and_the_rides_that_it_charged_are_credited()
     assert_eq!(world.count("SELECT count(*) FROM events WHERE action = 'ride.credited'").await, 2);
     end(world, instance).await;
 }
+
+#[actix_web::test]
+async fn a_price_set_too_early_and_again_later_is_credited_only_for_before() {
+    let (world, instance, operator) = scene().await;
+    world.sample(&["new-york"], 0, 30).await;
+    world.set("UPDATE vehicles SET type = 'bike'").await;
+    let ride = async || {
+        let ann = instance.person("new-york").await;
+        let ride = rides::start(&ann, "new-york").await;
+        world.clock.advance(chrono::Duration::seconds(5));
+        (ann, ride)
+    };
+    let price = async |minute: &str| {
+        let page = set(&operator, &seen(&operator, "bike").await, "", ["1.50", minute, "15"]).await;
+        assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text());
+        world.clock.advance(chrono::Duration::seconds(5));
+    };
+    price("33").await;
+    let (ann, early) = ride().await;
+    rides::end(&ann, &early).await;
+    let form = "[aria-labelledby=bike] [action$=withdraw] [type=hidden]";
+    let page = operator.get(PATH).await;
+    let (names, values) = (page.attributes(form, "name"), page.attributes(form, "value"));
+    let fields: Vec<_> = names.iter().map(String::as_str).zip(values.iter().map(String::as_str)).collect();
+    let path = operator.post("/fleet/tariffs/withdraw", &fields).await.location();
+    world.clock.advance(chrono::Duration::seconds(5));
+    price("0.50").await;
+    let (ann, unlearned) = ride().await;
+    // By an instance that had not learned of it.
+    world.set("UPDATE rides SET per_minute_minor = 3300 WHERE ended_at IS NULL").await;
+    rides::end(&ann, &unlearned).await;
+    price("33").await;
+    let (ann, rightly) = ride().await;
+    rides::end(&ann, &rightly).await;
+    let before = async || operator.get(&path).await.text();
+    assert!(before().await.contains("2 rides cost $65.40 more"), "{}", before().await);
+
+    // Nor after everybody has learned of another price.
+    let rightly = rightly.rsplit_once('/').unwrap().1;
+    let move_on = "UPDATE rides SET started_at = started_at + '2 minutes', ended_at = ended_at + '2 minutes'";
+    world.set(&format!("{move_on} WHERE id = '{rightly}'")).await;
+    world.set("DELETE FROM tariffs WHERE per_minute_minor = 3300; UPDATE catalogue SET version = version + 1").await;
+    instance.running.state.service.reload_catalogue().await.unwrap();
+    assert!(before().await.contains("2 rides cost $65.40 more"), "{}", before().await);
+
+    // What ended before the price began is not read at all.
+    let early = early.rsplit_once('/').unwrap().1;
+    world.set(&format!("UPDATE rides SET ended_at = '2026-01-01T00:00:00Z' WHERE id = '{early}'")).await;
+    let from = format!("{path}&after=1577836800000000~{}", uuid::Uuid::max());
+    for page in [operator.get(&path).await, operator.get(&from).await] {
+        assert!(page.text().contains("1 ride cost $32.70 more"), "{}", page.text());
+    }
+    world.set("UPDATE rides SET ended_at = started_at + '5 seconds'").await;
+    end(world, instance).await;
+}
