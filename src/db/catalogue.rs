@@ -20,7 +20,7 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[
     &VERSION, &LOAD, &REGIONS, &POLICIES, &CITIES, &TYPES, &TARIFFS, &PROMOS, &BUMP, &QUOTA, &EDITS, &USED,
-    &SET_TARIFF, &WITHDRAW_TARIFF, &ADD_PROMO, &SET_PROMO, &ADD_CITY, &SET_CITY,
+    &SET_TARIFF, &WITHDRAW_TARIFF, &ADD_PROMO, &SET_PROMO, &ADD_CITY, &SET_CITY, &PAUSE_CITY,
 ];
 
 const VERSION: Statement =
@@ -336,7 +336,7 @@ macro_rules! catalogue_change_sql {
         $role:literal,
         $not:literal,
         $already:literal,
-        $refusals:literal,
+        $refusals:expr,
         $change:literal,
         $kind:literal,
         $action:expr,
@@ -565,8 +565,19 @@ pub async fn add_city(conn: &Conn, write: &Write<'_>, city: &City) -> Result<Ver
     change(conn, &ADD_CITY, write, &city.slug, &[&place[..], &rest].concat()).await
 }
 
-// $12 short name, $13 name, $14 and $15 centre, $16 time zone, $17 service area, $18 why it is
-// paused, $19 the catalogue's version that the form is based on.
+/// Refuses when the city was changed since version `$seen` of the catalogue.
+macro_rules! city_changed_sql {
+    ($seen:literal) => {
+        formatcp!(
+            "WHEN EXISTS (SELECT 1 FROM catalogue_edits WHERE kind = 'city' AND key = $12::TEXT AND version > {seen}::INT8)
+                   OR NOT EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT) THEN 'changed'",
+            seen = $seen
+        )
+    };
+}
+
+// $12 short name, $13 name, $14 and $15 centre, $16 time zone, $17 service area, $18 the catalogue's
+// version that the form is based on.
 const SET_CITY: Statement = Statement::write(
     "catalogue.set_city",
     Reach::Named,
@@ -574,23 +585,50 @@ const SET_CITY: Statement = Statement::write(
         "role = 'administrator'",
         "not_administrator",
         "EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT AND name = $13::TEXT AND lat = $14::FLOAT8
-                   AND lon = $15::FLOAT8 AND time_zone = $16::TEXT AND service_area = $17::JSONB
-                   AND paused IS NOT DISTINCT FROM $18::TEXT)",
-        "WHEN EXISTS (SELECT 1 FROM catalogue_edits WHERE kind = 'city' AND key = $12::TEXT AND version > $19::INT8)
-                   OR NOT EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT) THEN 'changed'",
+                   AND lon = $15::FLOAT8 AND time_zone = $16::TEXT AND service_area = $17::JSONB)",
+        city_changed_sql!("$18"),
         "UPDATE cities SET name = $13::TEXT, lat = $14::FLOAT8, lon = $15::FLOAT8, time_zone = $16::TEXT,
-               service_area = $17::JSONB, paused = $18::TEXT FROM verdict
+               service_area = $17::JSONB FROM verdict
              WHERE cities.slug = $12::TEXT AND verdict.code = 'ok'",
         "city",
         CITY_CHANGED,
-        "jsonb_build_object('city', $12::TEXT, 'name', $13::TEXT, 'paused', $18::TEXT)"
+        "jsonb_build_object('city', $12::TEXT, 'name', $13::TEXT)"
     ),
 )
 .reading_global(CHANGES_IT);
 
-/// Changes all but region and currency, if nobody has since version `seen` of the catalogue.
+/// Changes name, centre, time zone and area, if nobody has changed the city since version `seen` of
+/// the catalogue.
 pub async fn set_city(conn: &Conn, write: &Write<'_>, city: &City, seen: i64) -> Result<Verdict> {
     let (lat, lon, area) = (city.centre.lat(), city.centre.lon(), json!(city.service_area));
-    let rest: [Param<'_>; 8] = [&city.slug, &city.name, &lat, &lon, &city.time_zone.name(), &area, &city.paused, &seen];
+    let rest: [Param<'_>; 7] = [&city.slug, &city.name, &lat, &lon, &city.time_zone.name(), &area, &seen];
     change(conn, &SET_CITY, write, &city.slug, &rest).await
+}
+
+// $12 short name, $13 why it is paused, $14 the catalogue's version that the form is based on.
+const PAUSE_CITY: Statement = Statement::write(
+    "catalogue.pause_city",
+    Reach::Named,
+    catalogue_change_sql!(
+        "role = 'administrator'",
+        "not_administrator",
+        "EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT AND paused IS NOT DISTINCT FROM $13::TEXT)",
+        city_changed_sql!("$14"),
+        "UPDATE cities SET paused = $13::TEXT FROM verdict WHERE cities.slug = $12::TEXT AND verdict.code = 'ok'",
+        "city",
+        CITY_CHANGED,
+        "jsonb_build_object('city', $12::TEXT, 'paused', $13::TEXT)"
+    ),
+)
+.reading_global(CHANGES_IT);
+
+/// With a reason it is paused, without one it opens.
+pub async fn pause_city(
+    conn: &Conn,
+    write: &Write<'_>,
+    slug: &str,
+    paused: Option<&str>,
+    seen: i64,
+) -> Result<Verdict> {
+    change(conn, &PAUSE_CITY, write, slug, &[&slug, &paused, &seen]).await
 }

@@ -78,6 +78,17 @@ pub async fn set_city(service: &Service, by: &SessionAuth, new: &City, seen: i64
     change(service, by, None, async |conn, write| catalogue::set_city(conn, write, new, seen).await).await
 }
 
+/// With a reason it is paused, without one it opens.
+pub async fn pause_city(
+    service: &Service,
+    by: &SessionAuth,
+    slug: &str,
+    paused: Option<&str>,
+    seen: i64,
+) -> Result<Done> {
+    change(service, by, None, async |conn, write| catalogue::pause_city(conn, write, slug, paused, seen).await).await
+}
+
 /// Runs the change, and the quotas of a promo code, all or nothing.
 async fn change(
     service: &Service,

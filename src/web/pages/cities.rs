@@ -209,9 +209,12 @@ pub async fn show(context: RequestContext, slug: Path<String>) -> PageResult {
 async fn city_page(mut context: RequestContext, slug: &str, rejected: Option<FormState>) -> PageResult {
     administrator(&mut context).await?;
     let city = context.catalogue.city(slug).ok_or(PageError::NotFound)?;
+    // What the forms are based on. One that comes back has fields of this instance's copy beside what
+    // was typed, and that copy may be older than the page that was sent.
+    let version = context.catalogue.version;
+    let seen =
+        rejected.as_ref().and_then(|form| form.value("seen").parse().ok()).map_or(version, |seen| version.min(seen));
     let stored = FormState::default()
-        // What the form is based on.
-        .with("seen", context.catalogue.version.to_string())
         .with("name", &city.name)
         .with("lat", city.centre.lat().to_string())
         .with("lon", city.centre.lon().to_string())
@@ -223,7 +226,7 @@ async fn city_page(mut context: RequestContext, slug: &str, rejected: Option<For
         layout: context.layout(&city.name, Section::Fleet, city),
         city,
         region: context.catalogue.region_name(&city.region),
-        form: rejected.unwrap_or_default().over(stored),
+        form: rejected.unwrap_or_default().over(stored).with("seen", seen.to_string()),
         map: map::vehicles(&context, city, "its service area", std::iter::empty(), None),
     };
     context.ok_or_invalid(wrong, &page)
@@ -261,7 +264,8 @@ pub async fn save(
     };
     let new = City { name, centre, time_zone, service_area, ..city };
     let done = format!("{} is saved. {EVERYWHERE}", new.name);
-    set(&context, &new, form.seen, &done).await
+    let outcome = ops::catalogue::set_city(&context.service, &context.auth()?, &new, form.seen.get()).await;
+    context.respond(outcome.map(|_| Done::Now), &paths::admin_city(&new.slug), &done)
 }
 
 /// Pauses the city for a reason, or changes that; `resume` opens it again.
@@ -289,12 +293,9 @@ pub async fn pause(
         (None, "is open again")
     };
     let done = format!("{} {done}. {EVERYWHERE}", city.name);
-    set(&context, &City { paused, ..city }, form.seen, &done).await
+    let (auth, seen) = (context.auth()?, form.seen.get());
+    let outcome = ops::catalogue::pause_city(&context.service, &auth, &city.slug, paused.as_deref(), seen).await;
+    context.respond(outcome.map(|_| Done::Now), &paths::admin_city(&city.slug), &done)
 }
 
 const REASON_MAX: usize = 120;
-
-async fn set(context: &RequestContext, new: &City, seen: Version, done: &str) -> PageResult {
-    let outcome = ops::catalogue::set_city(&context.service, &context.auth()?, new, seen.get()).await;
-    context.respond(outcome.map(|_| Done::Now), &paths::admin_city(&new.slug), done)
-}

@@ -109,13 +109,15 @@ async fn page(mut context: RequestContext, after: &str, rejected: Option<Rejecte
         used: used.map(HashMap::from_iter),
     };
     let regions = regions.map(of_region).collect();
-    let rows = codes.into_iter().map(|promo| PromoRow {
-        promo,
-        seen: json!([promo.valid_until.timestamp_micros(), promo.per_rider_limit, promo.quotas]).to_string(),
-        form: match &rejected {
-            Some(RejectedForm::Change(code, form)) if promo.code == *code => form.clone(),
-            _ => terms(promo),
-        },
+    let rows = codes.into_iter().map(|promo| match &rejected {
+        // What was typed stays based on what was seen then.
+        Some(RejectedForm::Change(code, form)) if promo.code == *code => {
+            PromoRow { promo, seen: form.value("seen").to_owned(), form: form.clone() }
+        }
+        _ => {
+            let seen = json!([promo.valid_until.timestamp_micros(), promo.per_rider_limit, promo.quotas]).to_string();
+            PromoRow { promo, seen, form: terms(promo) }
+        }
     });
     let page = PromoCodesPage {
         layout: context.layout("Promo codes", Section::Fleet, context.city()),
@@ -281,6 +283,7 @@ pub async fn change(
         new = PromoCode { valid_until, per_rider_limit, total_limit: quotas.values().sum(), quotas, ..new };
     } else {
         new.valid_until = context.now.trunc_subsecs(0);
+        new.total_limit = shown.values().sum();
         new.quotas = shown;
         new.per_rider_limit = limit;
     }

@@ -181,6 +181,48 @@ async fn a_city_is_renamed_and_its_area_drawn_anew() {
     world.end().await;
 }
 
+/// A page of one instance may be sent to another one, whose copy of the catalogue is older.
+#[actix_web::test]
+async fn an_instance_with_an_old_catalogue_undoes_nothing() {
+    let world = world().await;
+    let (instance, old) = (world.instance("us-east1").await, world.instance("us-east1").await);
+    let admin = with_role(&instance, "boston", "administrator", "").await;
+    let elsewhere = admin.at(&old);
+    let (city, pause) = ("/admin/cities/boston", "/admin/cities/boston/pause");
+    let is = async |name: &str, paused: &str| {
+        let row =
+            format!("SELECT count(*) FROM cities WHERE slug = 'boston' AND name = '{name}' AND paused = '{paused}'");
+        assert_eq!(world.count(&row).await, 1, "{name}, {paused}");
+    };
+    let seen = admin.get(city).await.field("seen");
+    admin.post(pause, &[("seen", &seen), ("reason", "snow")]).await.location();
+    change(&elsewhere, &admin.get(city).await, &[("name", "Boston Bay")]).await.location();
+    is("Boston Bay", "snow").await;
+
+    change(&admin, &admin.get(city).await, &[("name", "Boston Bay")]).await.location();
+    change(&admin, &admin.get(city).await, &[("name", "Boston Port")]).await.location();
+    let seen = admin.get(city).await.field("seen");
+    elsewhere.post(pause, &[("seen", &seen), ("reason", "ice")]).await.location();
+    is("Boston Port", "ice").await;
+
+    let stale = old.running.state.service.catalogue().version.to_string();
+    let page = admin.get(city).await;
+    change(&admin, &page, &[("name", "Boston Cove")]).await.location();
+    let seen = admin.get(city).await.field("seen");
+    let wrong = elsewhere.post(pause, &[("seen", &seen), ("reason", " ")]).await;
+    assert_eq!(
+        (wrong.status, wrong.field("name"), wrong.field("seen")),
+        (StatusCode::UNPROCESSABLE_ENTITY, "Boston Port".to_owned(), stale)
+    );
+    change(&elsewhere, &wrong, &[("zone", "America/Detroit")]).await.location();
+    assert!(elsewhere.get(city).await.flash().starts_with("This was changed since"));
+    is("Boston Cove", "ice").await;
+    for instance in [instance, old] {
+        instance.running.stop().await;
+    }
+    world.end().await;
+}
+
 #[actix_web::test]
 async fn in_a_paused_city_nothing_begins_and_rides_end() {
     let world = world().await;

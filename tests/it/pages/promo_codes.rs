@@ -160,6 +160,30 @@ async fn a_code_is_added_changed_and_ended_and_mistakes_come_back() {
     world.end().await;
 }
 
+/// By another instance, whose catalogue is older, or in a form that had a mistake.
+#[actix_web::test]
+async fn what_another_administrator_changed_stays() {
+    let world = world().await;
+    let (instance, old) = (world.instance("us-east1").await, world.instance("us-east1").await);
+    let admin = with_role(&instance, "boston", "administrator", "").await;
+    assert_eq!(add(&admin, &[]).await.location(), PATH);
+    old.running.state.service.reload_catalogue().await.unwrap();
+    let before = admin.get(PATH).await;
+    assert_eq!(change(&admin, &before, &[("total", "20")]).await.location(), PATH);
+    let wrong = change(&admin, &before, &[("per_rider", "0")]).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    change(&admin, &wrong, &[("per_rider", "2")]).await.location();
+    assert!(admin.get(PATH).await.flash().starts_with("This was changed since"), "the form was based on the old terms");
+    change(&admin.at(&old), &admin.get(PATH).await, &[("end", "now")]).await.location();
+    let row = "SELECT count(*) FROM promo_codes WHERE code = 'SPRING' AND total_limit = 20 AND per_rider_limit = 1
+        AND quotas = '{\"us-east1\": 10, \"europe-west1\": 10}' AND valid_until < '2998-01-01'";
+    assert_eq!(world.count(row).await, 1);
+    for instance in [instance, old] {
+        instance.running.stop().await;
+    }
+    world.end().await;
+}
+
 /// Whoever tries one code after the other is told to wait; riding goes on without one.
 #[actix_web::test]
 async fn codes_are_not_found_by_trying() {
