@@ -1,2 +1,2 @@
--- A note said so before.
-UPDATE vehicles SET hold = 'approval', note = NULL WHERE status = 'maintenance' AND note = 'Waits for approval';
+-- A note said so before, and stays: the release before knows nothing else.
+UPDATE vehicles SET hold = 'approval' WHERE status = 'maintenance' AND note = 'Waits for approval';

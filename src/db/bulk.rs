@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     CITY_CHECKED, Conn, DbError, DbErrorKind, EVENT, Param, Reach, Result, Statement, Verdict,
     job_write::{BY_JOB, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
+    vehicles::{HOLD, hold_sql},
     verdict::LAST_EVENT_IN_WORDS,
 };
 use crate::domain::{
@@ -191,12 +192,12 @@ macro_rules! status_batch_sql {
                    WHEN v.version <> batch.vehicle_version THEN 'changed: ' || coalesce(last_event.what, 'at an unknown time')
                    WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
                    WHEN NOT v.status = ANY($17::TEXT[]) THEN 'state: ' || v.status
-                   WHEN v.hold IS NOT NULL AND $16::TEXT = 'available' THEN 'held'
+                   WHEN ({hold}) IS NOT NULL AND $16::TEXT = 'available' THEN 'held'
                    {taken}
                    END AS reason
                  FROM batch LEFT JOIN vehicles v ON v.region = $8::TEXT::crdb_internal_region AND v.id = batch.vehicle_id
                  LEFT JOIN last_event ON last_event.aggregate_id = batch.vehicle_id {join}),
-             v2 AS (UPDATE vehicles SET status = $16::TEXT,
+             v2 AS (UPDATE vehicles SET status = $16::TEXT, hold = {HOLD},
                    code = CASE WHEN $16::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
                    retired_code = CASE WHEN $16::TEXT = 'retired' THEN vehicles.code END,
                    note = nullif(coalesce($18::TEXT, vehicles.note), ''),{set}
@@ -220,6 +221,7 @@ macro_rules! status_batch_sql {
                  UNION ALL {JOB_DONE_EVENT} RETURNING 1 AS ok)
              SELECT code AS verdict FROM verdict",
             taken = $taken,
+            hold = hold_sql!("v."),
             join = $join,
             set = $set,
             metadata = $metadata

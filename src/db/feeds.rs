@@ -5,7 +5,10 @@ use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use uuid::Uuid;
 
-use super::{Conn, DbError, DbErrorKind, Reach, Result, Row, Statement, vehicles::settled_sql};
+use super::{
+    Conn, DbError, DbErrorKind, Reach, Result, Row, Statement,
+    vehicles::{HOLD, settled_sql},
+};
 use crate::domain::{Point, RegionCode};
 
 pub const ALL: &[&Statement] = &[&LIST];
@@ -35,7 +38,7 @@ const LIST: Statement = Statement::read(
      UNION ALL SELECT public_id, type, battery, lat, lon, seen_at, TRUE, FALSE
      FROM vehicles
      WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = 'maintenance'
-       AND hold IS NULL AND {settled}
+       AND {HOLD} IS NULL AND {settled}
      LIMIT {MOST} + 1",
         settled = settled_sql!("$3")
     ),

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     CITY_CHECKED, Conn, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write, bulk::DEPOT,
+    vehicles::HOLD,
 };
 use crate::domain::{
     City, Point, RegionCode, RideRef, VehicleRef,
@@ -18,7 +19,7 @@ use crate::domain::{
     fleet::{Filter, Key, Sort},
     geo::cell,
     job::StatusChange,
-    vehicle::{AWAITS_APPROVAL, DECLINED, PAUSED},
+    vehicle::{AWAITS_APPROVAL, AWAITS_APPROVAL_NOTE, DECLINED, PAUSED},
 };
 
 pub const ALL: &[&Statement] = &[
@@ -86,7 +87,10 @@ pub const PAGE: usize = 100;
 /// costs the same in a city of a thousand and of a hundred thousand.
 const SCAN_LIMIT: i64 = 500;
 
-pub(super) const FLEET_VEHICLE: &str = "id, type, status, reserved_until, code, retired_code, brand, colour, battery, lat, lon, place, seen_at, note, hold, version";
+pub(super) const FLEET_VEHICLE: &str = formatcp!(
+    "id, type, status, reserved_until, code, retired_code, brand, colour, battery, lat, lon, place, seen_at, note,
+       {HOLD} AS hold, version"
+);
 
 /// The vehicles of one status after ($5, $6) in an order.
 macro_rules! status_sql {
@@ -231,7 +235,7 @@ pub(super) fn fleet_vehicle(region: &RegionCode, row: &Row) -> Result<FleetVehic
         at: row.point("lat", "lon")?,
         place: row.get("place")?,
         seen_at: row.get("seen_at")?,
-        note: row.get("note")?,
+        note: row.get::<Option<String>>("note")?.filter(|note| note != AWAITS_APPROVAL_NOTE),
         hold: row.get("hold")?,
         version: row.get("version")?,
     })
@@ -349,7 +353,7 @@ macro_rules! vehicle_change_sql {
     ($tables:literal, $permission:literal, $refusals:expr, $set:expr, $event:expr, $metadata:literal) => {
         formatcp!(
             "{SIGNED_THERE},
-             v AS (SELECT city, status, version, reserved_until, hold FROM vehicles
+             v AS (SELECT city, status, version, reserved_until, {HOLD} AS hold FROM vehicles
                WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID),
              operates AS (SELECT 1 AS ok FROM role_grants JOIN v ON v.city = role_grants.city
                WHERE role_grants.region = $1::TEXT::crdb_internal_region AND role_grants.user_id = $3::UUID
@@ -437,10 +441,12 @@ const SET_STATUS: Statement = Statement::write(
         "",
         "WHEN NOT EXISTS (SELECT 1 FROM v WHERE status = ANY ($13::TEXT[])) THEN 'changed'
                  WHEN $14::TEXT = 'available' AND EXISTS (SELECT 1 FROM v WHERE hold IS NOT NULL) THEN 'vehicle_held'",
-        "status = $14::TEXT, note = coalesce($16::TEXT, vehicles.note),
+        formatcp!(
+            "status = $14::TEXT, note = coalesce($16::TEXT, vehicles.note), hold = {HOLD},
              code = CASE WHEN $14::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
              retired_code = CASE WHEN $14::TEXT = 'retired' THEN vehicles.code END,
-             seen_at = CASE WHEN vehicles.status = 'lost' THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END",
+             seen_at = CASE WHEN vehicles.status = 'lost' THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END"
+        ),
         "$15::TEXT",
         "CASE WHEN $16::TEXT IS NULL THEN '{}'::JSONB ELSE jsonb_build_object('note', $16::TEXT) END"
     ),
@@ -477,9 +483,12 @@ const EDIT: Statement = Statement::write(
         "",
         "",
         "",
-        "code = $13::TEXT, brand = $14::TEXT, colour = $15::TEXT, battery = $16::INT8,
+        formatcp!(
+            "code = $13::TEXT, brand = $14::TEXT, colour = $15::TEXT, battery = $16::INT8,
              seen_at = CASE WHEN vehicles.cell = $19::INT8 THEN vehicles.seen_at ELSE $5::TIMESTAMPTZ END,
-             lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT, note = $21::TEXT",
+             lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT, hold = {HOLD},
+             note = coalesce($21::TEXT, CASE WHEN ({HOLD}) = '{AWAITS_APPROVAL}' THEN '{AWAITS_APPROVAL_NOTE}' END)"
+        ),
         formatcp!("'{VEHICLE_EDITED}'"),
         "CASE WHEN $21::TEXT IS NULL THEN '{}'::JSONB ELSE jsonb_build_object('note', $21::TEXT) END"
     ),
@@ -529,7 +538,8 @@ const APPROVE: Statement = Statement::write(
         ),
         formatcp!(
             "status = CASE WHEN $13::BOOL THEN 'available' ELSE vehicles.status END,
-             hold = CASE WHEN $13::BOOL THEN NULL ELSE '{DECLINED}' END, note = coalesce($14::TEXT, vehicles.note)"
+             hold = CASE WHEN $13::BOOL THEN NULL ELSE '{DECLINED}' END,
+             note = coalesce($14::TEXT, nullif(vehicles.note, '{AWAITS_APPROVAL_NOTE}'))"
         ),
         "$15::TEXT",
         "CASE WHEN $14::TEXT IS NULL THEN '{}'::JSONB ELSE jsonb_build_object('note', $14::TEXT) END"
@@ -547,7 +557,9 @@ const LIST_WAITING: Statement = Statement::read(
     Reach::Named,
     formatcp!(
         "SELECT {FLEET_VEHICLE} FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND city = $2
-           AND hold = '{AWAITS_APPROVAL}' AND status = 'maintenance' ORDER BY id LIMIT 25"
+           AND hold = '{AWAITS_APPROVAL}' AND status = 'maintenance'
+         UNION ALL SELECT {FLEET_VEHICLE} FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND city = $2
+           AND note = '{AWAITS_APPROVAL_NOTE}' AND hold IS NULL AND status = 'maintenance' ORDER BY id LIMIT 25"
     ),
 );
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     CITY_CHECKED, Conn, EVENT, Reach, Result, Statement, Verdict,
     job_write::{BY_JOB, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
+    vehicles::HOLD,
     verdict::LAST_EVENT_IN_WORDS,
 };
 use crate::domain::{
@@ -180,7 +181,7 @@ pub async fn list_waiting(conn: &Conn, job: &JobRef) -> Result<WaitingLines> {
 
 // $15 positions, $16 codes, $17 whether they are the last, $18 vehicles.
 macro_rules! import_batch_sql {
-    ($write:literal, $action:expr) => {
+    ($write:expr, $action:expr) => {
         formatcp!(
             "{ON_JOB},
              job AS ({RUNNING} AND kind = 'import'),
@@ -236,15 +237,15 @@ const CHANGE: Statement = Statement::write(
     "imports.change",
     Reach::Named,
     import_batch_sql!(
-        "UPDATE vehicles SET type = judged.input->>'type', brand = judged.input->>'brand', colour = judged.input->>'colour',
-               note = nullif(judged.input->>'note', ''), battery = (judged.input->>'battery')::INT8,
+        formatcp!("UPDATE vehicles SET type = judged.input->>'type', brand = judged.input->>'brand', colour = judged.input->>'colour',
+               note = nullif(judged.input->>'note', ''), hold = {HOLD}, battery = (judged.input->>'battery')::INT8,
                lat = (judged.input->>'lat')::FLOAT8, lon = (judged.input->>'lon')::FLOAT8, cell = (judged.input->>'cell')::INT8,
                place = judged.input->>'place', version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ,
                seen_at = CASE WHEN vehicles.lat = (judged.input->>'lat')::FLOAT8 AND vehicles.lon = (judged.input->>'lon')::FLOAT8
                  THEN vehicles.seen_at ELSE $5::TIMESTAMPTZ END
              FROM judged WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = judged.vehicle_id
                AND vehicles.version = judged.vehicle_version AND judged.why IS NULL
-             RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon",
+             RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon"),
         VEHICLE_EDITED
     ),
 );

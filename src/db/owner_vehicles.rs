@@ -8,14 +8,14 @@ use uuid::Uuid;
 use super::{
     Conn, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write,
     fleet::{SeenVehicle, VehicleEdit},
-    vehicles::OWN_MAX,
+    vehicles::{HOLD, OWN_MAX},
 };
 use crate::domain::{
     Currency, RegionCode, UserRef,
     event::{VEHICLE_EDITED, VEHICLE_PAUSED, VEHICLE_RESUMED},
     geo::cell,
     task::REPORTERS,
-    vehicle::{AWAITS_APPROVAL, DECLINED, PAUSED},
+    vehicle::{AWAITS_APPROVAL, AWAITS_APPROVAL_NOTE, DECLINED, PAUSED},
 };
 
 pub const ALL: &[&Statement] = &[&SET_PAUSED, &EDIT, &LIST_EARNINGS];
@@ -25,7 +25,7 @@ macro_rules! owner_change_sql {
     ($refusals:expr, $set:expr, $event:expr) => {
         formatcp!(
             "{SIGNED_THERE},
-             v AS (SELECT status, version, reserved_until, hold FROM vehicles
+             v AS (SELECT status, version, reserved_until, {HOLD} AS hold FROM vehicles
                WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
                  AND owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID),
              before AS (SELECT 1 AS ok FROM events WHERE region = $8::TEXT::crdb_internal_region
@@ -94,8 +94,8 @@ const EDIT: Statement = Statement::write(
             "code = $13::TEXT, brand = $14::TEXT, colour = $15::TEXT, battery = $16::INT8,
                seen_at = CASE WHEN vehicles.cell = $19::INT8 THEN vehicles.seen_at ELSE $5::TIMESTAMPTZ END,
                lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT,
-               note = CASE WHEN vehicles.hold = '{DECLINED}' THEN NULL ELSE vehicles.note END,
-               hold = CASE WHEN vehicles.hold = '{DECLINED}' THEN '{AWAITS_APPROVAL}' ELSE vehicles.hold END"
+               note = CASE WHEN ({HOLD}) = '{DECLINED}' THEN '{AWAITS_APPROVAL_NOTE}' ELSE vehicles.note END,
+               hold = CASE WHEN ({HOLD}) = '{DECLINED}' THEN '{AWAITS_APPROVAL}' ELSE {HOLD} END"
         ),
         formatcp!("'{VEHICLE_EDITED}'")
     ),

@@ -15,7 +15,7 @@ use crate::domain::{
     Point, PublicVehicle, Refusal, RegionCode, UserRef,
     event::{VEHICLE_ADDED, VEHICLE_RETIRED},
     geo::{Ranges, cell},
-    vehicle::{AWAITS_APPROVAL, UNLOCK_WITHIN_M},
+    vehicle::{AWAITS_APPROVAL, AWAITS_APPROVAL_NOTE, UNLOCK_WITHIN_M},
 };
 
 pub const ALL: &[&Statement] = &[&NEAREST, &COUNT, &FIND, &FIND_MOVED, &FIND_CODE, &LIST_OWN, &INSERT, &RETIRE];
@@ -65,6 +65,23 @@ macro_rules! settled_sql {
     };
 }
 pub(super) use settled_sql;
+
+/// Why a person's vehicle is held, of the columns after `$of`. The release before adds vehicles that
+/// have the note only, and approves them without a word on `hold`.
+macro_rules! hold_sql {
+    ($of:literal) => {
+        const_format::formatcp!(
+            "CASE WHEN {of}status IN ('available', 'in_use') THEN NULL ELSE coalesce({of}hold,
+               CASE WHEN {of}status = 'maintenance' AND {of}note = '{note}' THEN '{approval}' END) END",
+            of = $of,
+            note = crate::domain::vehicle::AWAITS_APPROVAL_NOTE,
+            approval = crate::domain::vehicle::AWAITS_APPROVAL
+        )
+    };
+}
+
+pub(super) use hold_sql;
+pub(super) const HOLD: &str = hold_sql!("");
 
 pub const NEAREST_PAGE: usize = 25;
 /// One more says that there is a next page.
@@ -310,9 +327,9 @@ const INSERT: Statement = Statement::write(
          u AS (UPDATE users SET {present} FROM verdict
              WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID AND code = 'ok'
              RETURNING users.id),
-         v AS (INSERT INTO vehicles (region, id, public_id, city, type, status, hold, code, brand, colour, battery, lat, lon,
+         v AS (INSERT INTO vehicles (region, id, public_id, city, type, status, hold, note, code, brand, colour, battery, lat, lon,
                cell, place, owner_region, owner_id, version, created_at, changed_at, seen_at)
-             SELECT $1::TEXT::crdb_internal_region, $8::UUID, $9::UUID, $10::TEXT, $11::TEXT, 'maintenance', $19::TEXT,
+             SELECT $1::TEXT::crdb_internal_region, $8::UUID, $9::UUID, $10::TEXT, $11::TEXT, 'maintenance', $19::TEXT, '{AWAITS_APPROVAL_NOTE}',
                $12::TEXT, $13::TEXT, $14::TEXT, 100, $15::FLOAT8, $16::FLOAT8, $17::INT8, $18::TEXT,
                $1::TEXT::crdb_internal_region, u.id, 1, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ FROM u
              RETURNING id),

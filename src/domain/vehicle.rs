@@ -30,6 +30,8 @@ pub const UNLOCK_WITHIN_M: i64 = 200;
 
 /// What keeps an owner's vehicle in maintenance: an operator has not approved it yet,
 pub const AWAITS_APPROVAL: &str = "approval";
+/// (its note, by which alone the release before recognises it),
+pub const AWAITS_APPROVAL_NOTE: &str = "Waits for approval";
 /// or has declined it, with a note that says why;
 pub const DECLINED: &str = "declined";
 /// or its owner has paused it, and only they can bring it back.

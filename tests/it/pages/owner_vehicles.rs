@@ -373,3 +373,53 @@ async fn an_owner_sees_what_a_vehicle_earned_in_thirty_days() {
     instance.running.stop().await;
     world.end().await;
 }
+
+/// While instances of the release before run, which say by the note alone that a vehicle waits.
+#[actix_web::test]
+async fn the_release_before_and_this_one_agree_on_what_waits_for_approval() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let ann = instance.person("new-york").await;
+    let operator = jobs::operator(&instance, "new-york", &["new-york"]).await;
+    let held = async |condition: &str, expected: i64| {
+        let count = format!("SELECT count(*) FROM vehicles WHERE {condition}");
+        assert_eq!(world.count(&count).await, expected, "{condition}");
+    };
+    add(&ann, &[]).await;
+    held("hold = 'approval' AND note = 'Waits for approval'", 1).await;
+    // What the migration finds, it holds, and leaves the note to the others.
+    world.set("UPDATE vehicles SET hold = NULL").await;
+    world.set(include_str!("../../../migrations/V45__vehicles_waiting.sql")).await;
+    held("hold = 'approval' AND note = 'Waits for approval'", 1).await;
+
+    // As one of them adds it.
+    world.set("UPDATE vehicles SET hold = NULL").await;
+    let feed = ann.get("/gbfs/3/new-york/vehicle_status.json").await;
+    assert!(feed.body.contains(r#""vehicles":[]"#), "{}", feed.body);
+    for (browser, path) in [(&ann, "/my/vehicles"), (&operator, "/fleet?city=new-york&status=maintenance")] {
+        let text = browser.get(path).await.text();
+        assert_eq!(text.matches("Waits for approval").count(), 1, "{path}: {text}");
+    }
+    let done = jobs::done(&operator, &jobs::ask(&operator, "new-york", "back", &[]).await).await;
+    assert!(done.text().contains("it needs approval"), "{}", done.text());
+    let waiting = operator.get("/fleet/tasks?city=new-york").await.attributes("[aria-labelledby=waiting] a", "href");
+    let [page] = waiting.try_into().unwrap();
+    assert!(act(&operator, &page, "status", &[("action", "back")]).await.contains("needs approval"));
+    assert!(
+        act(&operator, &page, "approval", &[("answer", "no"), ("note", "no lights")])
+            .await
+            .contains("owner sees your reason")
+    );
+    held("hold = 'declined' AND note = 'no lights'", 1).await;
+    world.set("UPDATE vehicles SET hold = NULL, note = 'Waits for approval'").await;
+    assert!(act(&operator, &page, "approval", &[("answer", "yes")]).await.contains("The vehicle is on the street"));
+    held("hold IS NULL AND note IS NULL AND status = 'available'", 1).await;
+
+    // As one of them approves it: the hold is nothing that it knows.
+    world.set("UPDATE vehicles SET hold = 'approval'").await;
+    act(&operator, &page, "status", &[("action", "maintenance")]).await;
+    act(&operator, &page, "status", &[("action", "back")]).await;
+    held("hold IS NULL AND status = 'available'", 1).await;
+    instance.running.stop().await;
+    world.end().await;
+}

@@ -44,7 +44,7 @@ impl World {
 
     /// Brings the vehicles that wait for approval to the street, as an operator would.
     pub async fn approve(&self) {
-        self.set("UPDATE vehicles SET status = 'available', hold = NULL WHERE hold = 'approval'").await;
+        self.set("UPDATE vehicles SET status = 'available', hold = NULL, note = NULL WHERE hold = 'approval'").await;
     }
 
     /// Waits until the query counts `wanted`, ten seconds at most.
