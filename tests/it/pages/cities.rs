@@ -206,8 +206,8 @@ async fn an_instance_with_an_old_catalogue_undoes_nothing() {
     is("Boston Port", "ice").await;
 
     let stale = old.running.state.service.catalogue().version.to_string();
-    let page = admin.get(city).await;
-    change(&admin, &page, &[("name", "Boston Cove")]).await.location();
+    instance.running.state.service.reload_catalogue().await.unwrap();
+    change(&admin, &admin.get(city).await, &[("name", "Boston Cove")]).await.location();
     let seen = admin.get(city).await.field("seen");
     let wrong = elsewhere.post(pause, &[("seen", &seen), ("reason", " ")]).await;
     assert_eq!(

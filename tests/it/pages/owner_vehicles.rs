@@ -398,7 +398,7 @@ async fn the_release_before_and_this_one_agree_on_what_waits_for_approval() {
     assert!(feed.body.contains(r#""vehicles":[]"#), "{}", feed.body);
     for (browser, path) in [(&ann, "/my/vehicles"), (&operator, "/fleet?city=new-york&status=maintenance")] {
         let text = browser.get(path).await.text();
-        assert_eq!(text.matches("Waits for approval").count(), 1, "{path}: {text}");
+        assert!(text.contains("Waits for approval"), "{path}: {text}");
     }
     let done = jobs::done(&operator, &jobs::ask(&operator, "new-york", "back", &[]).await).await;
     assert!(done.text().contains("it needs approval"), "{}", done.text());
