@@ -398,7 +398,7 @@ async fn the_release_before_and_this_one_agree_on_what_waits_for_approval() {
     assert!(feed.body.contains(r#""vehicles":[]"#), "{}", feed.body);
     for (browser, path) in [(&ann, "/my/vehicles"), (&operator, "/fleet?city=new-york&status=maintenance")] {
         let text = browser.get(path).await.text();
-        assert!(text.contains("Waits for approval"), "{path}: {text}");
+        assert!(text.contains("Waiting for approval"), "{path}: {text}");
     }
     let done = jobs::done(&operator, &jobs::ask(&operator, "new-york", "back", &[]).await).await;
     assert!(done.text().contains("it needs approval"), "{}", done.text());
@@ -406,7 +406,7 @@ async fn the_release_before_and_this_one_agree_on_what_waits_for_approval() {
     let [page] = waiting.try_into().unwrap();
     assert!(act(&operator, &page, "status", &[("action", "back")]).await.contains("needs approval"));
     assert!(
-        act(&operator, &page, "approval", &[("answer", "no"), ("note", "no lights")])
+        act(&operator, &page, "approval", &[("answer", "no"), ("reason", "no lights")])
             .await
             .contains("owner sees your reason")
     );
