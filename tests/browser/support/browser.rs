@@ -182,7 +182,7 @@ impl Browser {
 
     /// Fills in the form of sign-up and sends it.
     pub async fn register(&self, url: &str, username: &str, city: &str) {
-        self.forget_session().await;
+        self.forget_session(url).await;
         self.go(&format!("{url}/register")).await;
         self.heading("Sign up").await;
         for (name, value) in [
@@ -200,12 +200,14 @@ impl Browser {
     }
 
     /// Whoever is signed in is led past the forms for signing in and up.
-    async fn forget_session(&self) {
+    async fn forget_session(&self, url: &str) {
+        // A cookie is deleted on a page of its host only.
+        self.go(&format!("{url}/status")).await;
         let _none = self.driver().delete_cookie("movr_session").await;
     }
 
     pub async fn sign_in(&self, url: &str, username: &str, password: &str) {
-        self.forget_session().await;
+        self.forget_session(url).await;
         self.go(&format!("{url}/login")).await;
         self.fill("#username", username).await;
         self.fill("#password", password).await;
