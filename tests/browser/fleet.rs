@@ -223,7 +223,7 @@ async fn day(hand: Hand) {
     browser.reads("main", "End the ride").await;
     it.fill("#lat", "42.3601").await;
     it.fill("#lon", "-71.0589").await;
-    it.press("form[data-position] > button").await;
+    it.press("button[form=end]").await;
     browser.reads(".receipt .total", "$8.00").await;
     it.sign_out().await;
     it.sign_in(url, "operator", &password).await;
