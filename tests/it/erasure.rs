@@ -194,7 +194,7 @@ async fn nothing_that_is_left_joins_two_rides_of_an_erased_person() {
     world.end().await;
 }
 
-/// One with 2,000 positions and one with 100,000 take the same memory.
+/// One with 10,000 positions, which are several batches, and one with 100,000 take the same memory.
 #[actix_web::test]
 async fn an_export_of_a_hundred_thousand_positions_is_never_held_as_a_whole() {
     let world = world().await;
@@ -204,7 +204,7 @@ async fn an_export_of_a_hundred_thousand_positions_is_never_held_as_a_whole() {
     serving.until(&client, "ready").await;
     let instance = world.instance("us-east1").await;
     let mut peaks = Vec::new();
-    for rides in [1, 50] {
+    for rides in [5, 50] {
         let person = instance.person("new-york").await;
         let filled = format!(
             "INSERT INTO rides (region, id, city, vehicle_id, vehicle_type, rider_region, rider_id, started_at, start_lat,
