@@ -6,7 +6,7 @@
 #   ./deploy/local/drill.sh                            on a private PostgreSQL. Each region reaches it by a way of its
 #                                                      own, which is cut by letting nothing through.
 #   ./deploy/local/drill.sh --cockroach [--locality off]   on the three nodes of three-nodes.sh, one of which is killed
-# Takes two minutes. Needs cargo build --release before. Logs are left in target/drill, or in MOVR_LOCAL_HOME.
+# Takes two minutes. Needs a program that was built before: see serve.sh. Logs are left in target/drill, or in MOVR_LOCAL_HOME.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . deploy/install.sh

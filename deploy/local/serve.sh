@@ -12,8 +12,11 @@ cd "$(dirname "$0")/../.."
 need_region "${1:-}"
 region=$1
 shift
-movr=${CARGO_TARGET_DIR:-target}/release/movr
-[ -x "$movr" ] || fail "there is no $movr: run cargo build --release first"
+# What was built last: by deploy/demo.sh, or for a release.
+target=${CARGO_TARGET_DIR:-target}
+# shellcheck disable=SC2012
+movr=$(ls -t "$target/release/movr" "$target/demo/movr" 2>/dev/null | head -n1) || true
+[ -n "$movr" ] || fail "there is no program: run ./deploy/demo.sh or cargo build --release first"
 
 # The same key in all regions, so that a session of one is known in the others.
 mkdir -p "$home"

@@ -47,7 +47,7 @@ pub struct Args {
     /// Address to serve on; others than loopback show the demo to your network.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
-    /// Where the data is kept between starts.
+    /// Where the data is kept between starts; without it `/var/lib/movr` for root, `~/.local/state/movr` for others.
     #[arg(long)]
     data: Option<PathBuf>,
     /// `off` is the naive deployment: all rows are in the first region, so everybody elsewhere crosses. On a
@@ -133,12 +133,16 @@ pub async fn run(args: Args) -> Outcome {
         () = stop.next() => return Ok(()),
     };
     let configs = settings(&args, &server, &links, &file, &data);
+    let here = file.regions.first().map(|region| settings_file(&data, &region.code));
     let console = if let Server::Cockroach(cluster) = &server { Some(cluster.console.clone()) } else { None };
     let mut running = Vec::new();
     let work = async {
         serve(&links, file, configs?, &mut running).await?;
         if let Some(console) = console {
             println!("  console of the cluster: {console}");
+        }
+        if let Some(settings) = here {
+            println!("The settings of its first instance, for other commands of movr: . {}", settings.display());
         }
         println!("Press Ctrl-C to stop; what is kept is found again at the next start.");
         std::future::pending().await
@@ -255,9 +259,18 @@ fn secret_key(data: &Path) -> std::io::Result<String> {
         return Ok(key);
     }
     let key = STANDARD.encode(rand::random::<[[u8; 32]; 2]>().concat());
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600).open(&file)?.write_all(key.as_bytes())?;
+    write_private(&file, &key)?;
     Ok(key)
+}
+
+/// The settings of a region's instance, for a shell to read.
+fn settings_file(data: &Path, region: &RegionCode) -> PathBuf {
+    data.join(format!("{region}.env"))
+}
+
+fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).open(file)?.write_all(text.as_bytes())
 }
 
 /// The settings of each instance: the environment's, and ours over them.
@@ -273,8 +286,11 @@ fn settings(args: &Args, server: &Server, links: &Links, file: &Catalogue, data:
     let mut metrics: Option<SocketAddr> = environment.get("MOVR_METRICS_LISTEN").and_then(|text| text.parse().ok());
     let (mut port, mut configs) = (FIRST_PORT, Vec::new());
     for region in regions() {
-        let mut vars = environment.clone();
-        let mut set = |name: &str, value: &str| drop(vars.insert(name.to_owned(), value.to_owned()));
+        let (mut vars, mut exports) = (environment.clone(), String::new());
+        let mut set = |name: &str, value: &str| {
+            exports.extend(["export ", name, "='", value, "'\n"]);
+            vars.insert(name.to_owned(), value.to_owned());
+        };
         for other in regions().filter(|other| *other != region && simulated && primary.is_none()) {
             set(&Database::region_variable(other), &server.url(links, region, other)?);
         }
@@ -298,6 +314,7 @@ fn settings(args: &Args, server: &Server, links: &Links, file: &Catalogue, data:
         set("MOVR_PUBLIC_URL", &format!("http://{listen}"));
         set("MOVR_SECRET_KEYS", &key);
         set("MOVR_DRAIN_DELAY_MS", "0");
+        write_private(&settings_file(data, region), &exports)?;
         let mut config = Config::from_vars(vars)?;
         (config.simulated, config.all_rows_in) = (simulated, primary.cloned());
         configs.push(config);

@@ -341,6 +341,12 @@ async fn the_demo_serves_on_a_cluster_and_notices_its_end() {
     cluster.stand_in.answer("CONFIGURE ZONE", Answer::Rows(Vec::new()));
     let demo = Demo::start(&folder, folder.path(), &["--locality", "off"], patience).await;
     demo.serves().await;
+    let settings = folder.read("data/us-west1.env");
+    for name in ["MOVR_REGION='us-west1'", "DATABASE_URL='postgresql://", "MOVR_SECRET_KEYS='"] {
+        assert!(settings.contains(&format!("export {name}")), "{settings}");
+    }
+    let mode = fs::metadata(format!("{}/data/us-west1.env", folder.path())).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "it has a password in it");
     let zones: Vec<_> = cluster.stand_in.executed().into_iter().filter(|sql| sql.contains("CONFIGURE ZONE")).collect();
     let zone = "ALTER DATABASE \"movr_demo\" CONFIGURE ZONE USING num_replicas = 3, \
         constraints = '[+region=us-east1]', lease_preferences = '[[+region=us-east1]]'";
@@ -583,6 +589,8 @@ fn serving_a_region_of_them_takes_its_nodes_first_and_the_others_as_fallback() {
     let migrate = nodes.script("serve", &["us-west1", "migrate", "--plan"]);
     assert!(String::from_utf8(migrate.stdout).unwrap().starts_with("command=migrate --plan\n"));
     assert_eq!(nodes.script("serve", &["mars-north1"]).status.code(), Some(1));
+    nodes.0.program("demo/movr", "#!/bin/sh\necho demo\n");
+    assert_eq!(nodes.script("serve", &["us-west1"]).stdout, b"demo\n", "what was built last");
 }
 
 #[actix_web::test]
