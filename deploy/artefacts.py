@@ -19,6 +19,8 @@ README = (DEPLOY.parent / "README.md").read_text()
 SETTINGS = set(re.findall(r"^\| `([A-Z_]+)`", README, re.M))
 DEFAULTS = dict(re.findall(r"^\| `([A-Z_]+)`[^|]*\| `([^`]+)` \|", README, re.M))
 ROLES = "--roles=movr_app"
+# With externalTrafficPolicy Local: three failed checks of a node, every ten seconds on the slowest cloud.
+NOTICED_AFTER_S = 30
 
 compared = itertools.count()
 wrong = []
@@ -61,6 +63,7 @@ def haproxy(specs):
     for port in container["ports"]:
         check(f":{port['containerPort']}" in config, f"haproxy: haproxy.cfg does not listen on {port}")
     longest = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    check(longest > NOTICED_AFTER_S, f"haproxy: stops after {longest} s, while requests are still sent to its node")
     longest += int(re.search(r"^\s*hard-stop-after (\d+)s$", config, re.M)[1])
     check(pod["spec"]["terminationGracePeriodSeconds"] > longest, f"haproxy: stopping may take {longest} s")
     for what, selector in {
@@ -102,6 +105,7 @@ def overlay(region, resources):
     check(secrets(container) == read and names == wanted, f"{region}: reads {sorted(secrets(container) ^ read)}")
 
     before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    check(before > NOTICED_AFTER_S, f"{region}: drains after {before} s, while requests are still sent to its node")
     drain = before + seconds("MOVR_DRAIN_DELAY_MS", 1000) + seconds("MOVR_SHUTDOWN_TIMEOUT_MS", 1000)
     grace = spec["terminationGracePeriodSeconds"]
     check(grace >= drain + 5, f"{region}: draining takes {drain} s, and it is ended after {grace}")

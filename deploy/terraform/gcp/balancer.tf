@@ -132,6 +132,11 @@ resource "google_compute_ssl_policy" "web" {
 resource "google_compute_url_map" "https" {
   name            = "${var.name}-https"
   default_service = google_compute_backend_service.web.id
+
+  # A client decides neither what is traced nor under which id its request is found. Cloud Run adds its own traceparent.
+  header_action {
+    request_headers_to_remove = ["traceparent", "tracestate", "x-request-id"]
+  }
 }
 
 resource "google_compute_target_https_proxy" "web" {

@@ -24,6 +24,8 @@ resource "google_project_service" "api" {
     "monitoring.googleapis.com",
     "run.googleapis.com",
     "secretmanager.googleapis.com",
+    # Private Service Connect registers its endpoints there.
+    "servicedirectory.googleapis.com",
     "storage.googleapis.com",
   ])
   service            = each.value

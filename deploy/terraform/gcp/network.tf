@@ -22,13 +22,13 @@ resource "google_compute_subnetwork" "region" {
 }
 
 # Out of the network goes what the instances need: names are answered by the platform, the rest is the database (26257)
-# and the collector of traces (4318).
+# and the collector of traces (4318), both in these subnetworks.
 resource "google_compute_firewall" "egress" {
   name               = "${var.name}-egress"
   network            = google_compute_network.this.id
   direction          = "EGRESS"
   priority           = 1000
-  destination_ranges = ["10.0.0.0/8"]
+  destination_ranges = [for subnet in google_compute_subnetwork.region : subnet.ip_cidr_range]
 
   allow {
     protocol = "tcp"

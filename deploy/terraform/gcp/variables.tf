@@ -167,7 +167,7 @@ variable "secrets_version" {
 variable "otlp_endpoint" {
   type        = map(string)
   default     = {}
-  description = "OTLP/HTTP collector of each region inside the network; none: no traces."
+  description = "OTLP/HTTP collector of each region, with an address in its subnetwork; none: no traces."
 }
 
 variable "requests_per_minute" {
