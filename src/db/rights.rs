@@ -94,7 +94,10 @@ pub async fn grant(endpoint: &Endpoint, role: &str, plan: bool) -> Result<Vec<St
                 continue;
             }
             if refused {
-                let words = format!("this user may not do `{step}`: it needs CREATEROLE, or the role made beforehand");
+                let words = format!(
+                    "this user may not do `{step}`: it needs CREATEROLE, on CockroachDB CREATELOGIN too, or the role made \
+                     beforehand"
+                );
                 return Err(DbError::new(DbErrorKind::Bug, "migrate.roles", words));
             }
             migrate::tolerate(error, "migrate.roles")?;
