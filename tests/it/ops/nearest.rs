@@ -360,7 +360,7 @@ async fn the_plan_uses_the_covering_index_prepared_or_not() {
             assert!(!found.is_empty(), "{plan:#}");
             for (node, on) in found {
                 // The others find what has come to where it stands just now, and what the person has reserved.
-                let indexes = ["vehicles_nearest_key", "vehicles_seen_idx", "vehicles_reserved_by_idx"];
+                let indexes = ["vehicles_nearest_key", "vehicles_seen_idx", "vehicles_reserved_idx"];
                 let by_index = indexes.iter().any(|index| on.contains(index)) || node == "Bitmap Heap Scan";
                 assert!(by_index, "{mode}: {node} on {on}: {plan:#}");
             }
