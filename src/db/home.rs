@@ -400,7 +400,7 @@ const LIST_RIDES: Statement = Statement::read(
     "home.list_rides",
     Reach::Named,
     formatcp!(
-        "SELECT started_at, id, jsonb_build_object('id', id, 'city', city, 'vehicle_id', vehicle_id,
+        "WITH r AS (SELECT started_at, id, jsonb_build_object('id', id, 'city', city, 'vehicle_id', vehicle_id,
             'vehicle_type', vehicle_type, 'started_at', started_at, 'start_lat', start_lat, 'start_lon', start_lon,
             'start_place', start_place, 'ended_at', ended_at, 'end_lat', end_lat, 'end_lon', end_lon,
             'end_place', end_place, 'outside_area', outside_area, 'distance_m', distance_m, 'currency', currency,
@@ -409,15 +409,19 @@ const LIST_RIDES: Statement = Statement::read(
             'minutes', minutes, 'charge_minor', charge_minor, 'discount_minor', discount_minor, 'fee_minor', fee_minor,
             'total_minor', total_minor, 'max_charge_minor', max_charge_minor, 'forced', forced, 'automatic', automatic,
             'forced_reason', forced_reason, 'credited_minor', credited_minor, 'credit_reason', credit_reason,
-            'operator_requests', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', events.occurred_at,
-                'reason', events.metadata->>'reason') ORDER BY events.version), '[]'::JSONB) FROM events
-              WHERE events.region = $1::TEXT::crdb_internal_region AND events.aggregate_type = 'rider_request'
-                AND events.aggregate_id = rides.id),
             'uncharged_s', uncharged_s, 'way_m', way_m, 'last_at', last_at, 'last_lat', last_lat, 'last_lon', last_lon, 'vehicle_code', vehicle_code,
             'vehicle_brand', vehicle_brand, 'tax_name', tax_name, 'tax_rate', tax_rate, 'version', version) AS item
          FROM rides WHERE region = $1::TEXT::crdb_internal_region AND rider_id = $2
            AND rider_region::TEXT = $5::TEXT AND started_at <= $3 AND (started_at < $3 OR id > $4)
-         ORDER BY started_at DESC, id LIMIT {RIDES}"
+         ORDER BY started_at DESC, id LIMIT {RIDES}),
+         asked AS (SELECT events.aggregate_id AS id, jsonb_agg(jsonb_build_object('at', events.occurred_at,
+               'reason', events.metadata->>'reason') ORDER BY events.version) AS requests
+             FROM r JOIN events ON events.region = $1::TEXT::crdb_internal_region
+               AND events.aggregate_type = 'rider_request' AND events.aggregate_id = r.id
+             GROUP BY events.aggregate_id)
+         SELECT r.started_at, r.id,
+           r.item || jsonb_build_object('operator_requests', coalesce(asked.requests, '[]'::JSONB)) AS item
+         FROM r LEFT JOIN asked ON asked.id = r.id ORDER BY r.started_at DESC, r.id"
     ),
 );
 
