@@ -365,11 +365,11 @@ pub struct Filter<'a> {
 
 /// A page of a city's jobs: $3 and $4 the cursor, $5 how many, $6 to $8 the filter.
 const LISTED: &str = "FROM jobs WHERE jobs.region = $1::TEXT::crdb_internal_region AND jobs.city = $2::TEXT
-           AND jobs.created_at <= $3::TIMESTAMPTZ AND (jobs.created_at < $3::TIMESTAMPTZ OR jobs.id > $4::UUID)
+           AND jobs.created_at <= $3::TIMESTAMPTZ AND (jobs.created_at < $3::TIMESTAMPTZ OR jobs.id < $4::UUID)
            AND ($6::TEXT IS NULL OR jobs.state = $6::TEXT)
            AND ($7::BOOL IS NULL OR (jobs.confirmed_at IS NOT NULL) = $7::BOOL)
            AND ($8::UUID IS NULL OR jobs.requested_by = $8::UUID)
-         ORDER BY jobs.created_at DESC, jobs.id LIMIT $5::INT8";
+         ORDER BY jobs.created_at DESC, jobs.id DESC LIMIT $5::INT8";
 
 // Whoever lives in another region, or under another law than who asks, is not named here.
 const LIST: Statement = Statement::read(
