@@ -210,6 +210,30 @@ impl PromoCode {
     }
 }
 
+/// Whether `slug` can stand in URLs and rows.
+pub fn is_slug(slug: &str) -> bool {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=64).contains(&slug.len()) && slug.bytes().all(good)
+}
+
+pub fn is_promo_code(code: &str) -> bool {
+    (3..=32).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+}
+
+/// Why a city around `centre` cannot have this service area, in words.
+pub fn check_area(area: &Polygon, centre: Point) -> Result<(), String> {
+    if let Some(flaw) = area.flaw() {
+        return Err(format!("This is not a valid area: {flaw}."));
+    }
+    if !area.contains(centre) {
+        return Err("The area must contain the centre.".to_owned());
+    }
+    if area.points().iter().any(|corner| corner.distance_m(centre) > CITY_RADIUS_KM * 1000.0) {
+        return Err(format!("The area must not reach farther than {CITY_RADIUS_KM} km from the centre."));
+    }
+    Ok(())
+}
+
 /// Regions, cities and vehicle types are in the file's order.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

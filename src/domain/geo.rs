@@ -19,13 +19,13 @@ pub enum GeoError {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "RawPoint", into = "RawPoint")]
+#[serde(try_from = "RawPoint")]
 pub struct Point {
     lat: f64,
     lon: f64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPoint {
     lat: f64,
@@ -37,12 +37,6 @@ impl TryFrom<RawPoint> for Point {
 
     fn try_from(raw: RawPoint) -> Result<Self, GeoError> {
         Self::new(raw.lat, raw.lon)
-    }
-}
-
-impl From<Point> for RawPoint {
-    fn from(Point { lat, lon }: Point) -> Self {
-        Self { lat, lon }
     }
 }
 
@@ -88,15 +82,14 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    pub fn of(points: impl IntoIterator<Item = Point>) -> Option<Self> {
-        points.into_iter().fold(None, |bounds: Option<Self>, Point { lat, lon }| {
-            let old = bounds.unwrap_or(Self { south: lat, west: lon, north: lat, east: lon });
-            Some(Self {
-                south: old.south.min(lat),
-                west: old.west.min(lon),
-                north: old.north.max(lat),
-                east: old.east.max(lon),
-            })
+    /// Of at least one point.
+    pub fn of(points: impl IntoIterator<Item = Point>) -> Self {
+        let nothing = Self { south: 90.0, west: 180.0, north: -90.0, east: -180.0 };
+        points.into_iter().fold(nothing, |bounds, Point { lat, lon }| Self {
+            south: bounds.south.min(lat),
+            west: bounds.west.min(lon),
+            north: bounds.north.max(lat),
+            east: bounds.east.max(lon),
         })
     }
 }
@@ -147,8 +140,7 @@ impl Polygon {
     }
 
     pub fn bounds(&self) -> Bounds {
-        let nothing = Bounds { south: 0.0, west: 0.0, north: 0.0, east: 0.0 };
-        Bounds::of(self.0.iter().copied()).unwrap_or(nothing)
+        Bounds::of(self.0.iter().copied())
     }
 }
 

@@ -67,8 +67,7 @@ impl MapSvg {
         if shown.len() < 2 {
             shown.extend(area);
         }
-        let bounds = Bounds::of(shown).unwrap_or_else(|| scene.area.bounds());
-        let projection = Projection::new(bounds, scene.width, scene.height);
+        let projection = Projection::new(Bounds::of(shown), scene.width, scene.height);
         Self {
             width: scene.width,
             height: scene.height,

@@ -98,30 +98,17 @@ async fn no_match(service: &Service, username: &str) -> OpError {
 }
 
 /// While home is read-only the session has no row there: the cookie alone says it, for a while and for reading only. The
-/// caller makes failures take the same time, whatever the reason.
-pub async fn sign_in(service: &Service, username: &str, password: &str, device: &str) -> Result<SessionStart> {
-    begin(service, username, password, device, |_| true).await
-}
-
-/// Signs in only the person that the registration form `form` made.
-pub async fn sign_in_as(
-    service: &Service,
-    form: Uuid,
-    username: &str,
-    password: &str,
-    device: &str,
-) -> Result<SessionStart> {
-    let made = |login: &Login| login.user.id == service.ids.row("user", &login.user.region, None, form);
-    begin(service, username, password, device, made).await
-}
-
-async fn begin(
+/// caller makes failures take the same time, whatever the reason. With `made_by` only the person whom that registration
+/// form made is signed in.
+pub async fn sign_in(
     service: &Service,
     username: &str,
     password: &str,
     device: &str,
-    may: impl FnOnce(&Login) -> bool,
+    made_by: Option<Uuid>,
 ) -> Result<SessionStart> {
+    let is_made = |login: &Login, form| login.user.id == service.ids.row("user", &login.user.region, None, form);
+    let may = |login: &Login| made_by.is_none_or(|form| is_made(login, form));
     let login = find_login(service, username).await?.filter(may);
     let hash = login.as_ref().map(|login| login.password_hash.as_str());
     let matches = service.hasher.verify(password, hash).await?;

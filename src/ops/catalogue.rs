@@ -41,19 +41,6 @@ pub async fn load(db: &Db, file: &Catalogue, clock: &Clock) -> Result<usize> {
     Ok(put.changed)
 }
 
-pub async fn set_tariff(service: &Service, by: &SessionAuth, new: &Tariff, seen: &serde_json::Value) -> Result<Done> {
-    change(service, by, None, async |conn, write| catalogue::set_tariff(conn, write, new, seen).await).await
-}
-
-pub async fn withdraw_tariff(service: &Service, by: &SessionAuth, tariff: &Tariff) -> Result<Done> {
-    change(service, by, None, async |conn, write| catalogue::withdraw_tariff(conn, write, tariff).await).await
-}
-
-/// With its quota in each region: refused whole when one of them is closed or does not answer.
-pub async fn add_promo_code(service: &Service, by: &SessionAuth, new: &PromoCode) -> Result<Done> {
-    change(service, by, Some(new), async |conn, write| catalogue::add_promo_code(conn, write, new).await).await
-}
-
 /// Changes a promo code's end and raises its limits, if it is still as `seen`.
 pub async fn set_promo_code(service: &Service, by: &SessionAuth, seen: &PromoCode, new: &PromoCode) -> Result<Done> {
     // An end alone concerns no quota, and so no region but this one.
@@ -74,23 +61,9 @@ pub async fn add_city(service: &Service, by: &SessionAuth, new: &City, tariffs: 
     .await
 }
 
-pub async fn set_city(service: &Service, by: &SessionAuth, new: &City, seen: i64) -> Result<Done> {
-    change(service, by, None, async |conn, write| catalogue::set_city(conn, write, new, seen).await).await
-}
-
-/// With a reason it is paused, without one it opens.
-pub async fn pause_city(
-    service: &Service,
-    by: &SessionAuth,
-    slug: &str,
-    paused: Option<&str>,
-    seen: i64,
-) -> Result<Done> {
-    change(service, by, None, async |conn, write| catalogue::pause_city(conn, write, slug, paused, seen).await).await
-}
-
-/// Runs the change, and the quotas of a promo code, all or nothing.
-async fn change(
+/// Runs the change and, with `quotas`, those of the promo code in each region, all or nothing: refused whole
+/// when one of them is closed or does not answer.
+pub async fn change(
     service: &Service,
     by: &SessionAuth,
     quotas: Option<&PromoCode>,

@@ -1,45 +1,38 @@
-//! What operators ask for: adding and changing a vehicle, ending a ride for its rider.
+//! What operators ask for: adding and changing a vehicle, ending a ride for its rider, who rode.
 
 use uuid::Uuid;
 
-use super::{Done, Result, Service, gated, vehicle_write};
+use super::{Done, Result, Service, gated, residency, signed_write, vehicle_write};
 use crate::{
     db::{
         Actor, Conn, SessionAuth, Write,
         fleet::{self, SeenVehicle, VehicleEdit},
+        fleet_rides, owner_vehicles,
         rides::{self, ForcedEnd, RideEnd},
     },
-    domain::{Point, Refusal, RideRef, VehicleRef, job::StatusChange},
+    domain::{Point, Refusal, RegionCode, RideRef, VehicleRef, event::RESIDENCY_RIDER_REFUSED},
 };
 
-pub async fn set_status(
+/// By the vehicle's owner, or by an operator of its city.
+pub async fn edit(
     service: &Service,
     auth: &SessionAuth,
     seen: &SeenVehicle,
-    change: StatusChange,
-    note: Option<&str>,
+    new: &VehicleEdit,
+    by_owner: bool,
 ) -> Result<Done> {
-    let set = async |conn: &Conn, write: &Write<'_>| fleet::set_status(conn, write, seen, change, note).await;
-    vehicle_write(service, auth, (&seen.vehicle.region, seen.vehicle.id), set).await
-}
-
-pub async fn edit(service: &Service, auth: &SessionAuth, seen: &SeenVehicle, new: &VehicleEdit) -> Result<Done> {
     let VehicleRef { region, id } = &seen.vehicle;
     // The version holds the city: one that it leaves meanwhile refuses the edit.
     let found = fleet::find(&service.db.at(region).await?, &seen.vehicle).await?;
     allowed(service, found.as_ref().map(|found| found.city.as_str()), new.at)?;
-    vehicle_write(service, auth, (region, *id), async |conn, write| fleet::edit(conn, write, seen, new).await).await
-}
-
-/// `declined` says why not.
-pub async fn approve(
-    service: &Service,
-    auth: &SessionAuth,
-    seen: &SeenVehicle,
-    declined: Option<&str>,
-) -> Result<Done> {
-    let approve = async |conn: &Conn, write: &Write<'_>| fleet::approve(conn, write, seen, declined).await;
-    vehicle_write(service, auth, (&seen.vehicle.region, seen.vehicle.id), approve).await
+    vehicle_write(service, auth, (region, *id), async |conn, write| {
+        if by_owner {
+            owner_vehicles::edit(conn, write, seen, new).await
+        } else {
+            fleet::edit(conn, write, seen, new).await
+        }
+    })
+    .await
 }
 
 /// Onto the street, or into maintenance. The id was made from the form's.
@@ -59,7 +52,7 @@ pub async fn add(
 }
 
 /// Refuses a place outside the city; the statement refuses an unknown city.
-pub(super) fn allowed(service: &Service, city: Option<&str>, at: Point) -> Result<(), Refusal> {
+fn allowed(service: &Service, city: Option<&str>, at: Point) -> Result<(), Refusal> {
     let catalogue = service.catalogue();
     let checked = city.and_then(|slug| catalogue.city(slug)).map_or(Ok(at), |city| city.check(at));
     checked.map(drop).map_err(Refusal::TooFar)
@@ -94,4 +87,20 @@ pub async fn end_ride(
         service.vehicles_changed(&ride.region);
     }
     Ok(done)
+}
+
+/// Records that an operator of `city` asks who rode; for some minutes [`fleet_rides::find_asked`] then
+/// permits the answer. An instance under another law than the rider's home records only its refusal.
+pub async fn ask_rider(
+    service: &Service,
+    auth: &SessionAuth,
+    (ride, city): (&RideRef, &str),
+    rider_home: &RegionCode,
+    (command, reason): (Uuid, &str),
+) -> Result<Done> {
+    residency::require_same_law(service, auth, RESIDENCY_RIDER_REFUSED, rider_home).await?;
+    signed_write(service, auth, (&ride.region, ride.id), async |conn, write| {
+        fleet_rides::ask_rider(conn, write, city, reason, command).await
+    })
+    .await
 }

@@ -1,6 +1,7 @@
-//! What a person asks for, when it decides something: one file a subject, one function a command.
-//! Each runs one statement (or one short transaction) and maps its verdict to done, refused, or a
-//! database error. No HTTP and no SQL here.
+//! What a person asks for, when more than its statement decides: one file a subject, one function a
+//! command. Each runs one statement (or one short transaction) and maps its verdict to done, refused, or a
+//! database error; `signed_write` and `vehicle_write` do that for pages with a statement that decides alone. No HTTP
+//! and no SQL here.
 
 use uuid::Uuid;
 
@@ -19,7 +20,6 @@ pub mod catalogue;
 pub mod counts;
 pub mod erasure;
 pub mod fleet;
-pub mod fleet_rides;
 pub mod gates;
 pub mod home;
 pub mod ids;
@@ -32,10 +32,8 @@ pub mod passwords;
 pub mod people;
 pub mod residency;
 pub mod rides;
-pub mod roles;
 pub mod sample;
 pub mod service;
-pub mod tasks;
 pub mod vehicles;
 pub mod verify;
 pub mod watch;

@@ -1,35 +1,44 @@
-//! Accounts that administrators block and sign out. They are people's data, so only an instance in
-//! the same jurisdiction does it; the write names the person's home and the administrator's.
+//! Accounts that administrators block and sign out, and the roles they grant and revoke. The write
+//! names the person's home and the administrator's, and the person's next write already obeys it.
 
 use uuid::Uuid;
 
-use super::{Done, Result, Service, gated_write};
+use super::{Done, Result, Service, gated_write, residency};
 use crate::{
     db::{
-        Actor, SessionAuth, Write,
+        Actor, Conn, DbError, SessionAuth, Verdict, Write,
         people::{self, Change},
+        roles::{self, Role},
     },
-    domain::{Refusal, RegionCode, UserRef, event::RESIDENCY_PERSON_REFUSED},
-    ops::residency,
+    domain::{Refusal, UserRef, event::RESIDENCY_PERSON_REFUSED},
 };
 
+/// Accounts are people's data, so only an instance in the same jurisdiction changes them.
 pub async fn change(service: &Service, by: &SessionAuth, person: &UserRef, change: Change) -> Result<Done> {
-    allowed(service, by, &person.region).await?;
+    residency::require_same_law(service, by, RESIDENCY_PERSON_REFUSED, &person.region).await?;
     if person.id == by.user.id {
         return Err(Refusal::OwnAccount.into());
     }
-    let command = Uuid::new_v4();
-    gated_write(&service.db, &service.gates, &person.region, async |conn, epoch| {
-        let write = Write::new(Actor::Session(by), by.now, (&person.region, command), [0, epoch]);
-        people::change(conn, &write, person.id, change).await
-    })
-    .await
+    write(service, by, person, async |conn, write| people::change(conn, write, person.id, change).await).await
 }
 
-/// Refuses, and records it, unless people of `region` may be shown here.
-pub async fn allowed(service: &Service, by: &SessionAuth, region: &RegionCode) -> Result<()> {
-    if service.catalogue().same_law(&service.here, region) {
-        return Ok(());
+/// Administrators cannot revoke their own role, so the last one stays.
+pub async fn set_role(service: &Service, by: &SessionAuth, person: &UserRef, role: &Role, grant: bool) -> Result<Done> {
+    if !grant && role.city.is_empty() && person.id == by.user.id {
+        return Err(Refusal::OwnRole.into());
     }
-    Err(residency::refuse(service, by, (RESIDENCY_PERSON_REFUSED, "jurisdiction"), region).await)
+    write(service, by, person, async |conn, write| roles::set(conn, write, person.id, role, grant).await).await
+}
+
+async fn write(
+    service: &Service,
+    by: &SessionAuth,
+    person: &UserRef,
+    op: impl AsyncFn(&Conn, &Write<'_>) -> Result<Verdict, DbError>,
+) -> Result<Done> {
+    let (region, command) = (&person.region, Uuid::new_v4());
+    gated_write(&service.db, &service.gates, region, async |conn, epoch| {
+        op(conn, &Write::new(Actor::Session(by), by.now, (region, command), [0, epoch])).await
+    })
+    .await
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::{OpError, Service, signed_write};
+use super::{OpError, Result, Service, signed_write};
 use crate::{
     db::{SessionAuth, home},
     domain::{Refusal, RegionCode},
@@ -41,4 +41,12 @@ pub async fn refuse(
         home::note_refusal(conn, write, (action, rule), target).await
     });
     noted.await.err().unwrap_or_else(|| Refusal::Residency(rule).into())
+}
+
+/// Refuses, and records it, unless personal data of people of `region` may be shown here.
+pub async fn require_same_law(service: &Service, auth: &SessionAuth, action: &str, region: &RegionCode) -> Result<()> {
+    if service.catalogue().same_law(&service.here, region) {
+        return Ok(());
+    }
+    Err(refuse(service, auth, (action, "jurisdiction"), region).await)
 }

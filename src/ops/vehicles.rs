@@ -1,4 +1,4 @@
-//! Vehicles: the nearest ones, reservations, and owners adding and removing their own.
+//! Vehicles: the nearest ones, and reserving one.
 
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -6,17 +6,15 @@ use std::collections::HashMap;
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use super::{Done, Result, Service, fleet::allowed, vehicle_write};
+use super::{Done, Result, Service, vehicle_write};
 use crate::{
     db::{
-        Conn, DbError, SessionAuth, fleet,
-        fleet::{SeenVehicle, VehicleEdit},
-        owner_vehicles, reservations,
+        Conn, DbError, SessionAuth, reservations,
         stale::{REPLICA_DEADLINE, REPLICA_LAG},
-        vehicles::{self, NEAREST_LIMIT, Nearby, NewVehicle, Search},
+        vehicles::{self, NEAREST_LIMIT, Nearby, Search},
     },
     domain::{
-        City, Point, PublicVehicle, RegionCode, VehicleRef,
+        City, Point, PublicVehicle, RegionCode,
         geo::{Level, block_ranges, cell, level_for_radius, retry_level},
         vehicle::RESERVATION_MINUTES,
     },
@@ -173,40 +171,4 @@ pub async fn reserve(
         reservations::make(conn, write, city_and_type, until, command).await
     })
     .await
-}
-
-pub async fn cancel_reservation(service: &Service, auth: &SessionAuth, vehicle: &PublicVehicle) -> Result<Done> {
-    let (vehicle, command) = ((&vehicle.region, vehicle.public_id), Uuid::new_v4());
-    vehicle_write(service, auth, vehicle, async |conn, write| reservations::cancel(conn, write, command).await).await
-}
-
-/// In the owner's home city, where an operator has to approve it.
-pub async fn add(service: &Service, auth: &SessionAuth, new: &NewVehicle) -> Result<Done> {
-    let public_id = Uuid::new_v4();
-    let vehicle = (&auth.user.region, new.id);
-    vehicle_write(service, auth, vehicle, async |conn, write| vehicles::insert(conn, write, new, public_id).await).await
-}
-
-pub async fn retire(service: &Service, auth: &SessionAuth, vehicle: &VehicleRef, version: i64) -> Result<Done> {
-    let vehicle = (&vehicle.region, vehicle.id);
-    vehicle_write(service, auth, vehicle, async |conn, write| vehicles::retire(conn, write, version).await).await
-}
-
-/// Takes the owner's vehicle off the street for a while, or brings it back.
-pub async fn set_paused(service: &Service, auth: &SessionAuth, seen: &SeenVehicle, paused: bool) -> Result<Done> {
-    let vehicle = (&seen.vehicle.region, seen.vehicle.id);
-    vehicle_write(service, auth, vehicle, async |conn, write| {
-        owner_vehicles::set_paused(conn, write, seen, paused).await
-    })
-    .await
-}
-
-/// By its owner.
-pub async fn edit(service: &Service, auth: &SessionAuth, seen: &SeenVehicle, new: &VehicleEdit) -> Result<Done> {
-    let VehicleRef { region, id } = &seen.vehicle;
-    // The version holds the city, as when an operator edits it.
-    let found = fleet::find(&service.db.at(region).await?, &seen.vehicle).await?;
-    allowed(service, found.as_ref().map(|found| found.city.as_str()), new.at)?;
-    vehicle_write(service, auth, (region, *id), async |conn, write| owner_vehicles::edit(conn, write, seen, new).await)
-        .await
 }

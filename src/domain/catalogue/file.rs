@@ -6,7 +6,7 @@ use std::{collections::HashSet, fmt::Display, hash::Hash};
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{CITY_RADIUS_KM, Catalogue, PromoDiscount, Tariff, fold};
+use super::{Catalogue, PromoDiscount, Tariff, check_area, fold, is_promo_code, is_slug};
 use crate::domain::{region::RegionCode, text::line};
 
 /// The `form_factor` values of GBFS 3.
@@ -53,9 +53,7 @@ fn known(there: bool, owner: impl Display, what: &str, name: &impl Display) -> C
 
 /// Checks that names may be used in URLs and rows, and shown.
 fn named(owner: impl Display, slug: &str, name: &str) -> Checked {
-    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    let is_slug = (1..=64).contains(&slug.len()) && slug.bytes().all(good);
-    require(is_slug, &owner, "slug is lower-case letters, digits and dashes")?;
+    require(is_slug(slug), &owner, "slug is lower-case letters, digits and dashes")?;
     require(is_name(name), &owner, "name has 1 to 64 printable characters")
 }
 
@@ -150,14 +148,8 @@ impl Catalogue {
                 &owner,
                 "country has 1 to 64 printable characters",
             )?;
-            if let Some(flaw) = city.service_area.flaw() {
-                return Err(CatalogueError::Invalid(format!("{owner}: service_area: {flaw}")));
-            }
-            let covered = city.service_area.contains(city.centre);
-            require(covered, &owner, "service_area does not contain the centre")?;
-            let near = city.service_area.points().iter().all(|corner| city.allows(*corner));
-            let far = format!("service_area reaches farther than {CITY_RADIUS_KM} km from the centre");
-            require(near, &owner, far)?;
+            check_area(&city.service_area, city.centre)
+                .map_err(|why| CatalogueError::Invalid(format!("{owner}: service_area: {why}")))?;
             let seller = city.seller.is_empty() || line(&city.seller, 200, "a seller").as_deref() == Ok(&*city.seller);
             require(seller, &owner, "seller has up to 200 printable characters")?;
             let tax = city.tax.as_ref().is_none_or(|tax| is_name(&tax.name) && (1..=10_000).contains(&tax.rate));
@@ -192,9 +184,7 @@ impl Catalogue {
         unique("the promo code", self.promo_codes.iter().map(|promo| (&promo.code, &promo.code)))?;
         for promo in &self.promo_codes {
             let owner = format!("the promo code {}", promo.code);
-            let good = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
-            let good_code = (3..=32).contains(&promo.code.len()) && promo.code.bytes().all(good);
-            require(good_code, &owner, "code is 3 to 32 capital letters and digits")?;
+            require(is_promo_code(&promo.code), &owner, "code is 3 to 32 capital letters and digits")?;
             match promo.discount {
                 PromoDiscount::Percent { percent } => {
                     require((1..=100).contains(&percent), &owner, "percent is 1 to 100")?;
@@ -242,6 +232,8 @@ mod tests {
         assert_eq!(message, "the city paris names the region \"europe-west9\", which is not in the catalogue");
     }
 
+    const ROME: &str = "city = \"rome\", vehicle_type = \"bike\"";
+
     /// What is broken, how, and part of the expected message.
     const REFUSALS: [(&str, &str, &str); 30] = [
         ("slug = \"boston\"", "slug = \"new-york\"", "the city \"new-york\" stands"),
@@ -249,24 +241,16 @@ mod tests {
         ("slug = \"boston\"", "slug = \"Boston\"", "slug is lower-case"),
         ("Europe/Rome", "Europe/Roma", "unknown time zone \"Europe/Roma\""),
         ("currency = \"EUR\"", "currency = \"XXX\"", "unknown variant `XXX`"),
-        ("lat = 48.8566", "lat = 49.8566", "the city paris: service_area does not contain"),
-        ("[-74.0165, 40.7125]", "[-73.95, 40.7125]", "the city new-york: service_area: the outline crosses itself"),
+        ("lat = 48.8566", "lat = 49.8566", "the city paris: service_area: The area must contain the centre."),
+        (
+            "[-74.0165, 40.7125]",
+            "[-73.95, 40.7125]",
+            "the city new-york: service_area: This is not a valid area: the outline crosses itself",
+        ),
         ("lat = 48.8566", "lat = 148.8566", "latitude 148.8566"),
-        (
-            "city = \"rome\", vehicle_type = \"bike\"",
-            "city = \"oslo\", vehicle_type = \"bike\"",
-            "the tariff oslo bike names the city \"oslo\"",
-        ),
-        (
-            "city = \"rome\", vehicle_type = \"bike\"",
-            "city = \"rome\", vehicle_type = \"boat\"",
-            "names the vehicle type \"boat\"",
-        ),
-        (
-            "city = \"rome\", vehicle_type = \"bike\"",
-            "city = \"paris\", vehicle_type = \"bike\"",
-            "the tariff \"paris bike",
-        ),
+        (ROME, "city = \"oslo\", vehicle_type = \"bike\"", "the tariff oslo bike names the city \"oslo\""),
+        (ROME, "city = \"rome\", vehicle_type = \"boat\"", "names the vehicle type \"boat\""),
+        (ROME, "city = \"paris\", vehicle_type = \"bike\"", "the tariff \"paris bike"),
         ("unlock_minor = 150", "unlock_minor = -1", "prices are 0"),
         ("percent = 50", "percent = 101", "WELCOME: percent is 1 to 100"),
         ("percent = 50", "percent = 0", "percent is 1 to 100"),

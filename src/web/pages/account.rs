@@ -150,7 +150,7 @@ pub async fn register(
         Err(OpError::Refused(Refusal::FormUsed | Refusal::UsernameTaken)) => {
             // Those of the first are stored.
             codes.clear();
-            ops::accounts::sign_in_as(&context.service, form.id.0, &form.username, &form.password, &device)
+            ops::accounts::sign_in(&context.service, &form.username, &form.password, &device, Some(form.id.0))
                 .await
                 .map_err(|error| match error {
                     OpError::Refused(_) => Refusal::UsernameTaken.into(),
@@ -213,7 +213,7 @@ pub async fn login(mut context: RequestContext, FormWithState(form, mut state): 
     let outcome = if form.password.chars().count() > people::PASSWORD_MAX {
         Err(OpError::Refused(Refusal::NoMatch))
     } else {
-        ops::accounts::sign_in(&context.service, &form.username, &form.password, &device).await
+        ops::accounts::sign_in(&context.service, &form.username, &form.password, &device, None).await
     };
     match outcome {
         Ok(started) => {

@@ -15,9 +15,10 @@ use super::{
     region_of_form,
 };
 use crate::{
+    db::{Conn, Write, catalogue},
     domain::{
         Catalogue, City, Currency, Point, Refusal, RegionCode, Tariff, Units, VehicleType, Version,
-        catalogue::{CITY_RADIUS_KM, fold},
+        catalogue::{check_area, fold, is_slug},
         geo::Polygon,
         money, people,
     },
@@ -96,22 +97,13 @@ fn area(centre: Point, ring: &str, radius: &str) -> Result<Polygon, String> {
         let ring = ring.ok().filter(|ring| ring.len() <= 500).and_then(|ring| Polygon::try_from(ring).ok());
         ring.ok_or("Please enter points as [[longitude, latitude], ...], at least three of them.")?
     };
-    if let Some(flaw) = area.flaw() {
-        return Err(format!("This is not a valid area: {flaw}."));
-    }
-    if !area.contains(centre) {
-        return Err("The area must contain the centre.".to_owned());
-    }
-    let far = area.points().iter().any(|corner| corner.distance_m(centre) > CITY_RADIUS_KM * 1000.0);
-    let words = || format!("The area must not reach farther than {CITY_RADIUS_KM} km from the centre.");
-    if far { Err(words()) } else { Ok(area) }
+    check_area(&area, centre)?;
+    Ok(area)
 }
 
 fn slug(text: &str, name: &str) -> Result<String, String> {
     let slug = if text.trim().is_empty() { fold(name).replace(' ', "-") } else { text.trim().to_owned() };
-    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    let good = (1..=64).contains(&slug.len()) && slug.bytes().all(good);
-    if good { Ok(slug) } else { Err("Lower-case letters, digits and dashes, please.".to_owned()) }
+    if is_slug(&slug) { Ok(slug) } else { Err("Lower-case letters, digits and dashes, please.".to_owned()) }
 }
 
 /// Whether no city but `slug` has this name.
@@ -264,7 +256,8 @@ pub async fn save(
     };
     let new = City { name, centre, time_zone, service_area, ..city };
     let done = format!("{} is saved. {EVERYWHERE}", new.name);
-    let outcome = ops::catalogue::set_city(&context.service, &context.auth()?, &new, form.seen.get()).await;
+    let set = async |conn: &Conn, write: &Write<'_>| catalogue::set_city(conn, write, &new, form.seen.get()).await;
+    let outcome = ops::catalogue::change(&context.service, &context.auth()?, None, set).await;
     context.respond(outcome.map(|_| Done::Now), &paths::admin_city(&new.slug), &done)
 }
 
@@ -293,8 +286,10 @@ pub async fn pause(
         (None, "is open again")
     };
     let done = format!("{} {done}. {EVERYWHERE}", city.name);
-    let (auth, seen) = (context.auth()?, form.seen.get());
-    let outcome = ops::catalogue::pause_city(&context.service, &auth, &city.slug, paused.as_deref(), seen).await;
+    let outcome = ops::catalogue::change(&context.service, &context.auth()?, None, async |conn, write| {
+        catalogue::pause_city(conn, write, &city.slug, paused.as_deref(), form.seen.get()).await
+    })
+    .await;
     context.respond(outcome.map(|_| Done::Now), &paths::admin_city(&city.slug), &done)
 }
 

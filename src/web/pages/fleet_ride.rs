@@ -166,7 +166,10 @@ pub async fn credit(
         let command = context.row_id(form.command, "command", &key.region)?;
         let credits = [Credit { ride: key.id, minor, seen_minor }];
         let auth = context.auth()?;
-        match ops::fleet_rides::credit(&context.service, &auth, &city, (command, reason), &credits).await {
+        let credited = ops::signed_write(&context.service, &auth, (&city.region, command), async |conn, write| {
+            fleet_rides::credit(conn, write, &city.slug, reason, &credits).await
+        });
+        match credited.await {
             Err(error @ OpError::Refused(Refusal::CreditTooHigh)) => state.refuse(error, |_| Some("amount"))?,
             outcome => {
                 let done = format!("{} credited. It is on the rider's receipt.", city.currency.format(minor));
@@ -227,6 +230,6 @@ pub async fn ask_rider(
     let rider = found.rider.ok_or(PageError::NotFound)?;
     let question = (context.row_id(form.command, "command", &key.region)?, reason);
     let auth = context.auth()?;
-    let asked = ops::fleet_rides::ask_rider(&context.service, &auth, (&key, &city), &rider.region, question).await;
+    let asked = ops::fleet::ask_rider(&context.service, &auth, (&key, &city.slug), &rider.region, question).await;
     context.respond(asked, &rider_path(&key), "")
 }

@@ -178,7 +178,11 @@ pub async fn set_status(context: RequestContext, row: RowPath, Form(step): Form<
         JobKind::Retire => "The vehicle is retired.",
         JobKind::Move | JobKind::Transfer | JobKind::Import | JobKind::Erasure => return Err(BadRequest::Step.into()),
     };
-    let outcome = ops::fleet::set_status(&context.service, &context.auth()?, &seen, change, note.as_deref()).await;
+    let row = (&seen.vehicle.region, seen.vehicle.id);
+    let outcome = ops::vehicle_write(&context.service, &context.auth()?, row, async |conn, write| {
+        fleet::set_status(conn, write, &seen, change, note.as_deref()).await
+    })
+    .await;
     context.respond(outcome, &paths::fleet_vehicle(&seen.vehicle), done)
 }
 
@@ -234,7 +238,7 @@ pub async fn edit(
 ) -> PageResult {
     let seen = seen(&context, row, form.version, form.command)?;
     if let Some(edit) = read(&form.typed, &mut state) {
-        match ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit).await {
+        match ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit, false).await {
             Err(error @ OpError::Refused(Refusal::CodeTaken)) => state.refuse(error, |_| Some("code"))?,
             Err(error @ OpError::Refused(Refusal::TooFar(_))) => state.refuse(error, |_| Some("lat"))?,
             outcome => return context.respond(outcome, &paths::fleet_vehicle(&seen.vehicle), "Saved."),
@@ -268,7 +272,11 @@ pub async fn approve(context: RequestContext, row: RowPath, Form(form): Form<App
     } else {
         "Declined. The owner will see your reason."
     };
-    let outcome = ops::fleet::approve(&context.service, &context.auth()?, &seen, declined.as_deref()).await;
+    let row = (&seen.vehicle.region, seen.vehicle.id);
+    let outcome = ops::vehicle_write(&context.service, &context.auth()?, row, async |conn, write| {
+        fleet::approve(conn, write, &seen, declined.as_deref()).await
+    })
+    .await;
     context.respond(outcome, &back, done)
 }
 

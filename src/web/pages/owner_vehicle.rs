@@ -73,7 +73,11 @@ pub async fn set_paused(context: RequestContext, row: RowPath, Form(form): Form<
     let pause = form.answer == "yes";
     let back = context.came_from("/my/vehicles").unwrap_or_else(|| paths::own_vehicle(&seen.vehicle));
     let done = if pause { "Your vehicle is paused. Nobody can ride it." } else { "Your vehicle is no longer paused." };
-    match ops::vehicles::set_paused(&context.service, &context.auth()?, &seen, pause).await {
+    let (auth, row) = (context.auth()?, (&seen.vehicle.region, seen.vehicle.id));
+    let paused = ops::vehicle_write(&context.service, &auth, row, async |conn, write| {
+        owner_vehicles::set_paused(conn, write, &seen, pause).await
+    });
+    match paused.await {
         Err(OpError::Refused(Refusal::NotYourVehicle)) => Err(PageError::NotFound),
         outcome => context.respond(outcome, &back, done),
     }
@@ -86,7 +90,7 @@ pub async fn edit(
 ) -> PageResult {
     let seen = seen(&context, row, form.version, form.command)?;
     if let Some(edit) = read(&form.typed, &mut state) {
-        match ops::vehicles::edit(&context.service, &context.auth()?, &seen, &edit).await {
+        match ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit, true).await {
             Err(OpError::Refused(Refusal::NotYourVehicle)) => return Err(PageError::NotFound),
             Err(error @ OpError::Refused(Refusal::CodeTaken)) => state.refuse(error, |_| Some("code"))?,
             Err(error @ OpError::Refused(Refusal::TooFar(_))) => state.refuse(error, |_| Some("lat"))?,

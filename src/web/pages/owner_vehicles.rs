@@ -13,7 +13,7 @@ use crate::{
         owner_vehicles::{self, Earnings},
         vehicles::{self, NewVehicle, OWN_MAX},
     },
-    domain::{City, Refusal, RegionCode, VehicleRef, VehicleType, Version, fleet, people},
+    domain::{City, Refusal, RegionCode, VehicleType, Version, fleet, people},
     ops::{self, Done, OpError},
     web::{
         Form, FormState, FormWithState, Id, Layout, PageError, PageResult, RequestContext, RowPath, Section, filters,
@@ -134,7 +134,11 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
         at,
         place: place.unwrap_or_else(|| "On the street".to_owned()),
     };
-    if let Err(error) = ops::vehicles::add(&context.service, &auth, &new).await {
+    let public_id = Uuid::new_v4();
+    let added = ops::vehicle_write(&context.service, &auth, (&auth.user.region, id), async |conn, write| {
+        vehicles::insert(conn, write, &new, public_id).await
+    });
+    if let Err(error) = added.await {
         state.refuse(error, |refusal| match refusal {
             Refusal::CodeTaken => Some("code"),
             Refusal::FormUsed | Refusal::TooManyVehicles | Refusal::TooManyToday => Some(""),
@@ -152,8 +156,11 @@ pub struct Remove {
 }
 
 pub async fn remove(context: RequestContext, RowPath { region, id }: RowPath, Form(form): Form<Remove>) -> PageResult {
-    let (vehicle, version) = (VehicleRef { region, id }, form.version.get());
-    match ops::vehicles::retire(&context.service, &context.auth()?, &vehicle, version).await {
+    let auth = context.auth()?;
+    let retired = ops::vehicle_write(&context.service, &auth, (&region, id), async |conn, write| {
+        vehicles::retire(conn, write, form.version.get()).await
+    });
+    match retired.await {
         Err(OpError::Refused(Refusal::NotYourVehicle)) => Err(PageError::NotFound),
         outcome => context.respond(outcome.map(|_| Done::Now), "/my/vehicles", "Your vehicle is off the street."),
     }

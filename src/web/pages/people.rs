@@ -14,8 +14,8 @@ use crate::{
         DbError,
         people::{self, Account, Change, Found, Match},
     },
-    domain::{Catalogue, City, Region, RegionCode, UserRef, people::line},
-    ops::{self, Done},
+    domain::{Catalogue, City, Region, RegionCode, UserRef, event::RESIDENCY_PERSON_REFUSED, people::line},
+    ops::{self, Done, residency},
     web::{
         BadRequest, Form, FormState, FormWithState, Id, Layout, PageError, PageResult, RequestContext, RowPath,
         Section,
@@ -83,7 +83,7 @@ async fn page(mut context: RequestContext, form: FormState, search: Option<(Stri
     let city = catalogue.city(form.value("city")).or_else(in_use).unwrap_or_else(|| context.city());
     let (mut found, mut searched_to, mut unreachable) = (None, None, Vec::new());
     if let Some((who, after)) = search {
-        ops::people::allowed(&context.service, &context.auth()?, &city.region).await?;
+        residency::require_same_law(&context.service, &context.auth()?, RESIDENCY_PERSON_REFUSED, &city.region).await?;
         if after.is_none() {
             context.state.limits.search_everywhere(context.client_address())?;
         }
@@ -155,7 +155,7 @@ pub async fn show(mut context: RequestContext, RowPath { region, id }: RowPath) 
     // Checked first: what may not be shown is not read.
     administrator(&mut context).await?;
     let auth = context.auth()?;
-    ops::people::allowed(&context.service, &auth, &person.region).await?;
+    residency::require_same_law(&context.service, &auth, RESIDENCY_PERSON_REFUSED, &person.region).await?;
     let conn = context.service.db.at(&person.region).await?;
     let account = people::find(&conn, &person, auth.now, auth.idle_since).await?.ok_or(PageError::NotFound)?;
     drop(conn);

@@ -158,9 +158,11 @@ pub async fn credit(mut context: RequestContext, Form(form): Form<Confirmed>) ->
         return context.respond(Ok(Done::Before), &back, "");
     }
     let command = context.row_id(form.command, "command", &city.region)?;
-    let auth = context.auth()?;
-    let credits = &found.credits;
-    let outcome = ops::fleet_rides::credit(&context.service, &auth, &city, (command, "wrong_price"), credits).await;
-    let (rides, minor) = (filters::counted(credits.len(), "ride"), city.currency.format(found.minor));
+    let outcome =
+        ops::signed_write(&context.service, &context.auth()?, (&city.region, command), async |conn, write| {
+            fleet_rides::credit(conn, write, &city.slug, "wrong_price", &found.credits).await
+        })
+        .await;
+    let (rides, minor) = (filters::counted(found.credits.len(), "ride"), city.currency.format(found.minor));
     context.respond(outcome, &back, &format!("{rides} credited, {minor} in all."))
 }

@@ -17,10 +17,10 @@ use uuid::Uuid;
 
 use super::{EVERYWHERE, administrator, city_of_form, each_region};
 use crate::{
-    db::{catalogue, exports},
+    db::{Conn, Write, catalogue, exports},
     domain::{
         Catalogue, City, Currency, Moment, Refusal, Region, RegionCode,
-        catalogue::{PromoCode, PromoDiscount},
+        catalogue::{PromoCode, PromoDiscount, is_promo_code},
         csv, money,
     },
     ops::{self, Done, overview::may_count},
@@ -175,8 +175,7 @@ fn number(text: &str, least: i64) -> Result<i64, String> {
 
 fn code(text: &str) -> Result<String, String> {
     let code = text.trim().to_uppercase();
-    let good = (3..=32).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-    if good { Ok(code) } else { Err("3 to 32 letters and digits, please.".to_owned()) }
+    if is_promo_code(&code) { Ok(code) } else { Err("3 to 32 letters and digits, please.".to_owned()) }
 }
 
 fn discount(unit: &str, value: &str) -> Result<PromoDiscount, String> {
@@ -231,7 +230,8 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
         return page(context, "", Some(RejectedForm::Add(state))).await;
     }
     context.may_touch_all();
-    if let Err(error) = ops::catalogue::add_promo_code(&context.service, &context.auth()?, &promo).await {
+    let add = async |conn: &Conn, write: &Write<'_>| catalogue::add_promo_code(conn, write, &promo).await;
+    if let Err(error) = ops::catalogue::change(&context.service, &context.auth()?, Some(&promo), add).await {
         state.refuse(error, |refusal| (*refusal == Refusal::PromoTaken).then_some("code"))?;
         return page(context, "", Some(RejectedForm::Add(state))).await;
     }

@@ -107,7 +107,7 @@ pub async fn grant(mut context: RequestContext, FormWithState(form, mut state): 
         return page(context, Parameters::default(), state).await;
     };
     context.may_touch(&found.user.region);
-    ops::roles::set(&context.service, &context.auth()?, &found.user, &role, true).await?;
+    ops::people::set_role(&context.service, &context.auth()?, &found.user, &role, true).await?;
     Ok(context.done(PATH, &format!("{} has the role now, and sees it on the next page.", form.username.trim())))
 }
 
@@ -123,7 +123,7 @@ pub async fn revoke(context: RequestContext, Form(form): Form<Revoke>) -> PageRe
     // Not `city_of_form`: what is taken away need not be in the catalogue any more.
     let role = role_of(form.city);
     let person = UserRef { region: form.region, id: form.id.0 };
-    let outcome = ops::roles::set(&context.service, &context.auth()?, &person, &role, false).await;
+    let outcome = ops::people::set_role(&context.service, &context.auth()?, &person, &role, false).await;
     let done = "The role is revoked. This takes effect with the person's next change.";
     context.respond(outcome.map(|_| Done::Now), PATH, done)
 }

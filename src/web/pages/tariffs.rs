@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{CityQuery, EVERYWHERE, city_for, city_of_form, price_credits};
 use crate::{
-    db::catalogue,
+    db::{Conn, Write, catalogue},
     domain::{City, Moment, Tariff, VehicleType, money},
     ops,
     web::{
@@ -242,7 +242,8 @@ async fn new_price(mut context: RequestContext, price: NewPrice, set: bool) -> P
     let steep = old.is_some_and(|old| is_steep(old, &tariff));
     if set && (!steep || !price.sure.is_empty()) {
         let seen = serde_json::from_str(&price.seen).map_err(|_wrong| BadRequest::Field)?;
-        let outcome = ops::catalogue::set_tariff(&context.service, &context.auth()?, &tariff, &seen).await;
+        let set = async |conn: &Conn, write: &Write<'_>| catalogue::set_tariff(conn, write, &tariff, &seen).await;
+        let outcome = ops::catalogue::change(&context.service, &context.auth()?, None, set).await;
         let format = format!("{} %Z", city.units.date_and_time());
         let from = tariff.valid_from.with_timezone(&city.time_zone).format(&format);
         let done = format!("New {} price from {from}. {EVERYWHERE}", vehicle_type.name.to_lowercase());
@@ -297,7 +298,8 @@ impl Known {
 pub async fn withdraw(context: RequestContext, Form(form): Form<Known>) -> PageResult {
     let city = city_of_form(&context, &form.city)?.clone();
     let tariff = form.read()?;
-    let outcome = ops::catalogue::withdraw_tariff(&context.service, &context.auth()?, &tariff).await;
+    let withdraw = async |conn: &Conn, write: &Write<'_>| catalogue::withdraw_tariff(conn, write, &tariff).await;
+    let outcome = ops::catalogue::change(&context.service, &context.auth()?, None, withdraw).await;
     if tariff.valid_from > context.now {
         let done = format!("Scheduled price withdrawn. {EVERYWHERE}");
         return context.respond(outcome, &paths::tariffs(&city.slug), &done);

@@ -15,7 +15,7 @@ use crate::{
         City, PublicVehicle, RegionCode, RideRef, VehicleRef, Version,
         fleet::{NOTE_MAX, status_text},
         people,
-        task::{PROBLEMS, TaskRef, TaskStep, problem_text},
+        task::{PROBLEMS, TaskStep, problem_text},
     },
     ops::{self, Done},
     web::{Cursor, Form, Id, Layout, PageResult, Pagination, Query, RequestContext, RowPath, Section, filters, paths},
@@ -95,9 +95,10 @@ pub async fn change(context: RequestContext, RowPath { region, id }: RowPath, Fo
     let command = context.row_id(form.command, "command", &region)?;
     let vehicle = VehicleRef { region: region.clone(), id: form.vehicle.0 };
     let back = context.came_from("/fleet/tasks").unwrap_or_else(|| paths::fleet_vehicle(&vehicle));
-    let task = TaskRef { region, id };
-    let seen = (form.version.get(), command);
-    let outcome = ops::tasks::change(&context.service, &context.auth()?, &task, seen, form.step).await;
+    let outcome = ops::signed_write(&context.service, &context.auth()?, (&region, id), async |conn, write| {
+        tasks::change(conn, write, form.version.get(), command, form.step).await
+    })
+    .await;
     let done = match form.step {
         TaskStep::Take => "This task is yours now.",
         TaskStep::Release => "This task is free for others again.",
@@ -166,7 +167,10 @@ async fn report(
         Ok(note) => note,
         Err(wrong) => return Ok(context.refused(again, &wrong)),
     };
-    let outcome = ops::tasks::report(&context.service, &auth, about, task, (&form.problem, note.as_deref())).await;
+    let outcome = ops::vehicle_write(&context.service, &auth, about, async |conn, write| {
+        tasks::report(conn, write, task, &form.problem, note.as_deref()).await
+    })
+    .await;
     // A report can take the vehicle off the street, and a reservation with it.
     context.ride_changed();
     context.respond(outcome.map(|_| Done::Now), done, "Thank you for telling us. We will look into it.")

@@ -14,7 +14,10 @@ use super::{
     region_of_form,
 };
 use crate::{
-    db::vehicles::{NEAREST_PAGE, Nearby, Search},
+    db::{
+        reservations,
+        vehicles::{NEAREST_PAGE, Nearby, Search},
+    },
     domain::{
         Catalogue, City, Point, PublicVehicle, Refusal, RegionCode, Tariff, VehicleType, catalogue::CITY_RADIUS_KM,
         region::GateState, vehicle::charge,
@@ -279,8 +282,11 @@ pub struct Cancel {
 
 pub async fn cancel_reservation(mut context: RequestContext, Form(form): Form<Cancel>) -> PageResult {
     region_of_form(&context, &form.region)?;
-    let vehicle = PublicVehicle { region: form.region, public_id: form.vehicle.0 };
-    let outcome = ops::vehicles::cancel_reservation(&context.service, &context.auth()?, &vehicle).await;
+    let (vehicle, command) = ((&form.region, form.vehicle.0), Uuid::new_v4());
+    let outcome = ops::vehicle_write(&context.service, &context.auth()?, vehicle, async |conn, write| {
+        reservations::cancel(conn, write, command).await
+    })
+    .await;
     context.ride_changed();
     context.respond(outcome.map(|_| Done::Now), &list_again(&context, &form.city), "The reservation is cancelled.")
 }

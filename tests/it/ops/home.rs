@@ -8,14 +8,13 @@ use std::{collections::HashSet, sync::Arc};
 use chrono::Duration;
 use movr::{
     clock::Clock,
-    db::{Db, meter::Meter},
+    db::{Conn, Db, Write, meter::Meter, vehicles},
     domain::{
         catalogue::Catalogue,
         geo::{Point, cell},
         refusal::Refusal,
-        vehicle::VehicleRef,
     },
-    ops::{OpError, accounts, catalogue, erasure, passwords, vehicles},
+    ops::{OpError, accounts, catalogue, erasure, passwords, vehicle_write},
 };
 
 use crate::support::engine;
@@ -96,7 +95,9 @@ async fn what_stands_in_the_way_refuses_a_move_and_an_erasure_whole() {
     scene.end_ride(&ann, &open, &city).await;
 
     let (reserved, vehicle_type) = scene.vehicle(&city).await;
-    vehicles::reserve(service, &scene.auth(&ann.start), &reserved, ("new-york", &vehicle_type)).await.unwrap();
+    movr::ops::vehicles::reserve(service, &scene.auth(&ann.start), &reserved, ("new-york", &vehicle_type))
+        .await
+        .unwrap();
     assert_eq!(refused(scene.move_to(&ann, "paris").await), Refusal::StillRiding, "a reservation");
     service.clock.advance(Duration::minutes(11));
     let before = scene.personal().await;
@@ -125,8 +126,8 @@ async fn what_stands_in_the_way_refuses_a_move_and_an_erasure_whole() {
 
     // A closed gate of any region with something of the person refuses a move.
     let version = scene.one(&format!("SELECT version FROM vehicles WHERE id = '{vehicle}'")).await.parse().unwrap();
-    let theirs = VehicleRef { region: city.region.clone(), id: vehicle };
-    vehicles::retire(service, &scene.auth(&seattle.start), &theirs, version).await.unwrap();
+    let retire = async |conn: &Conn, write: &Write<'_>| vehicles::retire(conn, write, version).await;
+    vehicle_write(service, &scene.auth(&seattle.start), (&city.region, vehicle), retire).await.unwrap();
     let gate = "UPDATE region_gates SET epoch = epoch + 1, write_state = ";
     scene.world.set(&format!("{gate} 'read_only' WHERE region = 'us-east1'")).await;
     let before = scene.personal().await;
@@ -175,7 +176,7 @@ async fn erasing_leaves_anonymous_rides_and_nothing_else() {
     assert_eq!(scene.one(personal).await, "0");
     assert_eq!(refused(scene.erase(&ann).await), Refusal::SignedOut);
     assert!(matches!(
-        accounts::sign_in(&scene.service, "ann", PASSWORD, "x").await,
+        accounts::sign_in(&scene.service, "ann", PASSWORD, "x", None).await,
         Err(OpError::Refused(Refusal::NoMatch))
     ));
     scene.person("rome", "ann").await;

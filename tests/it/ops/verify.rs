@@ -357,7 +357,7 @@ async fn the_load_command_loads_once() {
     assert_eq!(hashes, 1, "one hash for all");
     let someone = "SELECT username FROM users ORDER BY username LIMIT 1";
     let someone: String = world.sql().await.query_one(someone, &[]).await.unwrap().try_get(0).unwrap();
-    movr::ops::accounts::sign_in(&service, &someone, "a long walk to the tram", "x").await.unwrap();
+    movr::ops::accounts::sign_in(&service, &someone, "a long walk to the tram", "x", None).await.unwrap();
     service.db.close();
     world.end().await;
 }

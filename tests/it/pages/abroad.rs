@@ -135,7 +135,7 @@ async fn signing_in_abroad_asks_each_region_at_its_own_gateway_and_home_for_the_
     let reach: BTreeMap<_, _> =
         all_statements().into_iter().map(|statement| (statement.name, statement.reach)).collect();
     let meter = Arc::new(Meter::default());
-    Box::pin(meter.measure(movr::ops::accounts::sign_in(service, &ann.name, PASSWORD, "Test"))).await.unwrap();
+    Box::pin(meter.measure(movr::ops::accounts::sign_in(service, &ann.name, PASSWORD, "Test", None))).await.unwrap();
     let figures = meter.figures();
     let asked = figures.names.iter().filter(|name| **name == "users.find_login").count();
     assert!((2..=3).contains(&asked), "here first, then the others until one of them knows: {:?}", figures.names);

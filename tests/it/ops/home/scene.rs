@@ -3,7 +3,8 @@
 use chrono::Duration;
 use movr::{
     db::{
-        vehicles::{NewVehicle, Search},
+        Conn, Write,
+        vehicles::{self, NewVehicle, Search},
         verdict::SessionAuth,
     },
     domain::{
@@ -12,11 +13,11 @@ use movr::{
     },
     ops::service::Service,
     ops::{
-        OpError,
+        self, OpError,
         accounts::{self, SessionStart},
         erasure, home,
         jobs::{self, JobContext},
-        own_data, passwords, rides, vehicles,
+        own_data, passwords, rides, vehicle_write,
     },
 };
 use serde_json::Value;
@@ -100,7 +101,7 @@ impl Scene {
     }
 
     pub async fn sign_in(&self, name: &str, hash: &str) -> Person {
-        let start = accounts::sign_in(&self.service, name, PASSWORD, "Phone").await.unwrap();
+        let start = accounts::sign_in(&self.service, name, PASSWORD, "Phone", None).await.unwrap();
         Person { start, hash: hash.to_owned() }
     }
 
@@ -154,7 +155,9 @@ impl Scene {
             colour: "red".to_owned(),
             place: "Main St".to_owned(),
         };
-        vehicles::add(&self.service, &self.auth(&owner.start), &new).await.unwrap();
+        let (auth, public_id) = (self.auth(&owner.start), Uuid::new_v4());
+        let insert = async |conn: &Conn, write: &Write<'_>| vehicles::insert(conn, write, &new, public_id).await;
+        vehicle_write(&self.service, &auth, (&auth.user.region, id), insert).await.unwrap();
         self.world.approve().await;
         id
     }
@@ -172,7 +175,7 @@ impl Scene {
             now: self.service.clock.now(),
         };
         let conn = self.service.db.here().await.unwrap();
-        let found = vehicles::nearest(&self.service, &conn, &search).await.unwrap().remove(0);
+        let found = ops::vehicles::nearest(&self.service, &conn, &search).await.unwrap().remove(0);
         (PublicVehicle { region: city.region.clone(), public_id: found.public_id }, found.vehicle_type)
     }
 
