@@ -27,7 +27,8 @@ pub use values::{LogFormat, OwnPage, PublicUrl, Secret, Tiles};
 /// The prefix of the variables that hold the other regions' database URLs.
 pub const REGION_URL_PREFIX: &str = "MOVR_DATABASE_URL_";
 
-const REGION_URLS: &str = "Another region's nodes, such as `MOVR_DATABASE_URL_EUROPE_WEST1`; without it that region is \
+/// What those variables mean.
+pub const REGION_URLS: &str = "Another region's nodes, such as `MOVR_DATABASE_URL_EUROPE_WEST1`; without it that region is \
     reached through `DATABASE_URL`.";
 
 const REGION: &str = "MOVR_REGION";
@@ -415,25 +416,4 @@ pub fn flags(matches: &ArgMatches) -> Vars {
 /// The settings as clap has them.
 pub fn settings() -> Command {
     Config::augment_args(Command::default())
-}
-
-/// The README's table of the environment.
-pub fn markdown_table() -> String {
-    let mut rows = vec!["| variable | default | meaning |\n|---|---|---|".to_owned()];
-    for arg in settings().get_arguments() {
-        let default = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<String>();
-        let default = match (arg.is_required_set(), default.as_str()) {
-            (true, _) => "required".to_owned(),
-            (false, "") => "none".to_owned(),
-            (false, value) => format!("`{value}`"),
-        };
-        let secret = if arg.is_hide_env_values_set() { " (secret)" } else { "" };
-        // clap takes the last full stop away.
-        let meaning = arg.get_help().map(|help| format!("{help}.").replace('|', "\\|")).unwrap_or_default();
-        rows.push(format!("| `{}`{secret} | {default} | {meaning} |", variable(arg)));
-    }
-    rows.push(format!("| `{REGION_URL_PREFIX}<REGION>` (secret) | none | {REGION_URLS} |"));
-    let folder = "Folder with PostgreSQL's programs for `movr demo`; without it the usual folders are searched.";
-    rows.push(format!("| `MOVR_PG_BIN` | none | {folder} |"));
-    rows.join("\n") + "\n"
 }

@@ -1,4 +1,4 @@
-//! What operators ask for: adding and changing a vehicle, ending a ride for its rider, who rode.
+//! What operators ask for: changing and moving a vehicle, ending a ride for its rider, who rode.
 
 use uuid::Uuid;
 
@@ -31,22 +31,6 @@ pub async fn edit(
         } else {
             fleet::edit(conn, write, seen, new).await
         }
-    })
-    .await
-}
-
-/// Onto the street, or into maintenance. The id was made from the form's.
-pub async fn add(
-    service: &Service,
-    auth: &SessionAuth,
-    vehicle: &VehicleRef,
-    (city, vehicle_type, status): (&str, &str, &str),
-    new: &VehicleEdit,
-) -> Result<Done> {
-    allowed(service, Some(city), new.at)?;
-    let public_id = Uuid::new_v4();
-    vehicle_write(service, auth, (&vehicle.region, vehicle.id), async |conn, write| {
-        fleet::add(conn, write, (city, vehicle_type, status), public_id, new).await
     })
     .await
 }

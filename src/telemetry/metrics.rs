@@ -28,14 +28,16 @@ use crate::domain::region::RegionCode;
 pub use prometheus_text::CONTENT_TYPE;
 
 type Seconds = Gauge<f64, AtomicU64>;
-type Labels<const N: usize> = [(&'static str, &'static str); N];
+/// Names and texts are constants.
+type Text = &'static str;
+type Labels<const N: usize> = [(Text, Text); N];
 
 /// Seconds; 0.3 is a target of its own.
 const BUCKETS: [f64; 14] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0];
 
 /// A metric whose label names are fixed when it is registered.
 pub struct Family<M, const N: usize> {
-    labels: [&'static str; N],
+    labels: [Text; N],
     family: family::Family<Labels<N>, M>,
 }
 
@@ -46,7 +48,7 @@ impl<M, const N: usize> Family<M, N> {
     }
 
     /// The metric of these label values, in the order of the names.
-    pub fn of(&self, values: [&'static str; N]) -> MappedRwLockReadGuard<'_, M> {
+    pub fn of(&self, values: [Text; N]) -> MappedRwLockReadGuard<'_, M> {
         let mut labels = self.labels.map(|name| (name, ""));
         for (label, value) in labels.iter_mut().zip(values) {
             label.1 = value;
@@ -56,14 +58,14 @@ impl<M, const N: usize> Family<M, N> {
 }
 
 impl<const N: usize> Family<Histogram, N> {
-    pub fn took(&self, values: [&'static str; N], time: Duration) {
+    pub fn took(&self, values: [Text; N], time: Duration) {
         self.of(values).observe(time.as_secs_f64());
     }
 }
 
 impl Family<Gauge, 2> {
     /// 1 for the state in which something is, 0 for the others.
-    pub fn state(&self, region: &'static str, states: &[&'static str], current: &str) {
+    pub fn state(&self, region: Text, states: &[Text], current: &str) {
         for state in states {
             self.of([region, state]).set(i64::from(*state == current));
         }
@@ -72,10 +74,10 @@ impl Family<Gauge, 2> {
 
 /// A metric as its documentation shows it.
 pub struct Description {
-    pub name: &'static str,
+    pub name: Text,
     pub kind: MetricType,
-    pub labels: Vec<&'static str>,
-    pub help: &'static str,
+    pub labels: Vec<Text>,
+    pub help: Text,
 }
 
 #[derive(Default)]
@@ -85,13 +87,7 @@ struct Registration {
 }
 
 impl Registration {
-    fn add<M, const N: usize>(
-        &mut self,
-        name: &'static str,
-        labels: [&'static str; N],
-        help: &'static str,
-        new: fn() -> M,
-    ) -> Family<M, N>
+    fn add<M, const N: usize>(&mut self, name: Text, labels: [Text; N], help: Text, new: fn() -> M) -> Family<M, N>
     where
         M: EncodeMetric + TypedMetric + Debug + Send + Sync + 'static,
     {
@@ -102,39 +98,19 @@ impl Registration {
         Family { labels, family }
     }
 
-    fn counter<const N: usize>(
-        &mut self,
-        name: &'static str,
-        labels: [&'static str; N],
-        help: &'static str,
-    ) -> Family<Counter, N> {
+    fn counter<const N: usize>(&mut self, name: Text, labels: [Text; N], help: Text) -> Family<Counter, N> {
         self.add(name, labels, help, Counter::default)
     }
 
-    fn gauge<const N: usize>(
-        &mut self,
-        name: &'static str,
-        labels: [&'static str; N],
-        help: &'static str,
-    ) -> Family<Gauge, N> {
+    fn gauge<const N: usize>(&mut self, name: Text, labels: [Text; N], help: Text) -> Family<Gauge, N> {
         self.add(name, labels, help, Gauge::default)
     }
 
-    fn seconds<const N: usize>(
-        &mut self,
-        name: &'static str,
-        labels: [&'static str; N],
-        help: &'static str,
-    ) -> Family<Seconds, N> {
+    fn seconds<const N: usize>(&mut self, name: Text, labels: [Text; N], help: Text) -> Family<Seconds, N> {
         self.add(name, labels, help, Seconds::default)
     }
 
-    fn histogram<const N: usize>(
-        &mut self,
-        name: &'static str,
-        labels: [&'static str; N],
-        help: &'static str,
-    ) -> Family<Histogram, N> {
+    fn histogram<const N: usize>(&mut self, name: Text, labels: [Text; N], help: Text) -> Family<Histogram, N> {
         self.add(name, labels, help, || Histogram::new(BUCKETS))
     }
 }

@@ -190,6 +190,28 @@ fn the_public_url_becomes_the_origin_that_browsers_send() {
     }
 }
 
+/// The README's table of the environment.
+fn markdown_table() -> String {
+    let mut rows = vec!["| variable | default | meaning |\n|---|---|---|".to_owned()];
+    for arg in config::settings().get_arguments() {
+        let default = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<String>();
+        let default = match (arg.is_required_set(), default.as_str()) {
+            (true, _) => "required".to_owned(),
+            (false, "") => "none".to_owned(),
+            (false, value) => format!("`{value}`"),
+        };
+        let secret = if arg.is_hide_env_values_set() { " (secret)" } else { "" };
+        // clap takes the last full stop away.
+        let meaning = arg.get_help().map(|help| format!("{help}.").replace('|', "\\|")).unwrap_or_default();
+        let variable = arg.get_env().unwrap().to_str().unwrap();
+        rows.push(format!("| `{variable}`{secret} | {default} | {meaning} |"));
+    }
+    rows.push(format!("| `{}<REGION>` (secret) | none | {} |", config::REGION_URL_PREFIX, config::REGION_URLS));
+    let folder = "Folder with PostgreSQL's programs for `movr demo`; without it the usual folders are searched.";
+    rows.push(format!("| `MOVR_PG_BIN` | none | {folder} |"));
+    rows.join("\n") + "\n"
+}
+
 #[test]
 fn the_readme_has_the_table_of_settings() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
@@ -197,7 +219,7 @@ fn the_readme_has_the_table_of_settings() {
     let (begin, end) = ("<!-- environment:begin -->\n", "<!-- environment:end -->");
     let (head, rest) = readme.split_once(begin).expect("README.md has no place for the table");
     let (there, tail) = rest.split_once(end).expect("README.md has no end of the table");
-    let expected = format!("\n{}\n", config::markdown_table());
+    let expected = format!("\n{}\n", markdown_table());
     if config::env("MOVR_BLESS").as_deref() == Some("1") {
         fs::write(&path, format!("{head}{begin}{expected}{end}{tail}")).unwrap();
     } else {

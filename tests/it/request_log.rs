@@ -97,9 +97,28 @@ async fn ids_of_requests_and_traces_are_taken_from_trusted_proxies_if_they_are_w
         assert!(id(&page).len() == 16 && id(&page) != bad, "{bad}: {}", id(&page));
     }
     let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
-    let page = ask(&browser, &[("traceparent", &parent)]).await;
-    assert_eq!(line_about(&lines, &page)["trace"], TRACE);
-    for bad in [format!("00-{TRACE}-00f067aa0ba902b7"), format!("00-{TRACE}-00f067aa0ba902b7-zz"), "x".to_owned()] {
+    for good in [
+        parent.clone(),
+        format!("00-{TRACE}-00f067aa0ba902b7-00"),
+        format!("01-{TRACE}-00f067aa0ba902b7-01"),
+        format!("01-{TRACE}-00f067aa0ba902b7-01-more"),
+    ] {
+        let page = ask(&browser, &[("traceparent", &good)]).await;
+        assert_eq!(line_about(&lines, &page)["trace"], TRACE, "{good}");
+    }
+    for bad in [
+        String::new(),
+        "x".to_owned(),
+        TRACE.to_owned(),
+        format!("ff-{TRACE}-00f067aa0ba902b7-01"),
+        format!("00-{TRACE}-00f067aa0ba902b7-01-more"),
+        format!("00-{TRACE}-00f067aa0ba902b7"),
+        format!("00-{TRACE}-00f067aa0ba902b7-zz"),
+        format!("00-{}-00f067aa0ba902b7-01", TRACE.to_uppercase()),
+        format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)),
+        format!("00-{TRACE}-{}-01", "0".repeat(16)),
+        format!("01-{TRACE}-00f067aa0ba902b7-01-{}", "x".repeat(512)),
+    ] {
         let page = ask(&browser, &[("traceparent", &bad)]).await;
         assert!(line_about(&lines, &page).get("trace").is_none(), "{bad}");
     }

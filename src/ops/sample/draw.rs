@@ -40,41 +40,21 @@ const COLOURS: [&str; 10] =
     ["black", "white", "red", "blue", "green", "yellow", "orange", "grey", "silver", "turquoise"];
 const BRANDS: [&str; 8] = ["Veloria", "Kestrel", "Northwind", "Gazelia", "Piccolo", "Tramontane", "Bluejay", "Cascade"];
 
-/// By country, with the house number before or after.
-const STREETS: [(&str, bool, [&str; 12]); 4] = [
-    (
-        "United States",
-        true,
-        [
-            "Maple Street", "Oak Avenue", "Washington Street", "Park Avenue", "2nd Street", "Elm Street",
-            "Cedar Street", "Lincoln Avenue", "Main Street", "Franklin Street", "Pine Street", "Highland Avenue",
-        ],
-    ),
-    (
-        "France",
-        true,
-        [
-            "rue des Lilas", "rue Voltaire", "avenue Victor Hugo", "rue du Marché", "boulevard Pasteur",
-            "rue Jean Jaurès", "quai des Fleurs", "rue de la Gare", "rue Pasteur", "avenue Foch", "rue des Écoles",
-            "place Carnot",
-        ],
-    ),
-    (
-        "Netherlands",
-        false,
-        [
-            "Kerkstraat", "Prinsenstraat", "Molenweg", "Stationsplein", "Dorpsstraat", "Julianalaan", "Lindenlaan",
-            "Oranjekade", "Schoolstraat", "Parklaan", "Marktplein", "Nieuwstraat",
-        ],
-    ),
-    (
-        "Italy",
-        false,
-        [
-            "Via Garibaldi", "Via Roma", "Via Mazzini", "Corso Cavour", "Via Verdi", "Piazza Dante", "Via Marconi",
-            "Viale Europa", "Via Manzoni", "Via Matteotti", "Corso Italia", "Via Nazionale",
-        ],
-    ),
+const AMERICAN: [&str; 12] = [
+    "Maple Street", "Oak Avenue", "Washington Street", "Park Avenue", "2nd Street", "Elm Street", "Cedar Street",
+    "Lincoln Avenue", "Main Street", "Franklin Street", "Pine Street", "Highland Avenue",
+];
+const FRENCH: [&str; 12] = [
+    "rue des Lilas", "rue Voltaire", "avenue Victor Hugo", "rue du Marché", "boulevard Pasteur", "rue Jean Jaurès",
+    "quai des Fleurs", "rue de la Gare", "rue Pasteur", "avenue Foch", "rue des Écoles", "place Carnot",
+];
+const DUTCH: [&str; 12] = [
+    "Kerkstraat", "Prinsenstraat", "Molenweg", "Stationsplein", "Dorpsstraat", "Julianalaan", "Lindenlaan",
+    "Oranjekade", "Schoolstraat", "Parklaan", "Marktplein", "Nieuwstraat",
+];
+const ITALIAN: [&str; 12] = [
+    "Via Garibaldi", "Via Roma", "Via Mazzini", "Corso Cavour", "Via Verdi", "Piazza Dante", "Via Marconi",
+    "Viale Europa", "Via Manzoni", "Via Matteotti", "Corso Italia", "Via Nazionale",
 ];
 
 /// The people that sample rides are drawn for.
@@ -368,11 +348,15 @@ impl<'a> Drawn<'a> {
         // The service area contains its centre, so a hit is only a matter of tries.
         let hit = points.by_ref().take(200).find(|point| self.city.service_area.contains(*point) == inside);
         let at = hit.unwrap_or(self.city.centre);
-        let Some((_, before, streets)) = STREETS.iter().find(|(country, ..)| *country == self.city.country) else {
-            return (at, place(self.city.units, self.city.centre, at));
+        let (before, streets) = match self.city.country.as_str() {
+            "United States" => (true, &AMERICAN),
+            "France" => (true, &FRENCH),
+            "Netherlands" => (false, &DUTCH),
+            "Italy" => (false, &ITALIAN),
+            _ => return (at, place(self.city.units, self.city.centre, at)),
         };
         let (street, number) = (pick(rng, streets), rng.random_range(1..180));
-        (at, if *before { format!("{number} {street}") } else { format!("{street} {number}") })
+        (at, if before { format!("{number} {street}") } else { format!("{street} {number}") })
     }
 }
 

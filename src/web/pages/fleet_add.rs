@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{CityQuery, city_of, city_of_form, fleet_vehicle, map, only_operators};
 use crate::{
-    db::bulk::DEPOT,
+    db::{bulk::DEPOT, fleet},
     domain::{City, Refusal, VehicleRef, VehicleType},
     ops,
     web::{FormState, FormWithState, Id, Layout, PageResult, Query, RequestContext, Section, paths},
@@ -68,11 +68,15 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     let of_type = state.check("type", of_type.ok_or_else(|| "Please choose a type.".to_owned()));
     let status = STATUSES.into_iter().map(|(status, _)| status).find(|status| *status == form.status);
     let status = state.check("status", status.ok_or_else(|| "Please choose where it starts.".to_owned()));
-    if let (Some(new), Some(of_type), Some(status)) = (fleet_vehicle::read(&form.typed, &mut state), of_type, status) {
-        let what = (&*city.slug, &*of_type, status);
-        match ops::fleet::add(&context.service, &context.auth()?, &vehicle, what, &new).await {
+    let new = fleet_vehicle::read(&form.typed, &mut state);
+    let new = new.filter(|new| state.check("lat", city.check(new.at)).is_some());
+    if let (Some(new), Some(of_type), Some(status)) = (new, of_type, status) {
+        let (auth, row, public_id) = (context.auth()?, (&vehicle.region, vehicle.id), Uuid::new_v4());
+        let added = ops::vehicle_write(&context.service, &auth, row, async |conn, write| {
+            fleet::add(conn, write, (&city.slug, &of_type, status), public_id, &new).await
+        });
+        match added.await {
             Err(error @ ops::OpError::Refused(Refusal::CodeTaken)) => state.refuse(error, |_| Some("code"))?,
-            Err(error @ ops::OpError::Refused(Refusal::TooFar(_))) => state.refuse(error, |_| Some("lat"))?,
             outcome => return context.respond(outcome, &paths::fleet_vehicle(&vehicle), "The vehicle is added."),
         }
     }
