@@ -387,8 +387,6 @@ pub fn fold(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     const SHIPPED: &str = include_str!("../../deploy/catalog.toml");

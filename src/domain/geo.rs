@@ -233,8 +233,6 @@ fn crossing((a, b): (Point, Point), (c, d): (Point, Point)) -> Point {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
     use proptest::prelude::*;
 

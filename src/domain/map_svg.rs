@@ -145,8 +145,6 @@ fn whole(px: f64) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     fn at(lat: f64, lon: f64) -> Point {

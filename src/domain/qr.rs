@@ -25,8 +25,6 @@ pub fn path(text: &str) -> Option<(usize, String)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     /// Whether the path covers the module, as an SVG would fill it.

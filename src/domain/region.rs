@@ -112,14 +112,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_names_tell_regions_apart() -> Result<(), BadRegionCode> {
+    fn short_names_tell_regions_apart() {
         for (code, short) in [("us-east1", "USE1"), ("gcp-us-west1", "USW1"), ("europe-west1", "EUW1")] {
-            let region: RegionCode = code.parse()?;
+            let region: RegionCode = code.parse().unwrap();
             assert_eq!(region.short(), short);
-            assert_eq!(region.id(), code.parse::<RegionCode>()?.id());
-            assert_ne!(region.id(), "asia-east1".parse::<RegionCode>()?.id());
+            assert_eq!(region.id(), code.parse::<RegionCode>().unwrap().id());
+            assert_ne!(region.id(), "asia-east1".parse::<RegionCode>().unwrap().id());
         }
-        Ok(())
     }
 
     #[test]

@@ -116,8 +116,7 @@ impl Registration {
 }
 
 pub struct Metrics {
-    registry: Registry,
-    described: Vec<Description>,
+    all: Registration,
     /// The regions that may be label values.
     regions: RwLock<Vec<&'static str>>,
     pub ready: Family<Gauge, 0>,
@@ -243,8 +242,7 @@ impl Metrics {
                 "Since it was last compared with the database.",
             ),
             regions: RwLock::default(),
-            described: all.described,
-            registry: all.registry,
+            all,
         };
         // There from the start, so that the first of each counts as an increase.
         for outcome in ["committed", "rolled_back", "contended", "ambiguous", "failed"] {
@@ -275,13 +273,13 @@ impl Metrics {
     }
 
     pub fn described(&self) -> &[Description] {
-        &self.described
+        &self.all.described
     }
 
     /// All of it in Prometheus' text format.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        prometheus_text::encode(&mut text, &self.registry)?;
+        prometheus_text::encode(&mut text, &self.all.registry)?;
         Ok(text)
     }
 }

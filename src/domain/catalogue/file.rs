@@ -212,8 +212,6 @@ impl Catalogue {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     const SHIPPED: &str = include_str!("../../../deploy/catalog.toml");

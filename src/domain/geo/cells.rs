@@ -132,8 +132,6 @@ pub fn retry_level(point: Point, level: Level, farthest_m: Option<f64>) -> Optio
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
     use proptest::prelude::*;
 
