@@ -67,9 +67,10 @@ async fn doctor(world: &World, settings: &[(&str, &str)], arguments: &[&str]) ->
 async fn a_healthy_deployment_and_one_whose_role_lacks_a_privilege() {
     let world = world().await;
     let (role, url) = role(&world).await;
-    let west = [("DATABASE_URL", &*url), ("MOVR_DATABASE_URL_US_WEST1", &*url)];
+    let all =
+        ["DATABASE_URL", "MOVR_DATABASE_URL_US_WEST1", "MOVR_DATABASE_URL_EUROPE_WEST1"].map(|name| (name, &*url));
     let headers = ["--header", "X-Client-City: Boston", "--header", "X-Forwarded-For: 203.0.113.9, 10.1.2.3"];
-    let report = doctor(&world, &west, &headers).await;
+    let report = doctor(&world, &all, &headers).await;
     assert_eq!((report.of("fault"), report.of("warning")), (vec![], vec![]), "{:?}", report.0);
     report.says("ok", "nodes", &["us-east1", "answers in"]);
     report.says("ok", "nodes", &["us-west1", "answers in"]);
@@ -79,21 +80,21 @@ async fn a_healthy_deployment_and_one_whose_role_lacks_a_privilege() {
     report.says("ok", "headers", &["Boston", "in this region"]);
 
     // Somebody in Paris should not be here.
-    let report = doctor(&world, &west, &["--header", "X-Client-City: Paris", "--header", "X-Forwarded-For: ?"]).await;
+    let report = doctor(&world, &all, &["--header", "X-Client-City: Paris", "--header", "X-Forwarded-For: ?"]).await;
     assert_eq!(report.of("fault"), ["headers"], "{:?}", report.0);
     report.says("warning", "headers", &["Paris is in europe-west1", "http://localhost:8082"]);
     report.says("fault", "headers", &["holds what is no address"]);
 
     world.sql().await.batch_execute(&format!("REVOKE INSERT ON rides FROM {role}")).await.unwrap();
     world.sql().await.batch_execute(&format!("GRANT DELETE ON events TO {role}")).await.unwrap();
-    let report = doctor(&world, &west, &[]).await;
+    let report = doctor(&world, &all, &[]).await;
     assert_eq!(report.of("fault"), ["privileges"], "{:?}", report.0);
     report.says("fault", "privileges", &["rides INSERT", "movr migrate --roles"]);
     world.sql().await.batch_execute(&format!("GRANT INSERT ON rides TO {role}")).await.unwrap();
-    doctor(&world, &west, &[]).await.says("warning", "privileges", &["more than", "events DELETE"]);
+    doctor(&world, &all, &[]).await.says("warning", "privileges", &["more than", "events DELETE"]);
     world.sql().await.batch_execute(&format!("REVOKE DELETE ON events FROM {role}")).await.unwrap();
     world.sql().await.batch_execute(&format!("GRANT CREATE ON SCHEMA public TO {role}")).await.unwrap();
-    doctor(&world, &west, &[]).await.says("warning", "privileges", &["more than", "public CREATE"]);
+    doctor(&world, &all, &[]).await.says("warning", "privileges", &["more than", "public CREATE"]);
     drop_role(&world, &role).await;
     world.end().await;
 }

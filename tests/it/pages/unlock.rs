@@ -89,13 +89,18 @@ async fn a_code_unlocks_its_vehicle_and_does_not_tell_where_it_is() {
     // Reserved by somebody else, or by the person.
     let theirs = code(&world, "new-york", 2).await;
     let held = format!(
-        "UPDATE vehicles SET reserved_by = u.id, reserved_region = u.region, reserved_until = now() + '5 min'::INTERVAL
-        FROM users AS u WHERE vehicles.code = '{theirs}' AND u.username = '{}'",
+        "UPDATE vehicles SET reserved_by = u.person, reserved_region = u.home, reserved_until = now() + '5 min'::INTERVAL
+        FROM (SELECT id AS person, region AS home FROM users WHERE username = '{}') AS u WHERE code = '{theirs}'",
         bob.name
     );
     world.set(&held).await;
-    world.set("UPDATE users SET reserved_public_id = v.public_id, reserved_region = v.region, reserved_until = v.reserved_until,
-        reserved_city = v.city, reserved_type = v.type FROM vehicles AS v WHERE v.reserved_by = users.id").await;
+    world
+        .set(
+            "UPDATE users SET reserved_public_id = v.public, reserved_region = v.home, reserved_until = v.until,
+        reserved_city = v.town, reserved_type = v.kind FROM (SELECT public_id AS public, region AS home, city AS town,
+          type AS kind, reserved_until AS until, reserved_by AS person FROM vehicles) AS v WHERE v.person = users.id",
+        )
+        .await;
     let taken = beside(&ann, &world, &theirs).await;
     assert!(
         taken.text().contains("Someone else has reserved this vehicle.") && taken.body.contains("<button disabled>")

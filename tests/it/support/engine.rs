@@ -78,9 +78,12 @@ pub fn tools(url: &str) -> Tools {
     .unwrap()
 }
 
+/// For what a test does by itself, which takes CockroachDB as long as it takes.
 pub async fn client(url: &str) -> tokio_postgres::Client {
     let endpoint = db::endpoint(&tools(url).database, url).unwrap();
-    db::connect_once(&endpoint).await.unwrap()
+    let client = db::connect_once(&endpoint).await.unwrap();
+    client.batch_execute("SET statement_timeout = 0").await.unwrap();
+    client
 }
 
 /// Schema and catalogue, as `movr migrate` makes them.
@@ -249,7 +252,6 @@ async fn borrowed(url: &str) -> Database {
         AND table_type = 'BASE TABLE' AND table_name <> 'refinery_schema_history'";
     let tables = client.query(tables, &[]).await.unwrap();
     let mut left: Vec<String> = tables.iter().map(|table| table.try_get(0).unwrap()).collect();
-    client.batch_execute("SET statement_timeout = 0").await.unwrap();
     // What is no migration's was made by a test that failed.
     let files = fs::read_dir("migrations").unwrap().map(|file| file.unwrap().path());
     let made: String = files.map(|file| fs::read_to_string(file).unwrap()).collect();
