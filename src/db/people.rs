@@ -43,7 +43,7 @@ pub async fn list_named(conn: &Conn, region: &RegionCode, typed: &str) -> Result
 const SEARCHED: i64 = 5_000;
 
 // No index has names or addresses: keys of indexes are known in every region. $3 after whom, $4 the
-// words of a name, or an address.
+// words of a name, or an address: folded here like the columns, for engines fold differently.
 const SEARCH: Statement = Statement::read(
     "people.search",
     Reach::Named,
@@ -52,8 +52,8 @@ const SEARCH: Statement = Statement::read(
            WHERE region = $1::TEXT::crdb_internal_region AND city = $2::TEXT AND id > $3::UUID
            ORDER BY id LIMIT {SEARCHED}),
          judged AS (SELECT id, username, first_name, last_name, city, blocked_at,
-             row_number() OVER (ORDER BY id) = {SEARCHED} AS last, lower(email) = $4::TEXT
-               OR strpos(' ' || lower(first_name || ' ' || last_name) || ' ', ' ' || $4::TEXT || ' ') > 0 AS matches
+             row_number() OVER (ORDER BY id) = {SEARCHED} AS last, lower(email) = lower($4::TEXT)
+               OR strpos(' ' || lower(first_name || ' ' || last_name) || ' ', ' ' || lower($4::TEXT) || ' ') > 0 AS matches
            FROM seen)
          SELECT id, username, first_name, last_name, city, blocked_at IS NOT NULL AS blocked, matches, last
          FROM judged WHERE matches OR last ORDER BY id LIMIT {SHOWN} + 1"
@@ -69,7 +69,7 @@ pub struct Found {
 
 /// The people of a city after `after` with this e-mail address, or these words in their name.
 pub async fn search(conn: &Conn, (region, city): (&RegionCode, &str), typed: &str, after: Uuid) -> Result<Found> {
-    let words = typed.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ");
+    let words = typed.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut found = Found::default();
     for row in conn.rows(&SEARCH, &[region, &city, &after, &words]).await? {
         if found.matches.len() == SHOWN {

@@ -2,9 +2,9 @@
 //! in is left, and signed out everywhere.
 
 use movr::{
-    db::{sessions, users, verdict::Verdict},
+    db::{people::Change, sessions, statement::Conn, users, verdict::Verdict},
     domain::refusal::Refusal,
-    ops::accounts,
+    ops::{self, OpError, accounts},
 };
 use reqwest::StatusCode;
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use super::tariffs::with_role;
 use crate::support::{
     Browser, World,
     app::{Instance, PASSWORD},
+    crowd::crowd,
     html::Page,
     world,
 };
@@ -46,6 +47,7 @@ async fn people_are_found_by_username_or_in_a_city_by_name_or_address() {
     let anna = named(&instance, "seattle", ["Anna Maria", "van Dyk", "Anna@Example.org"]).await;
     let cher = named(&instance, "boston", ["Cher", "", "cher@example.org"]).await;
     let renee = named(&instance, "paris", ["Anna", "Doe", "anna@example.fr"]).await;
+    named(&instance, "boston", ["Élodie", "Őry", "elodie@example.org"]).await;
     let find = async |who: &str, city: &str| admin.post(PATH, &[("who", who), ("city", city)]).await;
     for (who, city, names) in [
         (&*anna.name.to_uppercase(), "boston", &["Anna Maria van Dyk"][..]),
@@ -56,6 +58,10 @@ async fn people_are_found_by_username_or_in_a_city_by_name_or_address() {
         ("anna", "seattle", &["Anna Maria van Dyk"]),
         ("maria van", "seattle", &["Anna Maria van Dyk"]),
         ("Cher", "boston", &["Cher"]),
+        ("Cher", "new-york", &[]),
+        ("Élodie", "boston", &["Élodie Őry"]),
+        ("Őry", "boston", &["Élodie Őry"]),
+        ("lodie", "boston", &[]),
         ("nna", "seattle", &[]),
         ("example.org", "seattle", &[]),
         ("%", "seattle", &[]),
@@ -88,6 +94,15 @@ async fn people_are_found_by_username_or_in_a_city_by_name_or_address() {
     let abroad = find("anna", "paris").await;
     assert_eq!((abroad.status, asked(&abroad)), (StatusCode::CONFLICT, "us-east1"), "{}", abroad.text());
     assert_eq!(anna.post(PATH, &[("who", "cher")]).await.status, StatusCode::FORBIDDEN);
+    let mut searches = 0;
+    let refused = loop {
+        match find("cher", "boston").await {
+            page if page.status == StatusCode::OK => searches += 1,
+            page => break page.status,
+        }
+        assert!(searches < 40, "whoever tries name after name would have a list of people");
+    };
+    assert_eq!(refused, StatusCode::TOO_MANY_REQUESTS);
     instance.running.stop().await;
     world.end().await;
 }
@@ -162,12 +177,24 @@ async fn a_blocked_person_is_out_and_stays_out() {
     assert_eq!(ann.get(&path).await.status, StatusCode::FORBIDDEN);
     assert_eq!(ann.post(&path, &[("action", "unblock")]).await.status, StatusCode::FORBIDDEN);
     assert_eq!(admin.post(&path, &[("action", "block"), ("reason", "dislike")]).await.status, StatusCode::BAD_REQUEST);
+    // Wherever they are signed in.
+    let europe = world.instance("europe-west1").await;
+    let abroad = europe.browser();
+    abroad.sign_in(&ann.name, PASSWORD).await.location();
+    assert!(abroad.signed_in().await);
     let block = [("action", "block"), ("reason", "misuse")];
     for _ in 0..2 {
         assert_eq!(admin.post(&path, &block).await.location(), path);
     }
     assert!(admin.get(&path).await.flash().starts_with("The account is blocked"));
     assert!(!ann.signed_in().await, "the session is over");
+    let profile = [("first_name", "Pat"), ("last_name", "Roe"), ("email", "roe@example.com")];
+    let before = world.rows().await;
+    for page in [abroad.post("/profile", &profile).await, abroad.get("/profile").await] {
+        assert!(page.location().starts_with("/login"), "{}", page.location());
+    }
+    assert_eq!(world.rows().await, before);
+    europe.running.stop().await;
     let again = ann.sign_in(&ann.name, PASSWORD).await;
     assert_eq!(
         (again.status, again.texts("[role=alert]")),
@@ -189,10 +216,10 @@ async fn a_blocked_person_is_out_and_stays_out() {
         expires_at: now + accounts::ABSOLUTE,
     };
     drop(conn);
-    let start = db.write_with_retry(&west, async |conn| {
-        sessions::start(conn, &login.user, 1, &new, &login.password_hash, now).await
-    });
-    assert_eq!(start.await.unwrap(), Verdict::Refused(Refusal::Blocked));
+    for (hash, refusal) in [(&*login.password_hash, Refusal::Blocked), ("that of another password", Refusal::Changed)] {
+        let start = async |conn: &Conn| sessions::start(conn, &login.user, 1, &new, hash, now).await;
+        assert_eq!(db.write_with_retry(&west, start).await.unwrap(), Verdict::Refused(refusal));
+    }
     let event = "SELECT count(*) FROM events WHERE action = 'user.blocked' AND region = 'us-west1'
         AND actor_region = 'us-east1' AND metadata = '{\"reason\": \"misuse\"}'";
     assert_eq!(world.count(event).await, 1);
@@ -223,6 +250,14 @@ async fn nobody_changes_their_own_account_or_one_of_another_jurisdiction() {
     let theirs = page_of(&world, &renee).await;
     let seen = admin.get(&theirs).await;
     assert_eq!((seen.status, asked(&seen)), (StatusCode::CONFLICT, "us-east1"), "nothing was asked there");
+    // Whose role was taken away since the page was asked for.
+    let (crowd, service) = (crowd(&instance, 2).await, &instance.running.state.service);
+    let before = world.rows().await;
+    for change in [Change::Block("misuse"), Change::Unblock, Change::EndSessions] {
+        let outcome = ops::people::change(service, &crowd[0].auth, &crowd[1].auth.user, change).await;
+        assert!(matches!(outcome, Err(OpError::Refused(Refusal::NotAdministrator))), "{change:?}: {outcome:?}");
+    }
+    assert_eq!(world.rows().await, before);
     let bob = instance.person("boston").await;
     let refused = bob.get(&theirs).await;
     assert_eq!((refused.status, refused.timing(), asked(&refused)), (StatusCode::FORBIDDEN, (1, 1), "us-east1"));
