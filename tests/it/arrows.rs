@@ -25,8 +25,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["clock", "config", "db", "domain", "local", "ops", "server", "telemetry", "web"]),
 ];
 
-/// Every `crate::` path of a file, as its segments behind `crate`; what is for unit tests only
-/// does not count.
+/// Every path of a file to a layer by `crate::` or `super::`, in macros as well, as its segments from there on; what is
+/// for unit tests only does not count.
 #[derive(Default)]
 struct Imports(BTreeSet<Vec<String>>);
 
@@ -58,8 +58,12 @@ impl Imports {
     }
 
     fn found(&mut self, path: &[String]) {
-        if let Some(("crate", rest)) = path.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-            self.0.insert(rest.to_vec());
+        let rest: Vec<String> = path.iter().skip_while(|name| *name == "super").cloned().collect();
+        let Some((first, inside)) = rest.split_first() else { return };
+        if first == "crate" {
+            self.0.insert(inside.to_vec());
+        } else if rest.len() < path.len() && ARROWS.iter().any(|(layer, _)| layer == first) {
+            self.0.insert(rest);
         }
     }
 }
@@ -88,6 +92,13 @@ impl<'ast> Visit<'ast> for Imports {
         let names: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         self.found(&names);
         syn::visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, called: &'ast syn::Macro) {
+        for behind in called.tokens.to_string().replace(' ', "").split("crate::").skip(1) {
+            let name = behind.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+            self.found(&["crate".to_owned(), name.to_owned()]);
+        }
     }
 }
 
