@@ -3,6 +3,11 @@
 
 use chrono::Duration;
 use chrono_tz::America::New_York;
+use movr::{
+    db::fleet_rides::{self, Credit},
+    domain::{refusal::Refusal, region::RegionCode, ride::RideRef},
+    ops::{self, Done, OpError},
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -11,7 +16,7 @@ use super::{rides, tariffs::with_role};
 use crate::support::{
     Browser, World,
     app::{Instance, PASSWORD},
-    crowd::redirect,
+    crowd::{crowd, redirect},
     html::Page,
     world,
 };
@@ -230,6 +235,10 @@ async fn a_credit_is_given_once_and_is_never_more_than_is_owed() {
         assert_eq!(credit(browser, &ride, first, "0", "1").await.status, StatusCode::FORBIDDEN);
         assert_eq!(browser.get(&format!("/fleet{ride}")).await.status, StatusCode::FORBIDDEN);
     }
+    // Nor as one of the city that they operate.
+    let id = first.to_string();
+    let form = [("command", &*id), ("city", "boston"), ("seen", "0"), ("amount", "1"), ("reason", "fault")];
+    assert_eq!(other.post(&format!("/fleet{ride}/credit"), &form).await.status, StatusCode::NOT_FOUND);
     for amount in ["0", "-1", "much", &more] {
         let page = credit(&operator, &ride, first, "0", amount).await;
         assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{amount}");
@@ -260,12 +269,63 @@ async fn a_credit_is_given_once_and_is_never_more_than_is_owed() {
     end(world, instance).await;
 }
 
+/// Without a form, whose checks stand before those of the statement.
+#[actix_web::test]
+async fn of_two_credits_at_once_one_is_given_and_all_together_are_no_more_than_is_owed() {
+    let (world, instance, _) = scene().await;
+    world.set("UPDATE vehicles SET type = 'bike'").await;
+    let (service, riders) = (&instance.running.state.service, crowd(&instance, 3).await);
+    for operator in &riders[..2] {
+        let name = &operator.browser.name;
+        movr::ops::accounts::grant(&service.db, name, "operator", "new-york").await.unwrap();
+    }
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let ride = rides::start(&riders[2].browser, "new-york").await;
+        rides::end(&riders[2].browser, &ride).await.location();
+        ids.push(ride.rsplit_once('/').unwrap().1.parse().unwrap());
+    }
+    let owed = world.count("SELECT min(total_minor) FROM rides").await;
+    let east: RegionCode = "us-east1".parse().unwrap();
+    let give = async |n: usize, of: &[(usize, i64, i64)]| {
+        let credit = |(n, minor, seen_minor): &(usize, i64, i64)| Credit {
+            ride: ids[*n],
+            minor: *minor,
+            seen_minor: *seen_minor,
+        };
+        let credits: Vec<_> = of.iter().map(credit).collect();
+        ops::signed_write(service, &riders[n].auth, (&east, Uuid::new_v4()), async |conn, write| {
+            fleet_rides::credit(conn, write, "new-york", "fault", &credits).await
+        })
+        .await
+    };
+    let refused = |outcome: Result<Done, OpError>, of: &Refusal| {
+        assert!(matches!(&outcome, Err(OpError::Refused(refusal)) if refusal == of), "{outcome:?}, not {of:?}");
+    };
+    let before = world.rows().await;
+    for minor in [0, -1, i64::MIN, owed + 1, i64::MAX] {
+        refused(give(0, &[(0, minor, 0)]).await, &Refusal::CreditTooHigh);
+    }
+    refused(give(0, &[(0, 1, 0), (1, owed + 1, 0)]).await, &Refusal::CreditTooHigh);
+    assert_eq!(world.rows().await, before, "all of them or none");
+    let both = futures_util::join!(give(0, &[(0, 60, 0)]), give(1, &[(0, 60, 0)]));
+    let (done, late) = if both.0.is_ok() { both } else { (both.1, both.0) };
+    assert_eq!(done.unwrap(), Done::Now);
+    refused(late, &Refusal::Changed);
+    refused(give(1, &[(0, owed - 59, 60)]).await, &Refusal::CreditTooHigh);
+    assert_eq!(give(1, &[(0, owed - 60, 60), (1, 1, 0)]).await.unwrap(), Done::Now, "the rest");
+    refused(give(0, &[(0, 1, owed)]).await, &Refusal::CreditTooHigh);
+    let credited = "SELECT count(*) FROM rides WHERE credited_minor = total_minor OR credited_minor = 1";
+    assert_eq!(world.count(credited).await, 2);
+    end(world, instance).await;
+}
+
 #[actix_web::test]
 async fn who_rode_is_told_to_those_who_say_why_they_ask_and_the_rider_can_see_it() {
     let (world, instance, operator) = scene().await;
     let colleague = with_role(&instance, "boston", "operator", "new-york").await;
     let (ann, guest) = (instance.person("new-york").await, instance.person("paris").await);
-    let ride = rides::start(&ann, "new-york").await;
+    let (ride, other) = (rides::start(&ann, "new-york").await, rides::start(&colleague, "new-york").await);
     let path = format!("/fleet{ride}/rider");
     let ask = async |browser: &Browser, path: &str, reason: &str| {
         let id = Uuid::new_v4().to_string();
@@ -277,7 +337,30 @@ async fn who_rode_is_told_to_those_who_say_why_they_ask_and_the_rider_can_see_it
     assert_eq!(ask(&ann, &path, "police").await.status, StatusCode::FORBIDDEN);
     assert_eq!(ask(&operator, &path, "curious").await.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(world.rows().await, before);
-    assert_eq!(ask(&operator, &path, "lost_property").await.location(), path);
+    // Nor as an operator of another city.
+    let (service, crowd) = (&instance.running.state.service, crowd(&instance, 2).await);
+    movr::ops::accounts::grant(&service.db, &crowd[1].browser.name, "operator", "boston").await.unwrap();
+    let before = world.rows().await;
+    let key = RideRef { region: "us-east1".parse().unwrap(), id: ride.rsplit_once('/').unwrap().1.parse().unwrap() };
+    for (of, by, refusal) in [
+        ("new-york", 0, Refusal::NotOperator),
+        ("new-york", 1, Refusal::NotOperator),
+        ("boston", 1, Refusal::NoSuchRide),
+    ] {
+        let question = (Uuid::new_v4(), "police");
+        let asked = ops::fleet::ask_rider(service, &crowd[by].auth, (&key, of), &key.region, question).await;
+        assert!(matches!(&asked, Err(OpError::Refused(why)) if *why == refusal), "{of}: {asked:?}");
+    }
+    assert_eq!(world.rows().await, before);
+    let id = Uuid::new_v4().to_string();
+    for _ in 0..2 {
+        let twice = operator.post(&path, &[("command", &*id), ("reason", "lost_property")]).await;
+        assert_eq!(twice.location(), path, "a double click");
+    }
+    assert_eq!(
+        ask(&operator, &format!("/fleet{other}/rider"), "police").await.location(),
+        format!("/fleet{other}/rider")
+    );
     assert!(knows(&operator.get(&path).await), "{}", operator.get(&path).await.text());
     assert!(!knows(&colleague.get(&path).await), "who has not asked");
     world.clock.advance(Duration::minutes(16));
@@ -291,7 +374,7 @@ async fn who_rode_is_told_to_those_who_say_why_they_ask_and_the_rider_can_see_it
     }
 
     // Twenty within a day, each of them an event.
-    for _ in 1..20 {
+    for _ in 2..20 {
         assert_eq!(ask(&operator, &path, "police").await.location(), path);
     }
     let before = world.rows().await;

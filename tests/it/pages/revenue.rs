@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use super::{rides, tariffs::with_role};
-use crate::support::world;
+use crate::support::{rows::pairs, world};
 
 const PATH: &str = "/fleet/revenue?city=new-york";
 
@@ -103,6 +103,7 @@ async fn revenue_is_grouped_on_the_page_and_in_the_file_and_adds_up() {
 #[actix_web::test]
 async fn figures_that_a_policy_keeps_at_home_are_refused_with_the_rule() {
     let world = world().await;
+    world.sample(&["paris"], 0, 10).await;
     world.set("UPDATE residency_policies SET analytics = false; UPDATE catalogue SET version = version + 1").await;
     let (east, europe) = (world.instance("us-east1").await, world.instance("europe-west1").await);
     let operator = with_role(&east, "boston", "operator", "paris").await;
@@ -123,6 +124,13 @@ async fn figures_that_a_policy_keeps_at_home_are_refused_with_the_rule() {
     assert_eq!(status["residencyRefusals"], json!({ "analytics": 2 }));
     let codes = admin.get("/admin/promo-codes").await;
     let words = codes.texts("[aria-labelledby=WELCOME]").remove(0);
+    let card = rider.get("/vehicles?city=paris").await.card(1);
+    let started = rider.post("/rides", &[&pairs(&card)[..], &[("promo", "WELCOME")]].concat()).await;
+    assert!(started.location().starts_with("/rides/europe-west1/"), "{}", started.location());
+    for (instance, rides) in [(&east, 0), (&europe, 1)] {
+        let file = admin.at(instance).get("/admin/promo-codes/WELCOME/rides.csv").await.body;
+        assert_eq!(file.matches("WELCOME,europe-west1,paris,").count(), rides, "{file}");
+    }
     assert!(words.contains("not known") && words.contains(" used"), "{words}");
     assert!(codes.text().contains("in EU (rule analytics)"), "{}", codes.text());
     for instance in [east, europe] {

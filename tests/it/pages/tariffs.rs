@@ -294,6 +294,29 @@ async fn a_wrong_price_is_withdrawn_and_the_rides_that_it_charged_are_credited()
     let page = operator.get(PATH).await;
     assert!(page.flash().starts_with("This was changed since") && bikes(&page).len() == 1, "{}", page.flash());
 
+    // Others differ in where, on what or when they began, in a part of the price, or cost nothing.
+    for differs in [
+        "city = 'boston'",
+        "vehicle_type = 'scooter'",
+        "started_at = started_at - '20 s'::INTERVAL",
+        "unlock_minor = 151",
+        "per_minute_minor = 3301",
+        "out_of_area_minor = 1501",
+        "max_charge_minor = 9999",
+        "promo_code = 'WELCOME', promo_percent = 100",
+    ] {
+        world
+            .set(&format!(
+                "CREATE TABLE other AS SELECT * FROM rides WHERE per_minute_minor = 3300 AND ended_at IS NOT NULL LIMIT 1;
+                 UPDATE other SET id = gen_random_uuid(), rider_region = NULL, rider_id = NULL, {differs};
+                 UPDATE other SET charge_minor = unlock_minor + per_minute_minor,
+                   discount_minor = (unlock_minor + per_minute_minor) * coalesce(promo_percent, 0) / 100.0;
+                 UPDATE other SET total_minor = charge_minor - discount_minor;
+                 INSERT INTO rides SELECT * FROM other; DROP TABLE other"
+            ))
+            .await;
+    }
+    world.set("UPDATE promo_quotas SET remaining = remaining - 1 WHERE region = 'us-east1' AND code = 'WELCOME'").await;
     // Two have ended: each cost 32.70 more for its minute. The one before the wrong price is none of them.
     let page = operator.get(&path).await;
     assert!(page.text().contains("2 rides cost $65.40 more"), "{}", page.text());
