@@ -4,7 +4,10 @@
 use chrono::{DateTime, Duration, Utc};
 use movr::{
     db::gates::{Change, Plan},
-    domain::region::{GateState, RegionCode},
+    domain::{
+        refusal::Refusal,
+        region::{GateState, RegionCode},
+    },
     ops::{self, Service, verify},
 };
 use reqwest::StatusCode;
@@ -16,7 +19,7 @@ use super::{
 };
 use crate::support::{
     app::PASSWORD,
-    crowd::{bikes, count, redirect, street},
+    crowd::{END, bikes, count, redirect, street},
     world,
 };
 
@@ -138,29 +141,36 @@ async fn a_planned_closing_comes_by_itself_once() {
 #[actix_web::test]
 async fn time_in_which_a_ride_could_not_end_is_not_charged() {
     let world = world().await;
-    street(&world, &[NEW_YORK], 2).await;
+    street(&world, &[NEW_YORK], 4).await;
     let east = world.instance("us-east1").await;
     let service = &east.running.state.service;
-    let (paris, local) = (east.person("paris").await, east.person(NEW_YORK).await);
+    let local = async || east.person(NEW_YORK).await;
+    let riders = [east.person("paris").await, local().await, local().await, local().await];
+    let operator = local().await;
+    ops::accounts::grant(&service.db, &operator.name, "operator", NEW_YORK).await.unwrap();
     let sql = world.sql().await;
     let mut rides = Vec::new();
-    for (rider, bike) in [&paris, &local].into_iter().zip(&bikes(&sql, NEW_YORK).await) {
+    for (rider, bike) in riders.iter().zip(&bikes(&sql, NEW_YORK).await) {
         rides.push(redirect(&east, &rider.start(bike, Uuid::new_v4(), "").await).location);
     }
+    world.set("UPDATE rides SET started_at = (SELECT min(started_at) FROM rides)").await;
     world.set("UPDATE sessions SET seen_at = now() + '1 day'::INTERVAL").await;
     world.clock.advance(Duration::minutes(30));
-    // Of half an hour New York was closed from 5 to 15, Paris from 10 to 20 and 25 to 26; before and after count nothing.
+    // Seconds of half an hour, to which clocks that differ add what is before and after. New York was closed for 120.25 of
+    // its beginning and from 300 to 900, Paris from 600 to 1200, for a minute later and at its end.
     for (region, closed, opened) in [
-        ("us-east1", -10, -5),
-        ("us-east1", 5, 15),
-        ("europe-west1", 10, 20),
-        ("europe-west1", 25, 26),
-        ("us-west1", 1, 29),
-        ("us-east1", 40, 50),
+        ("us-east1", -600.0, -300.0),
+        ("us-east1", -180.0, 120.25),
+        ("us-east1", 300.0, 900.0),
+        ("europe-west1", 600.0, 1200.0),
+        ("europe-west1", 1500.0, 1560.0),
+        ("europe-west1", 1680.0, 2100.0),
+        ("us-west1", 60.0, 1740.0),
+        ("us-east1", 2400.0, 3000.0),
     ] {
         let insert = format!(
-            "INSERT INTO region_closures (region, epoch, closed_at, opened_at) SELECT '{region}', 100 + {opened},
-               min(started_at) + '{closed} min'::INTERVAL, min(started_at) + '{opened} min'::INTERVAL FROM rides"
+            "INSERT INTO region_closures (region, epoch, closed_at, opened_at) SELECT '{region}', 1000 + {opened}::INT8,
+               min(started_at) + {closed} * '1 s'::INTERVAL, min(started_at) + {opened} * '1 s'::INTERVAL FROM rides"
         );
         world.set(&insert).await;
     }
@@ -168,27 +178,42 @@ async fn time_in_which_a_ride_could_not_end_is_not_charged() {
         let region = region.parse().unwrap();
         service.gates.reload(&service.db.at(&region).await.unwrap(), &region).await.unwrap();
     }
-    for (rider, ride, seconds) in [(&paris, &rides[0], 16 * 60), (&local, &rides[1], 10 * 60)] {
-        let elapsed: i64 = rider.get(ride).await.attributes("[data-timer]", "data-elapsed")[0].parse().unwrap();
-        assert!((0..30).contains(&(elapsed - (30 * 60 - seconds))), "{elapsed}");
-        assert!(redirect(&east, &rider.end(ride).await).good);
-        let stored = format!(
-            "SELECT count(*) FROM rides WHERE uncharged_s = {seconds} AND minutes IN ({}, {})",
-            30 - seconds / 60,
-            31 - seconds / 60
-        );
-        assert_eq!(count(&sql, &stored).await, 1, "{seconds} s");
-        let words = format!("{} min while rides could not end not charged", seconds / 60);
-        assert!(rider.get(ride).await.texts(".receipt").concat().contains(&words), "{words}");
+    let uncharged = async |n: usize| {
+        let id = rides[n].rsplit_once('/').unwrap().1;
+        let seconds = count(&sql, &format!("SELECT uncharged_s FROM rides WHERE id = '{id}'")).await;
+        let words = format!("{} min while rides could not end not charged", (seconds + 59) / 60);
+        let receipt = riders[n].get(&rides[n]).await.texts(".receipt").concat();
+        assert!(receipt.contains(&words), "{words}: {receipt}");
+        seconds
+    };
+    // Until the closing in which the first ride ends, 599.75 s of it are left.
+    for (n, left) in [(0, 599), (1, 1079)] {
+        let elapsed: i64 =
+            riders[n].get(&rides[n]).await.attributes("[data-timer]", "data-elapsed")[0].parse().unwrap();
+        assert!((-1..60).contains(&(elapsed - left)), "{elapsed}");
+        assert!(redirect(&east, &riders[n].end(&rides[n]).await).good);
     }
+    let first = "SELECT minutes FROM rides WHERE rider_region = 'europe-west1'";
+    assert_eq!((count(&sql, first).await, uncharged(1).await), (10, 721));
+    let left = "SELECT (extract(epoch FROM ended_at - started_at))::INT8 - uncharged_s FROM rides
+        WHERE rider_region = 'europe-west1'";
+    assert!((598..=600).contains(&count(&sql, left).await));
+    let forced = [&END[..], &[("reason", "left_running")]].concat();
+    assert!(redirect(&east, &operator.post(&format!("/fleet{}/end", rides[2]), &forced).await).good);
+    assert_eq!(uncharged(2).await, 721);
+    world.clock.advance(Duration::hours(24));
+    assert_eq!(ops::rides::end_overdue(service).await.unwrap(), 1);
+    world.set("UPDATE sessions SET seen_at = now() + '2 days'::INTERVAL").await;
+    assert_eq!(uncharged(3).await, 1321);
+
     let regions: Vec<_> = service.catalogue().regions.iter().map(|region| region.code.clone()).collect();
     let check = async || verify::run(&service.db, &regions, world.clock.now()).await.unwrap();
     assert_eq!(check().await, []);
-    for (wrong, found) in [("59", 1), ("16 * 60", 0), ("28 * 60 + 1", 1)] {
+    let stored = count(&sql, "SELECT uncharged_s FROM rides WHERE rider_region = 'europe-west1'").await;
+    for (wrong, found) in [(720, 1), (721, 0), (30 * 60, 0), (31 * 60, 1), (stored, 0)] {
         world.set(&format!("UPDATE rides SET uncharged_s = {wrong} WHERE rider_region = 'europe-west1'")).await;
         assert_eq!(check().await.iter().filter(|of| of.check == "uncharged").count(), found, "{wrong}");
     }
-    world.set("UPDATE rides SET uncharged_s = 960 WHERE rider_region = 'europe-west1'").await;
     drop(sql);
     east.running.stop().await;
     world.end().await;
@@ -233,6 +258,10 @@ async fn people_at_home_in_a_closed_region_sign_in_to_read() {
 
     let wrong = east.browser().sign_in(&name, "a wrong guess").await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    world.set("UPDATE users SET blocked_at = now()").await;
+    let blocked = east.browser().sign_in(&name, PASSWORD).await;
+    assert!(blocked.text().contains(&Refusal::Blocked.message()), "{}", blocked.text());
+    world.set("UPDATE users SET blocked_at = NULL").await;
     for instance in [&east, &europe] {
         let ann = instance.browser();
         let welcome = redirect(instance, &ann.sign_in(&name, PASSWORD).await);
@@ -262,16 +291,15 @@ async fn people_at_home_in_a_closed_region_sign_in_to_read() {
     assert_eq!(ann.get("/profile").await.status, StatusCode::OK);
     world.clock.advance(Duration::minutes(2));
     assert_eq!(ann.get("/profile").await.location(), "/login?next=%2Fprofile");
-    let (ann, bob) = (east.browser(), east.browser());
-    ann.sign_in(&name, PASSWORD).await;
-    bob.sign_in(&name, PASSWORD).await;
+    let ann = east.replaying(&east.browser().sign_in(&name, PASSWORD).await.session_cookie());
     world.set("UPDATE users SET version = version + 1").await;
     assert_eq!(ann.get("/profile").await.location(), "/login?next=%2Fprofile");
     world.set("UPDATE users SET version = version - 1").await;
+    assert_eq!(ann.get("/profile").await.status, StatusCode::OK);
     set(service, "us-east1", GateState::Writable, Plan::default()).await;
-    let ended = bob.post("/profile", &[("first_name", "Bo")]).await;
+    let ended = ann.post("/profile", &[("first_name", "Bo")]).await;
     assert!(ended.location().starts_with("/login"), "{}", ended.location());
-    assert_eq!(bob.get("/rides").await.location(), "/login?next=%2Frides");
+    assert_eq!(ann.get("/rides").await.location(), "/login?next=%2Frides");
     drop(sql);
     east.running.stop().await;
     europe.running.stop().await;

@@ -350,3 +350,55 @@ async fn a_session_ended_elsewhere_changes_nothing_any_more() {
     assert!(arena.redirect(&new.start(bike, Uuid::new_v4(), "").await).good, "the other device rides");
     arena.end().await;
 }
+
+/// By a page that was drawn before.
+#[actix_web::test]
+async fn what_is_not_offered_any_more_is_neither_ridden_nor_reserved() {
+    let arena = Arena::new(2, 4).await;
+    let (ann, bob) = (arena.browser(0), arena.browser(1));
+    let bikes = arena.bikes().await;
+    let code = "UPDATE vehicles SET code = 'NY-7' WHERE id = ";
+    arena.world.set(&format!("{code} '{}'", bikes[0].id)).await;
+    let row = arena.sql.query_one("SELECT lat::TEXT, lon::TEXT FROM vehicles WHERE code = 'NY-7'", &[]).await.unwrap();
+    let (lat, lon): (String, String) = (row.try_get(0).unwrap(), row.try_get(1).unwrap());
+    let by_code = async |vehicle_type: &str| {
+        let ride = Uuid::new_v4().to_string();
+        let place = [("region", "us-east1"), ("code", "NY-7"), ("city", NEW_YORK), ("lat", &*lat), ("lon", &*lon)];
+        ann.post("/rides", &[&place[..], &[("type", vehicle_type), ("ride", &*ride)]].concat()).await
+    };
+    let unchanged = async |pages: Vec<Page>, before: &crate::support::rows::Rows, refusal: Refusal| {
+        for page in pages {
+            let refused = arena.redirect(&page);
+            assert_eq!((refused.good, refused.text), (false, refusal.message()));
+        }
+        assert_eq!(arena.world.rows().await, *before, "{refusal:?}");
+    };
+    for status in ["maintenance", "lost", "retired"] {
+        arena.world.set(&format!("UPDATE vehicles SET status = '{status}' WHERE id = '{}'", bikes[0].id)).await;
+        let before = arena.world.rows().await;
+        let ride = ann.start(&bikes[0], Uuid::new_v4(), "").await;
+        let pages = vec![ride, ann.reserve(&bikes[0]).await, by_code(&bikes[0].vehicle_type).await];
+        unchanged(pages, &before, Refusal::VehicleOutOfService).await;
+    }
+    arena.world.set(&format!("UPDATE vehicles SET status = 'available' WHERE id = '{}'", bikes[0].id)).await;
+    let before = arena.world.rows().await;
+    let other = if bikes[0].vehicle_type == "bike" { "scooter" } else { "bike" };
+    for moved in [
+        Bike { vehicle_type: other.to_owned(), ..bikes[0].clone() },
+        Bike { city: "boston".to_owned(), ..bikes[0].clone() },
+    ] {
+        let pages = vec![ann.start(&moved, Uuid::new_v4(), "").await, ann.reserve(&moved).await];
+        unchanged(pages, &before, Refusal::VehicleMoved).await;
+    }
+    // At the price of another type.
+    unchanged(vec![by_code(other).await], &before, Refusal::VehicleMoved).await;
+    assert!(arena.redirect(&bob.reserve(&bikes[0]).await).good);
+    assert!(arena.redirect(&ann.reserve(&bikes[1]).await).good);
+    let before = arena.world.rows().await;
+    let pages = vec![ann.start(&bikes[2], Uuid::new_v4(), "").await, ann.reserve(&bikes[2]).await];
+    unchanged(pages, &before, Refusal::AlreadyReserved).await;
+    let pages = vec![ann.start(&bikes[0], Uuid::new_v4(), "").await, by_code(&bikes[0].vehicle_type).await];
+    unchanged(pages, &before, Refusal::VehicleReserved).await;
+    assert!(arena.redirect(&ann.start(&bikes[1], Uuid::new_v4(), "").await).good, "their own");
+    arena.end().await;
+}

@@ -12,7 +12,7 @@ use crate::{
     support::{
         Browser, World,
         app::{Instance, PASSWORD},
-        crowd::{Bike, bikes, crowd, redirect},
+        crowd::{Bike, END, bikes, crowd, redirect},
         html::Page,
         rows::pairs,
         world,
@@ -84,8 +84,15 @@ async fn a_report_becomes_a_task_that_an_operator_takes_and_finishes() {
         fields.push(("step".to_owned(), step.to_owned()));
         fields
     };
+    let elsewhere = jobs::operator(&instance, "new-york", &["boston"]).await;
+    let before = world.rows().await;
+    assert_eq!(elsewhere.post(&action, &pairs(&step(&list, "take"))).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(ann.post(&action, &pairs(&step(&list, "take"))).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(world.rows().await, before);
     let taken = one.post(&action, &pairs(&step(&list, "take"))).await;
     assert!(told(&one, &taken).await.contains("This task is yours now."));
+    let again = one.post(&action, &pairs(&step(&list, "take"))).await;
+    assert!(told(&one, &again).await.contains("That was done already."), "a double click");
     let late = two.post(&action, &pairs(&step(&list, "take"))).await;
     assert!(told(&two, &late).await.contains("This was changed since the page was loaded."), "one of them has it");
     assert!(two.get("/fleet/tasks").await.text().contains(&one.name), "and the other sees who");
@@ -98,6 +105,15 @@ async fn a_report_becomes_a_task_that_an_operator_takes_and_finishes() {
     assert!(one.get("/fleet/tasks?show=done").await.texts("ul.rows li").join("").contains("yours"));
     assert!(one.get("/fleet/audit?type=task").await.text().contains("task.finished"), "its operators see its events");
     assert!(told(&ann, &report(&ann, &about, "lock").await).await.contains("Thank you"), "it can be reported again");
+    // At the same time.
+    let (list, other) = (one.get("/fleet/tasks").await, two.get("/fleet/tasks").await);
+    let action = list.attributes("ul.rows form", "action").remove(0);
+    let steps = [step(&list, "take"), step(&other, "take")];
+    let steps = [pairs(&steps[0]), pairs(&steps[1])];
+    let both = futures_util::join!(one.post(&action, &steps[0]), two.post(&action, &steps[1]));
+    let mut said = [told(&one, &both.0).await, told(&two, &both.1).await];
+    said.sort();
+    assert!(said[0].contains("This task is yours now.") && said[1].contains("This was changed since"), "{said:?}");
     instance.running.stop().await;
     world.end().await;
 }
@@ -161,15 +177,34 @@ async fn three_people_put_a_vehicle_into_maintenance_and_one_person_never_does()
     assert!(!gone.good && gone.text.contains("nothing left to report"), "{gone:?}");
     let event = "SELECT count(*) FROM events WHERE action = 'vehicle.maintenance' AND actor_id IS NULL";
     assert_eq!(world.count(event).await, 1);
+    // What was done about counts no longer.
+    world.set("UPDATE tasks SET state = 'done', done_at = created_at; UPDATE vehicles SET status = 'available'").await;
+    people[3].reserve(&bikes[0]).await.location();
+    let ride = redirect(&instance, &people[3].start(&bikes[0], uuid::Uuid::new_v4(), "").await);
+    assert!(ride.good, "{ride:?}");
+    assert!(redirect(&instance, &rides::end(&people[3], &ride.location).await).good);
+    assert_eq!(status(&bikes[0]).await, 0);
+    let again = &self::bikes(&world.sql().await, "new-york").await[0];
+    let ride = redirect(&instance, &people[3].start(again, uuid::Uuid::new_v4(), "").await);
+    assert!(ride.good && again.id == bikes[0].id, "without a reservation: {ride:?}");
+    rides::end(&people[3], &ride.location).await.location();
     // Nobody loses a reservation by what others say.
-    people[3].reserve(&bikes[1]).await.location();
-    for rider in &people[..3] {
-        report(rider, &page_of(&bikes[1]), "missing").await.location();
+    let operator = jobs::operator(&instance, "new-york", &["new-york"]).await;
+    for bike in [&bikes[1], &bikes[4]] {
+        people[3].reserve(bike).await.location();
+        for rider in &people[..3] {
+            report(rider, &page_of(bike), "missing").await.location();
+        }
+        assert_eq!(status(bike).await, 0);
+        let ride = redirect(&instance, &people[3].start(bike, uuid::Uuid::new_v4(), "").await).location;
+        let ended = if bike.id == bikes[1].id {
+            rides::end(&people[3], &ride).await
+        } else {
+            operator.post(&format!("/fleet{ride}/end"), &[&END[..], &[("reason", "fault")]].concat()).await
+        };
+        assert!(redirect(&instance, &ended).good);
+        assert_eq!(status(bike).await, 1, "but after their ride it is taken off the street");
     }
-    assert_eq!(status(&bikes[1]).await, 0);
-    let ride = redirect(&instance, &people[3].start(&bikes[1], uuid::Uuid::new_v4(), "").await).location;
-    assert!(redirect(&instance, &rides::end(&people[3], &ride).await).good);
-    assert_eq!(status(&bikes[1]).await, 1, "but after their ride it is taken off the street");
     // Nor does anybody ride it when the reservation is cancelled or lapses.
     for bike in &bikes[2..4] {
         people[3].reserve(bike).await.location();
@@ -228,15 +263,30 @@ async fn after_a_ride_its_rider_can_report_the_vehicle_for_a_day_and_ten_in_all(
 async fn an_export_has_what_one_reported_and_an_erasure_leaves_no_name_at_a_task() {
     let (world, instance, bikes) = scene().await;
     let ann = instance.person("new-york").await;
+    let bob = jobs::operator(&instance, "new-york", &["new-york"]).await;
     report(&ann, &page_of(&bikes[0]), "brakes").await.location();
-    world.set("UPDATE tasks SET assignee_id = reporter_id").await;
+    report(&bob, &page_of(&bikes[1]), "lock").await.location();
+    // Each is at what the other one reported.
+    let at = "UPDATE tasks SET assignee_id = u.id FROM users AS u WHERE u.id <> reporter_id;
+        UPDATE users SET present_in = '[\"us-east1\"]'";
+    world.set(at).await;
     let export: Value = serde_json::from_str(&ann.get("/profile/export").await.body).unwrap();
     let tasks = export["regions"]["us-east1"]["tasks"].as_array().unwrap();
-    assert_eq!((tasks.len(), &tasks[0]["note"]), (1, &Value::from("left side")));
+    let told = |problem: &str| {
+        let task = tasks.iter().find(|task| task["problem"] == problem).unwrap();
+        ["reported_by_you", "assigned_to_you", "note"].map(|name| task[name].clone())
+    };
+    assert_eq!(tasks.len(), 2);
+    assert_eq!(told("brakes"), [Value::from(true), Value::from(false), Value::from("left side")]);
+    assert_eq!(told("lock"), [Value::from(false), Value::from(true), Value::Null], "somebody else's words");
+    let name = format!("SELECT id::TEXT FROM users WHERE username = '{}'", ann.name);
+    let name: String = world.sql().await.query_one(&name, &[]).await.unwrap().try_get(0).unwrap();
     ann.post("/profile/delete", &[("password", PASSWORD)]).await.location();
     world.until("SELECT count(*) FROM jobs WHERE state = 'done'", 1).await;
-    let left = "SELECT count(*) FROM tasks WHERE reporter_id IS NULL AND assignee_id IS NULL AND note IS NULL";
-    assert_eq!((world.count(left).await, world.count(OPEN).await), (1, 1));
+    assert!(!world.rows().await["tasks"].iter().any(|task| task.contains(&name)));
+    let left = "SELECT count(*) FROM tasks WHERE problem = 'brakes' AND reporter_id IS NULL AND note IS NULL
+        AND assignee_id IS NOT NULL OR problem = 'lock' AND reporter_id IS NOT NULL AND note IS NOT NULL";
+    assert_eq!((world.count(left).await, world.count(OPEN).await), (2, 2), "and bob's are as they were");
     instance.running.stop().await;
     world.end().await;
 }
