@@ -73,7 +73,7 @@
     map.on('moveend', () => {
       const { lat, lng } = map.getCenter().wrap();
       link.hidden = map.latLngToContainerPoint(asked).distanceTo(map.getSize().divideBy(2)) < 60;
-      link.href = `${box.dataset.search}&map=${lat.toFixed(5)},${lng.toFixed(5)}`;
+      link.href = `${box.dataset.search}&map=${lat.toFixed(3)},${lng.toFixed(3)}`;
     });
   }
 
@@ -122,7 +122,8 @@
   function fill(form, { coords }) {
     for (const [name, value] of [['lat', coords.latitude], ['lon', coords.longitude]]) {
       const input = form.elements[name];
-      if (input) { input.disabled = false; input.value = value.toFixed(6); }
+      // An address does not tell where exactly somebody is.
+      if (input) { input.disabled = false; input.value = value.toFixed(form.method === 'get' ? 3 : 6); }
     }
   }
   function positionButton(form, send) {

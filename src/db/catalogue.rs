@@ -422,21 +422,25 @@ const SET_TARIFF: Statement = Statement::write(
 )
 .reading_global(CHANGES_IT);
 
-/// The state that a tariff form is based on: all tariffs of a vehicle type in a city.
-pub fn seen<'a>(tariffs: impl Iterator<Item = &'a Tariff>) -> Value {
-    let mut rows: Vec<(i64, i64, i64, i64, Option<i64>)> = tariffs
+/// The state that a tariff form is based on, all tariffs of a vehicle type in a city: from when (in
+/// seconds), unlocking, a minute, the fee outside the area, the most.
+pub type SeenTariffs = Vec<(i64, i64, i64, i64, Option<i64>)>;
+
+pub fn seen<'a>(tariffs: impl Iterator<Item = &'a Tariff>) -> SeenTariffs {
+    let mut rows: SeenTariffs = tariffs
         .map(|t| {
             let at = t.valid_from.timestamp();
             (at, t.unlock_minor, t.per_minute_minor, t.out_of_area_fee_minor, t.max_charge_minor)
         })
         .collect();
     rows.sort_unstable();
-    json!(rows)
+    rows
 }
 
 /// Sets a price from a time on, if the tariffs are still those `seen`.
-pub async fn set_tariff(conn: &Conn, write: &Write<'_>, tariff: &Tariff, seen: &Value) -> Result<Verdict> {
-    let rest = [&tariff_params(tariff)[..], &[seen]].concat();
+pub async fn set_tariff(conn: &Conn, write: &Write<'_>, tariff: &Tariff, seen: &SeenTariffs) -> Result<Verdict> {
+    let seen = json!(seen);
+    let rest = [&tariff_params(tariff)[..], &[&seen]].concat();
     change(conn, &SET_TARIFF, write, &tariff_key(tariff), &rest).await
 }
 

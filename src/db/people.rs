@@ -8,11 +8,11 @@ use uuid::Uuid;
 use super::{BY_ROLE, Conn, EVENT, Reach, Result, Row, Statement, Verdict, Write};
 use crate::domain::{
     RegionCode, Roles, UserRef,
-    event::{USER_BLOCKED, USER_SESSIONS_ENDED, USER_UNBLOCKED},
+    event::{USER_BLOCKED, USER_SEARCHED, USER_SESSIONS_ENDED, USER_UNBLOCKED},
     people::username_key,
 };
 
-pub const ALL: &[&Statement] = &[&LIST_NAMED, &SEARCH, &FIND, &BLOCK, &UNBLOCK, &END_SESSIONS];
+pub const ALL: &[&Statement] = &[&LIST_NAMED, &SEARCH, &NOTE_SEARCH, &FIND, &BLOCK, &UNBLOCK, &END_SESSIONS];
 
 const SHOWN: usize = 25;
 
@@ -84,6 +84,33 @@ pub async fn search(conn: &Conn, (region, city): (&RegionCode, &str), typed: &st
         }
     }
     Ok(found)
+}
+
+const NOTE_SEARCH: Statement = Statement::write(
+    "people.note_search",
+    Reach::Named,
+    formatcp!(
+        "{BY_ROLE},
+         a AS (SELECT 1 AS ok FROM role_grants
+           WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND role = 'administrator'),
+         verdict AS (SELECT CASE
+             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM a) THEN 'not_administrator'
+             WHEN EXISTS (SELECT 1 FROM events WHERE region = $7::TEXT::crdb_internal_region
+                 AND aggregate_type = 'people_search' AND aggregate_id = $9::UUID AND version = 1) THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
+             ELSE 'ok' END AS code),
+         e AS ({EVENT}
+             SELECT $7::TEXT::crdb_internal_region, 'people_search', $9::UUID, 1, '{USER_SEARCHED}', $1::TEXT, $3::UUID,
+               $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $8::INT8, NULL::FLOAT8, NULL::FLOAT8,
+               jsonb_build_object('city', $10::TEXT) FROM verdict WHERE code = 'ok' RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
+    ),
+);
+
+/// Records that an administrator searches the people of a city; what was typed is personal.
+pub async fn note_search(conn: &Conn, write: &Write<'_>, city: &str) -> Result<Verdict> {
+    write.verdict_by_role(conn, &NOTE_SEARCH, &[&city]).await
 }
 
 fn read_match(region: &RegionCode, row: &Row) -> Result<Match> {

@@ -42,6 +42,7 @@ pub const USER_RECOVERY_CODES_MADE: &str = "user.recovery_codes_made";
 pub const USER_REGISTERED: &str = "user.registered";
 pub const USER_ROLE_GRANTED: &str = "user.role_granted";
 pub const USER_ROLE_REVOKED: &str = "user.role_revoked";
+pub const USER_SEARCHED: &str = "user.searched";
 pub const USER_SESSIONS_ENDED: &str = "user.sessions_ended";
 pub const USER_UNBLOCKED: &str = "user.unblocked";
 pub const VEHICLE_ADDED: &str = "vehicle.added";

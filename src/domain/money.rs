@@ -58,13 +58,16 @@ impl Currency {
     }
 }
 
-/// Reads an amount that a person typed: `3`, `3.4`, `3,40`; at most 10,000. In minor units.
+/// The highest price, in minor units.
+pub const MAX: i64 = 1_000_000;
+
+/// Reads an amount that a person typed: `3`, `3.4`, `3,40`; at most [`MAX`]. In minor units.
 pub fn minor(text: &str) -> Result<i64, String> {
     let text = text.trim().replace(',', ".");
     let (whole, cents) = text.split_once('.').unwrap_or((&text, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let good = digits(whole) && digits(cents) && cents.len() <= 2;
-    let minor = format!("{whole}{cents:0<2}").parse().ok().filter(|minor| good && *minor <= 1_000_000);
+    let minor = format!("{whole}{cents:0<2}").parse().ok().filter(|minor| good && *minor <= MAX);
     minor.ok_or_else(|| "Please enter an amount up to 10000.00, such as 1.50.".to_owned())
 }
 

@@ -172,6 +172,16 @@ impl Refusal {
         matches!(self, Self::RegionReadOnly { .. } | Self::RegionDraining { .. })
     }
 
+    /// The region that the message names by its code.
+    pub fn region(&self) -> Option<&RegionCode> {
+        match self {
+            Self::GateChanged { region, .. }
+            | Self::RegionReadOnly { region, .. }
+            | Self::RegionDraining { region, .. } => Some(region),
+            _ => None,
+        }
+    }
+
     /// Its name in metrics and logs, such as `vehicle_taken`.
     pub fn code(&self) -> &'static str {
         self.into()

@@ -1,5 +1,6 @@
-//! Accounts that administrators block and sign out, and the roles they grant and revoke. The write
-//! names the person's home and the administrator's, and the person's next write already obeys it.
+//! People whom administrators search, accounts that they block and sign out, and the roles they grant
+//! and revoke. The write names the person's home and the administrator's, and the person's next write
+//! already obeys it.
 
 use uuid::Uuid;
 
@@ -10,7 +11,7 @@ use crate::{
         people::{self, Change},
         roles::{self, Role},
     },
-    domain::{Refusal, UserRef, event::RESIDENCY_PERSON_REFUSED},
+    domain::{City, Refusal, RegionCode, UserRef, event::RESIDENCY_PERSON_REFUSED},
 };
 
 /// Accounts are people's data, so only an instance in the same jurisdiction changes them.
@@ -19,7 +20,7 @@ pub async fn change(service: &Service, by: &SessionAuth, person: &UserRef, chang
     if person.id == by.user.id {
         return Err(Refusal::OwnAccount.into());
     }
-    write(service, by, person, async |conn, write| people::change(conn, write, person.id, change).await).await
+    write(service, by, &person.region, async |conn, write| people::change(conn, write, person.id, change).await).await
 }
 
 /// Administrators cannot revoke their own role, so the last one stays.
@@ -27,16 +28,21 @@ pub async fn set_role(service: &Service, by: &SessionAuth, person: &UserRef, rol
     if !grant && role.city.is_empty() && person.id == by.user.id {
         return Err(Refusal::OwnRole.into());
     }
-    write(service, by, person, async |conn, write| roles::set(conn, write, person.id, role, grant).await).await
+    write(service, by, &person.region, async |conn, write| roles::set(conn, write, person.id, role, grant).await).await
+}
+
+/// Records a search of the people of `city`: whoever looks at personal data can be asked why.
+pub async fn note_search(service: &Service, by: &SessionAuth, city: &City) -> Result<Done> {
+    write(service, by, &city.region, async |conn, write| people::note_search(conn, write, &city.slug).await).await
 }
 
 async fn write(
     service: &Service,
     by: &SessionAuth,
-    person: &UserRef,
+    region: &RegionCode,
     op: impl AsyncFn(&Conn, &Write<'_>) -> Result<Verdict, DbError>,
 ) -> Result<Done> {
-    let (region, command) = (&person.region, Uuid::new_v4());
+    let command = Uuid::new_v4();
     gated_write(&service.db, &service.gates, region, async |conn, epoch| {
         op(conn, &Write::new(Actor::Session(by), by.now, (region, command), [0, epoch])).await
     })

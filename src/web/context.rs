@@ -344,12 +344,12 @@ impl RequestContext {
     /// The codes to show to this person; the next time there are none.
     pub fn take_codes(&self) -> Option<NewCodes> {
         let codes = session::read_codes(&self.state.site, &cookies(&self.request))?;
-        self.set_cookie([session::forget_codes(&self.state.site)]);
+        self.set_cookie([session::forget(&self.state.site, session::CODES)]);
         Some(codes).filter(|codes| self.cookie.as_ref().is_some_and(|cookie| cookie.user == codes.user))
     }
 
     pub fn forget_session(&mut self) {
-        self.set_cookie([session::forget(&self.state.site)]);
+        self.set_cookie([session::forget(&self.state.site, session::SESSION)]);
         self.cookie = None;
     }
 

@@ -10,17 +10,19 @@ use askama::Template;
 use super::{Layout, RequestContext, Section, filters::counted, limits::TooMany, paths};
 use crate::{
     db::{DbError, error::DbErrorKind, meter::Meter},
-    domain::Refusal,
+    domain::{City, Refusal},
     ops::OpError,
 };
 
 pub type PageResult<T = HttpResponse> = Result<T, PageError>;
 
-#[derive(Debug)]
+/// Whoever asked reads [`ErrorText`], not this.
+#[derive(Debug, thiserror::Error)]
+#[error("{self:?}")]
 pub enum PageError {
     SignIn(String),
-    Refused(Refusal),
-    BadRequest(BadRequest),
+    Refused(#[from] Refusal),
+    BadRequest(#[from] BadRequest),
     CrossSite,
     /// No such page, or not this person's.
     NotFound,
@@ -31,7 +33,7 @@ pub enum PageError {
     NoLength,
     TooMany(Duration),
     Deadline,
-    Db(DbError),
+    Db(#[from] DbError),
     /// Our bug, for the log.
     Bug(String),
 }
@@ -65,27 +67,9 @@ pub enum BadRequest {
     Positions,
 }
 
-impl From<BadRequest> for PageError {
-    fn from(error: BadRequest) -> Self {
-        Self::BadRequest(error)
-    }
-}
-
-impl From<Refusal> for PageError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
 impl From<TooMany> for PageError {
     fn from(TooMany(wait): TooMany) -> Self {
         Self::TooMany(wait)
-    }
-}
-
-impl From<DbError> for PageError {
-    fn from(error: DbError) -> Self {
-        Self::Db(error)
     }
 }
 
@@ -107,7 +91,7 @@ impl From<OpError> for PageError {
 struct ErrorPage<'a> {
     layout: Layout,
     text: &'a ErrorText,
-    vehicles: String,
+    city: &'a City,
     request_id: &'a str,
 }
 
@@ -191,12 +175,18 @@ impl PageError {
             return context.refused(location, "");
         }
         self.log(context);
-        let text = self.text();
+        let mut text = self.text();
+        let region = match self {
+            Self::Refused(refusal) => refusal.region(),
+            Self::Db(error) => error.open_circuit.as_ref().map(|(region, _)| region),
+            _ => None,
+        };
+        text.message = context.catalogue.with_name(&text.message, region);
         let city = context.city();
         let page = ErrorPage {
             layout: context.layout(text.heading, Section::None, city),
             text: &text,
-            vehicles: paths::vehicles(&city.slug),
+            city,
             request_id: &context.ids.request,
         };
         let mut response = context
@@ -278,12 +268,6 @@ fn database(error: &DbError) -> ErrorText {
         DbErrorKind::Unique(_) | DbErrorKind::BadValue | DbErrorKind::StalePlan | DbErrorKind::Bug => {
             text(StatusCode::INTERNAL_SERVER_ERROR, "Our mistake", OUR_MISTAKE)
         }
-    }
-}
-
-impl std::fmt::Display for PageError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self:?}")
     }
 }
 

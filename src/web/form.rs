@@ -20,7 +20,7 @@ use super::{BadRequest, PageError, PageResult, filters::counted, state::State};
 use crate::{
     db::meter::Meter,
     domain::{Moment, Point, Refusal, RegionCode},
-    ops::OpError,
+    ops::{Done, OpError},
 };
 
 pub struct Form<T>(pub T);
@@ -91,17 +91,18 @@ impl FormState {
         read.map_err(|error| self.reject(field, error)).ok()
     }
 
-    /// Shows a refusal beside the field that `place` names, or at the top for an empty name. Any
-    /// other error is the answer.
-    pub fn refuse(&mut self, error: OpError, place: impl Fn(&Refusal) -> Option<&'static str>) -> PageResult<()> {
-        let OpError::Refused(refusal) = error else { return Err(error.into()) };
+    /// Whether a write was refused because of one field, which then says so.
+    pub fn rejected_by(&mut self, outcome: &Result<Done, OpError>) -> bool {
+        let Err(OpError::Refused(refusal)) = outcome else { return false };
+        let field = match refusal {
+            Refusal::CodeTaken => "code",
+            Refusal::TooFar(_) => "lat",
+            Refusal::CreditTooHigh => "amount",
+            _ => return false,
+        };
         Meter::refused(refusal.code());
-        match place(&refusal) {
-            None => return Err(OpError::Refused(refusal).into()),
-            Some("") => self.error = Some(refusal.message()),
-            Some(field) => self.reject(field, refusal.message()),
-        }
-        Ok(())
+        self.reject(field, refusal.message());
+        true
     }
 }
 

@@ -25,9 +25,6 @@ pub struct Layout {
     pub nonce: String,
     pub assets: Arc<str>,
     pub path: String,
-    /// What the page is about.
-    pub city_slug: String,
-    pub city_name: String,
     /// What the header shows: the city in use, slug and name.
     pub chosen: (String, String),
     pub catalogue: Arc<Catalogue>,
@@ -145,7 +142,7 @@ fn fleet_nav(context: &RequestContext, section: Section) -> Vec<(&'static str, &
 }
 
 impl RequestContext {
-    /// What surrounds a page that is about `city`.
+    /// What surrounds a page that is about `city`, whose closings it announces.
     pub fn layout(&self, title: &str, section: Section, city: &City) -> Layout {
         let signed_in = self.cookie.as_ref().map(|cookie| Person {
             initial: self.initial.unwrap_or('•'),
@@ -157,8 +154,6 @@ impl RequestContext {
             nonce: self.ids.nonce.clone(),
             assets: site::assets(),
             path: self.path.clone(),
-            city_slug: city.slug.clone(),
-            city_name: city.name.clone(),
             chosen: (self.city().slug.clone(), self.city().name.clone()),
             catalogue: Arc::clone(&self.catalogue),
             signed_in,

@@ -62,14 +62,13 @@ pub fn admin_person(person: &UserRef) -> String {
     format!("/admin/people/{}/{}", person.region, person.id)
 }
 
-pub fn jobs(city: &str) -> String {
-    format!("/fleet/jobs?city={city}")
+/// `show` is a part of the list, or empty for all of it.
+pub fn jobs(city: &str, show: &str) -> String {
+    with(&format!("/fleet/jobs?city={city}"), [("show", show)])
 }
 
-/// `show` is empty, `mine` or `done`.
 pub fn tasks(city: &str, show: &str) -> String {
-    let show = if show.is_empty() { String::new() } else { format!("&show={show}") };
-    format!("/fleet/tasks?city={city}{show}")
+    with(&format!("/fleet/tasks?city={city}"), [("show", show)])
 }
 
 pub fn job(job: &JobRef) -> String {
@@ -88,6 +87,15 @@ pub fn login(next: &str) -> String {
 /// What carries the page to come back to from one form to the next.
 pub fn next_query(next: &str) -> String {
     if next.is_empty() { String::new() } else { format!("?next={}", encode(next)) }
+}
+
+/// Adds to an address those parameters that are not empty.
+pub fn with<'a>(url: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+    given.fold(url.to_owned(), |url, (name, value)| {
+        let sign = if url.contains('?') { "&" } else { "?" };
+        url + sign + name + "=" + &encode(value)
+    })
 }
 
 pub fn encode(text: &str) -> String {

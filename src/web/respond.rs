@@ -11,7 +11,7 @@ use askama::Template;
 use futures_util::stream::{self, StreamExt};
 
 use super::{
-    PageError, PageResult, RequestContext,
+    FormState, PageError, PageResult, RequestContext,
     session::{self, Flash},
 };
 use crate::{
@@ -39,13 +39,38 @@ impl RequestContext {
             Ok(Done::Now) => Ok(self.done(back, done)),
             Ok(Done::Before) => Ok(self.done(back, "That was done already.")),
             Err(OpError::Refused(Refusal::SignedOut)) => Err(self.sign_in_first()),
-            Err(OpError::Refused(Refusal::NoSuchJob | Refusal::NoSuchRide)) => Err(PageError::NotFound),
+            Err(OpError::Refused(Refusal::NoSuchJob | Refusal::NoSuchRide | Refusal::NotYourVehicle)) => {
+                Err(PageError::NotFound)
+            }
             Err(OpError::Refused(
                 refusal @ (Refusal::NotOperator | Refusal::NotAdministrator | Refusal::CatalogueAway),
             )) => Err(PageError::Refused(refusal)),
-            Err(OpError::Refused(refusal)) => Ok(self.refused(back, &refusal.message())),
+            Err(OpError::Refused(refusal)) => Ok(self.refused(back, &self.words(&refusal))),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// In words for people.
+    pub fn words(&self, refusal: &Refusal) -> String {
+        self.catalogue.with_name(&refusal.message(), refusal.region())
+    }
+
+    /// Shows a refusal beside the field that `place` names, or at the top for an empty name. Any other
+    /// error is the answer.
+    pub fn refuse(
+        &self,
+        state: &mut FormState,
+        error: OpError,
+        place: impl Fn(&Refusal) -> Option<&'static str>,
+    ) -> PageResult<()> {
+        let OpError::Refused(refusal) = error else { return Err(error.into()) };
+        Meter::refused(refusal.code());
+        match place(&refusal) {
+            None => return Err(OpError::Refused(refusal).into()),
+            Some("") => state.error = Some(self.words(&refusal)),
+            Some(field) => state.reject(field, self.words(&refusal)),
+        }
+        Ok(())
     }
 
     fn see_other(&self, location: &str, good: bool, text: &str) -> HttpResponse {
@@ -74,7 +99,7 @@ impl RequestContext {
         let mut body = String::with_capacity(48 * 1024);
         page.render_into(&mut body).map_err(|error| PageError::Bug(error.to_string()))?;
         if self.flash.is_some() {
-            self.set_cookie([session::forget_flash(&self.state.site)]);
+            self.set_cookie([session::forget(&self.state.site, session::FLASH)]);
         }
         // Every page shows who is signed in; none may be kept by caches.
         let response = HttpResponse::build(status)

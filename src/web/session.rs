@@ -99,9 +99,9 @@ fn name(site: &Site, base: &str) -> String {
     if site.https { format!("__Host-{base}") } else { base.to_owned() }
 }
 
-const SESSION: &str = "movr_session";
-const FLASH: &str = "movr_flash";
-const CODES: &str = "movr_codes";
+pub const SESSION: &str = "movr_session";
+pub const FLASH: &str = "movr_flash";
+pub const CODES: &str = "movr_codes";
 const DEVICE: &str = "movr_device";
 pub const CITY: &str = "movr_city";
 pub const ABROAD: &str = "movr_abroad";
@@ -159,7 +159,7 @@ pub fn write_codes(site: &Site, codes: &NewCodes) -> Cookie<'static> {
     let mut jar = CookieJar::new();
     let key = site.keys.first().cloned().unwrap_or_else(Key::generate);
     jar.private_mut(&key).add(cookie);
-    jar.delta().next().cloned().unwrap_or_else(|| forget_codes(site))
+    jar.delta().next().cloned().unwrap_or_else(|| forget(site, CODES))
 }
 
 pub fn read_codes(site: &Site, cookies: &[Cookie<'static>]) -> Option<NewCodes> {
@@ -168,10 +168,6 @@ pub fn read_codes(site: &Site, cookies: &[Cookie<'static>]) -> Option<NewCodes> 
     jar.add_original(cookies.iter().find(|cookie| cookie.name() == name)?.clone());
     let value = site.keys.iter().find_map(|key| jar.private(key).get(&name))?;
     serde_json::from_str(value.value()).ok()
-}
-
-pub fn forget_codes(site: &Site) -> Cookie<'static> {
-    removal(site, CODES)
 }
 
 fn plain(site: &Site, base: &str, value: String) -> Cookie<'static> {
@@ -183,7 +179,7 @@ fn plain(site: &Site, base: &str, value: String) -> Cookie<'static> {
         .finish()
 }
 
-fn removal(site: &Site, base: &str) -> Cookie<'static> {
+pub fn forget(site: &Site, base: &str) -> Cookie<'static> {
     let mut cookie = plain(site, base, String::new());
     cookie.make_removal();
     cookie
@@ -199,20 +195,12 @@ pub fn write(site: &Site, cookie: &SessionCookie) -> Cookie<'static> {
     seal(site, SESSION, cookie, Some(time::Duration::seconds(seconds)))
 }
 
-pub fn forget(site: &Site) -> Cookie<'static> {
-    removal(site, SESSION)
-}
-
 pub fn read_flash(site: &Site, cookies: &[Cookie<'static>]) -> Option<Flash> {
     open(site, cookies, FLASH)
 }
 
 pub fn write_flash(site: &Site, flash: &Flash) -> Cookie<'static> {
     seal(site, FLASH, flash, Some(time::Duration::minutes(5)))
-}
-
-pub fn forget_flash(site: &Site) -> Cookie<'static> {
-    removal(site, FLASH)
 }
 
 /// A browser that has signed in to an account: a random id, and a hash of it with the account, so

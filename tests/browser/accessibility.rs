@@ -120,12 +120,22 @@ async fn riding(audit: &mut Audit, stage: &Stage) {
     browser.go(&format!("{url}/rides")).await;
     browser.heading("My rides").await;
     audit.look(browser, "rides none", 200).await;
-    let found = "SELECT 'code=' || code || '&lat=' || lat::TEXT || '&lon=' || lon::TEXT FROM vehicles
+    let found = "SELECT code, lat::TEXT, lon::TEXT FROM vehicles
         WHERE city = 'new-york' AND status = 'available' AND code IS NOT NULL LIMIT 1";
-    let found: String = stage.folder.sql().await.query_one(found, &[]).await.unwrap().try_get(0).unwrap();
-    let wrong = "code=none-such&lat=40.7&lon=-74";
-    for (name, query, status) in [("unlock", "", 200), ("unlock wrong", wrong, 422), ("unlock found", &found, 200)] {
-        browser.go(&format!("{url}/v?{query}")).await;
+    let found = stage.folder.sql().await.query_one(found, &[]).await.unwrap();
+    let found = [0, 1, 2].map(|column| found.try_get::<_, String>(column).unwrap());
+    let wrong = ["none-such", "40.7", "-74"].map(str::to_owned);
+    for (name, typed, status) in
+        [("unlock", None, 200), ("unlock wrong", Some(wrong), 422), ("unlock found", Some(found), 200)]
+    {
+        browser.go(&format!("{url}/v")).await;
+        if let Some(typed) = typed {
+            for (field, value) in ["code", "lat", "lon"].iter().zip(typed) {
+                browser.fill(&format!("#{field}"), &value).await;
+            }
+            browser.press("Unlock").await;
+            browser.css(if status == 422 { "#code-error" } else { "[action='/rides']" }).await;
+        }
         browser.heading("Unlock a vehicle").await;
         audit.look(browser, name, status).await;
     }

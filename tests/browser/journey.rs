@@ -37,6 +37,8 @@ async fn from_sign_up_in_new_york_to_the_old_ride_seen_in_europe() {
     // Near me: the list is measured from where the browser is.
     browser.press("Near me").await;
     browser.reads("main", "closest to you").await;
+    let tells = "return ['lat', 'lon'].every((name) => /^-?\\d+\\.\\d{3}$/.test(new URLSearchParams(location.search).get(name)))";
+    assert_eq!(browser.script(tells, Vec::new()).await, json!(true), "to a hundred metres");
 
     browser.press("Reserve 2").await;
     browser.reads(".flashes", "Reserved for ten minutes").await;
@@ -171,7 +173,7 @@ async fn a_vehicle_is_unlocked_by_the_code_on_it_in_a_narrow_window() {
     let refused = "We can't unlock a vehicle with this code in Boston";
     stand(browser, (there.0 + 0.003, there.1)).await;
     browser.press("Unlock where I am").await;
-    browser.reads(".error", refused).await;
+    browser.reads("#code-error", refused).await;
     stand(browser, (there.0 + 0.001, there.1)).await;
     browser.press("Unlock where I am").await;
     browser.reads(".panel", &code).await;
@@ -183,7 +185,7 @@ async fn a_vehicle_is_unlocked_by_the_code_on_it_in_a_narrow_window() {
     browser.fill("#lat", &there.0.to_string()).await;
     browser.fill("#lon", &there.1.to_string()).await;
     browser.press("Unlock").await;
-    browser.reads(".error", refused).await;
+    browser.reads("#code-error", refused).await;
     browser.fill("#code", &code.to_lowercase()).await;
     browser.press("Unlock").await;
     browser.reads(".panel", &code).await;

@@ -81,7 +81,9 @@ async fn a_silent_region_is_told_honestly_and_the_others_do_not_notice() {
     let stale = nobody.get("/vehicles?city=paris").await;
     assert_eq!((stale.status, stale.timing().0), (StatusCode::OK, 0), "nobody queues behind the region");
     assert_eq!(stale.texts("ol.cards h2"), cards);
-    assert!(stale.text().contains("The region europe-west1 does not answer") && stale.text().contains("3 min ago"));
+    assert!(
+        stale.text().contains("The region Europe West (Belgium) does not answer") && stale.text().contains("3 min ago")
+    );
     let freshness = stale.headers["x-movr-freshness"].to_str().unwrap();
     let seconds: u32 = freshness.split_once("; source=memory").unwrap().0.parse().unwrap();
     assert!((180..200).contains(&seconds), "{freshness}");
@@ -138,7 +140,7 @@ async fn a_silent_region_is_told_honestly_and_the_others_do_not_notice() {
 fn says_which(page: &Page, words: &str) {
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{}", page.text());
     assert!(page.headers.contains_key("retry-after"));
-    assert!(page.text().contains("The region europe-west1 has not answered since"), "{}", page.text());
+    assert!(page.text().contains("The region Europe West (Belgium) has not answered since"), "{}", page.text());
     assert!(page.text().contains(words), "{}", page.text());
 }
 
@@ -183,7 +185,7 @@ async fn signing_in_and_recovering_abroad_need_only_the_home_of_the_person() {
         for page in [instance.browser().sign_in(name, password).await, instance.browser().post("/recover", &code).await]
         {
             assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{name}: {}", page.text());
-            assert!(page.text().contains("The region europe-west1 has not answered since"), "{}", page.text());
+            assert!(page.text().contains("The region Europe West (Belgium) has not answered since"), "{}", page.text());
         }
     }
     faults.write().clear();

@@ -172,7 +172,7 @@ pub async fn register(
             Ok(context.done(next, "Welcome to MovR. Choose a vehicle and ride."))
         }
         Err(error) => {
-            state.refuse(error, |refusal| match refusal {
+            context.refuse(&mut state, error, |refusal| match refusal {
                 Refusal::UsernameTaken => Some("username"),
                 refusal => refusal.region_closed().then_some(""),
             })?;
@@ -225,7 +225,9 @@ pub async fn login(mut context: RequestContext, FormWithState(form, mut state): 
         }
         Err(error) => {
             constant_time(&context, began).await;
-            state.refuse(error, |refusal| matches!(refusal, Refusal::NoMatch | Refusal::Blocked).then_some(""))?;
+            context.refuse(&mut state, error, |refusal| {
+                matches!(refusal, Refusal::NoMatch | Refusal::Blocked).then_some("")
+            })?;
             context.sign_in("failed");
             context.log_rejected("sign-in failed");
             login_page(&context, state)
@@ -293,7 +295,7 @@ pub async fn recover(
             };
             let shown =
                 |refusal: &Refusal| matches!(refusal, Refusal::WrongRecoveryCode | Refusal::Changed | Refusal::Blocked);
-            state.refuse(error, |refusal| (shown(refusal) || refusal.region_closed()).then_some(""))?;
+            context.refuse(&mut state, error, |refusal| (shown(refusal) || refusal.region_closed()).then_some(""))?;
             context.sign_in("failed");
             context.log_rejected("recovery failed");
             recovery_page(&context, state)

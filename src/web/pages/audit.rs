@@ -23,7 +23,7 @@ use crate::{
 const PAGE: i64 = 50;
 const CHUNK: i64 = 1000;
 
-const OBJECTS: [(&str, &str); 11] = [
+const OBJECTS: [(&str, &str); 12] = [
     ("", "All"),
     ("vehicle", "Vehicles"),
     ("ride", "Rides"),
@@ -32,6 +32,7 @@ const OBJECTS: [(&str, &str); 11] = [
     ("task", "Tasks"),
     ("user", "People"),
     ("session", "Sessions"),
+    ("people_search", "People searches"),
     ("region", "Regions"),
     ("catalogue", "Catalogue"),
     ("residency_refusal", "Residency refusals"),
@@ -71,7 +72,7 @@ impl Parameters {
     /// The address of `page` with this filter, after `before`.
     fn address(&self, page: &str, before: &str) -> String {
         let fields = [
-            ("region", self.region.as_str()),
+            ("region", &*self.region),
             ("actor", &self.actor),
             ("action", &self.action),
             ("type", &self.object),
@@ -80,9 +81,7 @@ impl Parameters {
             ("to", &self.to),
             ("before", before),
         ];
-        let set = fields.iter().filter(|(_, value)| !value.is_empty());
-        let pairs: Vec<_> = set.map(|(name, value)| format!("{name}={}", paths::encode(value))).collect();
-        if pairs.is_empty() { page.to_owned() } else { format!("{page}?{}", pairs.join("&")) }
+        paths::with(page, fields)
     }
 
     fn filter(&self, context: &RequestContext) -> Result<Filter, String> {
@@ -96,6 +95,9 @@ impl Parameters {
             "" => Place::at(form::moment(&self.to, Tz::UTC)?.unwrap_or(Moment::LAST.at())),
             before => place(before).ok_or("There is no such page of the audit.")?,
         };
+        if !OBJECTS.iter().any(|(object, _)| *object == self.object) {
+            return Err("There is no such kind of object.".to_owned());
+        }
         Ok(Filter {
             region: self.region(context)?,
             actor: id(&self.actor, "actor")?,
@@ -148,17 +150,16 @@ async fn read(context: &mut RequestContext, filter: &Filter, limit: i64) -> Page
 }
 
 pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
+    // With wrong filters: the list without them.
+    let all = Parameters::default();
     let (filter, error) = match query.filter(&context) {
         Ok(filter) => (filter, None),
-        // Nothing fits, but whoever may not see the page is refused.
-        Err(error) => {
-            let all = Parameters::default().filter(&context).map_err(PageError::Bug)?;
-            (Filter { before: Place::at(DateTime::UNIX_EPOCH), ..all }, Some(error))
-        }
+        Err(error) => (all.filter(&context).map_err(PageError::Bug)?, Some(error)),
     };
+    let set = if error.is_some() { &all } else { &query };
     let (roles, Found { mut events, searched_to }) = read(&mut context, &filter, PAGE + 1).await?;
-    let newest = (!query.before.is_empty()).then(|| query.address("/fleet/audit", ""));
-    let next = |last: &Place| query.address("/fleet/audit", &place_text(last));
+    let newest = (!set.before.is_empty()).then(|| set.address("/fleet/audit", ""));
+    let next = |last: &Place| set.address("/fleet/audit", &place_text(last));
     let mut pagination = Pagination::cut(&mut events, PAGE, newest, |last| next(&last.place));
     let searched_to = searched_to.filter(|_| pagination.older.is_none());
     pagination.older = pagination.older.or_else(|| searched_to.as_ref().map(next));
@@ -169,7 +170,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         region: &filter.region,
         roles,
         events,
-        export: query.address("/fleet/audit.csv", ""),
+        export: set.address("/fleet/audit.csv", ""),
         searched_to: searched_to.map(|place| place.0),
         pagination,
         error,

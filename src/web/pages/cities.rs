@@ -178,7 +178,7 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
         paused: None,
     };
     if let Err(error) = ops::catalogue::add_city(&context.service, &context.auth()?, &city, &tariffs).await {
-        state.refuse(error, |refusal| (*refusal == Refusal::CityTaken).then_some("slug"))?;
+        context.refuse(&mut state, error, |refusal| (*refusal == Refusal::CityTaken).then_some("slug"))?;
         return page(context, Some(state)).await;
     }
     Ok(context.done(PATH, &format!("{} is added. {EVERYWHERE}", city.name)))

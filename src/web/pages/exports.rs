@@ -1,7 +1,7 @@
 //! `/fleet/export.csv` and `/fleet/riders.csv`, sent chunk by chunk. The first chunk is read
 //! together with the session.
 
-use super::{CityQuery, fleet::FleetQuery, only_operators};
+use super::{CityQuery, fleet::FleetQuery, only_operators, read_operated};
 use crate::{
     db::{
         Conn, DbError,
@@ -45,9 +45,7 @@ async fn file<K: 'static>(
     chunk: impl AsyncFn(&Conn, &RegionCode, &str, Option<K>) -> Result<Chunk<K>, DbError> + 'static,
 ) -> PageResult {
     let (service, region, slug) = (context.service.clone(), city.region.clone(), city.slug.clone());
-    let (current_user, first) =
-        context.read_signed_in(&region, async |conn| chunk(conn, &region, &slug, None).await).await?;
-    only_operators(&current_user, &city.slug)?;
+    let (_, first) = read_operated(context, city, async |conn| chunk(conn, &region, &slug, None).await).await?;
     let read = async move |after| chunk(&service.db.at(&region).await?, &region, &slug, Some(after)).await;
     Ok(context.csv(&format!("movr-{}-{what}.csv", city.slug), first, read))
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Duration, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{city_of, jobs::JobFields, map, only_operators};
+use super::{city_of, jobs::JobFields, map, others_operated, read_operated};
 use crate::{
     db::fleet::{self, FleetVehicle},
     domain::{
@@ -40,8 +40,8 @@ struct FleetPage<'a> {
     counts: Vec<(&'static str, i64)>,
     counted: String,
     query: &'a FleetQuery,
-    /// The filter's field, and what is wrong with it.
-    wrong: Option<(&'static str, String)>,
+    /// What is wrong with the filters.
+    filters: FormState,
     new_job: JobFields<'a>,
     /// Vehicles that match, where that is known.
     total: Option<i64>,
@@ -51,12 +51,6 @@ struct FleetPage<'a> {
     /// The list continues, though the page is not full.
     sparse: bool,
     map: map::MapView,
-}
-
-impl FleetPage<'_> {
-    fn error(&self, field: &str) -> Option<&str> {
-        self.wrong.as_ref().filter(|(wrong, _)| *wrong == field).map(|(_, words)| words.as_str())
-    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -174,24 +168,26 @@ pub(super) async fn page(
     chosen: Vec<Uuid>,
 ) -> PageResult {
     let city = city_of(&context, &query.city)?;
+    let mut filters = FormState::default();
     let parsed = query.parse(&context.catalogue, context.now);
-    let ((filter, sort), wrong) = match parsed {
-        Ok(parsed) => (parsed, None),
-        Err(wrong) => (Default::default(), Some(wrong)),
-    };
-    let cursor = query.cursor(sort).filter(|_| wrong.is_none());
+    let (filter, sort) = parsed.unwrap_or_else(|(field, words)| {
+        match field {
+            "battery" => filters.reject(field, words),
+            // Not typed but chosen, if it comes from a form of ours.
+            _ => filters.error = Some(words),
+        }
+        Default::default()
+    });
+    let cursor = query.cursor(sort).filter(|_| !filters.has_errors());
     let (service, now) = (Arc::clone(&context.service), context.now);
-    let (current_user, (page, (counted_at, counts))) = context
-        .read_signed_in(&city.region, async |conn| {
-            let list = fleet::list(conn, (&city.region, &city.slug), &filter, sort, cursor.clone());
-            let (list, counts) = tokio::join!(list, ops::counts::by_status(&service, conn, &city, now));
-            Ok((list?, counts?))
-        })
-        .await?;
-    only_operators(&current_user, &city.slug)?;
+    let (current_user, (page, (counted_at, counts))) = read_operated(&mut context, &city, async |conn| {
+        let list = fleet::list(conn, (&city.region, &city.slug), &filter, sort, cursor.clone());
+        let (list, counts) = tokio::join!(list, ops::counts::by_status(&service, conn, &city, now));
+        Ok((list?, counts?))
+    })
+    .await?;
     let pins = page.vehicles.iter().map(|vehicle| map::Pin::fleet(vehicle, now));
     let map = map::vehicles(&context, &city, "the vehicles of the list", pins, None);
-    let operated = current_user.roles.operated().filter(|slug| *slug != city.slug);
     let count = |status| (status, counts.iter().find(|(of, _)| of == status).map_or(0, |(_, n)| *n));
     let here = format!("{}{}", paths::fleet(&city.slug), query.with_status(&query.status));
     let older = page.next.as_ref().map(|(key, id)| format!("{here}&after={}", after(key, *id)));
@@ -205,17 +201,17 @@ pub(super) async fn page(
         }
         _ => None,
     };
-    let rejected = wrong.is_some() || job.has_errors();
+    let rejected = filters.has_errors() || job.has_errors();
     let page = FleetPage {
         layout: context.layout(&format!("Fleet of {}", city.name), Section::Fleet, &city),
         catalogue: &context.catalogue,
         now,
         city: &city,
-        cities: operated.filter_map(|slug| context.catalogue.city(slug)).collect(),
+        cities: others_operated(&context, &current_user.roles, &city),
         counts,
         counted: counted_at.with_timezone(&city.time_zone).format("%H:%M:%S %Z").to_string(),
         query: &query,
-        wrong,
+        filters,
         new_job: JobFields::new(&context, &current_user.roles, &city, job),
         total,
         chosen,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{CityQuery, city_of, city_of_form, fleet_vehicle, map, only_operators};
 use crate::{
     db::{bulk::DEPOT, fleet},
-    domain::{City, Refusal, VehicleRef, VehicleType},
+    domain::{City, VehicleRef, VehicleType},
     ops,
     web::{FormState, FormWithState, Id, Layout, PageResult, Query, RequestContext, Section, paths},
 };
@@ -75,9 +75,9 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
         let added = ops::vehicle_write(&context.service, &auth, row, async |conn, write| {
             fleet::add(conn, write, (&city.slug, &of_type, status), public_id, &new).await
         });
-        match added.await {
-            Err(error @ ops::OpError::Refused(Refusal::CodeTaken)) => state.refuse(error, |_| Some("code"))?,
-            outcome => return context.respond(outcome, &paths::fleet_vehicle(&vehicle), "The vehicle is added."),
+        let outcome = added.await;
+        if !state.rejected_by(&outcome) {
+            return context.respond(outcome, &paths::fleet_vehicle(&vehicle), "The vehicle is added.");
         }
     }
     page(context, &city, state).await

@@ -6,10 +6,10 @@ use askama::Template;
 use super::{
     city_of,
     fleet::{FleetQuery, after},
-    only_operators,
+    read_operated,
 };
 use crate::{
-    db::fleet,
+    db::{Conn, fleet},
     domain::{City, qr},
     web::{BadRequest, Layout, PageResult, Pagination, Query, RequestContext, Section, paths},
 };
@@ -40,12 +40,8 @@ pub async fn show(mut context: RequestContext, Query(query): Query<FleetQuery>) 
     let city = city_of(&context, &query.city)?;
     let (filter, sort) = query.parse(&context.catalogue, context.now).map_err(|_wrong| BadRequest::Field)?;
     let cursor = query.cursor(sort);
-    let (current_user, mut page) = context
-        .read_signed_in(&city.region, async |conn| {
-            fleet::list(conn, (&city.region, &city.slug), &filter, sort, cursor.clone()).await
-        })
-        .await?;
-    only_operators(&current_user, &city.slug)?;
+    let list = async |conn: &Conn| fleet::list(conn, (&city.region, &city.slug), &filter, sort, cursor.clone()).await;
+    let (_, mut page) = read_operated(&mut context, &city, list).await?;
     if page.vehicles.len() > PAGE {
         page.vehicles.truncate(PAGE);
         page.next = page.vehicles.last().map(|vehicle| vehicle.cursor(sort));

@@ -16,10 +16,10 @@ use crate::{
         users::{self, Profile},
     },
     domain::{
-        City, Refusal, RideRef, money, people,
+        City, RideRef, money, people,
         ride::{self, CREDIT_REASONS, END_REASONS, RIDER_REASONS, reason_text},
     },
-    ops::{self, OpError},
+    ops,
     web::{
         BadRequest, FormState, FormWithState, Id, Layout, PageError, PageResult, RequestContext, RowPath, Section,
         filters, form, paths,
@@ -123,12 +123,10 @@ pub async fn end(
     let at = state.check("lat", form::required_point(&form.lat, &form.lon, "a position"));
     if let (Some(reason), Some(until), Some(place), Some(at)) = (reason, until, place, at) {
         let how = ForcedEnd { reason, until, free: form.charge == "free" };
-        match ops::fleet::end_ride(&context.service, &context.auth()?, &key, (at, &place), &how).await {
-            Err(error @ OpError::Refused(Refusal::TooFar(_))) => state.refuse(error, |_| Some("lat"))?,
-            outcome => {
-                let done = "The ride has ended. The rider will see this on the next page they open.";
-                return context.respond(outcome, &paths::fleet_ride(&key), done);
-            }
+        let outcome = ops::fleet::end_ride(&context.service, &context.auth()?, &key, (at, &place), &how).await;
+        if !state.rejected_by(&outcome) {
+            let done = "The ride has ended. The rider will see this on the next page they open.";
+            return context.respond(outcome, &paths::fleet_ride(&key), done);
         }
     }
     page(context, &key, Some(state)).await
@@ -169,12 +167,10 @@ pub async fn credit(
         let credited = ops::signed_write(&context.service, &auth, (&city.region, command), async |conn, write| {
             fleet_rides::credit(conn, write, &city.slug, reason, &credits).await
         });
-        match credited.await {
-            Err(error @ OpError::Refused(Refusal::CreditTooHigh)) => state.refuse(error, |_| Some("amount"))?,
-            outcome => {
-                let done = format!("{} credited. It is on the rider's receipt.", city.currency.format(minor));
-                return context.respond(outcome, &paths::fleet_ride(&key), &done);
-            }
+        let outcome = credited.await;
+        if !state.rejected_by(&outcome) {
+            let done = format!("{} credited. It is on the rider's receipt.", city.currency.format(minor));
+            return context.respond(outcome, &paths::fleet_ride(&key), &done);
         }
     }
     page(context, &key, Some(state)).await

@@ -6,7 +6,7 @@ use chrono::{DateTime, Duration, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{city_of, only_operators};
+use super::{city_of, others_operated, read_operated};
 use crate::{
     db::{
         Conn, Result,
@@ -76,11 +76,9 @@ pub struct Parameters {
 
 impl Parameters {
     fn address(&self, city: &City, after: Option<Cursor>) -> String {
-        let fields = [("state", &self.state), ("longer", &self.longer), ("q", &self.q), ("at", &self.at)];
-        let set = fields.iter().filter(|(_, value)| !value.is_empty());
-        let pairs = set.map(|(name, value)| format!("&{name}={}", paths::encode(value)));
-        let after = after.map(|after| format!("&after={after}"));
-        paths::fleet_rides(&city.slug) + &pairs.chain(after).collect::<String>()
+        let fields = [("state", &*self.state), ("longer", &self.longer), ("q", &self.q), ("at", &self.at)];
+        let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
+        paths::with(&paths::fleet_rides(&city.slug), fields) + &after
     }
 
     fn ended(&self) -> bool {
@@ -116,33 +114,34 @@ impl Parameters {
 
 pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     let city = city_of(&context, &query.city)?;
-    context.may_touch(&city.region);
     let checked = form::moment(&query.at, city.time_zone).and_then(|at| {
         let known = LONGER.iter().any(|(minutes, _)| *minutes == query.longer);
-        if known { Ok(at) } else { Err("Please choose one of the times.".to_owned()) }
+        match query.state.as_str() {
+            "" | "ended" if known => Ok(at),
+            "" | "ended" => Err("Please choose one of the times.".to_owned()),
+            _ => Err("Please choose rides under way or ended ones.".to_owned()),
+        }
     });
     let (at, error) = checked.map_or_else(|error| (None, Some(error)), |at| (at, None));
     let now = context.now;
-    let (current_user, (mut rides, searched_to)) = context
-        .read_signed_in(&city.region, async |conn| {
-            if error.is_some() { Ok(Default::default()) } else { query.find(conn, &city, at, now).await }
-        })
-        .await?;
-    only_operators(&current_user, &city.slug)?;
-    let ended = query.ended();
+    // With wrong filters: the list without them.
+    let all = Parameters::default();
+    let filter = if error.is_some() { &all } else { &query };
+    let (current_user, (mut rides, searched_to)) =
+        read_operated(&mut context, &city, async |conn| filter.find(conn, &city, at, now).await).await?;
+    let ended = filter.ended();
     let next = |last: &FleetRide| {
         let at = last.ended_at.filter(|_| ended).unwrap_or(last.started_at);
-        query.address(&city, Some(Cursor(at, last.ride.id)))
+        filter.address(&city, Some(Cursor(at, last.ride.id)))
     };
-    let newest = query.after.map(|_| query.address(&city, None));
+    let newest = filter.after.map(|_| filter.address(&city, None));
     let mut pagination = Pagination::cut(&mut rides, PAGE, newest, next);
     let sparse = pagination.older.is_none() && searched_to.is_some();
-    pagination.older = pagination.older.or(searched_to.map(|(at, id)| query.address(&city, Some(Cursor(at, id)))));
-    let others = context.catalogue.cities.iter().filter(|other| other.slug != city.slug);
+    pagination.older = pagination.older.or(searched_to.map(|(at, id)| filter.address(&city, Some(Cursor(at, id)))));
     let page = FleetRidesPage {
         layout: context.layout(&format!("Rides in {}", city.name), Section::Fleet, &city),
         now,
-        cities: others.filter(|other| current_user.roles.operates(&other.slug)).collect(),
+        cities: others_operated(&context, &current_user.roles, &city),
         city: &city,
         query: &query,
         error,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{city_of_form, jobs, map, only_operators};
+use super::{city_of_form, jobs, map, only_operators, others_operated};
 use crate::{
     db::{
         bulk::Selection,
@@ -14,13 +14,13 @@ use crate::{
         tasks::{self, Task},
     },
     domain::{
-        Catalogue, City, JobKind, JobRef, Refusal, VehicleRef, Version, event,
+        Catalogue, City, JobKind, JobRef, VehicleRef, Version, event,
         fleet::{NOTE_MAX, status_text},
         job::{STEPS, StatusChange},
         people,
         task::problem_text,
     },
-    ops::{self, OpError, jobs::NewJob},
+    ops::{self, jobs::NewJob},
     web::{
         BadRequest, Form, FormState, FormWithState, Id, Layout, PageError, PageResult, Query, RequestContext, RowPath,
         Section, filters, form, paths,
@@ -91,7 +91,6 @@ async fn page(
         change.to != status && change.from.contains(&status) && !(kept && change.to == "available")
     };
     let may = |step: &JobKind| !held && step.status_change().is_some_and(leads);
-    let others = context.catalogue.cities.iter().filter(|other| other.slug != city.slug);
     let (history, more) = history.split_at(history.len().min(HISTORY_PAGE));
     let older = history.last().filter(|_| !more.is_empty());
     let pin = map::Pin { href: String::new(), ..map::Pin::fleet(&found.vehicle, context.now) };
@@ -107,7 +106,7 @@ async fn page(
         retires: may(&JobKind::Retire),
         changeable: !held && status != "retired",
         form: rejected.unwrap_or_else(|| stored(&found.vehicle)),
-        cities: others.filter(|other| current_user.roles.operates(&other.slug)).collect(),
+        cities: others_operated(&context, &current_user.roles, city),
         // Those of another city, where it stood before, are of its operators.
         tasks: tasks.into_iter().filter(|task| task.city == city.slug).collect(),
         me,
@@ -238,10 +237,9 @@ pub async fn edit(
 ) -> PageResult {
     let seen = seen(&context, row, form.version, form.command)?;
     if let Some(edit) = read(&form.typed, &mut state) {
-        match ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit, false).await {
-            Err(error @ OpError::Refused(Refusal::CodeTaken)) => state.refuse(error, |_| Some("code"))?,
-            Err(error @ OpError::Refused(Refusal::TooFar(_))) => state.refuse(error, |_| Some("lat"))?,
-            outcome => return context.respond(outcome, &paths::fleet_vehicle(&seen.vehicle), "Saved."),
+        let outcome = ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit, false).await;
+        if !state.rejected_by(&outcome) {
+            return context.respond(outcome, &paths::fleet_vehicle(&seen.vehicle), "Saved.");
         }
     }
     page(context, &seen.vehicle, None, Some(state)).await

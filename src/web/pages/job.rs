@@ -138,15 +138,15 @@ fn halted(context: &RequestContext, job: &Job) -> Option<String> {
         return Some(text.to_owned());
     }
     let service = &context.service;
-    [job.job.region.clone(), job.target().0].into_iter().find_map(|region| {
-        let unreachable = || Some(format!("The region {region} does not answer. The job continues when it does."));
-        match service.gates.last_seen(&region) {
-            Some(Gate { state: GateState::ReadOnly, reason, until, .. }) => {
-                let closed = Refusal::RegionReadOnly { region, reason, until }.message();
-                Some(format!("{closed} The job continues by itself."))
-            }
-            _ => service.db.health().refused(&region).and_then(|_| unreachable()),
+    [job.job.region.clone(), job.target().0].into_iter().find_map(|region| match service.gates.last_seen(&region) {
+        Some(Gate { state: GateState::ReadOnly, reason, until, .. }) => {
+            let closed = Refusal::RegionReadOnly { region, reason, until };
+            Some(format!("{} The job continues by itself.", context.words(&closed)))
         }
+        _ => service.db.health().refused(&region).map(|_| {
+            let name = context.catalogue.region_name(&region);
+            format!("The region {name} does not answer. The job continues when it does.")
+        }),
     })
 }
 

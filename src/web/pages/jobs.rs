@@ -7,9 +7,9 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    city_of, city_of_form,
+    NO_SUCH_PART, PartQuery, city_of, city_of_form,
     fleet::{self, FleetQuery},
-    only_operators,
+    others_operated, read_operated,
 };
 use crate::{
     db::{
@@ -28,7 +28,7 @@ use crate::{
         jobs::{JobContext, NewJob},
     },
     web::{
-        Cursor, FormState, Id, Layout, ListForm, PageError, PageResult, Pagination, Query, RequestContext, Section,
+        Cursor, FormState, Id, Layout, ListForm, PageResult, Pagination, Query, RequestContext, Section,
         filters::{self, counted, number},
         form, paths,
     },
@@ -48,6 +48,7 @@ struct JobsPage<'a> {
     me: Uuid,
     pagination: Pagination,
     new_job: JobFields<'a>,
+    error: Option<&'static str>,
 }
 
 /// Parts of the list: the parameter, its words, and the state and confirmation of its jobs.
@@ -96,11 +97,10 @@ pub(super) struct JobFields<'a> {
 
 impl<'a> JobFields<'a> {
     pub fn new(context: &'a RequestContext, roles: &Roles, city: &City, form: FormState) -> Self {
-        let targets = context.catalogue.cities.iter();
         Self {
             id: context.service.ids.form(),
             drawn: context.now,
-            targets: targets.filter(|to| to.slug != city.slug && roles.operates(&to.slug)).collect(),
+            targets: others_operated(context, roles, city),
             form,
         }
     }
@@ -111,29 +111,18 @@ impl<'a> JobFields<'a> {
     }
 }
 
-#[derive(Debug, Deserialize)]
-pub struct Parameters {
-    #[serde(default)]
-    city: String,
-    #[serde(default)]
-    show: String,
-    before: Option<Cursor>,
-}
-
-pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
+pub async fn list(mut context: RequestContext, Query(query): Query<PartQuery>) -> PageResult {
     let city = city_of(&context, &query.city)?;
     let Cursor(at, id) = query.before.unwrap_or_else(|| Cursor::first(context.now));
-    let (show, _, state, confirmed) = *SHOW.iter().find(|(show, ..)| *show == query.show).ok_or(PageError::NotFound)?;
+    let known = SHOW.iter().find(|(show, ..)| *show == query.show);
+    let &(show, _, state, confirmed) = known.unwrap_or(&SHOW[0]);
     let me = context.auth()?.user.id;
     let filter = Filter { state, confirmed, by: (show == "mine").then_some(me), names: context.may_name(&city.region) };
-    context.may_touch(&city.region);
     let list = async |conn: &Conn| jobs::list(conn, (&city.region, &city.slug), filter, (at, id), PAGE + 1).await;
-    let (current_user, mut jobs) = context.read_signed_in(&city.region, list).await?;
-    only_operators(&current_user, &city.slug)?;
-    let here =
-        format!("{}{}", paths::jobs(&city.slug), if show.is_empty() { String::new() } else { format!("&show={show}") });
+    let (current_user, mut jobs) = read_operated(&mut context, &city, list).await?;
+    let here = paths::jobs(&city.slug, show);
     let next = |last: &ListedJob| format!("{here}&before={}", Cursor(last.job.created_at, last.job.job.id));
-    context.ok(&JobsPage {
+    let page = JobsPage {
         layout: context.layout(&format!("Jobs in {}", city.name), Section::Fleet, &city),
         catalogue: &context.catalogue,
         city: &city,
@@ -142,7 +131,9 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         show,
         me,
         new_job: JobFields::new(&context, &current_user.roles, &city, FormState::default()),
-    })
+        error: known.is_none().then_some(NO_SUCH_PART),
+    };
+    context.ok_or_invalid(page.error.is_some(), &page)
 }
 
 /// The vehicles of its list, or with `all` those that match its filter.
@@ -166,7 +157,7 @@ pub struct JobForm {
 pub async fn create(context: RequestContext, ListForm(form, list): ListForm<JobForm>) -> PageResult {
     let city = city_of_form(&context, &form.city)?.clone();
     context.may_touch(&city.region);
-    let back = context.came_from("/fleet").unwrap_or_else(|| paths::jobs(&city.slug));
+    let back = context.came_from("/fleet").unwrap_or_else(|| paths::jobs(&city.slug, ""));
     let job = JobRef { id: context.row_id(form.id, "job", &city.region)?, region: city.region.clone() };
     match parse(&context, &form, &city, &list, job) {
         Ok(new) => request(&context, &new, &back).await,

@@ -46,7 +46,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use serde::Deserialize;
 
-use super::{BadRequest, PageError, PageResult, RequestContext};
+use super::{BadRequest, Cursor, PageError, PageResult, RequestContext};
 use crate::{
     db::{Conn, DbError, sessions::CurrentUser},
     domain::{City, Refusal, Region, RegionCode, Roles, UserRef},
@@ -61,6 +61,19 @@ pub struct CityQuery {
     city: String,
 }
 
+/// Parameters of a list of a city that has parts.
+#[derive(Debug, Deserialize)]
+pub struct PartQuery {
+    #[serde(default)]
+    city: String,
+    #[serde(default)]
+    show: String,
+    before: Option<Cursor>,
+}
+
+/// What a list says of a filter that none of its forms sends; it is shown without it, as 422.
+pub const NO_SUCH_PART: &str = "There is no such list; this is the whole one.";
+
 /// Asks home, in one wait, whether the person administers.
 pub async fn administrator(context: &mut RequestContext) -> PageResult<()> {
     if context.current_user().await?.roles.administers() { Ok(()) } else { Err(Refusal::NotAdministrator.into()) }
@@ -68,6 +81,24 @@ pub async fn administrator(context: &mut RequestContext) -> PageResult<()> {
 
 pub fn only_operators(current_user: &CurrentUser, city: &str) -> PageResult<()> {
     if current_user.roles.operates(city) { Ok(()) } else { Err(Refusal::NotOperator.into()) }
+}
+
+/// Reads a page about `city` for its operators.
+pub async fn read_operated<T>(
+    context: &mut RequestContext,
+    city: &City,
+    page: impl AsyncFn(&Conn) -> Result<T, DbError>,
+) -> PageResult<(CurrentUser, T)> {
+    context.may_touch(&city.region);
+    let (current_user, value) = context.read_signed_in(&city.region, page).await?;
+    only_operators(&current_user, &city.slug)?;
+    Ok((current_user, value))
+}
+
+/// The cities but `city` that the person operates.
+pub fn others_operated<'a>(context: &'a RequestContext, roles: &Roles, city: &City) -> Vec<&'a City> {
+    let others = context.catalogue.cities.iter().filter(|other| other.slug != city.slug);
+    others.filter(|other| roles.operates(&other.slug)).collect()
 }
 
 /// The city of a fleet page: the requested one, the one in use if the person operates it, or the

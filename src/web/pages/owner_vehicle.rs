@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     db::{fleet::FleetVehicle, owner_vehicles, vehicles},
-    domain::{City, Refusal, VehicleRef, Version, fleet::status_text},
-    ops::{self, OpError},
+    domain::{City, VehicleRef, Version, fleet::status_text},
+    ops,
     web::{Form, FormState, FormWithState, Id, Layout, PageError, PageResult, RequestContext, RowPath, Section, paths},
 };
 
@@ -77,10 +77,7 @@ pub async fn set_paused(context: RequestContext, row: RowPath, Form(form): Form<
     let paused = ops::vehicle_write(&context.service, &auth, row, async |conn, write| {
         owner_vehicles::set_paused(conn, write, &seen, pause).await
     });
-    match paused.await {
-        Err(OpError::Refused(Refusal::NotYourVehicle)) => Err(PageError::NotFound),
-        outcome => context.respond(outcome, &back, done),
-    }
+    context.respond(paused.await, &back, done)
 }
 
 pub async fn edit(
@@ -90,11 +87,9 @@ pub async fn edit(
 ) -> PageResult {
     let seen = seen(&context, row, form.version, form.command)?;
     if let Some(edit) = read(&form.typed, &mut state) {
-        match ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit, true).await {
-            Err(OpError::Refused(Refusal::NotYourVehicle)) => return Err(PageError::NotFound),
-            Err(error @ OpError::Refused(Refusal::CodeTaken)) => state.refuse(error, |_| Some("code"))?,
-            Err(error @ OpError::Refused(Refusal::TooFar(_))) => state.refuse(error, |_| Some("lat"))?,
-            outcome => return context.respond(outcome, &paths::own_vehicle(&seen.vehicle), "Saved."),
+        let outcome = ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit, true).await;
+        if !state.rejected_by(&outcome) {
+            return context.respond(outcome, &paths::own_vehicle(&seen.vehicle), "Saved.");
         }
     }
     page(context, &seen.vehicle, Some(state)).await

@@ -14,10 +14,9 @@ use crate::{
         vehicles::{self, NewVehicle, OWN_MAX},
     },
     domain::{City, Refusal, RegionCode, VehicleType, Version, fleet, people},
-    ops::{self, Done, OpError},
+    ops::{self, Done},
     web::{
-        Form, FormState, FormWithState, Id, Layout, PageError, PageResult, RequestContext, RowPath, Section, filters,
-        form, paths,
+        Form, FormState, FormWithState, Id, Layout, PageResult, RequestContext, RowPath, Section, filters, form, paths,
     },
 };
 
@@ -139,7 +138,7 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
         vehicles::insert(conn, write, &new, public_id).await
     });
     if let Err(error) = added.await {
-        state.refuse(error, |refusal| match refusal {
+        context.refuse(&mut state, error, |refusal| match refusal {
             Refusal::CodeTaken => Some("code"),
             Refusal::FormUsed | Refusal::TooManyVehicles | Refusal::TooManyToday => Some(""),
             refusal => refusal.region_closed().then_some(""),
@@ -160,8 +159,5 @@ pub async fn remove(context: RequestContext, RowPath { region, id }: RowPath, Fo
     let retired = ops::vehicle_write(&context.service, &auth, (&region, id), async |conn, write| {
         vehicles::retire(conn, write, form.version.get()).await
     });
-    match retired.await {
-        Err(OpError::Refused(Refusal::NotYourVehicle)) => Err(PageError::NotFound),
-        outcome => context.respond(outcome.map(|_| Done::Now), "/my/vehicles", "Your vehicle is off the street."),
-    }
+    context.respond(retired.await.map(|_| Done::Now), "/my/vehicles", "Your vehicle is off the street.")
 }

@@ -83,7 +83,8 @@ async fn page(mut context: RequestContext, form: FormState, search: Option<(Stri
     let city = catalogue.city(form.value("city")).or_else(in_use).unwrap_or_else(|| context.city());
     let (mut found, mut searched_to, mut unreachable) = (None, None, Vec::new());
     if let Some((who, after)) = search {
-        residency::require_same_law(&context.service, &context.auth()?, RESIDENCY_PERSON_REFUSED, &city.region).await?;
+        let auth = context.auth()?;
+        residency::require_same_law(&context.service, &auth, RESIDENCY_PERSON_REFUSED, &city.region).await?;
         if after.is_none() {
             context.state.limits.search_everywhere(context.client_address())?;
         }
@@ -106,8 +107,11 @@ async fn page(mut context: RequestContext, form: FormState, search: Option<(Stri
             let answer = ask(region);
             async move { (region, answer.await) }
         }));
+        // Nothing is shown that was not recorded.
+        let (noted, answers) = tokio::join!(ops::people::note_search(&context.service, &auth, city), answers);
+        noted?;
         let mut all = Vec::new();
-        for (region, answer) in answers.await {
+        for (region, answer) in answers {
             match answer {
                 Ok((named, found)) => {
                     all.extend(named);

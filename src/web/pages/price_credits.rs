@@ -8,9 +8,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{city_of_form, only_operators, tariffs::Known};
+use super::{city_of_form, read_operated, tariffs::Known};
 use crate::{
     db::{
+        Conn,
         fleet_rides::{self, Credit, PRICED_PAGE},
         rides::Ride,
     },
@@ -103,15 +104,11 @@ async fn find(
 ) -> PageResult<(City, Tariff, Tariff, Found)> {
     let wrong = tariff.read()?;
     let city = city_of_form(context, &wrong.city)?.clone();
-    context.may_touch(&city.region);
     let first = Cursor(wrong.valid_from, Uuid::nil());
     let Cursor(at, id) = after.filter(|Cursor(at, _)| *at >= wrong.valid_from).unwrap_or(first);
     let began_by = held_until(&context.catalogue, &wrong).unwrap_or(context.now);
-    let read = context.read_signed_in(&city.region, async |conn| {
-        fleet_rides::list_priced(conn, &city.region, &wrong, began_by, (at, id)).await
-    });
-    let (current_user, mut rides) = read.await?;
-    only_operators(&current_user, &city.slug)?;
+    let list = async |conn: &Conn| fleet_rides::list_priced(conn, &city.region, &wrong, began_by, (at, id)).await;
+    let (_, mut rides) = read_operated(context, &city, list).await?;
     let before = wrong.valid_from - chrono::Duration::seconds(1);
     let right = context.catalogue.tariff(&city.slug, &wrong.vehicle_type, before).ok_or(PageError::NotFound)?.clone();
     // What has ended since the page was made was not confirmed.

@@ -163,7 +163,7 @@ pub fn password_refused(
     field: &'static str,
     at_top: impl Fn(&Refusal) -> bool,
 ) -> PageResult<()> {
-    state.refuse(error, |refusal| match refusal {
+    context.refuse(state, error, |refusal| match refusal {
         Refusal::WrongPassword => {
             context.log_rejected("wrong password");
             Some(field)

@@ -232,7 +232,7 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     context.may_touch_all();
     let add = async |conn: &Conn, write: &Write<'_>| catalogue::add_promo_code(conn, write, &promo).await;
     if let Err(error) = ops::catalogue::change(&context.service, &context.auth()?, Some(&promo), add).await {
-        state.refuse(error, |refusal| (*refusal == Refusal::PromoTaken).then_some("code"))?;
+        context.refuse(&mut state, error, |refusal| (*refusal == Refusal::PromoTaken).then_some("code"))?;
         return page(context, "", Some(RejectedForm::Add(state))).await;
     }
     Ok(context.done(PATH, &format!("{} is added. {EVERYWHERE}", promo.code)))

@@ -100,16 +100,9 @@ impl Period {
 impl Parameters {
     fn address(&self, page: &str, city: &City, after: Option<Cursor>) -> String {
         let (key, currency) = after.unwrap_or_default();
-        let fields = [
-            ("from", self.from.as_str()),
-            ("to", &self.to),
-            ("by", &self.by),
-            ("after", &key),
-            ("currency", &currency),
-        ];
-        let set = fields.iter().filter(|(_, value)| !value.is_empty());
-        let pairs = set.map(|(name, value)| format!("&{name}={}", paths::encode(value)));
-        format!("{page}?city={}", city.slug) + &pairs.collect::<String>()
+        let fields =
+            [("from", &*self.from), ("to", &self.to), ("by", &self.by), ("after", &key), ("currency", &currency)];
+        paths::with(&format!("{page}?city={}", city.slug), fields)
     }
 
     /// By default this month until today, by day.

@@ -86,6 +86,12 @@ impl RegionStatus {
     }
 }
 
+/// With its day, unless that is today.
+fn time(at: &DateTime<Utc>, now: &DateTime<Utc>) -> String {
+    let day = if at.date_naive() == now.date_naive() { "" } else { "%-d %b %Y, " };
+    at.format(&format!("{day}%H:%M:%S UTC")).to_string()
+}
+
 struct Dot {
     region: usize,
     x: i64,
@@ -219,4 +225,17 @@ fn dots(context: &RequestContext) -> Vec<Dot> {
 #[allow(clippy::cast_possible_truncation, reason = "units of the picture are below a thousand")]
 fn round(units: f64) -> i64 {
     units.round() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_another_day_says_which() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let now = at("2026-11-21T00:00:05Z");
+        assert_eq!(time(&now, &now), "00:00:05 UTC");
+        assert_eq!(time(&at("2026-11-20T23:59:58Z"), &now), "20 Nov 2026, 23:59:58 UTC");
+    }
 }

@@ -8,10 +8,14 @@ use std::sync::Arc;
 use askama::Template;
 use chrono::{DateTime, DurationRound, SubsecRound, TimeDelta, Utc};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{CityQuery, EVERYWHERE, city_for, city_of_form, price_credits};
 use crate::{
-    db::{Conn, Write, catalogue},
+    db::{
+        Conn, Write,
+        catalogue::{self, SeenTariffs},
+    },
     domain::{City, Moment, Tariff, VehicleType, money},
     ops,
     web::{
@@ -100,6 +104,18 @@ fn is_steep(old: &Tariff, new: &Tariff) -> bool {
     of.iter().any(|of| of(new) > STEEP * of(old))
 }
 
+/// The tariff that `new` would follow.
+fn in_force(seen: &SeenTariffs, new: &Tariff) -> Option<Tariff> {
+    let before = seen.iter().filter(|(from, ..)| *from <= new.valid_from.timestamp()).max_by_key(|(from, ..)| *from);
+    before.map(|&(_, unlock_minor, per_minute_minor, out_of_area_fee_minor, max_charge_minor)| Tariff {
+        unlock_minor,
+        per_minute_minor,
+        out_of_area_fee_minor,
+        max_charge_minor,
+        ..new.clone()
+    })
+}
+
 pub async fn list(context: RequestContext, Query(query): Query<CityQuery>) -> PageResult {
     page(context, &query.city, None).await
 }
@@ -184,6 +200,15 @@ pub struct NewPrice {
 }
 
 impl NewPrice {
+    fn seen(&self) -> PageResult<SeenTariffs> {
+        let seen = serde_json::from_str::<SeenTariffs>(&self.seen).ok();
+        let price = |minor: &i64| (0..=money::MAX).contains(minor);
+        let prices = |seen: &SeenTariffs| {
+            seen.iter().all(|(_, unlock, minute, fee, most)| [unlock, minute, fee].into_iter().chain(most).all(price))
+        };
+        Ok(seen.filter(prices).ok_or(BadRequest::Field)?)
+    }
+
     /// The tariff, or the form with what is wrong.
     fn read(&self, city: &City, vehicle_type: &VehicleType, now: DateTime<Utc>) -> Result<Tariff, FormState> {
         let fields = [
@@ -237,11 +262,12 @@ async fn new_price(mut context: RequestContext, price: NewPrice, set: bool) -> P
         Ok(tariff) => tariff,
         Err(state) => return page(context, &city.slug, Some((vehicle_type.slug, state))).await,
     };
-    let catalogue = Arc::clone(&context.catalogue);
-    let old = catalogue.tariff(&city.slug, &vehicle_type.slug, tariff.valid_from);
-    let steep = old.is_some_and(|old| is_steep(old, &tariff));
+    // Judged by what was confirmed, which the statement compares with the rows: this instance may
+    // know less.
+    let seen = if set { price.seen()? } else { catalogue::seen(of_type(&context, &city, &vehicle_type).into_iter()) };
+    let old = in_force(&seen, &tariff);
+    let steep = old.as_ref().is_some_and(|old| is_steep(old, &tariff));
     if set && (!steep || !price.sure.is_empty()) {
-        let seen = serde_json::from_str(&price.seen).map_err(|_wrong| BadRequest::Field)?;
         let set = async |conn: &Conn, write: &Write<'_>| catalogue::set_tariff(conn, write, &tariff, &seen).await;
         let outcome = ops::catalogue::change(&context.service, &context.auth()?, None, set).await;
         let format = format!("{} %Z", city.units.date_and_time());
@@ -255,8 +281,8 @@ async fn new_price(mut context: RequestContext, price: NewPrice, set: bool) -> P
         layout: context.layout(&format!("New price in {}", city.name), Section::Fleet, &city),
         city: &city,
         vehicle_type: &vehicle_type,
-        seen: catalogue::seen(of_type(&context, &city, &vehicle_type).into_iter()).to_string(),
-        lines: price_lines(old, &tariff),
+        seen: json!(seen).to_string(),
+        lines: price_lines(old.as_ref(), &tariff),
         tariff: &tariff,
         price: &price,
         steep,

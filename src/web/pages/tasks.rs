@@ -5,7 +5,7 @@ use askama::Template;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{city_of, only_operators};
+use super::{NO_SUCH_PART, PartQuery, city_of, read_operated};
 use crate::{
     db::{
         fleet::{self, FleetVehicle},
@@ -38,40 +38,30 @@ struct TasksPage<'a> {
     me: Uuid,
     command: Uuid,
     pagination: Pagination,
+    error: Option<&'static str>,
 }
 
-#[derive(Debug, Deserialize)]
-pub struct Parameters {
-    #[serde(default)]
-    city: String,
-    #[serde(default)]
-    show: String,
-    before: Option<Cursor>,
-}
-
-pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
+pub async fn list(mut context: RequestContext, Query(query): Query<PartQuery>) -> PageResult {
     let city = city_of(&context, &query.city)?;
     let Cursor(at, id) = query.before.unwrap_or_else(|| Cursor::first(context.now));
-    let (show, _) = SHOWN.into_iter().find(|(show, _)| *show == query.show).unwrap_or_default();
+    let known = SHOWN.into_iter().find(|(show, _)| *show == query.show);
+    let (show, _) = known.unwrap_or_default();
     let me = context.auth()?.user.id;
     let wanted = (if show == "done" { "done" } else { "open" }, Some(me).filter(|_| show == "mine"));
-    context.may_touch(&city.region);
     let first = show.is_empty() && query.before.is_none();
     let names = context.may_name(&city.region);
-    let (current_user, (mut tasks, waiting)) = context
-        .read_signed_in(&city.region, async |conn| {
-            let tasks = tasks::list(conn, (&city.region, &city.slug), wanted, (at, id), PAGE + 1, names);
-            if !first {
-                return Ok((tasks.await?, Vec::new()));
-            }
-            let (tasks, waiting) = tokio::join!(tasks, fleet::list_waiting(conn, &city.region, &city.slug));
-            Ok((tasks?, waiting?))
-        })
-        .await?;
-    only_operators(&current_user, &city.slug)?;
+    let (_, (mut tasks, waiting)) = read_operated(&mut context, &city, async |conn| {
+        let tasks = tasks::list(conn, (&city.region, &city.slug), wanted, (at, id), PAGE + 1, names);
+        if !first {
+            return Ok((tasks.await?, Vec::new()));
+        }
+        let (tasks, waiting) = tokio::join!(tasks, fleet::list_waiting(conn, &city.region, &city.slug));
+        Ok((tasks?, waiting?))
+    })
+    .await?;
     let here = paths::tasks(&city.slug, show);
     let next = |last: &Task| format!("{here}&before={}", Cursor(last.created_at, last.task.id));
-    context.ok(&TasksPage {
+    let page = TasksPage {
         layout: context.layout(&format!("Tasks in {}", city.name), Section::Fleet, &city),
         city: &city,
         show,
@@ -80,7 +70,9 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         tasks,
         me,
         command: context.service.ids.form(),
-    })
+        error: known.is_none().then_some(NO_SUCH_PART),
+    };
+    context.ok_or_invalid(page.error.is_some(), &page)
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,7 +12,7 @@ use super::vehicles::{blocked, typed_promo};
 use crate::{
     db::vehicles::{self, Coded},
     domain::{City, Point, Refusal, Tariff, vehicle::charge},
-    web::{FormState, Layout, PageResult, Query, RequestContext, Section, filters, form},
+    web::{FormState, FormWithState, Layout, PageResult, RequestContext, Section, filters, form},
 };
 
 #[derive(Template)]
@@ -40,36 +40,35 @@ impl Offer<'_> {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Parameters {
+/// Asks for the code, which a scanned one fills in, and where the person stands.
+pub async fn form(mut context: RequestContext, scanned: Option<Path<String>>) -> PageResult {
+    context.current_user().await?;
+    let code = scanned.map(Path::into_inner).unwrap_or_default();
+    page(&context, context.city(), FormState::default().with("code", code.trim()), None)
+}
+
+#[derive(Deserialize)]
+pub struct Asked {
     code: String,
     lat: String,
     lon: String,
 }
 
-/// The code filled in; where the person stands is asked for.
-pub async fn scanned(mut context: RequestContext, code: Path<String>) -> PageResult {
-    context.current_user().await?;
-    let city = context.city().clone();
-    page(&context, &city, FormState::default().with("code", code.trim()), None)
-}
-
-pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
+/// Looks the code up and writes nothing: posted, because where a person stands is no part of an address.
+pub async fn find(mut context: RequestContext, FormWithState(asked, mut form): FormWithState<Asked>) -> PageResult {
     let (catalogue, auth, now) = (Arc::clone(&context.catalogue), context.auth()?, context.now);
-    let (code, chosen) = (query.code.trim(), context.city().clone());
-    let mut form = FormState::default().with("code", code).with("lat", &*query.lat).with("lon", &*query.lon);
-    if code.is_empty() {
-        context.current_user().await?;
-        return page(&context, &chosen, form, None);
-    }
+    let chosen = context.city().clone();
     // Cities may overlap: the chosen one first.
-    let place = form::required_point(&query.lat, &query.lon, "your position").and_then(|at| {
+    let place = form::required_point(&asked.lat, &asked.lon, "your position").and_then(|at| {
         let city = Some(&chosen).filter(|city| city.allows(at)).or_else(|| catalogue.nearest_city(at));
         let city = city.unwrap_or(&chosen);
         Ok((city, city.check(at)?))
     });
-    let Some((city, at)) = form.check("lat", place) else {
+    let code = match asked.code.trim() {
+        "" => Err("Please enter the code on the vehicle.".to_owned()),
+        code => Ok(code),
+    };
+    let (Some(code), Some((city, at))) = (form.check("code", code), form.check("lat", place)) else {
         context.current_user().await?;
         return page(&context, &chosen, form, None);
     };

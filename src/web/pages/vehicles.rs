@@ -72,6 +72,7 @@ pub struct Parameters {
     #[serde(rename = "type")]
     vehicle_type: String,
     battery: String,
+    /// Where the person is, to about a hundred metres: an address is kept by browsers and proxies.
     lat: String,
     lon: String,
     /// The middle of a map that was moved, as in `40.7128,-74.006`.
@@ -81,6 +82,12 @@ pub struct Parameters {
 
 /// Where the person is, and where the middle of the map is.
 type Places = (Option<Point>, Option<Point>);
+
+/// To three decimals, if these are degrees.
+fn coarse(text: &str) -> String {
+    let degrees = text.trim().parse().ok().filter(|degrees: &f64| degrees.abs() <= 180.0);
+    degrees.map_or_else(|| text.to_owned(), |degrees| format!("{degrees:.3}"))
+}
 
 impl Parameters {
     /// Type, least charge and places.
@@ -101,7 +108,7 @@ impl Parameters {
 
     /// The list with these filters, to which a place is added.
     fn filtered(&self, city: &City) -> String {
-        with(paths::vehicles(&city.slug), [("type", &self.vehicle_type), ("battery", &self.battery)])
+        paths::with(&paths::vehicles(&city.slug), [("type", &*self.vehicle_type), ("battery", &self.battery)])
     }
 
     fn after(&self) -> Option<(f64, Uuid)> {
@@ -110,14 +117,9 @@ impl Parameters {
     }
 }
 
-/// Adds to a query those parameters that are not empty.
-fn with<'a>(url: String, pairs: impl IntoIterator<Item = (&'a str, &'a String)>) -> String {
-    let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
-    given.fold(url, |url, (name, value)| url + "&" + name + "=" + &paths::encode(value))
-}
-
 /// With wrong filters: 422, and the list without them.
 pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
+    let query = Parameters { lat: coarse(&query.lat), lon: coarse(&query.lon), ..query };
     let catalogue = Arc::clone(&context.catalogue);
     let slug = if query.city.is_empty() { &context.city().slug } else { &query.city };
     let asked = catalogue.city(slug).ok_or(PageError::NotFound)?;
@@ -162,9 +164,9 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
             Err(error) => return Err(error),
         };
     let prices = prices(&catalogue, city, context.now);
-    let (filtered, place) = (query.filtered(city), [("lat", &query.lat), ("lon", &query.lon), ("map", &query.map)]);
-    let first = with(filtered.clone(), place);
-    let next = |last: &Nearby| with(first.clone(), [("after", &format!("{}~{}", last.distance_m, last.public_id))]);
+    let (filtered, place) = (query.filtered(city), [("lat", &*query.lat), ("lon", &query.lon), ("map", &query.map)]);
+    let first = paths::with(&filtered, place);
+    let next = |last: &Nearby| paths::with(&first, [("after", &*format!("{}~{}", last.distance_m, last.public_id))]);
     let page = i64::try_from(NEAREST_PAGE).unwrap_or(i64::MAX);
     let pagination = Pagination::cut(&mut near, page, search.after.map(|_| first.clone()), next);
     let pins = near.iter().zip(1..).map(|(vehicle, n)| Pin::card(vehicle, n));
@@ -209,9 +211,10 @@ pub fn with_freshness(
     response
 }
 
-/// "The region europe-west1 does not answer. This is its list as of 10:15:04 UTC, 3 min ago."
+/// "The region Europe West (Belgium) does not answer. This is its list as of 10:15:04 UTC, 3 min ago."
 pub fn stale_text(context: &RequestContext, region: &RegionCode, as_of: DateTime<Utc>) -> String {
     let (at, ago) = (as_of.format("%H:%M:%S UTC"), filters::age(context.now - as_of));
+    let region = context.catalogue.region_name(region);
     format!("The region {region} does not answer just now. This is its list as of {at}, {ago}.")
 }
 

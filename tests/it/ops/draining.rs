@@ -49,7 +49,7 @@ async fn a_draining_region_begins_nothing_and_lets_everything_end() {
 
     // The other instance has heard of nothing; and the region of the vehicle counts as that of the person.
     let before = arena.world.rows().await;
-    let message = "The region us-east1 is draining (new disks), so nothing new can start there. Nothing was changed";
+    let message = "The region US East (South Carolina) is draining (new disks), so nothing new can start there. Nothing was changed";
     let registration = [
         ("id", &*Uuid::new_v4().to_string()),
         ("city", "boston"),
@@ -271,7 +271,7 @@ async fn people_at_home_in_a_closed_region_sign_in_to_read() {
         }
         let notice = "New York is paused for new disks. If you are riding, this time is not charged.";
         assert_eq!(ann.get("/profile").await.texts(".paused"), [notice]);
-        let message = "The region us-east1 is read-only (new disks). Nothing was changed";
+        let message = "The region US East (South Carolina) is read-only (new disks). Nothing was changed";
         let profile = [("first_name", "Bo"), ("last_name", "Roe"), ("email", "bo@example.com")];
         for page in [
             ann.post("/profile", &profile).await,

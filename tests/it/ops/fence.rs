@@ -66,7 +66,7 @@ const ENDS_LATER: &str = "Your ride cannot end just now. Until it can, time is n
 
 /// Done, or refused with the region's message; nothing else.
 fn done(arena: &Arena, page: &Page) -> bool {
-    let message = "The region us-east1 is read-only (moving house). Nothing was changed";
+    let message = "The region US East (South Carolina) is read-only (moving house). Nothing was changed";
     if page.status == StatusCode::SERVICE_UNAVAILABLE {
         assert!(page.text().contains(message), "{}", page.text());
         return false;

@@ -106,7 +106,7 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
     let report = |about: &str| format!("{about}/report");
     let (vehicle_report, ride_report) = (report(&reserve.replace("/reserve", "")), report(&past));
     let problem = vec![("task", &*id), ("problem", "brakes")];
-    let cases: [Case<'_>; 33] = [
+    let cases: [Case<'_>; 34] = [
         ("/vehicles/{region}/{public_id}/report", &cat, &vehicle_report, problem.clone()),
         ("/rides/{region}/{id}/report", &ann, &ride_report, problem),
         (
@@ -165,6 +165,8 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
         ("/admin/cities", &cat, "/admin/cities", city.iter().map(|(name, value)| (&**name, *value)).collect()),
         ("/admin/cities/{city}", &cat, "/admin/cities/boston", changed),
         ("/admin/cities/{city}/pause", &cat, "/admin/cities/boston/pause", vec![("seen", "1"), ("reason", "ice")]),
+        // A search of people is in the audit, or is not made.
+        ("/admin/people", &cat, "/admin/people", vec![("who", "nobody"), ("city", NEW_YORK)]),
         ("/admin/people/{region}/{id}", &cat, &bob_page, vec![("action", "block"), ("reason", "other")]),
         ("/admin/roles", &cat, "/admin/roles", vec![("username", &ann.name), ("city", "boston")]),
         (
@@ -227,9 +229,9 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
         refused_by_the_gate(&arena, pattern, &cat.post(&path, &fields).await, "us-east1");
     }
     seen.extend(fleet_forms);
-    // The city of a visitor, and whether they want to go home, are cookies and no rows; what is searched for is
+    // The city of a visitor, and whether they want to go home, are cookies and no rows; where somebody stands is
     // posted so that it is in no address.
-    seen.extend(["/my/vehicles/{region}/{id}/remove", "/city", "/abroad", "/admin/people"]);
+    seen.extend(["/my/vehicles/{region}/{id}/remove", "/city", "/abroad", "/v"]);
     // The statement that credits one ride credits these, too.
     seen.extend(["/fleet/tariffs/credit"]);
     // A session that cannot be stored: `draining`.
@@ -262,7 +264,9 @@ async fn a_closed_region_refuses_every_write_and_goes_on_reading() {
 
 /// The region's message: on a page to come back to, or above the page that the form came from.
 fn refused_by_the_gate(arena: &Arena, case: &str, page: &Page, region: &str) {
-    let message = format!("The region {region} is read-only (moving house). Nothing was changed");
+    let catalogue = arena.instances[0].running.state.service.catalogue();
+    let name = catalogue.region_name(&region.parse().unwrap()).to_owned();
+    let message = format!("The region {name} is read-only (moving house). Nothing was changed");
     if page.status == StatusCode::SEE_OTHER {
         let redirect = arena.redirect(page);
         let closed = redirect.text.starts_with(&message) || redirect.text.starts_with("Your ride cannot end just now");

@@ -498,6 +498,9 @@ async fn the_list_says_how_far_a_job_is_and_whose_and_can_be_filtered() {
         let page = ann.get(&format!("/fleet/jobs?city=new-york&show={show}")).await;
         assert_eq!(page.attributes("ul.rows a", "href"), jobs.into_iter().cloned().collect::<Vec<_>>(), "{show}");
     }
-    assert_eq!(ann.get("/fleet/jobs?city=new-york&show=x").await.status, StatusCode::NOT_FOUND);
+    let whole = ann.get("/fleet/jobs?city=new-york").await.attributes("ul.rows a", "href");
+    let wrong = ann.get("/fleet/jobs?city=new-york&show=x").await;
+    assert_eq!((wrong.status, wrong.texts("[role=alert]").len()), (StatusCode::UNPROCESSABLE_ENTITY, 1));
+    assert_eq!(wrong.attributes("ul.rows a", "href"), whole, "the list without it");
     end(world, instance).await;
 }

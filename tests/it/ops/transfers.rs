@@ -219,12 +219,12 @@ async fn both_cities_must_be_the_operators_and_both_gates_open() {
     world.set("UPDATE region_gates SET write_state = 'read_only', epoch = 2, reason = 'moving' WHERE region = 'europe-west1'").await;
     let working = world.instance("us-east1").await;
     let operator_there = operator.at(&working);
-    until(&operator_there, &job, "The region europe-west1 is read-only (moving).").await;
+    until(&operator_there, &job, "The region Europe West (Belgium) is read-only (moving).").await;
     let page = operator_there.get(&job).await;
     assert_eq!(page.attributes("meta[http-equiv=\"refresh\"]", "content"), [format!("10; url={job}")]);
     let refused = send(&operator).await;
     assert_eq!(refused.status, StatusCode::SEE_OTHER);
-    assert!(operator.get("/fleet/jobs?city=boston").await.flash().contains("europe-west1 is read-only"));
+    assert!(operator.get("/fleet/jobs?city=boston").await.flash().contains("Europe West (Belgium) is read-only"));
     moved_once(&world, 0).await;
     // The role for the other city is looked at in each move.
     world.set("DELETE FROM role_grants WHERE city = 'amsterdam'").await;
@@ -252,7 +252,7 @@ async fn a_silent_region_gets_no_transfer_and_the_job_can_be_cancelled() {
     operator.get("/vehicles?city=amsterdam").await;
     operator.until_status("europe-west1", false).await;
     let page = operator.get(&job).await;
-    assert!(page.text().contains("The region europe-west1 does not answer."), "{}", page.text());
+    assert!(page.text().contains("The region Europe West (Belgium) does not answer."), "{}", page.text());
     let id = Uuid::new_v4().to_string();
     let form = [
         ("id", &*id),

@@ -189,7 +189,7 @@ async fn a_silent_region_says_so_and_the_others_show_theirs() {
     admin.until_status("europe-west1", false).await;
     let page = admin.get(&europe).await;
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(page.text().contains("The region europe-west1 has not answered since"), "{}", page.text());
+    assert!(page.text().contains("The region Europe West (Belgium) has not answered since"), "{}", page.text());
     assert!(!lines(&admin.get(PATH).await).is_empty());
     instance.running.stop().await;
     world.end().await;

@@ -109,7 +109,9 @@ async fn every_filter_and_order_finds_each_vehicle_once() {
     assert_eq!(scene.all("&idle=720").await, idle);
     for wrong in ["&battery=0", "&battery=x", "&status=gone", "&type=tank", "&sort=up", "&idle=-1"] {
         let page = scene.operator.get(&format!("/fleet?city=new-york{wrong}")).await;
-        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+        assert_eq!((page.status, page.texts("[role=alert]").len()), (StatusCode::UNPROCESSABLE_ENTITY, 1), "{wrong}");
+        let typed = usize::from(wrong.starts_with("&battery"));
+        assert_eq!(page.attributes("[role=alert] a[href='#battery']", "href").len(), typed, "{wrong}");
     }
     assert_eq!(scene.operator.get("/fleet?city=atlantis").await.status, StatusCode::NOT_FOUND);
     let numbers = scene.operator.get("/fleet").await.texts(".counts b");

@@ -78,7 +78,7 @@ async fn rides_are_found_by_state_length_vehicle_and_number() {
         [format!("/fleet{long}"), format!("/fleet{short}")],
         "longest first"
     );
-    assert!(page.text().contains("1 ride under way for more than 3 hours"), "{}", page.text());
+    assert!(page.text().contains("1 ride on this page has been under way for more than 3 hours"), "{}", page.text());
     assert!(!page.text().contains("Pat") && page.text().contains("4 h 0 min"), "{}", page.text());
     let vehicle: Uuid = {
         let sql = world.sql().await;
@@ -104,8 +104,10 @@ async fn rides_are_found_by_state_length_vehicle_and_number() {
         assert_eq!((page.status, page.timing()), (StatusCode::OK, (2, 1)), "{query}");
         assert_eq!(numbers(&page), found, "{query}");
     }
-    for wrong in ["&longer=7", "&at=soon"] {
-        assert_eq!(operator.get(&format!("{LIST}{wrong}")).await.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+    for wrong in ["&longer=7", "&at=soon", "&state=lost", "&state=ended&longer=7"] {
+        let page = operator.get(&format!("{LIST}{wrong}")).await;
+        assert_eq!((page.status, page.texts("[role=alert]").len()), (StatusCode::UNPROCESSABLE_ENTITY, 1), "{wrong}");
+        assert_eq!(numbers(&page), &both[..1], "{wrong}: the list without it");
     }
     end(world, instance).await;
 }

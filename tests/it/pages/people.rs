@@ -93,7 +93,23 @@ async fn people_are_found_by_username_or_in_a_city_by_name_or_address() {
     assert_eq!(find("", "seattle").await.texts("#who-error").len(), 1);
     let abroad = find("anna", "paris").await;
     assert_eq!((abroad.status, asked(&abroad)), (StatusCode::CONFLICT, "us-east1"), "{}", abroad.text());
+    let noted = async |city: &str| {
+        let search = "aggregate_type = 'people_search' AND action = 'user.searched' AND actor_region = 'us-east1'";
+        let text = format!("SELECT count(*) FROM events WHERE {search} AND metadata = '{{\"city\": \"{city}\"}}'");
+        world.count(&text).await
+    };
+    assert_eq!(
+        (noted("seattle").await, noted("boston").await),
+        (9, 8),
+        "each search is in the audit, but not for whom"
+    );
+    assert!(admin.get("/fleet/audit?region=us-west1&type=people_search").await.text().contains("user.searched"));
     assert_eq!(anna.post(PATH, &[("who", "cher")]).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(noted("seattle").await, 9);
+    world.set("UPDATE region_gates SET write_state = 'read_only', epoch = epoch + 1 WHERE region = 'us-west1'").await;
+    let unrecorded = find("cher", "seattle").await;
+    assert_eq!(unrecorded.status, StatusCode::SERVICE_UNAVAILABLE, "nothing is shown that cannot be recorded");
+    assert!(!unrecorded.text().contains("Cher"), "{}", unrecorded.text());
     let mut searches = 0;
     let refused = loop {
         match find("cher", "boston").await {
@@ -146,7 +162,7 @@ async fn a_search_of_people_stops_and_goes_on() {
     assert_eq!(seen(&many), (25, true));
     let rest = on(&many).await;
     assert_eq!(seen(&rest), (5, false), "and that is everybody");
-    assert_eq!((rest.timing(), asked(&rest)), ((2, 2), "us-east1 us-west1"), "administrator, and the city alone");
+    assert_eq!((rest.timing(), asked(&rest)), ((3, 2), "us-east1 us-west1"), "administrator, then the city alone");
     let shown = |page: &Page| page.attributes("ul.rows a", "href");
     assert!(shown(&many).iter().all(|person| !shown(&rest).contains(person)));
     assert_eq!(rest.field("who"), "many");

@@ -129,7 +129,7 @@ async fn a_code_is_added_changed_and_ended_and_mistakes_come_back() {
     let before = world.rows().await;
     let closed = add(&admin, &[]).await;
     assert_eq!(closed.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(closed.text().contains("The region europe-west1 is read-only (storm)"), "{}", closed.text());
+    assert!(closed.text().contains("The region Europe West (Belgium) is read-only (storm)"), "{}", closed.text());
     assert_eq!(world.rows().await, before, "all of it or nothing");
     world.set("UPDATE region_gates SET write_state = 'writable', epoch = 3 WHERE region = 'europe-west1'").await;
 

@@ -125,7 +125,7 @@ async fn a_form_of_an_older_epoch_changes_nothing_and_says_what_is_now() {
     let page = admin.get(PATH).await;
     assert!(page.flash().ends_with("is already closed."), "{}", page.flash());
     assert_eq!(send(&admin, &old, "us-east1", "read-only", "second", "").await.location(), PATH);
-    let refusal = "The region us-east1 was changed in the meantime: it is closed now, at epoch 2.";
+    let refusal = "The region US East (South Carolina) was changed in the meantime: it is closed now, at epoch 2.";
     assert!(admin.get(PATH).await.flash().starts_with(refusal));
     assert_eq!(world.rows().await, before, "neither changed anything");
     assert_eq!(send(&admin, &page, "us-east1", "writable", "", "").await.location(), PATH);

@@ -91,7 +91,7 @@ async fn a_closed_home_keeps_its_peoples_roles_as_they_are() {
     let before = world.rows().await;
     let refused = admin.post(PATH, &[("username", &renee.name), ("city", "rome")]).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(refused.text().contains("The region europe-west1 is read-only"), "{}", refused.text());
+    assert!(refused.text().contains("The region Europe West (Belgium) is read-only"), "{}", refused.text());
     assert_eq!(world.rows().await, before);
     instance.running.stop().await;
     world.end().await;

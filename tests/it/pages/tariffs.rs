@@ -255,6 +255,31 @@ async fn a_new_price_is_shown_beside_the_one_before_and_a_steep_one_takes_a_tick
     end(world, instance).await;
 }
 
+/// What was confirmed decides, not what the instance that gets the form remembers.
+#[actix_web::test]
+async fn an_instance_that_knows_an_older_price_lets_no_steep_one_pass() {
+    let (world, instance, operator) = scene().await;
+    let old = world.instance_with("us-east1", &[("MOVR_CATALOGUE_RELOAD_S", "3600")]).await;
+    set(&operator, &seen(&operator, "bike").await, "", ["0.10", "0.05", "15"]).await;
+    world.clock.advance(chrono::Duration::seconds(5));
+    // As it was before, and as the other instance still knows it.
+    let price = [("city", "new-york"), ("type", "bike"), ("from", ""), ("unlock", "1.50"), ("minute", "0.30")];
+    let query: Vec<String> = price.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let steep = operator.get(&format!("{PATH}/new?{}&fee=15", query.join("&"))).await;
+    assert_eq!(steep.texts("[name=sure]").len(), 1, "{}", steep.text());
+    let before = world.rows().await;
+    let seen = steep.field("seen");
+    let fields = [&price[..], &[("fee", "15"), ("most", ""), ("seen", &*seen)]].concat();
+    let unsure = operator.at(&old).post(PATH, &fields).await;
+    assert_eq!((unsure.status, unsure.texts("[name=sure]").len()), (StatusCode::UNPROCESSABLE_ENTITY, 1));
+    assert!(lines(&unsure)[1].contains("$0.05"), "{:?}", lines(&unsure));
+    assert_eq!(world.rows().await, before);
+    assert_eq!(operator.at(&old).post(PATH, &[&fields[..], &[("sure", "1")]].concat()).await.status, 303);
+    assert_ne!(world.rows().await, before);
+    old.running.stop().await;
+    end(world, instance).await;
+}
+
 #[actix_web::test]
 async fn a_wrong_price_is_withdrawn_and_the_rides_that_it_charged_are_credited() {
     let (world, instance, operator) = scene().await;

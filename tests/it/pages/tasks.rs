@@ -97,6 +97,9 @@ async fn a_report_becomes_a_task_that_an_operator_takes_and_finishes() {
     assert!(told(&two, &late).await.contains("This was changed since the page was loaded."), "one of them has it");
     assert!(two.get("/fleet/tasks").await.text().contains(&one.name), "and the other sees who");
     assert_eq!(two.get("/fleet/tasks?show=mine").await.texts("ul.rows li").len(), 0);
+    let wrong = two.get("/fleet/tasks?show=x").await;
+    assert_eq!((wrong.status, wrong.texts("[role=alert]").len()), (StatusCode::UNPROCESSABLE_ENTITY, 1));
+    assert!(wrong.text().contains(&one.name), "the list without it: {}", wrong.text());
     let vehicle = one.get(&one.get("/fleet/tasks?show=mine").await.attributes("ul.rows li a", "href")[0]).await;
     assert!(vehicle.texts("[aria-labelledby=tasks] li").join("").contains("yours"), "{}", vehicle.text());
     let mine = one.get("/fleet/tasks?show=mine").await;

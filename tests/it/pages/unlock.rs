@@ -10,7 +10,8 @@ async fn ask(browser: &Browser, world: &World, code: &str, typed: &str, north: f
     let place = format!("SELECT lat, lon FROM vehicles WHERE code = '{code}' ORDER BY city LIMIT 1");
     let row = world.sql().await.query_one(&place, &[]).await.unwrap();
     let (lat, lon): (f64, f64) = (row.try_get(0).unwrap(), row.try_get(1).unwrap());
-    browser.get(&format!("/v?code={typed}&lat={}&lon={lon}", lat + north)).await
+    let (lat, lon) = ((lat + north).to_string(), lon.to_string());
+    browser.post("/v", &[("code", typed), ("lat", &lat), ("lon", &lon)]).await
 }
 
 async fn beside(browser: &Browser, world: &World, code: &str) -> Page {
@@ -159,7 +160,11 @@ async fn whoever_saw_somebody_leave_does_not_learn_by_the_code_where_to() {
         [(&*mine, 0.002), ("NO-SUCH", 0.0)].map(|(typed, north)| ask(&mallory, &world, &mine, typed, north));
     let (far, none) = (far.await, none.await);
     assert!(far.text().contains(REFUSED) && far.text() == none.text(), "{}", far.text());
-    assert_eq!(mallory.get(&format!("/v?code={mine}")).await.texts("#lat-error").len(), 1);
+    let nowhere = mallory.post("/v", &[("code", &mine), ("lat", ""), ("lon", "")]).await;
+    assert_eq!(nowhere.texts("#lat-error"), ["Please enter your position."]);
+    let form = mallory.get("/v").await;
+    assert_eq!(form.attributes("main form:not([method=post])", "action"), [""; 0], "a position is in no address");
+    assert_eq!(form.attributes("main form [name=lat]", "name"), ["lat"]);
     assert_eq!(kept().await, before);
     assert!(send(&mine, "40.7138", "-74.006").await.0.starts_with("/rides/us-east1/"), "whoever stands there");
     instance.running.stop().await;
@@ -180,7 +185,7 @@ async fn a_code_is_found_in_the_city_that_has_it_and_nobody_asks_for_ever() {
     world.set(&format!("UPDATE vehicles SET code = 'TWIN' WHERE code IN ('{boston}', '{paris}')")).await;
     ann.post("/city", &[("city", "paris")]).await;
     assert_eq!(city_of(&ask(&ann, &world, "TWIN", "twin", 0.0).await), "boston");
-    let sea = ann.get("/v?code=TWIN&lat=30&lon=-40").await;
+    let sea = ann.post("/v", &[("code", "TWIN"), ("lat", "30"), ("lon", "-40")]).await;
     assert!(sea.texts("#lat-error").join("").contains("too far from"), "{}", sea.text());
 
     let mut tries = 0;

@@ -114,6 +114,25 @@ async fn the_list_is_of_the_city_where_one_is() {
     world.end().await;
 }
 
+/// Addresses are kept by browsers and proxies: those of ours tell a position to a hundred metres.
+#[actix_web::test]
+async fn no_address_of_ours_tells_where_exactly_somebody_is() {
+    let world = world().await;
+    world.sample(&["new-york"], 0, 60).await;
+    let instance = world.instance("us-east1").await;
+    let ann = instance.person("new-york").await;
+    let page = ann.get("/vehicles?city=new-york&battery=20&lat=40.730512&lon=-73.990499").await;
+    assert_eq!(page.attributes("form.filters [name=lat]", "value"), ["40.731"]);
+    assert_eq!(page.attributes("form.filters [name=lon]", "value"), ["-73.990"]);
+    let next = page.attributes("a[rel=next]", "href").remove(0);
+    assert!(next.starts_with("/vehicles?city=new-york&battery=20&lat=40%2E731&lon=%2D73%2E990&after="), "{next}");
+    assert_eq!(page.body.matches("40.7305").count() + page.body.matches("73.9904").count(), 0, "{}", page.body);
+    let next = ann.get(&next).await;
+    assert!(next.text().contains("farther from you"), "{}", next.text());
+    stop([instance]).await;
+    world.end().await;
+}
+
 /// Nothing leads to itself, and no number is where none is.
 #[actix_web::test]
 async fn a_city_without_a_vehicle_says_so() {

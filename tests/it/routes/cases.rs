@@ -68,6 +68,7 @@ pub fn cases((name, person): (&str, &str), ride: &str, remove: &str, vehicle: &s
         post("/vehicles/{region}/{public_id}/report", &format!("/vehicles/us-east1/{vehicle}/report"),
             &[("task", &id), ("problem", "lock"), ("note", "")]),
         get("/v", "/v"),
+        post("/v", "/v", &[("code", "NEW-1-0005"), ("lat", "40.7128"), ("lon", "-74.006")]),
         get("/v/{code}", "/v/NEW-1-0005"),
         post("/reservation/cancel", "/reservation/cancel", &pairs(card)),
         get("/gbfs/3/manifest.json", "/gbfs/3/manifest.json"),
