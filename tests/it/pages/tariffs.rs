@@ -335,7 +335,7 @@ async fn a_wrong_price_is_withdrawn_and_the_rides_that_it_charged_are_credited()
                 "CREATE TABLE other AS SELECT * FROM rides WHERE per_minute_minor = 3300 AND ended_at IS NOT NULL LIMIT 1;
                  UPDATE other SET id = gen_random_uuid(), rider_region = NULL, rider_id = NULL, {differs};
                  UPDATE other SET charge_minor = unlock_minor + per_minute_minor,
-                   discount_minor = (unlock_minor + per_minute_minor) * coalesce(promo_percent, 0) / 100.0;
+                   discount_minor = CASE WHEN promo_percent IS NULL THEN 0 ELSE unlock_minor + per_minute_minor END;
                  UPDATE other SET total_minor = charge_minor - discount_minor;
                  INSERT INTO rides SELECT * FROM other; DROP TABLE other"
             ))

@@ -270,7 +270,7 @@ async fn an_export_has_what_one_reported_and_an_erasure_leaves_no_name_at_a_task
     report(&ann, &page_of(&bikes[0]), "brakes").await.location();
     report(&bob, &page_of(&bikes[1]), "lock").await.location();
     // Each is at what the other one reported.
-    let at = "UPDATE tasks SET assignee_id = u.id FROM users AS u WHERE u.id <> reporter_id;
+    let at = "UPDATE tasks SET assignee_id = u.person FROM (SELECT id AS person FROM users) AS u WHERE u.person <> reporter_id;
         UPDATE users SET present_in = '[\"us-east1\"]'";
     world.set(at).await;
     let export: Value = serde_json::from_str(&ann.get("/profile/export").await.body).unwrap();
