@@ -77,15 +77,29 @@
     });
   }
 
-  /* A service area is drawn corner by corner into its form's text field. */
+  /* A service area is drawn corner by corner into its form's text field, and what is typed there is drawn. */
   function drawArea(L, map, form) {
+    const field = form.elements.area;
     const shape = L.polygon([], { className: 'area', interactive: false }).addTo(map);
+    const handles = L.layerGroup().addTo(map);
+    const icon = L.divIcon({ className: 'me-icon', iconSize: [18, 18] });
+    const corner = (at) => { const { lat, lng } = at.wrap(); return [lng, lat].map((degrees) => Number(degrees.toFixed(6))); };
     let ring = [];
-    const show = (corners) => { ring = corners; form.elements.area.value = JSON.stringify(ring); shape.setLatLngs(ring.map(([lon, lat]) => [lat, lon])); };
-    map.on('click', ({ latlng }) => show([...ring, [latlng.wrap().lng, latlng.lat].map((degrees) => Number(degrees.toFixed(6)))]));
+    const show = (corners) => {
+      shape.setLatLngs(corners.map(([lon, lat]) => [lat, lon]));
+      ring = corners;
+      handles.clearLayers();
+      ring.forEach(([lon, lat], nth) => L.marker([lat, lon], { icon, draggable: true, keyboard: false }).addTo(handles)
+        .on('dragend', ({ target }) => draw(ring.map((old, n) => (n === nth ? corner(target.getLatLng()) : old)))));
+    };
+    // Without any corner the field has the stored area again.
+    const draw = (corners) => { show(corners); field.value = ring.length ? JSON.stringify(ring) : field.defaultValue; };
+    map.on('click', ({ latlng }) => draw([...ring, corner(latlng)]));
+    field.addEventListener('input', () => { try { show(JSON.parse(field.value)); } catch { /* half typed */ } });
+    if (form.querySelector('[aria-invalid]')) field.dispatchEvent(new Event('input'));
     const tools = form.querySelector('[hidden].actions');
     tools.hidden = false;
-    tools.querySelector('button').addEventListener('click', () => show(ring.slice(0, -1)));
+    tools.querySelector('button').addEventListener('click', () => draw(ring.slice(0, -1)));
   }
 
   function escape(text) {

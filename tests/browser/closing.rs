@@ -1,11 +1,10 @@
 //! An administrator drains a region and closes it while somebody rides there: nothing new begins, the page says why, the
 //! ride ends well afterwards, and the closed time is not charged.
 
-use thirtyfour::prelude::*;
+use thirtyfour::By;
 
 use crate::support::{Browser, Stage};
 
-const SESSION: &str = "movr_session";
 const EUROPE: &str = "Europe West (Belgium)";
 
 /// Presses what changes the region's state, and confirms it.
@@ -29,11 +28,10 @@ async fn a_region_drains_and_closes_while_somebody_rides() {
     browser.press("Ride 1").await;
     browser.reads(".flashes", "Your ride has started").await;
     let ride = browser.driver().current_url().await.unwrap();
-    let rider = browser.driver().get_named_cookie(SESSION).await.unwrap();
+    let rider = browser.session().await;
     browser.sign_in(url, "administrator", &stage.demo.password).await;
     browser.heading("Vehicles in").await;
-    let administrator = browser.driver().get_named_cookie(SESSION).await.unwrap();
-    let be = async |cookie: &Cookie| browser.driver().add_cookie(cookie.clone()).await.unwrap();
+    let administrator = browser.session().await;
 
     change(browser, url, "Drain", "draining").await;
     browser.go(&format!("{url}/vehicles?city=paris")).await;
@@ -41,7 +39,7 @@ async fn a_region_drains_and_closes_while_somebody_rides() {
     browser.css("button[disabled][aria-label='Ride 2']").await;
     change(browser, url, "Close", "closed").await;
 
-    be(&rider).await;
+    browser.be(&rider).await;
     browser.go(ride.as_str()).await;
     browser.reads(".paused", "Paris is paused for maintenance. If you are riding, this time is not charged.").await;
     browser.fill("#lat", "48.8570").await;
@@ -56,9 +54,9 @@ async fn a_region_drains_and_closes_while_somebody_rides() {
         .unwrap();
     sql.batch_execute(longer).await.unwrap();
 
-    be(&administrator).await;
+    browser.be(&administrator).await;
     change(browser, url, "Open", "open").await;
-    be(&rider).await;
+    browser.be(&rider).await;
     browser.go(ride.as_str()).await;
     browser.fill("#lat", "48.8570").await;
     browser.fill("#lon", "2.3500").await;

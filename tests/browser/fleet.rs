@@ -1,9 +1,11 @@
-//! An operator's day: 500 vehicles come from a file, 20 go to the workshop, a price
-//! changes, a ride earns something, 50 vehicles go to another region, and the audit
-//! knows all of it. Once with the mouse and once with the keyboard alone.
+//! An operator's day: 500 vehicles come from a spreadsheet, 20 go to the workshop, a price
+//! changes, a ride earns something, its rider reports a problem, 50 vehicles go to another
+//! region, and the audit knows all of it. Once with the mouse, once with the keyboard alone,
+//! and once in a narrow window that runs no scripts.
 
 use std::{fmt::Write, path::PathBuf};
 
+use serde_json::json;
 use thirtyfour::prelude::*;
 
 use crate::support::{Browser, Stage, until};
@@ -136,13 +138,13 @@ impl Operator<'_> {
     }
 }
 
-/// 500 vehicles, 50 of them with codes that begin with `GO-`.
+/// 500 vehicles as a spreadsheet in Europe saves them, 50 of them with codes that begin with `GO-`.
 fn file(stage: &Stage) -> PathBuf {
     let path = stage.folder.path.join("fleet.csv");
-    let mut text = "code,type,brand,colour,battery,place\n".to_owned();
+    let mut text = "\u{feff}code;type;brand;colour;battery;lat;lon;place\n".to_owned();
     for n in 0..500 {
         let (prefix, vehicle_type) = (if n < 50 { "GO" } else { "IN" }, ["bike", "scooter", "skateboard"][n % 3]);
-        writeln!(text, "{prefix}-{n:03},{vehicle_type},Gazelle,green,{},Depot", 20 + n % 80).unwrap();
+        writeln!(text, "{prefix}-{n:03};{vehicle_type};Gazelle;green;{};42,3601;-71,0589;Depot", 20 + n % 80).unwrap();
     }
     std::fs::write(&path, text).unwrap();
     path
@@ -159,12 +161,13 @@ async fn earned_today(browser: &Browser, url: &str) -> i64 {
     today.as_str().unwrap().replace(['$', '.', ','], "").parse().unwrap()
 }
 
-async fn day(hand: Hand) {
+async fn day(hand: Hand, width: u32, scripts: bool) {
     let stage = Stage::set().await;
     let (browser, url) = (&stage.browser, stage.demo.urls[0].as_str());
     let (password, file) = (stage.demo.password.clone(), file(&stage));
     let it = Operator { browser, hand };
-    browser.resize(1280, 860).await;
+    browser.resize(width, 860).await;
+    browser.cdp("Emulation.setScriptExecutionDisabled", json!({ "value": !scripts })).await;
 
     // An administrator gives the operator two more cities.
     it.sign_in(url, "administrator", &password).await;
@@ -177,12 +180,13 @@ async fn day(hand: Hand) {
     }
     it.sign_out().await;
 
-    // 500 vehicles from a file. The dialog of the system is none of ours: the path is given.
+    // 500 vehicles from a file, which the preview has understood. The dialog of the system is none of ours: the path is given.
     it.sign_in(url, "operator", &password).await;
     browser.go(&format!("{url}/fleet/import?city=boston")).await;
     browser.css("#file").await.send_keys(file.to_str().unwrap()).await.unwrap();
     it.press("form[enctype] button").await;
-    browser.reads("main", "Needs confirmation").await;
+    browser.reads("main", "500 will be added and 0 changed").await;
+    browser.reads("main", "Read as: semicolons, UTF-8, decimal commas.").await;
     it.tick("[name=new_status][value=available]").await;
     it.confirm("Done 500").await;
 
@@ -225,10 +229,24 @@ async fn day(hand: Hand) {
     it.fill("#lon", "-71.0589").await;
     it.press("button[form=end]").await;
     browser.reads(".receipt .total", "$8.00").await;
+    it.press("details.panel summary").await;
+    it.choose("#problem", "brakes").await;
+    it.fill("#report-note", "The left one squeals").await;
+    it.press("form[action$='/report'] button").await;
+    browser.reads(".flashes", "Thank you for telling us.").await;
     it.sign_out().await;
     it.sign_in(url, "operator", &password).await;
     let after = earned_today(browser, url).await;
     assert_eq!(after - before, 800, "cents: the ride stands in the overview");
+
+    // What the rider reported is a task: somebody's, and done.
+    browser.go(&format!("{url}/fleet/tasks?city=boston")).await;
+    browser.reads(".rows.plain", "The left one squeals").await;
+    it.press("[value=take]").await;
+    browser.reads(".rows.plain", "yours").await;
+    it.press("[value=finish]").await;
+    browser.reads(".flashes", "This task is done.").await;
+    browser.reads(".empty", "No tasks.").await;
 
     // The vehicle had broken down: a part is credited, and the month's file says so.
     browser.go(&format!("{url}/fleet/rides?city=boston&state=ended")).await;
@@ -239,9 +257,8 @@ async fn day(hand: Hand) {
     browser.reads(".flashes", "$3.00 credited").await;
     browser.go(&format!("{url}/fleet/revenue?city=boston")).await;
     browser.reads("tfoot td:nth-last-child(2)", "$3.00").await;
-    let file = "return fetch(document.querySelector('a[download]').href).then((file) => file.text())";
-    let file = browser.script(file, Vec::new()).await;
-    assert!(file.as_str().unwrap().lines().any(|line| line.split(',').nth(7) == Some("3.00")), "{file}");
+    let file = browser.download("a[download]").await;
+    assert!(file.lines().any(|line| line.split(',').nth(7) == Some("3.00")), "{file}");
 
     // 50 vehicles cross the ocean.
     browser.go(&format!("{url}/fleet?city=boston&code=GO-")).await;
@@ -278,12 +295,17 @@ async fn day(hand: Hand) {
 
 #[tokio::test]
 async fn an_operators_day_from_the_file_to_the_audit() {
-    day(Hand::Mouse).await;
+    day(Hand::Mouse, 1280, true).await;
 }
 
 #[tokio::test]
 async fn an_operators_day_needs_no_mouse() {
-    day(Hand::Keys).await;
+    day(Hand::Keys, 1280, true).await;
+}
+
+#[tokio::test]
+async fn an_operators_day_needs_no_scripts_and_no_width() {
+    day(Hand::Mouse, 360, false).await;
 }
 
 /// On a telephone: a vehicle is added where it stands, found from another page by a part of its code,
@@ -305,6 +327,17 @@ async fn an_operator_adds_finds_and_retires_a_vehicle_on_a_telephone() {
     browser.fill("#find", "z-phone").await;
     browser.press_css(".find button").await;
     browser.heading("ZZ-Phone-1").await;
+    // What a file would change is shown before it does.
+    let file = stage.folder.path.join("phone.csv");
+    std::fs::write(&file, "code;battery\nZZ-Phone-1;55\n").unwrap();
+    browser.go(&format!("{url}/fleet/import?city=new-york")).await;
+    browser.css("#file").await.send_keys(file.to_str().unwrap()).await.unwrap();
+    browser.press("Upload and preview").await;
+    browser.reads("ul.rows", "battery 100 → 55").await;
+    browser.press("Confirm").await;
+    browser.reads("ul.rows mark", "Changed").await;
+    browser.go(&format!("{url}/fleet/search?q=z-phone")).await;
+    browser.reads(".facts", "55%").await;
     browser.press("Retire").await;
     browser.press("Retire for good").await;
     browser.reads(".flashes", "The vehicle is retired.").await;

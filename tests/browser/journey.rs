@@ -7,11 +7,6 @@ use serde_json::json;
 
 use crate::support::{Browser, PASSWORD, Stage, until};
 
-/// But the answers that ask a person to look again.
-async fn complaints(browser: &Browser) -> Vec<String> {
-    browser.complaints().await.into_iter().filter(|of| !of.contains("status of 422")).collect()
-}
-
 async fn stand(browser: &Browser, (latitude, longitude): (f64, f64)) {
     let position = json!({ "latitude": latitude, "longitude": longitude, "accuracy": 5 });
     browser.cdp("Emulation.setGeolocationOverride", position).await;
@@ -145,7 +140,7 @@ async fn from_sign_up_in_new_york_to_the_old_ride_seen_in_europe() {
         .unwrap();
     let regions: (&str, &str) = (row.try_get(0).unwrap(), row.try_get(1).unwrap());
     assert_eq!(regions, ("europe-west1", "us-east1"));
-    assert_eq!(complaints(browser).await, Vec::<String>::new(), "the console");
+    assert_eq!(browser.faults().await, Vec::<String>::new(), "the console");
     stage.end().await;
 }
 
@@ -198,6 +193,6 @@ async fn a_vehicle_is_unlocked_by_the_code_on_it_in_a_narrow_window() {
     assert_eq!(browser.script(seen, Vec::new()).await, json!(true));
     let wide = "return document.documentElement.scrollWidth";
     assert_eq!(browser.script(wide, Vec::new()).await, json!(360));
-    assert_eq!(complaints(browser).await, Vec::<String>::new(), "the console");
+    assert_eq!(browser.faults().await, Vec::<String>::new(), "the console");
     stage.end().await;
 }

@@ -15,12 +15,14 @@
 #![allow(missing_docs, clippy::too_many_lines, reason = "nobody calls tests")]
 
 mod accessibility;
+mod administrator;
 mod closing;
 mod distances;
 mod fleet;
 mod journey;
 mod keyboard;
 mod maps;
+mod owner;
 mod restart;
 mod support;
 mod without_scripts;

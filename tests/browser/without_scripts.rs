@@ -4,27 +4,19 @@
 use serde_json::json;
 use thirtyfour::By;
 
-use crate::support::{Browser, PASSWORD, Stage};
+use crate::support::{
+    Browser, PASSWORD, Stage,
+    audit::{WINDOWS, misfits},
+};
 
-/// The narrowest windows, and letters twice as large: nothing has to be scrolled sideways, and no
-/// title stands one letter a line.
 async fn fits(browser: &Browser, url: &str, paths: &[&str]) {
-    let look = "const broken = [...document.querySelectorAll('h1, h2')].filter((title) => title.offsetParent
-                    && title.offsetWidth < 3 * parseFloat(getComputedStyle(title).fontSize)).map((title) => title.innerText);
-                const width = document.documentElement.clientWidth;
-                if (document.documentElement.scrollWidth <= width) return broken;
-                const beyond = [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > width + 1);
-                return [...broken, ...beyond.slice(0, 8).map((e) => e.outerHTML.slice(0, 90))];";
-    for (width, letters) in [(320, 16), (360, 16), (360, 32), (1280, 32)] {
-        browser.resize(width, 740).await;
-        browser.cdp("Page.setFontSizes", json!({ "fontSizes": { "standard": letters } })).await;
+    for window in WINDOWS {
         for path in paths {
             browser.go(&if path.starts_with("http") { (*path).to_owned() } else { format!("{url}{path}") }).await;
-            let seen = browser.script(look, Vec::new()).await;
-            assert_eq!(seen, json!([]), "{path} at {width}, letters of {letters}");
+            assert_eq!(misfits(browser, window).await, Vec::<String>::new(), "{path} {window:?}");
         }
     }
-    browser.cdp("Page.setFontSizes", json!({ "fontSizes": { "standard": 16 } })).await;
+    misfits(browser, (360, 16)).await;
 }
 
 #[tokio::test]

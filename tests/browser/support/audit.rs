@@ -1,5 +1,6 @@
-//! What every page must stand up to, in narrow and wide windows, light and dark:
-//! axe-core without a violation, no horizontal scrolling, no complaint in the console.
+//! What every page must stand up to, in narrow and wide windows, light and dark, with letters
+//! of twice the size: axe-core without a violation, no horizontal scrolling, no complaint in
+//! the console.
 //! Findings are collected, so that one run tells all. Also takes the pictures that are
 //! looked at by people, into `target/screenshots`.
 
@@ -13,20 +14,35 @@ use super::Browser;
 const TAGS: &[&str] = &["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"];
 /// Rules that every page has something for; axe leaves the newest ones out unless asked.
 const MUST_RUN: &[&str] = &["color-contrast", "target-size", "document-title"];
+/// All that darkness changes.
+const COLOURS: &[&str] = &["color-contrast"];
 
 const RUN: &str = "
-    const [tags, done] = arguments;
+    const [only, done] = arguments;
     const brief = (rule) => rule.id + ' (' + rule.impact + '): '
         + rule.nodes.map((node) => node.target.join(' ') + ' ' + node.failureSummary.replace(/\\s+/g, ' ')).join(' | ');
-    axe.run(document, { runOnly: { type: 'tag', values: tags } }).then(
+    axe.run(document, { runOnly: only }).then(
         (found) => done({ ran: [...found.passes, ...found.violations].map((rule) => rule.id), wrong: found.violations.map(brief) }),
         (error) => done({ ran: [], wrong: [String(error)] }));";
 
-const OVERFLOW: &str = "
+const MISFITS: &str = "
+    const broken = [...document.querySelectorAll('h1, h2')].filter((title) => title.offsetParent
+        && title.offsetWidth < 3 * parseFloat(getComputedStyle(title).fontSize)).map((title) => title.innerText);
     const width = document.documentElement.clientWidth;
-    if (document.documentElement.scrollWidth <= width) return [];
-    return [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > width + 1)
-        .slice(0, 5).map((e) => e.outerHTML.slice(0, 120));";
+    if (document.documentElement.scrollWidth <= width) return broken;
+    const beyond = [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > width + 1);
+    return [...broken, ...beyond.slice(0, 8).map((e) => e.outerHTML.slice(0, 120))];";
+
+/// Windows by the size of their letters; 16 is usual.
+pub const WINDOWS: [(u32, u32); 5] = [(320, 16), (360, 16), (390, 16), (360, 32), (1280, 32)];
+
+/// What does not fit into such a window: what has to be scrolled sideways to, and titles that stand
+/// one letter a line.
+pub async fn misfits(browser: &Browser, (width, letters): (u32, u32)) -> Vec<String> {
+    browser.resize(width, 740).await;
+    browser.cdp("Page.setFontSizes", json!({ "fontSizes": { "standard": letters } })).await;
+    serde_json::from_value(browser.script(MISFITS, Vec::new()).await).unwrap()
+}
 
 pub struct Audit {
     axe: String,
@@ -55,32 +71,36 @@ impl Audit {
         self.pages.push(name.to_owned());
         let height = if self.width < 600 { 740 } else { 860 };
         browser.resize(self.width, height).await;
-        for scheme in ["light", "dark"] {
+        let all = json!({ "type": "tag", "values": TAGS });
+        let colours = json!({ "type": "rule", "values": COLOURS });
+        for (scheme, only, must) in [("light", all, MUST_RUN), ("dark", colours, COLOURS)] {
             let at = format!("{name} {} {scheme}", self.width);
             let features = json!([{ "name": "prefers-color-scheme", "value": scheme },
                                   { "name": "prefers-reduced-motion", "value": "reduce" }]);
             browser.cdp("Emulation.setEmulatedMedia", json!({ "features": features })).await;
             self.picture(browser, &at).await;
-            self.axe(browser, &at).await;
+            self.axe(browser, &at, only, must).await;
         }
         let at = format!("{name} {}", self.width);
-        let wide = browser.script(OVERFLOW, Vec::new()).await;
-        if wide != json!([]) {
-            self.findings.push(format!("{at}: scrolls sideways: {wide}"));
+        // Those that are narrow, or large, come once, beside the narrow audit.
+        let windows = if self.width < 600 { &WINDOWS[..] } else { &[] };
+        for window in windows.iter().chain([&(self.width, 16)]) {
+            let found = misfits(browser, *window).await;
+            self.findings.extend(found.iter().map(|part| format!("{name} {window:?}: does not fit: {part}")));
         }
         let known = format!("status of {expected} ");
         let complaints = browser.complaints().await;
         self.findings.extend(complaints.iter().filter(|c| !c.contains(&known)).map(|c| format!("{at}: {c}")));
     }
 
-    async fn axe(&mut self, browser: &Browser, at: &str) {
+    async fn axe(&mut self, browser: &Browser, at: &str, only: Value, must: &[&str]) {
         if browser.script("return typeof axe", Vec::new()).await == json!("undefined") {
             browser.script(&self.axe, Vec::new()).await;
         }
-        let found = browser.driver().execute_async(RUN, vec![json!(TAGS)]).await.unwrap().json().clone();
+        let found = browser.driver().execute_async(RUN, vec![only]).await.unwrap().json().clone();
         let words = |value: &Value| -> Vec<String> { serde_json::from_value(value.clone()).unwrap() };
         let ran = words(&found["ran"]);
-        let missing = MUST_RUN.iter().filter(|rule| !ran.iter().any(|id| id == *rule));
+        let missing = must.iter().filter(|rule| !ran.iter().any(|id| id == *rule));
         self.findings.extend(missing.map(|rule| format!("{at}: the rule {rule} did not run")));
         self.findings.extend(words(&found["wrong"]).into_iter().map(|wrong| format!("{at}: {wrong}")));
     }

@@ -29,6 +29,8 @@ const ARGUMENTS: &[&str] = &[
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ];
 
+const SESSION: &str = "movr_session";
+
 pub struct Browser {
     driver: Option<WebDriver>,
     server: Child,
@@ -203,7 +205,24 @@ impl Browser {
     async fn forget_session(&self, url: &str) {
         // A cookie is deleted on a page of its host only.
         self.go(&format!("{url}/status")).await;
-        let _none = self.driver().delete_cookie("movr_session").await;
+        let _none = self.driver().delete_cookie(SESSION).await;
+    }
+
+    /// The session of whoever is signed in, to be them again with `be`.
+    pub async fn session(&self) -> Cookie {
+        self.driver().get_named_cookie(SESSION).await.unwrap()
+    }
+
+    pub async fn be(&self, session: &Cookie) {
+        self.driver().add_cookie(session.clone()).await.unwrap();
+    }
+
+    /// The file to which that link leads, as whoever is signed in gets it.
+    pub async fn download(&self, selector: &str) -> String {
+        let href = self.css(selector).await.prop("href").await.unwrap().unwrap();
+        let cookie = format!("{SESSION}={}", self.session().await.value);
+        let answer = reqwest::Client::new().get(href).header("Cookie", cookie).send().await.unwrap();
+        answer.error_for_status().unwrap().text().await.unwrap()
     }
 
     pub async fn sign_in(&self, url: &str, username: &str, password: &str) {
@@ -219,6 +238,11 @@ impl Browser {
     pub async fn complaints(&self) -> Vec<String> {
         let log = self.driver().browser_log().await.unwrap();
         log.into_iter().filter(|entry| entry.level == "SEVERE").map(|entry| entry.message).collect()
+    }
+
+    /// The same without the answers that ask a person to look again.
+    pub async fn faults(&self) -> Vec<String> {
+        self.complaints().await.into_iter().filter(|complaint| !complaint.contains("status of 422")).collect()
     }
 }
 
