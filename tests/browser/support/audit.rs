@@ -30,7 +30,9 @@ const MISFITS: &str = "
         && title.offsetWidth < 3 * parseFloat(getComputedStyle(title).fontSize)).map((title) => title.innerText);
     const width = document.documentElement.clientWidth;
     if (document.documentElement.scrollWidth <= width) return broken;
-    const beyond = [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > width + 1);
+    const inside = (e) => e === document.body || getComputedStyle(e).overflowX === 'visible' && inside(e.parentElement);
+    const beyond = [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > width + 1
+        && inside(e.parentElement));
     return [...broken, ...beyond.slice(0, 8).map((e) => e.outerHTML.slice(0, 120))];";
 
 /// Windows by the size of their letters; 16 is usual.
