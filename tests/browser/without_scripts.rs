@@ -16,7 +16,6 @@ async fn fits(browser: &Browser, url: &str, paths: &[&str]) {
             assert_eq!(misfits(browser, window).await, Vec::<String>::new(), "{path} {window:?}");
         }
     }
-    misfits(browser, (360, 16)).await;
 }
 
 #[tokio::test]
