@@ -89,8 +89,8 @@ async fn an_administrator_blocks_somebody_shares_out_a_code_and_draws_an_area() 
     browser.go(&format!("{url}/admin/promo-codes")).await;
     browser.reads(uses, "1 of").await;
     let file = browser.download("[aria-labelledby=SPRING] a[href$='.csv']").await;
-    let used: Vec<&str> = file.lines().skip(1).collect();
-    assert!(matches!(used[..], [ride] if ride.starts_with("SPRING,us-east1,boston,")), "{file}");
+    let lines: Vec<&str> = file.lines().skip(1).collect();
+    assert!(matches!(lines[..], [ride] if ride.starts_with("SPRING,us-east1,boston,")), "{file}");
     assert!(!file.contains("troubled") && !file.contains("Keller"), "{file}");
 
     // Nobody can ride in a paused city.
