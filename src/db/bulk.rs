@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     CITY_CHECKED, Conn, DbError, DbErrorKind, EVENT, Param, Reach, Result, Statement, Verdict,
-    job_write::{BY_JOB, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
+    job_write::{BY_JOB, COUNTED_BY_BATCH, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
     vehicles::{HOLD, hold_sql},
     verdict::LAST_EVENT_IN_WORDS,
 };
@@ -212,7 +212,7 @@ macro_rules! status_batch_sql {
                  FROM decided WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
                    AND job_items.position = decided.position AND job_items.position >= (SELECT min(position) FROM batch)
                    AND job_items.position <= (SELECT max(position) FROM batch) RETURNING 1 AS ok),
-             over AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
+             over AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ, progress = ({COUNTED_BY_BATCH}) FROM verdict
                  WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
                    AND (SELECT count(*) FROM waiting) <= {BATCH} RETURNING jobs.id),
              e AS ({EVENT}

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     CITY_CHECKED, Conn, EVENT, Reach, Result, Statement, Verdict,
-    job_write::{BY_JOB, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
+    job_write::{BY_JOB, COUNTED_BY_BATCH, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
     vehicles::HOLD,
     verdict::LAST_EVENT_IN_WORDS,
 };
@@ -196,7 +196,7 @@ macro_rules! import_batch_sql {
                  FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND id = ANY($18::UUID[])),
              taken AS MATERIALIZED (SELECT code FROM vehicles
                  WHERE region = $8::TEXT::crdb_internal_region AND city = $13::TEXT AND code = ANY($16::TEXT[])),
-             judged AS (SELECT items.position, items.vehicle_id, items.vehicle_version, items.input, CASE
+             decided AS (SELECT items.position, items.vehicle_id, items.vehicle_version, items.input, CASE
                      WHEN items.vehicle_version IS NULL AND taken.code IS NOT NULL
                        THEN 'code: a vehicle with it was added since the file was read'
                      WHEN items.vehicle_version IS NULL THEN NULL
@@ -205,25 +205,25 @@ macro_rules! import_batch_sql {
                      WHEN v.status = 'in_use' OR v.reserved_until > $5::TIMESTAMPTZ THEN 'vehicle_in_use'
                      WHEN v.version <> items.vehicle_version THEN 'changed: ' ||
                        coalesce({LAST_EVENT_IN_WORDS}, 'version ' || v.version::TEXT)
-                     END AS why
+                     END AS reason
                  FROM items
                  LEFT JOIN v ON v.id = items.vehicle_id
                  LEFT JOIN taken ON taken.code = items.input->>'code'
                  LEFT JOIN events ON events.region = $8::TEXT::crdb_internal_region AND events.aggregate_type = 'vehicle'
                    AND events.aggregate_id = v.id AND events.version = v.version),
              written AS ({write}),
-             done_items AS (UPDATE job_items SET state = CASE WHEN judged.why IS NULL THEN 'done' ELSE 'refused' END,
-                   reason = judged.why
-                 FROM judged WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
-                   AND job_items.position = ANY($15::INT8[]) AND job_items.position = judged.position
+             done_items AS (UPDATE job_items SET state = CASE WHEN decided.reason IS NULL THEN 'done' ELSE 'refused' END,
+                   reason = decided.reason
+                 FROM decided WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
+                   AND job_items.position = ANY($15::INT8[]) AND job_items.position = decided.position
                    AND job_items.state = 'waiting' RETURNING 1 AS ok),
-             over AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ FROM verdict
+             over AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ, progress = ({COUNTED_BY_BATCH}) FROM verdict
                  WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
                    AND $17::BOOL RETURNING 1 AS ok),
              e AS ({EVENT}
                  SELECT $8::TEXT::crdb_internal_region, 'vehicle', written.id, written.version, '{action}', {BY_JOB},
-                   $10::INT8, written.lat, written.lon, jsonb_build_object('line', judged.position)
-                 FROM written JOIN judged ON judged.vehicle_id = written.id
+                   $10::INT8, written.lat, written.lon, jsonb_build_object('line', decided.position)
+                 FROM written JOIN decided ON decided.vehicle_id = written.id
                  UNION ALL {JOB_DONE_EVENT} RETURNING 1 AS ok)
              SELECT code AS verdict FROM verdict",
             write = $write,
@@ -237,14 +237,14 @@ const CHANGE: Statement = Statement::write(
     "imports.change",
     Reach::Named,
     import_batch_sql!(
-        formatcp!("UPDATE vehicles SET type = judged.input->>'type', brand = judged.input->>'brand', colour = judged.input->>'colour',
-               note = nullif(judged.input->>'note', ''), hold = {HOLD}, battery = (judged.input->>'battery')::INT8,
-               lat = (judged.input->>'lat')::FLOAT8, lon = (judged.input->>'lon')::FLOAT8, cell = (judged.input->>'cell')::INT8,
-               place = judged.input->>'place', version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ,
-               seen_at = CASE WHEN vehicles.lat = (judged.input->>'lat')::FLOAT8 AND vehicles.lon = (judged.input->>'lon')::FLOAT8
+        formatcp!("UPDATE vehicles SET type = decided.input->>'type', brand = decided.input->>'brand', colour = decided.input->>'colour',
+               note = nullif(decided.input->>'note', ''), hold = {HOLD}, battery = (decided.input->>'battery')::INT8,
+               lat = (decided.input->>'lat')::FLOAT8, lon = (decided.input->>'lon')::FLOAT8, cell = (decided.input->>'cell')::INT8,
+               place = decided.input->>'place', version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ,
+               seen_at = CASE WHEN vehicles.lat = (decided.input->>'lat')::FLOAT8 AND vehicles.lon = (decided.input->>'lon')::FLOAT8
                  THEN vehicles.seen_at ELSE $5::TIMESTAMPTZ END
-             FROM judged WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = judged.vehicle_id
-               AND vehicles.version = judged.vehicle_version AND judged.why IS NULL
+             FROM decided WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = decided.vehicle_id
+               AND vehicles.version = decided.vehicle_version AND decided.reason IS NULL
              RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon"),
         VEHICLE_EDITED
     ),
@@ -262,7 +262,7 @@ const ADD: Statement = Statement::write(
                input->>'code', input->>'brand', input->>'colour', nullif(input->>'note', ''),
                (input->>'battery')::INT8, (input->>'lat')::FLOAT8, (input->>'lon')::FLOAT8, (input->>'cell')::INT8,
                input->>'place', 1, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ, $5::TIMESTAMPTZ
-             FROM judged WHERE why IS NULL AND vehicle_version IS NULL RETURNING id, version, lat, lon",
+             FROM decided WHERE reason IS NULL AND vehicle_version IS NULL RETURNING id, version, lat, lon",
         VEHICLE_ADDED
     ),
 )

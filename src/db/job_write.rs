@@ -70,6 +70,20 @@ pub(super) const RUNNING: &str =
 pub(super) const BY_JOB: &str =
     "CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID, $9::UUID, $9::UUID, $5::TIMESTAMPTZ";
 
+/// How many items of the job that ends have ended how, for its `progress`: with them a finished job is
+/// listed without reading its items. What waits is being cancelled.
+pub(super) const COUNTED: &str = "SELECT jsonb_build_object('waiting', 0,
+                 'done', count(*) FILTER (WHERE state = 'done'), 'refused', count(*) FILTER (WHERE state = 'refused'),
+                 'cancelled', count(*) FILTER (WHERE state IN ('waiting', 'cancelled')))";
+
+pub(super) const ITEMS: &str = "FROM job_items WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID";
+
+/// The same by a batch, which does not see what it writes itself: the items of `decided`.
+pub(super) const COUNTED_BY_BATCH: &str = formatcp!(
+    "{COUNTED} FROM (SELECT state {ITEMS} AND state <> 'waiting'
+                   UNION ALL SELECT CASE WHEN reason IS NULL THEN 'done' ELSE 'refused' END FROM decided) AS ended"
+);
+
 pub(super) const JOB_DONE_EVENT: &str = formatcp!(
     "SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 3, '{JOB_DONE}', {BY_JOB}, $10::INT8,
                NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM over"

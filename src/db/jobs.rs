@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Conn, DbError, DbErrorKind, EVENT, GATED, Param, Reach, Result, Row, Statement, Verdict,
-    job_write::{BEGINS, BY_JOB, GATES, JobWrite, ON_JOB, WHO},
+    job_write::{BEGINS, BY_JOB, COUNTED, GATES, ITEMS, JobWrite, ON_JOB, WHO},
 };
 use crate::domain::{
     JobKind, JobRef, RegionCode, UserRef,
@@ -99,18 +99,20 @@ const CANCEL: Statement = Statement::write(
              {GATES}
              WHEN EXISTS (SELECT 1 FROM job WHERE state = 'done') THEN 'changed'
              ELSE 'ok' END AS code),
-         cancelled AS (UPDATE jobs SET state = 'cancelled', finished_at = $5::TIMESTAMPTZ FROM verdict
-             WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND jobs.state = 'running'
-               AND code = 'ok' RETURNING jobs.id),
          waiting AS (SELECT position FROM job_items
              WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID AND state = 'waiting'
                AND EXISTS (SELECT 1 FROM verdict WHERE code = 'ok') ORDER BY position LIMIT $15::INT8),
          items AS (UPDATE job_items SET state = 'cancelled'
              WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
                AND job_items.state = 'waiting' AND job_items.position <= (SELECT max(position) FROM waiting) RETURNING 1 AS ok),
+         cancelled AS (UPDATE jobs SET state = 'cancelled', finished_at = coalesce(jobs.finished_at, $5::TIMESTAMPTZ),
+               progress = CASE WHEN (SELECT count(*) FROM waiting) < $15::INT8 THEN ({COUNTED} {ITEMS}) END
+             FROM verdict WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
+             RETURNING jobs.id),
          e AS ({EVENT}
              SELECT $8::TEXT::crdb_internal_region, 'job', $9::UUID, 3, '{JOB_CANCELLED}', {BY_JOB}, $10::INT8,
-               NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM cancelled RETURNING 1 AS ok)
+               NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM cancelled, job WHERE job.state = 'running'
+             RETURNING 1 AS ok)
          SELECT code AS verdict, (SELECT count(*) FROM waiting) AS items FROM verdict"
     ),
 );
@@ -140,7 +142,7 @@ pub struct Job {
     pub finished_at: Option<DateTime<Utc>>,
     /// Whoever requested it or, later, confirmed it; the nil id for the shell.
     pub requested_by: UserRef,
-    /// A worker's progress, while the job is running.
+    /// As of the last batch, and in the end.
     pub progress: Option<Counts>,
     /// Why the worker has paused: a refusal's code.
     pub paused: Option<String>,
@@ -181,6 +183,7 @@ fn job(row: &Row) -> Result<Job> {
     let number = |key: &str| progress.as_ref()?.get(key)?.as_i64();
     let running = state == "running";
     let confirmed_at: Option<DateTime<Utc>> = row.get("confirmed_at")?;
+    let counted = running && confirmed_at.is_some();
     Ok(Job {
         job: JobRef { region: row.region("region")?, id: row.get("id")? },
         job_kind: JobKind::from_code(job_kind).ok_or_else(|| bug(format!("unknown kind {job_kind}")))?,
@@ -192,12 +195,13 @@ fn job(row: &Row) -> Result<Job> {
         confirmed_at,
         finished_at: row.get("finished_at")?,
         requested_by: UserRef { region: row.region("requested_region")?, id: row.get("requested_by")? },
-        // While its items are selected the lease counts those of the batch before.
-        progress: number("waiting").filter(|_| running && confirmed_at.is_some()).map(|waiting| Counts {
+        // While its items are selected the lease counts those of the batch before. Only the last counts have
+        // `cancelled`: a job that an older release ended has those of its last lease.
+        progress: number("waiting").filter(|_| counted || number("cancelled").is_some()).map(|waiting| Counts {
             waiting,
             done: number("done").unwrap_or(0),
             refused: number("refused").unwrap_or(0),
-            cancelled: 0,
+            cancelled: number("cancelled").unwrap_or(0),
         }),
         paused: progress.as_ref().and_then(|progress| Some(progress.get("paused")?.as_str()?.to_owned())),
     })
@@ -381,15 +385,20 @@ const LIST: Statement = Statement::read(
     ),
 );
 
+/// Items that a page of the list counts at most; beyond it says nothing of them.
+const COUNTED_MAX: i64 = 100_000;
+
+// Of jobs whose row does not say it: see `Job::progress`.
 const COUNT_LISTED: Statement = Statement::read(
     "jobs.count_listed",
     Reach::Named,
     formatcp!(
-        "WITH listed AS (SELECT jobs.id, jobs.state, jobs.confirmed_at {LISTED})
-         SELECT listed.id, job_items.state, count(*) AS number FROM listed JOIN job_items
-           ON job_items.region = $1::TEXT::crdb_internal_region AND job_items.job_id = listed.id
-         WHERE listed.state <> 'running' OR listed.confirmed_at IS NULL
-         GROUP BY listed.id, job_items.state"
+        "WITH listed AS (SELECT jobs.id, jobs.progress, jobs.state = 'running' AND jobs.confirmed_at IS NOT NULL AS goes_on {LISTED})
+         SELECT id, state, count(*) AS number FROM (SELECT listed.id, job_items.state FROM listed JOIN job_items
+             ON job_items.region = $1::TEXT::crdb_internal_region AND job_items.job_id = listed.id
+             WHERE listed.progress IS NULL OR (NOT listed.goes_on AND listed.progress->'cancelled' IS NULL)
+             LIMIT {COUNTED_MAX}) AS items
+         GROUP BY id, state"
     ),
 );
 
@@ -418,6 +427,9 @@ pub async fn list(
         Ok(counted) => {
             for row in counted {
                 counts.entry(row.get("id")?).or_default().add(row.get("state")?, row.get("number")?);
+            }
+            if counts.values().map(Counts::all).sum::<i64>() == COUNTED_MAX {
+                counts.clear();
             }
         }
         Err(error) => tracing::warn!(%error, "the items of jobs were not counted"),

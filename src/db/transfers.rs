@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     CITY_CHECKED, Conn, EVENT, Param, Reach, Result, Row, Statement, Verdict,
     bulk::{DEPOT, checksum_sql},
-    job_write::{BY_JOB, GATES, JobWrite, ON_JOB, RUNNING, WHO},
+    job_write::{BY_JOB, COUNTED, GATES, ITEMS, JobWrite, ON_JOB, RUNNING, WHO},
     verdict::{LAST_EVENT_IN_WORDS, present_in_sql},
 };
 use crate::domain::{
@@ -165,6 +165,7 @@ const FINISH: Statement = Statement::write(
              ELSE 'ok' END AS code),
          over AS (UPDATE jobs SET state = CASE WHEN $16::BOOL THEN 'done' ELSE 'running' END,
                finished_at = CASE WHEN $16::BOOL THEN $5::TIMESTAMPTZ END,
+               progress = CASE WHEN $16::BOOL THEN ({COUNTED} {ITEMS}) ELSE jobs.progress END,
                parameters = jobs.parameters || jsonb_build_object('compared', $15::JSONB)
              FROM verdict WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
              RETURNING jobs.id, jobs.state),

@@ -504,3 +504,76 @@ async fn the_list_says_how_far_a_job_is_and_whose_and_can_be_filtered() {
     assert_eq!(wrong.attributes("ul.rows a", "href"), whole, "the list without it");
     end(world, instance).await;
 }
+
+/// However a job ends, its own row says how: the list and its page count nothing again.
+#[actix_web::test]
+async fn a_job_that_is_over_is_listed_without_its_items() {
+    let (world, instance, _) = idle_scene(230).await;
+    let operator = operator(&instance, "boston", &["new-york", "amsterdam"]).await;
+    let confirm = async |job: &str| operator.post(&format!("{job}/confirm"), &[]).await.location();
+    let available = chosen(&world, "city = 'new-york' AND status = 'available'").await;
+    let (lost, sent) = (&available[..20], &available[20..25]);
+    // Each with something that is refused.
+    let changed = ask(&operator, "new-york", "lost", &list(lost)).await;
+    let moved = ask(&operator, "new-york", "move", &[&list(sent)[..], &[("to_city", "amsterdam")]].concat()).await;
+    for vehicle in [&lost[0], &sent[0]] {
+        let (id, _) = vehicle.split_once(':').unwrap();
+        world.set(&format!("UPDATE vehicles SET status = 'lost' WHERE id = '{id}'")).await;
+    }
+    let file = "code,type,brand,colour\nN-1,bike,Trek,red\nN-2,bike,Trek,red\nN-3,tank,Trek,red\n";
+    let imported = operator.upload("/fleet/import?city=new-york", file.as_bytes()).await.location();
+    let new = [("new_status", "maintenance")];
+    assert_eq!(operator.post(&format!("{imported}/confirm"), &new).await.location(), imported);
+    for job in [&changed, &moved] {
+        confirm(job).await;
+    }
+    for job in [&changed, &moved, &moved, &imported] {
+        batch(&instance, job).await.unwrap();
+    }
+    let all = ask(&operator, "new-york", "maintenance", &[("status", "available")]).await;
+    // More than one statement cancels, after a batch that did some.
+    let id = all.rsplit_once('/').unwrap().1;
+    let more = "INSERT INTO job_items (region, job_id, position, input, state)
+        SELECT 'us-east1', '{}', n, '{}', 'waiting' FROM generate_series(1001, 6501) n";
+    world.set(&more.replacen("{}", id, 1)).await;
+    confirm(&all).await;
+    batch(&instance, &all).await.unwrap();
+    operator.post(&format!("{all}/cancel"), &[]).await.location();
+    let stays = chosen(&world, "city = 'new-york' AND status = 'maintenance'").await;
+    let waits = ask(&operator, "new-york", "retire", &list(&stays[..1])).await;
+
+    let differ = "SELECT count(*) FROM jobs WHERE state <> 'running' AND progress IS DISTINCT FROM (
+        SELECT jsonb_build_object('waiting', 0, 'done', count(*) FILTER (WHERE i.state = 'done'),
+          'refused', count(*) FILTER (WHERE i.state = 'refused'),
+          'cancelled', count(*) FILTER (WHERE i.state = 'cancelled')) FROM job_items i WHERE i.job_id = jobs.id)";
+    assert_eq!(world.count("SELECT count(*) FROM jobs WHERE state <> 'running'").await, 4);
+    assert_eq!(world.count(differ).await, 0);
+    let listed = async || operator.get("/fleet/jobs?city=new-york").await.texts("ul.rows li");
+    let rows = listed().await;
+    for (row, words) in rows.iter().zip([
+        "1 vehicle ", "refused, 5,49", "2 of 3 done, 1 refused", "4 of 5 done, 1 refused", "19 of 20 done, 1 refused",
+    ]) {
+        assert!(row.contains(words), "{words}: {row}");
+    }
+    let pages = async || {
+        let mut facts = Vec::new();
+        for job in [&changed, &moved, &imported, &all] {
+            facts.push(operator.get(job).await.texts("dl.facts"));
+        }
+        facts
+    };
+    let facts = pages().await;
+    // As an older release has left one: it is counted.
+    world
+        .set(&format!(
+            "UPDATE jobs SET progress = '{{\"waiting\": 20, \"done\": 0, \"refused\": 0}}' WHERE id = '{}'",
+            changed.rsplit_once('/').unwrap().1
+        ))
+        .await;
+    assert_eq!((listed().await, pages().await), (rows.clone(), facts.clone()));
+    let others = "DELETE FROM job_items WHERE job_id IN (SELECT id FROM jobs WHERE progress ? 'cancelled')";
+    world.set(others).await;
+    assert_eq!((listed().await, pages().await), (rows, facts));
+    assert!(operator.get(&waits).await.text().contains("1 vehicle of New York will be retired"));
+    end(world, instance).await;
+}
