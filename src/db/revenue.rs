@@ -11,7 +11,7 @@ pub const ALL: &[&Statement] = &[&LIST];
 /// Rides of one day, month, vehicle type or vehicle in one currency; amounts in minor units.
 #[derive(Debug, Clone)]
 pub struct Revenue {
-    /// As in `2026-11-21`, `2026-11`, `bike`, or a vehicle's id; empty for all together.
+    /// As in `2026-11-21`, `2026-11`, `bike`, or a vehicle's id; empty for a total.
     pub key: String,
     /// Of the vehicle, if it is still in the region.
     pub code: Option<String>,
@@ -35,25 +35,30 @@ impl Revenue {
 
 pub type Cursor = (String, String);
 
+// The rides are read and grouped once, for the lines after ($7, $8) and for the totals, which have no
+// key and so come first.
 const LIST: Statement = Statement::read(
     "revenue.list",
     Reach::Named,
-    "SELECT t.key, v.code, t.currency, t.rides, t.fares, t.discounts, t.fees, t.credits
-     FROM (SELECT CASE $5::TEXT WHEN 'day' THEN (ended_at AT TIME ZONE $6::TEXT)::DATE::TEXT
+    "WITH t AS (SELECT CASE $5::TEXT WHEN 'day' THEN (ended_at AT TIME ZONE $6::TEXT)::DATE::TEXT
              WHEN 'month' THEN left((ended_at AT TIME ZONE $6::TEXT)::DATE::TEXT, 7)
-             WHEN 'type' THEN vehicle_type WHEN 'vehicle' THEN vehicle_id::TEXT ELSE '' END AS key,
+             WHEN 'type' THEN vehicle_type ELSE vehicle_id::TEXT END AS key,
            CASE WHEN $5::TEXT = 'vehicle' THEN vehicle_id END AS vehicle, currency, count(*) AS rides,
            sum(charge_minor)::INT8 AS fares, sum(discount_minor)::INT8 AS discounts, sum(fee_minor)::INT8 AS fees,
            sum(credited_minor)::INT8 AS credits
          FROM rides WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND ended_at >= $3 AND ended_at < $4
-         GROUP BY 1, 2, 3) AS t
-       LEFT JOIN vehicles AS v ON v.region = $1::TEXT::crdb_internal_region AND v.id = t.vehicle
-     WHERE t.key > $7::TEXT OR (t.key = $7::TEXT AND t.currency > $8::TEXT)
-     ORDER BY t.key, t.currency LIMIT $9",
+         GROUP BY 1, 2, 3),
+       lines AS (SELECT key, vehicle, currency, rides, fares, discounts, fees, credits FROM t
+         WHERE key > $7::TEXT OR (key = $7::TEXT AND currency > $8::TEXT) ORDER BY key, currency LIMIT $9)
+     SELECT '' AS key, NULL::TEXT AS code, currency, sum(rides)::INT8 AS rides, sum(fares)::INT8 AS fares,
+       sum(discounts)::INT8 AS discounts, sum(fees)::INT8 AS fees, sum(credits)::INT8 AS credits FROM t GROUP BY currency
+     UNION ALL SELECT l.key, v.code, l.currency, l.rides, l.fares, l.discounts, l.fees, l.credits FROM lines AS l
+       LEFT JOIN vehicles AS v ON v.region = $1::TEXT::crdb_internal_region AND v.id = l.vehicle
+     ORDER BY key, currency",
 );
 
 /// Of rides of `city` that ended from the one time until before the other, `by` day, month, type or
-/// vehicle, or all together.
+/// vehicle: lines, and the totals of all.
 pub async fn list(
     conn: &Conn,
     city: &City,
@@ -61,7 +66,7 @@ pub async fn list(
     by: &str,
     (key, currency): &Cursor,
     limit: i64,
-) -> Result<Vec<Revenue>> {
+) -> Result<(Vec<Revenue>, Vec<Revenue>)> {
     let read = |row: &Row| {
         Ok(Revenue {
             key: row.get("key")?,
@@ -76,5 +81,6 @@ pub async fn list(
     };
     let zone = city.time_zone.name();
     let params: [Param<'_>; 9] = [&city.region, &city.slug, &from, &to, &by, &zone, key, currency, &limit];
-    conn.rows(&LIST, &params).await?.iter().map(read).collect()
+    let rows: Vec<Revenue> = conn.rows(&LIST, &params).await?.iter().map(read).collect::<Result<_>>()?;
+    Ok(rows.into_iter().partition(|row| !row.key.is_empty()))
 }

@@ -182,9 +182,14 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
 pub async fn export(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     let query = Parameters { before: String::new(), ..query };
     let filter = query.filter(&context).map_err(|_wrong| BadRequest::Field)?;
-    let (roles, found) = read(&mut context, &filter, CHUNK).await?;
-    let (text, next) = csv(&filter.region, found);
+    context.may_touch(&filter.region);
+    let roles = context.current_user().await?.roles;
+    if roles.is_empty() {
+        return Err(Refusal::NotOperator.into());
+    }
     let service = Arc::clone(&context.service);
+    let found = audit::list(&service.db.at(&filter.region).await?, &filter, &roles, CHUNK).await?;
+    let (text, next) = csv(&filter.region, found);
     let read = async move |before| {
         let filter = Filter { before, ..filter.clone() };
         let conn = service.db.at(&filter.region).await?;

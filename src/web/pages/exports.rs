@@ -1,7 +1,7 @@
-//! `/fleet/export.csv` and `/fleet/riders.csv`, sent chunk by chunk. The first chunk is read
-//! together with the session.
+//! `/fleet/export.csv` and `/fleet/riders.csv`, sent chunk by chunk. Nothing is read before the role
+//! is checked.
 
-use super::{CityQuery, fleet::FleetQuery, only_operators, read_operated};
+use super::{CityQuery, fleet::FleetQuery, only_operators};
 use crate::{
     db::{
         Conn, DbError,
@@ -26,8 +26,8 @@ pub async fn vehicles(mut context: RequestContext, Query(query): Query<FleetQuer
 pub async fn riders(mut context: RequestContext, Query(query): Query<CityQuery>) -> PageResult {
     let city = context.catalogue.city(&query.city).ok_or(PageError::NotFound)?.clone();
     if let Some(rule) = context.catalogue.forbids_export(&context.service.here, &city.region) {
-        let auth = context.auth()?;
         only_operators(&context.current_user().await?, &city.slug)?;
+        let auth = context.auth()?;
         let what = (RESIDENCY_EXPORT_REFUSED, rule);
         return Err(residency::refuse(&context.service, &auth, what, &city.region).await.into());
     }
@@ -44,8 +44,9 @@ async fn file<K: 'static>(
     what: &str,
     chunk: impl AsyncFn(&Conn, &RegionCode, &str, Option<K>) -> Result<Chunk<K>, DbError> + 'static,
 ) -> PageResult {
+    only_operators(&context.current_user().await?, &city.slug)?;
     let (service, region, slug) = (context.service.clone(), city.region.clone(), city.slug.clone());
-    let (_, first) = read_operated(context, city, async |conn| chunk(conn, &region, &slug, None).await).await?;
+    let first = chunk(&service.db.at(&region).await?, &region, &slug, None).await?;
     let read = async move |after| chunk(&service.db.at(&region).await?, &region, &slug, Some(after)).await;
     Ok(context.csv(&format!("movr-{}-{what}.csv", city.slug), first, read))
 }

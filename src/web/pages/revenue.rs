@@ -24,7 +24,9 @@ use crate::{
 };
 
 const PAGE: i64 = 50;
-const CHUNK: i64 = 1_000;
+/// Lines that are sent at once: all of all but the largest fleets, because each time all rides of the
+/// period are read.
+const CHUNK: i64 = 20_000;
 /// Longest period, in days.
 const LONGEST: i64 = 366;
 
@@ -162,10 +164,7 @@ pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) 
     let (times, after) = (period.times(&city), query.cursor());
     let (current_user, (mut rows, totals)) = context
         .read_signed_in(&city.region, async |conn| {
-            let none = Cursor::default();
-            let rows = revenue::list(conn, &city, times, period.by.0, &after, PAGE + 1);
-            let (rows, totals) = tokio::join!(rows, revenue::list(conn, &city, times, "", &none, PAGE));
-            Ok((rows?, totals?))
+            revenue::list(conn, &city, times, period.by.0, &after, PAGE + 1).await
         })
         .await?;
     may(&current_user, &city)?;
@@ -194,20 +193,15 @@ pub async fn export(mut context: RequestContext, Query(query): Query<Parameters>
     counted_here(&mut context, &city).await?;
     context.may_touch(&city.region);
     let period = query.period(&city, context.now).map_err(|_wrong| BadRequest::Field)?;
+    may(&context.current_user().await?, &city)?;
     let (times, by) = (period.times(&city), period.by.0);
-    let (current_user, rows) = context
-        .read_signed_in(&city.region, async |conn| {
-            revenue::list(conn, &city, times, by, &Cursor::default(), CHUNK).await
-        })
-        .await?;
-    may(&current_user, &city)?;
     let columns = [by, "vehicle_code", "currency", "rides", "fares", "discounts", "fees", "credits", "revenue"];
-    let (text, next) = lines(&rows);
     let name = format!("movr-{}-revenue-{}-{}.csv", city.slug, period.from, period.to);
     let service = Arc::clone(&context.service);
     let read = async move |after: Cursor| {
-        Ok(lines(&revenue::list(&service.db.at(&city.region).await?, &city, times, by, &after, CHUNK).await?))
+        Ok(lines(&revenue::list(&service.db.at(&city.region).await?, &city, times, by, &after, CHUNK).await?.0))
     };
+    let (text, next) = read(Cursor::default()).await?;
     Ok(context.csv(&name, (head(&columns) + &text, next), read))
 }
 

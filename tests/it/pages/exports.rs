@@ -93,11 +93,21 @@ async fn files_are_for_operators_of_the_city_alone() {
         for path in &paths {
             answers.push(person.get(path).await);
         }
+        for file in ["riders", "export", "revenue"] {
+            let refused = person.get(&format!("/fleet/{file}.csv?city=boston")).await;
+            assert_eq!(
+                (refused.status, refused.timing()),
+                (StatusCode::FORBIDDEN, (1, 1)),
+                "{file}: the session alone"
+            );
+        }
         for answer in answers {
             assert_eq!(answer.status, StatusCode::FORBIDDEN);
             assert!(answer.text().contains("Only operators of this city may do this."), "{}", answer.text());
         }
     }
+    let refused = rider.get("/fleet/audit.csv").await;
+    assert_eq!((refused.status, refused.timing()), (StatusCode::FORBIDDEN, (1, 1)));
     assert_eq!(rider.get("/fleet/import").await.status, StatusCode::FORBIDDEN);
     assert!(other.get("/fleet/import").await.text().contains("Import and export: New York"));
     let events = |rows: &Rows| (rows["vehicles"].clone(), rows["jobs"].clone(), rows["events"].clone());

@@ -56,7 +56,7 @@ async fn revenue_is_grouped_on_the_page_and_in_the_file_and_adds_up() {
         ("vehicle", &[]),
     ] {
         let page = operator.get(&format!("{PATH}&{period}&by={by}")).await;
-        assert_eq!((page.status, page.timing()), (StatusCode::OK, (3, 1)), "{}", page.text());
+        assert_eq!((page.status, page.timing()), (StatusCode::OK, (2, 1)), "{}", page.text());
         let shown = page.texts("tbody th");
         assert!(keys.is_empty() || shown == keys, "{shown:?}");
         let totals = page.texts("tfoot tr");
@@ -90,6 +90,24 @@ async fn revenue_is_grouped_on_the_page_and_in_the_file_and_adds_up() {
         assert_eq!(file.status, StatusCode::BAD_REQUEST, "{wrong}");
     }
     assert_eq!(admin.get(PATH).await.status, StatusCode::OK);
+    let many = "INSERT INTO rides (region, id, city, vehicle_id, vehicle_type, started_at, start_lat, start_lon, start_place, currency,
+            unlock_minor, per_minute_minor, out_of_area_minor, ended_at, end_lat, end_lon, end_place, outside_area, distance_m,
+            minutes, charge_minor, discount_minor, fee_minor, total_minor, version)
+        SELECT r.region, gen_random_uuid(), r.city, gen_random_uuid(), r.vehicle_type, '2025-05-05', r.start_lat, r.start_lon, '',
+            r.currency, 1, 1, 0, '2025-05-05 00:01:00', r.end_lat, r.end_lon, '', FALSE, 0, 1, 2, 0, 0, 2, 1
+        FROM generate_series(1, 20003) AS n, (SELECT * FROM rides LIMIT 1) AS r";
+    world.set(many).await;
+    let period = "from=2025-05-01&to=2025-05-31&by=vehicle";
+    let file = operator.get(&format!("/fleet/revenue.csv?city=new-york&{period}")).await.body;
+    let keys: Vec<&str> = file.split_terminator("\r\n").skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    assert!(keys.len() == 20_003 && keys.is_sorted() && keys[19_999] < keys[20_000], "more than is sent at once");
+    let first = operator.get(&format!("{PATH}&{period}")).await;
+    let next = operator.get(&first.attributes("nav.pages a[rel=next]", "href")[0]).await;
+    assert_eq!([&first, &next].map(|page| page.texts("tbody th").len()), [50, 50]);
+    assert_ne!(first.attributes("tbody a", "href"), next.attributes("tbody a", "href"));
+    assert_eq!(first.texts("tfoot tr"), next.texts("tfoot tr"), "of all vehicles");
+    assert!(next.texts("tfoot tr")[0].contains("20,003"), "{:?}", next.texts("tfoot tr"));
+    world.set("DELETE FROM rides WHERE ended_at < '2026-01-01'").await;
     for page in ["/fleet/revenue", "/fleet/revenue.csv"] {
         for browser in [&ann, &other] {
             assert_eq!(browser.get(&format!("{page}?city=new-york")).await.status, StatusCode::FORBIDDEN);
