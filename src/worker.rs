@@ -31,14 +31,14 @@ const SELECTED_FOR: TimeDelta = TimeDelta::days(1);
 /// How often jobs are counted for the metrics.
 const MEASURE: Duration = Duration::from_secs(15);
 
-/// How often rides that have been open too long are looked for.
+/// How often rides that have been open too long, and vehicles that many reported, are looked for.
 const OVERDUE: Duration = Duration::from_mins(1);
 
 /// Works until the instance drains. Without work it checks every `MOVR_WORKER_MS`, and when it is
 /// woken.
 pub async fn work(service: Arc<Service>) {
     let mut worker =
-        Worker { id: Uuid::new_v4(), paused: HashMap::new(), ended_rides: Instant::now(), measured: None, service };
+        Worker { id: Uuid::new_v4(), paused: HashMap::new(), looked: Instant::now(), measured: None, service };
     while !worker.service.config.worker.is_zero() && !worker.service.draining() {
         // A bug in one batch must not end the work of the region's only instance.
         let busy = AssertUnwindSafe(worker.batches()).catch_unwind().await.unwrap_or_else(|_panic| {
@@ -56,21 +56,25 @@ struct Worker {
     id: Uuid,
     /// Jobs that are not to be tried before then.
     paused: HashMap<Uuid, Instant>,
-    /// When overdue rides were last ended.
-    ended_rides: Instant,
+    /// When both were last looked for.
+    looked: Instant,
     measured: Option<Instant>,
 }
 
 impl Worker {
-    /// Ends rides when that is due, then does a batch of each of the oldest jobs; returns whether
+    /// Ends what has lasted too long when that is due, then does a batch of each of the oldest jobs; returns whether
     /// anything was done.
     async fn batches(&mut self) -> bool {
-        if self.ended_rides.elapsed() >= OVERDUE {
-            self.ended_rides = Instant::now();
+        if self.looked.elapsed() >= OVERDUE {
+            self.looked = Instant::now();
             match ops::rides::end_overdue(&self.service).await {
                 Ok(0) => {}
                 Ok(ended) => tracing::info!(ended, "rides were ended automatically"),
                 Err(error) => tracing::warn!(%error, "rides that are open too long were not looked for"),
+            }
+            // A closed region takes no change, and shows that by itself.
+            if let Err(OpError::Db(error)) = ops::vehicles::withdraw_reported(&self.service).await {
+                tracing::warn!(%error, "vehicles that riders reported were not looked for");
             }
         }
         if let Err(error) = ops::gates::keep_plan(&self.service).await {

@@ -260,11 +260,11 @@ pub async fn batch(
     let seen = matches!(job_kind, JobKind::BackToStreet | JobKind::Found | JobKind::Move);
     let rest: [Param<'_>; 5] = [&event, &to, &from, &note, &seen];
     match depot {
-        None => write.verdict(conn, &BATCH_HERE, &rest).await,
+        None => write.row(conn, &BATCH_HERE, &rest).await?.verdict(),
         Some(depot) => {
             let (lat, lon, cell) = (depot.lat(), depot.lon(), geo::cell(depot));
             let place: [Param<'_>; 4] = [&lat, &lon, &cell, &DEPOT];
-            write.verdict(conn, &MOVE, &[&rest[..], &place].concat()).await
+            write.row(conn, &MOVE, &[&rest[..], &place].concat()).await?.verdict()
         }
     }
 }

@@ -10,12 +10,17 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    CITY_CHECKED, Conn, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write, bulk::DEPOT,
+    CITY_CHECKED, Conn, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write,
+    bulk::DEPOT,
     vehicles::HOLD,
+    verdict::{BY_OPERATOR, operates_sql},
 };
 use crate::domain::{
     City, Point, RegionCode, RideRef, VehicleRef,
-    event::{RIDE_STARTED, VEHICLE_ADDED, VEHICLE_APPROVED, VEHICLE_DECLINED, VEHICLE_EDITED, VEHICLE_MOVED},
+    event::{
+        RIDE_STARTED, VEHICLE_ADDED, VEHICLE_APPROVED, VEHICLE_DECLINED, VEHICLE_EDITED, VEHICLE_MAINTENANCE,
+        VEHICLE_MOVED,
+    },
     fleet::{Filter, Key, Sort},
     geo::cell,
     job::StatusChange,
@@ -312,7 +317,7 @@ const HISTORY: Statement = Statement::read(
         "SELECT e.version, e.action, e.occurred_at, e.lat, e.lon, e.metadata,
             r.minutes, r.distance_m, r.total_minor - r.credited_minor AS owed_minor
          FROM events e LEFT JOIN rides r ON r.region = $1::TEXT::crdb_internal_region AND r.id = e.command_id
-           AND r.ended_at IS NOT NULL AND e.action <> '{RIDE_STARTED}'
+           AND r.ended_at IS NOT NULL AND e.action NOT IN ('{RIDE_STARTED}', '{VEHICLE_MAINTENANCE}')
          WHERE e.region = $1::TEXT::crdb_internal_region AND e.aggregate_type = 'vehicle' AND e.aggregate_id = $2
            AND e.version < $3
          ORDER BY e.version DESC LIMIT {HISTORY_PAGE} + 1"
@@ -345,25 +350,21 @@ pub struct SeenVehicle {
     pub command: Uuid,
 }
 
-/// A change of vehicle ($8, $9) at version $11 by command $12: `v` is the vehicle, `operates` has a
-/// row when the person operates its city. `$permission` is what else they may lack, `$refusals`
-/// follow the common ones, `$set` is what the UPDATE sets beside the version, `$event` and
-/// `$metadata` describe the event.
+/// A change of vehicle ($8, $9), which is `v`, at version $11 by command $12. `$tables` and `$permission`
+/// say who may make it, `$refusals` follow the common ones, `$set` is what the UPDATE sets beside the
+/// version, `$event` and `$metadata` describe the event.
 macro_rules! vehicle_change_sql {
-    ($tables:literal, $permission:literal, $refusals:expr, $set:expr, $event:expr, $metadata:literal) => {
+    ($tables:expr, $permission:expr, $refusals:expr, $set:expr, $event:expr, $metadata:literal) => {
         formatcp!(
             "{SIGNED_THERE},
-             v AS (SELECT city, status, version, reserved_until, {HOLD} AS hold FROM vehicles
+             v AS (SELECT city, status, version, reserved_until, owner_region, owner_id, {HOLD} AS hold FROM vehicles
                WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID),
-             operates AS (SELECT 1 AS ok FROM role_grants JOIN v ON v.city = role_grants.city
-               WHERE role_grants.region = $1::TEXT::crdb_internal_region AND role_grants.user_id = $3::UUID
-                 AND role_grants.role = 'operator'),
              {tables}before AS (SELECT 1 AS ok FROM events WHERE region = $8::TEXT::crdb_internal_region
                AND aggregate_type = 'vehicle' AND aggregate_id = $9::UUID AND version = $11::INT8 + 1
                AND command_id = $12::UUID),
              verdict AS (SELECT CASE
                  WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-                 WHEN NOT EXISTS (SELECT 1 FROM operates) {permission} THEN 'not_operator'
+                 {permission}
                  WHEN EXISTS (SELECT 1 FROM before) THEN 'already'
                  WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
                  WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use' OR reserved_until > $5::TIMESTAMPTZ) THEN 'vehicle_in_use'
@@ -388,6 +389,14 @@ macro_rules! vehicle_change_sql {
         )
     };
 }
+pub(super) use vehicle_change_sql;
+
+/// `$tables` and `$permission` for the operators of the vehicle's city.
+const OPERATES: &str = "operates AS (SELECT 1 AS ok FROM role_grants JOIN v ON v.city = role_grants.city
+               WHERE role_grants.region = $1::TEXT::crdb_internal_region AND role_grants.user_id = $3::UUID
+                 AND role_grants.role = 'operator'),
+             ";
+const NOT_OPERATOR: &str = "WHEN NOT EXISTS (SELECT 1 FROM operates) THEN 'not_operator'";
 
 // $11 city, $12 type, $13 status, $14 public id, $15 code, $16 brand, $17 colour, $18 battery, $19
 // latitude, $20 longitude, $21 cell, $22 place, $23 note.
@@ -395,9 +404,7 @@ const ADD: Statement = Statement::write(
     "fleet.add",
     Reach::Named,
     formatcp!(
-        "{SIGNED_THERE},
-         operates AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
-             AND role = 'operator' AND city = $11::TEXT),
+        "{BY_OPERATOR},
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN NOT EXISTS (SELECT 1 FROM operates) THEN 'not_operator'
@@ -437,8 +444,8 @@ const SET_STATUS: Statement = Statement::write(
     "fleet.set_status",
     Reach::Named,
     vehicle_change_sql!(
-        "",
-        "",
+        OPERATES,
+        NOT_OPERATOR,
         "WHEN NOT EXISTS (SELECT 1 FROM v WHERE status = ANY ($13::TEXT[])) THEN 'changed'
                  WHEN $14::TEXT = 'available' AND EXISTS (SELECT 1 FROM v WHERE hold IS NOT NULL) THEN 'vehicle_held'",
         formatcp!(
@@ -480,8 +487,8 @@ const EDIT: Statement = Statement::write(
     "fleet.edit",
     Reach::Named,
     vehicle_change_sql!(
-        "",
-        "",
+        OPERATES,
+        NOT_OPERATOR,
         "",
         formatcp!(
             "code = $13::TEXT, brand = $14::TEXT, colour = $15::TEXT, battery = $16::INT8,
@@ -506,10 +513,12 @@ const MOVE: Statement = Statement::write(
     "fleet.move",
     Reach::Named,
     vehicle_change_sql!(
-        "operates_target AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
-           AND role = 'operator' AND city = $13::TEXT),
-         ",
-        "OR NOT EXISTS (SELECT 1 FROM operates_target)",
+        formatcp!(
+            "{OPERATES}operates_target AS ({}),
+             ",
+            operates_sql!("$13")
+        ),
+        "WHEN NOT EXISTS (SELECT 1 FROM operates) OR NOT EXISTS (SELECT 1 FROM operates_target) THEN 'not_operator'",
         "",
         "city = $13::TEXT, lat = $14::FLOAT8, lon = $15::FLOAT8, cell = $16::INT8, place = $17::TEXT,
              seen_at = $5::TIMESTAMPTZ, status = 'maintenance'",
@@ -531,8 +540,8 @@ const APPROVE: Statement = Statement::write(
     "fleet.approve",
     Reach::Named,
     vehicle_change_sql!(
-        "",
-        "",
+        OPERATES,
+        NOT_OPERATOR,
         formatcp!(
             "WHEN NOT EXISTS (SELECT 1 FROM v WHERE status = 'maintenance' AND hold = '{AWAITS_APPROVAL}') THEN 'changed'"
         ),
@@ -568,7 +577,7 @@ pub async fn list_waiting(conn: &Conn, region: &RegionCode, city: &str) -> Resul
     conn.rows(&LIST_WAITING, &[region, &city]).await?.iter().map(|row| fleet_vehicle(region, row)).collect()
 }
 
-async fn change(
+pub(super) async fn change(
     conn: &Conn,
     statement: &'static Statement,
     write: &Write<'_>,

@@ -6,8 +6,9 @@ use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{
-    Conn, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write,
+    Conn, EVENT, Param, Reach, Result, Row, Statement, Verdict, Write,
     rides::{COLUMNS, Ride, ride},
+    verdict::BY_OPERATOR,
 };
 use crate::domain::{
     Currency, RegionCode, RideRef, Tariff, UserRef, VehicleRef,
@@ -275,9 +276,7 @@ const CREDIT: Statement = Statement::write(
     "fleet_rides.credit",
     Reach::Named,
     formatcp!(
-        "{SIGNED_THERE},
-         operates AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
-           AND role = 'operator' AND city = $11::TEXT),
+        "{BY_OPERATOR},
          c AS (SELECT c.id, c.minor, c.seen FROM unnest($13::UUID[], $14::INT8[], $15::INT8[]) AS c (id, minor, seen)),
          r AS (SELECT rides.id, rides.ended_at, rides.total_minor, rides.credited_minor, c.minor, c.seen
              FROM c JOIN rides ON rides.region = $8::TEXT::crdb_internal_region AND rides.id = c.id
@@ -325,9 +324,7 @@ const ASK_RIDER: Statement = Statement::write(
     "fleet_rides.ask_rider",
     Reach::Named,
     formatcp!(
-        "{SIGNED_THERE},
-         operates AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
-           AND role = 'operator' AND city = $11::TEXT),
+        "{BY_OPERATOR},
          r AS (SELECT 1 AS ok FROM rides WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
              AND city = $11::TEXT AND rider_id IS NOT NULL),
          asked AS (SELECT max(version) AS version FROM events WHERE region = $8::TEXT::crdb_internal_region

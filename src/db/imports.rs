@@ -100,7 +100,7 @@ pub async fn stage(conn: &Conn, write: &JobWrite<'_>, lines: &[StagedLine], defa
     let reasons: Vec<Option<&str>> = lines.iter().map(|line| line.reason.as_deref()).collect();
     let codes: Vec<&str> = lines.iter().filter_map(|line| line.input.get("code")?.as_str()).collect();
     let known: Vec<Option<Uuid>> = lines.iter().map(|line| line.known_id).collect();
-    write.verdict(conn, &STAGE, &[&positions, &inputs, &ids, &reasons, defaults, &codes, &known]).await
+    write.row(conn, &STAGE, &[&positions, &inputs, &ids, &reasons, defaults, &codes, &known]).await?.verdict()
 }
 
 // $15 how many lines, $16 how the file was read.
@@ -134,7 +134,7 @@ const READY: Statement = Statement::write(
 /// The file has been read to its end: the job can be confirmed, and its parameters have the counts.
 /// Fails unless each of the `lines` has become an item.
 pub async fn ready(conn: &Conn, write: &JobWrite<'_>, lines: i64, read_as: &str) -> Result<Verdict> {
-    write.verdict(conn, &READY, &[&lines, &read_as]).await
+    write.row(conn, &READY, &[&lines, &read_as]).await?.verdict()
 }
 
 // The lines are read first, so that rows are reached by the values themselves: joined to
@@ -273,5 +273,5 @@ const ADD: Statement = Statement::write(
 pub async fn batch(conn: &Conn, write: &JobWrite<'_>, lines: &WaitingLines) -> Result<Verdict> {
     let statement = if lines.new { &ADD } else { &CHANGE };
     // Lines only ever cease to wait, so after the last there will be none.
-    write.verdict(conn, statement, &[&lines.positions, &lines.codes, &lines.last, &lines.vehicles]).await
+    write.row(conn, statement, &[&lines.positions, &lines.codes, &lines.last, &lines.vehicles]).await?.verdict()
 }

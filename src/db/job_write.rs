@@ -2,7 +2,7 @@
 
 use const_format::formatcp;
 
-use super::{Conn, Param, Result, Row, SIGNED_THERE, Statement, Verdict, Write};
+use super::{Conn, Param, Result, Row, SIGNED_THERE, Statement, Write, verdict::operates_sql};
 use crate::domain::{RegionCode, event::JOB_DONE};
 
 #[derive(Debug, Clone, Copy)]
@@ -21,15 +21,6 @@ impl JobWrite<'_> {
         let own: [Param<'_>; 4] = [self.to.0, &self.to_epoch, &self.city, &self.to.1];
         self.on_job.row(conn, statement, &[&own[..], rest].concat()).await
     }
-
-    pub(super) async fn verdict(
-        &self,
-        conn: &Conn,
-        statement: &'static Statement,
-        rest: &[Param<'_>],
-    ) -> Result<Verdict> {
-        self.row(conn, statement, rest).await?.verdict()
-    }
 }
 
 /// Begins a write on job ($8, $9): `target_gate` has a row when target region $11 is writable at
@@ -40,10 +31,10 @@ pub(super) const ON_JOB: &str = formatcp!(
     "{SIGNED_THERE},
      target_gate AS (SELECT draining FROM region_gates
        WHERE region = $11::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $12::INT8),
-     operates AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region
-       AND user_id = $3::UUID AND role = 'operator' AND city = $13::TEXT),
-     operates_target AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region
-       AND user_id = $3::UUID AND role = 'operator' AND city = $14::TEXT)"
+     operates AS ({operates}),
+     operates_target AS ({target})",
+    operates = operates_sql!("$13"),
+    target = operates_sql!("$14")
 );
 
 /// The first conditions of a verdict: permission.

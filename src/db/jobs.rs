@@ -48,7 +48,7 @@ const INSERT: Statement = Statement::write(
 /// Makes the job, without items. While `parameters` has `selecting`, it cannot be confirmed. Jobs
 /// of the shell are requested by the nil id.
 pub async fn insert(conn: &Conn, write: &JobWrite<'_>, job_kind: JobKind, parameters: &Value) -> Result<Verdict> {
-    write.verdict(conn, &INSERT, &[&job_kind.code(), parameters]).await
+    write.row(conn, &INSERT, &[&job_kind.code(), parameters]).await?.verdict()
 }
 
 // $15 parameters that are decided now.
@@ -81,7 +81,7 @@ const CONFIRM: Statement = Statement::write(
 /// By the person who confirms it. An import's new vehicles get the status that is `decided`.
 pub async fn confirm(conn: &Conn, write: &JobWrite<'_>, decided: Option<&str>) -> Result<Verdict> {
     let parameters = decided.map_or_else(|| json!({}), |status| json!({ "new_status": status }));
-    write.verdict(conn, &CONFIRM, &[&parameters]).await
+    write.row(conn, &CONFIRM, &[&parameters]).await?.verdict()
 }
 
 const CANCELLED_AT_ONCE: i64 = 5_000;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Conn, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write,
-    fleet::{SeenVehicle, VehicleEdit},
+    fleet::{SeenVehicle, VehicleEdit, change, vehicle_change_sql},
     vehicles::{HOLD, OWN_MAX},
 };
 use crate::domain::{
@@ -20,48 +20,17 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&SET_PAUSED, &EDIT, &LIST_EARNINGS];
 
-/// A change of the person's own vehicle ($8, $9) at version $11 by command $12.
-macro_rules! owner_change_sql {
-    ($refusals:expr, $set:expr, $event:expr) => {
-        formatcp!(
-            "{SIGNED_THERE},
-             v AS (SELECT status, version, reserved_until, {HOLD} AS hold FROM vehicles
-               WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
-                 AND owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID),
-             before AS (SELECT 1 AS ok FROM events WHERE region = $8::TEXT::crdb_internal_region
-               AND aggregate_type = 'vehicle' AND aggregate_id = $9::UUID AND version = $11::INT8 + 1
-               AND command_id = $12::UUID),
-             verdict AS (SELECT CASE
-                 WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-                 WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'not_your_vehicle'
-                 WHEN EXISTS (SELECT 1 FROM before) THEN 'already'
-                 WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
-                 WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use' OR reserved_until > $5::TIMESTAMPTZ) THEN 'vehicle_in_use'
-                 WHEN EXISTS (SELECT 1 FROM v WHERE version <> $11::INT8 OR status = 'retired') THEN 'changed'
-                 {refusals}
-                 ELSE 'ok' END AS code),
-             changed AS (UPDATE vehicles SET {set}, version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ,
-                   reserved_region = NULL, reserved_by = NULL, reserved_until = NULL
-                 FROM verdict WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $9::UUID
-                   AND verdict.code = 'ok'
-                 RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon),
-             e AS ({EVENT}
-                 SELECT $8::TEXT::crdb_internal_region, 'vehicle', changed.id, changed.version, {event}, $1::TEXT, $3::UUID,
-                   $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, changed.lat, changed.lon, '{{}}'::JSONB FROM changed
-                   RETURNING 1 AS ok)
-             SELECT verdict.code AS verdict FROM verdict",
-            refusals = $refusals,
-            set = $set,
-            event = $event
-        )
-    };
-}
+/// The `$permission` of a change by the vehicle's owner.
+const NOT_OWNER: &str = "WHEN NOT EXISTS (SELECT 1 FROM v WHERE owner_region = $1::TEXT::crdb_internal_region
+                   AND owner_id = $3::UUID) THEN 'not_your_vehicle'";
 
 // $13 whether it pauses.
 const SET_PAUSED: Statement = Statement::write(
     "owner_vehicles.set_paused",
     Reach::Named,
-    owner_change_sql!(
+    vehicle_change_sql!(
+        "",
+        NOT_OWNER,
         formatcp!(
             "WHEN $13::BOOL AND NOT EXISTS (SELECT 1 FROM v WHERE status = 'available') THEN 'changed'
                  WHEN NOT $13::BOOL AND NOT EXISTS (SELECT 1 FROM v WHERE status = 'maintenance' AND hold = '{PAUSED}')
@@ -73,14 +42,15 @@ const SET_PAUSED: Statement = Statement::write(
                  THEN 'maintenance' ELSE 'available' END,
                hold = CASE WHEN $13::BOOL THEN '{PAUSED}' END"
         ),
-        formatcp!("CASE WHEN $13::BOOL THEN '{VEHICLE_PAUSED}' ELSE '{VEHICLE_RESUMED}' END")
+        formatcp!("CASE WHEN $13::BOOL THEN '{VEHICLE_PAUSED}' ELSE '{VEHICLE_RESUMED}' END"),
+        "'{}'::JSONB"
     ),
 );
 
 /// Takes it off the street until its owner brings it back; operators cannot. If enough people have
 /// reported it meanwhile, it comes back into maintenance.
 pub async fn set_paused(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, paused: bool) -> Result<Verdict> {
-    write.verdict(conn, &SET_PAUSED, &[&seen.version, &seen.command, &paused]).await
+    change(conn, &SET_PAUSED, write, seen, &[&paused]).await
 }
 
 // $13 code, $14 brand, $15 colour, $16 battery, $17 latitude, $18 longitude, $19 cell, $20 place. A
@@ -88,7 +58,9 @@ pub async fn set_paused(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, paus
 const EDIT: Statement = Statement::write(
     "owner_vehicles.edit",
     Reach::Named,
-    owner_change_sql!(
+    vehicle_change_sql!(
+        "",
+        NOT_OWNER,
         "",
         formatcp!(
             "code = $13::TEXT, brand = $14::TEXT, colour = $15::TEXT, battery = $16::INT8,
@@ -97,7 +69,8 @@ const EDIT: Statement = Statement::write(
                note = CASE WHEN ({HOLD}) = '{DECLINED}' THEN '{AWAITS_APPROVAL_NOTE}' ELSE vehicles.note END,
                hold = CASE WHEN ({HOLD}) = '{DECLINED}' THEN '{AWAITS_APPROVAL}' ELSE {HOLD} END"
         ),
-        formatcp!("'{VEHICLE_EDITED}'")
+        formatcp!("'{VEHICLE_EDITED}'"),
+        "'{}'::JSONB"
     ),
 );
 
@@ -106,8 +79,7 @@ const EDIT: Statement = Statement::write(
 pub async fn edit(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, new: &VehicleEdit) -> Result<Verdict> {
     let VehicleEdit { code, brand, colour, battery, at, place, .. } = new;
     let (lat, lon, cell) = (at.lat(), at.lon(), cell(*at));
-    let new: [Param<'_>; 10] = [&seen.version, &seen.command, code, brand, colour, battery, &lat, &lon, &cell, place];
-    write.verdict(conn, &EDIT, &new).await
+    change(conn, &EDIT, write, seen, &[code, brand, colour, battery, &lat, &lon, &cell, place]).await
 }
 
 /// What the rides of a vehicle brought in one currency, less what was credited.

@@ -6,7 +6,9 @@ use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{
-    BEGINS_THERE, Conn, EVENT, Reach, Result, SIGNED_THERE, Statement, Verdict, Write, verdict::present_in_sql,
+    BEGINS_THERE, Conn, EVENT, Reach, Result, SIGNED_THERE, Statement, Verdict, Write,
+    tasks::{reported_sql, reports_sql},
+    verdict::present_in_sql,
 };
 use crate::domain::{
     event::{VEHICLE_RESERVATION_CANCELLED, VEHICLE_RESERVED},
@@ -28,8 +30,7 @@ const RESERVE: Statement = Statement::write(
                ELSE 0 END AS reservations FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          v AS (SELECT id, status, city, type, reserved_by, reserved_until FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID),
-         reports AS (SELECT count(DISTINCT tasks.reporter_id) AS n FROM v JOIN tasks
-             ON tasks.region = $8::TEXT::crdb_internal_region AND tasks.vehicle_id = v.id AND tasks.state = 'open'),
+         reports AS ({reports} WHERE v.reserved_until <= $5::TIMESTAMPTZ),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN v.status IS NULL OR v.status = 'in_use' THEN 'vehicle_taken'
@@ -61,6 +62,7 @@ const RESERVE: Statement = Statement::write(
                $14::UUID, $14::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2
                RETURNING 1 AS ok)
          SELECT verdict.code AS verdict FROM verdict",
+        reports = reports_sql!("v"),
         present = present_in_sql!("$8")
     ),
 );
@@ -98,19 +100,25 @@ const CANCEL: Statement = Statement::write(
              FROM verdict WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = $3::UUID
                AND users.reserved_public_id = $9::UUID AND code = 'ok'
              RETURNING users.id),
+         reports AS ({reports}),
          v2 AS (UPDATE vehicles SET reserved_region = NULL, reserved_by = NULL, reserved_until = NULL,
-               version = version + 1, changed_at = $5::TIMESTAMPTZ
-             FROM verdict
+               status = CASE WHEN reports.n < {REPORTERS} THEN vehicles.status ELSE 'maintenance' END,
+               version = vehicles.version + CASE WHEN reports.n < {REPORTERS} THEN 1 ELSE 2 END, changed_at = $5::TIMESTAMPTZ
+             FROM verdict, reports
              WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.public_id = $9::UUID AND verdict.code = 'ok'
-             RETURNING vehicles.id, vehicles.version),
+             RETURNING vehicles.id, vehicles.version, reports.n),
          e AS ({EVENT}
-             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, '{VEHICLE_RESERVATION_CANCELLED}', NULL::TEXT,
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id,
+               v2.version - CASE WHEN v2.n < {REPORTERS} THEN 0 ELSE 1 END, '{VEHICLE_RESERVATION_CANCELLED}', NULL::TEXT,
                NULL::UUID, $11::UUID, $11::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2
-               RETURNING 1 AS ok)
-         SELECT verdict.code AS verdict FROM verdict"
+             UNION ALL {reported})
+         SELECT verdict.code AS verdict FROM verdict",
+        reports = reports_sql!("v"),
+        reported = reported_sql!("$11")
     ),
 );
 
+/// A vehicle that enough people have reported meanwhile goes into maintenance.
 pub async fn cancel(conn: &Conn, write: &Write<'_>, command: Uuid) -> Result<Verdict> {
     write.verdict(conn, &CANCEL, &[&command]).await
 }

@@ -9,7 +9,11 @@ use uuid::Uuid;
 
 use super::{
     BEGINS_THERE, Conn, DbError, DbErrorKind, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict,
-    Write, distance::distance_sql, vehicles::settled_sql, verdict::present_in_sql,
+    Write,
+    distance::distance_sql,
+    tasks::{reported_sql, reports_sql},
+    vehicles::settled_sql,
+    verdict::{operates_sql, present_in_sql},
 };
 use crate::domain::{
     City, Currency, Point, RegionCode, RideRef, Tariff, UserRef,
@@ -54,8 +58,7 @@ const START: Statement = Statement::write(
              UNION ALL SELECT {VEHICLE} FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND city = $11::TEXT AND code = $23::TEXT
                AND {settled} AND {distance} <= {UNLOCK_WITHIN_M}.0),
-         reports AS (SELECT count(DISTINCT tasks.reporter_id) AS n FROM v JOIN tasks
-             ON tasks.region = $8::TEXT::crdb_internal_region AND tasks.vehicle_id = v.id AND tasks.state = 'open'),
+         reports AS ({reports} WHERE v.reserved_until <= $5::TIMESTAMPTZ),
          old AS (SELECT 1 AS ok, rider_region, rider_id FROM rides
              WHERE region = $8::TEXT::crdb_internal_region AND id = $13::UUID),
          verdict AS (SELECT CASE
@@ -68,8 +71,7 @@ const START: Statement = Statement::write(
              WHEN v.city <> $11::TEXT OR v.type <> $12::TEXT THEN 'vehicle_moved'
              WHEN v.status <> 'available' THEN 'vehicle_out_of_service'
              WHEN v.reserved_until > $5::TIMESTAMPTZ AND v.reserved_by <> $3::UUID THEN 'vehicle_reserved'
-             WHEN (v.reserved_until IS NULL OR v.reserved_until <= $5::TIMESTAMPTZ)
-                 AND (SELECT n FROM reports) >= {REPORTERS} THEN 'vehicle_out_of_service'
+             WHEN (SELECT n FROM reports) >= {REPORTERS} THEN 'vehicle_out_of_service'
              WHEN u.reserved_until > $5::TIMESTAMPTZ AND u.reserved_public_id <> v.public_id THEN 'already_reserved'
              WHEN $18::TEXT IS NOT NULL AND (SELECT count(*) FROM promo_redemptions
                  WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND code = $18::TEXT) >= $21::INT8
@@ -115,6 +117,7 @@ const START: Statement = Statement::write(
                $13::UUID, $13::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM v2
                RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict",
+        reports = reports_sql!("v"),
         settled = settled_sql!("$5"),
         distance = distance_sql!("$26::FLOAT8", "$27::FLOAT8", "lat", "lon"),
         present = present_in_sql!("$8")
@@ -371,10 +374,10 @@ impl RideEnd<'_> {
 /// cell $15; $16 is the vehicle's new public id, $17 the city: further tables, refusals and gates,
 /// the rider's home and id, when it ended, who ended it, and the event's action, actor (only an
 /// operator; a rider is named by the ride's row alone) and metadata. A vehicle that enough people
-/// have reported meanwhile goes into maintenance.
+/// have reported meanwhile goes into maintenance, with an event of its own.
 macro_rules! ride_end_sql {
     (
-        $tables:literal,
+        $tables:expr,
         $refusals:expr,
         $gates:literal,
         $region:literal,
@@ -431,23 +434,23 @@ macro_rules! ride_end_sql {
                total_minor = fare.charge - fare.discount + fare.fee, uncharged_s = free.s, {how}, version = version + 1
              FROM way, fare, free, verdict
              WHERE rides.region = $8::TEXT::crdb_internal_region AND rides.id = $9::UUID AND code = 'ok'
-             RETURNING rides.vehicle_id),
-         reports AS (SELECT count(DISTINCT tasks.reporter_id) AS n FROM r2 JOIN tasks
-             ON tasks.region = $8::TEXT::crdb_internal_region AND tasks.vehicle_id = r2.vehicle_id AND tasks.state = 'open'),
+             RETURNING rides.vehicle_id AS id),
+         reports AS ({reports}),
          v2 AS (UPDATE vehicles SET status = CASE WHEN reports.n < {REPORTERS} THEN 'available' ELSE 'maintenance' END,
-               open_ride_id = NULL, lat = $12::FLOAT8, lon = $13::FLOAT8,
-               cell = $15::INT8, place = $11::TEXT, public_id = $16::UUID, version = version + 1,
+               open_ride_id = NULL, lat = $12::FLOAT8, lon = $13::FLOAT8, cell = $15::INT8, place = $11::TEXT,
+               public_id = $16::UUID, version = vehicles.version + CASE WHEN reports.n < {REPORTERS} THEN 1 ELSE 2 END,
                changed_at = $5::TIMESTAMPTZ, seen_at = $5::TIMESTAMPTZ
-             FROM r2, reports WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = r2.vehicle_id
+             FROM r2, reports WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = r2.id
                AND vehicles.open_ride_id = $9::UUID
-             RETURNING vehicles.id, vehicles.version),
+             RETURNING vehicles.id, vehicles.version, reports.n),
          u2 AS (UPDATE users SET open_ride_region = NULL, open_ride_id = NULL FROM r2
              WHERE users.region = {region} AND users.id = {user} AND users.open_ride_id = $9::UUID
              RETURNING users.id),
          e AS ({EVENT}
-             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, '{event}', {actor},
+             SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id,
+               v2.version - CASE WHEN v2.n < {REPORTERS} THEN 0 ELSE 1 END, '{event}', {actor},
                $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, {metadata} FROM v2
-             RETURNING 1 AS ok)
+             UNION ALL {reported})
          SELECT code AS verdict FROM verdict",
             tables = $tables,
             region = $region,
@@ -455,6 +458,8 @@ macro_rules! ride_end_sql {
             refusals = $refusals,
             gates = $gates,
             distance = distance_sql!("lat", "lon", "$12::FLOAT8", "$13::FLOAT8"),
+            reports = reports_sql!("r2"),
+            reported = reported_sql!("$9"),
             ended = $ended,
             how = $how,
             event = $event,
@@ -500,11 +505,13 @@ const FORCE: Statement = Statement::write(
     "rides.force_end",
     Reach::Named,
     ride_end_sql!(
-        "rider_gate AS (SELECT 1 AS ok FROM region_gates
+        formatcp!(
+            "rider_gate AS (SELECT 1 AS ok FROM region_gates
            WHERE region = $18::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $20::INT8),
-         operates AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
-           AND role = 'operator' AND city = $17::TEXT),
+         operates AS ({}),
          ",
+            operates_sql!("$17")
+        ),
         formatcp!(
             "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out' WHEN NOT EXISTS (SELECT 1 FROM operates) THEN 'not_operator'
              WHEN r.ended_at IS NOT NULL AND NOT (coalesce(r.forced_reason = $23::TEXT, FALSE)

@@ -1,19 +1,53 @@
 //! Tasks: a rider's report about a vehicle, and what the operators of its city do about it. The
-//! third person who reports a vehicle puts it into maintenance in the same statement. Events of
-//! reports do not name the reporter: the task does, until they are erased.
+//! third person who reports a vehicle puts it into maintenance in the same statement; if somebody has
+//! reserved or rides it then, it goes when they are done. What lists and feeds show is its status alone.
+//! Events of reports do not name the reporter: the task does, until they are erased.
 
 use chrono::{DateTime, Duration, Utc};
 use const_format::formatcp;
 use uuid::Uuid;
 
-use super::{Conn, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write, verdict::present_in_sql};
+use super::{
+    Conn, EVENT, GATED, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write, verdict::present_in_sql,
+};
 use crate::domain::{
     RegionCode, VehicleRef,
     event::{TASK_FINISHED, TASK_OPENED, TASK_RELEASED, TASK_REOPENED, TASK_TAKEN, VEHICLE_MAINTENANCE},
     task::{REPORTERS, REPORTS_A_DAY, TaskRef, TaskStep},
 };
 
-pub const ALL: &[&Statement] = &[&REPORT, &CHANGE, &LIST, &LIST_OF_VEHICLE];
+pub const ALL: &[&Statement] = &[&REPORT, &WITHDRAW, &CHANGE, &LIST, &LIST_OF_VEHICLE];
+
+/// How many people report the vehicle `id` of `$of` just now.
+macro_rules! reports_sql {
+    ($of:literal) => {
+        const_format::formatcp!(
+            "SELECT count(DISTINCT tasks.reporter_id) AS n FROM {of} JOIN tasks
+             ON tasks.region = $8::TEXT::crdb_internal_region AND tasks.vehicle_id = {of}.id AND tasks.state = 'open'",
+            of = $of
+        )
+    };
+}
+pub(super) use reports_sql;
+
+/// What the event of a vehicle says that is withdrawn from the street by its riders' reports.
+pub(super) const REPORTED: &str = formatcp!("jsonb_build_object('note', '{REPORTERS} riders reported a problem')");
+
+/// The event of vehicle `v2`, if its reports have just put it into maintenance; `$command` is what did it.
+macro_rules! reported_sql {
+    ($command:literal) => {
+        const_format::formatcp!(
+            "SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, '{maintenance}', NULL::TEXT, NULL::UUID,
+               {command}::UUID, {command}::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, {reported}
+             FROM v2 WHERE v2.n >= {reporters} RETURNING 1 AS ok",
+            maintenance = crate::domain::event::VEHICLE_MAINTENANCE,
+            reporters = crate::domain::task::REPORTERS,
+            command = $command,
+            reported = $crate::db::tasks::REPORTED
+        )
+    };
+}
+pub(super) use reported_sql;
 
 // `already` stands before the vehicle: the report that is sent again may itself have taken the
 // vehicle off the street. A reservation of the reporter's own does not keep it there. $9 is the
@@ -68,7 +102,7 @@ const REPORT: Statement = Statement::write(
              UNION ALL
              SELECT $8::TEXT::crdb_internal_region, 'vehicle', m.id, m.version, '{VEHICLE_MAINTENANCE}', NULL::TEXT,
                NULL::UUID, $11::UUID, $11::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8,
-               jsonb_build_object('note', '{REPORTERS} riders reported a problem') FROM m RETURNING 1 AS ok)
+               {REPORTED} FROM m RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict",
         present = present_in_sql!("$8")
     ),
@@ -78,6 +112,36 @@ const REPORT: Statement = Statement::write(
 /// that ended within a day.
 pub async fn report(conn: &Conn, write: &Write<'_>, task: Uuid, problem: &str, note: Option<&str>) -> Result<Verdict> {
     write.verdict(conn, &REPORT, &[&task, &problem, &note, &(write.now - Duration::days(1))]).await
+}
+
+// Reservations lapse by time alone, so nothing else takes these vehicles off the street. $3 now.
+const WITHDRAW: Statement = Statement::write(
+    "tasks.withdraw",
+    Reach::Named,
+    formatcp!(
+        "{GATED},
+         lapsed AS (SELECT id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND reserved_by IS NOT NULL
+             AND reserved_until <= $3::TIMESTAMPTZ AND status = 'available'),
+         reported AS (SELECT lapsed.id FROM lapsed JOIN tasks ON tasks.region = $1::TEXT::crdb_internal_region
+             AND tasks.vehicle_id = lapsed.id AND tasks.state = 'open'
+             GROUP BY lapsed.id HAVING count(DISTINCT tasks.reporter_id) >= {REPORTERS} LIMIT 200),
+         m AS (UPDATE vehicles SET status = 'maintenance', version = vehicles.version + 1, changed_at = $3::TIMESTAMPTZ,
+               reserved_region = NULL, reserved_by = NULL, reserved_until = NULL
+             FROM reported, g WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.id = reported.id
+             RETURNING vehicles.id, vehicles.version),
+         e AS ({EVENT}
+             SELECT $1::TEXT::crdb_internal_region, 'vehicle', m.id, m.version, '{VEHICLE_MAINTENANCE}', NULL::TEXT,
+               NULL::UUID, m.id, m.id, $3::TIMESTAMPTZ, $2::INT8, NULL::FLOAT8, NULL::FLOAT8, {REPORTED} FROM m
+             RETURNING 1 AS ok)
+         SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM g) THEN 'gate' WHEN NOT EXISTS (SELECT 1 FROM m) THEN 'already'
+           ELSE 'ok' END AS verdict"
+    ),
+);
+
+/// Puts the vehicles of the region into maintenance that enough people reported while somebody else
+/// had a reservation, and that nobody has ridden.
+pub async fn withdraw(conn: &Conn, region: &RegionCode, epoch: i64, now: DateTime<Utc>) -> Result<Verdict> {
+    conn.verdict(&WITHDRAW, &[region, &epoch, &now]).await
 }
 
 // $9 task at version $11, $12 command, $13 the new state, $14 whether it is the person's own, $15

@@ -117,7 +117,7 @@ pub async fn move_one(conn: &Conn, write: &JobWrite<'_>, item: &Item, depot: Poi
     let (lat, lon, cell) = (depot.lat(), depot.lon(), geo::cell(depot));
     let owner = item.owner.as_ref().unwrap_or(write.on_job.region);
     let rest: [Param<'_>; 7] = [&item.position, &item.vehicle, &lat, &lon, &cell, &DEPOT, owner];
-    write.verdict(conn, &MOVE, &rest).await
+    write.row(conn, &MOVE, &rest).await?.verdict()
 }
 
 const LIST_ARRIVED: Statement = Statement::read(
@@ -177,5 +177,5 @@ const FINISH: Statement = Statement::write(
 );
 
 pub async fn finish(conn: &Conn, write: &JobWrite<'_>, compared: &Value, good: bool) -> Result<Verdict> {
-    write.verdict(conn, &FINISH, &[compared, &good]).await
+    write.row(conn, &FINISH, &[compared, &good]).await?.verdict()
 }

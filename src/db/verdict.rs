@@ -157,6 +157,18 @@ impl Conn {
 pub(super) const GATED: &str = "WITH g AS (SELECT draining FROM region_gates
      WHERE region = $1::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $2::INT8)";
 
+/// Has a row when the person operates the city `$city`.
+macro_rules! operates_sql {
+    ($city:literal) => {
+        const_format::formatcp!(
+            "SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID
+               AND role = 'operator' AND city = {city}::TEXT",
+            city = $city
+        )
+    };
+}
+pub(super) use operates_sql;
+
 /// `s` has a row when session $2 of person ($1, $3) with secret hash $4 is valid at $5 and was used
 /// after $6.
 const SESSION: &str = "WITH s AS (SELECT 1 AS ok FROM sessions
@@ -185,6 +197,13 @@ pub(super) const BY_ROLE: &str = formatcp!(
     "{SESSION},
      there AS (SELECT 1 AS ok FROM region_gates
        WHERE region = $7::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $8::INT8)"
+);
+
+/// Like `SIGNED_THERE`, for an operator of city $11.
+pub(super) const BY_OPERATOR: &str = formatcp!(
+    "{SIGNED_THERE},
+         operates AS ({operates})",
+    operates = operates_sql!("$11")
 );
 
 /// The condition on both gates of [`SIGNED_THERE`] of a write that begins something.

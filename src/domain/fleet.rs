@@ -95,4 +95,14 @@ mod tests {
         assert!(!filter.follows(Sort::Battery) && !filter.follows(Sort::Code));
         assert!(Filter { battery_below: Some(20), ..Filter::default() }.follows(Sort::Battery));
     }
+
+    #[test]
+    fn a_filter_that_an_older_release_stored_is_read() {
+        let stored = serde_json::json!({ "status": "lost", "kind": "bike", "battery_below": 20, "prefix": "NY-" });
+        let filter: Filter = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!((filter.vehicle_type.as_deref(), filter.code.as_deref()), (Some("bike"), Some("NY-")));
+        // Nor does an older release lose what this one stores.
+        let again = serde_json::to_value(filter).unwrap();
+        assert!(stored.as_object().unwrap().iter().all(|(key, value)| again[key] == *value), "{again}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Vehicles: the nearest ones, and reserving one.
+//! Vehicles: the nearest ones, reserving one, and what their riders report about them.
 
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use super::{Done, Result, Service, vehicle_write};
+use super::{Done, Result, Service, gated_write, vehicle_write};
 use crate::{
     db::{
         Conn, DbError, SessionAuth, reservations,
         stale::{REPLICA_DEADLINE, REPLICA_LAG},
+        tasks,
         vehicles::{self, NEAREST_LIMIT, Nearby, Search},
     },
     domain::{
@@ -171,4 +172,14 @@ pub async fn reserve(
         reservations::make(conn, write, city_and_type, until, command).await
     })
     .await
+}
+
+/// Does for this region what the end of a reservation by its rider does at once.
+pub async fn withdraw_reported(service: &Service) -> Result<()> {
+    let Service { db, gates, here, clock, .. } = service;
+    let withdraw = async |conn: &Conn, epoch| tasks::withdraw(conn, here, epoch, clock.now()).await;
+    if gated_write(db, gates, here, withdraw).await? == Done::Now {
+        service.vehicles_changed(here);
+    }
+    Ok(())
 }

@@ -208,6 +208,8 @@ async fn three_people_put_a_vehicle_into_maintenance_and_one_person_never_does()
         assert!(redirect(&instance, &ended).good);
         assert_eq!(status(bike).await, 1, "but after their ride it is taken off the street");
     }
+    let history = operator.get(&format!("/fleet/vehicles/{}/{}", bikes[1].region, bikes[1].id)).await.text();
+    assert_eq!(history.matches("“3 riders reported a problem”").count(), 1, "and its history says why: {history}");
     // Nor does anybody ride it when the reservation is cancelled or lapses.
     for bike in &bikes[2..4] {
         people[3].reserve(bike).await.location();
@@ -225,7 +227,14 @@ async fn three_people_put_a_vehicle_into_maintenance_and_one_person_never_does()
             assert!(!refused.good && refused.text.contains("This vehicle is out of service."), "{refused:?}");
         }
         assert_eq!(world.rows().await, before);
+        movr::ops::vehicles::withdraw_reported(&instance.running.state.service).await.unwrap();
+        assert_eq!(status(bike).await, 1, "as every list and feed shows it");
     }
+    assert_eq!(world.count(event).await, 5, "one for each");
+    // What its operators return to service is ridden again, whatever is open; reports alone keep it there.
+    let back = jobs::ask(&operator, "new-york", "back", &[("status", "maintenance")]).await;
+    jobs::done(&operator, &back).await;
+    assert!(redirect(&instance, &people[0].start(&bikes[3], uuid::Uuid::new_v4(), "").await).good);
     instance.running.stop().await;
     world.end().await;
 }
