@@ -44,6 +44,7 @@ async fn file<K: 'static>(
     what: &str,
     chunk: impl AsyncFn(&Conn, &RegionCode, &str, Option<K>) -> Result<Chunk<K>, DbError> + 'static,
 ) -> PageResult {
+    context.may_touch(&city.region);
     only_operators(&context.current_user().await?, &city.slug)?;
     let (service, region, slug) = (context.service.clone(), city.region.clone(), city.slug.clone());
     let first = chunk(&service.db.at(&region).await?, &region, &slug, None).await?;
