@@ -16,8 +16,14 @@ use serde_json::Value;
 use crate::support::{World, engine, process, world};
 
 async fn gateway(world: &World) -> Gateway {
-    let tools = engine::tools(&world.database.url);
-    Gateway::open(&db::endpoint(&tools.database, &world.database.url).unwrap()).await.unwrap()
+    gateway_with(world, "").await
+}
+
+/// Whose sessions have these further settings.
+async fn gateway_with(world: &World, options: &str) -> Gateway {
+    let url = &world.database.url;
+    let url = if options.is_empty() { url.clone() } else { format!("{url}&options={}", options.replace(' ', "%20")) };
+    Gateway::open(&db::endpoint(&engine::tools(&url).database, &url).unwrap()).await.unwrap()
 }
 
 /// Whether the server makes PostgreSQL's plans; says so if not.
@@ -65,6 +71,26 @@ async fn every_statement_keeps_its_reach() {
             assert_eq!(checked.verdict, PlanVerdict::Ok, "{checked:#?}");
             assert!(!checked.plan.is_empty(), "{} touches nothing", checked.statement);
         }
+    }
+    drop(gateway);
+    world.end().await;
+}
+
+/// As the planner reads larger tables, where a filter stands above the scan of the index.
+#[actix_web::test]
+async fn every_statement_keeps_its_reach_by_bitmaps_too() {
+    let world = world().await;
+    world.sample(&["boston"], 200, 200).await;
+    world.set("ANALYZE users; ANALYZE vehicles").await;
+    let mut gateway = gateway_with(&world, "-c enable_indexscan=off -c enable_indexonlyscan=off").await;
+    if tells_plans(&gateway, "every_statement_keeps_its_reach_by_bitmaps_too") {
+        let login = registered("users.find_login");
+        let checked = gateway.check(login).await.unwrap();
+        assert!(checked.plan.iter().any(|scan| scan == "users_username_key filter $1"), "{checked:#?}");
+        let all = check_all(&mut gateway).await;
+        assert_eq!(broken(&all), [""; 0], "{all:#?}");
+        let anywhere = login.text.replace("region = $1::TEXT::crdb_internal_region AND ", "$1::TEXT <> '' AND ");
+        assert_eq!(gateway.check(&rewritten(login, anywhere)).await.unwrap().verdict, PlanVerdict::Breach);
     }
     drop(gateway);
     world.end().await;

@@ -15,14 +15,19 @@ use super::{
 pub fn accesses(plan: &Value, schema: &Schema, changes: &[Change<'_>]) -> Vec<Access> {
     let mut found = Vec::new();
     match plan.pointer("/0/Plan") {
-        Some(node) => walk(node, schema, changes, &mut found),
+        Some(node) => walk(node, node, schema, changes, &mut found),
         None => found.push(Access::unparsed(plan.to_string())),
     }
     found
 }
 
-fn walk(node: &Value, schema: &Schema, changes: &[Change<'_>], found: &mut Vec<Access>) {
-    let text = |name: &str| node.get(name).and_then(Value::as_str).unwrap_or_default();
+fn word<'a>(node: &'a Value, name: &str) -> &'a str {
+    node.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// `heap` filters what a Bitmap Index Scan below it finds.
+fn walk(node: &Value, heap: &Value, schema: &Schema, changes: &[Change<'_>], found: &mut Vec<Access>) {
+    let text = |name: &str| word(node, name);
     let (kind, table) = (text("Node Type"), text("Relation Name"));
     match kind {
         "ModifyTable" => {
@@ -40,10 +45,11 @@ fn walk(node: &Value, schema: &Schema, changes: &[Change<'_>], found: &mut Vec<A
         "Index Scan" | "Index Only Scan" | "Bitmap Index Scan" => {
             let name = text("Index Name");
             let index = schema.indexes.get(name);
-            let filter = text("Filter");
+            let of = if kind == "Bitmap Index Scan" { heap } else { node };
+            let filter = word(of, "Filter");
             let by_filter = || {
                 let implied = index.is_some_and(|index| !index.columns.iter().any(|column| column == "region"));
-                let region = parameter(filter, &format!("{}.region", text("Alias")));
+                let region = parameter(filter, &format!("{}.region", word(of, "Alias")));
                 region.filter(|_| implied && !filter.contains(" OR "))
             };
             let table = index.map_or(table, |index| index.table.as_str());
@@ -59,8 +65,9 @@ fn walk(node: &Value, schema: &Schema, changes: &[Change<'_>], found: &mut Vec<A
         _ if !table.is_empty() => found.push(Access::unparsed(format!("{kind} {table}"))),
         _ => {}
     }
+    let heap = if kind == "Bitmap Heap Scan" { node } else { heap };
     for child in node.get("Plans").and_then(Value::as_array).into_iter().flatten() {
-        walk(child, schema, changes, found);
+        walk(child, heap, schema, changes, found);
     }
 }
 
