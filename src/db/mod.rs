@@ -60,8 +60,11 @@ pub mod verify;
 
 /// Every statement by file, and whether the server sends that file's statements: those are prepared
 /// before a page needs them.
-const STATEMENTS: [(&[&Statement], bool); 25] = [
+const STATEMENTS: [(&[&Statement], bool); 29] = [
     (catalogue::ALL, true),
+    (catalogue::cities::ALL, true),
+    (catalogue::promo_codes::ALL, true),
+    (catalogue::tariffs::ALL, true),
     (gates::ALL, true),
     (sessions::ALL, true),
     (users::ALL, true),
@@ -69,6 +72,7 @@ const STATEMENTS: [(&[&Statement], bool); 25] = [
     (owner_vehicles::ALL, true),
     (reservations::ALL, true),
     (rides::ALL, true),
+    (rides::ends::ALL, true),
     (fleet::ALL, true),
     (fleet_rides::ALL, true),
     (feeds::ALL, true),
