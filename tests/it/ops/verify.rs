@@ -114,7 +114,9 @@ async fn the_sample_rider_has_a_history_and_the_owner_earnings() {
     sample::accounts(&data.db, &data.catalogue, &data.regions[0], "x", data.now).await.unwrap();
     let count = async |text: &str| -> i64 { data.client.query_one(text, &[]).await.unwrap().try_get(0).unwrap() };
     let rides = "SELECT count(*) FROM rides JOIN users ON users.id = rider_id WHERE username = 'rider'";
-    assert_eq!(count(rides).await, 14);
+    // Where one would be on two vehicles at once, a ride is somebody else's.
+    let rides = count(rides).await;
+    assert!((8..=14).contains(&rides), "{rides}");
     let owned = "SELECT count(*) FROM vehicles JOIN users ON users.id = owner_id WHERE username = 'owner'";
     assert_eq!(count(owned).await, 2);
     let earned = "SELECT count(*) FROM rides JOIN vehicles ON vehicles.id = vehicle_id WHERE owner_id IS NOT NULL";
