@@ -5,9 +5,10 @@
 
 use std::{
     collections::BTreeMap,
+    fs::Permissions,
     io::Write,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -142,7 +143,7 @@ pub async fn run(args: Args) -> Outcome {
             println!("  console of the cluster: {console}");
         }
         if let Some(settings) = here {
-            println!("The settings of its first instance, for other commands of movr: . {}", settings.display());
+            println!("The settings of its first instance, for other commands of movr: . \"{}\"", settings.display());
         }
         println!("Press Ctrl-C to stop; what is kept is found again at the next start.");
         std::future::pending().await
@@ -270,7 +271,10 @@ fn settings_file(data: &Path, region: &RegionCode) -> PathBuf {
 
 fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600).open(file)?.write_all(text.as_bytes())
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    // One that was there keeps its mode.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(text.as_bytes())
 }
 
 /// The settings of each instance: the environment's, and ours over them.
@@ -288,7 +292,7 @@ fn settings(args: &Args, server: &Server, links: &Links, file: &Catalogue, data:
     for region in regions() {
         let (mut vars, mut exports) = (environment.clone(), String::new());
         let mut set = |name: &str, value: &str| {
-            exports.extend(["export ", name, "='", value, "'\n"]);
+            exports.extend(["export ", name, "='", &value.replace('\'', r"'\''"), "'\n"]);
             vars.insert(name.to_owned(), value.to_owned());
         };
         for other in regions().filter(|other| *other != region && simulated && primary.is_none()) {

@@ -45,5 +45,8 @@ fn ask(address: SocketAddr, path: &str) -> io::Result<String> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    io::read_to_string(stream.take(LONGEST))
+    let mut answer = Vec::new();
+    stream.take(LONGEST).read_to_end(&mut answer)?;
+    // The end may be within a letter.
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }

@@ -125,7 +125,11 @@ mod tests {
 
     #[test]
     fn job_kinds_are_read_back_and_reasons_have_words() {
-        assert_eq!(JobKind::from_code(JobKind::BackToStreet.code()), Some(JobKind::BackToStreet));
+        // As rows and stored parameters have them.
+        for code in ["maintenance", "back", "lost", "found", "retire", "move", "transfer", "import"] {
+            let kind = JobKind::from_code(code).unwrap();
+            assert_eq!((kind.code(), serde_json::from_value(code.into()).ok()), (code, Some(kind)));
+        }
         assert_eq!(JobKind::from_code("burn"), None);
         let changed = reason("changed: ride.started at 2026-11-21 10:05 UTC");
         assert_eq!(changed, "Changed since the page was drawn: ride.started at 2026-11-21 10:05 UTC.");

@@ -90,6 +90,16 @@ mod tests {
     }
 
     #[test]
+    fn currencies_are_read_by_their_exact_codes() {
+        for (code, currency) in
+            [("USD", Some(Currency::Usd)), ("EUR", Some(Currency::Eur)), ("usd", None), ("JPY", None)]
+        {
+            assert_eq!(code.parse().ok(), currency);
+            assert!(currency.is_none_or(|currency| currency.as_str() == code));
+        }
+    }
+
+    #[test]
     fn amounts_are_read_as_they_are_typed() {
         for (text, amount) in [("3", 300), ("3.4", 340), (" 3,40 ", 340), ("0.05", 5), ("10000", 1_000_000), ("0", 0)] {
             assert_eq!(minor(text), Ok(amount), "{text}");

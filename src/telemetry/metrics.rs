@@ -28,7 +28,7 @@ use crate::domain::region::RegionCode;
 pub use prometheus_text::CONTENT_TYPE;
 
 type Seconds = Gauge<f64, AtomicU64>;
-/// Names and texts are constants.
+/// A name, a label or the help of a metric: all of them are constants.
 type Text = &'static str;
 type Labels<const N: usize> = [(Text, Text); N];
 

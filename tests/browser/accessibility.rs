@@ -341,7 +341,7 @@ async fn administering(audit: &mut Audit, stage: &Stage) {
     browser.heading("Close ").await;
     audit.look(browser, "region close", 200).await;
     browser.press_css("[name=confirmed]").await;
-    browser.reads("main", "Clos").await;
+    browser.reads(".flashes", "is closed.").await;
     browser.go(&format!("{url}/vehicles?city=paris")).await;
     browser.reads(".paused", "Paris is paused for").await;
     audit.look(browser, "vehicles closed", 200).await;

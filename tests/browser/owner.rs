@@ -39,7 +39,6 @@ async fn an_owner_earns_pauses_and_leaves_in_a_narrow_window_without_scripts() {
     // While it is paused, nobody who stands beside it can unlock it.
     browser.register(url, "guest", "new-york").await;
     let guest = browser.session().await;
-    let unlock = format!("{url}/v?code=lend-1&lat=40.7130&lon=-74.0050");
     for (step, done, seen) in [
         (
             "Pause",
@@ -53,8 +52,12 @@ async fn an_owner_earns_pauses_and_leaves_in_a_narrow_window_without_scripts() {
         browser.press(&format!("{step} Kalkhoff, red bike")).await;
         browser.reads(".flashes", done).await;
         browser.be(&guest).await;
-        browser.go(&unlock).await;
-        browser.reads(".panel h2, .error", seen).await;
+        browser.go(&format!("{url}/v")).await;
+        for (field, value) in [("#code", "lend-1"), ("#lat", "40.7130"), ("#lon", "-74.0050")] {
+            browser.fill(field, value).await;
+        }
+        browser.press("Unlock").await;
+        browser.reads("#code-error, .panel h2", seen).await;
     }
 
     // They ride it and leave it where it was: the owner sees what that brought, and changes the vehicle.

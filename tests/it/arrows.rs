@@ -95,9 +95,12 @@ impl<'ast> Visit<'ast> for Imports {
     }
 
     fn visit_macro(&mut self, called: &'ast syn::Macro) {
-        for behind in called.tokens.to_string().replace(' ', "").split("crate::").skip(1) {
-            let name = behind.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
-            self.found(&["crate".to_owned(), name.to_owned()]);
+        let text = called.tokens.to_string().replace(' ', "");
+        for root in ["crate", "super"] {
+            for behind in text.split(&format!("{root}::")).skip(1) {
+                let name = behind.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+                self.found(&[root.to_owned(), name.to_owned()]);
+            }
         }
     }
 }

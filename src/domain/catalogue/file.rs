@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, de};
 
 use super::{Catalogue, PromoDiscount, Tariff, check_area, fold, is_promo_code, is_slug};
-use crate::domain::{region::RegionCode, text::line};
+use crate::domain::{money, region::RegionCode, text::line};
 
 /// The `form_factor` values of GBFS 3.
 const FORM_FACTORS: [&str; 8] =
@@ -168,8 +168,8 @@ impl Catalogue {
             known(cities.contains(city), &owner, "city", &city)?;
             known(types.contains(vehicle_type), &owner, "vehicle type", &vehicle_type)?;
             let prices = [tariff.unlock_minor, tariff.per_minute_minor, tariff.out_of_area_fee_minor];
-            let sane = prices.iter().chain(&tariff.max_charge_minor).all(|minor| (0..=1_000_000).contains(minor));
-            require(sane, &owner, "prices are 0 to 1000000 minor units")?;
+            let sane = prices.iter().chain(&tariff.max_charge_minor).all(|minor| (0..=money::MAX).contains(minor));
+            require(sane, &owner, format!("prices are 0 to {} minor units", money::MAX))?;
             complete.insert((city, vehicle_type));
         }
         for (city, vehicle_type) in cities.iter().flat_map(|city| types.iter().map(move |of| (*city, *of))) {
