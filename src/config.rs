@@ -117,7 +117,7 @@ pub struct Config {
     #[arg(long, env = "MOVR_WATCH_MS", default_value = "5000", value_parser = milliseconds(100))]
     pub watch: Duration,
     /// Milliseconds between two polls for jobs of this region that no instance works on; a job that is confirmed here
-    /// begins at once. 0: this instance does no jobs, ends no overdue rides
+    /// begins at once. 0: this instance does no jobs, ends no overdue rides, withdraws no reported vehicles
     /// and keeps no planned closing.
     #[arg(long, env = "MOVR_WORKER_MS", default_value = "1000", value_parser = milliseconds(0))]
     pub worker: Duration,

@@ -1,6 +1,7 @@
 //! The background work of an instance: its region's jobs, each under a lease, so that another
-//! worker continues when one dies; rides that are open too long; and planned closings. Doing something twice does no
-//! harm: each item is done together with its change.
+//! worker continues when one dies; rides that are open too long; reported vehicles whose
+//! reservation has lapsed; and planned closings. Doing something twice does no harm: each item is done
+//! together with its change.
 
 use std::{
     collections::HashMap,

@@ -8,13 +8,14 @@ use uuid::Uuid;
 
 use super::{
     CITY_CHECKED, Conn, DbError, DbErrorKind, EVENT, Param, Reach, Result, Statement, Verdict,
-    job_write::{BY_JOB, COUNTED_BY_BATCH, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
+    job_write::{BY_JOB, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, OVER, RUNNING, WHO},
+    tasks::finished_sql,
     vehicles::{HOLD, hold_sql},
     verdict::LAST_EVENT_IN_WORDS,
 };
 use crate::domain::{
     JobKind, Point,
-    event::RESIDENCY_MOVE_REFUSED,
+    event::{RESIDENCY_MOVE_REFUSED, TASK_FINISHED},
     fleet::Filter,
     geo::{self},
     job::StatusChange,
@@ -212,17 +213,20 @@ macro_rules! status_batch_sql {
                  FROM decided WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
                    AND job_items.position = decided.position AND job_items.position >= (SELECT min(position) FROM batch)
                    AND job_items.position <= (SELECT max(position) FROM batch) RETURNING 1 AS ok),
-             over AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ, progress = ({COUNTED_BY_BATCH}) FROM verdict
-                 WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
-                   AND (SELECT count(*) FROM waiting) <= {BATCH} RETURNING jobs.id),
+             t AS ({finished}),
+             last AS (SELECT id FROM job WHERE (SELECT count(*) FROM waiting) <= {BATCH}),
+             over AS ({OVER}),
              e AS ({EVENT}
                  SELECT $8::TEXT::crdb_internal_region, 'vehicle', v2.id, v2.version, $15::TEXT,
                    {BY_JOB}, $10::INT8, v2.lat, v2.lon, {metadata} FROM v2
+                 UNION ALL SELECT $8::TEXT::crdb_internal_region, 'task', t.id, t.version, '{TASK_FINISHED}',
+                   {BY_JOB}, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM t
                  UNION ALL {JOB_DONE_EVENT} RETURNING 1 AS ok)
              SELECT code AS verdict FROM verdict",
             taken = $taken,
             hold = hold_sql!("v."),
             join = $join,
+            finished = finished_sql!("v2", "$16"),
             set = $set,
             metadata = $metadata
         )

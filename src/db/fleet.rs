@@ -12,14 +12,15 @@ use uuid::Uuid;
 use super::{
     CITY_CHECKED, Conn, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write,
     bulk::DEPOT,
+    tasks::finished_sql,
     vehicles::HOLD,
     verdict::{BY_OPERATOR, operates_sql},
 };
 use crate::domain::{
     City, Point, RegionCode, RideRef, VehicleRef,
     event::{
-        RIDE_STARTED, VEHICLE_ADDED, VEHICLE_APPROVED, VEHICLE_DECLINED, VEHICLE_EDITED, VEHICLE_MAINTENANCE,
-        VEHICLE_MOVED,
+        RIDE_STARTED, TASK_FINISHED, VEHICLE_ADDED, VEHICLE_APPROVED, VEHICLE_DECLINED, VEHICLE_EDITED,
+        VEHICLE_MAINTENANCE, VEHICLE_MOVED,
     },
     fleet::{Filter, Key, Sort},
     geo::cell,
@@ -352,9 +353,12 @@ pub struct SeenVehicle {
 
 /// A change of vehicle ($8, $9), which is `v`, at version $11 by command $12. `$tables` and `$permission`
 /// say who may make it, `$refusals` follow the common ones, `$set` is what the UPDATE sets beside the
-/// version, `$event` and `$metadata` describe the event.
+/// version, `$event` and `$metadata` describe the event; `$writes` and `$events` are what else it does.
 macro_rules! vehicle_change_sql {
-    ($tables:expr, $permission:expr, $refusals:expr, $set:expr, $event:expr, $metadata:literal) => {
+    ($tables:expr, $permission:expr, $refusals:expr, $set:expr, $event:expr, $metadata:expr) => {
+        vehicle_change_sql!($tables, $permission, $refusals, $set, $event, $metadata, "", "")
+    };
+    ($tables:expr, $permission:expr, $refusals:expr, $set:expr, $event:expr, $metadata:expr, $writes:expr, $events:expr) => {
         formatcp!(
             "{SIGNED_THERE},
              v AS (SELECT city, status, version, reserved_until, owner_region, owner_id, {HOLD} AS hold FROM vehicles
@@ -375,17 +379,21 @@ macro_rules! vehicle_change_sql {
                    reserved_region = NULL, reserved_by = NULL, reserved_until = NULL
                  FROM verdict WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $9::UUID
                    AND verdict.code = 'ok'
-                 RETURNING vehicles.id, vehicles.version, vehicles.lat, vehicles.lon, vehicles.city),
-             e AS ({EVENT}
+                 RETURNING vehicles.id, vehicles.version, vehicles.status, vehicles.lat, vehicles.lon,
+                   vehicles.city),
+             {writes}e AS ({EVENT}
                  SELECT $8::TEXT::crdb_internal_region, 'vehicle', changed.id, changed.version, {event}, $1::TEXT, $3::UUID,
-                   $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, changed.lat, changed.lon, {metadata} FROM changed RETURNING 1 AS ok)
+                   $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, changed.lat, changed.lon, {metadata} FROM changed
+                 {events}RETURNING 1 AS ok)
              SELECT verdict.code AS verdict FROM verdict",
             tables = $tables,
             permission = $permission,
             refusals = $refusals,
             set = $set,
             event = $event,
-            metadata = $metadata
+            metadata = $metadata,
+            writes = $writes,
+            events = $events
         )
     };
 }
@@ -455,7 +463,12 @@ const SET_STATUS: Statement = Statement::write(
              seen_at = CASE WHEN vehicles.status = 'lost' THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END"
         ),
         "$15::TEXT",
-        "CASE WHEN $16::TEXT IS NULL THEN '{}'::JSONB ELSE jsonb_build_object('note', $16::TEXT) END"
+        "CASE WHEN $16::TEXT IS NULL THEN '{}'::JSONB ELSE jsonb_build_object('note', $16::TEXT) END",
+        formatcp!("t AS ({}),\n             ", finished_sql!("changed", "$14")),
+        formatcp!(
+            "UNION ALL SELECT $8::TEXT::crdb_internal_region, 'task', t.id, t.version, '{TASK_FINISHED}', $1::TEXT, $3::UUID,
+                   $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM t "
+        )
     ),
 );
 

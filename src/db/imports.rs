@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     CITY_CHECKED, Conn, EVENT, Reach, Result, Statement, Verdict,
-    job_write::{BY_JOB, COUNTED_BY_BATCH, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, RUNNING, WHO},
+    job_write::{BY_JOB, GATES, JOB_DONE_EVENT, JobWrite, ON_JOB, OVER, RUNNING, WHO},
     vehicles::HOLD,
     verdict::LAST_EVENT_IN_WORDS,
 };
@@ -217,9 +217,8 @@ macro_rules! import_batch_sql {
                  FROM decided WHERE job_items.region = $8::TEXT::crdb_internal_region AND job_items.job_id = $9::UUID
                    AND job_items.position = ANY($15::INT8[]) AND job_items.position = decided.position
                    AND job_items.state = 'waiting' RETURNING 1 AS ok),
-             over AS (UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ, progress = ({COUNTED_BY_BATCH}) FROM verdict
-                 WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
-                   AND $17::BOOL RETURNING 1 AS ok),
+             last AS (SELECT id FROM job WHERE $17::BOOL),
+             over AS ({OVER}),
              e AS ({EVENT}
                  SELECT $8::TEXT::crdb_internal_region, 'vehicle', written.id, written.version, '{action}', {BY_JOB},
                    $10::INT8, written.lat, written.lon, jsonb_build_object('line', decided.position)

@@ -53,8 +53,7 @@ pub(super) const BEGINS: &str = formatcp!(
 );
 
 /// The job while it is confirmed and not over.
-pub(super) const RUNNING: &str =
-    "SELECT 1 AS ok FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
+pub(super) const RUNNING: &str = "SELECT id FROM jobs WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID
                AND city = $13::TEXT AND state = 'running' AND confirmed_at IS NOT NULL";
 
 /// For events that a job causes: actor, command, correlation and time.
@@ -69,10 +68,16 @@ pub(super) const COUNTED: &str = "SELECT jsonb_build_object('waiting', 0,
 
 pub(super) const ITEMS: &str = "FROM job_items WHERE region = $8::TEXT::crdb_internal_region AND job_id = $9::UUID";
 
-/// The same by a batch, which does not see what it writes itself: the items of `decided`.
-pub(super) const COUNTED_BY_BATCH: &str = formatcp!(
-    "{COUNTED} FROM (SELECT state {ITEMS} AND state <> 'waiting'
-                   UNION ALL SELECT CASE WHEN reason IS NULL THEN 'done' ELSE 'refused' END FROM decided) AS ended"
+/// Ends the job with the batch that is its `last`, and counts; it does not see what it writes itself:
+/// the items of `decided`. CockroachDB runs a subquery before it knows whether it needs it, so the
+/// items are joined to `last`: without it none is read.
+pub(super) const OVER: &str = formatcp!(
+    "UPDATE jobs SET state = 'done', finished_at = $5::TIMESTAMPTZ, progress = ({COUNTED} FROM (
+                   SELECT job_items.state FROM last JOIN job_items ON job_items.region = $8::TEXT::crdb_internal_region
+                     AND job_items.job_id = last.id WHERE job_items.state <> 'waiting'
+                   UNION ALL SELECT CASE WHEN reason IS NULL THEN 'done' ELSE 'refused' END FROM decided) AS ended)
+                 FROM last, verdict WHERE jobs.region = $8::TEXT::crdb_internal_region AND jobs.id = $9::UUID AND code = 'ok'
+                 RETURNING 1 AS ok"
 );
 
 pub(super) const JOB_DONE_EVENT: &str = formatcp!(

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     Conn, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write,
     fleet::{SeenVehicle, VehicleEdit, change, vehicle_change_sql},
+    tasks::REPORTED,
     vehicles::{HOLD, OWN_MAX},
 };
 use crate::domain::{
@@ -43,7 +44,7 @@ const SET_PAUSED: Statement = Statement::write(
                hold = CASE WHEN $13::BOOL THEN '{PAUSED}' END"
         ),
         formatcp!("CASE WHEN $13::BOOL THEN '{VEHICLE_PAUSED}' ELSE '{VEHICLE_RESUMED}' END"),
-        "'{}'::JSONB"
+        formatcp!("CASE WHEN $13::BOOL OR changed.status = 'available' THEN '{{}}'::JSONB ELSE {REPORTED} END")
     ),
 );
 

@@ -20,6 +20,7 @@ pub const ALL: &[&Statement] = &[&RESERVE, &CANCEL];
 
 // Before everything else a ridden vehicle is refused like one that is not there: by the words of a
 // refusal nobody may learn when somebody's ride ends.
+// `reports` are the open ones: with enough of them it is withdrawn, be it a minute later.
 // $11 city, $12 type, $13 until when, $14 command, $15 since when they are counted, $16 how many.
 const RESERVE: Statement = Statement::write(
     "reservations.make",
@@ -30,7 +31,7 @@ const RESERVE: Statement = Statement::write(
                ELSE 0 END AS reservations FROM users WHERE region = $1::TEXT::crdb_internal_region AND id = $3::UUID),
          v AS (SELECT id, status, city, type, reserved_by, reserved_until FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND public_id = $9::UUID),
-         reports AS ({reports} WHERE v.reserved_until <= $5::TIMESTAMPTZ),
+         reports AS ({reports}),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN v.status IS NULL OR v.status = 'in_use' THEN 'vehicle_taken'

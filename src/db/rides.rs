@@ -45,7 +45,8 @@ const VEHICLE: &str = "id, public_id, status, city, type, reserved_by, reserved_
 // $17 price and currency, $22 the most that it costs; $18 promo code, $19 percent, $20 amount, $21
 // limit per rider; $23 the vehicle's code, when it is known by that and $9 is no vehicle's; $24 the
 // tax that the price includes, $25 its rate; $26 and $27 where the rider is, if by the code: from
-// farther away the vehicle reads as if it were not there.
+// farther away the vehicle reads as if it were not there. `reports` are those of a vehicle that
+// nobody has reserved: whoever has, rides it whatever others report meanwhile.
 const START: Statement = Statement::write(
     "rides.start",
     Reach::Named,
@@ -57,7 +58,7 @@ const START: Statement = Statement::write(
              UNION ALL SELECT {VEHICLE} FROM vehicles
              WHERE region = $8::TEXT::crdb_internal_region AND city = $11::TEXT AND code = $23::TEXT
                AND {settled} AND {distance} <= {UNLOCK_WITHIN_M}.0),
-         reports AS ({reports} WHERE v.reserved_until <= $5::TIMESTAMPTZ),
+         reports AS ({reports} WHERE v.reserved_until IS NULL OR v.reserved_until <= $5::TIMESTAMPTZ),
          old AS (SELECT 1 AS ok, rider_region, rider_id FROM rides
              WHERE region = $8::TEXT::crdb_internal_region AND id = $13::UUID),
          verdict AS (SELECT CASE

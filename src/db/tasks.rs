@@ -1,6 +1,7 @@
 //! Tasks: a rider's report about a vehicle, and what the operators of its city do about it. The
 //! third person who reports a vehicle puts it into maintenance in the same statement; if somebody has
 //! reserved or rides it then, it goes when they are done. What lists and feeds show is its status alone.
+//! Who returns it to service has done its open tasks with that: only new reports take it away again.
 //! Events of reports do not name the reporter: the task does, until they are erased.
 
 use chrono::{DateTime, Duration, Utc};
@@ -29,6 +30,21 @@ macro_rules! reports_sql {
     };
 }
 pub(super) use reports_sql;
+
+/// Does the open tasks of the vehicles `$of` that come back to the street, if `$status` is that.
+macro_rules! finished_sql {
+    ($of:literal, $status:literal) => {
+        const_format::formatcp!(
+            "UPDATE tasks SET state = 'done', done_at = $5::TIMESTAMPTZ, version = tasks.version + 1
+                 FROM {of} WHERE tasks.region = $8::TEXT::crdb_internal_region AND tasks.vehicle_id = {of}.id
+                   AND tasks.state = 'open' AND {status}::TEXT = 'available'
+                 RETURNING tasks.id, tasks.version",
+            of = $of,
+            status = $status
+        )
+    };
+}
+pub(super) use finished_sql;
 
 /// What the event of a vehicle says that is withdrawn from the street by its riders' reports.
 pub(super) const REPORTED: &str = formatcp!("jsonb_build_object('note', '{REPORTERS} riders reported a problem')");
@@ -114,20 +130,22 @@ pub async fn report(conn: &Conn, write: &Write<'_>, task: Uuid, problem: &str, n
     write.verdict(conn, &REPORT, &[&task, &problem, &note, &(write.now - Duration::days(1))]).await
 }
 
-// Reservations lapse by time alone, so nothing else takes these vehicles off the street. $3 now.
+// Reservations lapse by time alone, so nothing else takes these vehicles off the street. Those of
+// the last day are all: reading more would cost a look-up for each that was ever reserved. $3 now.
 const WITHDRAW: Statement = Statement::write(
     "tasks.withdraw",
     Reach::Named,
     formatcp!(
         "{GATED},
          lapsed AS (SELECT id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND reserved_by IS NOT NULL
-             AND reserved_until <= $3::TIMESTAMPTZ AND status = 'available'),
+             AND reserved_until <= $3::TIMESTAMPTZ AND reserved_until > $3::TIMESTAMPTZ - '24:00:00'::INTERVAL),
          reported AS (SELECT lapsed.id FROM lapsed JOIN tasks ON tasks.region = $1::TEXT::crdb_internal_region
              AND tasks.vehicle_id = lapsed.id AND tasks.state = 'open'
              GROUP BY lapsed.id HAVING count(DISTINCT tasks.reporter_id) >= {REPORTERS} LIMIT 200),
          m AS (UPDATE vehicles SET status = 'maintenance', version = vehicles.version + 1, changed_at = $3::TIMESTAMPTZ,
                reserved_region = NULL, reserved_by = NULL, reserved_until = NULL
              FROM reported, g WHERE vehicles.region = $1::TEXT::crdb_internal_region AND vehicles.id = reported.id
+               AND vehicles.status = 'available'
              RETURNING vehicles.id, vehicles.version),
          e AS ({EVENT}
              SELECT $1::TEXT::crdb_internal_region, 'vehicle', m.id, m.version, '{VEHICLE_MAINTENANCE}', NULL::TEXT,

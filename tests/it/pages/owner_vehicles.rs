@@ -318,6 +318,7 @@ async fn an_owner_pauses_a_vehicle_and_only_they_bring_it_back() {
     assert!(act(&ann, &own, "pause", &[("answer", "no")]).await.contains("is no longer paused"));
     assert_eq!(street().await, 0);
     assert!(ann.get(&own).await.text().contains("In maintenance"));
+    assert!(operator.get(&fleet).await.text().contains("“3 riders reported a problem”"), "and its history says why");
     world.set("DELETE FROM tasks").await;
     assert!(act(&operator, &fleet, "status", &[("action", "back")]).await.contains("back in service"));
     assert_eq!(street().await, 1);

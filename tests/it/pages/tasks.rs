@@ -231,10 +231,36 @@ async fn three_people_put_a_vehicle_into_maintenance_and_one_person_never_does()
         assert_eq!(status(bike).await, 1, "as every list and feed shows it");
     }
     assert_eq!(world.count(event).await, 5, "one for each");
-    // What its operators return to service is ridden again, whatever is open; reports alone keep it there.
+    // Nor one that the release before let back by the end of a reservation.
+    let set = async |status: &str| {
+        world.set(&format!("UPDATE vehicles SET status = '{status}' WHERE id = '{}'", bikes[2].id)).await;
+    };
+    set("available").await;
+    for page in [people[0].reserve(&bikes[2]).await, people[0].start(&bikes[2], uuid::Uuid::new_v4(), "").await] {
+        let refused = redirect(&instance, &page);
+        assert!(!refused.good && refused.text.contains("This vehicle is out of service."), "{refused:?}");
+    }
+    set("maintenance").await;
+    // What its operators return to service, one or many, is ridden until it is reported anew.
+    let open = world.count(OPEN).await;
+    let fleet = format!("/fleet/vehicles/{}/{}", bikes[2].region, bikes[2].id);
+    let seen = operator.get(&fleet).await;
+    let field =
+        |name: &str| seen.attributes(&format!("form[action$=\"/status\"] input[name={name}]"), "value").remove(0);
+    let (version, command) = (field("version"), field("command"));
+    let form = [("version", version.as_str()), ("command", &command), ("action", "back")];
+    assert!(redirect(&instance, &operator.post(&format!("{fleet}/status"), &form).await).good);
+    assert_eq!(world.count(OPEN).await, open - 3, "its tasks are done with that, and no others");
+    people[0].reserve(&bikes[2]).await.location();
+    people[0].post("/reservation/cancel", &bikes[2].cancel()).await.location();
     let back = jobs::ask(&operator, "new-york", "back", &[("status", "maintenance")]).await;
     jobs::done(&operator, &back).await;
-    assert!(redirect(&instance, &people[0].start(&bikes[3], uuid::Uuid::new_v4(), "").await).good);
+    let finished = "SELECT count(*) FROM tasks JOIN events ON aggregate_id = id AND events.version = tasks.version
+        WHERE action = 'task.finished' AND actor_id IS NOT NULL";
+    assert_eq!((world.count(OPEN).await, world.count(finished).await), (0, 12));
+    let ride = redirect(&instance, &people[0].start(&bikes[3], uuid::Uuid::new_v4(), "").await);
+    assert!(ride.good && redirect(&instance, &rides::end(&people[0], &ride.location).await).good);
+    assert_eq!(world.count("SELECT count(*) FROM vehicles WHERE status = 'maintenance'").await, 0);
     instance.running.stop().await;
     world.end().await;
 }
