@@ -31,9 +31,10 @@ pub async fn set_role(service: &Service, by: &SessionAuth, person: &UserRef, rol
     write(service, by, &person.region, async |conn, write| roles::set(conn, write, person.id, role, grant).await).await
 }
 
-/// Records a search of the people of `city`: whoever looks at personal data can be asked why.
+/// Records a search of the people of `city`: whoever looks at personal data can be asked why. At the
+/// administrator's home, so that usernames are found while the region of `city` is closed.
 pub async fn note_search(service: &Service, by: &SessionAuth, city: &City) -> Result<Done> {
-    write(service, by, &city.region, async |conn, write| people::note_search(conn, write, &city.slug).await).await
+    write(service, by, &by.user.region, async |conn, write| people::note_search(conn, write, &city.slug).await).await
 }
 
 async fn write(

@@ -290,7 +290,7 @@ impl RequestContext {
     /// open again the person signs in anew.
     pub async fn may_send(&self) -> PageResult<()> {
         let auth = self.auth()?;
-        if auth.unstored.is_none() || self.request.method().is_safe() {
+        if auth.unstored.is_none() || self.only_reads() {
             return Ok(());
         }
         self.service.gates.refuse_if_closed(&self.service.db, &auth.user.region, false).await?;
@@ -306,9 +306,14 @@ impl RequestContext {
         PageError::SignIn(paths::login(self.next()))
     }
 
-    /// Where to come back to: this page, unless it answers a form.
+    /// A look-up is posted where what is typed is no part of an address.
+    fn only_reads(&self) -> bool {
+        self.request.method().is_safe() || self.request.path() == "/v"
+    }
+
+    /// Where to come back to: this page, unless it answers a form that writes.
     pub fn next(&self) -> &str {
-        if self.request.method().is_safe() { &self.path } else { "/vehicles" }
+        if self.only_reads() { &self.path } else { "/vehicles" }
     }
 
     /// With this answer, whatever it will be.

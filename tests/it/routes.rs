@@ -103,7 +103,8 @@ async fn without_a_good_session_every_signed_in_route_leads_to_sign_in() {
     let before = scene.world.rows().await;
     let mut tried = 0;
     for case in scene.cases.iter().filter(|case| access(case) != Access::Public) {
-        let next = if case.method == Method::GET { case.path.as_str() } else { "/vehicles" };
+        // A look-up is posted, and writes nothing.
+        let next = if case.method == Method::GET || case.path == "/v" { case.path.as_str() } else { "/vehicles" };
         let anonymous = case.ask(&nobody, &[]).await;
         assert_eq!(anonymous.location(), paths::login(next), "{} {}", case.method, case.path);
         let late = case.ask(&replayed, &[]).await;

@@ -150,8 +150,9 @@ async fn read(context: &mut RequestContext, filter: &Filter, limit: i64) -> Page
 }
 
 pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
-    // With wrong filters: the list without them.
-    let all = Parameters::default();
+    // With wrong filters: the list of the region without them.
+    let region = query.region(&context).map(|code| code.to_string()).unwrap_or_default();
+    let all = Parameters { region, ..Parameters::default() };
     let (filter, error) = match query.filter(&context) {
         Ok(filter) => (filter, None),
         Err(error) => (all.filter(&context).map_err(PageError::Bug)?, Some(error)),

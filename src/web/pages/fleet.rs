@@ -39,7 +39,10 @@ struct FleetPage<'a> {
     /// By status, and when they were counted, as in "10:15:04".
     counts: Vec<(&'static str, i64)>,
     counted: String,
+    /// As typed.
     query: &'a FleetQuery,
+    /// Those that the list has: none, if they are wrong.
+    set: &'a FleetQuery,
     /// What is wrong with the filters.
     filters: FormState,
     new_job: JobFields<'a>,
@@ -75,13 +78,12 @@ impl FleetQuery {
         now: DateTime<Utc>,
     ) -> Result<(Filter, Sort), (&'static str, String)> {
         let some = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        let number =
-            |field: &'static str, text: &String, range: std::ops::RangeInclusive<i64>| match some(text) {
-                None => Ok(None),
-                Some(text) => text.parse().ok().filter(|n| range.contains(n)).map(Some).ok_or_else(|| {
-                    (field, format!("A whole number from {} to {}, please.", range.start(), range.end()))
-                }),
-            };
+        let number = |field: &'static str, text: &String, range: std::ops::RangeInclusive<i64>| match some(text) {
+            None => Ok(None),
+            Some(text) => text.parse().ok().filter(|n| range.contains(n)).map(Some).ok_or_else(|| {
+                (field, format!("Please enter a whole number from {} to {}.", range.start(), range.end()))
+            }),
+        };
         let status = some(&self.status);
         if status.as_ref().is_some_and(|status| !STATUSES.contains(&status.as_str()) && status != "retired") {
             return Err(("status", "There is no such status.".to_owned()));
@@ -111,10 +113,8 @@ impl FleetQuery {
     }
 
     /// For a file or a job over all matches, as of `now`.
-    pub fn filter(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Filter, String> {
-        self.parse(catalogue, now)
-            .map(|(filter, _)| filter)
-            .map_err(|(field, words)| format!("The filter {field}: {words}"))
+    pub fn filter(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Filter, &'static str> {
+        self.parse(catalogue, now).map(|(filter, _)| filter).map_err(|_wrong| "Please correct the filters first.")
     }
 
     /// As a query with this status; each parameter begins with `&`.
@@ -178,7 +178,9 @@ pub(super) async fn page(
         }
         Default::default()
     });
-    let cursor = query.cursor(sort).filter(|_| !filters.has_errors());
+    let all = FleetQuery::default();
+    let set = if filters.has_errors() { &all } else { &query };
+    let cursor = set.cursor(sort);
     let (service, now) = (Arc::clone(&context.service), context.now);
     let (current_user, (page, (counted_at, counts))) = read_operated(&mut context, &city, async |conn| {
         let list = fleet::list(conn, (&city.region, &city.slug), &filter, sort, cursor.clone());
@@ -189,10 +191,10 @@ pub(super) async fn page(
     let pins = page.vehicles.iter().map(|vehicle| map::Pin::fleet(vehicle, now));
     let map = map::vehicles(&context, &city, "the vehicles of the list", pins, None);
     let count = |status| (status, counts.iter().find(|(of, _)| of == status).map_or(0, |(_, n)| *n));
-    let here = format!("{}{}", paths::fleet(&city.slug), query.with_status(&query.status));
+    let here = format!("{}{}", paths::fleet(&city.slug), set.with_status(&set.status));
     let older = page.next.as_ref().map(|(key, id)| format!("{here}&after={}", after(key, *id)));
     let counts: Vec<_> = STATUSES.into_iter().chain(["retired"]).map(count).collect();
-    let of_status = |status: &str| query.status.is_empty() && status != "retired" || query.status == status;
+    let of_status = |status: &str| set.status.is_empty() && status != "retired" || set.status == status;
     let whole = cursor.is_none() && older.is_none();
     let total = match &filter {
         _ if whole => i64::try_from(page.vehicles.len()).ok(),
@@ -211,6 +213,7 @@ pub(super) async fn page(
         counts,
         counted: counted_at.with_timezone(&city.time_zone).format("%H:%M:%S %Z").to_string(),
         query: &query,
+        set,
         filters,
         new_job: JobFields::new(&context, &current_user.roles, &city, job),
         total,

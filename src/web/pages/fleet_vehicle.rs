@@ -211,7 +211,7 @@ pub struct Typed {
 
 pub(super) fn read(form: &Typed, state: &mut FormState) -> Option<VehicleEdit> {
     let battery = form.battery.trim().parse().ok().filter(|percent| (0..=100).contains(percent));
-    let battery = battery.ok_or_else(|| "A whole number from 0 to 100, please.".to_owned());
+    let battery = battery.ok_or_else(|| "Please enter a whole number from 0 to 100.".to_owned());
     let code = state.check("code", people::optional_line(&form.code, 60, "a code"));
     let brand = state.check("brand", people::line(&form.brand, 60, "a brand"));
     let colour = state.check("colour", people::line(&form.colour, 40, "a colour"));

@@ -1,5 +1,5 @@
-//! `/fleet/jobs`: the jobs of a city with their numbers and who asked for them, and requesting one: for a list of vehicles with their
-//! versions, or for the filter of the fleet list with its time.
+//! `/fleet/jobs`: the jobs of a city with their numbers and who asked for them, and requesting one:
+//! for a list of vehicles with their versions, or for the filter of the fleet list with its time.
 
 use askama::Template;
 use chrono::{DateTime, SecondsFormat, Utc};

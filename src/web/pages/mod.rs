@@ -72,7 +72,7 @@ pub struct PartQuery {
 }
 
 /// What a list says of a filter that none of its forms sends; it is shown without it, as 422.
-pub const NO_SUCH_PART: &str = "There is no such list; this is the whole one.";
+pub const NO_SUCH_PART: &str = "There is no such list. This is the default one.";
 
 /// Asks home, in one wait, whether the person administers.
 pub async fn administrator(context: &mut RequestContext) -> PageResult<()> {

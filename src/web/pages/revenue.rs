@@ -45,6 +45,7 @@ struct RevenuePage<'a> {
     catalogue: &'a Catalogue,
     city: &'a City,
     query: &'a Parameters,
+    file: String,
     from: NaiveDate,
     to: NaiveDate,
     by: (&'static str, &'static str, &'static str),
@@ -55,12 +56,9 @@ struct RevenuePage<'a> {
 }
 
 impl RevenuePage<'_> {
-    fn file(&self) -> String {
-        self.query.address("/fleet/revenue.csv", self.city, None)
-    }
-
+    /// Whether the form shows this choice.
     fn is_by(&self, value: &str) -> bool {
-        self.by.0 == value
+        value == if self.error.is_some() { self.query.by.as_str() } else { self.by.0 }
     }
 
     fn vehicle(&self, row: &Revenue) -> Option<String> {
@@ -155,27 +153,27 @@ pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) 
     let city = city_of(&context, &query.city)?;
     counted_here(&mut context, &city).await?;
     context.may_touch(&city.region);
-    let (period, error) = match query.period(&city, context.now) {
-        Ok(period) => (period, None),
-        Err(error) => {
-            (Parameters::default().period(&city, context.now).map_err(|_never| BadRequest::Field)?, Some(error))
-        }
-    };
-    let (times, after) = (period.times(&city), query.cursor());
+    // With wrong filters: the figures without them.
+    let all = Parameters::default();
+    let error = query.period(&city, context.now).err();
+    let set = if error.is_some() { &all } else { &query };
+    let period = set.period(&city, context.now).map_err(|_never| BadRequest::Field)?;
+    let (times, after) = (period.times(&city), set.cursor());
     let (current_user, (mut rows, totals)) = context
         .read_signed_in(&city.region, async |conn| {
             revenue::list(conn, &city, times, period.by.0, &after, PAGE + 1).await
         })
         .await?;
     may(&current_user, &city)?;
-    let newest = (!query.after.is_empty()).then(|| query.address("/fleet/revenue", &city, None));
-    let next = |last: &Revenue| query.address("/fleet/revenue", &city, Some(last.cursor()));
+    let newest = (!set.after.is_empty()).then(|| set.address("/fleet/revenue", &city, None));
+    let next = |last: &Revenue| set.address("/fleet/revenue", &city, Some(last.cursor()));
     let pagination = Pagination::cut(&mut rows, PAGE, newest, next);
     let page = RevenuePage {
         layout: context.layout(&format!("Revenue in {}", city.name), Section::Fleet, &city),
         catalogue: &context.catalogue,
         city: &city,
         query: &query,
+        file: set.address("/fleet/revenue.csv", &city, None),
         from: period.from,
         to: period.to,
         by: period.by,

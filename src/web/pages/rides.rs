@@ -137,6 +137,9 @@ pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> 
         Some(code) => paths::sticker(code),
         None => list_again(&context, &form.city),
     };
+    // Nil for the page that unlocks by a code.
+    let on = form.vehicle.map_or(Uuid::nil(), |Id(id)| id);
+    context.typed_promo = Some((on, form.promo.chars().take(PROMO_MAX).collect()));
     let at = match code.as_ref().map(|_| form::required_point(&form.lat, &form.lon, "your position")).transpose() {
         Ok(at) => at,
         Err(text) => return Ok(context.refused(&list, &text)),
@@ -151,9 +154,6 @@ pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> 
         promo: form.promo,
     };
     let auth = context.auth()?;
-    // Nil for the page that unlocks by a code.
-    let on = form.vehicle.map_or(Uuid::nil(), |Id(id)| id);
-    context.typed_promo = Some((on, start.promo.chars().take(PROMO_MAX).collect()));
     if start.code.is_some() {
         context.state.limits.vehicle_code(&auth.user.id.to_string())?;
     }

@@ -99,7 +99,11 @@ fn page(context: &RequestContext, city: &City, form: FormState, found: Option<Of
         layout: context.layout("Unlock a vehicle", Section::Vehicles, city),
         city,
         blocked: blocked(context, city).or(reserved.map(Refusal::message)),
-        promo: typed_promo(context, Uuid::nil()).to_owned(),
+        promo: match typed_promo(context, Uuid::nil()) {
+            "" => form.value("promo"),
+            refused => refused,
+        }
+        .to_owned(),
         form,
         found,
     };

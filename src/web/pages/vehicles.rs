@@ -36,6 +36,8 @@ struct VehiclesPage<'a> {
     city: &'a City,
     vehicle_types: &'a [VehicleType],
     query: &'a Parameters,
+    /// The filters that the list has: none, if they are wrong.
+    set: &'a Parameters,
     error: Option<String>,
     /// To what they are the closest, as in "you".
     closest_to: &'static str,
@@ -127,6 +129,8 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         Ok(filters) => (filters, None),
         Err(error) => (Default::default(), Some(error)),
     };
+    let all = Parameters::default();
+    let set = if error.is_some() { &all } else { &query };
     let (vehicle_type, battery, (me, middle)) = filters;
     // Whoever shares a position wants what is around them, whichever city was shown before.
     let nearest = me.or(middle).and_then(|point| Some((point, catalogue.nearest_city(point)?)));
@@ -148,7 +152,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         vehicle_type,
         battery,
         rider: context.cookie.as_ref().map(|cookie| cookie.user),
-        after: query.after(),
+        after: set.after(),
         now: context.now,
     };
     let (mut near, stale) =
@@ -164,8 +168,12 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
             Err(error) => return Err(error),
         };
     let prices = prices(&catalogue, city, context.now);
-    let (filtered, place) = (query.filtered(city), [("lat", &*query.lat), ("lon", &query.lon), ("map", &query.map)]);
+    let (filtered, place) = (set.filtered(city), [("lat", &*set.lat), ("lon", &set.lon), ("map", &set.map)]);
     let first = paths::with(&filtered, place);
+    if !query.lat.is_empty() || !query.lon.is_empty() {
+        // Links that lead back to this page tell the place no better than it does.
+        context.path.clone_from(&first);
+    }
     let next = |last: &Nearby| paths::with(&first, [("after", &*format!("{}~{}", last.distance_m, last.public_id))]);
     let page = i64::try_from(NEAREST_PAGE).unwrap_or(i64::MAX);
     let pagination = Pagination::cut(&mut near, page, search.after.map(|_| first.clone()), next);
@@ -176,6 +184,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         city,
         vehicle_types: &catalogue.vehicle_types,
         query: &query,
+        set,
         closest_to: match (me, point) {
             (Some(_), _) => "you",
             (None, Some(_)) => "the middle of the map",

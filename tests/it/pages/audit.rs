@@ -111,11 +111,16 @@ async fn filters_and_pages_show_each_event_once_newest_first() {
         let page = admin.get(&format!("{PATH}?{wrong}")).await;
         assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
         assert!(page.text().contains(says), "{}", page.text());
+        assert_eq!(page.texts(".audit tbody th").len(), 50, "{wrong}: the list without filters");
+        let next = page.attributes("nav.pages a[rel=next]", "href").remove(0);
+        assert_eq!(admin.get(&next).await.status, StatusCode::OK, "{next}");
         assert_eq!(
             admin.get(&format!("{PATH}.csv?{wrong}")).await.status.as_u16(),
             if wrong == "before=x" { 200 } else { 400 }
         );
     }
+    let there = admin.get(&format!("{PATH}?actor=ann&region=us-west1")).await;
+    assert_eq!(there.attributes("[name=region] [selected]", "value"), ["us-west1"], "what was right is kept");
     instance.running.stop().await;
     world.end().await;
 }

@@ -107,11 +107,20 @@ async fn every_filter_and_order_finds_each_vehicle_once() {
     let idle = scene.sql.query(text, &[&(now - chrono::Duration::hours(720))]).await.unwrap();
     let idle: Vec<String> = idle.iter().map(|row| row.try_get(0).unwrap()).collect();
     assert_eq!(scene.all("&idle=720").await, idle);
+    let all = scene.codes(fleet, code).await.len();
     for wrong in ["&battery=0", "&battery=x", "&status=gone", "&type=tank", "&sort=up", "&idle=-1"] {
         let page = scene.operator.get(&format!("/fleet?city=new-york{wrong}")).await;
         assert_eq!((page.status, page.texts("[role=alert]").len()), (StatusCode::UNPROCESSABLE_ENTITY, 1), "{wrong}");
         let typed = usize::from(wrong.starts_with("&battery"));
         assert_eq!(page.attributes("[role=alert] a[href='#battery']", "href").len(), typed, "{wrong}");
+        assert_eq!(page.field("battery").len(), typed, "{wrong}: what was typed is kept, and sent no further");
+        let (field, _) = wrong[1..].split_once('=').unwrap();
+        assert_eq!(page.attributes(&format!(".fleet [type=hidden][name={field}]"), "value"), [""; 0], "{wrong}");
+        let links = page.attributes("main a[href]", "href");
+        assert!(links.iter().all(|href| !href.contains(wrong)), "{links:?}");
+        assert_eq!(page.texts("button[name=all]"), [format!("Apply to all {all}")], "{wrong}");
+        let next = page.attributes("a[rel=next]", "href").remove(0);
+        assert_eq!(scene.operator.get(&next).await.status, StatusCode::OK, "{next}");
     }
     assert_eq!(scene.operator.get("/fleet?city=atlantis").await.status, StatusCode::NOT_FOUND);
     let numbers = scene.operator.get("/fleet").await.texts(".counts b");

@@ -103,13 +103,21 @@ async fn people_are_found_by_username_or_in_a_city_by_name_or_address() {
         (9, 8),
         "each search is in the audit, but not for whom"
     );
-    assert!(admin.get("/fleet/audit?region=us-west1&type=people_search").await.text().contains("user.searched"));
+    assert!(admin.get("/fleet/audit?region=us-east1&type=people_search").await.text().contains("user.searched"));
     assert_eq!(anna.post(PATH, &[("who", "cher")]).await.status, StatusCode::FORBIDDEN);
     assert_eq!(noted("seattle").await, 9);
     world.set("UPDATE region_gates SET write_state = 'read_only', epoch = epoch + 1 WHERE region = 'us-west1'").await;
-    let unrecorded = find("cher", "seattle").await;
+    assert_eq!(find(&anna.name, "seattle").await.texts("ul.rows b"), ["Anna Maria van Dyk"], "a closed region is read");
+    let gate = async |state: &str| {
+        let text =
+            format!("UPDATE region_gates SET write_state = '{state}', epoch = epoch + 1 WHERE region = 'us-east1'");
+        world.set(&text).await;
+    };
+    gate("read_only").await;
+    let unrecorded = find(&anna.name, "seattle").await;
     assert_eq!(unrecorded.status, StatusCode::SERVICE_UNAVAILABLE, "nothing is shown that cannot be recorded");
-    assert!(!unrecorded.text().contains("Cher"), "{}", unrecorded.text());
+    assert!(!unrecorded.text().contains("Anna"), "{}", unrecorded.text());
+    gate("writable").await;
     let mut searches = 0;
     let refused = loop {
         match find("cher", "boston").await {

@@ -25,6 +25,12 @@ async fn revenue_is_grouped_on_the_page_and_in_the_file_and_adds_up() {
         // Another vehicle for the next ride.
         world.set("UPDATE vehicles SET status = 'lost' WHERE id IN (SELECT vehicle_id FROM rides)").await;
     }
+    let wrong = operator.get(&format!("{PATH}&from=2026-03-02&to=2026-03-01&by=type&after=zzz&currency=ZZZ")).await;
+    assert_eq!((wrong.status, wrong.texts("tbody tr").len()), (StatusCode::UNPROCESSABLE_ENTITY, 1), "this month's");
+    assert_eq!(wrong.attributes("a[download]", "href"), ["/fleet/revenue.csv?city=new-york"]);
+    assert_eq!(wrong.attributes("nav.pages a", "href"), [""; 0]);
+    assert_eq!([wrong.field("from"), wrong.field("to")], ["2026-03-02", "2026-03-01"], "what was typed is kept");
+    assert_eq!(wrong.attributes("[name=by] [selected]", "value"), ["type"]);
     // Half an hour before midnight in New York, half an hour after it, a month before, and by another currency.
     let ends = ["2026-03-02T04:30:00Z", "2026-03-02T05:30:00Z", "2026-02-10T12:00:00Z", "2026-03-09T12:00:00Z"];
     for (n, at) in ends.iter().enumerate() {

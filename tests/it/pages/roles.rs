@@ -69,6 +69,7 @@ async fn an_administrator_gives_and_takes_roles_over_regions() {
     let page = renee.get(PATH).await;
     let own = page.texts("ul.rows li").into_iter().filter(|row| row.ends_with("you")).count();
     assert_eq!((page.texts("ul.rows li").len(), own), (2, 1));
+    assert!(page.text().contains("at home in Europe West (Belgium)"), "{}", page.text());
     let me = "SELECT user_id::TEXT FROM role_grants WHERE region = 'europe-west1'";
     let me: String = world.sql().await.query_one(me, &[]).await.unwrap().try_get(0).unwrap();
     renee.post(&format!("{PATH}/revoke"), &[("region", "europe-west1"), ("id", &me), ("city", "")]).await;

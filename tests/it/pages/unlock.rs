@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 
 use super::rides;
-use crate::support::{Browser, World, html::Page, world};
+use crate::support::{Browser, World, app::PASSWORD, html::Page, world};
 
 /// 0.001 degrees of latitude are 111 metres.
 async fn ask(browser: &Browser, world: &World, code: &str, typed: &str, north: f64) -> Page {
@@ -48,6 +48,7 @@ async fn a_code_unlocks_its_vehicle_and_does_not_tell_where_it_is() {
     let mine = code(&world, "new-york", 0).await;
     let scanned = format!("/v/{mine}");
     assert_eq!(nobody.get(&scanned).await.location(), movr::web::paths::login(&scanned));
+    assert_eq!(nobody.post("/v", &[("code", &mine)]).await.location(), movr::web::paths::login("/v"));
     ann.get("/rides").await;
     let asked = ann.get(&scanned).await;
     assert_eq!((asked.status, asked.field("code")), (StatusCode::OK, mine.clone()), "and asks where they are");
@@ -108,9 +109,29 @@ async fn a_code_unlocks_its_vehicle_and_does_not_tell_where_it_is() {
     );
     let back = ride(&ann, &taken).await.location();
     assert!(ann.get(&back).await.flash().contains("Someone else has reserved this vehicle."), "{back}");
+    // A promo code stays typed until it is used.
+    let field = |name| taken.attributes(&format!("main [name={name}]"), "value").remove(0);
+    let offered = ["region", "code", "city", "type", "ride"].map(|name| (name, field(name)));
+    let mut start = offered.each_ref().map(|(name, value)| (*name, value.as_str())).to_vec();
+    start.push(("promo", "SPRING"));
+    let back = ann.post("/rides", &start).await.location();
+    assert_eq!(ann.get(&back).await.field("promo"), "SPRING", "{back}");
+    let place = ["code", "lat", "lon"].map(|name| (name, field(name)));
+    let mut asked = place.each_ref().map(|(name, value)| (*name, value.as_str())).to_vec();
+    asked.push(("promo", "SPRING"));
+    let again = ann.post("/v", &asked).await;
+    assert_eq!(again.attributes("[action=\"/rides\"] [name=promo]", "value"), ["SPRING"]);
     let started = ride(&bob, &beside(&bob, &world, &theirs).await).await.location();
     assert!(bob.get(&started).await.texts("aside.held").is_empty(), "the reservation is used");
     rides::end(&bob, &started).await;
+
+    // Whoever signs in while their home is closed has a session of which no row is kept, and may look.
+    world.set("UPDATE region_gates SET write_state = 'read_only', epoch = epoch + 1 WHERE region = 'us-east1'").await;
+    let cat = instance.browser();
+    cat.sign_in(&ann.name, PASSWORD).await.location();
+    let free = code(&world, "new-york", 3).await;
+    assert_eq!(beside(&cat, &world, &free).await.field("code"), free);
+    assert_eq!(cat.post("/rides", &start).await.status, StatusCode::SERVICE_UNAVAILABLE);
     instance.running.stop().await;
     world.end().await;
 }
