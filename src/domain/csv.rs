@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(
             bad,
             "code: is empty; brand: is empty; colour: Control characters and line breaks are not allowed; \
-             note: At most 200 characters, please; type: there is no type “tram”; \
+             note: Please use at most 200 characters; type: there is no type “tram”; \
              battery: must be a whole number from 0 to 100; \
              lat, lon: latitude goes from -90 to 90, longitude from -180 to 180"
         );

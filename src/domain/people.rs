@@ -87,7 +87,7 @@ pub fn username(text: &str) -> Result<String, String> {
         _ => c.general_category() == GeneralCategory::DecimalNumber || matches!(c, '.' | '-' | '_'),
     };
     if !(3..=30).contains(&name.chars().count()) || !name.chars().all(good) || !marks_are_carried(&name) {
-        return Err("3 to 30 letters, digits, dots, dashes or underscores, please.".to_owned());
+        return Err("Please use 3 to 30 letters, digits, dots, dashes or underscores.".to_owned());
     }
     if !name.check_restriction_level(RestrictionLevel::HighlyRestrictive) {
         return Err("Please use the letters of one alphabet.".to_owned());
@@ -138,10 +138,10 @@ pub fn email(text: &str) -> Result<String, String> {
 pub fn password(text: &str, username: &str) -> Result<(), String> {
     let length = text.chars().count();
     if length < PASSWORD_MIN {
-        return Err(format!("At least {PASSWORD_MIN} characters, please; a few words are easy to remember."));
+        return Err(format!("At least {PASSWORD_MIN} characters, please. A few words in a row are easy to remember."));
     }
     if length > PASSWORD_MAX {
-        return Err(format!("At most {PASSWORD_MAX} characters, please."));
+        return Err(format!("Please use at most {PASSWORD_MAX} characters."));
     }
     // Its dictionaries hold tens of thousands of passwords that are tried first. What begins
     // well ends well, and the time it takes grows with the square of the length.

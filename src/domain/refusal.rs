@@ -40,10 +40,10 @@ pub enum Refusal {
          reserving works again after that, or tomorrow."
     )]
     TooManyReservations,
-    #[error("There is no reservation to cancel; it may have lapsed.")]
+    #[error("There is no reservation to cancel; it may have expired.")]
     NoReservation,
     /// There is none with this id, or it is somebody else's.
-    #[error("There is no such ride of yours.")]
+    #[error("We can't find this ride among yours.")]
     NoSuchRide,
     #[error("This ride has already ended.")]
     RideEnded,
@@ -57,7 +57,7 @@ pub enum Refusal {
     #[error("This form was used before. Please load the page again.")]
     FormUsed,
     /// Its fee was decided by the service area of the city that the page said.
-    #[error("This ride is in another city than the page said. Please load the page again.")]
+    #[error("This ride is not in the city that the page showed. Please load the page again.")]
     OtherCity,
     #[error("This promo code is not valid here and now. The ride was not started; try without it.")]
     PromoUnknown,
@@ -79,9 +79,9 @@ pub enum Refusal {
     Blocked,
     #[error("This was changed since the page was loaded. Please look at it again.")]
     Changed,
-    #[error("There is no such vehicle of yours.")]
+    #[error("We can't find this vehicle among yours.")]
     NotYourVehicle,
-    #[error("Another vehicle of the city has this code. Please choose another one.")]
+    #[error("Another vehicle in this city has this code. Please choose another one.")]
     CodeTaken,
     #[error("You have 50 vehicles, which is the limit. Remove one first.")]
     TooManyVehicles,
@@ -114,9 +114,9 @@ pub enum Refusal {
     NotOperator,
     #[error("Only administrators may use this page. Nothing was changed.")]
     NotAdministrator,
-    #[error("There is a city with this short name already. Please choose another one.")]
+    #[error("There is already a city with this short name. Please choose another one.")]
     CityTaken,
-    #[error("There is a promo code of this name already. Please choose another one.")]
+    #[error("There is already a promo code with this name. Please choose another one.")]
     PromoTaken,
     #[error("You cannot change your own account here. Another administrator can.")]
     OwnAccount,

@@ -41,7 +41,7 @@ pub fn number(n: impl Display) -> String {
 
 /// A trimmed single line of at most `max` characters, in composed form.
 pub fn line(text: &str, max: usize, what: &str) -> Result<String, String> {
-    let too_long = || format!("At most {max} characters, please.");
+    let too_long = || format!("Please use at most {max} characters.");
     // What is far too long is not worth composing.
     if text.len() > 16 * max {
         return Err(too_long());

@@ -240,7 +240,7 @@ fn database(error: &DbError) -> ErrorText {
         let outcome = if error.kind == DbErrorKind::Ambiguous { unclear } else { "Nothing was changed." };
         let message = format!(
             "The region {region} has not answered since {}. {outcome} Everything about other regions works as usual; \
-             please try this again in a few seconds. See /status for how the regions are.",
+             please try this again in a few seconds. The status page shows how each region is doing.",
             since.format("%-d %b %Y, %H:%M:%S UTC")
         );
         return come_back("A region does not answer", message, 5);

@@ -278,7 +278,7 @@ pub fn point(lat: &str, lon: &str) -> Result<Option<Point>, String> {
     if lat.trim().is_empty() && lon.trim().is_empty() {
         return Ok(None);
     }
-    let wrong = || "Latitude goes from -90 to 90, longitude from -180 to 180.".to_owned();
+    let wrong = || "Latitude must be from -90 to 90, longitude from -180 to 180.".to_owned();
     match (lat.trim().parse(), lon.trim().parse()) {
         (Ok(lat), Ok(lon)) => Point::new(lat, lon).map(Some).map_err(|_range| wrong()),
         _ => Err(wrong()),

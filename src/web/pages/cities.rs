@@ -80,7 +80,7 @@ fn area(centre: Point, ring: &str, radius: &str) -> Result<Polygon, String> {
     let area = if ring.trim().is_empty() {
         let km: f64 = radius.trim().replace(',', ".").parse().unwrap_or(0.0);
         if !(0.1..=45.0).contains(&km) {
-            return Err("A radius goes from 0.1 to 45 km.".to_owned());
+            return Err("Please enter a radius from 0.1 to 45 km.".to_owned());
         }
         let degrees = km * 1000.0 / DEGREE_M;
         let corner = |n: u8| {
@@ -103,7 +103,7 @@ fn area(centre: Point, ring: &str, radius: &str) -> Result<Polygon, String> {
 
 fn slug(text: &str, name: &str) -> Result<String, String> {
     let slug = if text.trim().is_empty() { fold(name).replace(' ', "-") } else { text.trim().to_owned() };
-    if is_slug(&slug) { Ok(slug) } else { Err("Lower-case letters, digits and dashes, please.".to_owned()) }
+    if is_slug(&slug) { Ok(slug) } else { Err("Please use lower-case letters, digits and dashes only.".to_owned()) }
 }
 
 /// Whether no city but `slug` has this name.

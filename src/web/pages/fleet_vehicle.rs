@@ -94,7 +94,7 @@ async fn page(
     let (history, more) = history.split_at(history.len().min(HISTORY_PAGE));
     let older = history.last().filter(|_| !more.is_empty());
     let pin = map::Pin { href: String::new(), ..map::Pin::fleet(&found.vehicle, context.now) };
-    let title = found.vehicle.code.as_deref().unwrap_or("no code");
+    let title = found.vehicle.code.as_deref().unwrap_or("Vehicle without a code");
     let page = FleetVehiclePage {
         layout: context.layout(title, Section::Fleet, city),
         catalogue: &context.catalogue,
@@ -173,7 +173,7 @@ pub async fn set_status(context: RequestContext, row: RowPath, Form(step): Form<
         JobKind::Maintenance => "The vehicle is in maintenance.",
         JobKind::BackToStreet => "The vehicle is back in service.",
         JobKind::Lost => "The vehicle is marked as lost.",
-        JobKind::Found => "The vehicle is found, and in maintenance.",
+        JobKind::Found => "The vehicle is marked as found and is in maintenance.",
         JobKind::Retire => "The vehicle is retired.",
         JobKind::Move | JobKind::Transfer | JobKind::Import | JobKind::Erasure => return Err(BadRequest::Step.into()),
     };

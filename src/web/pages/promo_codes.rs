@@ -175,7 +175,7 @@ fn number(text: &str, least: i64) -> Result<i64, String> {
 
 fn code(text: &str) -> Result<String, String> {
     let code = text.trim().to_uppercase();
-    if is_promo_code(&code) { Ok(code) } else { Err("3 to 32 letters and digits, please.".to_owned()) }
+    if is_promo_code(&code) { Ok(code) } else { Err("Please enter 3 to 32 letters and digits.".to_owned()) }
 }
 
 fn discount(unit: &str, value: &str) -> Result<PromoDiscount, String> {

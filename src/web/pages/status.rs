@@ -96,7 +96,6 @@ struct Dot {
     region: usize,
     x: i64,
     y: i64,
-    label: (i64, i64),
 }
 
 const SIZE: (f64, f64) = (640.0, 260.0);
@@ -213,11 +212,9 @@ fn dots(context: &RequestContext) -> Vec<Dot> {
         let x = ROOM.0 + (at.lon() - west) / width * (SIZE.0 - 2.0 * ROOM.0);
         (x, SIZE.1 - ROOM.1 - (at.lat() - south) / height * (SIZE.1 - 2.0 * ROOM.1))
     };
-    let here = context.catalogue.region(&context.service.here).map_or((0.0, 0.0), |region| place(&region.centre));
     let dot = |(region, at): (usize, &Point)| {
         let (x, y) = place(at);
-        let label = (round(f64::midpoint(x, here.0)), round(f64::midpoint(y, here.1) - 8.0));
-        Dot { region, x: round(x), y: round(y), label }
+        Dot { region, x: round(x), y: round(y) }
     };
     centres.iter().enumerate().map(dot).collect()
 }

@@ -102,7 +102,7 @@ impl Parameters {
             "" => Some(0),
             text => text.parse().ok().filter(|percent| (0..=100).contains(percent)),
         };
-        let battery: i64 = battery.ok_or("The least battery is a number from 0 to 100.")?;
+        let battery: i64 = battery.ok_or("Please enter a battery level from 0 to 100.")?;
         // In the steps that the cards show, or asking again and again would tell more.
         let (lat, lon) = self.map.split_once(',').unwrap_or_default();
         Ok((vehicle_type, charge(battery + 9), (form::point(&self.lat, &self.lon)?, form::point(lat, lon)?)))

@@ -57,7 +57,7 @@ async fn what_is_wrong_with_a_registration_is_said_and_the_rest_is_kept() {
     let long = |n: usize| "x".repeat(n);
     for (field, value, words) in [
         ("first_name", String::new(), "Please enter your first name."),
-        ("first_name", long(61), "At most 60 characters"),
+        ("first_name", long(61), "at most 60 characters"),
         ("first_name", "a\u{202e}nn".to_owned(), "Invisible characters"),
         ("first_name", "\u{3164}".to_owned(), "Invisible characters"),
         ("first_name", "...".to_owned(), "in letters"),
@@ -65,14 +65,14 @@ async fn what_is_wrong_with_a_registration_is_said_and_the_rest_is_kept() {
         ("username", "\u{430}dministrator".to_owned(), "the letters of one alphabet"),
         ("username", "ann\u{200d}doe".to_owned(), "3 to 30 letters"),
         ("email", "pat.example.com".to_owned(), "does not look like an e-mail address"),
-        ("email", format!("{}@b.example", long(250)), "At most 254 characters"),
+        ("email", format!("{}@b.example", long(250)), "at most 254 characters"),
         ("username", "ab".to_owned(), "3 to 30 letters"),
         ("username", "pat doe".to_owned(), "3 to 30 letters"),
         ("username", long(31), "3 to 30 letters"),
         ("password", "sh0r!t7".to_owned(), "At least 8 characters"),
         ("password", "qwertyuiop".to_owned(), "too easy to guess"),
         ("password", "Pat.Doe.77".to_owned(), "too easy to guess"),
-        ("password", long(129), "At most 128 characters"),
+        ("password", long(129), "at most 128 characters"),
         ("city", "atlantis".to_owned(), "Please choose a city."),
     ] {
         let mut form = registration("pat.doe.77");

@@ -221,10 +221,10 @@ async fn rides_that_make_no_sense_are_refused_in_words_and_change_nothing() {
     }
     let end = [("city", "new-york"), ("place", "Corner"), ("lat", "40.72"), ("lon", "-74.0")];
     for (field, value, status, words) in [
-        ("lat", "91", 422, "Latitude goes from"),
-        ("lat", "NaN", 422, "Latitude goes from"),
-        ("lon", "1e999", 422, "Latitude goes from"),
-        ("lon", "", 422, "Latitude goes from"),
+        ("lat", "91", 422, "Latitude must be from"),
+        ("lat", "NaN", 422, "Latitude must be from"),
+        ("lon", "1e999", 422, "Latitude must be from"),
+        ("lon", "", 422, "Latitude must be from"),
         ("place", "Cor\nner", 400, "Control characters"),
         ("lat", "0", 422, "too far from New York"),
         ("city", "gotham", 422, "There is no such city."),

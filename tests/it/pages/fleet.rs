@@ -246,7 +246,7 @@ async fn each_step_is_one_version_and_one_event_and_is_told_in_the_history() {
     let other = format!("/fleet/vehicles/us-east1/{}", bikes(&scene.sql, "new-york").await[1].id);
     let taken = step(operator, &other, "edit", &edit).await;
     assert_eq!(taken.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(taken.text().contains("Another vehicle of the city has this code"), "{}", taken.text());
+    assert!(taken.text().contains("Another vehicle in this city has this code"), "{}", taken.text());
     // The form sent twice is done once; one that is older changes nothing.
     let common: Vec<_> = common.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let back = [&common[..], &[("action", "back")]].concat();

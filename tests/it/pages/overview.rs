@@ -178,7 +178,7 @@ async fn a_silent_region_shows_its_last_figures_and_a_policy_keeps_them_at_home(
     assert_eq!(page.status, StatusCode::OK);
     let words = section(&page, "europe-west1");
     assert!(words.contains("has not answered since") && words.contains("last known figures"), "{words}");
-    assert!(words.contains("· memory"), "{words}");
+    assert!(words.contains("· from memory"), "{words}");
     assert_eq!(city(&page, "europe-west1", "Paris"), before);
     assert_eq!(city(&page, "us-west1", "Seattle")[0], "0", "the others are of now: lost");
     let past = admin.get(&format!("{PATH}?as_of=2026-01-01T00:00:00Z")).await;

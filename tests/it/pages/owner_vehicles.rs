@@ -151,7 +151,7 @@ async fn a_code_is_used_once_in_a_city_and_a_form_once() {
     let before = world.rows().await;
     let taken = add(&bob, &[]).await;
     assert_eq!(taken.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(taken.text().contains("Another vehicle of the city has this code."), "{}", taken.text());
+    assert!(taken.text().contains("Another vehicle in this city has this code."), "{}", taken.text());
     assert_eq!(world.rows().await, before);
     assert_eq!(add(&bob, &[("id", &id), ("code", "S-2")]).await.location(), "/my/vehicles", "the same form of another");
     let own = format!("SELECT count(DISTINCT owner_id) FROM vehicles WHERE id <> '{id}'");

@@ -105,7 +105,7 @@ async fn sessions_are_listed_and_ended_one_by_one_or_all_others() {
     let page = ann.get("/profile").await;
     let listed = page.texts("section[aria-labelledby=sessions] li");
     assert_eq!(listed.len(), 3, "{listed:?}");
-    assert!(listed[0].contains("this one") && listed.iter().any(|line| line.contains("Firefox on Android")));
+    assert!(listed[0].contains("this device") && listed.iter().any(|line| line.contains("Firefox on Android")));
     assert!(!page.body.contains("145.0"), "no fingerprints");
     let ids = page.attributes("input[name=session]", "value");
     let lines: Vec<_> = page.texts("section[aria-labelledby=sessions] li:has(input)");

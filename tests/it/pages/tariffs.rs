@@ -69,7 +69,7 @@ async fn an_operator_sets_plans_and_withdraws_prices_and_a_ride_keeps_its_own() 
     let page = operator.get(PATH).await;
     assert!(page.flash().contains("price from") && page.flash().contains("up to a minute"), "{}", page.flash());
     let rows = bikes(&page);
-    assert!(rows[0].contains("$7.77 $0.90 $3.00 Now") && rows[1].ends_with("Past"), "{rows:?}");
+    assert!(rows[0].contains("$7.77 $0.90 $3.00 – Now") && rows[1].ends_with("Past"), "{rows:?}");
     assert_eq!(world.count(began).await, before, "the ride under way keeps its tariff");
     assert_eq!(rides::end(&ann, &ride).await.status, StatusCode::SEE_OTHER);
     assert_eq!(world.count(began).await, before);
@@ -83,7 +83,7 @@ async fn an_operator_sets_plans_and_withdraws_prices_and_a_ride_keeps_its_own() 
     let planned = "SELECT count(*) FROM tariffs WHERE valid_from = '2036-07-01T14:00:00Z' AND per_minute_minor = ";
     assert_eq!(world.count(&format!("{planned} 200")).await, 1, "ten o'clock in New York");
     let page = operator.get(PATH).await;
-    assert!(bikes(&page)[0].contains("Jul 1, 2036, 10:00 AM $1.00 $2.00 $3.00 Scheduled"), "{:?}", bikes(&page));
+    assert!(bikes(&page)[0].contains("Jul 1, 2036, 10:00 AM $1.00 $2.00 $3.00 – Scheduled"), "{:?}", bikes(&page));
     set(&operator, &seen(&operator, "bike").await, "2036-07-01T10:00", ["1", "4", "3"]).await;
     assert_eq!(world.count(&format!("{planned} 400")).await, 1, "replaced");
     let old = page;

@@ -63,7 +63,7 @@ async fn a_vehicle_has_a_page_until_the_end_of_its_next_ride() {
     let gone = nobody.get(&path).await;
     assert_eq!((gone.status, gone.timing().0), (StatusCode::NOT_FOUND, 2), "asked for there, then everywhere");
     let words = "This link has expired: vehicle links change after every ride.";
-    assert!(gone.text().contains(words) && gone.text().contains("See the vehicles of New York"), "{}", gone.text());
+    assert!(gone.text().contains(words) && gone.text().contains("Vehicles in New York"), "{}", gone.text());
     assert!(gone.attributes("main a", "href").contains(&LIST.to_owned()));
 
     let next = address(&bob, LIST, 2).await;

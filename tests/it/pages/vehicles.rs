@@ -213,7 +213,7 @@ async fn wrong_filters_are_said_and_the_list_is_still_there() {
     world.sample(&["new-york"], 0, 60).await;
     let instance = world.instance("us-east1").await;
     let browser = instance.browser();
-    let point = "Latitude goes from -90 to 90, longitude from -180 to 180.";
+    let point = "Latitude must be from -90 to 90, longitude from -180 to 180.";
     for (query, words) in [
         ("lat=91&lon=0", point),
         ("lat=0&lon=180.1", point),
@@ -222,9 +222,9 @@ async fn wrong_filters_are_said_and_the_list_is_still_there() {
         ("lat=40.7", point),
         ("lat=forty&lon=0", point),
         ("map=91,0", point),
-        ("battery=101", "The least battery is a number from 0 to 100."),
-        ("battery=-1", "The least battery is a number from 0 to 100."),
-        ("battery=99999999999999999999", "The least battery is a number from 0 to 100."),
+        ("battery=101", "Please enter a battery level from 0 to 100."),
+        ("battery=-1", "Please enter a battery level from 0 to 100."),
+        ("battery=99999999999999999999", "Please enter a battery level from 0 to 100."),
         ("type=rocket", "There is no such type of vehicle."),
     ] {
         let page = browser.get(&format!("/vehicles?city=new-york&{query}")).await;
