@@ -2,17 +2,23 @@
 
 use std::{
     borrow::Cow,
+    collections::HashMap,
+    io::Write,
     sync::{Arc, OnceLock},
 };
 
 use actix_web::{
     HttpRequest, HttpResponse,
     cookie::Key,
-    http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH},
+    http::header::{
+        ACCEPT_ENCODING, AcceptEncoding, CACHE_CONTROL, CONTENT_ENCODING, ETAG, Encoding, Header, IF_NONE_MATCH, VARY,
+    },
     web::Bytes,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use rust_embed::RustEmbed;
+use flate2::{Compression, write::GzEncoder};
+use parking_lot::Mutex;
+use rust_embed::{EmbeddedFile, RustEmbed};
 use sha2::{Digest, Sha256};
 
 use super::{PageError, PageResult};
@@ -83,10 +89,32 @@ fn embedded(request: &HttpRequest, name: &str) -> PageResult {
     if request.headers().get(IF_NONE_MATCH).is_some_and(|sent| sent.as_bytes() == tag.as_bytes()) {
         return Ok(response.status(actix_web::http::StatusCode::NOT_MODIFIED).finish());
     }
+    response.insert_header((VARY, ACCEPT_ENCODING.as_str()));
+    response.content_type(file.metadata.mimetype());
+    let text = !file.metadata.mimetype().starts_with("image/") || file.metadata.mimetype().contains("svg");
+    let accepted = AcceptEncoding::parse(request).ok();
+    if text && accepted.is_some_and(|of| of.negotiate([Encoding::gzip()].iter()) == Some(Encoding::gzip())) {
+        return Ok(response.insert_header((CONTENT_ENCODING, "gzip")).body(packed(&file)?));
+    }
     // Not a copy for each of many slow readers: it lies in the program.
     let data = match file.data {
         Cow::Borrowed(data) => Bytes::from_static(data),
         Cow::Owned(data) => data.into(),
     };
-    Ok(response.content_type(file.metadata.mimetype()).body(data))
+    Ok(response.body(data))
+}
+
+/// As small as gzip makes it, once: the middleware packs each answer anew, and so in a hurry.
+fn packed(file: &EmbeddedFile) -> Result<Bytes, PageError> {
+    static PACKED: OnceLock<Mutex<HashMap<[u8; 32], Bytes>>> = OnceLock::new();
+    let mut packed = PACKED.get_or_init(Mutex::default).lock();
+    let hash = file.metadata.sha256_hash();
+    if let Some(data) = packed.get(&hash) {
+        return Ok(data.clone());
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    let data = encoder.write_all(&file.data).and_then(|()| encoder.finish());
+    let data = Bytes::from(data.map_err(|error| PageError::Bug(error.to_string()))?);
+    packed.insert(hash, data.clone());
+    Ok(data)
 }

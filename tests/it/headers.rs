@@ -82,3 +82,23 @@ async fn every_answer_has_security_headers_and_no_page_has_inline_code() {
     instance.running.stop().await;
     world.end().await;
 }
+
+/// Who cannot unpack it gets the file as it is; whoever can, no more than the best level of gzip makes of it.
+#[actix_web::test]
+async fn a_static_file_is_packed_as_small_as_it_gets() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let client = reqwest::Client::new();
+    let mut sizes = Vec::new();
+    for accepts in ["identity", "gzip, deflate, br", "gzip;q=0"] {
+        let file = client.get(instance.browser().url("/static/app.css")).header("accept-encoding", accepts);
+        let answer = file.send().await.unwrap();
+        assert_eq!(answer.headers()["vary"], "accept-encoding");
+        let packed = answer.headers().get("content-encoding").is_some_and(|of| of == "gzip");
+        assert_eq!(packed, accepts.starts_with("gzip,"), "{accepts}");
+        sizes.push(answer.bytes().await.unwrap().len());
+    }
+    assert!(sizes[0] == sizes[2] && sizes[1] * 4 < sizes[0], "{sizes:?}");
+    instance.running.stop().await;
+    world.end().await;
+}
