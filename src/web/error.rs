@@ -16,7 +16,7 @@ use crate::{
 
 pub type PageResult<T = HttpResponse> = Result<T, PageError>;
 
-/// Whoever asked reads [`ErrorText`], not this.
+/// Whoever asked reads `ErrorText`, not this.
 #[derive(Debug, thiserror::Error)]
 #[error("{self:?}")]
 pub enum PageError {
