@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use uuid::Uuid;
 
-use super::{BY_ROLE, Conn, EVENT, Reach, Result, Row, Statement, Verdict, Write};
+use super::{Conn, EVENT, Reach, Result, Row, Statement, Verdict, Write, verdict::BY_ADMINISTRATOR};
 use crate::domain::{
     RegionCode, Roles, UserRef,
     event::{USER_BLOCKED, USER_SEARCHED, USER_SESSIONS_ENDED, USER_UNBLOCKED},
@@ -90,12 +90,10 @@ const NOTE_SEARCH: Statement = Statement::write(
     "people.note_search",
     Reach::Named,
     formatcp!(
-        "{BY_ROLE},
-         a AS (SELECT 1 AS ok FROM role_grants
-           WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND role = 'administrator'),
+        "{BY_ADMINISTRATOR},
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN NOT EXISTS (SELECT 1 FROM a) THEN 'not_administrator'
+             WHEN NOT EXISTS (SELECT 1 FROM administers) THEN 'not_administrator'
              WHEN EXISTS (SELECT 1 FROM events WHERE region = $7::TEXT::crdb_internal_region
                  AND aggregate_type = 'people_search' AND aggregate_id = $9::UUID AND version = 1) THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
@@ -180,13 +178,11 @@ pub async fn find(
 macro_rules! account_sql {
     ($done:literal, $set:literal, $action:expr) => {
         formatcp!(
-            "{BY_ROLE},
-             a AS (SELECT 1 AS ok FROM role_grants
-               WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND role = 'administrator'),
+            "{BY_ADMINISTRATOR},
              old AS (SELECT blocked_at FROM users WHERE region = $7::TEXT::crdb_internal_region AND id = $10::UUID),
              verdict AS (SELECT CASE
                  WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-                 WHEN NOT EXISTS (SELECT 1 FROM a) THEN 'not_administrator'
+                 WHEN NOT EXISTS (SELECT 1 FROM administers) THEN 'not_administrator'
                  WHEN {done} THEN 'already'
                  WHEN NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
                  WHEN NOT EXISTS (SELECT 1 FROM old) THEN 'changed'

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use uuid::Uuid;
 
-use super::{BY_ROLE, Conn, EVENT, Reach, Result, Statement, Verdict, Write};
+use super::{Conn, EVENT, Reach, Result, Statement, Verdict, Write, verdict::BY_ADMINISTRATOR};
 use crate::domain::{
     RegionCode, UserRef,
     event::{USER_ROLE_GRANTED, USER_ROLE_REVOKED},
@@ -25,14 +25,12 @@ pub struct Role {
 macro_rules! role_sql {
     ($done:literal, $change:literal, $action:expr) => {
         formatcp!(
-            "{BY_ROLE},
-             a AS (SELECT 1 AS ok FROM role_grants
-               WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND role = 'administrator'),
+            "{BY_ADMINISTRATOR},
              old AS (SELECT 1 AS ok FROM role_grants WHERE region = $7::TEXT::crdb_internal_region
                  AND user_id = $10::UUID AND role = $11::TEXT AND city = $12::TEXT),
              verdict AS (SELECT CASE
                  WHEN $2::UUID IS NOT NULL AND NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-                 WHEN $3::UUID IS NOT NULL AND NOT EXISTS (SELECT 1 FROM a) THEN 'not_administrator'
+                 WHEN $3::UUID IS NOT NULL AND NOT EXISTS (SELECT 1 FROM administers) THEN 'not_administrator'
                  WHEN {done} (SELECT 1 FROM old) THEN 'already'
                  WHEN NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
                  WHEN NOT EXISTS (SELECT 1 FROM users WHERE region = $7::TEXT::crdb_internal_region AND id = $10::UUID)

@@ -199,6 +199,13 @@ pub(super) const BY_ROLE: &str = formatcp!(
        WHERE region = $7::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $8::INT8)"
 );
 
+/// Like `BY_ROLE`, for an administrator.
+pub(super) const BY_ADMINISTRATOR: &str = formatcp!(
+    "{BY_ROLE},
+         administers AS (SELECT 1 AS ok FROM role_grants
+           WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND role = 'administrator')"
+);
+
 /// Like `SIGNED_THERE`, for an operator of city $11.
 pub(super) const BY_OPERATOR: &str = formatcp!(
     "{SIGNED_THERE},
