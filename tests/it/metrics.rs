@@ -31,13 +31,13 @@ use crate::{
 };
 
 /// On a port of the system's choice.
-const LISTEN: (&str, &str) = ("MOVR_METRICS_LISTEN", "127.0.0.1:0");
+pub const LISTEN: (&str, &str) = ("MOVR_METRICS_LISTEN", "127.0.0.1:0");
 const REGIONS: [&str; 3] = ["europe-west1", "us-east1", "us-west1"];
 
 /// Every series with its value.
-struct Scrape(BTreeMap<String, f64>);
+pub struct Scrape(BTreeMap<String, f64>);
 
-async fn scrape(instance: &Instance) -> Scrape {
+pub async fn scrape(instance: &Instance) -> Scrape {
     let url = format!("http://{}/metrics", instance.running.metrics.unwrap());
     let answer = reqwest::get(url).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
@@ -70,7 +70,7 @@ impl Scrape {
     }
 
     /// The sum over the series that have these labels.
-    fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> f64 {
+    pub fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> f64 {
         let has = |of: &BTreeMap<&str, &str>| labels.iter().all(|(key, value)| of.get(key) == Some(value));
         self.of(metric).iter().filter(|(of, _)| has(of)).map(|(_, value)| value).sum()
     }

@@ -518,7 +518,8 @@ async fn a_large_file_is_never_held_as_a_whole() {
     let serving = Serving::start(port, &scene.world.vars("us-east1", &[]));
     serving.until(&reqwest::Client::new(), "ready").await;
     let browser = crate::support::Browser { base: serving.base.clone(), ..scene.rider.browser.clone() };
-    // A file of some batches takes what any file takes; one of nine times that takes no more.
+    // A file of some batches takes what any file takes; one of nine times that takes no more, but
+    // for what the allocator keeps.
     let mut peaks = Vec::new();
     for lines in [2_300, 21_000] {
         let file = file(lines, &"🛴".repeat(200));
@@ -528,7 +529,7 @@ async fn a_large_file_is_never_held_as_a_whole() {
     }
     eprintln!("KiB of file and peak of memory: {peaks:?}");
     let [(_, before), (size, after)] = peaks[..] else { panic!("{peaks:?}") };
-    assert!(size > 17 * 1024 && after < before + 4 * 1024, "{peaks:?}");
+    assert!(size > 17 * 1024 && after < before + size as u64 / 2, "{peaks:?}");
     let export = browser.get("/fleet/export.csv?city=new-york").await;
     assert_eq!(export.body.lines().count(), 1, "nothing was confirmed");
     serving.terminate();
