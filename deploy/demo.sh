@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # MovR on this machine with one command.
-#   ./deploy/demo.sh [--engine auto|postgres|cockroach] [--host ADDR] [more arguments of `movr demo`]
+#   ./deploy/demo.sh [--engine auto|postgres|cockroach] [--host ADDR] [--data FOLDER] [--locality auto|off]
+#                    [--latency off|FACTOR] [--fresh]      explained by `target/demo/movr help demo`, once it is built
 # Installs what is missing (deploy/install.sh says how), builds, and runs `movr demo`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,7 +12,7 @@ previous=
 for argument in "$@"; do
   case "$previous$argument" in
     --engine=*) engine=${argument#--engine=} ;;
-    -h | --help) sed -n '2,4s/^# //p' "$0"; exit ;;
+    -h | --help) sed -n '2,5s/^# //p' "$0"; exit ;;
   esac
   [ "$previous" = "--engine" ] && engine=$argument
   previous=
