@@ -167,9 +167,12 @@ pub struct Add {
     total: String,
 }
 
+/// The most uses of a code.
+const MOST: i64 = 1_000_000_000;
+
 /// A whole number from `least` on that was typed.
 fn number(text: &str, least: i64) -> Result<i64, String> {
-    let read = text.trim().parse().ok().filter(|number| (least..=1_000_000_000).contains(number));
+    let read = text.trim().parse().ok().filter(|number| (least..=MOST).contains(number));
     read.ok_or_else(|| format!("Please enter a whole number of at least {least}."))
 }
 
@@ -256,6 +259,9 @@ pub async fn change(
     let promo = context.catalogue.promo_code(&path).ok_or(PageError::NotFound)?.clone();
     let (micros, limit, shown): (i64, i64, BTreeMap<RegionCode, i64>) =
         serde_json::from_str(&form.seen).map_err(|_wrong| BadRequest::Field)?;
+    if shown.values().any(|part| !(0..=MOST).contains(part)) {
+        return Err(BadRequest::Field.into());
+    }
     let until = DateTime::from_timestamp_micros(micros).and_then(Moment::new).ok_or(BadRequest::Field)?;
     let seen = PromoCode { valid_until: until.at(), per_rider_limit: limit, quotas: shown.clone(), ..promo.clone() };
     let mut new = promo.clone();

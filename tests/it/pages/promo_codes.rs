@@ -144,6 +144,13 @@ async fn a_code_is_added_changed_and_ended_and_mistakes_come_back() {
         assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY, "{field}");
         assert_eq!(wrong.texts(&format!("#{field}-SPRING-error")).len(), 1, "{field}: {}", wrong.body);
     }
+    // Numbers of uses that nobody was shown.
+    for parts in [[i64::MAX, 1], [i64::MIN, -1]] {
+        let seen = format!("[0,1,{{\"us-east1\":{},\"us-west1\":{}}}]", parts[0], parts[1]);
+        for end in ["", "now"] {
+            assert_eq!(change(&admin, &page, &[("seen", &seen), ("end", end)]).await.status, StatusCode::BAD_REQUEST);
+        }
+    }
     assert_eq!(change(&admin, &page, &[("per_rider", "3"), ("until", "2998-01-01T00:00")]).await.location(), PATH);
     change(&admin, &page, &[("per_rider", "4")]).await;
     assert!(admin.get(PATH).await.flash().starts_with("This was changed since"), "the page was old");
