@@ -66,7 +66,9 @@ macro_rules! reported_sql {
 pub(super) use reported_sql;
 
 // `already` stands before the vehicle: the report that is sent again may itself have taken the
-// vehicle off the street. A reservation of the reporter's own does not keep it there. $9 is the
+// vehicle off the street. The limit stands before `already_reported`: that says under which public
+// id a vehicle is now, and nobody may ask for ever. A reservation of the reporter's own does not keep
+// it there. $9 is the
 // public id of a vehicle on the street, or a ride of theirs that has ended. $11 task, $12 problem,
 // $13 note, $14 a day ago.
 const REPORT: Statement = Statement::write(
@@ -89,9 +91,9 @@ const REPORT: Statement = Statement::write(
              WHEN EXISTS (SELECT 1 FROM tasks WHERE region = $8::TEXT::crdb_internal_region AND id = $11::UUID) THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM v) THEN 'nothing_to_report'
              WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
-             WHEN EXISTS (SELECT 1 FROM reports WHERE reporter_id = $3::UUID) THEN 'already_reported'
              WHEN (SELECT count(*) FROM tasks WHERE region = $8::TEXT::crdb_internal_region AND reporter_id = $3::UUID
                      AND created_at > $14::TIMESTAMPTZ) >= {REPORTS_A_DAY} THEN 'too_many_reports'
+             WHEN EXISTS (SELECT 1 FROM reports WHERE reporter_id = $3::UUID) THEN 'already_reported'
              ELSE 'ok' END AS code),
          goes AS (SELECT v.id, coalesce(v.reserved_until > $5::TIMESTAMPTZ, FALSE) AS held FROM v, verdict
              WHERE verdict.code = 'ok' AND v.status = 'available'

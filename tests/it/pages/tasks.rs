@@ -293,6 +293,9 @@ async fn after_a_ride_its_rider_can_report_the_vehicle_for_a_day_and_ten_in_all(
     let bike = &crate::support::crowd::bikes(&world.sql().await, "new-york").await[0];
     let eleventh = redirect(&instance, &report(&ann, &page_of(bike), "lock").await);
     assert!(!eleventh.good && eleventh.text.contains("10 problems within a day"), "{eleventh:?}");
+    // Of a vehicle that they reported, too: by another answer they would know it again wherever it is left.
+    world.set("UPDATE tasks SET state = 'open', done_at = NULL").await;
+    assert_eq!(redirect(&instance, &report(&ann, &page_of(bike), "lock").await).text, eleventh.text);
     instance.running.stop().await;
     world.end().await;
 }
