@@ -225,6 +225,11 @@ pub fn check_area(area: &Polygon, centre: Point) -> Result<(), String> {
     if let Some(flaw) = area.flaw() {
         return Err(format!("This is not a valid area: {flaw}."));
     }
+    // Its sides would go the other way round the Earth.
+    let bounds = area.bounds();
+    if bounds.east - bounds.west > 180.0 {
+        return Err("The area must not cross the 180th meridian.".to_owned());
+    }
     if !area.contains(centre) {
         return Err("The area must contain the centre.".to_owned());
     }

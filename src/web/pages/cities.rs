@@ -95,7 +95,7 @@ fn area(centre: Point, ring: &str, radius: &str) -> Result<Polygon, String> {
     } else {
         let ring: Result<Vec<[f64; 2]>, _> = serde_json::from_str(ring);
         let ring = ring.ok().filter(|ring| ring.len() <= 500).and_then(|ring| Polygon::try_from(ring).ok());
-        ring.ok_or("Please enter points as [[longitude, latitude], ...], at least three of them.")?
+        ring.ok_or("Please enter 3 to 500 points as [[longitude, latitude], ...].")?
     };
     check_area(&area, centre)?;
     Ok(area)

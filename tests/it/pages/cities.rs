@@ -119,6 +119,10 @@ async fn mistakes_come_back_with_what_was_typed() {
     let expected = "This is not a valid area: the outline crosses itself: its sides from corner 1 to 2 and from corner 3 to 4 \
         meet at latitude 38.72500, longitude -9.15000.";
     assert_eq!(error, expected);
+    let strait =
+        [("lat", "38.75"), ("lon", "179.89"), ("area", "[[179.9,38.7],[-179.9,38.7],[-179.9,38.8],[179.9,38.8]]")];
+    let page = add(&admin, &strait).await;
+    assert!(page.texts("#area-error").concat().contains("180th meridian"), "{} {}", page.status, page.text());
     let ring = "[[-9.2,38.7],[-9.1,38.7],[-9.1,38.8],[-9.2,38.8]]";
     assert_eq!(add(&admin, &[("area", ring)]).await.location(), PATH);
     let stored = format!("SELECT count(*) FROM cities WHERE slug = 'lisboa' AND service_area = '{ring}'");
