@@ -54,8 +54,14 @@ pub async fn set_paused(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, paus
     change(conn, &SET_PAUSED, write, seen, &[&paused]).await
 }
 
-// $13 code, $14 brand, $15 colour, $16 battery, $17 latitude, $18 longitude, $19 cell, $20 place. A
-// vehicle that was declined is looked at again.
+/// Whether an operator looks at an edited vehicle: it was declined, or says something else to everybody
+/// than what was approved.
+const LOOKED_AT: &str = formatcp!(
+    "({HOLD}) = '{DECLINED}' OR ((vehicles.status = 'available' OR ({HOLD}) = '{PAUSED}')
+                 AND (vehicles.brand, vehicles.colour, vehicles.place) <> ($14::TEXT, $15::TEXT, $20::TEXT))"
+);
+
+// $13 code, $14 brand, $15 colour, $16 battery, $17 latitude, $18 longitude, $19 cell, $20 place.
 const EDIT: Statement = Statement::write(
     "owner_vehicles.edit",
     Reach::Named,
@@ -67,15 +73,16 @@ const EDIT: Statement = Statement::write(
             "code = $13::TEXT, brand = $14::TEXT, colour = $15::TEXT, battery = $16::INT8,
                seen_at = CASE WHEN vehicles.cell = $19::INT8 THEN vehicles.seen_at ELSE $5::TIMESTAMPTZ END,
                lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT,
-               note = CASE WHEN ({HOLD}) = '{DECLINED}' THEN '{AWAITS_APPROVAL_NOTE}' ELSE vehicles.note END,
-               hold = CASE WHEN ({HOLD}) = '{DECLINED}' THEN '{AWAITS_APPROVAL}' ELSE {HOLD} END"
+               status = CASE WHEN {LOOKED_AT} THEN 'maintenance' ELSE vehicles.status END,
+               note = CASE WHEN {LOOKED_AT} THEN '{AWAITS_APPROVAL_NOTE}' ELSE vehicles.note END,
+               hold = CASE WHEN {LOOKED_AT} THEN '{AWAITS_APPROVAL}' ELSE {HOLD} END"
         ),
         formatcp!("'{VEHICLE_EDITED}'"),
         "'{}'::JSONB"
     ),
 );
 
-/// The note stays the operators'. Fails with the unique kind if another vehicle of the city has the
+/// The note stays the operators', unless the vehicle waits for them again. Fails with the unique kind if another vehicle of the city has the
 /// code.
 pub async fn edit(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, new: &VehicleEdit) -> Result<Verdict> {
     let VehicleEdit { code, brand, colour, battery, at, place, .. } = new;
