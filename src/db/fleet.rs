@@ -556,7 +556,9 @@ const APPROVE: Statement = Statement::write(
         OPERATES,
         NOT_OPERATOR,
         formatcp!(
-            "WHEN NOT EXISTS (SELECT 1 FROM v WHERE status = 'maintenance' AND hold = '{AWAITS_APPROVAL}') THEN 'changed'"
+            "WHEN NOT EXISTS (SELECT 1 FROM v WHERE status = 'maintenance' AND hold = '{AWAITS_APPROVAL}') THEN 'changed'
+                 WHEN $13::BOOL AND EXISTS (SELECT 1 FROM v WHERE owner_region = $1::TEXT::crdb_internal_region
+                   AND owner_id = $3::UUID) THEN 'own_interest'"
         ),
         formatcp!(
             "status = CASE WHEN $13::BOOL THEN 'available' ELSE vehicles.status END,

@@ -112,6 +112,8 @@ pub enum Refusal {
     NoSuchJob,
     #[error("Only operators of this city may do this. Nothing was changed.")]
     NotOperator,
+    #[error("This is about your own ride or vehicle. Please ask another operator of the city.")]
+    OwnInterest,
     #[error("Only administrators may use this page. Nothing was changed.")]
     NotAdministrator,
     #[error("There is already a city with this short name. Please choose another one.")]

@@ -192,6 +192,7 @@ const FORCE: Statement = Statement::write(
         ),
         formatcp!(
             "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out' WHEN NOT EXISTS (SELECT 1 FROM operates) THEN 'not_operator'
+             WHEN $19::UUID = $3::UUID THEN 'own_interest'
              WHEN r.ended_at IS NOT NULL AND NOT (coalesce(r.forced_reason = $23::TEXT, FALSE)
                AND (r.credit_reason IS NOT NULL OR NOT $22::BOOL) AND r.ended_at <= {FORCED_AT}) THEN 'ride_ended'"
         ),

@@ -271,6 +271,39 @@ async fn a_credit_is_given_once_and_is_never_more_than_is_owed() {
     end(world, instance).await;
 }
 
+/// What a wrong price cost too much is computed, and so given by whoever looks at the page.
+#[actix_web::test]
+async fn an_operator_who_rides_needs_another_one_to_pay_less() {
+    let (world, instance, colleague) = scene().await;
+    let (service, riders) = (&instance.running.state.service, crowd(&instance, 1).await);
+    let operator = &riders[0].browser;
+    movr::ops::accounts::grant(&service.db, &operator.name, "operator", "new-york").await.unwrap();
+    operator.get("/profile").await;
+    let ride = rides::start(operator, "new-york").await;
+    let own = |page: &Page| {
+        let refused = redirect(&instance, page);
+        assert!(!refused.good && refused.text.contains("Please ask another operator"), "{refused:?}");
+    };
+    let before = world.rows().await;
+    for how in [&[("reason", "fault"), ("charge", "free")][..], &[("reason", "fault")]] {
+        own(&force(operator, &ride, how).await);
+    }
+    assert_eq!(world.rows().await, before);
+    rides::end(operator, &ride).await.location();
+    let before = world.rows().await;
+    own(&credit(operator, &ride, Uuid::new_v4(), "0", "0.01").await);
+    assert_eq!(world.rows().await, before);
+    let east: RegionCode = "us-east1".parse().unwrap();
+    let computed = [Credit { ride: ride.rsplit_once('/').unwrap().1.parse().unwrap(), minor: 1, seen_minor: 0 }];
+    let given = ops::signed_write(service, &riders[0].auth, (&east, Uuid::new_v4()), async |conn, write| {
+        fleet_rides::credit(conn, write, "new-york", None, &computed).await
+    });
+    assert_eq!(given.await.unwrap(), Done::Now);
+    assert_eq!(world.count("SELECT count(*) FROM rides WHERE credit_reason = 'wrong_price'").await, 1);
+    assert!(redirect(&instance, &credit(&colleague, &ride, Uuid::new_v4(), "1", "0.01").await).good);
+    end(world, instance).await;
+}
+
 /// Without a form, whose checks stand before those of the statement.
 #[actix_web::test]
 async fn of_two_credits_at_once_one_is_given_and_all_together_are_no_more_than_is_owed() {
@@ -297,7 +330,7 @@ async fn of_two_credits_at_once_one_is_given_and_all_together_are_no_more_than_i
         };
         let credits: Vec<_> = of.iter().map(credit).collect();
         ops::signed_write(service, &riders[n].auth, (&east, Uuid::new_v4()), async |conn, write| {
-            fleet_rides::credit(conn, write, "new-york", "fault", &credits).await
+            fleet_rides::credit(conn, write, "new-york", Some("fault"), &credits).await
         })
         .await
     };

@@ -273,14 +273,53 @@ async fn a_vehicle_that_was_declined_says_why_and_waits_again_once_it_is_edited(
     }
     assert!(!page.text().contains("brakes"));
     assert!(act(&operator, &fleet, "approval", &[("answer", "yes")]).await.contains("on the street"));
-    // Editing on the street needs no second approval; what is wrong is said.
-    assert!(act(&ann, &own, "edit", &edit).await.contains("Saved."));
-    assert!(ann.get(&own).await.text().contains("Available"));
+    // What everybody reads needs another approval, also by way of a pause; the rest does not. What is wrong is said.
+    for (field, value, status) in [
+        ("battery", "70", "Available"),
+        ("brand", "Call me", "Waiting for approval"),
+        ("colour", "any", "Waiting for approval"),
+        ("place", "My shop", "Waiting for approval"),
+    ] {
+        for paused in [false, true] {
+            if paused {
+                act(&ann, &own, "pause", &[("answer", "yes")]).await;
+            }
+            let changed: Vec<_> =
+                edit.iter().map(|(name, old)| (*name, if *name == field { value } else { *old })).collect();
+            assert!(act(&ann, &own, "edit", &changed).await.contains("Saved."));
+            let status = if paused && status == "Available" { "Paused by its owner" } else { status };
+            let page = ann.get(&own).await;
+            assert!(page.text().contains(status), "{field}, {status}: {}", page.text());
+            if status == "Waiting for approval" {
+                assert!(act(&operator, &fleet, "approval", &[("answer", "yes")]).await.contains("on the street"));
+            }
+            act(&ann, &own, "edit", &edit).await;
+            act(&operator, &fleet, "approval", &[("answer", "yes")]).await;
+            act(&ann, &own, "pause", &[("answer", "no")]).await;
+            assert!(ann.get(&own).await.text().contains("Available"), "{field}");
+        }
+    }
     let seen = ann.get(&own).await;
     let [version, command] = ["version", "command"].map(|name| seen.field(name));
     let boston = [&edit[..5], &[("version", &*version), ("command", &*command)]].concat();
     let wrong = ann.post(&format!("{own}/edit"), &[&boston[..], &[("lat", "42.36"), ("lon", "-71.06")]].concat()).await;
     assert_eq!((wrong.status, wrong.texts("#lat-error").len()), (StatusCode::UNPROCESSABLE_ENTITY, 1));
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn an_operator_does_not_approve_their_own_vehicle() {
+    let world = world().await;
+    let instance = world.instance("us-east1").await;
+    let ann = jobs::operator(&instance, "new-york", &["new-york"]).await;
+    let colleague = jobs::operator(&instance, "new-york", &["new-york"]).await;
+    add(&ann, &[]).await;
+    let fleet = addresses(&ann.get("/my/vehicles").await).remove(0).replace("/my/", "/fleet/");
+    let before = world.rows().await;
+    assert!(act(&ann, &fleet, "approval", &[("answer", "yes")]).await.contains("Please ask another operator"));
+    assert_eq!(world.rows().await, before);
+    assert!(act(&colleague, &fleet, "approval", &[("answer", "yes")]).await.contains("on the street"));
     instance.running.stop().await;
     world.end().await;
 }
