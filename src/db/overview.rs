@@ -6,7 +6,7 @@ use chrono::{DateTime, Duration, NaiveDate, Utc};
 use const_format::formatcp;
 use serde::Deserialize;
 
-use super::{Conn, Reach, Result, Statement};
+use super::{Conn, Reach, Result, Statement, revenue::LOCAL_DAY};
 use crate::domain::{City, Currency, RegionCode};
 
 pub const ALL: &[&Statement] = &[&FIGURES];
@@ -30,9 +30,11 @@ const FIGURES: Statement = Statement::read(
             WHERE region = $1::TEXT::crdb_internal_region AND {ANY_DIGIT}
               AND (ended_at IS NULL OR ended_at > $2::TIMESTAMPTZ) AND started_at <= $2::TIMESTAMPTZ GROUP BY city) AS r) AS running,
         (SELECT coalesce(jsonb_agg(jsonb_build_array(city, day, currency, n, revenue)), '[]'::JSONB) FROM
-          (SELECT rides.city, (ended_at AT TIME ZONE c.zone)::DATE::TEXT AS day, currency, count(*) AS n,
+          (SELECT rides.city, {LOCAL_DAY} AS day, currency, count(*) AS n,
               sum(total_minor - credited_minor)::INT8 AS revenue
-            FROM rides JOIN unnest($5::TEXT[], $6::TEXT[]) AS c (city, zone) ON c.city = rides.city
+            FROM rides JOIN unnest($5::TEXT[], $6::TIMESTAMPTZ[], $7::TIMESTAMPTZ[], $8::INT8[])
+                AS c (city, begins, ends, offset_s)
+              ON c.city = rides.city AND ended_at >= c.begins AND ended_at < c.ends
             WHERE region = $1::TEXT::crdb_internal_region AND {ANY_DIGIT}
               AND ended_at > $4::TIMESTAMPTZ AND ended_at <= $2::TIMESTAMPTZ GROUP BY 1, 2, 3) AS d) AS days,
         (SELECT count(*) FROM rides WHERE region = $1::TEXT::crdb_internal_region
@@ -70,9 +72,17 @@ pub struct Figures {
 /// The figures of `region` at `at`. Rides count if they had begun or ended by then; vehicles are as
 /// the connection sees them.
 pub async fn figures(conn: &Conn, region: &RegionCode, cities: &[&City], at: DateTime<Utc>) -> Result<Figures> {
-    let slugs: Vec<&str> = cities.iter().map(|city| city.slug.as_str()).collect();
-    let zones: Vec<&str> = cities.iter().map(|city| city.time_zone.name()).collect();
-    let row = conn.one(&FIGURES, &[region, &at, &(at - IDLE), &(at - WINDOW), &slugs, &zones]).await?;
+    let since = at - WINDOW;
+    let (mut slugs, mut begins, mut ends, mut offsets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for city in cities {
+        for part in city.offsets(since, at) {
+            slugs.push(city.slug.as_str());
+            begins.push(part.0);
+            ends.push(part.1);
+            offsets.push(part.2);
+        }
+    }
+    let row = conn.one(&FIGURES, &[region, &at, &(at - IDLE), &since, &slugs, &begins, &ends, &offsets]).await?;
     Ok(Figures {
         vehicles: row.json("vehicles")?,
         all_vehicles: row.get("all_vehicles")?,

@@ -6,7 +6,7 @@ mod file;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Offset, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
@@ -98,6 +98,28 @@ impl City {
     pub fn refusal(&self) -> Option<Refusal> {
         let why = self.paused.clone()?;
         Some(Refusal::CityPaused { city: self.name.clone(), why })
+    }
+
+    /// The parts of a period in which its clocks are as many seconds before UTC.
+    pub fn offsets(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<(DateTime<Utc>, DateTime<Utc>, i64)> {
+        let time = |second| DateTime::from_timestamp(second, 0).unwrap_or(to);
+        let offset = |second| i64::from(time(second).with_timezone(&self.time_zone).offset().fix().local_minus_utc());
+        let (mut parts, mut begins, end) = (Vec::new(), from.timestamp(), to.timestamp() + 1);
+        while begins < end {
+            // Nowhere do clocks change twice within a day.
+            let (mut last, mut step) = (begins, 24 * 60 * 60);
+            while step > 0 {
+                if last < end && offset(last + step) == offset(begins) {
+                    last += step;
+                } else {
+                    step /= 2;
+                }
+            }
+            let ends = (last + 1).min(end);
+            parts.push((time(begins), time(ends), offset(begins)));
+            begins = ends;
+        }
+        parts
     }
 
     pub fn allows(&self, point: Point) -> bool {
@@ -499,6 +521,28 @@ mod tests {
         assert_eq!(promo.discount_for(paris, now), None, "not yet");
         assert_eq!(promo.quota(&"us-west1".parse().unwrap()), 2500);
         assert_eq!(promo.quota(&"asia-east1".parse().unwrap()), 0);
+    }
+
+    #[test]
+    fn the_offsets_of_a_city_are_those_of_its_clocks() {
+        let catalogue = catalogue();
+        let (from, to) = (time("2026-01-01T05:00:00.5Z"), time("2027-01-01T05:00:00Z"));
+        for (zone, changes) in [
+            (chrono_tz::America::New_York, vec!["2026-03-08T07:00:00Z", "2026-11-01T06:00:00Z"]),
+            (chrono_tz::Australia::Lord_Howe, vec!["2026-04-04T15:00:00Z", "2026-10-03T15:30:00Z"]),
+            (chrono_tz::Asia::Kathmandu, vec![]),
+        ] {
+            let city = City { time_zone: zone, ..catalogue.city("new-york").unwrap().clone() };
+            let parts = city.offsets(from, to);
+            let begins: Vec<_> = parts.iter().skip(1).map(|(begins, ..)| *begins).collect();
+            assert_eq!(begins, changes.into_iter().map(time).collect::<Vec<_>>());
+            assert!(parts[0].0 <= from && parts.last().unwrap().1 > to, "{parts:?}");
+            assert!(parts.windows(2).all(|two| two[0].1 == two[1].0), "{parts:?}");
+            for (begins, _, seconds) in parts {
+                let local = begins.with_timezone(&zone).naive_local();
+                assert_eq!((local - begins.naive_utc()).num_seconds(), seconds, "{begins}");
+            }
+        }
     }
 
     #[test]

@@ -31,8 +31,9 @@ async fn revenue_is_grouped_on_the_page_and_in_the_file_and_adds_up() {
     assert_eq!(wrong.attributes("nav.pages a", "href"), [""; 0]);
     assert_eq!([wrong.field("from"), wrong.field("to")], ["2026-03-02", "2026-03-01"], "what was typed is kept");
     assert_eq!(wrong.attributes("[name=by] [selected]", "value"), ["type"]);
-    // Half an hour before midnight in New York, half an hour after it, a month before, and by another currency.
-    let ends = ["2026-03-02T04:30:00Z", "2026-03-02T05:30:00Z", "2026-02-10T12:00:00Z", "2026-03-09T12:00:00Z"];
+    // Half an hour before midnight in New York, half an hour after it, a month before; and half an hour after
+    // midnight in summer, by another currency.
+    let ends = ["2026-03-02T04:30:00Z", "2026-03-02T05:30:00Z", "2026-02-10T12:00:00Z", "2026-03-09T04:30:00Z"];
     for (n, at) in ends.iter().enumerate() {
         let id = "(SELECT id FROM rides WHERE ended_at > '2026-06-01' ORDER BY id LIMIT 1)";
         let currency = if n == 3 { "EUR" } else { "USD" };
