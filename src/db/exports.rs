@@ -23,22 +23,36 @@ pub type Chunk<K> = (String, Option<K>);
 
 pub type Cursor = (String, Uuid);
 
+/// The vehicles of one status after ($4, $5).
+macro_rules! of_status_sql {
+    ($status:literal) => {
+        formatcp!(
+            "(SELECT id, sort_code AS code, type, brand, colour, battery, lat, lon, place, note FROM vehicles
+               WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = '{status}'
+                 AND '{status}' = ANY ($3::TEXT[]) AND sort_code >= $4::TEXT AND (sort_code > $4::TEXT OR id > $5::UUID)
+                 AND ($6::TEXT IS NULL OR type = $6::TEXT) AND ($7::INT8 IS NULL OR battery < $7::INT8)
+                 AND ($8::TIMESTAMPTZ IS NULL OR seen_at < $8::TIMESTAMPTZ)
+                 AND ($9::TEXT IS NULL OR strpos(lower(coalesce(code, retired_code)), lower($9::TEXT)) > 0)
+               ORDER BY sort_code, id LIMIT {CHUNK})",
+            status = $status
+        )
+    };
+}
+
 // The index has the status before the code; this walks it once for each status and merges
 // them, so that a vehicle whose status changes between two chunks is neither lost nor doubled.
 const VEHICLES: Statement = Statement::read(
     "exports.list_vehicles",
     Reach::Named,
     formatcp!(
-        "SELECT v.id, v.code, v.type, v.brand, v.colour, v.battery, v.lat, v.lon, v.place, v.note
-         FROM unnest($3::TEXT[]) AS s (status) CROSS JOIN LATERAL (
-           SELECT id, coalesce(code, '') AS code, type, brand, colour, battery, lat, lon, place, note FROM vehicles
-           WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND status = s.status
-             AND coalesce(code, '') >= $4::TEXT AND (coalesce(code, '') > $4::TEXT OR id > $5::UUID)
-             AND ($6::TEXT IS NULL OR type = $6::TEXT) AND ($7::INT8 IS NULL OR battery < $7::INT8)
-             AND ($8::TIMESTAMPTZ IS NULL OR seen_at < $8::TIMESTAMPTZ)
-             AND ($9::TEXT IS NULL OR strpos(lower(coalesce(code, retired_code)), lower($9::TEXT)) > 0)
-           ORDER BY coalesce(code, ''), id LIMIT {CHUNK}) AS v
-         ORDER BY v.code, v.id LIMIT {CHUNK}"
+        "SELECT id, code, type, brand, colour, battery, lat, lon, place, note
+         FROM ({} UNION ALL {} UNION ALL {} UNION ALL {} UNION ALL {}) AS statuses
+         ORDER BY code, id LIMIT {CHUNK}",
+        of_status_sql!("available"),
+        of_status_sql!("in_use"),
+        of_status_sql!("maintenance"),
+        of_status_sql!("lost"),
+        of_status_sql!("retired")
     ),
 );
 

@@ -135,8 +135,7 @@ macro_rules! fleet_list_sql {
     };
 }
 
-const BY_CODE: Statement =
-    Statement::read("fleet.list_by_code", Reach::Named, fleet_list_sql!("coalesce(code, '')", "TEXT"));
+const BY_CODE: Statement = Statement::read("fleet.list_by_code", Reach::Named, fleet_list_sql!("sort_code", "TEXT"));
 const BY_BATTERY: Statement =
     Statement::read("fleet.list_by_battery", Reach::Named, fleet_list_sql!("battery", "INT8"));
 const BY_SEEN: Statement =

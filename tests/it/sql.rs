@@ -142,6 +142,20 @@ async fn every_statement_prepares_and_its_name_is_its_own() {
     world.end().await;
 }
 
+/// CockroachDB reads no index in the order of an expression, runs a LATERAL part once for each row, and
+/// reads a time zone anew for each time that is converted by its name.
+#[test]
+fn no_statement_has_what_cockroachdb_does_row_by_row() {
+    for statement in all_statements() {
+        assert!(!statement.text.contains("LATERAL"), "{}", statement.name);
+        let mut zones = statement.text.split("AT TIME ZONE ").skip(1);
+        assert!(zones.all(|zone| zone.starts_with("'UTC'")), "{} converts by the name of a zone", statement.name);
+        let mut orders = statement.text.split("ORDER BY ").skip(1);
+        let sorted = orders.find(|order| order.split([',', ')']).next().unwrap().contains('('));
+        assert_eq!(sorted, None, "{} is in the order of an expression", statement.name);
+    }
+}
+
 #[test]
 fn riding_reads_no_global_table() {
     let global = ["catalogue", "regions", "residency_policies", "cities", "vehicle_types", "tariffs", "promo_codes"];

@@ -246,7 +246,7 @@ async fn an_export_holds_all_that_is_ones_own_and_nothing_else() {
 }
 
 /// Columns that an export has not under their own names, and why.
-const NOT_EXPORTED: [(&str, &[&str], &str); 17] = [
+const NOT_EXPORTED: [(&str, &[&str], &str); 18] = [
     ("users", &["region", "city"], "home_region and home_city"),
     ("users", &["username_key"], "computed from the username"),
     ("users", &["password_hash", "recovery_hashes"], "open the account; the unused codes are counted"),
@@ -264,6 +264,7 @@ const NOT_EXPORTED: [(&str, &[&str], &str); 17] = [
     ("ride_positions", &["region", "ride_id"], "within the ride"),
     ("vehicles", &["region", "owner_region", "owner_id"], "the region's list, the person's"),
     ("vehicles", &["cell"], "computed from lat and lon"),
+    ("vehicles", &["sort_code"], "computed from the code"),
     ("vehicles", &["reserved_region", "reserved_by", "reserved_until", "open_ride_id"], "of whoever uses it"),
     ("tasks", &["region", "reporter_id", "assignee_id"], "the region's list; whether it was the person"),
     ("events", &["region"], "the region's list"),

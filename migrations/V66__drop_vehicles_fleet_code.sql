@@ -1,0 +1,1 @@
+DROP INDEX IF EXISTS vehicles_fleet_code_idx;
