@@ -5,7 +5,10 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Conn, Param, Reach, Result, Row, Statement};
+use super::{
+    Conn, Param, Reach, Result, Row, Statement,
+    row::{SEARCHED, searched},
+};
 use crate::domain::{RegionCode, Roles};
 
 pub const ALL: &[&Statement] = &[&LIST, &LIST_OF, &LIST_BY];
@@ -121,8 +124,6 @@ const LIST_OF: Statement = Statement::read(
 const LIST_BY: Statement =
     Statement::read("audit.list_by", Reach::Named, audit_list_sql!(newest_sql!("actor_id = $7::UUID")));
 
-pub const SEARCHED: i64 = 1_000;
-
 #[derive(Debug, Clone, Default)]
 pub struct Found {
     pub events: Vec<Event>,
@@ -171,13 +172,6 @@ pub async fn list(conn: &Conn, filter: &Filter, roles: &Roles, limit: i64) -> Re
         (.., Some(_)) => &LIST_BY,
         _ => &LIST,
     };
-    let mut found = Found::default();
-    for row in conn.rows(statement, &params).await? {
-        let event = read(&row)?;
-        found.searched_to = row.get::<bool>("ends")?.then(|| event.place.clone());
-        if row.get("fits")? {
-            found.events.push(event);
-        }
-    }
-    Ok(found)
+    let (events, last) = searched(&conn.rows(statement, &params).await?, read)?;
+    Ok(Found { events, searched_to: last.map(|event| event.place) })
 }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{
     CITY_CHECKED, Conn, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write,
     bulk::DEPOT,
+    row::searched,
     tasks::finished_sql,
     vehicles::HOLD,
     verdict::{BY_OPERATOR, operates_sql},
@@ -122,10 +123,10 @@ macro_rules! fleet_list_sql {
                ) AS statuses ORDER BY key, id LIMIT $4::INT8),
              judged AS (SELECT {FLEET_VEHICLE}, nth, ($7::TEXT IS NULL OR type = $7::TEXT)
                AND ($8::INT8 IS NULL OR battery < $8::INT8) AND ($9::TIMESTAMPTZ IS NULL OR seen_at < $9::TIMESTAMPTZ)
-               AND ($10::TEXT IS NULL OR strpos(lower(coalesce(code, retired_code)), lower($10::TEXT)) > 0) AS matches
+               AND ($10::TEXT IS NULL OR strpos(lower(coalesce(code, retired_code)), lower($10::TEXT)) > 0) AS fits
                FROM seen)
-             SELECT {FLEET_VEHICLE}, coalesce(matches, FALSE) AS matches, nth = $4::INT8 AS last
-             FROM judged WHERE matches OR nth = $4::INT8 ORDER BY nth LIMIT {PAGE} + 2",
+             SELECT {FLEET_VEHICLE}, coalesce(fits, FALSE) AS fits, nth = $4::INT8 AS ends
+             FROM judged WHERE fits OR nth = $4::INT8 ORDER BY nth LIMIT {PAGE} + 2",
             available = status_sql!("available", $key, $type),
             in_use = status_sql!("in_use", $key, $type),
             maintenance = status_sql!("maintenance", $key, $type),
@@ -156,13 +157,13 @@ const BY_PART: Statement = Statement::read(
            strpos(lower(found), lower($4::TEXT)) > 0 AND found NOT IN ($4::TEXT, upper($4::TEXT)) AS has FROM codes),
          kept AS (SELECT found, nth, has, row_number() OVER (ORDER BY nth) AS kept_nth
            FROM numbered WHERE has OR nth = {CODES} ORDER BY nth LIMIT {PAGE}),
-         listed AS (SELECT found, nth, has, nth = {CODES} OR kept_nth = {PAGE} AS last FROM kept
+         listed AS (SELECT found, nth, has, nth = {CODES} OR kept_nth = {PAGE} AS ends FROM kept
            UNION ALL SELECT code, 0::INT8, TRUE, FALSE FROM vehicles
            WHERE region = $1::TEXT::crdb_internal_region AND city = $2::TEXT AND $3::TEXT = ''
              AND code IN ($4::TEXT, upper($4::TEXT)))
          SELECT {FLEET_VEHICLE}, has AND status = ANY ($5::TEXT[]) AND ($6::TEXT IS NULL OR type = $6::TEXT)
-           AND ($7::INT8 IS NULL OR battery < $7::INT8) AND ($8::TIMESTAMPTZ IS NULL OR seen_at < $8::TIMESTAMPTZ) AS matches,
-           last
+           AND ($7::INT8 IS NULL OR battery < $7::INT8) AND ($8::TIMESTAMPTZ IS NULL OR seen_at < $8::TIMESTAMPTZ) AS fits,
+           ends
          FROM listed JOIN vehicles ON region = $1::TEXT::crdb_internal_region AND city = $2::TEXT AND code = found
          ORDER BY nth, found"
     ),
@@ -210,21 +211,13 @@ fn start(sort: Sort) -> Key {
 }
 
 fn page(region: &RegionCode, rows: &[Row], filter: &Filter, sort: Sort) -> Result<Page> {
-    let (mut vehicles, mut last) = (Vec::with_capacity(PAGE), None);
-    for row in rows {
-        let vehicle = fleet_vehicle(region, row)?;
-        if row.get("last")? {
-            last = Some(vehicle.cursor(sort));
-        }
-        if row.get("matches")? {
-            vehicles.push(vehicle);
-        }
-    }
+    let (mut vehicles, mut last) = searched(rows, |row| fleet_vehicle(region, row))?;
     if vehicles.len() > PAGE {
         vehicles.truncate(PAGE);
-        last = vehicles.last().map(|vehicle| vehicle.cursor(sort));
+        last = vehicles.last().cloned();
     }
-    Ok(Page { vehicles, next: last.filter(|(key, _)| !filter.ends_at(key)) })
+    let next = last.map(|last| last.cursor(sort));
+    Ok(Page { vehicles, next: next.filter(|(key, _)| !filter.ends_at(key)) })
 }
 
 pub(super) fn fleet_vehicle(region: &RegionCode, row: &Row) -> Result<FleetVehicle> {

@@ -8,12 +8,13 @@ use uuid::Uuid;
 use super::{
     Conn, EVENT, Param, Reach, Result, Row, Statement, Verdict, Write,
     rides::{COLUMNS, Ride, ride},
+    row::{SEARCHED, searched},
     verdict::BY_OPERATOR,
 };
 use crate::domain::{
     Currency, RegionCode, RideRef, Tariff, UserRef, VehicleRef,
     event::{RIDE_CREDITED, RIDE_RIDER_ASKED},
-    ride::RideNumber,
+    ride::{RIDE_MAX, RideNumber},
 };
 
 pub const ALL: &[&Statement] =
@@ -115,58 +116,57 @@ const ENDED: Statement = Statement::read(
     ),
 );
 
-const SEARCHED: i64 = 1_000;
-
-/// Ended rides that took at least so many minutes, newest first, among a bounded number; and from where
-/// the search goes on if it ended there.
+/// Ended rides that took at least so many minutes, newest first, among a bounded number; and the last of those, if the
+/// search goes on behind it.
 pub async fn list_ended(
     conn: &Conn,
     (region, city): (&RegionCode, &str),
     minutes: i64,
     before: (DateTime<Utc>, Uuid),
     limit: i64,
-) -> Result<(Vec<FleetRide>, Option<(DateTime<Utc>, Uuid)>)> {
+) -> Result<(Vec<FleetRide>, Option<FleetRide>)> {
     let among = if minutes == 0 { limit } else { SEARCHED.max(limit) };
-    let (mut found, mut searched_to) = (Vec::new(), None);
-    for row in conn.rows(&ENDED, &[region, &city, &before.0, &before.1, &minutes, &limit, &among]).await? {
-        let ride = listed(region, &row)?;
-        let ends: bool = row.get("ends")?;
-        searched_to = ride.ended_at.filter(|_| ends).map(|at| (at, ride.ride.id));
-        if row.get("fits")? {
-            found.push(ride);
-        }
-    }
-    Ok((found, searched_to))
+    let params: [Param<'_>; 7] = [region, &city, &before.0, &before.1, &minutes, &limit, &among];
+    searched(&conn.rows(&ENDED, &params).await?, |row| listed(region, row))
 }
 
+// The index of a vehicle's rides says nothing of their cities: rows are read of a bounded number only.
 const OF_VEHICLE: Statement = Statement::read(
     "fleet_rides.list_of_vehicle",
     Reach::Named,
     listed_sql!(
-        "",
-        "SELECT rides.id, vehicle_id, vehicle_type, started_at, ended_at, currency, total_minor, credited_minor
-               FROM (SELECT id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND city = $2
-                     AND code = ANY ($3::TEXT[])
-                   UNION SELECT id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND id = $4::UUID) AS w
-                 JOIN rides ON rides.region = $1::TEXT::crdb_internal_region AND rides.vehicle_id = w.id
-               WHERE city = $2 AND started_at <= $5 AND (started_at < $5 OR rides.id < $6)
-               ORDER BY started_at DESC, rides.id DESC LIMIT $7",
+        ", r.ends, r.fits",
+        formatcp!(
+            "SELECT rides.id, vehicle_id, vehicle_type, rides.started_at, ended_at, currency, total_minor, credited_minor,
+                   ends, city = $2 AS fits FROM
+               (SELECT id, row_number() OVER (ORDER BY started_at DESC, id DESC) = {SEARCHED} AS ends FROM
+                 (SELECT rides.id, started_at
+                   FROM (SELECT id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND city = $2
+                         AND code = ANY ($3::TEXT[])
+                       UNION SELECT id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND id = $4::UUID) AS w
+                     JOIN rides ON rides.region = $1::TEXT::crdb_internal_region AND rides.vehicle_id = w.id
+                   WHERE started_at <= $5 AND (started_at < $5 OR rides.id < $6)
+                   ORDER BY started_at DESC, rides.id DESC LIMIT {SEARCHED}) AS newest) AS numbered
+                 JOIN rides ON rides.region = $1::TEXT::crdb_internal_region AND rides.id = numbered.id
+               WHERE city = $2 OR ends ORDER BY rides.started_at DESC, rides.id DESC LIMIT $7"
+        ),
         "r.started_at DESC, r.id DESC"
     ),
 );
 
-/// Of the vehicle with this code, however its letters are written, or this id; newest first.
+/// Of the vehicle with this code, however its letters are written, or this id; newest first, among a bounded number as in
+/// [`list_ended`].
 pub async fn list_of_vehicle(
     conn: &Conn,
     (region, city): (&RegionCode, &str),
     vehicle: &str,
     before: (DateTime<Utc>, Uuid),
     limit: i64,
-) -> Result<Vec<FleetRide>> {
+) -> Result<(Vec<FleetRide>, Option<FleetRide>)> {
     let codes = [vehicle.to_owned(), vehicle.to_uppercase(), vehicle.to_lowercase()];
     let id: Option<Uuid> = vehicle.parse().ok();
     let params: [Param<'_>; 7] = [region, &city, &&codes[..], &id, &before.0, &before.1, &limit];
-    conn.rows(&OF_VEHICLE, &params).await?.iter().map(|row| listed(region, row)).collect()
+    searched(&conn.rows(&OF_VEHICLE, &params).await?, |row| listed(region, row))
 }
 
 // A ride ends within two days of the day on which it began, or is under way.
@@ -239,28 +239,41 @@ const PRICED: Statement = Statement::read(
     "fleet_rides.list_priced",
     Reach::Named,
     formatcp!(
-        "SELECT {COLUMNS} FROM rides
-         WHERE region = $1::TEXT::crdb_internal_region AND city = $2 AND ended_at >= $4 AND (ended_at > $4 OR id > $5)
-           AND vehicle_type = $3 AND started_at >= $6 AND started_at < $11 AND unlock_minor = $7 AND per_minute_minor = $8
-           AND out_of_area_minor = $9 AND max_charge_minor IS NOT DISTINCT FROM $10::INT8 AND credited_minor = 0
-         ORDER BY ended_at, id LIMIT {PRICED_PAGE}"
+        "SELECT {COLUMNS}, ends, fits FROM
+           (SELECT {COLUMNS}, row_number() OVER (ORDER BY ended_at, id) = {SEARCHED} AS ends,
+              vehicle_type = $3 AND started_at >= $6 AND started_at < $11 AND unlock_minor = $7 AND per_minute_minor = $8
+                AND out_of_area_minor = $9 AND max_charge_minor IS NOT DISTINCT FROM $10::INT8 AND credited_minor = 0 AS fits
+            FROM (SELECT {COLUMNS} FROM rides WHERE region = $1::TEXT::crdb_internal_region AND city = $2
+                AND ended_at >= $4 AND (ended_at > $4 OR id > $5) AND ended_at <= $12
+              ORDER BY ended_at, id LIMIT {SEARCHED}) AS oldest) AS judged
+         WHERE fits OR ends ORDER BY ended_at, id LIMIT {PRICED_PAGE}"
     ),
 );
 
 /// Ended rides that began before `until`, were charged by `tariff` and have no credit, in the order of
-/// their ends.
+/// their ends, among a bounded number as in [`list_ended`].
 pub async fn list_priced(
     conn: &Conn,
     region: &RegionCode,
     t: &Tariff,
     until: DateTime<Utc>,
     after: (DateTime<Utc>, Uuid),
-) -> Result<Vec<Ride>> {
-    let params: [Param<'_>; 11] = [
-        region, &t.city, &t.vehicle_type, &after.0, &after.1, &t.valid_from, &t.unlock_minor, &t.per_minute_minor,
-        &t.out_of_area_fee_minor, &t.max_charge_minor, &until,
+) -> Result<(Vec<Ride>, Option<Ride>)> {
+    let params: [Param<'_>; 12] = [
+        region,
+        &t.city,
+        &t.vehicle_type,
+        &after.0,
+        &after.1,
+        &t.valid_from,
+        &t.unlock_minor,
+        &t.per_minute_minor,
+        &t.out_of_area_fee_minor,
+        &t.max_charge_minor,
+        &until,
+        &(until + RIDE_MAX),
     ];
-    conn.rows(&PRICED, &params).await?.iter().map(ride).collect()
+    searched(&conn.rows(&PRICED, &params).await?, ride)
 }
 
 /// What is taken off one receipt, and what had been taken off when that was decided.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     Conn, DbError, DbErrorKind, EVENT, GATED, Param, Reach, Result, Row, Statement, Verdict,
     job_write::{BEGINS, BY_JOB, COUNTED, GATES, ITEMS, JobWrite, ON_JOB, WHO},
+    row::{SEARCHED, searched},
 };
 use crate::domain::{
     JobKind, JobRef, RegionCode, UserRef,
@@ -142,7 +143,7 @@ pub struct Job {
     pub finished_at: Option<DateTime<Utc>>,
     /// Whoever requested it or, later, confirmed it; the nil id for the shell.
     pub requested_by: UserRef,
-    /// As of the last batch, and in the end.
+    /// Of a file before it is confirmed, as of the last batch, and in the end.
     pub progress: Option<Counts>,
     /// Why the worker has paused: a refusal's code.
     pub paused: Option<String>,
@@ -184,6 +185,21 @@ fn job(row: &Row) -> Result<Job> {
     let running = state == "running";
     let confirmed_at: Option<DateTime<Utc>> = row.get("confirmed_at")?;
     let counted = running && confirmed_at.is_some();
+    // While its items are selected the lease counts those of the batch before. Only the last counts have
+    // `cancelled`: a job that an older release ended has those of its last lease.
+    let by_row = number("waiting").filter(|_| counted || number("cancelled").is_some()).map(|waiting| Counts {
+        waiting,
+        done: number("done").unwrap_or(0),
+        refused: number("refused").unwrap_or(0),
+        cancelled: number("cancelled").unwrap_or(0),
+    });
+    // What a file holds was counted when it had been read.
+    let of_file = || {
+        let number = |key: &str| parameters.get(key)?.as_i64();
+        let waiting = number("new")? + number("changed")?;
+        Some(Counts { waiting, done: number("same")?, refused: number("refused")?, cancelled: 0 })
+    };
+    let progress_counts = if running && confirmed_at.is_none() { of_file() } else { by_row };
     Ok(Job {
         job: JobRef { region: row.region("region")?, id: row.get("id")? },
         job_kind: JobKind::from_code(job_kind).ok_or_else(|| bug(format!("unknown kind {job_kind}")))?,
@@ -195,14 +211,7 @@ fn job(row: &Row) -> Result<Job> {
         confirmed_at,
         finished_at: row.get("finished_at")?,
         requested_by: UserRef { region: row.region("requested_region")?, id: row.get("requested_by")? },
-        // While its items are selected the lease counts those of the batch before. Only the last counts have
-        // `cancelled`: a job that an older release ended has those of its last lease.
-        progress: number("waiting").filter(|_| counted || number("cancelled").is_some()).map(|waiting| Counts {
-            waiting,
-            done: number("done").unwrap_or(0),
-            refused: number("refused").unwrap_or(0),
-            cancelled: number("cancelled").unwrap_or(0),
-        }),
+        progress: progress_counts,
         paused: progress.as_ref().and_then(|progress| Some(progress.get("paused")?.as_str()?.to_owned())),
     })
 }
@@ -220,15 +229,6 @@ impl Counts {
     pub fn all(&self) -> i64 {
         self.waiting + self.done + self.refused + self.cancelled
     }
-
-    fn add(&mut self, state: &str, number: i64) {
-        match state {
-            "waiting" => self.waiting += number,
-            "done" => self.done += number,
-            "refused" => self.refused += number,
-            _ => self.cancelled += number,
-        }
-    }
 }
 
 const FIND: Statement = Statement::read(
@@ -241,17 +241,22 @@ pub async fn find(conn: &Conn, which: &JobRef) -> Result<Option<Job>> {
     conn.opt(&FIND, &[&which.region, &which.id]).await?.as_ref().map(job).transpose()
 }
 
+const COUNTS: &str =
+    "count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'done') AS done,
+       count(*) FILTER (WHERE state = 'refused') AS refused, count(*) FILTER (WHERE state = 'cancelled') AS cancelled";
+
 const COUNT: Statement = Statement::read(
     "jobs.count_items",
     Reach::Named,
-    "SELECT count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'done') AS done,
-       count(*) FILTER (WHERE state = 'refused') AS refused, count(*) FILTER (WHERE state = 'cancelled') AS cancelled
-     FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2::UUID",
+    formatcp!("SELECT {COUNTS} FROM job_items WHERE region = $1::TEXT::crdb_internal_region AND job_id = $2::UUID"),
 );
 
 /// Exact, and so a read of all items.
 pub async fn count_items(conn: &Conn, which: &JobRef) -> Result<Counts> {
-    let row = conn.one(&COUNT, &[&which.region, &which.id]).await?;
+    counts(&conn.one(&COUNT, &[&which.region, &which.id]).await?)
+}
+
+fn counts(row: &Row) -> Result<Counts> {
     Ok(Counts {
         waiting: row.get("waiting")?,
         done: row.get("done")?,
@@ -367,38 +372,42 @@ pub struct Filter<'a> {
     pub names: bool,
 }
 
-/// A page of a city's jobs: $3 and $4 the cursor, $5 how many, $6 to $8 the filter.
-const LISTED: &str = "FROM jobs WHERE jobs.region = $1::TEXT::crdb_internal_region AND jobs.city = $2::TEXT
-           AND jobs.created_at <= $3::TIMESTAMPTZ AND (jobs.created_at < $3::TIMESTAMPTZ OR jobs.id < $4::UUID)
-           AND ($6::TEXT IS NULL OR jobs.state = $6::TEXT)
-           AND ($7::BOOL IS NULL OR (jobs.confirmed_at IS NOT NULL) = $7::BOOL)
-           AND ($8::UUID IS NULL OR jobs.requested_by = $8::UUID)
-         ORDER BY jobs.created_at DESC, jobs.id DESC LIMIT $5::INT8";
+/// A page of a city's jobs, among the next $6: $3 and $4 the cursor, $5 how many, $7 to $9 the filter.
+const LISTED: &str = formatcp!(
+    "FROM (SELECT {COLUMNS}, row_number() OVER (ORDER BY created_at DESC, id DESC) = $6::INT8 AS ends,
+           ($7::TEXT IS NULL OR state = $7::TEXT) AND ($8::BOOL IS NULL OR (confirmed_at IS NOT NULL) = $8::BOOL)
+             AND ($9::UUID IS NULL OR requested_by = $9::UUID) AS fits
+         FROM (SELECT {COLUMNS} FROM jobs WHERE region = $1::TEXT::crdb_internal_region AND city = $2::TEXT
+             AND created_at <= $3::TIMESTAMPTZ AND (created_at < $3::TIMESTAMPTZ OR id < $4::UUID)
+           ORDER BY created_at DESC, id DESC LIMIT $6::INT8) AS newest) AS listed
+       WHERE fits OR ends ORDER BY created_at DESC, id DESC LIMIT $5::INT8"
+);
 
 // Whoever lives in another region, or under another law than who asks, is not named here.
 const LIST: Statement = Statement::read(
     "jobs.list",
     Reach::Named,
     formatcp!(
-        "SELECT {COLUMNS}, (SELECT username FROM users
-           WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = jobs.requested_by AND $9::BOOL) AS username {LISTED}"
+        "SELECT {COLUMNS}, ends, fits, (SELECT username FROM users
+           WHERE users.region = $1::TEXT::crdb_internal_region AND users.id = listed.requested_by AND $10::BOOL) AS username
+         {LISTED}"
     ),
 );
 
-/// Items that a page of the list counts at most; beyond it says nothing of them.
-const COUNTED_MAX: i64 = 100_000;
+/// Items of a job that the list counts at most.
+pub const COUNTED_MAX: i64 = 10_000;
 
 // Of jobs whose row does not say it: see `Job::progress`.
 const COUNT_LISTED: Statement = Statement::read(
     "jobs.count_listed",
     Reach::Named,
     formatcp!(
-        "WITH listed AS (SELECT jobs.id, jobs.progress, jobs.state = 'running' AND jobs.confirmed_at IS NOT NULL AS goes_on {LISTED})
-         SELECT id, state, count(*) AS number FROM (SELECT listed.id, job_items.state FROM listed JOIN job_items
-             ON job_items.region = $1::TEXT::crdb_internal_region AND job_items.job_id = listed.id
-             WHERE listed.progress IS NULL OR (NOT listed.goes_on AND listed.progress->'cancelled' IS NULL)
-             LIMIT {COUNTED_MAX}) AS items
-         GROUP BY id, state"
+        "WITH uncounted AS (SELECT id FROM (SELECT id, state, confirmed_at, parameters, progress {LISTED}) AS jobs
+             WHERE CASE WHEN state <> 'running' THEN progress->'cancelled' IS NULL
+               WHEN confirmed_at IS NULL THEN parameters->>'new' IS NULL ELSE progress IS NULL END)
+         SELECT uncounted.id, {COUNTS}, max(position) > {COUNTED_MAX} AS more FROM uncounted JOIN job_items
+           ON job_items.region = $1::TEXT::crdb_internal_region AND job_items.job_id = uncounted.id
+           AND job_items.position <= {COUNTED_MAX} + 1 GROUP BY uncounted.id"
     ),
 );
 
@@ -406,40 +415,39 @@ const COUNT_LISTED: Statement = Statement::read(
 #[derive(Debug, Clone)]
 pub struct ListedJob {
     pub job: Job,
+    /// None if they are unknown, or more than [`COUNTED_MAX`].
     pub counts: Option<Counts>,
+    pub more: bool,
     pub username: Option<String>,
 }
 
-/// Newest first. Both statements are sent at once; without the second's answer the list is good
-/// enough.
+/// Newest first, and the last that was looked at, if the search goes on behind it. Both statements are sent at once;
+/// without the second's answer the list is good enough.
 pub async fn list(
     conn: &Conn,
     (region, city): (&RegionCode, &str),
     Filter { state, confirmed, by, names }: Filter<'_>,
     (at, id): (DateTime<Utc>, Uuid),
     limit: i64,
-) -> Result<Vec<ListedJob>> {
-    let params: [Param<'_>; 9] = [region, &city, &at, &id, &limit, &state, &confirmed, &by, &names];
+) -> Result<(Vec<ListedJob>, Option<ListedJob>)> {
+    let all = state.is_none() && confirmed.is_none() && by.is_none();
+    let among = if all { limit } else { SEARCHED.max(limit) };
+    let params: [Param<'_>; 10] = [region, &city, &at, &id, &limit, &among, &state, &confirmed, &by, &names];
     let [listed @ .., _] = &params;
     let (rows, counted) = tokio::join!(conn.rows(&LIST, &params), conn.rows(&COUNT_LISTED, listed));
-    let mut counts = HashMap::<Uuid, Counts>::new();
-    match &counted {
-        Ok(counted) => {
-            for row in counted {
-                counts.entry(row.get("id")?).or_default().add(row.get("state")?, row.get("number")?);
-            }
-            if counts.values().map(Counts::all).sum::<i64>() == COUNTED_MAX {
-                counts.clear();
-            }
-        }
-        Err(error) => tracing::warn!(%error, "the items of jobs were not counted"),
-    }
+    let counted = counted.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the items of jobs were not counted");
+        Vec::new()
+    });
+    let known = counted.iter().map(|row| Ok((row.get("id")?, (row.get("more")?, counts(row)?))));
+    let known: HashMap<Uuid, (bool, Counts)> = known.collect::<Result<_>>()?;
     let read = |row: &Row| {
         let job = job(row)?;
-        let counts = job.progress.or_else(|| counts.get(&job.job.id).copied());
-        Ok(ListedJob { counts, username: row.get("username")?, job })
+        let (more, counted) = known.get(&job.job.id).map_or((false, None), |(more, counts)| (*more, Some(*counts)));
+        let counts = job.progress.or(counted.filter(|_| !more));
+        Ok(ListedJob { counts, more, username: row.get("username")?, job })
     };
-    rows?.iter().map(read).collect()
+    searched(&rows?, read)
 }
 
 #[derive(Debug, Clone)]

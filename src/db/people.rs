@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use uuid::Uuid;
 
-use super::{Conn, EVENT, Reach, Result, Row, Statement, Verdict, Write, verdict::BY_ADMINISTRATOR};
+use super::{Conn, EVENT, Reach, Result, Row, Statement, Verdict, Write, row::searched, verdict::BY_ADMINISTRATOR};
 use crate::domain::{
     RegionCode, Roles, UserRef,
     event::{USER_BLOCKED, USER_SEARCHED, USER_SESSIONS_ENDED, USER_UNBLOCKED},
@@ -52,11 +52,11 @@ const SEARCH: Statement = Statement::read(
            WHERE region = $1::TEXT::crdb_internal_region AND city = $2::TEXT AND id > $3::UUID
            ORDER BY id LIMIT {SEARCHED}),
          judged AS (SELECT id, username, first_name, last_name, city, blocked_at,
-             row_number() OVER (ORDER BY id) = {SEARCHED} AS last, lower(email) = lower($4::TEXT)
-               OR strpos(' ' || lower(first_name || ' ' || last_name) || ' ', ' ' || lower($4::TEXT) || ' ') > 0 AS matches
+             row_number() OVER (ORDER BY id) = {SEARCHED} AS ends, lower(email) = lower($4::TEXT)
+               OR strpos(' ' || lower(first_name || ' ' || last_name) || ' ', ' ' || lower($4::TEXT) || ' ') > 0 AS fits
            FROM seen)
-         SELECT id, username, first_name, last_name, city, blocked_at IS NOT NULL AS blocked, matches, last
-         FROM judged WHERE matches OR last ORDER BY id LIMIT {SHOWN} + 1"
+         SELECT id, username, first_name, last_name, city, blocked_at IS NOT NULL AS blocked, fits, ends
+         FROM judged WHERE fits OR ends ORDER BY id LIMIT {SHOWN} + 1"
     ),
 );
 
@@ -70,20 +70,13 @@ pub struct Found {
 /// The people of a city after `after` with this e-mail address, or these words in their name.
 pub async fn search(conn: &Conn, (region, city): (&RegionCode, &str), typed: &str, after: Uuid) -> Result<Found> {
     let words = typed.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut found = Found::default();
-    for row in conn.rows(&SEARCH, &[region, &city, &after, &words]).await? {
-        if found.matches.len() == SHOWN {
-            found.searched_to = found.matches.last().map(|last| last.person.id);
-            break;
-        }
-        if row.get("last")? {
-            found.searched_to = Some(row.get("id")?);
-        }
-        if row.get("matches")? {
-            found.matches.push(read_match(region, &row)?);
-        }
+    let rows = conn.rows(&SEARCH, &[region, &city, &after, &words]).await?;
+    let (mut matches, mut last) = searched(&rows, |row| read_match(region, row))?;
+    if matches.len() > SHOWN {
+        matches.truncate(SHOWN);
+        last = matches.last().cloned();
     }
-    Ok(found)
+    Ok(Found { matches, searched_to: last.map(|last| last.person.id) })
 }
 
 const NOTE_SEARCH: Statement = Statement::write(

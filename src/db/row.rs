@@ -80,6 +80,25 @@ impl Row {
     }
 }
 
+/// Of a search that reads a bounded number of rows: those that fit, and its last one, which comes along even if it does
+/// not fit, if it has read as many as it may (`ends`): from there the search goes on.
+pub(super) fn searched<T: Clone>(rows: &[Row], read: impl Fn(&Row) -> Result<T>) -> Result<(Vec<T>, Option<T>)> {
+    let (mut found, mut last) = (Vec::new(), None);
+    for row in rows {
+        let value = read(row)?;
+        if row.get("ends")? {
+            last = Some(value.clone());
+        }
+        if row.get("fits")? {
+            found.push(value);
+        }
+    }
+    Ok((found, last))
+}
+
+/// Rows that such a search reads at most.
+pub(super) const SEARCHED: i64 = 1_000;
+
 impl ToSql for RegionCode {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         self.as_str().to_sql(ty, out)

@@ -131,7 +131,8 @@ pub async fn accounts(
         let (mut street, mut busy) = (Street::default(), Busy::default());
         (0..plan.vehicles).for_each(|n| drawn.vehicle(n, &mut busy, &mut street));
         for (n, vehicle) in street.vehicles.iter_mut().enumerate() {
-            let code = format!("R-{:.6}", vehicle.id.simple());
+            let id = vehicle.id.simple().to_string();
+            let code = format!("R-{id:.6}");
             (vehicle.owner, vehicle.code) = if n < 2 { (Some(owner), None) } else { (None, Some(code)) };
             vehicle.created_at = now - TimeDelta::days(60);
         }

@@ -92,6 +92,8 @@ pub enum Section {
 pub struct Pagination {
     pub newest: Option<String>,
     pub older: Option<String>,
+    /// A search has read as much as it may, and goes on with `older`, though the page is not full.
+    pub sparse: bool,
 }
 
 impl Pagination {
@@ -101,7 +103,13 @@ impl Pagination {
         let page = usize::try_from(page).unwrap_or(usize::MAX);
         let more = rows.len() > page;
         rows.truncate(page);
-        Self { newest, older: rows.last().filter(|_| more).map(next) }
+        Self { newest, older: rows.last().filter(|_| more).map(next), sparse: false }
+    }
+
+    /// Of a search: where it goes on, if it ended before the page was full.
+    pub fn or_search(self, searched_to: Option<String>) -> Self {
+        let sparse = self.older.is_none() && searched_to.is_some();
+        Self { older: self.older.or(searched_to), sparse, ..self }
     }
 }
 

@@ -51,8 +51,6 @@ struct FleetPage<'a> {
     chosen: Vec<Uuid>,
     vehicles: Vec<FleetVehicle>,
     pagination: Pagination,
-    /// The list continues, though the page is not full.
-    sparse: bool,
     map: map::MapView,
 }
 
@@ -218,8 +216,11 @@ pub(super) async fn page(
         new_job: JobFields::new(&context, &current_user.roles, &city, job),
         total,
         chosen,
-        sparse: page.next.is_some() && page.vehicles.len() < fleet::PAGE,
-        pagination: Pagination { newest: cursor.is_some().then_some(here), older },
+        pagination: Pagination {
+            newest: cursor.is_some().then_some(here),
+            sparse: older.is_some() && page.vehicles.len() < fleet::PAGE,
+            older,
+        },
         vehicles: page.vehicles,
         map,
     };

@@ -63,6 +63,6 @@ pub async fn show(mut context: RequestContext, Query(query): Query<FleetQuery>) 
         layout: context.layout(&format!("QR codes for {}", city.name), Section::Fleet, &city),
         city: &city,
         sheets: labels.chunks(COLUMNS * ROWS).collect(),
-        pagination: Pagination { newest: cursor.is_some().then_some(here), older },
+        pagination: Pagination { newest: cursor.is_some().then_some(here), older, sparse: false },
     })
 }

@@ -42,8 +42,6 @@ struct FleetRidesPage<'a> {
     error: Option<String>,
     rides: Vec<FleetRide>,
     pagination: Pagination,
-    /// The list continues, though the page is not full.
-    sparse: bool,
 }
 
 impl FleetRidesPage<'_> {
@@ -85,14 +83,14 @@ impl Parameters {
         self.state == "ended" && self.q.trim().is_empty()
     }
 
-    /// The rides of `city`, one more than a page, and from where a search goes on.
+    /// The rides of `city`, one more than a page, and the ride behind which a search goes on.
     async fn find(
         &self,
         conn: &Conn,
         city: &City,
         at: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
-    ) -> Result<(Vec<FleetRide>, Option<(DateTime<Utc>, Uuid)>)> {
+    ) -> Result<(Vec<FleetRide>, Option<FleetRide>)> {
         let (place, q) = ((&city.region, city.slug.as_str()), self.q.trim());
         let newest = || at.map_or_else(|| Cursor::first(now), |at| Cursor(at, Uuid::nil()));
         let Cursor(from, id) = self.after.unwrap_or_else(newest);
@@ -101,7 +99,7 @@ impl Parameters {
             return Ok((fleet_rides::list_numbered(conn, place, number).await?, None));
         }
         if !q.is_empty() {
-            return Ok((fleet_rides::list_of_vehicle(conn, place, q, (from, id), PAGE + 1).await?, None));
+            return fleet_rides::list_of_vehicle(conn, place, q, (from, id), PAGE + 1).await;
         }
         if self.ended() {
             return fleet_rides::list_ended(conn, place, minutes, (from, id), PAGE + 1).await;
@@ -135,9 +133,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         filter.address(&city, Some(Cursor(at, last.ride.id)))
     };
     let newest = filter.after.map(|_| filter.address(&city, None));
-    let mut pagination = Pagination::cut(&mut rides, PAGE, newest, next);
-    let sparse = pagination.older.is_none() && searched_to.is_some();
-    pagination.older = pagination.older.or(searched_to.map(|(at, id)| filter.address(&city, Some(Cursor(at, id)))));
+    let pagination = Pagination::cut(&mut rides, PAGE, newest, next).or_search(searched_to.as_ref().map(next));
     let page = FleetRidesPage {
         layout: context.layout(&format!("Rides in {}", city.name), Section::Fleet, &city),
         now,
@@ -147,7 +143,6 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         error,
         rides,
         pagination,
-        sparse,
     };
     context.ok_or_invalid(page.error.is_some(), &page)
 }

@@ -15,7 +15,7 @@ use crate::{
     db::{
         Conn,
         bulk::Selection,
-        jobs::{self, Counts, Filter, Job, ListedJob},
+        jobs::{self, COUNTED_MAX, Filter, Job, ListedJob},
     },
     domain::{
         Catalogue, City, JobKind, JobRef, Moment, Roles, Version,
@@ -74,9 +74,12 @@ impl JobsPage<'_> {
 }
 
 /// As in "281 vehicles" or "280 of 281 done, 1 refused".
-fn numbers(job: &Job, counts: &Counts) -> String {
-    let what = if job.job_kind == JobKind::Import { "line" } else { "vehicle" };
-    let mut text = match job.confirmed_at {
+fn numbers(listed: &ListedJob) -> String {
+    let what = if listed.job.job_kind == JobKind::Import { "line" } else { "vehicle" };
+    let Some(counts) = &listed.counts else {
+        return if listed.more { format!("more than {} {what}s", number(COUNTED_MAX)) } else { String::new() };
+    };
+    let mut text = match listed.job.confirmed_at {
         None => counted(counts.all(), what),
         Some(_) => format!("{} of {} done", number(counts.done), number(counts.all())),
     };
@@ -119,14 +122,15 @@ pub async fn list(mut context: RequestContext, Query(query): Query<PartQuery>) -
     let me = context.auth()?.user.id;
     let filter = Filter { state, confirmed, by: (show == "mine").then_some(me), names: context.may_name(&city.region) };
     let list = async |conn: &Conn| jobs::list(conn, (&city.region, &city.slug), filter, (at, id), PAGE + 1).await;
-    let (current_user, mut jobs) = read_operated(&mut context, &city, list).await?;
+    let (current_user, (mut jobs, searched_to)) = read_operated(&mut context, &city, list).await?;
     let here = paths::jobs(&city.slug, show);
     let next = |last: &ListedJob| format!("{here}&before={}", Cursor(last.job.created_at, last.job.job.id));
+    let pagination = Pagination::cut(&mut jobs, PAGE, query.before.map(|_| here.clone()), next);
     let page = JobsPage {
         layout: context.layout(&format!("Jobs in {}", city.name), Section::Fleet, &city),
         catalogue: &context.catalogue,
         city: &city,
-        pagination: Pagination::cut(&mut jobs, PAGE, query.before.map(|_| here.clone()), next),
+        pagination: pagination.or_search(searched_to.as_ref().map(next)),
         jobs,
         show,
         me,

@@ -59,13 +59,13 @@ pub struct Parameters {
 struct Found {
     credits: Vec<Credit>,
     minor: i64,
-    /// The last ride that was looked at, and whether there may be more.
+    /// The last of these rides, and after which there may be more.
     last: Option<Cursor>,
-    full: bool,
+    next: Option<Cursor>,
 }
 
 impl Found {
-    fn of(rides: &[Ride], right: &Tariff) -> Self {
+    fn of(rides: &[Ride], searched_to: Option<&Ride>, right: &Tariff) -> Self {
         let credit = |ride: &Ride| {
             let ended = ride.ended.as_ref()?;
             let fee = if ended.outside_area { right.out_of_area_fee_minor } else { 0 };
@@ -74,9 +74,11 @@ impl Found {
             (minor > 0).then_some(Credit { ride: ride.ride.id, minor, seen_minor: 0 })
         };
         let credits: Vec<Credit> = rides.iter().filter_map(credit).collect();
-        let last = rides.last().and_then(|ride| Some(Cursor(ride.ended.as_ref()?.at, ride.ride.id)));
+        let cursor = |ride: &Ride| Some(Cursor(ride.ended.as_ref()?.at, ride.ride.id));
+        let last = rides.last().and_then(cursor);
+        let next = if rides.len() == PRICED_PAGE { last } else { searched_to.and_then(cursor) };
         let minor = credits.iter().map(|credit| credit.minor).sum();
-        Self { credits, minor, last, full: rides.len() == PRICED_PAGE }
+        Self { credits, minor, last, next }
     }
 }
 
@@ -108,7 +110,7 @@ async fn find(
     let Cursor(at, id) = after.filter(|Cursor(at, _)| *at >= wrong.valid_from).unwrap_or(first);
     let began_by = held_until(&context.catalogue, &wrong).unwrap_or(context.now);
     let list = async |conn: &Conn| fleet_rides::list_priced(conn, &city.region, &wrong, began_by, (at, id)).await;
-    let (_, mut rides) = read_operated(context, &city, list).await?;
+    let (_, (mut rides, searched_to)) = read_operated(context, &city, list).await?;
     let before = wrong.valid_from - chrono::Duration::seconds(1);
     let right = context.catalogue.tariff(&city.slug, &wrong.vehicle_type, before).ok_or(PageError::NotFound)?.clone();
     // What has ended since the page was made was not confirmed.
@@ -116,7 +118,7 @@ async fn find(
         let key = |ride: &Ride| Some((ride.ended.as_ref()?.at, ride.ride.id));
         until.is_none_or(|Cursor(at, id)| key(ride).is_some_and(|key: (DateTime<Utc>, Uuid)| key <= (at, id)))
     });
-    let found = Found::of(&rides, &right);
+    let found = Found::of(&rides, searched_to.as_ref(), &right);
     Ok((city, wrong, right, found))
 }
 
@@ -129,7 +131,7 @@ pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) 
         vehicle_type: catalogue.vehicle_type(&wrong.vehicle_type).map_or(&wrong.vehicle_type, |of| &of.name),
         command: context.service.ids.form(),
         after: query.after.map(|after| after.to_string()).unwrap_or_default(),
-        next: found.last.filter(|_| found.full).map(|last| format!("{}&after={last}", path(&wrong))),
+        next: found.next.map(|next| format!("{}&after={next}", path(&wrong))),
         wrong: &wrong,
         right: &right,
         found,

@@ -129,7 +129,7 @@ async fn page(mut context: RequestContext, after: &str, rejected: Option<Rejecte
             _ => empty_form(context.now),
         },
         codes: rows.collect(),
-        pagination: Pagination { newest: (begin > 0).then(|| PATH.to_owned()), older },
+        pagination: Pagination { newest: (begin > 0).then(|| PATH.to_owned()), older, sparse: false },
     };
     context.ok_or_invalid(rejected.is_some(), &page)
 }

@@ -505,6 +505,67 @@ async fn the_list_says_how_far_a_job_is_and_whose_and_can_be_filtered() {
     end(world, instance).await;
 }
 
+/// Whatever a list is filtered by, it reads as much; and a job with many items costs the others nothing.
+#[actix_web::test]
+async fn a_search_of_the_jobs_is_bounded_and_so_is_what_it_counts() {
+    let (world, instance, operator) = idle_scene(30).await;
+    let available = chosen(&world, "city = 'new-york' AND status = 'available'").await;
+    let mine = ask(&operator, "new-york", "lost", &list(&available[..2])).await;
+    world
+        .set(
+            "INSERT INTO jobs (region, id, kind, city, state, requested_region, requested_by, parameters, created_at)
+             SELECT region, gen_random_uuid(), kind, city, state, requested_region, gen_random_uuid(), parameters,
+               created_at + n * '1 ms'::INTERVAL FROM jobs, generate_series(1, 1000) AS n",
+        )
+        .await;
+    world.clock.advance(chrono::Duration::seconds(10));
+    for (show, pages) in [("mine", 2), ("confirm", 41), ("cancelled", 2)] {
+        let (mut path, mut found, mut seen) = (format!("/fleet/jobs?city=new-york&show={show}"), Vec::new(), 0);
+        loop {
+            let page = operator.get(&path).await;
+            let rows = page.attributes("ul.rows a", "href");
+            assert_eq!(page.text().contains("No matches so far"), show != "confirm" && seen == 0, "{}", page.text());
+            (seen, found) = (seen + 1, [found, rows].concat());
+            match page.attributes("nav.pages a[rel=next]", "href").pop() {
+                Some(next) => path = next,
+                None => break,
+            }
+        }
+        found.sort();
+        found.dedup();
+        let (jobs, last) = (found.len(), found.contains(&mine));
+        let expected = match show {
+            "mine" => (1, true),
+            "confirm" => (1001, true),
+            _ => (0, false),
+        };
+        assert_eq!((jobs, last, seen), (expected.0, expected.1, pages), "{show}");
+    }
+    world.set("DELETE FROM jobs WHERE NOT EXISTS (SELECT 1 FROM job_items WHERE job_id = jobs.id)").await;
+
+    let file = "code,type,brand,colour\nN-1,bike,Trek,red\nN-2,bike,Trek,red\nN-3,tank,Trek,red\n";
+    let imported = operator.upload("/fleet/import?city=new-york", file.as_bytes()).await.location();
+    let large = ask(&operator, "new-york", "retire", &list(&available[2..3])).await;
+    let id = |job: &str| job.rsplit_once('/').unwrap().1.to_owned();
+    let fill = |from: i32, to: i32| {
+        let columns = "region, job_id, position, input, state";
+        let items =
+            format!("SELECT 'us-east1', '{}', n, '{{}}', 'waiting' FROM generate_series({from}, {to}) n", id(&large));
+        format!("INSERT INTO job_items ({columns}) {items}")
+    };
+    // What a file holds is said by its job, not counted.
+    world.set(&format!("DELETE FROM job_items WHERE job_id = '{}'", id(&imported))).await;
+    for (filled, words) in [(fill(2, 10_000), "10,000 vehicles"), (fill(10_001, 10_001), "more than 10,000 vehicles")] {
+        world.set(&filled).await;
+        let rows = operator.get("/fleet/jobs?city=new-york").await.texts("ul.rows li");
+        assert_eq!(rows.len(), 3);
+        for (row, words) in rows.iter().zip([words, "3 lines, 1 refused", "2 vehicles"]) {
+            assert!(row.contains(&format!("New York {words}")), "{words}: {row}");
+        }
+    }
+    end(world, instance).await;
+}
+
 /// However a job ends, its own row says how: the list and its page count nothing again.
 #[actix_web::test]
 async fn a_job_that_is_over_is_listed_without_its_items() {

@@ -119,6 +119,8 @@ async fn the_sample_rider_has_a_history_and_the_owner_earnings() {
     assert!((8..=14).contains(&rides), "{rides}");
     let owned = "SELECT count(*) FROM vehicles JOIN users ON users.id = owner_id WHERE username = 'owner'";
     assert_eq!(count(owned).await, 2);
+    let coded = "SELECT count(*) FROM vehicles WHERE owner_id IS NULL AND code LIKE 'R-______'";
+    assert_eq!(count(coded).await, 2, "short enough to be typed");
     let earned = "SELECT count(*) FROM rides JOIN vehicles ON vehicles.id = vehicle_id WHERE owner_id IS NOT NULL";
     assert!(count(earned).await > 0);
     assert_eq!(data.verify().await, []);

@@ -131,7 +131,18 @@ async fn every_ended_ride_is_listed_once_and_a_search_says_where_it_stopped() {
         .await;
     // The long one is the oldest.
     world.set("UPDATE rides SET ended_at = ended_at - '3 h'::INTERVAL, started_at = started_at - '3 h'::INTERVAL WHERE minutes = 120").await;
-    for (query, rides, pages) in [("&state=ended", 1101, 23), ("&state=ended&longer=60", 1, 2)] {
+    let vehicle: Uuid = {
+        let sql = world.sql().await;
+        sql.query_one("SELECT DISTINCT vehicle_id FROM rides", &[]).await.unwrap().try_get(0).unwrap()
+    };
+    let of_vehicle = format!("&q={vehicle}");
+    for (query, rides, pages, set) in [
+        ("&state=ended", 1101, 23, ""),
+        ("&state=ended&longer=60", 1, 2, ""),
+        (&of_vehicle, 1101, 23, ""),
+        (&of_vehicle, 1, 2, "UPDATE rides SET city = 'boston' WHERE minutes = 1"),
+    ] {
+        world.set(set).await;
         let (mut path, mut found, mut seen) = (format!("{LIST}{query}"), Vec::new(), 0);
         loop {
             let page = operator.get(&path).await;

@@ -360,6 +360,21 @@ async fn a_wrong_price_is_withdrawn_and_the_rides_that_it_charged_are_credited()
     let page = operator.get(&path).await;
     assert_eq!(page.flash(), "That was done already.");
     assert!(page.text().contains("1 ride cost $32.70 more"), "{}", page.text());
+    // However many others ended before it, a page reads a bounded number.
+    world
+        .set(
+            "CREATE TABLE others AS SELECT rides.* FROM rides, generate_series(1, 1000)
+               WHERE per_minute_minor = 3300 AND ended_at IS NOT NULL AND credited_minor = 0 AND vehicle_type = 'bike'
+                 AND city = 'new-york' AND rider_id IS NOT NULL;
+             UPDATE others SET id = gen_random_uuid(), rider_region = NULL, rider_id = NULL, vehicle_type = 'scooter',
+               ended_at = ended_at - '1 ms'::INTERVAL;
+             INSERT INTO rides SELECT * FROM others; DROP TABLE others",
+        )
+        .await;
+    let page = operator.get(&path).await;
+    assert!(page.text().contains("None of these rides cost more than before."), "{}", page.text());
+    let page = operator.get(&page.attributes("nav.pages a[rel=next]", "href")[0]).await;
+    assert!(page.text().contains("1 ride cost $32.70 more"), "{}", page.text());
     let receipt = people[1].get(&charged[1]).await;
     assert!(receipt.text().contains("Credit (The price was wrong) −$32.70"), "{}", receipt.text());
     assert_eq!(receipt.texts(".total"), ["$1.80"]);
@@ -411,7 +426,11 @@ async fn a_price_set_too_early_and_again_later_is_credited_only_for_before() {
     instance.running.state.service.reload_catalogue().await.unwrap();
     assert!(before().await.contains("2 rides cost $65.40 more"), "{}", before().await);
 
-    // What ended before the price began is not read at all.
+    // What ended before the price began, or so late that it began after it, is not read at all.
+    let late = unlearned.rsplit_once('/').unwrap().1;
+    world.set(&format!("UPDATE rides SET ended_at = '2096-01-01T00:00:00Z' WHERE id = '{late}'")).await;
+    assert!(before().await.contains("1 ride cost $32.70 more"), "{}", before().await);
+    world.set(&format!("UPDATE rides SET ended_at = started_at + '5 seconds' WHERE id = '{late}'")).await;
     let early = early.rsplit_once('/').unwrap().1;
     world.set(&format!("UPDATE rides SET ended_at = '2026-01-01T00:00:00Z' WHERE id = '{early}'")).await;
     let from = format!("{path}&after=1577836800000000~{}", uuid::Uuid::max());
