@@ -265,13 +265,13 @@ async fn list_edits(conn: &Conn) -> Result<HashSet<(String, String)>> {
     conn.rows(&EDITS, &[]).await?.iter().map(|row| Ok((row.get("kind")?, row.get("key")?))).collect()
 }
 
-/// Permission, verdict without it, when it is done already, other refusals, the change (with a row
+/// Who may, and the refusal of others; when it is done already, other refusals, the change (with a row
 /// when it was made), the kind of entry, the event's action and metadata. $10 is the catalogue's id
 /// in events, $11 the entry's key.
 macro_rules! catalogue_change_sql {
     (
-        $role:literal,
-        $not:literal,
+        $who:expr,
+        $others:expr,
         $already:literal,
         $refusals:expr,
         $change:literal,
@@ -280,12 +280,10 @@ macro_rules! catalogue_change_sql {
         $metadata:literal
     ) => {
         formatcp!(
-            "{BY_ROLE},
-             a AS (SELECT 1 AS ok FROM role_grants
-               WHERE region = $1::TEXT::crdb_internal_region AND user_id = $3::UUID AND {role}),
+            "{who},
              verdict AS (SELECT CASE
                  WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-                 WHEN NOT EXISTS (SELECT 1 FROM a) THEN '{not}'
+                 {others}
                  WHEN {already} THEN 'already'
                  WHEN NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
                  {refusals}
@@ -299,8 +297,8 @@ macro_rules! catalogue_change_sql {
                  SELECT $7::TEXT::crdb_internal_region, 'catalogue', $10::UUID, bumped.version, '{action}', $1::TEXT, $3::UUID,
                    $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $8::INT8, NULL::FLOAT8, NULL::FLOAT8, {metadata} FROM bumped RETURNING 1 AS ok)
              SELECT code AS verdict FROM verdict",
-            role = $role,
-            not = $not,
+            who = $who,
+            others = $others,
             already = $already,
             refusals = $refusals,
             change = $change,
@@ -312,6 +310,8 @@ macro_rules! catalogue_change_sql {
 }
 
 use catalogue_change_sql;
+
+const NOT_ADMINISTRATOR: &str = "WHEN NOT EXISTS (SELECT 1 FROM administers) THEN 'not_administrator'";
 
 const CHANGES_IT: &str = "it changes the catalogue";
 

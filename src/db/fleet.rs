@@ -1,38 +1,24 @@
-//! A city's fleet as its operators see it, by inner ids. A list reads each status by itself,
-//! because the index of an order begins with the status, and reads a bounded number of rows
-//! whatever is filtered. A change is one statement that checks session, both gates, the operator's
-//! role for the vehicle's current city and the version on the page. A form's command id lets a
-//! second try find the first.
+//! A city's fleet as its operators see it, by inner ids; `changes` has what they do with it. A list reads each status by
+//! itself, because the index of an order begins with the status, and reads a bounded number of rows whatever is filtered.
 
 use chrono::{DateTime, Utc};
 use const_format::formatcp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{
-    CITY_CHECKED, Conn, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write,
-    bulk::DEPOT,
-    row::searched,
-    tasks::finished_sql,
-    vehicles::HOLD,
-    verdict::{BY_OPERATOR, operates_sql},
-};
+use super::{Conn, Param, Reach, Result, Row, Statement, row::searched, vehicles::HOLD};
 use crate::domain::{
-    City, Point, RegionCode, RideRef, VehicleRef,
-    event::{
-        RIDE_STARTED, TASK_FINISHED, VEHICLE_ADDED, VEHICLE_APPROVED, VEHICLE_DECLINED, VEHICLE_EDITED,
-        VEHICLE_MAINTENANCE, VEHICLE_MOVED,
-    },
+    Point, RegionCode, RideRef, VehicleRef,
+    event::{RIDE_STARTED, VEHICLE_MAINTENANCE},
     fleet::{Filter, Key, Sort},
-    geo::cell,
-    job::StatusChange,
     vehicle::{AWAITS_APPROVAL, AWAITS_APPROVAL_NOTE, DECLINED, PAUSED},
 };
 
-pub const ALL: &[&Statement] = &[
-    &BY_CODE, &BY_BATTERY, &BY_SEEN, &BY_PART, &COUNT, &FIND, &HISTORY, &ADD, &SET_STATUS, &EDIT, &MOVE, &APPROVE,
-    &LIST_WAITING,
-];
+pub(super) mod changes;
+
+pub use changes::{SeenVehicle, VehicleEdit, add, approve, edit, move_to, set_status};
+
+pub const ALL: &[&Statement] = &[&BY_CODE, &BY_BATTERY, &BY_SEEN, &BY_PART, &COUNT, &FIND, &HISTORY, &LIST_WAITING];
 
 #[derive(Debug, Clone)]
 pub struct FleetVehicle {
@@ -335,239 +321,6 @@ pub async fn history(conn: &Conn, vehicle: &VehicleRef, before: i64) -> Result<V
     conn.rows(&HISTORY, &[&vehicle.region, &vehicle.id, &before]).await?.iter().map(read).collect()
 }
 
-#[derive(Debug, Clone)]
-pub struct SeenVehicle {
-    pub vehicle: VehicleRef,
-    pub version: i64,
-    /// The id that the form carried.
-    pub command: Uuid,
-}
-
-/// A change of vehicle ($8, $9), which is `v`, at version $11 by command $12. `$tables` and `$permission`
-/// say who may make it, `$refusals` follow the common ones, `$set` is what the UPDATE sets beside the
-/// version, `$event` and `$metadata` describe the event; `$writes` and `$events` are what else it does.
-macro_rules! vehicle_change_sql {
-    ($tables:expr, $permission:expr, $refusals:expr, $set:expr, $event:expr, $metadata:expr) => {
-        vehicle_change_sql!($tables, $permission, $refusals, $set, $event, $metadata, "", "")
-    };
-    ($tables:expr, $permission:expr, $refusals:expr, $set:expr, $event:expr, $metadata:expr, $writes:expr, $events:expr) => {
-        formatcp!(
-            "{SIGNED_THERE},
-             v AS (SELECT city, status, version, reserved_until, owner_region, owner_id, {HOLD} AS hold FROM vehicles
-               WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID),
-             {tables}before AS (SELECT 1 AS ok FROM events WHERE region = $8::TEXT::crdb_internal_region
-               AND aggregate_type = 'vehicle' AND aggregate_id = $9::UUID AND version = $11::INT8 + 1
-               AND command_id = $12::UUID),
-             verdict AS (SELECT CASE
-                 WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-                 {permission}
-                 WHEN EXISTS (SELECT 1 FROM before) THEN 'already'
-                 WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
-                 WHEN EXISTS (SELECT 1 FROM v WHERE status = 'in_use' OR reserved_until > $5::TIMESTAMPTZ) THEN 'vehicle_in_use'
-                 WHEN EXISTS (SELECT 1 FROM v WHERE version <> $11::INT8 OR status = 'retired') THEN 'changed'
-                 {refusals}
-                 ELSE 'ok' END AS code),
-             changed AS (UPDATE vehicles SET {set}, version = vehicles.version + 1, changed_at = $5::TIMESTAMPTZ,
-                   reserved_region = NULL, reserved_by = NULL, reserved_until = NULL
-                 FROM verdict WHERE vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = $9::UUID
-                   AND verdict.code = 'ok'
-                 RETURNING vehicles.id, vehicles.version, vehicles.status, vehicles.lat, vehicles.lon,
-                   vehicles.city),
-             {writes}e AS ({EVENT}
-                 SELECT $8::TEXT::crdb_internal_region, 'vehicle', changed.id, changed.version, {event}, $1::TEXT, $3::UUID,
-                   $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, changed.lat, changed.lon, {metadata} FROM changed
-                 {events}RETURNING 1 AS ok)
-             SELECT verdict.code AS verdict FROM verdict",
-            tables = $tables,
-            permission = $permission,
-            refusals = $refusals,
-            set = $set,
-            event = $event,
-            metadata = $metadata,
-            writes = $writes,
-            events = $events
-        )
-    };
-}
-pub(super) use vehicle_change_sql;
-
-/// `$tables` and `$permission` for the operators of the vehicle's city.
-const OPERATES: &str = "operates AS (SELECT 1 AS ok FROM role_grants JOIN v ON v.city = role_grants.city
-               WHERE role_grants.region = $1::TEXT::crdb_internal_region AND role_grants.user_id = $3::UUID
-                 AND role_grants.role = 'operator'),
-             ";
-const NOT_OPERATOR: &str = "WHEN NOT EXISTS (SELECT 1 FROM operates) THEN 'not_operator'";
-
-// $11 city, $12 type, $13 status, $14 public id, $15 code, $16 brand, $17 colour, $18 battery, $19
-// latitude, $20 longitude, $21 cell, $22 place, $23 note.
-const ADD: Statement = Statement::write(
-    "fleet.add",
-    Reach::Named,
-    formatcp!(
-        "{BY_OPERATOR},
-         verdict AS (SELECT CASE
-             WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-             WHEN NOT EXISTS (SELECT 1 FROM operates) THEN 'not_operator'
-             WHEN EXISTS (SELECT 1 FROM vehicles WHERE region = $8::TEXT::crdb_internal_region AND id = $9::UUID) THEN 'already'
-             WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
-             ELSE 'ok' END AS code),
-         added AS (INSERT INTO vehicles (region, id, public_id, city, type, status, code, brand, colour, note, battery, lat, lon,
-               cell, place, version, created_at, changed_at, seen_at)
-             SELECT $8::TEXT::crdb_internal_region, $9::UUID, $14::UUID, $11::TEXT, $12::TEXT, $13::TEXT, $15::TEXT, $16::TEXT,
-               $17::TEXT, $23::TEXT, $18::INT8, $19::FLOAT8, $20::FLOAT8, $21::INT8, $22::TEXT, 1, $5::TIMESTAMPTZ,
-               $5::TIMESTAMPTZ, $5::TIMESTAMPTZ FROM verdict WHERE verdict.code = 'ok'
-             RETURNING id, version, lat, lon),
-         e AS ({EVENT}
-             SELECT $8::TEXT::crdb_internal_region, 'vehicle', added.id, added.version, '{VEHICLE_ADDED}', $1::TEXT, $3::UUID,
-               $9::UUID, $9::UUID, $5::TIMESTAMPTZ, $10::INT8, added.lat, added.lon, '{{}}'::JSONB FROM added RETURNING 1 AS ok)
-         SELECT verdict.code AS verdict FROM verdict"
-    ),
-)
-.reading_global(CITY_CHECKED);
-
-/// To the fleet of the city. Fails with the unique kind if another vehicle of it has the code.
-pub async fn add(
-    conn: &Conn,
-    write: &Write<'_>,
-    (city, vehicle_type, status): (&str, &str, &str),
-    public_id: Uuid,
-    new: &VehicleEdit,
-) -> Result<Verdict> {
-    let VehicleEdit { code, brand, colour, battery, at, place, note } = new;
-    let (lat, lon, cell) = (at.lat(), at.lon(), cell(*at));
-    let what: [Param<'_>; 8] = [&city, &vehicle_type, &status, &public_id, code, brand, colour, battery];
-    write.verdict(conn, &ADD, &[&what[..], &[&lat, &lon, &cell, place, note]].concat()).await
-}
-
-// $13 statuses before, $14 the new one, $15 the event, $16 the note.
-const SET_STATUS: Statement = Statement::write(
-    "fleet.set_status",
-    Reach::Named,
-    vehicle_change_sql!(
-        OPERATES,
-        NOT_OPERATOR,
-        "WHEN NOT EXISTS (SELECT 1 FROM v WHERE status = ANY ($13::TEXT[])) THEN 'changed'
-                 WHEN $14::TEXT = 'available' AND EXISTS (SELECT 1 FROM v WHERE hold IS NOT NULL) THEN 'vehicle_held'",
-        formatcp!(
-            "status = $14::TEXT, note = coalesce($16::TEXT, vehicles.note), hold = {HOLD},
-             code = CASE WHEN $14::TEXT = 'retired' THEN NULL ELSE vehicles.code END,
-             retired_code = CASE WHEN $14::TEXT = 'retired' THEN vehicles.code END,
-             seen_at = CASE WHEN vehicles.status = 'lost' THEN $5::TIMESTAMPTZ ELSE vehicles.seen_at END"
-        ),
-        "$15::TEXT",
-        "CASE WHEN $16::TEXT IS NULL THEN '{}'::JSONB ELSE jsonb_build_object('note', $16::TEXT) END",
-        formatcp!("t AS ({}),\n             ", finished_sql!("changed", "$14")),
-        formatcp!(
-            "UNION ALL SELECT $8::TEXT::crdb_internal_region, 'task', t.id, t.version, '{TASK_FINISHED}', $1::TEXT, $3::UUID,
-                   $12::UUID, $12::UUID, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8, '{{}}'::JSONB FROM t "
-        )
-    ),
-);
-
-/// Sets the status, and a note if there is one.
-pub async fn set_status(
-    conn: &Conn,
-    write: &Write<'_>,
-    seen: &SeenVehicle,
-    StatusChange { event, to, from }: StatusChange,
-    note: Option<&str>,
-) -> Result<Verdict> {
-    change(conn, &SET_STATUS, write, seen, &[&from, &to, &event, &note]).await
-}
-
-#[derive(Debug, Clone)]
-pub struct VehicleEdit {
-    pub code: Option<String>,
-    pub brand: String,
-    pub colour: String,
-    pub battery: i64,
-    pub at: Point,
-    pub place: String,
-    pub note: Option<String>,
-}
-
-// $13 code, $14 brand, $15 colour, $16 battery, $17 latitude, $18 longitude, $19 cell, $20 place,
-// $21 note.
-const EDIT: Statement = Statement::write(
-    "fleet.edit",
-    Reach::Named,
-    vehicle_change_sql!(
-        OPERATES,
-        NOT_OPERATOR,
-        "",
-        formatcp!(
-            "code = $13::TEXT, brand = $14::TEXT, colour = $15::TEXT, battery = $16::INT8,
-             seen_at = CASE WHEN vehicles.cell = $19::INT8 THEN vehicles.seen_at ELSE $5::TIMESTAMPTZ END,
-             lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT, hold = {HOLD},
-             note = coalesce($21::TEXT, CASE WHEN ({HOLD}) = '{AWAITS_APPROVAL}' THEN '{AWAITS_APPROVAL_NOTE}' END)"
-        ),
-        formatcp!("'{VEHICLE_EDITED}'"),
-        "CASE WHEN $21::TEXT IS NULL THEN '{}'::JSONB ELSE jsonb_build_object('note', $21::TEXT) END"
-    ),
-);
-
-/// Fails with the unique kind if another vehicle of the city has the code.
-pub async fn edit(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, new: &VehicleEdit) -> Result<Verdict> {
-    let VehicleEdit { code, brand, colour, battery, at, place, note } = new;
-    let (lat, lon, cell) = (at.lat(), at.lon(), cell(*at));
-    change(conn, &EDIT, write, seen, &[code, brand, colour, battery, &lat, &lon, &cell, place, note]).await
-}
-
-// $13 city, $14 to $17 latitude, longitude, cell and name of its centre.
-const MOVE: Statement = Statement::write(
-    "fleet.move",
-    Reach::Named,
-    vehicle_change_sql!(
-        formatcp!(
-            "{OPERATES}operates_target AS ({}),
-             ",
-            operates_sql!("$13")
-        ),
-        "WHEN NOT EXISTS (SELECT 1 FROM operates) OR NOT EXISTS (SELECT 1 FROM operates_target) THEN 'not_operator'",
-        "",
-        "city = $13::TEXT, lat = $14::FLOAT8, lon = $15::FLOAT8, cell = $16::INT8, place = $17::TEXT,
-             seen_at = $5::TIMESTAMPTZ, status = 'maintenance'",
-        formatcp!("'{VEHICLE_MOVED}'"),
-        "jsonb_build_object('city', changed.city)"
-    ),
-)
-.reading_global(CITY_CHECKED);
-
-/// Moves the vehicle to another city of its region, into maintenance: it has to be set up there.
-/// The person must operate both cities.
-pub async fn move_to(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, city: &City) -> Result<Verdict> {
-    let (lat, lon, cell) = (city.centre.lat(), city.centre.lon(), cell(city.centre));
-    change(conn, &MOVE, write, seen, &[&city.slug, &lat, &lon, &cell, &DEPOT]).await
-}
-
-// $13 whether it is approved, $14 why not, $15 the event.
-const APPROVE: Statement = Statement::write(
-    "fleet.approve",
-    Reach::Named,
-    vehicle_change_sql!(
-        OPERATES,
-        NOT_OPERATOR,
-        formatcp!(
-            "WHEN NOT EXISTS (SELECT 1 FROM v WHERE status = 'maintenance' AND hold = '{AWAITS_APPROVAL}') THEN 'changed'
-                 WHEN $13::BOOL AND EXISTS (SELECT 1 FROM v WHERE owner_region = $1::TEXT::crdb_internal_region
-                   AND owner_id = $3::UUID) THEN 'own_interest'"
-        ),
-        formatcp!(
-            "status = CASE WHEN $13::BOOL THEN 'available' ELSE vehicles.status END,
-             hold = CASE WHEN $13::BOOL THEN NULL ELSE '{DECLINED}' END,
-             note = coalesce($14::TEXT, nullif(vehicles.note, '{AWAITS_APPROVAL_NOTE}'))"
-        ),
-        "$15::TEXT",
-        "CASE WHEN $14::TEXT IS NULL THEN '{}'::JSONB ELSE jsonb_build_object('note', $14::TEXT) END"
-    ),
-);
-
-/// Puts a person's new vehicle on the street, or says in a note why not.
-pub async fn approve(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, declined: Option<&str>) -> Result<Verdict> {
-    let event = if declined.is_none() { VEHICLE_APPROVED } else { VEHICLE_DECLINED };
-    change(conn, &APPROVE, write, seen, &[&declined.is_none(), &declined, &event]).await
-}
-
 const LIST_WAITING: Statement = Statement::read(
     "fleet.list_waiting",
     Reach::Named,
@@ -582,15 +335,4 @@ const LIST_WAITING: Statement = Statement::read(
 /// Vehicles of persons that wait for approval, 25 at most.
 pub async fn list_waiting(conn: &Conn, region: &RegionCode, city: &str) -> Result<Vec<FleetVehicle>> {
     conn.rows(&LIST_WAITING, &[region, &city]).await?.iter().map(|row| fleet_vehicle(region, row)).collect()
-}
-
-pub(super) async fn change(
-    conn: &Conn,
-    statement: &'static Statement,
-    write: &Write<'_>,
-    seen: &SeenVehicle,
-    rest: &[Param<'_>],
-) -> Result<Verdict> {
-    let first: [Param<'_>; 2] = [&seen.version, &seen.command];
-    write.verdict(conn, statement, &[&first, rest].concat()).await
 }

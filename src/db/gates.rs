@@ -8,7 +8,9 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use const_format::formatcp;
 use uuid::Uuid;
 
-use super::{Conn, Db, DbError, DbErrorKind, EVENT, Param, Reach, Result, SessionAuth, Statement, Verdict};
+use super::{
+    Conn, Db, DbError, DbErrorKind, EVENT, Param, Reach, Result, SessionAuth, Statement, Verdict, verdict::SESSION,
+};
 use crate::domain::{
     RegionCode,
     event::{REGION_CLOSED, REGION_CLOSING_PLANNED, REGION_DRAINING, REGION_OPENED},
@@ -85,7 +87,7 @@ impl Gate {
     }
 }
 
-pub const ALL: &[&Statement] = &[&FIND, &COUNT_OPEN, &CREATE, &CHANGE, &CHANGE_SIGNED];
+pub const ALL: &[&Statement] = &[&FIND, &COUNT_OPEN, &CREATE, &CHANGE];
 
 pub(super) const FIND: Statement = Statement::read(
     "gates.find",
@@ -174,65 +176,48 @@ pub struct Change {
     pub plan: Plan,
 }
 
-/// A change of gate $1 to state $2, if its epoch is $3, with reason $4, end $5 and plan ($9, $10): tables to read, who is
-/// refused, and the event's actor. A gate that is already as asked is found before its epoch is compared, so a change whose
-/// reply was lost is found done when it is sent again. The event, of object $7 by command $8, lies where the acting instance
-/// runs ($6). It needs no open gate: it must be possible to open a region from inside.
-macro_rules! gate_change_sql {
-    ($tables:literal, $refusals:literal, $actor:literal) => {
-        formatcp!(
-            "WITH {tables}old AS (SELECT {STATE} AS state, epoch, reason, until_at, drain_at, close_at,
-                 coalesce(closed_at, changed_at) AS closed_at FROM region_gates WHERE region = $1::TEXT::crdb_internal_region),
-             verdict AS (SELECT CASE {refusals}
-                 WHEN EXISTS (SELECT 1 FROM old WHERE state = $2::TEXT
-                     AND reason IS NOT DISTINCT FROM $4::TEXT AND until_at IS NOT DISTINCT FROM $5::TIMESTAMPTZ
-                     AND drain_at IS NOT DISTINCT FROM $9::TIMESTAMPTZ AND close_at IS NOT DISTINCT FROM $10::TIMESTAMPTZ)
-                   THEN 'already'
-                 WHEN NOT EXISTS (SELECT 1 FROM old WHERE epoch = coalesce($3::INT8, epoch)) THEN 'changed'
-                 ELSE 'ok' END AS code),
-             changed AS (UPDATE region_gates SET write_state = CASE WHEN $2::TEXT = 'read_only' THEN 'read_only' ELSE 'writable' END,
-                   draining = ($2::TEXT = 'draining'), epoch = region_gates.epoch + 1, reason = $4::TEXT, until_at = $5::TIMESTAMPTZ,
-                   drain_at = $9::TIMESTAMPTZ, close_at = $10::TIMESTAMPTZ, changed_at = now(),
-                   closed_at = CASE WHEN $2::TEXT <> 'read_only' THEN NULL WHEN old.state = 'read_only' THEN old.closed_at
-                     ELSE now() END
-                 FROM verdict, old WHERE region_gates.region = $1::TEXT::crdb_internal_region AND code = 'ok'
-                 RETURNING region_gates.epoch),
-             opened AS (INSERT INTO region_closures (region, epoch, closed_at, opened_at)
-                 SELECT $1::TEXT::crdb_internal_region, changed.epoch, old.closed_at, now() FROM changed, old
-                 WHERE old.state = 'read_only' AND $2::TEXT <> 'read_only' RETURNING 1 AS ok),
-             e AS ({EVENT} SELECT $6::TEXT::crdb_internal_region, 'region', $7::UUID, changed.epoch,
-               CASE WHEN $2::TEXT = 'read_only' THEN '{REGION_CLOSED}' WHEN $2::TEXT = 'draining' THEN '{REGION_DRAINING}'
-                 WHEN $9::TIMESTAMPTZ IS NOT NULL OR $10::TIMESTAMPTZ IS NOT NULL THEN '{REGION_CLOSING_PLANNED}'
-                 ELSE '{REGION_OPENED}' END, {actor},
-               $8::UUID, $8::UUID, now(), changed.epoch, NULL::FLOAT8, NULL::FLOAT8,
-               jsonb_build_object('region', $1::TEXT, 'state', $2::TEXT, 'epoch', changed.epoch, 'reason', $4::TEXT,
-                 'drain', $9::TIMESTAMPTZ, 'close', $10::TIMESTAMPTZ, 'until', $5::TIMESTAMPTZ)
-               FROM changed RETURNING 1 AS ok)
-             SELECT code AS verdict FROM verdict",
-            tables = $tables,
-            refusals = $refusals,
-            actor = $actor
-        )
-    };
-}
-
-const CHANGE: Statement =
-    Statement::write("gates.change", Reach::Named, gate_change_sql!("", "", "NULL::TEXT, NULL::UUID"));
-
-// $11 to $16 as in `SessionAuth::params`.
-const CHANGE_SIGNED: Statement = Statement::write(
-    "gates.change_signed",
+// $1 to $6 as in `SessionAuth::params`, without a session for a command; gate $7 to state $8, if its epoch is $9, with
+// reason $10, end $11 and plan ($12, $13). A gate that is already as asked is found before its epoch is compared, so a
+// change whose reply was lost is found done when it is sent again. The event, of object $14 by command $15, lies where the
+// acting instance runs ($16). It needs no open gate, not even at the administrator's home: it must be possible to open a
+// region from inside.
+const CHANGE: Statement = Statement::write(
+    "gates.change",
     Reach::Named,
-    gate_change_sql!(
-        "s AS (SELECT 1 AS ok FROM sessions
-               WHERE region = $11::TEXT::crdb_internal_region AND id = $12::UUID AND user_id = $13::UUID
-                 AND token_hash = $14::TEXT AND expires_at > $15::TIMESTAMPTZ AND seen_at > $16::TIMESTAMPTZ),
-             a AS (SELECT 1 AS ok FROM role_grants WHERE region = $11::TEXT::crdb_internal_region
-               AND user_id = $13::UUID AND role = 'administrator'),
-             ",
-        "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
-                 WHEN NOT EXISTS (SELECT 1 FROM a) THEN 'not_administrator'",
-        "$11::TEXT, $13::UUID"
+    formatcp!(
+        "{SESSION},
+         a AS (SELECT 1 AS ok FROM role_grants WHERE region = $1::TEXT::crdb_internal_region
+             AND user_id = $3::UUID AND role = 'administrator'),
+         old AS (SELECT {STATE} AS state, epoch, reason, until_at, drain_at, close_at,
+             coalesce(closed_at, changed_at) AS closed_at FROM region_gates WHERE region = $7::TEXT::crdb_internal_region),
+         verdict AS (SELECT CASE
+             WHEN $2::UUID IS NOT NULL AND NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN $3::UUID IS NOT NULL AND NOT EXISTS (SELECT 1 FROM a) THEN 'not_administrator'
+             WHEN EXISTS (SELECT 1 FROM old WHERE state = $8::TEXT
+                 AND reason IS NOT DISTINCT FROM $10::TEXT AND until_at IS NOT DISTINCT FROM $11::TIMESTAMPTZ
+                 AND drain_at IS NOT DISTINCT FROM $12::TIMESTAMPTZ AND close_at IS NOT DISTINCT FROM $13::TIMESTAMPTZ)
+               THEN 'already'
+             WHEN NOT EXISTS (SELECT 1 FROM old WHERE epoch = coalesce($9::INT8, epoch)) THEN 'changed'
+             ELSE 'ok' END AS code),
+         changed AS (UPDATE region_gates SET write_state = CASE WHEN $8::TEXT = 'read_only' THEN 'read_only' ELSE 'writable' END,
+               draining = ($8::TEXT = 'draining'), epoch = region_gates.epoch + 1, reason = $10::TEXT, until_at = $11::TIMESTAMPTZ,
+               drain_at = $12::TIMESTAMPTZ, close_at = $13::TIMESTAMPTZ, changed_at = now(),
+               closed_at = CASE WHEN $8::TEXT <> 'read_only' THEN NULL WHEN old.state = 'read_only' THEN old.closed_at
+                 ELSE now() END
+             FROM verdict, old WHERE region_gates.region = $7::TEXT::crdb_internal_region AND code = 'ok'
+             RETURNING region_gates.epoch),
+         opened AS (INSERT INTO region_closures (region, epoch, closed_at, opened_at)
+             SELECT $7::TEXT::crdb_internal_region, changed.epoch, old.closed_at, now() FROM changed, old
+             WHERE old.state = 'read_only' AND $8::TEXT <> 'read_only' RETURNING 1 AS ok),
+         e AS ({EVENT} SELECT $16::TEXT::crdb_internal_region, 'region', $14::UUID, changed.epoch,
+           CASE WHEN $8::TEXT = 'read_only' THEN '{REGION_CLOSED}' WHEN $8::TEXT = 'draining' THEN '{REGION_DRAINING}'
+             WHEN $12::TIMESTAMPTZ IS NOT NULL OR $13::TIMESTAMPTZ IS NOT NULL THEN '{REGION_CLOSING_PLANNED}'
+             ELSE '{REGION_OPENED}' END, CASE WHEN $3::UUID IS NOT NULL THEN $1::TEXT END, $3::UUID,
+           $15::UUID, $15::UUID, now(), changed.epoch, NULL::FLOAT8, NULL::FLOAT8,
+           jsonb_build_object('region', $7::TEXT, 'state', $8::TEXT, 'epoch', changed.epoch, 'reason', $10::TEXT,
+             'drain', $12::TIMESTAMPTZ, 'close', $13::TIMESTAMPTZ, 'until', $11::TIMESTAMPTZ)
+           FROM changed RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
@@ -247,9 +232,9 @@ pub async fn change(
 ) -> Result<Verdict> {
     let Change { region, epoch, reason, until, plan: Plan { drain_at, close_at }, .. } = change;
     let (state, id) = (change.state.code(), region.id());
-    let mut params: Vec<Param<'_>> =
-        vec![region, &state, epoch, reason, until, here, &id, &command, drain_at, close_at];
-    // The administrator's home need not be open.
-    params.extend(by.into_iter().flat_map(SessionAuth::params));
-    conn.verdict(if by.is_some() { &CHANGE_SIGNED } else { &CHANGE }, &params).await
+    let (nobody, never) = (None::<Uuid>, None::<DateTime<Utc>>);
+    let command_of: [Param<'_>; 6] = [region, &nobody, &nobody, &None::<&str>, &never, &never];
+    let of_gate: [Param<'_>; 10] = [region, &state, epoch, reason, until, drain_at, close_at, &id, &command, here];
+    let who = by.map_or(command_of, SessionAuth::params);
+    conn.verdict(&CHANGE, &[&who[..], &of_gate].concat()).await
 }

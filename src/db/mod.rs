@@ -10,7 +10,7 @@ use row::Row;
 use statement::{CITY_CHECKED, Param};
 pub use statement::{Conn, Reach, Statement};
 pub use verdict::{Actor, SessionAuth, Verdict, Write};
-use verdict::{BEGINS_THERE, BY_ROLE, EVENT, GATED, SIGNED, SIGNED_THERE};
+use verdict::{BEGINS_THERE, EVENT, GATED, SIGNED, SIGNED_THERE};
 
 pub mod audit;
 pub mod bulk;
@@ -60,7 +60,7 @@ pub mod verify;
 
 /// Every statement by file, and whether the server sends that file's statements: those are prepared
 /// before a page needs them.
-const STATEMENTS: [(&[&Statement], bool); 29] = [
+const STATEMENTS: [(&[&Statement], bool); 30] = [
     (catalogue::ALL, true),
     (catalogue::cities::ALL, true),
     (catalogue::promo_codes::ALL, true),
@@ -74,6 +74,7 @@ const STATEMENTS: [(&[&Statement], bool); 29] = [
     (rides::ALL, true),
     (rides::ends::ALL, true),
     (fleet::ALL, true),
+    (fleet::changes::ALL, true),
     (fleet_rides::ALL, true),
     (feeds::ALL, true),
     (audit::ALL, true),

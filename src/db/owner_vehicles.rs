@@ -6,8 +6,10 @@ use const_format::formatcp;
 use uuid::Uuid;
 
 use super::{
-    Conn, EVENT, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write,
-    fleet::{SeenVehicle, VehicleEdit, change, vehicle_change_sql},
+    Conn, EVENT, Param, Reach, Result, Row, Statement, Verdict, Write,
+    fleet::changes::{
+        BY_COMMAND, CHANGE, CHANGED, EDITED, NEXT_VERSION, SeenVehicle, UNCHANGEABLE, VehicleEdit, change,
+    },
     tasks::REPORTED,
     vehicles::{HOLD, OWN_MAX},
 };
@@ -21,30 +23,33 @@ use crate::domain::{
 
 pub const ALL: &[&Statement] = &[&SET_PAUSED, &EDIT, &LIST_EARNINGS];
 
-/// The `$permission` of a change by the vehicle's owner.
-const NOT_OWNER: &str = "WHEN NOT EXISTS (SELECT 1 FROM v WHERE owner_region = $1::TEXT::crdb_internal_region
-                   AND owner_id = $3::UUID) THEN 'not_your_vehicle'";
+const NOT_OWNER: &str = "WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
+             WHEN NOT EXISTS (SELECT 1 FROM v WHERE owner_region = $1::TEXT::crdb_internal_region AND owner_id = $3::UUID)
+               THEN 'not_your_vehicle'";
 
 // $13 whether it pauses.
 const SET_PAUSED: Statement = Statement::write(
     "owner_vehicles.set_paused",
     Reach::Named,
-    vehicle_change_sql!(
-        "",
-        NOT_OWNER,
-        formatcp!(
-            "WHEN $13::BOOL AND NOT EXISTS (SELECT 1 FROM v WHERE status = 'available') THEN 'changed'
-                 WHEN NOT $13::BOOL AND NOT EXISTS (SELECT 1 FROM v WHERE status = 'maintenance' AND hold = '{PAUSED}')
-                   THEN 'changed'"
-        ),
-        formatcp!(
-            "status = CASE WHEN $13::BOOL OR (SELECT count(DISTINCT reporter_id) FROM tasks
+    formatcp!(
+        "{CHANGE},
+         verdict AS (SELECT CASE {NOT_OWNER}
+             {UNCHANGEABLE}
+             WHEN $13::BOOL AND NOT EXISTS (SELECT 1 FROM v WHERE status = 'available') THEN 'changed'
+             WHEN NOT $13::BOOL AND NOT EXISTS (SELECT 1 FROM v WHERE status = 'maintenance' AND hold = '{PAUSED}')
+               THEN 'changed'
+             ELSE 'ok' END AS code),
+         changed AS (UPDATE vehicles SET
+               status = CASE WHEN $13::BOOL OR (SELECT count(DISTINCT reporter_id) FROM tasks
                    WHERE region = $8::TEXT::crdb_internal_region AND vehicle_id = $9::UUID AND state = 'open') >= {REPORTERS}
                  THEN 'maintenance' ELSE 'available' END,
-               hold = CASE WHEN $13::BOOL THEN '{PAUSED}' END"
-        ),
-        formatcp!("CASE WHEN $13::BOOL THEN '{VEHICLE_PAUSED}' ELSE '{VEHICLE_RESUMED}' END"),
-        formatcp!("CASE WHEN $13::BOOL OR changed.status = 'available' THEN '{{}}'::JSONB ELSE {REPORTED} END")
+               hold = CASE WHEN $13::BOOL THEN '{PAUSED}' END, {NEXT_VERSION}),
+         e AS ({EVENT}
+             SELECT {CHANGED}, CASE WHEN $13::BOOL THEN '{VEHICLE_PAUSED}' ELSE '{VEHICLE_RESUMED}' END, {BY_COMMAND},
+               changed.lat, changed.lon,
+               CASE WHEN $13::BOOL OR changed.status = 'available' THEN '{{}}'::JSONB ELSE {REPORTED} END FROM changed
+               RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
@@ -61,29 +66,28 @@ const LOOKED_AT: &str = formatcp!(
                  AND (vehicles.brand, vehicles.colour, vehicles.place) <> ($14::TEXT, $15::TEXT, $20::TEXT))"
 );
 
-// $13 code, $14 brand, $15 colour, $16 battery, $17 latitude, $18 longitude, $19 cell, $20 place.
+// $13 to $20 as in `EDITED`.
 const EDIT: Statement = Statement::write(
     "owner_vehicles.edit",
     Reach::Named,
-    vehicle_change_sql!(
-        "",
-        NOT_OWNER,
-        "",
-        formatcp!(
-            "code = $13::TEXT, brand = $14::TEXT, colour = $15::TEXT, battery = $16::INT8,
-               seen_at = CASE WHEN vehicles.cell = $19::INT8 THEN vehicles.seen_at ELSE $5::TIMESTAMPTZ END,
-               lat = $17::FLOAT8, lon = $18::FLOAT8, cell = $19::INT8, place = $20::TEXT,
+    formatcp!(
+        "{CHANGE},
+         verdict AS (SELECT CASE {NOT_OWNER}
+             {UNCHANGEABLE}
+             ELSE 'ok' END AS code),
+         changed AS (UPDATE vehicles SET {EDITED},
                status = CASE WHEN {LOOKED_AT} THEN 'maintenance' ELSE vehicles.status END,
                note = CASE WHEN {LOOKED_AT} THEN '{AWAITS_APPROVAL_NOTE}' ELSE vehicles.note END,
-               hold = CASE WHEN {LOOKED_AT} THEN '{AWAITS_APPROVAL}' ELSE {HOLD} END"
-        ),
-        formatcp!("'{VEHICLE_EDITED}'"),
-        "'{}'::JSONB"
+               hold = CASE WHEN {LOOKED_AT} THEN '{AWAITS_APPROVAL}' ELSE {HOLD} END, {NEXT_VERSION}),
+         e AS ({EVENT}
+             SELECT {CHANGED}, '{VEHICLE_EDITED}', {BY_COMMAND}, changed.lat, changed.lon, '{{}}'::JSONB FROM changed
+               RETURNING 1 AS ok)
+         SELECT code AS verdict FROM verdict"
     ),
 );
 
-/// The note stays the operators', unless the vehicle waits for them again. Fails with the unique kind if another vehicle of the city has the
-/// code.
+/// The note stays the operators', unless the vehicle waits for them again. Fails with the unique kind if
+/// another vehicle of the city has the code.
 pub async fn edit(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, new: &VehicleEdit) -> Result<Verdict> {
     let VehicleEdit { code, brand, colour, battery, at, place, .. } = new;
     let (lat, lon, cell) = (at.lat(), at.lon(), cell(*at));

@@ -10,7 +10,7 @@ use crate::domain::{
     event::{USER_ROLE_GRANTED, USER_ROLE_REVOKED},
 };
 
-pub const ALL: &[&Statement] = &[&GRANT, &GRANT_SIGNED, &REVOKE_SIGNED, &LIST];
+pub const ALL: &[&Statement] = &[&GRANT, &REVOKE, &LIST];
 
 /// Of an operator for a city, or (city empty) of an administrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,20 +53,20 @@ macro_rules! role_sql {
     };
 }
 
-const GIVE: &str = role_sql!(
-    "EXISTS",
-    "INSERT INTO role_grants (region, user_id, role, city, granted_at)
+const GRANT: Statement = Statement::write(
+    "roles.grant",
+    Reach::Named,
+    role_sql!(
+        "EXISTS",
+        "INSERT INTO role_grants (region, user_id, role, city, granted_at)
              SELECT $7::TEXT::crdb_internal_region, $10::UUID, $11::TEXT, $12::TEXT, $5::TIMESTAMPTZ
              FROM verdict WHERE code = 'ok'",
-    USER_ROLE_GRANTED
+        USER_ROLE_GRANTED
+    ),
 );
 
-const GRANT: Statement = Statement::write("users.grant", Reach::Named, GIVE);
-
-const GRANT_SIGNED: Statement = Statement::write("roles.grant_signed", Reach::Named, GIVE);
-
-const REVOKE_SIGNED: Statement = Statement::write(
-    "roles.revoke_signed",
+const REVOKE: Statement = Statement::write(
+    "roles.revoke",
     Reach::Named,
     role_sql!(
         "NOT EXISTS",
@@ -77,12 +77,7 @@ const REVOKE_SIGNED: Statement = Statement::write(
     ),
 );
 
-/// Gives a role to the person with this id in the written region, by the shell.
-pub async fn grant(conn: &Conn, write: &Write<'_>, person: Uuid, Role { role, city }: &Role) -> Result<Verdict> {
-    write.verdict_by_role(conn, &GRANT, &[&person, role, city]).await
-}
-
-/// Gives a role or takes it, by an administrator.
+/// Gives a role to the person with this id in the written region, or takes it.
 pub async fn set(
     conn: &Conn,
     write: &Write<'_>,
@@ -90,7 +85,7 @@ pub async fn set(
     Role { role, city }: &Role,
     grant: bool,
 ) -> Result<Verdict> {
-    let statement = if grant { &GRANT_SIGNED } else { &REVOKE_SIGNED };
+    let statement = if grant { &GRANT } else { &REVOKE };
     write.verdict_by_role(conn, statement, &[&person, role, city]).await
 }
 

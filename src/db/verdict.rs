@@ -171,7 +171,7 @@ pub(super) use operates_sql;
 
 /// `s` has a row when session $2 of person ($1, $3) with secret hash $4 is valid at $5 and was used
 /// after $6.
-const SESSION: &str = "WITH s AS (SELECT 1 AS ok FROM sessions
+pub(super) const SESSION: &str = "WITH s AS (SELECT 1 AS ok FROM sessions
      WHERE region = $1::TEXT::crdb_internal_region AND id = $2::UUID AND user_id = $3::UUID
        AND token_hash = $4::TEXT AND expires_at > $5::TIMESTAMPTZ AND seen_at > $6::TIMESTAMPTZ)";
 
@@ -193,7 +193,7 @@ pub(super) const SIGNED_THERE: &str = formatcp!(
 
 /// A write by command $9 of a person whose roles count, but not their home's gate: `there` has a
 /// row when region $7 is writable at epoch $8.
-pub(super) const BY_ROLE: &str = formatcp!(
+const BY_ROLE: &str = formatcp!(
     "{SESSION},
      there AS (SELECT 1 AS ok FROM region_gates
        WHERE region = $7::TEXT::crdb_internal_region AND write_state = 'writable' AND epoch = $8::INT8)"

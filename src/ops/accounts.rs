@@ -267,7 +267,7 @@ pub async fn grant(db: &Db, username: &str, role: &str, city: &str) -> Result<Do
     let UserRef { region, id } = login.user;
     gated_write(db, &Gates::default(), &region, async |conn, epoch| {
         let write = Write::new(Actor::Shell, now, (&region, Uuid::new_v4()), [0, epoch]);
-        roles::grant(conn, &write, id, &role).await
+        roles::set(conn, &write, id, &role, true).await
     })
     .await
 }

@@ -3,9 +3,9 @@
 use const_format::formatcp;
 use serde_json::json;
 
-use super::{CHANGES_IT, catalogue_change_sql, change};
+use super::{CHANGES_IT, NOT_ADMINISTRATOR, catalogue_change_sql, change};
 use crate::{
-    db::{BY_ROLE, Conn, EVENT, Param, Reach, Result, Statement, Verdict, Write},
+    db::{Conn, EVENT, Param, Reach, Result, Statement, Verdict, Write, verdict::BY_ADMINISTRATOR},
     domain::{
         City,
         event::{CITY_ADDED, CITY_CHANGED},
@@ -20,8 +20,8 @@ const ADD_CITY: Statement = Statement::write(
     "catalogue.add_city",
     Reach::Named,
     catalogue_change_sql!(
-        "role = 'administrator'",
-        "not_administrator",
+        BY_ADMINISTRATOR,
+        NOT_ADMINISTRATOR,
         "EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT AND region::TEXT = $13::TEXT AND name = $14::TEXT
                    AND lat = $15::FLOAT8 AND lon = $16::FLOAT8 AND service_area = $19::JSONB)",
         "WHEN EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT) THEN 'city_taken'",
@@ -63,8 +63,8 @@ const SET_CITY: Statement = Statement::write(
     "catalogue.set_city",
     Reach::Named,
     catalogue_change_sql!(
-        "role = 'administrator'",
-        "not_administrator",
+        BY_ADMINISTRATOR,
+        NOT_ADMINISTRATOR,
         "EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT AND name = $13::TEXT AND lat = $14::FLOAT8
                    AND lon = $15::FLOAT8 AND time_zone = $16::TEXT AND service_area = $17::JSONB)",
         city_changed_sql!("$18"),
@@ -91,8 +91,8 @@ const PAUSE_CITY: Statement = Statement::write(
     "catalogue.pause_city",
     Reach::Named,
     catalogue_change_sql!(
-        "role = 'administrator'",
-        "not_administrator",
+        BY_ADMINISTRATOR,
+        NOT_ADMINISTRATOR,
         "EXISTS (SELECT 1 FROM cities WHERE slug = $12::TEXT AND paused IS NOT DISTINCT FROM $13::TEXT)",
         city_changed_sql!("$14"),
         "UPDATE cities SET paused = $13::TEXT FROM verdict WHERE cities.slug = $12::TEXT AND verdict.code = 'ok'",

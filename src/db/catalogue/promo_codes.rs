@@ -3,9 +3,9 @@
 use const_format::formatcp;
 use serde_json::{Value, json};
 
-use super::{CHANGES_IT, catalogue_change_sql, change};
+use super::{CHANGES_IT, NOT_ADMINISTRATOR, catalogue_change_sql, change};
 use crate::{
-    db::{BY_ROLE, Conn, EVENT, Param, Reach, Result, Statement, Verdict, Write},
+    db::{Conn, EVENT, Param, Reach, Result, Statement, Verdict, Write, verdict::BY_ADMINISTRATOR},
     domain::{
         RegionCode,
         catalogue::{PromoCode, PromoDiscount},
@@ -75,8 +75,8 @@ const ADD_PROMO: Statement = Statement::write(
     "catalogue.add_promo_code",
     Reach::Named,
     catalogue_change_sql!(
-        "role = 'administrator'",
-        "not_administrator",
+        BY_ADMINISTRATOR,
+        NOT_ADMINISTRATOR,
         "EXISTS (SELECT 1 FROM promo_codes WHERE promo_codes.code = $12::TEXT
                    AND (percent, amount_minor, currency, cities, quotas, per_rider_limit, valid_from, valid_until)
                      IS NOT DISTINCT FROM ($13::INT8, $14::INT8, $15::TEXT, $16::JSONB, $17::JSONB, $18::INT8,
@@ -104,8 +104,8 @@ const SET_PROMO: Statement = Statement::write(
     "catalogue.set_promo_code",
     Reach::Named,
     catalogue_change_sql!(
-        "role = 'administrator'",
-        "not_administrator",
+        BY_ADMINISTRATOR,
+        NOT_ADMINISTRATOR,
         "EXISTS (SELECT 1 FROM promo_codes WHERE promo_codes.code = $12::TEXT AND valid_until = $13::TIMESTAMPTZ
                    AND per_rider_limit = $14::INT8 AND quotas = $16::JSONB)",
         "WHEN NOT EXISTS (SELECT 1 FROM promo_codes WHERE promo_codes.code = $12::TEXT

@@ -5,7 +5,10 @@ use serde_json::json;
 
 use super::{CHANGES_IT, catalogue_change_sql, change};
 use crate::{
-    db::{BY_ROLE, Conn, EVENT, Param, Reach, Result, Statement, Verdict, Write},
+    db::{
+        Conn, EVENT, Param, Reach, Result, Statement, Verdict, Write,
+        verdict::{BY_ADMINISTRATOR, operates_sql},
+    },
     domain::{
         Tariff,
         event::{TARIFF_SET, TARIFF_WITHDRAWN},
@@ -25,13 +28,22 @@ pub(super) fn tariff_key(tariff: &Tariff) -> String {
     format!("{}/{}/{}", tariff.city, tariff.vehicle_type, tariff.valid_from.timestamp())
 }
 
+/// By an administrator, or an operator of city $12.
+const BY_STAFF: &str = formatcp!(
+    "{BY_ADMINISTRATOR},
+             operates AS ({})",
+    operates_sql!("$12")
+);
+const NOT_STAFF: &str = "WHEN NOT EXISTS (SELECT 1 FROM administers) AND NOT EXISTS (SELECT 1 FROM operates)
+                   THEN 'not_operator'";
+
 // $12 to $18 as in `tariff_params`; $19 what the form is based on.
 const SET_TARIFF: Statement = Statement::write(
     "catalogue.set_tariff",
     Reach::Named,
     catalogue_change_sql!(
-        "(role = 'administrator' OR role = 'operator' AND city = $12::TEXT)",
-        "not_operator",
+        BY_STAFF,
+        NOT_STAFF,
         "EXISTS (SELECT 1 FROM (SELECT unlock_minor, per_minute_minor, out_of_area_minor, max_charge_minor FROM tariffs
                      WHERE city = $12::TEXT AND vehicle_type = $13::TEXT AND valid_from <= $14::TIMESTAMPTZ
                      ORDER BY valid_from DESC LIMIT 1) AS held
@@ -84,8 +96,8 @@ const WITHDRAW_TARIFF: Statement = Statement::write(
     "catalogue.withdraw_tariff",
     Reach::Named,
     catalogue_change_sql!(
-        "(role = 'administrator' OR role = 'operator' AND city = $12::TEXT)",
-        "not_operator",
+        BY_STAFF,
+        NOT_STAFF,
         "NOT EXISTS (SELECT 1 FROM tariffs WHERE city = $12::TEXT AND vehicle_type = $13::TEXT
                      AND valid_from = $14::TIMESTAMPTZ)",
         "WHEN $14::TIMESTAMPTZ <= $5::TIMESTAMPTZ AND (NOT EXISTS (SELECT 1 FROM tariffs
