@@ -1,6 +1,6 @@
 //! Audit events of one region, newest first, page by page. Every statement reads at most 1,000
-//! events, through the index of the object or actor if one is given. Ids only: no names and no
-//! places, since a ride's places are personal data of its rider.
+//! events, through the index of the actor if one is given, or puts those of one object in order.
+//! Ids only: no names and no places, since a ride's places are personal data of its rider.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
