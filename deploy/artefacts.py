@@ -209,9 +209,13 @@ def terraform():
     role = blocks["var.application_role"]["default"][0]
     args = [arg.replace("${var.application_role}", role) for arg in args]
     check(args[0] == "migrate" and ROLES in args, f"migrate: args {args}")
-    mixed = {"google_cloud_run_v2_service.web": "secret.migrate", "google_cloud_run_v2_job.migrate": "secret.web"}
+    doctor = blocks["google_cloud_run_v2_job.doctor"]["template"][0]["template"][0]
+    check(doctor["containers"][0]["dynamic"] == container["dynamic"], "the doctor has other settings than an instance")
+    mixed = {"service.web": "secret.migrate", "job.doctor": "secret.migrate", "job.migrate": "secret.web"}
     for name, secret in mixed.items():
-        check(secret not in repr(blocks[name]), f"{name} reads google_secret_manager_{secret}")
+        check(secret not in repr(blocks["google_cloud_run_v2_" + name]), f"{name} reads google_secret_manager_{secret}")
+    ignored = blocks["cockroach_sql_user.migrator"]["lifecycle"][0]["ignore_changes"]
+    check("password" in repr(ignored), "an apply with another password locks the migration out")
     for name, body in blocks.items():
         if name.startswith("google_secret_manager_secret_version.") and "password" in repr(body):
             check("secret_data" not in body, f"{name} writes a password into the state")
@@ -236,7 +240,9 @@ EVERYWHERE = {"region", "job", "instance"}
 
 def monitoring(queries):
     folder = DEPLOY / "prometheus"
-    config = yaml.safe_load((folder / "prometheus.yml").read_text())
+    text = (folder / "prometheus.yml").read_text()
+    check(not re.search(r": [&*]\w", text), "prometheus.yml: a job with an alias cannot be copied alone")
+    config = yaml.safe_load(text)
     files = [
         yaml.safe_load(path.read_text()) for pattern in config["rule_files"] for path in sorted(folder.glob(pattern))
     ]
@@ -271,6 +277,8 @@ def monitoring(queries):
         for job in config["scrape_configs"]
         for rule in job.get("metric_relabel_configs", [])
     }
+    nodes = {tuple(names) for name, names in kept.items() if name.startswith("cockroachdb-")}
+    check(len(nodes) == 1, f"of the database not every region keeps the same: {nodes}")
     known = METRICS | SCRAPED | recorded | {name: None for names in kept.values() for name in names}
     labels = EVERYWHERE.union(*METRICS.values(), {"slo", "proxy", "server", "alertname", "severity"})
     program = [path for path in (DEPLOY.parent / "src").rglob("*.rs") if "pages" not in path.parts]
@@ -297,6 +305,8 @@ def monitoring(queries):
 
     anchors = anchors_of(DEPLOY / "runbook.md")
     for alert in alerts:
+        needs = recorded.keys() & {name for name, _ in selectors(alert["expr"])}
+        check(not needs, f"{alert['alert']}: not where nothing records {sorted(needs)}")
         address = alert["annotations"].get("runbook_url", "")
         check(
             address.partition("#")[0] == "deploy/runbook.md" and address.partition("#")[2] in anchors,

@@ -109,6 +109,11 @@ check_monitoring() {
   local queries=$PWD/target/dashboard-queries.json
   "$promtool" check config --lint-fatal deploy/prometheus/prometheus.yml
   "$promtool" test rules deploy/prometheus/tests.yml
+  # As terraform/gcp/README.md makes them for Google's Prometheus, which has neither HAProxy's nor the database's metrics.
+  local alerts=$PWD/target/cloud-alerts.yml
+  (cd deploy/terraform/gcp && eval "$(sed -n 's/^    \(sed .*alerts.yml\) >.*/\1/p' README.md)") >"$alerts"
+  "$promtool" check rules "$alerts"
+  ! grep -E 'haproxy_|ranges_|schedules_|clock_offset_|enterprise_license' "$alerts" || fail "Google's Prometheus has no such metrics"
   "$tools/bin/python" deploy/artefacts.py monitoring "$queries"
   "$promtool" check rules "$queries"
 }

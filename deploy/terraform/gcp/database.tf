@@ -61,6 +61,11 @@ resource "cockroach_sql_user" "migrator" {
   cluster_id = cockroach_cluster.this.id
   name       = "movr_migrator"
   password   = var.migrator_password
+
+  # Later it is changed in SQL, on purpose: an `apply` with another value must not lock the migration out.
+  lifecycle {
+    ignore_changes = [password]
+  }
 }
 
 # Each region's disks under that region's key. CockroachDB Cloud uses a key as one of our accounts, which may use

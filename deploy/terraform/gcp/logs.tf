@@ -5,7 +5,7 @@ locals {
   # Other services of the project keep theirs where they were.
   own_logs = <<-EOT
     ((resource.type = "cloud_run_revision" AND resource.labels.service_name = "${var.name}")
-      OR (resource.type = "cloud_run_job" AND resource.labels.job_name = "${var.name}-migrate"))
+      OR (resource.type = "cloud_run_job" AND resource.labels.job_name =~ "^${var.name}-(migrate|doctor)$"))
   EOT
 }
 

@@ -19,6 +19,30 @@ locals {
     for region in var.regions :
     region => "${region}-docker.pkg.dev/${var.project}/${var.name}/movr@${var.image}"
   }
+
+  # What an instance is told beside its secrets.
+  web_settings = { for region in var.regions : region => merge({
+    MOVR_REGION         = local.codes[region]
+    MOVR_PUBLIC_URL     = "https://${var.domain}"
+    MOVR_LISTEN         = "0.0.0.0:8080"
+    MOVR_METRICS_LISTEN = "127.0.0.1:9090"
+    MOVR_LOG_FORMAT     = "json"
+    MOVR_POOL_SIZE      = tostring(var.pool_size)
+    # Requests come from the platform's front end, which has a link-local address, and there from the balancer,
+    # which sets these headers whatever the client sent.
+    MOVR_TRUSTED_PROXIES           = "169.254.0.0/16"
+    MOVR_CLIENT_ADDRESS_HEADER     = "X-Client-Address"
+    MOVR_CLIENT_CITY_HEADER        = "X-Client-City"
+    MOVR_CLIENT_COORDINATES_HEADER = "X-Client-Coordinates"
+    # Cloud Run sends an instance no request after SIGTERM, and ends it 10 s later.
+    MOVR_DRAIN_DELAY_MS      = "0"
+    MOVR_SHUTDOWN_TIMEOUT_MS = "9000"
+    # The front end decides when a connection ends.
+    MOVR_KEEP_ALIVE_S = "620"
+    }, contains(keys(var.otlp_endpoint), region) ? {
+    OTEL_EXPORTER_OTLP_ENDPOINT = var.otlp_endpoint[region]
+    } : {})
+  }
 }
 
 resource "google_service_account" "web" {
@@ -99,27 +123,7 @@ resource "google_cloud_run_v2_service" "web" {
       }
 
       dynamic "env" {
-        for_each = merge({
-          MOVR_REGION         = local.codes[each.value]
-          MOVR_PUBLIC_URL     = "https://${var.domain}"
-          MOVR_LISTEN         = "0.0.0.0:8080"
-          MOVR_METRICS_LISTEN = "127.0.0.1:9090"
-          MOVR_LOG_FORMAT     = "json"
-          MOVR_POOL_SIZE      = tostring(var.pool_size)
-          # Requests come from the platform's front end, which has a link-local address, and there from the balancer,
-          # which sets these headers whatever the client sent.
-          MOVR_TRUSTED_PROXIES           = "169.254.0.0/16"
-          MOVR_CLIENT_ADDRESS_HEADER     = "X-Client-Address"
-          MOVR_CLIENT_CITY_HEADER        = "X-Client-City"
-          MOVR_CLIENT_COORDINATES_HEADER = "X-Client-Coordinates"
-          # Cloud Run sends an instance no request after SIGTERM, and ends it 10 s later.
-          MOVR_DRAIN_DELAY_MS      = "0"
-          MOVR_SHUTDOWN_TIMEOUT_MS = "9000"
-          # The front end decides when a connection ends.
-          MOVR_KEEP_ALIVE_S = "620"
-          }, contains(keys(var.otlp_endpoint), each.value) ? {
-          OTEL_EXPORTER_OTLP_ENDPOINT = var.otlp_endpoint[each.value]
-        } : {})
+        for_each = local.web_settings[each.value]
         content {
           name  = env.key
           value = env.value
@@ -212,6 +216,87 @@ resource "google_cloud_run_v2_service" "web" {
         items {
           version = google_secret_manager_secret_version.file["${each.value}/run-monitoring"].version
           path    = "config.yaml"
+        }
+      }
+    }
+  }
+
+  depends_on = [
+    google_secret_manager_secret_iam_member.web,
+    google_secret_manager_secret_iam_member.file,
+    google_dns_record_set.database,
+    cockroach_private_endpoint_connection.database,
+  ]
+}
+
+# `movr doctor` and `movr verify-locality` from where an instance stands, with its account, settings and secrets: nothing
+# else reaches the private addresses of the nodes. It serves nobody and runs when it is asked to.
+resource "google_cloud_run_v2_job" "doctor" {
+  for_each            = local.regions
+  name                = "${var.name}-doctor"
+  location            = each.value
+  deletion_protection = false
+
+  template {
+    template {
+      service_account       = google_service_account.web[each.value].email
+      execution_environment = "EXECUTION_ENVIRONMENT_GEN2"
+      encryption_key        = google_kms_crypto_key.application[each.value].id
+      timeout               = "600s"
+      # What it finds is no accident that another try would cure.
+      max_retries = 0
+
+      vpc_access {
+        egress = "PRIVATE_RANGES_ONLY"
+        network_interfaces {
+          network    = google_compute_network.this.id
+          subnetwork = google_compute_subnetwork.region[each.value].id
+        }
+      }
+
+      containers {
+        image = local.images[each.value]
+        args  = ["doctor"]
+
+        dynamic "env" {
+          for_each = local.web_settings[each.value]
+          content {
+            name  = env.key
+            value = env.value
+          }
+        }
+
+        dynamic "env" {
+          for_each = { for key, secret in local.web_secrets : secret.variable => key if secret.region == each.value }
+          content {
+            name = env.key
+            value_source {
+              secret_key_ref {
+                secret  = google_secret_manager_secret.web[env.value].secret_id
+                version = google_secret_manager_secret_version.web[env.value].version
+              }
+            }
+          }
+        }
+
+        resources {
+          limits = { cpu = "1", memory = "512Mi" }
+        }
+
+        volume_mounts {
+          name       = "database-ca"
+          mount_path = local.ca_path
+        }
+      }
+
+      volumes {
+        name = "database-ca"
+        secret {
+          secret = google_secret_manager_secret.file["${each.value}/database-ca"].secret_id
+          items {
+            version = google_secret_manager_secret_version.file["${each.value}/database-ca"].version
+            path    = "ca.crt"
+          }
         }
       }
     }

@@ -130,7 +130,12 @@ variable "admin_networks" {
 variable "migrator_password" {
   type        = string
   sensitive   = true
-  description = "Password of the SQL user that owns the schema."
+  description = "Password of the SQL user that owns the schema: as it is made, and in the migration's secret."
+
+  validation {
+    condition     = length(var.migrator_password) >= 16
+    error_message = "At least 16 characters."
+  }
 }
 
 variable "application_role" {
@@ -149,6 +154,11 @@ variable "application_password" {
   sensitive   = true
   ephemeral   = true
   description = "Password of the role application_role."
+
+  validation {
+    condition     = length(var.application_password) >= 16
+    error_message = "At least 16 characters."
+  }
 }
 
 variable "secret_keys" {
@@ -156,12 +166,17 @@ variable "secret_keys" {
   sensitive   = true
   ephemeral   = true
   description = "MOVR_SECRET_KEYS: one to three keys, separated by commas; the first signs."
+
+  validation {
+    condition     = alltrue([for key in split(",", var.secret_keys) : can(regex("^[A-Za-z0-9+/]{86,}=*$", key))])
+    error_message = "Each is what `openssl rand -base64 64` prints, without the line break."
+  }
 }
 
 variable "secrets_version" {
   type        = number
   default     = 1
-  description = "Raise it after changing a password, a key or application_role: secrets are written only then."
+  description = "Raise it after changing a password, a key or application_role: secrets are written when it changes, and only then."
 }
 
 variable "otlp_endpoint" {

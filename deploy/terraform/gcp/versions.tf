@@ -22,7 +22,7 @@ terraform {
     }
   }
 
-  # The state names every part, and holds the migrator's password: keep it in a private bucket of your own,
+  # The state names every part, and holds the migrator's first password: keep it in a private bucket of your own,
   # `terraform init -backend-config=bucket=NAME`.
   backend "gcs" {
     prefix = "movr"
