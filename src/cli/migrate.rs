@@ -22,13 +22,14 @@ pub const LOST: &str = "a single-region schema: rows do not live in their region
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The geography of the deployment; without it the shipped one.
+    /// The geography of the deployment. Without it the one that the database has stays; an empty database gets the
+    /// shipped example.
     #[arg(long = "catalog", value_name = "CATALOG")]
     catalogue: Option<PathBuf>,
     /// What the database survives: `region` costs writes a trip to the next region.
     #[arg(long, default_value = "zone", value_parser = ["zone", "region"])]
     survive: String,
-    /// `restricted` keeps no replicas outside the home region.
+    /// `restricted` keeps no replicas outside the home region, and so cannot survive its loss.
     #[arg(long, default_value = "default", value_parser = ["default", "restricted"])]
     placement: String,
     /// `off` ignores the regions of the cluster: a single-region schema.
@@ -71,26 +72,36 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
         None => SHIPPED.to_owned(),
     };
     let file = Catalogue::parse(&text)?;
+    if args.survive == "region" && args.placement == "restricted" {
+        return Err("--survive region keeps replicas in other regions, which --placement restricted forbids".into());
+    }
+    let endpoint = db::endpoint(&tools.database, tools.database.url.expose())?;
+    let loaded = if args.catalogue.is_none() { db::migrate::loaded_regions(&endpoint).await? } else { Vec::new() };
+    let keep = !loaded.is_empty();
+    let shipped = file.regions.iter().map(|region| region.code.clone());
     let layout = Layout {
-        regions: file.regions.iter().map(|region| region.code.clone()).collect(),
+        regions: if keep { loaded } else { shipped.collect() },
         survive_region: args.survive == "region",
         placement_restricted: args.placement == "restricted",
         locality: args.locality == Locality::Auto,
     };
-    let endpoint = db::endpoint(&tools.database, tools.database.url.expose())?;
     let steps = db::migrate::run(&endpoint, &layout, args.plan).await.map_err(explain)?;
     let roles = async |plan| match &args.roles {
         Some(role) => db::rights::grant(&endpoint, role, plan).await,
         None => Ok(Vec::new()),
     };
     if args.plan {
-        let catalogue = db::catalogue::plan(&file, Clock::default().now()).await?;
+        let plan = db::catalogue::plan(&file, Clock::default().now());
+        let catalogue = if keep { Vec::new() } else { plan.await? };
         for step in steps.iter().chain(&roles(true).await?).chain(&catalogue) {
             println!("{};\n", step.trim_end().trim_end_matches(';'));
         }
-        println!(
-            "-- The last statement only when one before it changed something. Then each region's gate and promo quotas,"
-        );
+        if keep {
+            println!("-- The catalogue stays as it is: --catalog changes it.");
+        } else {
+            println!("-- The last statement only when one before it changed something.");
+        }
+        println!("-- Then each region's gate and promo quotas,");
         println!(
             "-- where they are missing or differ, under the epoch that the gate has by then. Before the migrations, what"
         );
@@ -100,9 +111,15 @@ pub async fn run(tools: &Tools, args: &Args) -> Outcome {
     let left = roles(false).await?;
     let db = Db::open(&tools.database).await?;
     db.warm().await?;
-    let changed = ops::catalogue::load(&db, &file, &Clock::default()).await?;
+    let catalogue = if keep {
+        let loaded = super::catalogue(&db).await?;
+        ops::catalogue::complete(&db, &loaded.regions, &loaded.promo_codes, &Clock::default()).await?;
+        "stays as it is (--catalog changes it)".to_owned()
+    } else {
+        format!("{} entries changed", ops::catalogue::load(&db, &file, &Clock::default()).await?)
+    };
     println!(
-        "schema at version {}, {} steps done; catalogue: {changed} entries changed ({})",
+        "schema at version {}, {} steps done; catalogue: {catalogue} ({})",
         db::migrate::newest(),
         steps.len(),
         db.engine().version,

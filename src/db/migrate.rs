@@ -79,6 +79,24 @@ pub async fn run(endpoint: &Endpoint, layout: &Layout, plan: bool) -> Result<Vec
     Ok(done)
 }
 
+/// The regions of the catalogue that was loaded into the database; none when there is no database yet.
+pub async fn loaded_regions(endpoint: &Endpoint) -> Result<Vec<RegionCode>> {
+    let client = match connect_once(endpoint).await {
+        Err(error) if error.kind == NO_DATABASE => return Ok(Vec::new()),
+        connected => connected?,
+    };
+    // A name without a database finds nothing, where asking for its tables is an error.
+    let created =
+        "SELECT count(*)::TEXT FROM information_schema.tables WHERE table_schema = 'public' AND table_name = 'regions'";
+    if text(&client, created).await? == "0" {
+        return Ok(Vec::new());
+    }
+    let codes = text(&client, "SELECT coalesce(string_agg(code::TEXT, ',' ORDER BY code), '') FROM regions").await?;
+    let code =
+        |code: &str| code.parse().map_err(|error| DbError::new(DbErrorKind::Bug, "migrate.loaded", format!("{error}")));
+    codes.split(',').filter(|code| !code.is_empty()).map(code).collect()
+}
+
 /// Keeps all rows, and those who answer for them, in one region of the cluster: without localities
 /// it spreads them over all.
 pub async fn keep_in(endpoint: &Endpoint, region: &RegionCode) -> Result<(), DbError> {

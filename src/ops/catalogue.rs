@@ -11,7 +11,10 @@ use super::{Done, OpError, Result, Service, all_or_nothing, gated_all, gated_wri
 use crate::{
     clock::Clock,
     db::{Actor, Conn, Db, DbError, SessionAuth, Verdict, Write, catalogue, gates, txn::Outcome::Commit},
-    domain::{Catalogue, City, Refusal, RegionCode, Tariff, catalogue::PromoCode},
+    domain::{
+        Catalogue, City, Refusal, RegionCode, Tariff,
+        catalogue::{PromoCode, Region},
+    },
 };
 
 /// A catalogue is about a hundred statements, maybe from a region far away. Its tables are under no
@@ -27,10 +30,16 @@ pub async fn load(db: &Db, file: &Catalogue, clock: &Clock) -> Result<usize> {
     let put = async |conn: &Conn| Ok(Commit(catalogue::put(conn, file, now).await?));
     // Loading is idempotent, so after a lost COMMIT it is simply done again.
     let put = db.txn_within(LOAD_TIMEOUT, &first.code, put, async |_| Ok(None)).await?;
-    let gates_seen = Gates::default();
-    for region in &file.regions {
+    complete(db, &file.regions, &put.promo_codes, clock).await?;
+    Ok(put.changed)
+}
+
+/// Makes what is missing of each region's gate and promo quotas, which are not in the catalogue's transaction.
+pub async fn complete(db: &Db, regions: &[Region], promo_codes: &[PromoCode], clock: &Clock) -> Result<()> {
+    let (now, gates_seen) = (clock.now(), Gates::default());
+    for region in regions {
         db.write_with_retry(&region.code, async |conn| gates::create(conn, &region.code, now).await).await?;
-        for promo in &put.promo_codes {
+        for promo in promo_codes {
             let granted = promo.quota(&region.code);
             gated_write(db, &gates_seen, &region.code, async |conn, epoch| {
                 catalogue::put_quota(conn, &region.code, &promo.code, granted, epoch).await
@@ -38,7 +47,7 @@ pub async fn load(db: &Db, file: &Catalogue, clock: &Clock) -> Result<usize> {
             .await?;
         }
     }
-    Ok(put.changed)
+    Ok(())
 }
 
 /// Changes a promo code's end and raises its limits, if it is still as `seen`.

@@ -169,8 +169,45 @@ async fn migrate_says_what_it_did() {
     assert_eq!(first.code, Some(0), "{first:?}");
     assert!(first.out.contains(&format!("schema at version {}", movr::db::migrate::newest())), "{}", first.out);
     let again = movr(&["migrate"], &[("DATABASE_URL", &url)]).await;
-    assert!(again.code == Some(0) && again.out.contains("0 steps done; catalogue: 0 entries changed"), "{again:?}");
-    assert_eq!(number(&engine::client(&url).await, "SELECT version FROM catalogue").await, 1);
+    assert!(again.code == Some(0) && again.out.contains("0 steps done; catalogue: stays as it is"), "{again:?}");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/catalog.toml");
+    let loaded = movr(&["migrate", "--catalog", shipped], &[("DATABASE_URL", &url)]).await;
+    assert!(loaded.out.contains("catalogue: 0 entries changed"), "{loaded:?}");
+    let both = ["migrate", "--survive", "region", "--placement", "restricted"];
+    let refused = movr(&both, &[("DATABASE_URL", &url)]).await;
+    assert!(refused.code == Some(1) && refused.err.contains("--placement restricted forbids"), "{refused:?}");
+    let client = engine::client(&url).await;
+    assert_eq!(number(&client, "SELECT version FROM catalogue").await, 1);
+    drop(client);
+    world.database.drop_another(&url).await;
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn a_catalogue_that_is_loaded_stays_unless_another_is_named() {
+    let world = world().await;
+    let url = world.database.another();
+    let example = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/catalog.toml")).unwrap();
+    let own = example.replace("http://localhost:", "https://movr.example.com/").replace("us-east1", "us-east4");
+    let file = std::env::temp_dir().join(format!("{}.toml", Uuid::new_v4()));
+    std::fs::write(&file, own).unwrap();
+    let env = [("DATABASE_URL", url.as_str())];
+    let first = movr(&["migrate", "--locality", "off", "--catalog", file.to_str().unwrap()], &env).await;
+    assert_eq!(first.code, Some(0), "{first:?}");
+    std::fs::remove_file(&file).unwrap();
+    let client = engine::client(&url).await;
+    // As an interrupted first load leaves it.
+    client.batch_execute("DELETE FROM region_gates WHERE region = 'us-west1'").await.unwrap();
+    let own =
+        "SELECT count(*) FROM regions WHERE base_url LIKE 'https://movr.example.com/%' AND code::TEXT <> 'us-east1'";
+    for command in [&["migrate", "--locality", "off", "--plan"][..], &["migrate", "--locality", "off"]] {
+        let again = movr(command, &env).await;
+        assert!(again.code == Some(0) && !again.out.contains("us-east1"), "{again:?}");
+        assert!(again.out.contains("stays as it is"), "{again:?}");
+        assert_eq!((number(&client, own).await, number(&client, "SELECT count(*) FROM regions").await), (3, 3));
+    }
+    assert_eq!(number(&client, "SELECT count(*) FROM region_gates").await, 3);
+    drop(client);
     world.database.drop_another(&url).await;
     world.end().await;
 }
@@ -187,7 +224,8 @@ async fn the_plan_of_the_catalogue_is_sql_that_does_the_same() {
         .set("UPDATE promo_codes SET per_rider_limit = 7, valid_until = now(); UPDATE regions SET base_url = ''")
         .await;
     let env = [("DATABASE_URL", &*world.database.url)];
-    let planned = movr(&["migrate", "--plan"], &env).await;
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/catalog.toml");
+    let planned = movr(&["migrate", "--plan", "--catalog", shipped], &env).await;
     assert_eq!(planned.code, Some(0), "{planned:?}");
     assert_ne!(world.rows().await, before, "a plan changes nothing");
     world.set(&planned.out).await;
