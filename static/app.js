@@ -10,8 +10,8 @@
     let data;
     try { data = JSON.parse(box.querySelector('script').textContent); } catch { return; }
     const points = [...(data.pins || []), ...(data.route || [])];
-    if (data.me) points.push(data.me);
-    const extent = points.length > 1 ? points : [...points, ...(data.area || [])];
+    const extent = points.length ? points : [...(data.area || [])];
+    if (data.me) extent.push(data.me);
     if (!extent.length && !data.centre) return;
 
     const drawing = box.querySelector('svg');
@@ -32,7 +32,7 @@
     // On the home page a card covers the left of the map, or its lower edge on narrow screens.
     const left = hero && wide ? box.clientWidth * 0.45 : 36;
     if (extent.length > 1) map.fitBounds(extent, { paddingTopLeft: [left, 36], paddingBottomRight: [36, hero && !wide ? 80 : 36], maxZoom: 17 });
-    else map.setView(extent[0] || data.centre, 14);
+    else map.setView(extent[0] || data.centre, 16);
 
     const Grid = L.GridLayer.extend({ createTile: () => L.DomUtil.create('div', 'grid-tile') });
     new Grid({ tileSize: 64, zIndex: 1 }).addTo(map);

@@ -1,7 +1,7 @@
 //! The numbers of a server-rendered SVG map: service area, pins, a route and a scale bar.
 //! Equirectangular, scaled by the cosine of the middle latitude: right to a pixel over a city. The
-//! whole service area is shown only when there are fewer than two points, and a person far away is
-//! left out, else the city would be a dot.
+//! whole service area is shown only when there is nothing on it, and a person far away is left out,
+//! else the city would be a dot.
 
 use super::{
     geo::{Bounds, EARTH_RADIUS_M, Point, Polygon},
@@ -11,7 +11,7 @@ use super::{
 /// A person farther than this from everything else is not drawn.
 const ME_WITHIN_M: f64 = 20_000.0;
 
-/// The minimum height and width of a map, so that a lone pin does not fill it.
+/// The minimum height and width of a map: the surroundings of a lone pin.
 const LEAST_SPAN_M: f64 = 400.0;
 
 /// Margin, as a fraction of width and height.
@@ -63,10 +63,10 @@ impl MapSvg {
         let mut shown: Vec<Point> = scene.pins.iter().chain(scene.route).copied().collect();
         let near = |me: &Point| shown.iter().chain(area).any(|point| point.distance_m(*me) <= ME_WITHIN_M);
         let me = scene.me.filter(near);
-        shown.extend(me);
-        if shown.len() < 2 {
+        if shown.is_empty() {
             shown.extend(area);
         }
+        shown.extend(me);
         let projection = Projection::new(Bounds::of(shown), scene.width, scene.height);
         Self {
             width: scene.width,
@@ -172,12 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn two_points_fill_the_picture_and_one_is_shown_in_its_city() {
+    fn two_points_fill_the_picture_and_one_is_shown_with_its_surroundings() {
         let (area, pins) = (amsterdam(), [at(52.36, 4.88), at(52.365, 4.89)]);
         let map = MapSvg::of(&scene(&area, &pins, None));
         assert!((map.pins[0].x - map.pins[1].x).abs() > 600 || (map.pins[0].y - map.pins[1].y).abs() > 450, "{map:?}");
         let one = MapSvg::of(&scene(&area, &pins[..1], None));
-        assert_eq!(one.scale, MapSvg::of(&scene(&area, &[], None)).scale, "framed by the area");
+        assert_eq!((one.pins[0], &*one.scale.label), (Xy { x: 400, y: 300 }, "100 m"), "in the middle, and close");
     }
 
     #[test]
