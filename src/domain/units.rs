@@ -41,6 +41,14 @@ impl Units {
         }
     }
 
+    /// Without the time: `Sat 21 Nov 2026`.
+    pub const fn day(self) -> &'static str {
+        match self {
+            Self::Metric => "%a %-d %b %Y",
+            Self::Us => "%a, %b %-d, %Y",
+        }
+    }
+
     /// Without the weekday: `21 Nov 2026, 10:42`.
     pub const fn date_and_time(self) -> &'static str {
         match self {

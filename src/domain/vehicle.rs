@@ -12,6 +12,18 @@ pub struct VehicleRef {
     pub id: Uuid,
 }
 
+impl VehicleRef {
+    /// What operators call it: by their code, or by the beginning of its id.
+    pub fn name(&self, code: Option<&str>) -> String {
+        code.map_or_else(|| short(self.id), str::to_owned)
+    }
+}
+
+/// The first eight letters of an id: enough for people.
+pub fn short(id: Uuid) -> String {
+    id.simple().to_string().chars().take(8).collect()
+}
+
 /// By its public id, which changes after each ride, so that a vehicle cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PublicVehicle {

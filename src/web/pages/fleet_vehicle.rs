@@ -94,9 +94,9 @@ async fn page(
     let (history, more) = history.split_at(history.len().min(HISTORY_PAGE));
     let older = history.last().filter(|_| !more.is_empty());
     let pin = map::Pin { href: String::new(), ..map::Pin::fleet(&found.vehicle, context.now) };
-    let title = found.vehicle.code.as_deref().unwrap_or("Vehicle without a code");
+    let title = vehicle.name(found.vehicle.code.as_deref());
     let page = FleetVehiclePage {
-        layout: context.layout(title, Section::Fleet, city),
+        layout: context.layout(&title, Section::Fleet, city),
         catalogue: &context.catalogue,
         now: context.now,
         city,

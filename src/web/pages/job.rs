@@ -21,6 +21,7 @@ use crate::{
         csv::{escape_formula, head, write_line},
         job,
         region::GateState,
+        vehicle::short,
     },
     ops::{self, Done, jobs::JobContext},
     web::{
@@ -153,7 +154,7 @@ fn halted(context: &RequestContext, job: &Job) -> Option<String> {
 /// The operator's code, or the beginning of the id; make and type.
 fn named(item: &Item) -> (String, String) {
     let text = |key: &str| item.input.get(key).and_then(Value::as_str).unwrap_or_default();
-    let id = || item.vehicle.map(|id| id.simple().to_string().chars().take(8).collect::<String>()).unwrap_or_default();
+    let id = || item.vehicle.map(short).unwrap_or_default();
     let name = Some(text("code").to_owned()).filter(|code| !code.is_empty()).unwrap_or_else(id);
     (name, format!("{} {}", text("brand"), text("type")).trim().to_owned())
 }

@@ -61,7 +61,7 @@ impl Pin {
 
     /// Leads to its page for operators.
     pub fn fleet(vehicle: &FleetVehicle, now: DateTime<Utc>) -> Self {
-        let (code, status) = (vehicle.code.as_deref().unwrap_or("no code"), vehicle.shown_status(now));
+        let (name, status) = (vehicle.vehicle.name(vehicle.code.as_deref()), vehicle.shown_status(now));
         Self {
             at: vehicle.at,
             letter: "",
@@ -69,7 +69,7 @@ impl Pin {
             battery: vehicle.battery,
             status: status.to_owned(),
             href: paths::fleet_vehicle(&vehicle.vehicle),
-            title: format!("{code}, {}, {}%", status_text(status), vehicle.battery),
+            title: format!("{name}, {}, {}%", status_text(status), vehicle.battery),
         }
     }
 }
@@ -77,7 +77,7 @@ impl Pin {
 pub struct Shown<'a> {
     /// In words, for people who cannot see it.
     pub label: String,
-    /// Its service area is drawn, and sets the scale for a lone point.
+    /// Its service area is drawn, and sets the scale when nothing else does.
     pub city: &'a City,
     pub pins: Vec<Pin>,
     pub route: Vec<Point>,

@@ -61,9 +61,20 @@ impl RevenuePage<'_> {
         value == if self.error.is_some() { self.query.by.as_str() } else { self.by.0 }
     }
 
-    fn vehicle(&self, row: &Revenue) -> Option<String> {
+    fn vehicle(&self, row: &Revenue) -> Option<VehicleRef> {
         let id = form::id(&row.key).filter(|_| self.by.0 == "vehicle")?;
-        Some(paths::fleet_vehicle(&VehicleRef { region: self.city.region.clone(), id }))
+        Some(VehicleRef { region: self.city.region.clone(), id })
+    }
+
+    /// Of the other groups.
+    fn title(&self, row: &Revenue) -> String {
+        let day = |text: &str, format| Some(NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.format(format).to_string());
+        let written = match self.by.0 {
+            "day" => day(&row.key, self.city.units.day()),
+            "month" => day(&format!("{}-01", row.key), "%B %Y"),
+            _ => self.catalogue.vehicle_type(&row.key).map(|of| of.name.clone()),
+        };
+        written.unwrap_or_else(|| row.key.clone())
     }
 }
 
