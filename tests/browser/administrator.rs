@@ -62,7 +62,7 @@ async fn an_administrator_blocks_somebody_shares_out_a_code_and_draws_an_area() 
     for city in ["boston", "seattle"] {
         browser.press_css(&format!("[name=cities][value={city}]")).await;
     }
-    browser.press("Add the code").await;
+    browser.press("Add code").await;
     browser.reads(".flashes", "SPRING is added.").await;
     let uses = "[aria-labelledby=SPRING] .facts";
     browser.reads(uses, "Boston, Seattle").await;

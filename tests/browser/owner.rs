@@ -113,7 +113,7 @@ async fn an_owner_earns_pauses_and_leaves_in_a_narrow_window_without_scripts() {
     browser.press("Kalkhoff, blue bike").await;
     browser.press("Remove").await;
     browser.press("Remove for good").await;
-    browser.reads(".flashes", "Your vehicle is off the street.").await;
+    browser.reads(".flashes", "Your vehicle has been removed.").await;
     browser.press_above("Profile").await;
     browser.press("Delete my account").await;
     browser.heading("Delete my account").await;

@@ -159,5 +159,5 @@ pub async fn remove(context: RequestContext, RowPath { region, id }: RowPath, Fo
     let retired = ops::vehicle_write(&context.service, &auth, (&region, id), async |conn, write| {
         vehicles::retire(conn, write, form.version.get()).await
     });
-    context.respond(retired.await.map(|_| Done::Now), "/my/vehicles", "Your vehicle is off the street.")
+    context.respond(retired.await.map(|_| Done::Now), "/my/vehicles", "Your vehicle has been removed.")
 }

@@ -68,7 +68,8 @@ impl RevenuePage<'_> {
 
     /// Of the other groups.
     fn title(&self, row: &Revenue) -> String {
-        let day = |text: &str, format| Some(NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.format(format).to_string());
+        let day =
+            |text: &str, format| Some(NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.format(format).to_string());
         let written = match self.by.0 {
             "day" => day(&row.key, self.city.units.day()),
             "month" => day(&format!("{}-01", row.key), "%B %Y"),

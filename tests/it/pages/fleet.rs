@@ -102,7 +102,8 @@ async fn every_filter_and_order_finds_each_vehicle_once() {
         assert_eq!(scene.all(query).await, expected, "{query}");
     }
     let now = scene.world.clock.now();
-    let text = "SELECT coalesce(code, substr(id::TEXT, 1, 8)) FROM vehicles WHERE city = 'new-york' AND status <> 'retired'
+    let text =
+        "SELECT coalesce(code, substr(id::TEXT, 1, 8)) FROM vehicles WHERE city = 'new-york' AND status <> 'retired'
         AND seen_at < $1 ORDER BY seen_at, id";
     let idle = scene.sql.query(text, &[&(now - chrono::Duration::hours(720))]).await.unwrap();
     let idle: Vec<String> = idle.iter().map(|row| row.try_get(0).unwrap()).collect();
