@@ -300,7 +300,13 @@ async fn every_kind_of_damage_is_found_by_its_check() {
     let data = Data::open(&url).await;
     data.load((4, 10, 40), 1).await;
     data.client.batch_execute(SETUP).await.unwrap();
+    let mut redo = Vec::new();
     for table in TABLES {
+        // What is generated is not written.
+        let columns = "SELECT string_agg(column_name::TEXT, ', ') FROM information_schema.columns
+            WHERE table_schema = 'public' AND table_name::TEXT = $1 AND column_name <> 'sort_code'";
+        let columns: String = data.client.query_one(columns, &[&table]).await.unwrap().try_get(0).unwrap();
+        redo.push(format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM good_{table};"));
         data.client.batch_execute(&format!("CREATE TABLE good_{table} AS SELECT * FROM {table}")).await.unwrap();
     }
     let env = [("DATABASE_URL", url.as_str())];
@@ -330,8 +336,7 @@ async fn every_kind_of_damage_is_found_by_its_check() {
             }
         }
         let undo = TABLES.iter().map(|table| format!("DELETE FROM {table};"));
-        let redo = TABLES.iter().rev().map(|table| format!("INSERT INTO {table} SELECT * FROM good_{table};"));
-        data.client.batch_execute(&undo.chain(redo).collect::<String>()).await.unwrap();
+        data.client.batch_execute(&undo.chain(redo.iter().rev().cloned()).collect::<String>()).await.unwrap();
         assert_eq!(data.verify().await, [], "after undoing: {damage}");
     }
     let all: BTreeSet<_> = CHECKS.iter().map(|(check, _)| *check).collect();
