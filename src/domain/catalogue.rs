@@ -178,6 +178,11 @@ impl Tariff {
     pub fn fare(&self, minutes: i64) -> i64 {
         self.rate().charge(minutes)
     }
+
+    /// What the form that starts a ride carries of the price beside it.
+    pub fn shown(&self) -> String {
+        format!("{}-{}", self.unlock_minor, self.per_minute_minor)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,6 +26,8 @@ pub struct Start {
     pub code: Option<(String, Point)>,
     pub city: String,
     pub vehicle_type: String,
+    /// The price that the person saw, if any.
+    pub price: Option<String>,
     /// As typed; empty for none.
     pub promo: String,
 }
@@ -37,6 +39,9 @@ pub async fn start(service: &Service, auth: &SessionAuth, start: Start) -> Resul
         return Err(paused.into());
     }
     let tariff = catalogue.tariff(&start.city, &start.vehicle_type, auth.now).ok_or(Refusal::VehicleMoved)?;
+    if start.price.is_some_and(|price| price != tariff.shown()) {
+        return Err(Refusal::PriceChanged.into());
+    }
     let promo = match start.promo.trim() {
         "" => None,
         typed => {

@@ -116,6 +116,8 @@ pub struct StartRide {
     #[serde(rename = "type")]
     vehicle_type: String,
     ride: Id,
+    /// [`Tariff::shown`](crate::domain::Tariff::shown), where the page shows a price.
+    price: Option<String>,
     #[serde(default)]
     promo: String,
     /// Where the person is, with a code.
@@ -151,6 +153,7 @@ pub async fn start(mut context: RequestContext, Form(form): Form<StartRide>) -> 
         code: code.zip(at),
         city: form.city,
         vehicle_type: form.vehicle_type,
+        price: form.price,
         promo: form.promo,
     };
     let auth = context.auth()?;

@@ -5,7 +5,7 @@ use movr::{cli, domain::catalogue::Catalogue};
 use reqwest::StatusCode;
 
 use super::rides;
-use crate::support::{Browser, World, app::Instance, engine, html::Page, world};
+use crate::support::{Browser, World, app::Instance, crowd::redirect, engine, html::Page, rows::pairs, world};
 
 const PATH: &str = "/fleet/tariffs";
 
@@ -103,6 +103,37 @@ async fn an_operator_sets_plans_and_withdraws_prices_and_a_ride_keeps_its_own() 
     let events = "SELECT count(*) * 1000 + count(DISTINCT version) FROM events WHERE aggregate_type = 'catalogue'
         AND region = 'us-east1' AND actor_id = (SELECT user_id FROM role_grants) AND actor_region = 'us-east1'";
     assert_eq!(world.count(events).await, 6006, "three set at once, one planned, replaced and withdrawn");
+    end(world, instance).await;
+}
+
+/// By a page that was drawn before the price rose.
+#[actix_web::test]
+async fn nobody_rides_at_another_price_than_they_were_shown() {
+    let (world, instance, operator) = scene().await;
+    rides::street(&world, 10).await;
+    world.set("UPDATE vehicles SET type = 'bike', code = 'B-' || substr(id::TEXT, 1, 8)").await;
+    let ann = instance.person("new-york").await;
+    let list = ann.get("/vehicles?city=new-york").await;
+    let row = "SELECT code, lat::TEXT, lon::TEXT FROM vehicles WHERE status = 'available' LIMIT 1";
+    let row = world.sql().await.query_one(row, &[]).await.unwrap();
+    let [code, lat, lon]: [String; 3] = [0, 1, 2].map(|column| row.try_get(column).unwrap());
+    let unlock = ann.post("/v", &[("code", &code), ("lat", &lat), ("lon", &lon)]).await;
+    let names = ["region", "code", "city", "type", "ride", "price", "lat", "lon"];
+    let by_code = names.map(|name| (name, unlock.attributes(&format!("main [name={name}]"), "value").remove(0)));
+    let by_code: Vec<_> = by_code.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(
+        set(&operator, &seen(&operator, "bike").await, "", ["1.50", "0.60", "15"]).await.location(),
+        "/fleet/tariffs?city=new-york"
+    );
+    let before = world.rows().await;
+    for old in [&pairs(&list.card(1)), &by_code] {
+        let refused = redirect(&instance, &ann.post("/rides", old).await);
+        assert!(!refused.good && refused.text.contains("The price has changed"), "{refused:?}");
+    }
+    assert_eq!(world.rows().await, before);
+    assert!(ann.get("/vehicles?city=new-york").await.texts("#v1 .price").concat().contains("$0.60/min"));
+    rides::start(&ann, "new-york").await;
+    assert_eq!(world.count("SELECT per_minute_minor FROM rides").await, 60);
     end(world, instance).await;
 }
 

@@ -33,7 +33,7 @@ fn city_of(page: &Page) -> String {
 /// Sends the form that the page offers.
 async fn ride(browser: &Browser, page: &Page) -> Page {
     let field = |name| page.attributes(&format!("main [name={name}]"), "value").remove(0);
-    let fields = ["region", "code", "city", "type", "ride", "lat", "lon"].map(|name| (name, field(name)));
+    let fields = ["region", "code", "city", "type", "ride", "price", "lat", "lon"].map(|name| (name, field(name)));
     browser.post("/rides", &fields.each_ref().map(|(name, value)| (*name, value.as_str()))).await
 }
 

@@ -189,6 +189,7 @@ impl Scene {
             code: None,
             city: city.slug,
             vehicle_type,
+            price: None,
             promo: promo.to_owned(),
         };
         rides::start(&self.service, &self.auth(&rider.start), start).await.map(|_| ride)
