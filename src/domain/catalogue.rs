@@ -328,11 +328,6 @@ impl Catalogue {
         self.region(code).map_or(code.as_str(), |region| &region.name)
     }
 
-    /// With the name of `region` in place of its code, for people.
-    pub fn with_name(&self, text: &str, region: Option<&RegionCode>) -> String {
-        region.map_or_else(|| text.to_owned(), |code| text.replacen(code.as_str(), self.region_name(code), 1))
-    }
-
     pub fn cities_of(&self, region: &RegionCode) -> impl Iterator<Item = &City> {
         self.cities.iter().filter(move |city| city.region == *region)
     }

@@ -13,7 +13,7 @@ use super::{
     region::RegionCode,
 };
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 pub struct JobRef {
     pub region: RegionCode,
     pub id: Uuid,

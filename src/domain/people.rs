@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub use super::text::{line, optional_line};
 use super::{region::RegionCode, text::marks_are_carried};
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 pub struct UserRef {
     pub region: RegionCode,
     pub id: Uuid,

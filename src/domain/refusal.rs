@@ -135,8 +135,9 @@ pub enum Refusal {
          Nothing was changed; riding goes on. Please try again in a minute."
     )]
     CatalogueAway,
+    /// This and what follows is said after "The region ...".
     #[error(
-        "The region {region} was changed in the meantime: it is {} now, at epoch {epoch}. \
+        "was changed in the meantime: it is {} now, at epoch {epoch}. \
          Nothing was changed; please look at it again.",
         state.word()
     )]
@@ -146,7 +147,7 @@ pub enum Refusal {
     #[serde(skip)]
     Residency(&'static str),
     #[error(
-        "The region {region} is read-only ({}). Nothing was changed; please try again {}.",
+        "is read-only ({}). Nothing was changed; please try again {}.",
         reason.as_deref().unwrap_or("maintenance"),
         after(*until)
     )]
@@ -154,7 +155,7 @@ pub enum Refusal {
     RegionReadOnly { region: RegionCode, reason: Option<String>, until: Option<DateTime<Utc>> },
     /// Only what starts something is refused.
     #[error(
-        "The region {region} is draining ({}), so nothing new can start there. Nothing was changed; please try again {}.",
+        "is draining ({}), so nothing new can start there. Nothing was changed; please try again {}.",
         reason.as_deref().unwrap_or("maintenance"),
         after(*until)
     )]
@@ -176,22 +177,41 @@ impl Refusal {
         matches!(self, Self::RegionReadOnly { .. } | Self::RegionDraining { .. })
     }
 
-    /// The region that the message names by its code.
-    pub fn region(&self) -> Option<&RegionCode> {
-        match self {
-            Self::GateChanged { region, .. }
-            | Self::RegionReadOnly { region, .. }
-            | Self::RegionDraining { region, .. } => Some(region),
-            _ => None,
-        }
-    }
-
     /// Its name in metrics and logs, such as `vehicle_taken`.
     pub fn code(&self) -> &'static str {
         self.into()
     }
 
+    /// With regions by their codes.
     pub fn message(&self) -> String {
-        self.to_string()
+        self.message_with(ToString::to_string)
+    }
+
+    /// With the `name` of its region.
+    pub fn message_with(&self, name: impl Fn(&RegionCode) -> String) -> String {
+        match self {
+            Self::GateChanged { region, .. }
+            | Self::RegionReadOnly { region, .. }
+            | Self::RegionDraining { region, .. } => format!("The region {} {self}", name(region)),
+            _ => self.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_the_name_of_its_region() {
+        let region: RegionCode = "us-east1".parse().unwrap();
+        let closed = Refusal::RegionReadOnly { region, reason: Some("us-east1 moves".to_owned()), until: None };
+        let says = |name: &str| {
+            format!(
+                "The region {name} is read-only (us-east1 moves). Nothing was changed; please try again a little later."
+            )
+        };
+        assert_eq!(closed.message_with(|_| "US East".to_owned()), says("US East"));
+        assert_eq!(closed.message(), says("us-east1"));
     }
 }

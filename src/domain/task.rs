@@ -1,10 +1,11 @@
 //! Tasks of operators: a rider's report about a vehicle is one.
 
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::region::RegionCode;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct TaskRef {
     pub region: RegionCode,
     pub id: Uuid,
@@ -31,7 +32,7 @@ pub const REPORTERS: i64 = 3;
 /// Reports of one person within a day.
 pub const REPORTS_A_DAY: i64 = 10;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStep {
     /// It becomes the operator's own.

@@ -1,12 +1,13 @@
 //! Vehicles: how they are named, inside and in public.
 
 use chrono::TimeDelta;
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::region::RegionCode;
 
 /// The inner key: for owners and operators, never for public pages.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 pub struct VehicleRef {
     pub region: RegionCode,
     pub id: Uuid,
@@ -25,7 +26,7 @@ pub fn short(id: Uuid) -> String {
 }
 
 /// By its public id, which changes after each ride, so that a vehicle cannot be followed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 pub struct PublicVehicle {
     pub region: RegionCode,
     pub public_id: Uuid,

@@ -17,6 +17,7 @@ use super::{
     PageError, PageResult,
     form::Id,
     paths, region,
+    routes::Route,
     session::{self, COPY_COUNTS, Flash, NewCodes, SessionCookie},
     state::State,
 };
@@ -101,15 +102,12 @@ impl RequestContext {
         let chosen = || self.catalogue.city(self.city_set.as_deref()?);
         let home = || self.catalogue.city(&self.cookie.as_ref()?.city);
         let first = || self.catalogue.cities_of(&self.service.here).next().unwrap_or(&self.catalogue.cities[0]);
-        chosen().or_else(|| self.city_of_proxy()).or_else(home).unwrap_or_else(first)
+        let proxy = || region::city_of_proxy(&self.request, &self.state, &self.catalogue);
+        chosen().or_else(proxy).or_else(home).unwrap_or_else(first)
     }
 
     pub fn has_chosen_city(&self) -> bool {
         self.city_set.as_deref().is_some_and(|city| self.catalogue.city(city).is_some())
-    }
-
-    fn city_of_proxy(&self) -> Option<&City> {
-        region::city_of_proxy(&self.request, &self.state, &self.catalogue)
     }
 
     /// What the user chose before, unchecked.
@@ -306,9 +304,9 @@ impl RequestContext {
         PageError::SignIn(paths::login(self.next()))
     }
 
-    /// A look-up is posted where what is typed is no part of an address.
     fn only_reads(&self) -> bool {
-        self.request.method().is_safe() || self.request.path() == "/v"
+        let route = || Route::of(self.request.method(), &self.request.match_pattern()?);
+        self.request.method().is_safe() || route().is_some_and(|route| !route.writes)
     }
 
     /// Where to come back to: this page, unless it answers a form that writes.

@@ -30,12 +30,9 @@ pub enum RegionScope {
 }
 
 impl RegionScope {
-    /// For the route with this method and pattern; nothing but home where there is none. HEAD
-    /// counts as GET.
+    /// For the route with this method and pattern; nothing but home where there is none.
     pub fn of(method: &Method, pattern: &str) -> Self {
-        let method = if *method == Method::HEAD { &Method::GET } else { method };
-        let matches = |route: &&Route| route.method == *method && route.path == pattern;
-        ROUTES.iter().find(matches).map_or(Self::Named, |route| route.scope)
+        Route::of(method, pattern).map_or(Self::Named, |route| route.scope)
     }
 
     pub fn words(self) -> &'static str {

@@ -10,7 +10,7 @@ use askama::Template;
 use super::{Layout, RequestContext, Section, filters::counted, limits::TooMany, paths};
 use crate::{
     db::{DbError, error::DbErrorKind, meter::Meter},
-    domain::{City, Refusal},
+    domain::{City, Refusal, RegionCode},
     ops::OpError,
 };
 
@@ -124,12 +124,13 @@ impl PageError {
         Self::BadRequest(BadRequest::Incomplete)
     }
 
-    fn text(&self) -> ErrorText {
+    /// With the `name` of its region.
+    fn text(&self, name: &dyn Fn(&RegionCode) -> String) -> ErrorText {
         let refused = |status, message: &str| text(status, "This request was refused", message);
         let not_found = |message: &str| text(StatusCode::NOT_FOUND, "Not found", message);
         match self {
             Self::SignIn(_) => text(StatusCode::SEE_OTHER, "Sign in", ""),
-            Self::Refused(refusal) => refused_by(refusal),
+            Self::Refused(refusal) => refused_by(refusal, refusal.message_with(name)),
             Self::BadRequest(what) => {
                 let message = format!("{what} Nothing was changed. Please go back, load the page again and retry.");
                 text(StatusCode::BAD_REQUEST, "We could not understand this request", message)
@@ -160,7 +161,7 @@ impl PageError {
                 text(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", message).retry(seconds)
             }
             Self::Deadline => come_back("Please come back", "This took too long. Please try again in a moment.", 5),
-            Self::Db(error) => database(error),
+            Self::Db(error) => database(error, name),
             Self::Bug(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "Our mistake", OUR_MISTAKE),
         }
     }
@@ -175,13 +176,7 @@ impl PageError {
             return context.refused(location, "");
         }
         self.log(context);
-        let mut text = self.text();
-        let region = match self {
-            Self::Refused(refusal) => refusal.region(),
-            Self::Db(error) => error.open_circuit.as_ref().map(|(region, _)| region),
-            _ => None,
-        };
-        text.message = context.catalogue.with_name(&text.message, region);
+        let text = self.text(&|region| context.catalogue.region_name(region).to_owned());
         let city = context.city();
         let page = ErrorPage {
             layout: context.layout(text.heading, Section::None, city),
@@ -222,8 +217,7 @@ fn come_back(heading: &'static str, message: impl Into<String>, seconds: u64) ->
     text(StatusCode::SERVICE_UNAVAILABLE, heading, message).retry(seconds)
 }
 
-fn refused_by(refusal: &Refusal) -> ErrorText {
-    let message = refusal.message();
+fn refused_by(refusal: &Refusal, message: String) -> ErrorText {
     match refusal {
         Refusal::RegionReadOnly { .. } | Refusal::RegionDraining { .. } | Refusal::CatalogueAway => {
             come_back("Not right now", message, 60)
@@ -234,13 +228,14 @@ fn refused_by(refusal: &Refusal) -> ErrorText {
     }
 }
 
-fn database(error: &DbError) -> ErrorText {
+fn database(error: &DbError, name: &dyn Fn(&RegionCode) -> String) -> ErrorText {
     let unclear = "Please check whether it was done before you repeat it; sending the same form again is safe.";
     if let Some((region, since)) = &error.open_circuit {
         let outcome = if error.kind == DbErrorKind::Ambiguous { unclear } else { "Nothing was changed." };
         let message = format!(
-            "The region {region} has not answered since {}. {outcome} Everything about other regions works as usual; \
+            "The region {} has not answered since {}. {outcome} Everything about other regions works as usual; \
              please try this again in a few seconds. The status page shows how each region is doing.",
+            name(region),
             since.format("%-d %b %Y, %H:%M:%S UTC")
         );
         return come_back("A region does not answer", message, 5);
@@ -273,7 +268,7 @@ fn database(error: &DbError) -> ErrorText {
 
 impl ResponseError for PageError {
     fn status_code(&self) -> StatusCode {
-        self.text().status
+        self.text(&ToString::to_string).status
     }
 
     fn error_response(&self) -> HttpResponse {

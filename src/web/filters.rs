@@ -9,11 +9,11 @@
 use std::fmt::Display;
 
 use askama::{Values, filter_fn, filters::Safe};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 pub use crate::domain::text::number;
-use crate::domain::{City, Currency, Units};
+use crate::domain::{City, Currency, Units, fare::minutes_started};
 
 /// Whose clock and way of writing a page follows: a city's, or that of a zone alone.
 pub trait Local {
@@ -113,14 +113,20 @@ pub fn metres(metres: &i64, _: &dyn Values, units: &Units) -> askama::Result<Str
     Ok(units.length(*metres as f64))
 }
 
-/// As in "40 s" or "12 min", rounded up.
+/// Started minutes, as rides are charged: "12 min", "3 h 5 min".
+#[filter_fn]
+pub fn minutes(minutes: &i64, _: &dyn Values) -> askama::Result<String> {
+    Ok(lasted(*minutes))
+}
+
+/// The same, of seconds.
 #[filter_fn]
 pub fn duration(seconds: &i64, _: &dyn Values) -> askama::Result<String> {
-    Ok(if *seconds < 60 { format!("{seconds} s") } else { format!("{} min", (seconds + 59) / 60) })
+    Ok(lasted(minutes_started(TimeDelta::seconds(*seconds))))
 }
 
 /// As in "12 s ago", "3 min ago", "2 h ago" or "9 days ago".
-pub fn age(gone: chrono::Duration) -> String {
+pub fn age(gone: TimeDelta) -> String {
     match gone.num_seconds().max(0) {
         seconds @ 0..120 => format!("{seconds} s ago"),
         seconds @ 120..7200 => format!("{} min ago", seconds / 60),
@@ -146,10 +152,9 @@ fn plural(noun: &str) -> String {
     }
 }
 
-/// How long something took, as in "12 min" or "3 h 5 min".
-pub fn lasted(time: chrono::Duration) -> String {
-    let (hours, minutes) = (time.num_hours(), time.num_minutes().max(0) % 60);
-    if hours > 0 { format!("{hours} h {minutes} min") } else { format!("{minutes} min") }
+/// Code's way to the filter [`minutes`].
+pub fn lasted(minutes: i64) -> String {
+    if minutes < 60 { format!("{minutes} min") } else { format!("{} h {} min", minutes / 60, minutes % 60) }
 }
 
 #[cfg(test)]

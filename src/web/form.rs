@@ -17,11 +17,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::{BadRequest, PageError, PageResult, filters::counted, state::State};
-use crate::{
-    db::meter::Meter,
-    domain::{Moment, Point, Refusal, RegionCode},
-    ops::{Done, OpError},
-};
+use crate::domain::{Moment, Point, Refusal};
 
 pub struct Form<T>(pub T);
 
@@ -34,11 +30,8 @@ pub struct FormWithState<T>(pub T, pub FormState);
 
 pub struct Query<T>(pub T);
 
-/// The row that the path names: a region of the catalogue and an id; 404 otherwise.
-pub struct RowPath {
-    pub region: RegionCode,
-    pub id: Uuid,
-}
+/// The row that the path names, such as a `RideRef`: a region of the catalogue and an id; 404 otherwise.
+pub struct RowPath<T>(pub T);
 
 /// What the fields of a form show, and their errors, by name. Not `Debug`: what is typed is
 /// personal.
@@ -90,20 +83,18 @@ impl FormState {
     pub fn check<T>(&mut self, field: &str, read: Result<T, String>) -> Option<T> {
         read.map_err(|error| self.reject(field, error)).ok()
     }
+}
 
-    /// Whether a write was refused because of one field, which then says so.
-    pub fn rejected_by(&mut self, outcome: &Result<Done, OpError>) -> bool {
-        let Err(OpError::Refused(refusal)) = outcome else { return false };
-        let field = match refusal {
-            Refusal::CodeTaken => "code",
-            Refusal::TooFar(_) => "lat",
-            Refusal::CreditTooHigh => "amount",
-            _ => return false,
-        };
-        Meter::refused(refusal.code());
-        self.reject(field, refusal.message());
-        true
-    }
+/// The field that a refusal is about.
+pub fn field_of(refusal: &Refusal) -> Option<&'static str> {
+    Some(match refusal {
+        Refusal::UsernameTaken => "username",
+        Refusal::CodeTaken | Refusal::PromoTaken => "code",
+        Refusal::CityTaken => "slug",
+        Refusal::TooFar(_) => "lat",
+        Refusal::CreditTooHigh => "amount",
+        _ => return None,
+    })
 }
 
 type FromBody<T> = Pin<Box<dyn Future<Output = PageResult<T>>>>;
@@ -154,15 +145,16 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     }
 }
 
-impl FromRequest for RowPath {
+impl<T: DeserializeOwned> FromRequest for RowPath<T> {
     type Error = PageError;
     type Future = Ready<PageResult<Self>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(State::of(request).and_then(|state| {
-            let (region, Id(id)) = request.match_info().load().map_err(|_wrong| PageError::NotFound)?;
+            let not_found = |_wrong| PageError::NotFound;
+            let (region, Id(_)) = request.match_info().load().map_err(not_found)?;
             state.service.catalogue().region(&region).ok_or(PageError::NotFound)?;
-            Ok(Self { region, id })
+            request.match_info().load().map(Self).map_err(not_found)
         }))
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     db::{meter::Meter, sessions::Reservation},
-    domain::{Catalogue, City, RegionCode, Roles},
+    domain::{Catalogue, City, RegionCode, Roles, fare::minutes_started},
 };
 
 #[derive(Debug, Clone)]
@@ -71,6 +71,8 @@ pub struct Held {
     /// As in "10:42 CET"; none without its city, which older versions did not note.
     pub until: Option<String>,
     pub seconds: i64,
+    /// As in "10 min".
+    pub left: String,
     /// Of the form that starts a ride on it.
     pub ride: Uuid,
 }
@@ -201,9 +203,11 @@ fn footer(context: &RequestContext) -> Option<String> {
 
 fn reservation(context: &RequestContext) -> Option<Held> {
     let reservation = context.cookie.as_ref()?.reservation.clone().filter(|held| held.until > context.now)?;
+    let left = reservation.until - context.now;
     Some(Held {
         until: context.catalogue.city(&reservation.city).map(|city| filters::time_of_day(reservation.until, city)),
-        seconds: (reservation.until - context.now).num_seconds(),
+        seconds: left.num_seconds(),
+        left: filters::lasted(minutes_started(left)),
         ride: context.service.ids.form(),
         reservation,
     })

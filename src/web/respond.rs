@@ -52,25 +52,25 @@ impl RequestContext {
 
     /// In words for people.
     pub fn words(&self, refusal: &Refusal) -> String {
-        self.catalogue.with_name(&refusal.message(), refusal.region())
+        refusal.message_with(|region| self.catalogue.region_name(region).to_owned())
     }
 
-    /// Shows a refusal beside the field that `place` names, or at the top for an empty name. Any other
-    /// error is the answer.
-    pub fn refuse(
+    /// None after a refusal that the form says: beside the field that `place` names, or at its top for an
+    /// empty name.
+    pub fn unless_refused<T>(
         &self,
         state: &mut FormState,
-        error: OpError,
+        outcome: Result<T, OpError>,
         place: impl Fn(&Refusal) -> Option<&'static str>,
-    ) -> PageResult<()> {
-        let OpError::Refused(refusal) = error else { return Err(error.into()) };
-        Meter::refused(refusal.code());
-        match place(&refusal) {
-            None => return Err(OpError::Refused(refusal).into()),
-            Some("") => state.error = Some(self.words(&refusal)),
-            Some(field) => state.reject(field, self.words(&refusal)),
+    ) -> Option<Result<T, OpError>> {
+        let Err(OpError::Refused(refusal)) = &outcome else { return Some(outcome) };
+        match place(refusal) {
+            None => return Some(outcome),
+            Some("") => state.error = Some(self.words(refusal)),
+            Some(field) => state.reject(field, self.words(refusal)),
         }
-        Ok(())
+        Meter::refused(refusal.code());
+        None
     }
 
     fn see_other(&self, location: &str, good: bool, text: &str) -> HttpResponse {
@@ -87,12 +87,8 @@ impl RequestContext {
     }
 
     /// 422 for a page that shows what is wrong with what was typed.
-    pub fn invalid(&self, page: &impl Template) -> PageResult {
-        self.html(StatusCode::UNPROCESSABLE_ENTITY, page)
-    }
-
     pub fn ok_or_invalid(&self, invalid: bool, page: &impl Template) -> PageResult {
-        if invalid { self.invalid(page) } else { self.ok(page) }
+        self.html(if invalid { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }, page)
     }
 
     pub fn html(&self, status: StatusCode, page: &impl Template) -> PageResult {

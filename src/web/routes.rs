@@ -56,15 +56,30 @@ pub struct Route {
     pub path: &'static str,
     pub access: Access,
     pub scope: RegionScope,
+    /// Not a page, nor a form that only looks something up.
+    pub writes: bool,
     handler: fn() -> ActixRoute,
 }
 
+impl Route {
+    /// By method and pattern; HEAD counts as GET.
+    pub fn of(method: &Method, pattern: &str) -> Option<&'static Self> {
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        ROUTES.iter().find(|route| route.method == *method && route.path == pattern)
+    }
+}
+
 const fn get(path: &'static str, access: Access, scope: RegionScope, handler: fn() -> ActixRoute) -> Route {
-    Route { method: Method::GET, path, access, scope, handler }
+    Route { method: Method::GET, path, access, scope, writes: false, handler }
 }
 
 const fn post(path: &'static str, access: Access, scope: RegionScope, handler: fn() -> ActixRoute) -> Route {
-    Route { method: Method::POST, path, access, scope, handler }
+    Route { method: Method::POST, path, access, scope, writes: true, handler }
+}
+
+/// A look-up that is posted because what is typed is no part of an address.
+const fn look_up(path: &'static str, access: Access, scope: RegionScope, handler: fn() -> ActixRoute) -> Route {
+    Route { method: Method::POST, path, access, scope, writes: false, handler }
 }
 
 fn read() -> ActixRoute {
@@ -95,7 +110,7 @@ pub const ROUTES: &[Route] = &[
     post("/vehicles/{region}/{public_id}/reserve", SignedIn, Named, || web::post().to(vehicles::reserve)),
     post("/vehicles/{region}/{public_id}/report", SignedIn, Named, || web::post().to(tasks::report_vehicle)),
     get("/v", SignedIn, Named, || read().to(unlock::form)),
-    post("/v", SignedIn, All, || web::post().to(unlock::find)),
+    look_up("/v", SignedIn, All, || web::post().to(unlock::find)),
     get("/v/{code}", SignedIn, Named, || read().to(unlock::form)),
     post("/reservation/cancel", SignedIn, Named, || web::post().to(vehicles::cancel_reservation)),
     get("/gbfs/3/manifest.json", Public, Here, || read().to(gbfs::manifest)),

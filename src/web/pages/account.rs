@@ -15,7 +15,8 @@ use crate::{
     },
     ops::{self, OpError, accounts::SessionStart},
     web::{
-        FormState, FormWithState, Id, Layout, PageResult, Query, RequestContext, Section, paths, session::SessionCookie,
+        FormState, FormWithState, Id, Layout, PageResult, Query, RequestContext, Section, form, paths,
+        session::SessionCookie,
     },
 };
 
@@ -160,25 +161,19 @@ pub async fn register(
         }
         other => other,
     };
-    match registered {
-        Ok(started) => {
-            let list = paths::vehicles(&started.city);
-            context.set_city(&started.city);
-            begin(&mut context, started, &people::username_key(&form.username)).await;
-            let next = paths::own_path(&form.next, &list);
-            if !codes.is_empty() {
-                return context.show_codes(codes, next.to_owned());
-            }
-            Ok(context.done(next, "Welcome to MovR. Choose a vehicle and ride."))
-        }
-        Err(error) => {
-            context.refuse(&mut state, error, |refusal| match refusal {
-                Refusal::UsernameTaken => Some("username"),
-                refusal => refusal.region_closed().then_some(""),
-            })?;
-            register_page(&context, state)
-        }
+    let registered = context.unless_refused(&mut state, registered, |refusal| {
+        if refusal.region_closed() { Some("") } else { form::field_of(refusal) }
+    });
+    let Some(registered) = registered else { return register_page(&context, state) };
+    let started = registered?;
+    let list = paths::vehicles(&started.city);
+    context.set_city(&started.city);
+    begin(&mut context, started, &people::username_key(&form.username)).await;
+    let next = paths::own_path(&form.next, &list);
+    if !codes.is_empty() {
+        return context.show_codes(codes, next.to_owned());
     }
+    Ok(context.done(next, "Welcome to MovR. Choose a vehicle and ride."))
 }
 
 fn login_page(context: &RequestContext, form: FormState) -> PageResult {
@@ -215,24 +210,21 @@ pub async fn login(mut context: RequestContext, FormWithState(form, mut state): 
     } else {
         ops::accounts::sign_in(&context.service, &form.username, &form.password, &device, None).await
     };
-    match outcome {
-        Ok(started) => {
-            context.sign_in("ok");
-            let welcome = if started.unstored.is_some() { ONLY_READING } else { "" };
-            begin(&mut context, started, &key).await;
-            let list = paths::vehicles(&context.city().slug);
-            Ok(context.done(paths::own_path(&form.next, &list), welcome))
-        }
-        Err(error) => {
-            constant_time(&context, began).await;
-            context.refuse(&mut state, error, |refusal| {
-                matches!(refusal, Refusal::NoMatch | Refusal::Blocked).then_some("")
-            })?;
-            context.sign_in("failed");
-            context.log_rejected("sign-in failed");
-            login_page(&context, state)
-        }
+    if outcome.is_err() {
+        constant_time(&context, began).await;
     }
+    let wrong = |refusal: &Refusal| matches!(refusal, Refusal::NoMatch | Refusal::Blocked).then_some("");
+    let Some(outcome) = context.unless_refused(&mut state, outcome, wrong) else {
+        context.sign_in("failed");
+        context.log_rejected("sign-in failed");
+        return login_page(&context, state);
+    };
+    let started = outcome?;
+    context.sign_in("ok");
+    let welcome = if started.unstored.is_some() { ONLY_READING } else { "" };
+    begin(&mut context, started, &key).await;
+    let list = paths::vehicles(&context.city().slug);
+    Ok(context.done(paths::own_path(&form.next, &list), welcome))
 }
 
 /// `POST /logout`: the session ends on the server, the browser forgets its data.
@@ -280,25 +272,26 @@ pub async fn recover(
     if state.check("password", password).is_none() {
         return recovery_page(&context, state);
     }
-    match ops::accounts::recover(&context.service, &form.username, &form.code, &form.password).await {
-        Ok(()) => {
-            context.sign_in("ok");
-            end_old(&context).await;
-            context.forget_session();
-            Ok(context.done("/login", "Your new password is set. Please sign in with it."))
-        }
-        Err(error) => {
-            constant_time(&context, began).await;
-            let error = match error {
-                OpError::Refused(Refusal::NoMatch) => OpError::Refused(Refusal::WrongRecoveryCode),
-                error => error,
-            };
-            let shown =
-                |refusal: &Refusal| matches!(refusal, Refusal::WrongRecoveryCode | Refusal::Changed | Refusal::Blocked);
-            context.refuse(&mut state, error, |refusal| (shown(refusal) || refusal.region_closed()).then_some(""))?;
-            context.sign_in("failed");
-            context.log_rejected("recovery failed");
-            recovery_page(&context, state)
-        }
+    let outcome = ops::accounts::recover(&context.service, &form.username, &form.code, &form.password).await;
+    let outcome = outcome.map_err(|error| match error {
+        OpError::Refused(Refusal::NoMatch) => Refusal::WrongRecoveryCode.into(),
+        error => error,
+    });
+    if outcome.is_err() {
+        constant_time(&context, began).await;
     }
+    let outcome = context.unless_refused(&mut state, outcome, |refusal| {
+        let wrong = matches!(refusal, Refusal::WrongRecoveryCode | Refusal::Changed | Refusal::Blocked);
+        (wrong || refusal.region_closed()).then_some("")
+    });
+    let Some(outcome) = outcome else {
+        context.sign_in("failed");
+        context.log_rejected("recovery failed");
+        return recovery_page(&context, state);
+    };
+    outcome?;
+    context.sign_in("ok");
+    end_old(&context).await;
+    context.forget_session();
+    Ok(context.done("/login", "Your new password is set. Please sign in with it."))
 }

@@ -15,9 +15,7 @@ use crate::{
         Catalogue, Moment, Refusal, RegionCode, Roles, Version,
         csv::{escape_formula, head, write_line},
     },
-    web::{
-        BadRequest, Layout, PageError, PageResult, Pagination, Query, RequestContext, Section, filters, form, paths,
-    },
+    web::{Layout, PageError, PageResult, Pagination, Query, RequestContext, Section, filters, form, paths},
 };
 
 const PAGE: i64 = 50;
@@ -179,10 +177,13 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
     context.ok_or_invalid(page.error.is_some(), &page)
 }
 
-/// `GET /fleet/audit.csv`: all that fit, newest first, read a thousand at a time.
+/// `GET /fleet/audit.csv`: all that fit, newest first, read a thousand at a time. With wrong filters:
+/// their page.
 pub async fn export(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     let query = Parameters { before: String::new(), ..query };
-    let filter = query.filter(&context).map_err(|_wrong| BadRequest::Field)?;
+    let Ok(filter) = query.filter(&context) else {
+        return list(context, Query(query)).await;
+    };
     context.may_touch(&filter.region);
     let roles = context.current_user().await?.roles;
     if roles.is_empty() {

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     db::{Conn, Write, catalogue},
     domain::{
-        Catalogue, City, Currency, Point, Refusal, RegionCode, Tariff, Units, VehicleType, Version,
+        Catalogue, City, Currency, Point, RegionCode, Tariff, Units, VehicleType, Version,
         catalogue::{check_area, fold, is_slug},
         geo::Polygon,
         money, people,
@@ -177,10 +177,11 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
         country,
         paused: None,
     };
-    if let Err(error) = ops::catalogue::add_city(&context.service, &context.auth()?, &city, &tariffs).await {
-        context.refuse(&mut state, error, |refusal| (*refusal == Refusal::CityTaken).then_some("slug"))?;
+    let added = ops::catalogue::add_city(&context.service, &context.auth()?, &city, &tariffs).await;
+    let Some(added) = context.unless_refused(&mut state, added, form::field_of) else {
         return page(context, Some(state)).await;
-    }
+    };
+    added?;
     Ok(context.done(PATH, &format!("{} is added. {EVERYWHERE}", city.name)))
 }
 

@@ -23,8 +23,7 @@ struct ErasurePage<'a> {
     time_zone: Tz,
 }
 
-pub async fn show(context: RequestContext, RowPath { region, id }: RowPath) -> PageResult {
-    let job = JobRef { region, id };
+pub async fn show(context: RequestContext, RowPath(job): RowPath<JobRef>) -> PageResult {
     let found = home::find_erasure(&context.service.db.at(&job.region).await?, &job).await?;
     let (parameters, finished_at) = found.ok_or(PageError::NotFound)?;
     let (regions, rides) = progress(&parameters);

@@ -1,7 +1,11 @@
 //! `/fleet/export.csv` and `/fleet/riders.csv`, sent chunk by chunk. Nothing is read before the role
 //! is checked.
 
-use super::{CityQuery, fleet::FleetQuery, only_operators};
+use super::{
+    CityQuery,
+    fleet::{self, FleetQuery},
+    only_operators,
+};
 use crate::{
     db::{
         Conn, DbError,
@@ -9,13 +13,15 @@ use crate::{
     },
     domain::{City, RegionCode, event::RESIDENCY_EXPORT_REFUSED},
     ops::residency,
-    web::{BadRequest, PageError, PageResult, Query, RequestContext},
+    web::{PageError, PageResult, Query, RequestContext},
 };
 
-/// `GET /fleet/export.csv`: the vehicles of a city.
+/// `GET /fleet/export.csv`: the vehicles of a city. With wrong filters: their page.
 pub async fn vehicles(mut context: RequestContext, Query(query): Query<FleetQuery>) -> PageResult {
     let city = context.catalogue.city(&query.city).ok_or(PageError::NotFound)?.clone();
-    let filter = query.filter(&context.catalogue, context.now).map_err(|_wrong| BadRequest::Field)?;
+    let Ok((filter, _)) = query.parse(&context.catalogue, context.now) else {
+        return fleet::list(context, Query(query)).await;
+    };
     file(&mut context, &city, "vehicles", async move |conn, region, city, after| {
         exports::vehicles(conn, (region, city), &filter, after).await
     })

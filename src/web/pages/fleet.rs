@@ -110,11 +110,6 @@ impl FleetQuery {
         Ok((filter, sort))
     }
 
-    /// For a file or a job over all matches, as of `now`.
-    pub fn filter(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Filter, &'static str> {
-        self.parse(catalogue, now).map(|(filter, _)| filter).map_err(|_wrong| "Please correct the filters first.")
-    }
-
     /// As a query with this status; each parameter begins with `&`.
     pub(super) fn with_status(&self, status: &str) -> String {
         self.pairs(status).map(|(name, value)| ["&", name, "=", &paths::encode(value)].concat()).collect()

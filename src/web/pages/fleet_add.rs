@@ -9,7 +9,7 @@ use crate::{
     db::{bulk::DEPOT, fleet},
     domain::{City, VehicleRef, VehicleType},
     ops,
-    web::{FormState, FormWithState, Id, Layout, PageResult, Query, RequestContext, Section, paths},
+    web::{FormState, FormWithState, Id, Layout, PageResult, Query, RequestContext, Section, form, paths},
 };
 
 /// Where the vehicle starts: the form's value and its label.
@@ -75,9 +75,8 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
         let added = ops::vehicle_write(&context.service, &auth, row, async |conn, write| {
             fleet::add(conn, write, (&city.slug, &of_type, status), public_id, &new).await
         });
-        let outcome = added.await;
-        if !state.rejected_by(&outcome) {
-            return context.respond(outcome, &paths::fleet_vehicle(&vehicle), "The vehicle is added.");
+        if let Some(added) = context.unless_refused(&mut state, added.await, form::field_of) {
+            return context.respond(added, &paths::fleet_vehicle(&vehicle), "The vehicle is added.");
         }
     }
     page(context, &city, state).await

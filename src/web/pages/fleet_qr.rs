@@ -5,13 +5,13 @@ use askama::Template;
 
 use super::{
     city_of,
-    fleet::{FleetQuery, after},
+    fleet::{self, FleetQuery, after},
     read_operated,
 };
 use crate::{
-    db::{Conn, fleet},
+    db::{self, Conn},
     domain::{City, qr},
-    web::{BadRequest, Layout, PageResult, Pagination, Query, RequestContext, Section, paths},
+    web::{Layout, PageResult, Pagination, Query, RequestContext, Section, paths},
 };
 
 const COLUMNS: usize = 3;
@@ -36,11 +36,15 @@ struct Label<'a> {
     corner: (usize, usize),
 }
 
+/// With wrong filters: their page.
 pub async fn show(mut context: RequestContext, Query(query): Query<FleetQuery>) -> PageResult {
+    let Ok((filter, sort)) = query.parse(&context.catalogue, context.now) else {
+        return fleet::list(context, Query(query)).await;
+    };
     let city = city_of(&context, &query.city)?;
-    let (filter, sort) = query.parse(&context.catalogue, context.now).map_err(|_wrong| BadRequest::Field)?;
     let cursor = query.cursor(sort);
-    let list = async |conn: &Conn| fleet::list(conn, (&city.region, &city.slug), &filter, sort, cursor.clone()).await;
+    let list =
+        async |conn: &Conn| db::fleet::list(conn, (&city.region, &city.slug), &filter, sort, cursor.clone()).await;
     let (_, mut page) = read_operated(&mut context, &city, list).await?;
     if page.vehicles.len() > PAGE {
         page.vehicles.truncate(PAGE);

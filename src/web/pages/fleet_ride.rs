@@ -16,7 +16,9 @@ use crate::{
         users::{self, Profile},
     },
     domain::{
-        City, RideRef, money, people,
+        City, RideRef,
+        fare::minutes_started,
+        money, people,
         ride::{self, CREDIT_REASONS, END_REASONS, RIDER_REASONS, reason_text},
     },
     ops,
@@ -71,8 +73,8 @@ async fn load<T>(
     Ok((found, city, more))
 }
 
-pub async fn show(context: RequestContext, RowPath { region, id }: RowPath) -> PageResult {
-    page(context, &RideRef { region, id }, None).await
+pub async fn show(context: RequestContext, RowPath(ride): RowPath<RideRef>) -> PageResult {
+    page(context, &ride, None).await
 }
 
 async fn page(mut context: RequestContext, key: &RideRef, rejected: Option<FormState>) -> PageResult {
@@ -107,10 +109,9 @@ pub struct EndRide {
 
 pub async fn end(
     context: RequestContext,
-    RowPath { region, id }: RowPath,
+    RowPath(key): RowPath<RideRef>,
     FormWithState(form, mut state): FormWithState<EndRide>,
 ) -> PageResult {
-    let key = RideRef { region, id };
     let zone = super::city_of_form(&context, &form.city)?.time_zone;
     let until = form::moment(&form.until, zone).and_then(|at| match at.filter(|_| form.charge == "until") {
         Some(at) if at > context.now => Err("Please enter a time in the past.".to_owned()),
@@ -123,10 +124,10 @@ pub async fn end(
     let at = state.check("lat", form::required_point(&form.lat, &form.lon, "a position"));
     if let (Some(reason), Some(until), Some(place), Some(at)) = (reason, until, place, at) {
         let how = ForcedEnd { reason, until, free: form.charge == "free" };
-        let outcome = ops::fleet::end_ride(&context.service, &context.auth()?, &key, (at, &place), &how).await;
-        if !state.rejected_by(&outcome) {
+        let ended = ops::fleet::end_ride(&context.service, &context.auth()?, &key, (at, &place), &how).await;
+        if let Some(ended) = context.unless_refused(&mut state, ended, form::field_of) {
             let done = "The ride has ended. The rider will see this on the next page they open.";
-            return context.respond(outcome, &paths::fleet_ride(&key), done);
+            return context.respond(ended, &paths::fleet_ride(&key), done);
         }
     }
     page(context, &key, Some(state)).await
@@ -145,10 +146,9 @@ pub struct CreditForm {
 
 pub async fn credit(
     context: RequestContext,
-    RowPath { region, id }: RowPath,
+    RowPath(key): RowPath<RideRef>,
     FormWithState(form, mut state): FormWithState<CreditForm>,
 ) -> PageResult {
-    let key = RideRef { region, id };
     let city = super::city_of_form(&context, &form.city)?.clone();
     let seen_minor = form.seen.parse().map_err(|_wrong| BadRequest::Field)?;
     if city.region != key.region {
@@ -167,10 +167,9 @@ pub async fn credit(
         let credited = ops::signed_write(&context.service, &auth, (&city.region, command), async |conn, write| {
             fleet_rides::credit(conn, write, &city.slug, Some(reason), &credits).await
         });
-        let outcome = credited.await;
-        if !state.rejected_by(&outcome) {
+        if let Some(credited) = context.unless_refused(&mut state, credited.await, form::field_of) {
             let done = format!("{} credited. It is on the rider's receipt.", city.currency.format(minor));
-            return context.respond(outcome, &paths::fleet_ride(&key), &done);
+            return context.respond(credited, &paths::fleet_ride(&key), &done);
         }
     }
     page(context, &key, Some(state)).await
@@ -181,8 +180,8 @@ fn rider_path(key: &RideRef) -> String {
 }
 
 /// `GET .../rider`: asks for a reason, or answers the question that this person has just asked.
-pub async fn rider(context: RequestContext, RowPath { region, id }: RowPath) -> PageResult {
-    rider_page(context, &RideRef { region, id }, FormState::default()).await
+pub async fn rider(context: RequestContext, RowPath(ride): RowPath<RideRef>) -> PageResult {
+    rider_page(context, &ride, FormState::default()).await
 }
 
 async fn rider_page(mut context: RequestContext, key: &RideRef, form: FormState) -> PageResult {
@@ -215,10 +214,9 @@ pub struct Question {
 /// `POST .../rider`: asks who rode.
 pub async fn ask_rider(
     mut context: RequestContext,
-    RowPath { region, id }: RowPath,
+    RowPath(key): RowPath<RideRef>,
     FormWithState(form, mut state): FormWithState<Question>,
 ) -> PageResult {
-    let key = RideRef { region, id };
     let Some(reason) = state.check("reason", ride::reason(RIDER_REASONS, &form.reason)) else {
         return rider_page(context, &key, state).await;
     };

@@ -14,6 +14,7 @@ use crate::{
     },
     domain::{
         City,
+        fare::minutes_started,
         ride::{RIDE_LONG, RideNumber},
     },
     web::{Cursor, Layout, PageResult, Pagination, Query, RequestContext, Section, filters, form, paths},
@@ -45,12 +46,12 @@ struct FleetRidesPage<'a> {
 }
 
 impl FleetRidesPage<'_> {
-    fn took(&self, ride: &FleetRide) -> Duration {
-        ride.ended_at.unwrap_or(self.now) - ride.started_at
+    fn minutes(&self, ride: &FleetRide) -> i64 {
+        ride.minutes.unwrap_or_else(|| minutes_started(self.now - ride.started_at))
     }
 
     fn is_long(&self, ride: &FleetRide) -> bool {
-        ride.ended_at.is_none() && self.took(ride) > RIDE_LONG
+        ride.ended_at.is_none() && self.now - ride.started_at > RIDE_LONG
     }
 
     fn long(&self) -> usize {

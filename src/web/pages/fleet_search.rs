@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use askama::Template;
 use chrono::{DateTime, Utc};
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 
+use super::{Answers, ask_home_and};
 use crate::{
     db::{
         Conn, DbError,
@@ -41,7 +42,7 @@ pub struct Parameters {
 }
 
 pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
-    let (service, catalogue) = (Arc::clone(&context.service), Arc::clone(&context.catalogue));
+    let catalogue = Arc::clone(&context.catalogue);
     let cookie = context.cookie.clone().ok_or_else(|| context.sign_in_first())?;
     let code = query.q.trim();
     let theirs = |city: &&City| !code.is_empty() && cookie.roles.operates(&city.slug);
@@ -54,19 +55,13 @@ pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) 
             .map(async |city| Ok((*city, fleet::list(conn, (region, &city.slug), &filter, Sort::Code, None).await?)));
         try_join_all(there).await
     };
-    // Beside home, not inside: no connection is held while others are waited for.
-    let ask = async |region: RegionCode| {
-        let found = async { search(&service.db.at(&region).await?, &region).await };
-        (found.await, region)
-    };
-    let elsewhere: BTreeSet<RegionCode> = cities.iter().map(|city| city.region.clone()).collect();
+    let mut elsewhere: BTreeSet<RegionCode> = cities.iter().map(|city| city.region.clone()).collect();
+    elsewhere.remove(&cookie.region);
     for region in &elsewhere {
         context.may_touch(region);
     }
-    let elsewhere = elsewhere.into_iter().filter(|region| *region != cookie.region).map(&ask);
-    let home = context.read_signed_in(&cookie.region, async |conn| search(conn, &cookie.region).await);
-    let (home, elsewhere) = tokio::join!(home, join_all(elsewhere));
-    let (current_user, mut found) = home?;
+    let elsewhere = elsewhere.into_iter().collect();
+    let Answers { current_user, found, unreachable } = ask_home_and(&mut context, elsewhere, search).await?;
     if current_user.roles.operated().next().is_none() {
         return Err(Refusal::NotOperator.into());
     }
@@ -75,13 +70,7 @@ pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) 
     if catalogue.cities.iter().any(|city| unknown(&city.slug)) {
         return Ok(context.done(&context.path, ""));
     }
-    let mut unreachable = Vec::new();
-    for (pages, region) in elsewhere {
-        match pages {
-            Ok(pages) => found.extend(pages),
-            Err(_) => unreachable.push(region),
-        }
-    }
+    let mut found: Vec<_> = found.into_iter().flat_map(|(_, pages)| pages).collect();
     found.retain(|(city, page)| {
         current_user.roles.operates(&city.slug) && (!page.vehicles.is_empty() || page.next.is_some())
     });

@@ -59,10 +59,10 @@ pub struct Parameters {
 
 pub async fn show(
     context: RequestContext,
-    RowPath { region, id }: RowPath,
+    RowPath(vehicle): RowPath<VehicleRef>,
     Query(query): Query<Parameters>,
 ) -> PageResult {
-    page(context, &VehicleRef { region, id }, query.before, None).await
+    page(context, &vehicle, query.before, None).await
 }
 
 async fn page(
@@ -139,7 +139,12 @@ fn details(catalogue: &Catalogue, city: &City, entry: &HistoryEntry) -> String {
     let mut details = Vec::new();
     if let Some((minutes, metres, minor)) = &entry.ride {
         #[allow(clippy::cast_precision_loss, reason = "a ride's track is far below 2^52 metres")]
-        details.push(format!("{minutes} min, {}, {}", city.units.length(*metres as f64), city.currency.format(*minor)));
+        details.push(format!(
+            "{}, {}, {}",
+            filters::lasted(*minutes),
+            city.units.length(*metres as f64),
+            city.currency.format(*minor)
+        ));
     }
     details.extend(noted("city").and_then(|slug| catalogue.city(slug)).map(|city| city.name.clone()));
     details.extend(noted("note").map(|note| format!("“{note}”")));
@@ -147,8 +152,12 @@ fn details(catalogue: &Catalogue, city: &City, entry: &HistoryEntry) -> String {
     details.join(" · ")
 }
 
-pub(super) fn seen(context: &RequestContext, row: RowPath, version: Version, command: Id) -> PageResult<SeenVehicle> {
-    let vehicle = VehicleRef { region: row.region, id: row.id };
+pub(super) fn seen(
+    context: &RequestContext,
+    vehicle: VehicleRef,
+    version: Version,
+    command: Id,
+) -> PageResult<SeenVehicle> {
     let command = context.row_id(command, "command", &vehicle.region)?;
     Ok(SeenVehicle { vehicle, version: version.get(), command })
 }
@@ -162,8 +171,12 @@ pub struct Step {
     note: String,
 }
 
-pub async fn set_status(context: RequestContext, row: RowPath, Form(step): Form<Step>) -> PageResult {
-    let seen = seen(&context, row, step.version, step.command)?;
+pub async fn set_status(
+    context: RequestContext,
+    RowPath(vehicle): RowPath<VehicleRef>,
+    Form(step): Form<Step>,
+) -> PageResult {
+    let seen = seen(&context, vehicle, step.version, step.command)?;
     let note = match people::optional_line(&step.note, NOTE_MAX, "a note") {
         Ok(note) => note,
         Err(words) => return Ok(context.refused(&paths::fleet_vehicle(&seen.vehicle), &words)),
@@ -232,14 +245,14 @@ pub(super) fn read(form: &Typed, state: &mut FormState) -> Option<VehicleEdit> {
 
 pub async fn edit(
     context: RequestContext,
-    row: RowPath,
+    RowPath(vehicle): RowPath<VehicleRef>,
     FormWithState(form, mut state): FormWithState<Edit>,
 ) -> PageResult {
-    let seen = seen(&context, row, form.version, form.command)?;
+    let seen = seen(&context, vehicle, form.version, form.command)?;
     if let Some(edit) = read(&form.typed, &mut state) {
-        let outcome = ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit, false).await;
-        if !state.rejected_by(&outcome) {
-            return context.respond(outcome, &paths::fleet_vehicle(&seen.vehicle), "Saved.");
+        let edited = ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit, false).await;
+        if let Some(edited) = context.unless_refused(&mut state, edited, form::field_of) {
+            return context.respond(edited, &paths::fleet_vehicle(&seen.vehicle), "Saved.");
         }
     }
     page(context, &seen.vehicle, None, Some(state)).await
@@ -255,8 +268,12 @@ pub struct Approval {
     reason: String,
 }
 
-pub async fn approve(context: RequestContext, row: RowPath, Form(form): Form<Approval>) -> PageResult {
-    let seen = seen(&context, row, form.version, form.command)?;
+pub async fn approve(
+    context: RequestContext,
+    RowPath(vehicle): RowPath<VehicleRef>,
+    Form(form): Form<Approval>,
+) -> PageResult {
+    let seen = seen(&context, vehicle, form.version, form.command)?;
     let back = paths::fleet_vehicle(&seen.vehicle);
     let declined = match form.answer.as_str() {
         "yes" => None,
@@ -288,23 +305,26 @@ pub struct Move {
 }
 
 /// At once within the region; to another region by a job, which its page confirms.
-pub async fn move_to(context: RequestContext, row: RowPath, Form(form): Form<Move>) -> PageResult {
+pub async fn move_to(
+    context: RequestContext,
+    RowPath(vehicle): RowPath<VehicleRef>,
+    Form(form): Form<Move>,
+) -> PageResult {
     let to = city_of_form(&context, &form.city)?;
-    if to.region != row.region {
+    if to.region != vehicle.region {
         context.may_touch(&to.region);
-        let job = JobRef { id: context.row_id(form.command, "job", &row.region)?, region: row.region.clone() };
+        let job = JobRef { id: context.row_id(form.command, "job", &vehicle.region)?, region: vehicle.region.clone() };
         let new = NewJob {
             job,
             job_kind: JobKind::Transfer,
             city: form.from,
             to_city: Some(form.city),
             note: None,
-            selection: Selection::List { list: vec![(row.id, form.version.get())] },
+            selection: Selection::List { list: vec![(vehicle.id, form.version.get())] },
         };
-        return jobs::request(&context, &new, &paths::fleet_vehicle(&VehicleRef { region: row.region, id: row.id }))
-            .await;
+        return jobs::request(&context, &new, &paths::fleet_vehicle(&vehicle)).await;
     }
-    let seen = seen(&context, row, form.version, form.command)?;
+    let seen = seen(&context, vehicle, form.version, form.command)?;
     let outcome = ops::fleet::move_to(&context.service, &context.auth()?, &seen, &form.city).await;
     context.respond(
         outcome,

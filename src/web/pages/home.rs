@@ -78,7 +78,7 @@ pub async fn show(mut context: RequestContext, Query(query): Query<CityQuery>) -
         prices: prices(&catalogue, city, now),
         stale: stale
             .map(|(as_of, _)| stale_text(&context, &city.region, as_of))
-            .or_else(|| Some(city.refusal()?.message())),
+            .or_else(|| Some(context.words(&city.refusal()?))),
         map: MapView {
             focusable: true,
             ..map::vehicles(&context, city, "the vehicles nearest to its centre", pins, None)

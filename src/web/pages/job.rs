@@ -83,8 +83,7 @@ impl JobPage<'_> {
 }
 
 /// A job that the person may see.
-async fn theirs(context: &mut RequestContext, RowPath { region, id }: RowPath) -> PageResult<Job> {
-    let which = JobRef { region, id };
+async fn theirs(context: &mut RequestContext, RowPath(which): RowPath<JobRef>) -> PageResult<Job> {
     let (current_user, found) =
         context.read_signed_in(&which.region, async |conn| jobs::find(conn, &which).await).await?;
     let job = found.ok_or(PageError::NotFound)?;
@@ -93,7 +92,7 @@ async fn theirs(context: &mut RequestContext, RowPath { region, id }: RowPath) -
     Ok(job)
 }
 
-pub async fn show(mut context: RequestContext, row: RowPath) -> PageResult {
+pub async fn show(mut context: RequestContext, row: RowPath<JobRef>) -> PageResult {
     let job = theirs(&mut context, row).await?;
     let conn = context.service.db.at(&job.job.region).await?;
     let list = async |state| jobs::list_items(&conn, &job.job, 0, state, SHOWN).await;
@@ -206,7 +205,7 @@ pub struct Confirm {
     new_status: String,
 }
 
-pub async fn confirm(mut context: RequestContext, row: RowPath, Form(form): Form<Confirm>) -> PageResult {
+pub async fn confirm(mut context: RequestContext, row: RowPath<JobRef>, Form(form): Form<Confirm>) -> PageResult {
     let job = theirs(&mut context, row).await?;
     let auth = context.auth()?;
     let new_status = match form.new_status.as_str() {
@@ -227,7 +226,7 @@ pub async fn confirm(mut context: RequestContext, row: RowPath, Form(form): Form
     context.respond(outcome.map(|_| Done::Now), &paths::job(&job.job), "")
 }
 
-pub async fn cancel(mut context: RequestContext, row: RowPath) -> PageResult {
+pub async fn cancel(mut context: RequestContext, row: RowPath<JobRef>) -> PageResult {
     let job = theirs(&mut context, row).await?;
     let auth = context.auth()?;
     let outcome = ops::jobs::cancel(JobContext::of(&context.service, &context.catalogue, &auth), &job).await;
@@ -238,7 +237,7 @@ pub async fn cancel(mut context: RequestContext, row: RowPath) -> PageResult {
 const CHUNK: i64 = 1_000;
 
 /// `GET /fleet/jobs/{region}/{id}/report.csv`: every item, streamed.
-pub async fn report(mut context: RequestContext, row: RowPath) -> PageResult {
+pub async fn report(mut context: RequestContext, row: RowPath<JobRef>) -> PageResult {
     let job = theirs(&mut context, row).await?;
     let file = format!("job-{}.csv", job.job.id);
     let service = Arc::clone(&context.service);

@@ -217,7 +217,9 @@ fn parse(
         Selection::List { list: listed(list)? }
     } else {
         let drawn = form.drawn.ok_or("Please load the page again.")?.at();
-        Selection::Filter { filter: form.query.filter(&context.catalogue, drawn)?, drawn }
+        let parsed = form.query.parse(&context.catalogue, drawn);
+        let (filter, _) = parsed.map_err(|_wrong| "Please correct the filters first.")?;
+        Selection::Filter { filter, drawn }
     };
     Ok(NewJob { job, job_kind, city: city.slug.clone(), to_city, note, selection })
 }

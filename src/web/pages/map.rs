@@ -74,18 +74,9 @@ impl Pin {
     }
 }
 
-pub struct Shown<'a> {
-    /// In words, for people who cannot see it.
-    pub label: String,
-    /// Its service area is drawn, and sets the scale when nothing else does.
-    pub city: &'a City,
-    pub pins: Vec<Pin>,
-    pub route: Vec<Point>,
-    pub me: Option<Point>,
-}
-
 #[derive(Debug, Clone)]
 pub struct MapView {
+    /// In words, for people who cannot see it.
     pub label: String,
     pub svg: MapSvg,
     /// In the order of the SVG's pins.
@@ -105,20 +96,25 @@ pub fn vehicles(
     pins: impl Iterator<Item = Pin>,
     me: Option<Point>,
 ) -> MapView {
-    let label = format!("Map of {} with {with}", city.name);
-    view(context, Shown { label, city, pins: pins.collect(), route: Vec::new(), me })
+    view(context, city, with, (pins.collect(), &[], me))
 }
 
-/// Draws it; tiles come from where the settings say.
-pub fn view(context: &RequestContext, shown: Shown<'_>) -> MapView {
+/// Draws pins, a route and the user's position on the service area of `city`, which sets the scale when
+/// nothing else does.
+pub fn view(
+    context: &RequestContext,
+    city: &City,
+    with: &str,
+    (pins, route, me): (Vec<Pin>, &[Point], Option<Point>),
+) -> MapView {
     let tiles = context.service.config.tiles.as_ref();
-    let points: Vec<Point> = shown.pins.iter().map(|pin| pin.at).collect();
+    let points: Vec<Point> = pins.iter().map(|pin| pin.at).collect();
     let svg = MapSvg::of(&Scene {
-        area: &shown.city.service_area,
+        area: &city.service_area,
         pins: &points,
-        route: &shown.route,
-        me: shown.me,
-        units: shown.city.units,
+        route,
+        me,
+        units: city.units,
         width: 640,
         height: 480,
     });
@@ -126,15 +122,15 @@ pub fn view(context: &RequestContext, shown: Shown<'_>) -> MapView {
     let data = Data {
         tiles: tiles.map_or("", |tiles| &tiles.url),
         attribution: tiles.map_or("", |tiles| &tiles.attribution),
-        area: shown.city.service_area.points().iter().map(pair).collect(),
+        area: city.service_area.points().iter().map(pair).collect(),
         pins: points.iter().map(pair).collect(),
-        route: shown.route.iter().map(pair).collect(),
-        me: shown.me.as_ref().map(pair),
-        centre: pair(&shown.city.centre),
-        us: shown.city.units == Units::Us,
+        route: route.iter().map(pair).collect(),
+        me: me.as_ref().map(pair),
+        centre: pair(&city.centre),
+        us: city.units == Units::Us,
     };
-    let data = script(&data);
-    MapView { data, label: shown.label, svg, pins: shown.pins, focusable: false, search: String::new() }
+    let (label, data) = (format!("Map of {} with {with}", city.name), script(&data));
+    MapView { data, label, svg, pins, focusable: false, search: String::new() }
 }
 
 /// What static/app.js needs; points are `[latitude, longitude]` in degrees.

@@ -50,6 +50,7 @@ use super::{BadRequest, Cursor, PageError, PageResult, RequestContext};
 use crate::{
     db::{Conn, DbError, sessions::CurrentUser},
     domain::{City, Refusal, Region, RegionCode, Roles, UserRef},
+    ops::Service,
 };
 
 pub const EVERYWHERE: &str = "Changes can take up to a minute to apply everywhere.";
@@ -149,12 +150,51 @@ pub async fn each_region<T>(
     join_all(answers).await
 }
 
-/// A person's own rows by region.
-pub struct Own<T> {
+/// What several regions answered for a page of the person.
+pub struct Answers<T> {
     pub current_user: CurrentUser,
     /// Home first.
-    pub found: Vec<(RegionCode, Vec<T>)>,
+    pub found: Vec<(RegionCode, T)>,
     pub unreachable: Vec<RegionCode>,
+}
+
+impl<T> Answers<T> {
+    fn add(&mut self, answers: Vec<(RegionCode, Result<T, DbError>)>) {
+        for (region, answer) in answers {
+            match answer {
+                Ok(answer) => self.found.push((region, answer)),
+                Err(_) => self.unreachable.push(region),
+            }
+        }
+    }
+}
+
+async fn ask_each<T>(
+    service: &Service,
+    regions: Vec<RegionCode>,
+    ask: impl AsyncFn(&Conn, &RegionCode) -> Result<T, DbError>,
+) -> Vec<(RegionCode, Result<T, DbError>)> {
+    let answers = regions.into_iter().map(async |region| {
+        let answer = async { ask(&service.db.at(&region).await?, &region).await }.await;
+        (region, answer)
+    });
+    join_all(answers).await
+}
+
+/// Asks home with the session's check, and the `others` side by side with it, each at its own gateway.
+pub async fn ask_home_and<T>(
+    context: &mut RequestContext,
+    others: Vec<RegionCode>,
+    ask: impl AsyncFn(&Conn, &RegionCode) -> Result<T, DbError>,
+) -> PageResult<Answers<T>> {
+    let (service, home) = (Arc::clone(&context.service), context.auth()?.user.region);
+    let at_home = context.read_signed_in(&home, async |conn| ask(conn, &home).await);
+    // Beside it, not inside: no connection is held while others are waited for.
+    let (at_home, others) = tokio::join!(at_home, ask_each(&service, others, &ask));
+    let (current_user, at_home) = at_home?;
+    let mut answers = Answers { current_user, found: vec![(home, at_home)], unreachable: Vec::new() };
+    answers.add(others);
+    Ok(answers)
 }
 
 /// The person's rows from every region that has some, in one wait; a region that the cookie does
@@ -162,28 +202,14 @@ pub struct Own<T> {
 pub async fn own_rows<T>(
     context: &mut RequestContext,
     list: impl AsyncFn(&Conn, &RegionCode, &UserRef) -> Result<Vec<T>, DbError>,
-) -> PageResult<Own<T>> {
-    let cookie = context.cookie.clone().ok_or_else(|| context.sign_in_first())?;
-    let (service, me) = (Arc::clone(&context.service), context.auth()?.user);
-    let ask = async |region: RegionCode| {
-        let rows = async { list(&service.db.at(&region).await?, &region, &me).await };
-        (rows.await, region)
-    };
-    let others = |regions: &[RegionCode], known: &[RegionCode]| -> Vec<RegionCode> {
-        regions.iter().filter(|region| **region != cookie.region && !known.contains(region)).cloned().collect()
-    };
-    let known = others(&cookie.present_in, &[]);
-    let home = context.read_signed_in(&cookie.region, async |conn| list(conn, &cookie.region, &me).await);
-    // Beside it, not inside: no connection is held while others are waited for.
-    let (home, mut answers) = tokio::join!(home, join_all(known.iter().cloned().map(&ask)));
-    let (current_user, at_home) = home?;
-    answers.extend(join_all(others(&current_user.present_in, &known).into_iter().map(&ask)).await);
-    let mut own = Own { current_user, found: vec![(cookie.region, at_home)], unreachable: Vec::new() };
-    for (rows, region) in answers {
-        match rows {
-            Ok(rows) => own.found.push((region, rows)),
-            Err(_) => own.unreachable.push(region),
-        }
-    }
+) -> PageResult<Answers<Vec<T>>> {
+    let (me, cookie) = (context.auth()?.user, context.cookie.clone());
+    let ask = async |conn: &Conn, region: &RegionCode| list(conn, region, &me).await;
+    let mut known = cookie.map(|cookie| cookie.present_in).unwrap_or_default();
+    known.retain(|region| *region != me.region);
+    let mut own = ask_home_and(context, known.clone(), &ask).await?;
+    let mut more = own.current_user.present_in.clone();
+    more.retain(|region| *region != me.region && !known.contains(region));
+    own.add(ask_each(&context.service, more, &ask).await);
     Ok(own)
 }

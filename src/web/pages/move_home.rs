@@ -4,7 +4,7 @@
 use askama::Template;
 use serde::Deserialize;
 
-use super::profile::{password_refused, throttled};
+use super::profile::{throttled, unless_refused};
 use crate::{
     domain::{Catalogue, City, Refusal},
     ops,
@@ -55,19 +55,13 @@ pub async fn submit(mut context: RequestContext, FormWithState(form, mut state):
         let hash = ops::accounts::confirm_password(&context.service, &auth, &form.password).await?;
         ops::home::move_home(&context.service, &auth, &hash, &form.city, &device).await
     };
-    match moved.await {
-        Ok(started) => {
-            let present_in = context.cookie.as_ref().map(|cookie| cookie.present_in.clone()).unwrap_or_default();
-            context.set_city(&city.slug);
-            let cookie = SessionCookie { present_in, ..SessionCookie::new(started, context.now) };
-            context.set_session(cookie);
-            Ok(context.done("/profile", &format!("You are at home in {} now.", city.name)))
-        }
-        Err(error) => {
-            password_refused(&context, &mut state, error, "password", |refusal| {
-                matches!(refusal, Refusal::StillRiding | Refusal::Residency(_) | Refusal::Changed)
-            })?;
-            page(&context, state)
-        }
-    }
+    let moved = unless_refused(&context, &mut state, moved.await, "password", |refusal| {
+        matches!(refusal, Refusal::StillRiding | Refusal::Residency(_) | Refusal::Changed)
+    });
+    let Some(started) = moved else { return page(&context, state) };
+    let present_in = context.cookie.as_ref().map(|cookie| cookie.present_in.clone()).unwrap_or_default();
+    let cookie = SessionCookie { present_in, ..SessionCookie::new(started?, context.now) };
+    context.set_city(&city.slug);
+    context.set_session(cookie);
+    Ok(context.done("/profile", &format!("You are at home in {} now.", city.name)))
 }

@@ -12,7 +12,10 @@ use crate::{
     db::{fleet::FleetVehicle, owner_vehicles, vehicles},
     domain::{City, VehicleRef, Version, fleet::status_text},
     ops,
-    web::{Form, FormState, FormWithState, Id, Layout, PageError, PageResult, RequestContext, RowPath, Section, paths},
+    web::{
+        Form, FormState, FormWithState, Id, Layout, PageError, PageResult, RequestContext, RowPath, Section, form,
+        paths,
+    },
 };
 
 #[derive(Template)]
@@ -29,8 +32,8 @@ struct OwnerVehiclePage<'a> {
     form: FormState,
 }
 
-pub async fn show(context: RequestContext, RowPath { region, id }: RowPath) -> PageResult {
-    page(context, &VehicleRef { region, id }, None).await
+pub async fn show(context: RequestContext, RowPath(vehicle): RowPath<VehicleRef>) -> PageResult {
+    page(context, &vehicle, None).await
 }
 
 async fn page(mut context: RequestContext, key: &VehicleRef, rejected: Option<FormState>) -> PageResult {
@@ -68,8 +71,12 @@ pub struct Pause {
     answer: String,
 }
 
-pub async fn set_paused(context: RequestContext, row: RowPath, Form(form): Form<Pause>) -> PageResult {
-    let seen = seen(&context, row, form.version, form.command)?;
+pub async fn set_paused(
+    context: RequestContext,
+    RowPath(vehicle): RowPath<VehicleRef>,
+    Form(form): Form<Pause>,
+) -> PageResult {
+    let seen = seen(&context, vehicle, form.version, form.command)?;
     let pause = form.answer == "yes";
     let back = context.came_from("/my/vehicles").unwrap_or_else(|| paths::own_vehicle(&seen.vehicle));
     let done = if pause { "Your vehicle is paused. Nobody can ride it." } else { "Your vehicle is no longer paused." };
@@ -82,14 +89,14 @@ pub async fn set_paused(context: RequestContext, row: RowPath, Form(form): Form<
 
 pub async fn edit(
     context: RequestContext,
-    row: RowPath,
+    RowPath(vehicle): RowPath<VehicleRef>,
     FormWithState(form, mut state): FormWithState<Edit>,
 ) -> PageResult {
-    let seen = seen(&context, row, form.version, form.command)?;
+    let seen = seen(&context, vehicle, form.version, form.command)?;
     if let Some(edit) = read(&form.typed, &mut state) {
-        let outcome = ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit, true).await;
-        if !state.rejected_by(&outcome) {
-            return context.respond(outcome, &paths::own_vehicle(&seen.vehicle), "Saved.");
+        let edited = ops::fleet::edit(&context.service, &context.auth()?, &seen, &edit, true).await;
+        if let Some(edited) = context.unless_refused(&mut state, edited, form::field_of) {
+            return context.respond(edited, &paths::own_vehicle(&seen.vehicle), "Saved.");
         }
     }
     page(context, &seen.vehicle, Some(state)).await

@@ -13,7 +13,7 @@ use crate::{
         owner_vehicles::{self, Earnings},
         vehicles::{self, NewVehicle, OWN_MAX},
     },
-    domain::{City, Refusal, RegionCode, VehicleType, Version, fleet, people},
+    domain::{City, Refusal, RegionCode, VehicleRef, VehicleType, Version, fleet, people},
     ops::{self, Done},
     web::{
         Form, FormState, FormWithState, Id, Layout, PageResult, RequestContext, RowPath, Section, filters, form, paths,
@@ -137,14 +137,13 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     let added = ops::vehicle_write(&context.service, &auth, (&auth.user.region, id), async |conn, write| {
         vehicles::insert(conn, write, &new, public_id).await
     });
-    if let Err(error) = added.await {
-        context.refuse(&mut state, error, |refusal| match refusal {
-            Refusal::CodeTaken => Some("code"),
-            Refusal::FormUsed | Refusal::TooManyVehicles | Refusal::TooManyToday => Some(""),
-            refusal => refusal.region_closed().then_some(""),
-        })?;
-        return page(context, state).await;
-    }
+    let added = context.unless_refused(&mut state, added.await, |refusal| match refusal {
+        Refusal::FormUsed | Refusal::TooManyVehicles | Refusal::TooManyToday => Some(""),
+        refusal if refusal.region_closed() => Some(""),
+        refusal => form::field_of(refusal),
+    });
+    let Some(added) = added else { return page(context, state).await };
+    added?;
     let text = "Your vehicle is added. It is on the street as soon as an operator has approved it.";
     Ok(context.done("/my/vehicles", text))
 }
@@ -154,9 +153,13 @@ pub struct Remove {
     version: Version,
 }
 
-pub async fn remove(context: RequestContext, RowPath { region, id }: RowPath, Form(form): Form<Remove>) -> PageResult {
+pub async fn remove(
+    context: RequestContext,
+    RowPath(vehicle): RowPath<VehicleRef>,
+    Form(form): Form<Remove>,
+) -> PageResult {
     let auth = context.auth()?;
-    let retired = ops::vehicle_write(&context.service, &auth, (&region, id), async |conn, write| {
+    let retired = ops::vehicle_write(&context.service, &auth, (&vehicle.region, vehicle.id), async |conn, write| {
         vehicles::retire(conn, write, form.version.get()).await
     });
     context.respond(retired.await.map(|_| Done::Now), "/my/vehicles", "Your vehicle has been removed.")

@@ -4,14 +4,13 @@
 
 use askama::Template;
 use chrono_tz::Tz;
-use futures_util::future::join_all;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{administrator, city_of_form};
+use super::{administrator, ask_each, city_of_form};
 use crate::{
     db::{
-        DbError,
+        Conn,
         people::{self, Account, Change, Found, Match},
     },
     domain::{Catalogue, City, Region, RegionCode, UserRef, event::RESIDENCY_PERSON_REFUSED, people::line},
@@ -44,7 +43,7 @@ struct PeoplePage<'a> {
     found: Option<Vec<Match>>,
     /// After whom the search goes on.
     searched_to: Option<Uuid>,
-    unreachable: Vec<&'a RegionCode>,
+    unreachable: Vec<RegionCode>,
     /// Of other jurisdictions, which only their own instances show.
     elsewhere: Vec<&'a Region>,
 }
@@ -88,25 +87,23 @@ async fn page(mut context: RequestContext, form: FormState, search: Option<(Stri
         if after.is_none() {
             context.state.limits.search_everywhere(context.client_address())?;
         }
-        let db = &context.service.db;
-        let ask = async |region: &RegionCode| -> Result<(Vec<Match>, Found), DbError> {
-            let conn = db.at(region).await?;
+        let ask = async |conn: &Conn, region: &RegionCode| {
             let named =
-                async { if after.is_none() { people::list_named(&conn, region, &who).await } else { Ok(vec![]) } };
+                async { if after.is_none() { people::list_named(conn, region, &who).await } else { Ok(vec![]) } };
             if *region != city.region {
                 return Ok((named.await?, Found::default()));
             }
-            let search = people::search(&conn, (region, &city.slug), &who, after.unwrap_or_default());
+            let search = people::search(conn, (region, &city.slug), &who, after.unwrap_or_default());
             let (named, found) = tokio::join!(named, search);
             Ok((named?, found?))
         };
         // Usernames are found in the first round.
-        let asked = within.iter().map(|region| &region.code).filter(|code| after.is_none() || **code == city.region);
-        let answers = join_all(asked.map(|region| {
+        let mut asked: Vec<RegionCode> = within.iter().map(|region| region.code.clone()).collect();
+        asked.retain(|code| after.is_none() || *code == city.region);
+        for region in &asked {
             context.may_touch(region);
-            let answer = ask(region);
-            async move { (region, answer.await) }
-        }));
+        }
+        let answers = ask_each(&context.service, asked, ask);
         // Nothing is shown that was not recorded.
         let (noted, answers) = tokio::join!(ops::people::note_search(&context.service, &auth, city), answers);
         noted?;
@@ -154,8 +151,7 @@ struct PersonPage<'a> {
     me: bool,
 }
 
-pub async fn show(mut context: RequestContext, RowPath { region, id }: RowPath) -> PageResult {
-    let person = UserRef { region, id };
+pub async fn show(mut context: RequestContext, RowPath(person): RowPath<UserRef>) -> PageResult {
     // Checked first: what may not be shown is not read.
     administrator(&mut context).await?;
     let auth = context.auth()?;
@@ -181,10 +177,9 @@ pub struct NewState {
 
 pub async fn change(
     mut context: RequestContext,
-    RowPath { region, id }: RowPath,
+    RowPath(person): RowPath<UserRef>,
     Form(form): Form<NewState>,
 ) -> PageResult {
-    let person = UserRef { region, id };
     let reason = || REASONS.iter().map(|(code, _)| *code).find(|code| *code == form.reason).ok_or(BadRequest::Field);
     let (change, done) = match form.action.as_str() {
         "block" => (Change::Block(reason()?), "The account is blocked and signed out everywhere."),

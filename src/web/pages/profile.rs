@@ -138,16 +138,12 @@ pub async fn set_password(
         return page(context, Some(Forms { password: state, ..Forms::default() })).await;
     }
     let (auth, device) = (context.auth()?, context.device());
-    match ops::accounts::set_password(&context.service, &auth, &form.current, &form.password, &device).await {
-        Ok(started) => {
-            context.replace_session(started);
-            Ok(context.done("/profile", "Your password is changed. Your other sessions have ended."))
-        }
-        Err(error) => {
-            password_refused(&context, &mut state, error, "current", |_| false)?;
-            page(context, Some(Forms { password: state, ..Forms::default() })).await
-        }
-    }
+    let set = ops::accounts::set_password(&context.service, &auth, &form.current, &form.password, &device).await;
+    let Some(started) = unless_refused(&context, &mut state, set, "current", |_| false) else {
+        return page(context, Some(Forms { password: state, ..Forms::default() })).await;
+    };
+    context.replace_session(started?);
+    Ok(context.done("/profile", "Your password is changed. Your other sessions have ended."))
 }
 
 /// Guesses of the current password count like sign-ins of this person.
@@ -156,14 +152,14 @@ pub fn throttled(context: &RequestContext) -> PageResult<()> {
 }
 
 /// Shows at `field` that the current password was wrong, and at the top what `at_top` names.
-pub fn password_refused(
+pub fn unless_refused<T>(
     context: &RequestContext,
     state: &mut FormState,
-    error: OpError,
+    outcome: Result<T, OpError>,
     field: &'static str,
     at_top: impl Fn(&Refusal) -> bool,
-) -> PageResult<()> {
-    context.refuse(state, error, |refusal| match refusal {
+) -> Option<Result<T, OpError>> {
+    context.unless_refused(state, outcome, |refusal| match refusal {
         Refusal::WrongPassword => {
             context.log_rejected("wrong password");
             Some(field)
@@ -195,16 +191,13 @@ pub async fn make_recovery_codes(
 ) -> PageResult {
     throttled(&context)?;
     let (auth, device) = (context.auth()?, context.device());
-    match ops::accounts::make_recovery_codes(&context.service, &auth, &form.current, &device).await {
-        Ok((codes, started)) => {
-            context.replace_session(started);
-            context.show_codes(codes, "/profile".to_owned())
-        }
-        Err(error) => {
-            password_refused(&context, &mut state, error, "current", |_| false)?;
-            page(context, Some(Forms { codes: state, ..Forms::default() })).await
-        }
-    }
+    let made = ops::accounts::make_recovery_codes(&context.service, &auth, &form.current, &device).await;
+    let Some(made) = unless_refused(&context, &mut state, made, "current", |_| false) else {
+        return page(context, Some(Forms { codes: state, ..Forms::default() })).await;
+    };
+    let (codes, started) = made?;
+    context.replace_session(started);
+    context.show_codes(codes, "/profile".to_owned())
 }
 
 #[derive(Debug, Deserialize)]
@@ -258,16 +251,11 @@ pub async fn delete(mut context: RequestContext, FormWithState(form, mut state):
         let hash = ops::accounts::confirm_password(&context.service, &auth, &form.current).await?;
         ops::erasure::close_account(&context.service, &auth, &hash).await
     };
-    match erased.await {
-        Ok(job) => {
-            context.forget_session();
-            Ok(context.done(&paths::erasure(&job), "Your account is deleted. Goodbye, and ride safely."))
-        }
-        Err(error) => {
-            password_refused(&context, &mut state, error, "password", |refusal| {
-                matches!(refusal, Refusal::StillRiding | Refusal::StillOwner | Refusal::Changed)
-            })?;
-            delete_page(&context, state)
-        }
-    }
+    let erased = unless_refused(&context, &mut state, erased.await, "password", |refusal| {
+        matches!(refusal, Refusal::StillRiding | Refusal::StillOwner | Refusal::Changed)
+    });
+    let Some(job) = erased else { return delete_page(&context, state) };
+    let job = job?;
+    context.forget_session();
+    Ok(context.done(&paths::erasure(&job), "Your account is deleted. Goodbye, and ride safely."))
 }

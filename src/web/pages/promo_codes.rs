@@ -19,7 +19,7 @@ use super::{EVERYWHERE, administrator, city_of_form, each_region};
 use crate::{
     db::{Conn, Write, catalogue, exports},
     domain::{
-        Catalogue, City, Currency, Moment, Refusal, Region, RegionCode,
+        Catalogue, City, Currency, Moment, Region, RegionCode,
         catalogue::{PromoCode, PromoDiscount, is_promo_code},
         csv, money,
     },
@@ -234,10 +234,11 @@ pub async fn add(context: RequestContext, FormWithState(form, mut state): FormWi
     }
     context.may_touch_all();
     let add = async |conn: &Conn, write: &Write<'_>| catalogue::add_promo_code(conn, write, &promo).await;
-    if let Err(error) = ops::catalogue::change(&context.service, &context.auth()?, Some(&promo), add).await {
-        context.refuse(&mut state, error, |refusal| (*refusal == Refusal::PromoTaken).then_some("code"))?;
+    let added = ops::catalogue::change(&context.service, &context.auth()?, Some(&promo), add).await;
+    let Some(added) = context.unless_refused(&mut state, added, form::field_of) else {
         return page(context, "", Some(RejectedForm::Add(state))).await;
-    }
+    };
+    added?;
     Ok(context.done(PATH, &format!("{} is added. {EVERYWHERE}", promo.code)))
 }
 

@@ -197,12 +197,14 @@ pub async fn show(mut context: RequestContext, Query(query): Query<Parameters>) 
     context.ok_or_invalid(page.error.is_some(), &page)
 }
 
-/// `GET /fleet/revenue.csv`
+/// `GET /fleet/revenue.csv`. With wrong filters: their page.
 pub async fn export(mut context: RequestContext, Query(query): Query<Parameters>) -> PageResult {
     let city = city_of(&context, &query.city)?;
+    let Ok(period) = query.period(&city, context.now) else {
+        return show(context, Query(query)).await;
+    };
     counted_here(&mut context, &city).await?;
     context.may_touch(&city.region);
-    let period = query.period(&city, context.now).map_err(|_wrong| BadRequest::Field)?;
     may(&context.current_user().await?, &city)?;
     let (times, by) = (period.times(&city), period.by.0);
     let columns = [by, "vehicle_code", "currency", "rides", "fares", "discounts", "fees", "credits", "revenue"];

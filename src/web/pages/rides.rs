@@ -205,8 +205,8 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
 }
 
 /// `GET /rides/{region}/{id}`: the person's own ride, or where it is.
-pub async fn show(context: RequestContext, RowPath { region, id }: RowPath) -> PageResult {
-    page(context, RideRef { region, id }, FormState::default()).await
+pub async fn show(context: RequestContext, RowPath(ride): RowPath<RideRef>) -> PageResult {
+    page(context, ride, FormState::default()).await
 }
 
 /// Shown for this value of the field `outside`, the page asks whether to end the ride there.
@@ -239,12 +239,12 @@ async fn page(mut context: RequestContext, key: RideRef, mut form: FormState) ->
             .as_ref()
             .filter(|ended| context.now - ended.at < TimeDelta::days(1))
             .map(|_| ReportForm::new(&context, paths::ride(&ride.ride))),
-        map: map::view(&context, track_map(&ride, city, track)),
+        map: track_map(&context, &ride, city, track),
     };
     context.ok_or_invalid(page.form.has_errors(), &page)
 }
 
-fn track_map<'a>(ride: &Ride, city: &'a City, track: Vec<Point>) -> map::Shown<'a> {
+fn track_map(context: &RequestContext, ride: &Ride, city: &City, track: Vec<Point>) -> MapView {
     let mut route = vec![ride.start];
     route.extend(track);
     let mut pins = vec![map::Pin::letter(ride.start, "A")];
@@ -253,7 +253,7 @@ fn track_map<'a>(ride: &Ride, city: &'a City, track: Vec<Point>) -> map::Shown<'
         pins.push(map::Pin::letter(ended.point, "B"));
     }
     let me = route.last().filter(|_| ride.ended.is_none() && route.len() > 1).copied();
-    map::Shown { label: format!("Map of {} with the route of the ride", city.name), city, pins, route, me }
+    map::view(context, city, "the route of the ride", (pins, &route, me))
 }
 
 #[derive(Debug, Deserialize)]
@@ -271,10 +271,9 @@ pub struct EndRide {
 /// `POST /rides/{region}/{id}/end`: ends the person's own ride.
 pub async fn end(
     mut context: RequestContext,
-    RowPath { region, id }: RowPath,
+    RowPath(ride): RowPath<RideRef>,
     FormWithState(form, mut state): FormWithState<EndRide>,
 ) -> PageResult {
-    let ride = RideRef { region, id };
     let checked = form::point(&form.lat, &form.lon).and_then(|at| {
         let at = at.ok_or("Please say where you parked the vehicle: only you know.")?;
         let city = context.catalogue.city(&form.city).ok_or("There is no such city.")?;
@@ -322,7 +321,7 @@ const BATCH: usize = 100;
 /// `POST /rides/{region}/{id}/positions`: 204, or why not.
 pub async fn positions(
     mut context: RequestContext,
-    RowPath { region, id }: RowPath,
+    RowPath(ride): RowPath<RideRef>,
     content_type: Header<ContentType>,
     body: Bytes,
 ) -> PageResult {
@@ -334,7 +333,6 @@ pub async fn positions(
         batch.positions.iter().map(position).collect::<Option<Vec<_>>>()
     };
     let positions = read().ok_or(BadRequest::Positions)?;
-    let ride = RideRef { region, id };
     let auth = context.auth()?;
     match ops::rides::add_positions(&context.service, &auth, &ride, &context.city().slug, &positions).await {
         Ok(_) => {

@@ -15,7 +15,7 @@ use crate::{
         City, PublicVehicle, RegionCode, RideRef, VehicleRef, Version,
         fleet::{NOTE_MAX, status_text},
         people,
-        task::{PROBLEMS, TaskStep, problem_text},
+        task::{PROBLEMS, TaskRef, TaskStep, problem_text},
     },
     ops::{self, Done},
     web::{Cursor, Form, Id, Layout, PageResult, Pagination, Query, RequestContext, RowPath, Section, filters, paths},
@@ -83,14 +83,15 @@ pub struct Change {
     vehicle: Id,
 }
 
-pub async fn change(context: RequestContext, RowPath { region, id }: RowPath, Form(form): Form<Change>) -> PageResult {
-    let command = context.row_id(form.command, "command", &region)?;
-    let vehicle = VehicleRef { region: region.clone(), id: form.vehicle.0 };
+pub async fn change(context: RequestContext, RowPath(task): RowPath<TaskRef>, Form(form): Form<Change>) -> PageResult {
+    let command = context.row_id(form.command, "command", &task.region)?;
+    let vehicle = VehicleRef { region: task.region.clone(), id: form.vehicle.0 };
     let back = context.came_from("/fleet/tasks").unwrap_or_else(|| paths::fleet_vehicle(&vehicle));
-    let outcome = ops::signed_write(&context.service, &context.auth()?, (&region, id), async |conn, write| {
-        tasks::change(conn, write, form.version.get(), command, form.step).await
-    })
-    .await;
+    let outcome =
+        ops::signed_write(&context.service, &context.auth()?, (&task.region, task.id), async |conn, write| {
+            tasks::change(conn, write, form.version.get(), command, form.step).await
+        })
+        .await;
     let done = match form.step {
         TaskStep::Take => "This task is yours now.",
         TaskStep::Release => "This task is free for others again.",
@@ -124,23 +125,21 @@ pub struct Report {
 /// `POST /vehicles/{region}/{public_id}/report`.
 pub async fn report_vehicle(
     context: RequestContext,
-    RowPath { region, id: public_id }: RowPath,
+    RowPath(vehicle): RowPath<PublicVehicle>,
     Form(form): Form<Report>,
 ) -> PageResult {
-    let vehicle = PublicVehicle { region, public_id };
     // After the third report the vehicle is off the street and has no page.
-    report(context, (&vehicle.region, public_id), form, ["/vehicles", &paths::vehicle(&vehicle)]).await
+    report(context, (&vehicle.region, vehicle.public_id), form, ["/vehicles", &paths::vehicle(&vehicle)]).await
 }
 
 /// `POST /rides/{region}/{id}/report`: about the vehicle of the person's own ride.
 pub async fn report_ride(
     context: RequestContext,
-    RowPath { region, id }: RowPath,
+    RowPath(ride): RowPath<RideRef>,
     Form(form): Form<Report>,
 ) -> PageResult {
-    let ride = RideRef { region, id };
     let receipt = paths::ride(&ride);
-    report(context, (&ride.region, id), form, [&receipt, &receipt]).await
+    report(context, (&ride.region, ride.id), form, [&receipt, &receipt]).await
 }
 
 /// Leads to the page `done`, or `again` if something typed is wrong.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::vehicles::{blocked, typed_promo};
 use crate::{
     db::vehicles::{self, Coded},
-    domain::{City, Point, Refusal, Tariff, vehicle::charge},
+    domain::{City, Point, Tariff, vehicle::charge},
     web::{FormState, FormWithState, Layout, PageResult, RequestContext, Section, filters, form},
 };
 
@@ -94,11 +94,11 @@ pub async fn find(mut context: RequestContext, FormWithState(asked, mut form): F
 }
 
 fn page(context: &RequestContext, city: &City, form: FormState, found: Option<Offer<'_>>) -> PageResult {
-    let reserved = found.as_ref().and_then(|offer| offer.vehicle.refusal.as_ref());
+    let refused = found.as_ref().and_then(|offer| offer.vehicle.refusal.as_ref());
     let page = UnlockPage {
         layout: context.layout("Unlock a vehicle", Section::Vehicles, city),
         city,
-        blocked: blocked(context, city).or(reserved.map(Refusal::message)),
+        blocked: blocked(context, city).or(refused.map(|refusal| context.words(refusal))),
         promo: match typed_promo(context, Uuid::nil()) {
             "" => form.value("promo"),
             refused => refused,

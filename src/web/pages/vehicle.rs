@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     db::vehicles::{self, Found},
-    domain::{City, PublicVehicle, Refusal, fleet, task},
+    domain::{City, PublicVehicle, fleet, task},
     web::{Layout, PageError, PageResult, RequestContext, RowPath, Section, filters, paths},
 };
 
@@ -30,8 +30,7 @@ struct VehiclePage<'a> {
 }
 
 /// Redirects if the vehicle is now in another region.
-pub async fn show(mut context: RequestContext, RowPath { region, id: public_id }: RowPath) -> PageResult {
-    let named = PublicVehicle { region, public_id };
+pub async fn show(mut context: RequestContext, RowPath(named): RowPath<PublicVehicle>) -> PageResult {
     let (rider, now) = (context.cookie.as_ref().map(|cookie| cookie.user), context.now);
     let found = context.read(&named.region, async |conn| vehicles::find(conn, &named, rider, now).await).await?;
     let Some(Found { city, mut vehicle, refusal }) = found else {
@@ -46,7 +45,7 @@ pub async fn show(mut context: RequestContext, RowPath { region, id: public_id }
         layout: context.layout(&title, Section::Vehicles, city),
         city,
         card: card(&context, &prices, &vehicle, 1).ok_or(PageError::NoVehicle)?,
-        blocked: blocked(&context, city).or(refusal.as_ref().map(Refusal::message)),
+        blocked: blocked(&context, city).or(refusal.map(|refusal| context.words(&refusal))),
         next: paths::encode(&context.path),
         report: context
             .cookie

@@ -233,7 +233,7 @@ pub(super) fn blocked(context: &RequestContext, city: &City) -> Option<String> {
         return Some("You can reserve and ride again after the pause.".to_owned());
     }
     let riding = || context.cookie.as_ref()?.open_ride.is_some().then_some(Refusal::AlreadyRiding);
-    city.refusal().or_else(riding).map(|refusal| refusal.message())
+    city.refusal().or_else(riding).map(|refusal| context.words(&refusal))
 }
 
 /// By vehicle type.
@@ -273,10 +273,9 @@ pub struct Reserve {
 
 pub async fn reserve(
     mut context: RequestContext,
-    RowPath { region, id: public_id }: RowPath,
+    RowPath(vehicle): RowPath<PublicVehicle>,
     Form(form): Form<Reserve>,
 ) -> PageResult {
-    let vehicle = PublicVehicle { region, public_id };
     let shown = (form.city.as_str(), form.vehicle_type.as_str());
     let outcome = ops::vehicles::reserve(&context.service, &context.auth()?, &vehicle, shown).await;
     context.ride_changed();

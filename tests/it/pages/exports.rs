@@ -73,7 +73,15 @@ async fn an_export_has_every_vehicle_once_in_the_order_of_codes() {
         let file = person.get(&format!("/fleet/export.csv?city=boston&{query}")).await;
         assert_eq!(file.body.lines().count(), usize::try_from(expected).unwrap() + 1, "{query}");
     }
-    assert_eq!(person.get("/fleet/export.csv?city=boston&battery=x").await.status, StatusCode::BAD_REQUEST);
+    for path in ["/fleet/export.csv", "/fleet/qr"] {
+        let page = person.get(&format!("{path}?city=boston&battery=x")).await;
+        assert_eq!(
+            (page.status, page.texts("h1")),
+            (StatusCode::UNPROCESSABLE_ENTITY, vec!["Fleet of Boston".to_owned()])
+        );
+        assert_eq!(page.texts("#battery-error"), ["Please enter a whole number from 1 to 100."], "{path}");
+        assert!(!page.headers.contains_key("content-disposition"), "{path}: a page, not a file");
+    }
     assert_eq!(person.get("/fleet/export.csv?city=atlantis").await.status, StatusCode::NOT_FOUND);
     end(world, vec![instance]).await;
 }
