@@ -1,5 +1,5 @@
 // Comfort on top of pages that work without it: Leaflet maps, "near me", the running clock of a
-// ride, and positions reported while riding. No inline code, no inline styles: see the CSP.
+// ride, positions reported while riding, and numbers that change. No inline code, no inline styles: see the CSP.
 (() => {
   'use strict';
   const all = (selector, root = document) => Array.from(root.querySelectorAll(selector));
@@ -268,6 +268,37 @@
     addEventListener('pageshow', count);
   }
 
+  /* A page that changes by itself: every few seconds what is new is put into it, while somebody looks. */
+  function keepFresh() {
+    const link = document.querySelector('a[data-refresh]');
+    if (link) setTimeout(async () => {
+      try {
+        if (!document.hidden) {
+          const answer = await fetch(link.href);
+          const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html').querySelector('[data-live]');
+          // Signed out, or gone: the link tells.
+          if (answer.ok && !fresh) return;
+          const focused = document.activeElement;
+          if (fresh) merge(document.querySelector('[data-live]'), fresh);
+          if (!focused.isConnected) document.querySelector('main').focus({ preventScroll: true });
+        }
+      } catch { /* offline: the next round */ }
+      keepFresh();
+    }, link.dataset.refresh * 1000);
+  }
+
+  /* Changes what differs and nothing else: what is typed stays, and only what is new is read aloud. */
+  function merge(old, fresh) {
+    if (old.isEqualNode(fresh)) return;
+    if (old.nodeName !== fresh.nodeName) { old.replaceWith(fresh); return; }
+    if (!fresh.attributes) { old.data = fresh.data; return; }
+    for (const { name, value } of fresh.attributes) old.setAttribute(name, value);
+    const nodes = [...fresh.childNodes];
+    if (nodes.length === old.childNodes.length) [...old.childNodes].forEach((node, nth) => merge(node, nodes[nth]));
+    else old.replaceChildren(...nodes);
+  }
+
+  keepFresh();
   if (window.L) all('[data-map]').forEach(drawMap);
   all('[data-timer]').forEach(runTimer);
   all('[data-all]').forEach(chooseAll);

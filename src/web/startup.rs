@@ -1,6 +1,6 @@
 //! The startup gate. The socket is bound before the database answers: until then `/healthz` says
-//! that the process lives, `/readyz` what is waited for, and other addresses show a page that
-//! reloads. One server handles all of it, because a server that stops drops accepted connections.
+//! that the process lives, `/readyz` what is waited for, and other addresses that it is starting. One
+//! server handles all of it, because a server that stops drops accepted connections.
 
 use parking_lot::Mutex;
 use std::{rc::Rc, sync::OnceLock};

@@ -345,6 +345,15 @@ async fn administering(audit: &mut Audit, stage: &Stage) {
     browser.go(&format!("{url}/vehicles?city=paris")).await;
     browser.reads(".paused", "Paris is paused for").await;
     audit.look(browser, "vehicles closed", 200).await;
+    // For as long as it is looked at, the region is closing.
+    let sql = stage.folder.sql().await;
+    let closes =
+        "UPDATE region_gates SET changed_at = now() + $1::INT8 * '1 h'::INTERVAL WHERE write_state = 'read_only'";
+    sql.execute(closes, &[&1_i64]).await.unwrap();
+    browser.go(&format!("{url}/admin/regions")).await;
+    browser.reads("main", "Closing").await;
+    audit.look(browser, "region closing", 200).await;
+    sql.execute(closes, &[&-1_i64]).await.unwrap();
     browser.go(&format!("{url}/admin/regions")).await;
     browser.reads("main", "Fully closed").await;
     audit.look(browser, "regions closed", 200).await;
@@ -532,8 +541,18 @@ async fn importing(audit: &mut Audit, stage: &Stage) {
     browser.press("Create job").await;
     browser.reads("main .actions", "Cancel the job").await;
     audit.look(browser, "job to confirm", 200).await;
+    // For as long as it is looked at, nobody works on it; then the page changes by itself.
+    let sql = stage.folder.sql().await;
+    let lease = "UPDATE jobs SET lease_owner = id, lease_until = now() + $1::INT8 * '1 h'::INTERVAL
+        WHERE state = 'running' AND kind <> 'erasure'";
+    sql.execute(lease, &[&1_i64]).await.unwrap();
     browser.press("Confirm").await;
+    browser.reads("main mark", "Running").await;
+    audit.look(browser, "job running", 200).await;
+    browser.script("document.querySelector('main h1').dataset.seen = 'yes'", Vec::new()).await;
+    sql.execute(lease, &[&-1_i64]).await.unwrap();
     browser.reads("main mark", "Done").await;
+    browser.css("h1[data-seen]").await;
     audit.look(browser, "job done", 200).await;
     browser.go(&format!("{url}/fleet/jobs")).await;
     browser.css("ul.rows").await;

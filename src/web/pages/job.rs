@@ -1,5 +1,5 @@
 //! `/fleet/jobs/{region}/{id}`: one job, for the operators of its city: preview, progress, why
-//! items were refused, and a report. The page only reads, and refreshes while a worker works.
+//! items were refused, and a report. The page only reads, and is kept fresh while a worker works.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ struct JobPage<'a> {
     halted: Option<String>,
     compared: Option<Comparison<'a>>,
     half_read: bool,
-    /// In seconds.
+    /// After so many seconds.
     refresh: Option<u32>,
     counts: Counts,
     items: Vec<&'a Item>,
@@ -125,8 +125,8 @@ pub async fn show(mut context: RequestContext, row: RowPath<JobRef>) -> PageResu
         halted,
         compared,
         half_read,
-        // What does not go on now may a second later; but not so often.
-        refresh: goes_on.then_some(if calm { 1 } else { 10 }),
+        // What does not go on now may soon; but not so often.
+        refresh: goes_on.then_some(if calm { 2 } else { 10 }),
         counts,
         items,
     })

@@ -23,7 +23,7 @@ const PATH: &str = "/admin/regions";
 struct RegionStatesPage<'a> {
     layout: Layout,
     regions: Vec<RegionState<'a>>,
-    /// In seconds.
+    /// After so many seconds.
     refresh: Option<i64>,
 }
 

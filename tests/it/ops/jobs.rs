@@ -41,7 +41,7 @@ pub async fn done(operator: &Browser, job: &str) -> Page {
     for _ in 0..1500 {
         let page = operator.get(job).await;
         assert_eq!(page.status, StatusCode::OK, "{}", page.text());
-        if page.attributes("meta[http-equiv=\"refresh\"]", "content").is_empty() {
+        if page.attributes("a[data-refresh]", "href").is_empty() {
             return page;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -121,7 +121,7 @@ async fn a_job_does_nothing_until_it_is_confirmed_and_then_each_vehicle_once() {
         "{}",
         page.text()
     );
-    assert!(!page.body.contains("http-equiv"), "nothing goes on");
+    assert!(!page.body.contains("data-refresh"), "nothing goes on");
     assert_eq!(world.count("SELECT count(*) FROM vehicles WHERE note = 'Winter'").await, 0);
     let page = done(&operator, &job).await;
     assert!(page.text().contains("Done") && page.text().contains("Finished"), "{}", page.text());
@@ -283,7 +283,7 @@ async fn a_page_of_a_running_job_only_looks_and_a_worker_does_it_with_one_lease(
     let before = world.rows().await;
     for _ in 0..3 {
         let page = operator.get(&job).await;
-        assert_eq!(page.attributes("meta[http-equiv=\"refresh\"]", "content"), [format!("1; url={job}")]);
+        assert_eq!(page.attributes(&format!("a[href='{job}']"), "data-refresh"), ["2"]);
     }
     assert_eq!(world.rows().await, before, "looking changes nothing");
     // One has the lease until it ends by the server's clock, and the page shows how far it is.

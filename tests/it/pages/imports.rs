@@ -187,7 +187,7 @@ async fn each_line_says_what_is_wrong_with_it_and_the_others_are_done() {
     let page = browser.get(&path).await;
     let will = "Vehicles of New York: 601 will be added and 1 changed; 1 stay as they are. Rejected lines: 7.";
     assert!(page.text().contains(will) && page.text().contains("code: is empty"), "{}", page.text());
-    assert!(!page.body.contains("http-equiv"), "it waits to be confirmed");
+    assert!(!page.body.contains("data-refresh"), "it waits to be confirmed");
     // What would change, with old and new; nothing looks done.
     let rows = page.texts("ul.rows li");
     let row = |text: &str| rows.iter().filter(|row| row.contains(text)).count();
@@ -198,10 +198,10 @@ async fn each_line_says_what_is_wrong_with_it_and_the_others_are_done() {
     assert_eq!(asked.text, "Please choose where the new vehicles go.");
     let street = [("new_status", "available")];
     assert_eq!(browser.post(&format!("{path}/confirm"), &street).await.location(), path);
-    assert!(browser.get(&path).await.body.contains("http-equiv=\"refresh\""), "it waits for a worker");
+    assert!(browser.get(&path).await.body.contains("data-refresh"), "it waits for a worker");
     let working = scene.world.instance("us-east1").await;
     scene.world.until("SELECT count(*) FROM jobs WHERE state = 'running'", 0).await;
-    assert!(!browser.get(&path).await.body.contains("http-equiv=\"refresh\""));
+    assert!(!browser.get(&path).await.body.contains("data-refresh"));
     working.running.stop().await;
     let counts = scene.find(&job).await.1;
     assert_eq!((counts.done, counts.refused, counts.waiting), (603, 7, 0));
