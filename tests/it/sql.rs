@@ -219,41 +219,6 @@ fn rows_read(table: &str, plan: &serde_json::Value) -> f64 {
 }
 
 #[actix_web::test]
-async fn the_overview_reads_no_ride_that_ended_before_its_days() {
-    let world = world().await;
-    let sql = world.sql().await;
-    let version: String = sql.query_one("SELECT version()", &[]).await.unwrap().try_get(0).unwrap();
-    if version.starts_with("CockroachDB") {
-        eprintln!("SKIPPED the_overview_reads_no_ride_that_ended_before_its_days: needs PostgreSQL's plans");
-        return world.end().await;
-    }
-    world.sample(&["new-york"], 0, 1).await;
-    // One an hour: 768 of the last 32 days.
-    world
-        .set(
-            "INSERT INTO rides (region, id, city, vehicle_id, vehicle_type, started_at, start_lat, start_lon, start_place,
-               ended_at, end_lat, end_lon, end_place, outside_area, distance_m, currency, unlock_minor, per_minute_minor,
-               out_of_area_minor, minutes, charge_minor, discount_minor, fee_minor, total_minor, version)
-             SELECT region, gen_random_uuid(), city, id, type, now() - n * '1 h'::INTERVAL, lat, lon, '',
-               now() - n * '1 h'::INTERVAL + '30 s'::INTERVAL, lat, lon, '', FALSE, 0, 'USD', 100, 10, 0, 1, 110, 0, 0, 110, 2
-             FROM vehicles, generate_series(1, 10000) AS n;
-             ANALYZE rides",
-        )
-        .await;
-    let figures = all_statements().into_iter().find(|statement| statement.name == "overview.figures").unwrap();
-    // As a session of the pages has it, in the end.
-    let session = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; PREPARE figures AS";
-    sql.batch_execute(&format!("{session} {}", figures.text)).await.unwrap();
-    let explain = "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE figures('us-east1', now(), now() - '3 d'::INTERVAL,
-        now() - '32 d'::INTERVAL, ARRAY['new-york'], ARRAY[now() - '32 d'::INTERVAL], ARRAY[now()], ARRAY[0])";
-    let plan: serde_json::Value = sql.query_one(explain, &[]).await.unwrap().try_get(0).unwrap();
-    let read = rows_read("rides", &plan[0]["Plan"]);
-    assert!((1_000.0..=2_000.0).contains(&read), "{read} rides: {plan:#}");
-    drop(sql);
-    world.end().await;
-}
-
-#[actix_web::test]
 async fn cancelling_a_reservation_reads_one_event_however_long_the_history_is() {
     let world = world().await;
     let sql = world.sql().await;
