@@ -17,7 +17,7 @@ use crate::domain::{
     Currency, RegionCode, UserRef,
     event::{VEHICLE_EDITED, VEHICLE_PAUSED, VEHICLE_RESUMED},
     geo::cell,
-    task::REPORTERS,
+    task::{CHARGE, REPORTERS},
     vehicle::{AWAITS_APPROVAL, AWAITS_APPROVAL_NOTE, DECLINED, PAUSED},
 };
 
@@ -41,7 +41,8 @@ const SET_PAUSED: Statement = Statement::write(
              ELSE 'ok' END AS code),
          changed AS (UPDATE vehicles SET
                status = CASE WHEN $13::BOOL OR (SELECT count(DISTINCT reporter_id) FROM tasks
-                   WHERE region = $8::TEXT::crdb_internal_region AND vehicle_id = $9::UUID AND state = 'open') >= {REPORTERS}
+                   WHERE region = $8::TEXT::crdb_internal_region AND vehicle_id = $9::UUID AND state = 'open'
+                     AND problem <> '{CHARGE}') >= {REPORTERS}
                  THEN 'maintenance' ELSE 'available' END,
                hold = CASE WHEN $13::BOOL THEN '{PAUSED}' END, {NEXT_VERSION}),
          e AS ({EVENT}

@@ -12,9 +12,9 @@ use super::{
     Conn, EVENT, GATED, Param, Reach, Result, Row, SIGNED_THERE, Statement, Verdict, Write, verdict::present_in_sql,
 };
 use crate::domain::{
-    RegionCode, VehicleRef,
+    RegionCode, RideRef, VehicleRef,
     event::{TASK_FINISHED, TASK_OPENED, TASK_RELEASED, TASK_REOPENED, TASK_TAKEN, VEHICLE_MAINTENANCE},
-    task::{REPORTERS, REPORTS_A_DAY, TaskRef, TaskStep},
+    task::{CHARGE, REPORTERS, REPORTS_A_DAY, TaskRef, TaskStep},
 };
 
 pub const ALL: &[&Statement] = &[&REPORT, &WITHDRAW, &CHANGE, &LIST, &LIST_OF_VEHICLE];
@@ -24,8 +24,10 @@ macro_rules! reports_sql {
     ($of:literal) => {
         const_format::formatcp!(
             "SELECT count(DISTINCT tasks.reporter_id) AS n FROM {of} JOIN tasks
-             ON tasks.region = $8::TEXT::crdb_internal_region AND tasks.vehicle_id = {of}.id AND tasks.state = 'open'",
-            of = $of
+             ON tasks.region = $8::TEXT::crdb_internal_region AND tasks.vehicle_id = {of}.id AND tasks.state = 'open'
+               AND tasks.problem <> '{charge}'",
+            of = $of,
+            charge = crate::domain::task::CHARGE
         )
     };
 }
@@ -37,9 +39,10 @@ macro_rules! finished_sql {
         const_format::formatcp!(
             "UPDATE tasks SET state = 'done', done_at = $5::TIMESTAMPTZ, version = tasks.version + 1
                  FROM {of} WHERE tasks.region = $8::TEXT::crdb_internal_region AND tasks.vehicle_id = {of}.id
-                   AND tasks.state = 'open' AND {status}::TEXT = 'available'
+                   AND tasks.state = 'open' AND tasks.problem <> '{charge}' AND {status}::TEXT = 'available'
                  RETURNING tasks.id, tasks.version",
             of = $of,
+            charge = crate::domain::task::CHARGE,
             status = $status
         )
     };
@@ -85,7 +88,8 @@ const REPORT: Statement = Statement::write(
              FROM ride JOIN vehicles ON vehicles.region = $8::TEXT::crdb_internal_region AND vehicles.id = ride.vehicle_id
              WHERE vehicles.status <> 'retired'),
          reports AS (SELECT tasks.reporter_id FROM v JOIN tasks ON tasks.region = $8::TEXT::crdb_internal_region
-             AND tasks.vehicle_id = v.id AND tasks.state = 'open'),
+             AND tasks.vehicle_id = v.id AND tasks.state = 'open'
+             AND (tasks.problem = '{CHARGE}') = ($12::TEXT = '{CHARGE}')),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN EXISTS (SELECT 1 FROM tasks WHERE region = $8::TEXT::crdb_internal_region AND id = $11::UUID) THEN 'already'
@@ -96,7 +100,7 @@ const REPORT: Statement = Statement::write(
              WHEN EXISTS (SELECT 1 FROM reports WHERE reporter_id = $3::UUID) THEN 'already_reported'
              ELSE 'ok' END AS code),
          goes AS (SELECT v.id, coalesce(v.reserved_until > $5::TIMESTAMPTZ, FALSE) AS held FROM v, verdict
-             WHERE verdict.code = 'ok' AND v.status = 'available'
+             WHERE verdict.code = 'ok' AND v.status = 'available' AND $12::TEXT <> '{CHARGE}'
                AND (v.reserved_until IS NULL OR v.reserved_until <= $5::TIMESTAMPTZ OR v.reserved_by = $3::UUID)
                AND (SELECT count(DISTINCT reporter_id) FROM reports) >= {REPORTERS} - 1),
          u AS (UPDATE users SET {present},
@@ -127,7 +131,7 @@ const REPORT: Statement = Statement::write(
 );
 
 /// About the vehicle that the written id names: its public id, or the id of the person's own ride
-/// that ended within a day.
+/// that ended within a day. The note about a charge begins with its ride, which goes with it in an erasure.
 pub async fn report(conn: &Conn, write: &Write<'_>, task: Uuid, problem: &str, note: Option<&str>) -> Result<Verdict> {
     write.verdict(conn, &REPORT, &[&task, &problem, &note, &(write.now - Duration::days(1))]).await
 }
@@ -142,7 +146,7 @@ const WITHDRAW: Statement = Statement::write(
          lapsed AS (SELECT id FROM vehicles WHERE region = $1::TEXT::crdb_internal_region AND reserved_by IS NOT NULL
              AND reserved_until <= $3::TIMESTAMPTZ AND reserved_until > $3::TIMESTAMPTZ - '24:00:00'::INTERVAL),
          reported AS (SELECT lapsed.id FROM lapsed JOIN tasks ON tasks.region = $1::TEXT::crdb_internal_region
-             AND tasks.vehicle_id = lapsed.id AND tasks.state = 'open'
+             AND tasks.vehicle_id = lapsed.id AND tasks.state = 'open' AND tasks.problem <> '{CHARGE}'
              GROUP BY lapsed.id HAVING count(DISTINCT tasks.reporter_id) >= {REPORTERS} LIMIT 200),
          m AS (UPDATE vehicles SET status = 'maintenance', version = vehicles.version + 1, changed_at = $3::TIMESTAMPTZ,
                reserved_region = NULL, reserved_by = NULL, reserved_until = NULL
@@ -220,6 +224,8 @@ pub struct Task {
     pub described: Option<Described>,
     pub problem: String,
     pub note: Option<String>,
+    /// Whose price is disputed.
+    pub ride: Option<RideRef>,
     pub assignee: Option<Uuid>,
     /// Of an assignee at home in this region, if names of its people may be shown.
     pub username: Option<String>,
@@ -307,13 +313,20 @@ fn task(region: &RegionCode, row: &Row) -> Result<Task> {
             place: row.get("place")?,
         }),
     };
+    let (problem, mut note): (String, Option<String>) = (row.get("problem")?, row.get("note")?);
+    let mut ride = None;
+    if let Some((id, text)) = note.as_deref().filter(|_| problem == CHARGE).and_then(|note| note.split_once(' ')) {
+        ride = id.parse().ok().map(|id| RideRef { region: region.clone(), id });
+        note = Some(text.to_owned()).filter(|text| !text.is_empty());
+    }
     Ok(Task {
         task: TaskRef { region: region.clone(), id: row.get("id")? },
         city: row.get("city")?,
         vehicle: VehicleRef { region: region.clone(), id: row.get("vehicle_id")? },
         described,
-        problem: row.get("problem")?,
-        note: row.get("note")?,
+        problem,
+        note,
+        ride,
         assignee: row.get("assignee_id")?,
         username: row.get("username")?,
         created_at: row.get("created_at")?,

@@ -22,7 +22,13 @@ pub const PROBLEMS: [(&str, &str); 7] = [
     ("other", "Something else"),
 ];
 
+/// What can be wrong with a ride. It says nothing of the vehicle, which it never takes off the street.
+pub const CHARGE: &str = "charge";
+
 pub fn problem_text(code: &str) -> &'static str {
+    if code == CHARGE {
+        return "I was charged too much";
+    }
     PROBLEMS.iter().find(|(problem, _)| *problem == code).map_or("Something else", |(_, text)| text)
 }
 

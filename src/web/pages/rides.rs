@@ -238,7 +238,7 @@ async fn page(mut context: RequestContext, key: RideRef, mut form: FormState) ->
             .ended
             .as_ref()
             .filter(|ended| context.now - ended.at < TimeDelta::days(1))
-            .map(|_| ReportForm::new(&context, paths::ride(&ride.ride))),
+            .map(|_| ReportForm::new(&context, paths::ride(&ride.ride), true)),
         map: track_map(&context, &ride, city, track),
     };
     context.ok_or_invalid(page.form.has_errors(), &page)

@@ -15,7 +15,7 @@ use crate::{
         City, PublicVehicle, RegionCode, RideRef, VehicleRef, Version,
         fleet::{NOTE_MAX, status_text},
         people,
-        task::{PROBLEMS, TaskRef, TaskStep, problem_text},
+        task::{CHARGE, PROBLEMS, TaskRef, TaskStep, problem_text},
     },
     ops::{self, Done},
     web::{Cursor, Form, Id, Layout, PageResult, Pagination, Query, RequestContext, RowPath, Section, filters, paths},
@@ -106,11 +106,13 @@ pub(super) struct ReportForm {
     /// Its page; the report goes to `/report` below.
     pub about: String,
     pub task: Uuid,
+    /// Whether its price can be wrong.
+    pub charged: bool,
 }
 
 impl ReportForm {
-    pub fn new(context: &RequestContext, about: String) -> Self {
-        Self { about, task: context.service.ids.form() }
+    pub fn new(context: &RequestContext, about: String, charged: bool) -> Self {
+        Self { about, task: context.service.ids.form(), charged }
     }
 }
 
@@ -129,17 +131,17 @@ pub async fn report_vehicle(
     Form(form): Form<Report>,
 ) -> PageResult {
     // After the third report the vehicle is off the street and has no page.
-    report(context, (&vehicle.region, vehicle.public_id), form, ["/vehicles", &paths::vehicle(&vehicle)]).await
+    report(context, (&vehicle.region, vehicle.public_id), form, false, ["/vehicles", &paths::vehicle(&vehicle)]).await
 }
 
-/// `POST /rides/{region}/{id}/report`: about the vehicle of the person's own ride.
+/// `POST /rides/{region}/{id}/report`: about the person's own ride, or its vehicle.
 pub async fn report_ride(
     context: RequestContext,
     RowPath(ride): RowPath<RideRef>,
     Form(form): Form<Report>,
 ) -> PageResult {
     let receipt = paths::ride(&ride);
-    report(context, (&ride.region, ride.id), form, [&receipt, &receipt]).await
+    report(context, (&ride.region, ride.id), form, true, [&receipt, &receipt]).await
 }
 
 /// Leads to the page `done`, or `again` if something typed is wrong.
@@ -147,14 +149,17 @@ async fn report(
     mut context: RequestContext,
     about: (&RegionCode, Uuid),
     form: Report,
+    charged: bool,
     [done, again]: [&str; 2],
 ) -> PageResult {
     let auth = context.auth()?;
     let task = context.row_id(form.task, "task", about.0)?;
-    if !PROBLEMS.iter().any(|(problem, _)| *problem == form.problem) {
+    let charge = charged && form.problem == CHARGE;
+    if !charge && !PROBLEMS.iter().any(|(problem, _)| *problem == form.problem) {
         return Ok(context.refused(again, "Please choose what is wrong."));
     }
     let note = match people::optional_line(&form.note, NOTE_MAX, "a note") {
+        Ok(note) if charge => Some(format!("{} {}", about.1, note.unwrap_or_default())),
         Ok(note) => note,
         Err(wrong) => return Ok(context.refused(again, &wrong)),
     };

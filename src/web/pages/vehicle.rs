@@ -51,7 +51,7 @@ pub async fn show(mut context: RequestContext, RowPath(named): RowPath<PublicVeh
             .cookie
             .as_ref()
             .filter(|cookie| cookie.open_ride.is_none())
-            .map(|_| ReportForm::new(&context, paths::vehicle(&named))),
+            .map(|_| ReportForm::new(&context, paths::vehicle(&named), false)),
         map: map::vehicles(&context, city, "the vehicle", [Pin::card(&vehicle, 1)].into_iter(), None),
     };
     context.ok(&page)

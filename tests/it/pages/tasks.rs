@@ -301,6 +301,62 @@ async fn after_a_ride_its_rider_can_report_the_vehicle_for_a_day_and_ten_in_all(
 }
 
 #[actix_web::test]
+async fn a_disputed_charge_leads_to_its_ride_and_leaves_the_vehicle_on_the_street() {
+    let (world, instance, bikes) = scene().await;
+    let operator = jobs::operator(&instance, "new-york", &["new-york"]).await;
+    let people: Vec<Browser> = crowd(&instance, 4).await.into_iter().map(|rider| rider.browser).collect();
+    let (ann, same) = (&people[0], async |rider: &Browser| {
+        let all = self::bikes(&world.sql().await, "new-york").await;
+        let bike = all.iter().find(|bike| bike.id == bikes[0].id).unwrap();
+        let ride = redirect(&instance, &rider.start(bike, uuid::Uuid::new_v4(), "").await);
+        assert!(ride.good, "{ride:?}");
+        ride.location
+    });
+    let page = page_of(&bikes[0]);
+    assert_eq!(ann.get(&page).await.texts("option[value=charge]"), [""; 0], "a vehicle costs nothing yet");
+    let said = async |rider: &Browser, about: &str, problem: &str| {
+        redirect(&instance, &report(rider, about, problem).await).text
+    };
+    assert!(said(ann, &page, "charge").await.contains("Please choose what is wrong."));
+    let ride = same(ann).await;
+    let outside = [("city", "new-york"), ("lat", "40.60"), ("lon", "-74.0"), ("outside", "1")];
+    ann.post(&format!("{ride}/end"), &outside).await.location();
+    assert_eq!(ann.get(&ride).await.texts("option[value=charge]"), ["I was charged too much"]);
+    for (problem, words) in [("brakes", "Thank you"), ("charge", "Thank you"), ("charge", "You have already reported")]
+    {
+        assert!(said(ann, &ride, problem).await.contains(words), "{problem}");
+    }
+    for rider in &people[1..3] {
+        let ride = same(rider).await;
+        rides::end(rider, &ride).await.location();
+        assert!(said(rider, &ride, "charge").await.contains("Thank you"));
+    }
+    // Three people say something, one of them of the vehicle: it is ridden again and again.
+    for _ in 0..2 {
+        let ride = same(&people[3]).await;
+        rides::end(&people[3], &ride).await.location();
+    }
+    let charges = format!("{OPEN} AND problem = 'charge'");
+    assert_eq!((world.count(OPEN).await, world.count(&charges).await), (4, 3));
+
+    let list = operator.get("/fleet/tasks").await;
+    let lines = list.texts("ul.rows li");
+    let charged = lines.iter().filter(|line| line.contains("I was charged too much “left side” Ride"));
+    assert_eq!(charged.count(), 3, "{lines:?}");
+    let href = format!("/fleet{ride}");
+    assert!(list.attributes("ul.rows li a", "href").contains(&href), "{}", list.body);
+    assert!(operator.get(&href).await.text().contains("Out-of-area fee $15.00"));
+    // What is done to the vehicle does not answer them.
+    let set = format!("UPDATE vehicles SET status = 'maintenance' WHERE id = '{}'", bikes[0].id);
+    world.set(&set).await;
+    let back = jobs::ask(&operator, "new-york", "back", &[("status", "maintenance")]).await;
+    jobs::done(&operator, &back).await;
+    assert_eq!((world.count(OPEN).await, world.count(&charges).await), (3, 3));
+    instance.running.stop().await;
+    world.end().await;
+}
+
+#[actix_web::test]
 async fn an_export_has_what_one_reported_and_an_erasure_leaves_no_name_at_a_task() {
     let (world, instance, bikes) = scene().await;
     let ann = instance.person("new-york").await;
