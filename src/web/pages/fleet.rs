@@ -15,7 +15,6 @@ use crate::{
     domain::{
         Catalogue, City, Moment,
         fleet::{Filter, Key, NOTE_MAX, STATUSES, Sort, status_text},
-        job::CHOICES,
     },
     ops,
     web::{FormState, Layout, PageResult, Pagination, Query, RequestContext, Section, filters, form, paths},

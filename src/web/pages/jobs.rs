@@ -108,6 +108,11 @@ impl<'a> JobFields<'a> {
         }
     }
 
+    /// A move needs another city to go to.
+    pub fn choices(&self) -> impl Iterator<Item = JobKind> {
+        CHOICES.into_iter().filter(|kind| *kind != JobKind::Move || !self.targets.is_empty())
+    }
+
     /// For the form: when the page was rendered.
     pub fn drawn(&self) -> String {
         self.drawn.to_rfc3339_opts(SecondsFormat::Micros, true)

@@ -507,3 +507,39 @@ async fn fleet_cost() {
     }
     scene.end().await;
 }
+
+#[actix_web::test]
+async fn a_swapped_battery_is_one_click_and_changes_nothing_else() {
+    let scene = Scene::new(12).await;
+    let vehicle = "UPDATE vehicles SET battery = 7, note = 'bell is loose' WHERE id =
+        (SELECT id FROM vehicles WHERE city = 'new-york' AND status = 'available' ORDER BY id LIMIT 1) RETURNING id";
+    let id: Uuid = scene.sql.query_one(vehicle, &[]).await.unwrap().try_get(0).unwrap();
+    let page = format!("/fleet/vehicles/us-east1/{id}");
+    let row = async || -> (i64, String) {
+        let text =
+            "SELECT battery, concat_ws('|', code, brand, colour, place, round(lat::NUMERIC, 5), round(lon::NUMERIC, 5),
+            note, status, hold, seen_at) FROM vehicles WHERE id = $1";
+        let row = scene.sql.query_one(text, &[&id]).await.unwrap();
+        (row.try_get(0).unwrap(), row.try_get(1).unwrap())
+    };
+    let (before, seen) = (row().await, scene.operator.get(&page).await);
+    let form = "[aria-labelledby=steps] form[action$=\"/edit\"]";
+    let [names, values] = ["name", "value"].map(|of| seen.attributes(&format!("{form} input"), of));
+    let fields: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(values.iter().map(String::as_str)).collect();
+    let done = scene.operator.post(&seen.attributes(form, "action")[0], &fields).await;
+    let after = scene.operator.get(&done.location()).await;
+    assert_eq!((row().await, after.flash().as_str()), ((100, before.1), "Saved."));
+    assert_eq!(after.texts(form), [""; 0], "it is full");
+    scene.end().await;
+}
+
+#[actix_web::test]
+async fn a_move_is_offered_to_whoever_has_another_city() {
+    let scene = Scene::new(3).await;
+    let one = crate::ops::jobs::operator(&scene.instance, "new-york", &["new-york"]).await;
+    for (person, moves) in [(&scene.operator, 1), (&one, 0)] {
+        let kinds = person.get("/fleet").await.attributes("#kind option", "value");
+        assert_eq!(kinds.iter().filter(|kind| *kind == "move").count(), moves, "{kinds:?}");
+    }
+    scene.end().await;
+}

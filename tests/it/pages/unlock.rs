@@ -52,6 +52,9 @@ async fn a_code_unlocks_its_vehicle_and_does_not_tell_where_it_is() {
     ann.get("/rides").await;
     let asked = ann.get(&scanned).await;
     assert_eq!((asked.status, asked.field("code")), (StatusCode::OK, mine.clone()), "and asks where they are");
+    let operator = crate::ops::jobs::operator(&instance, "new-york", &["new-york"]).await;
+    let leads = |page: &Page| page.attributes("form[action=\"/fleet/search\"] [name=q]", "value");
+    assert_eq!((leads(&asked), leads(&operator.get(&scanned).await)), (Vec::new(), vec![mine.clone()]));
     let page = beside(&ann, &world, &mine).await;
     assert_eq!((page.status, page.timing()), (StatusCode::OK, (2, 1)), "with its session in one wait");
     let row = "SELECT public_id::TEXT, place, lat::TEXT FROM vehicles WHERE code = ";
