@@ -249,6 +249,25 @@
     }, { once: true });
   }
 
+  /* What is typed blind on a phone is often mistyped, and nobody can reset it: a password can be shown. */
+  function reveal(input) {
+    const button = document.createElement('button');
+    const show = (shown) => {
+      input.type = shown ? 'text' : 'password';
+      button.textContent = shown ? 'Hide' : 'Show';
+      button.setAttribute('aria-label', button.textContent + ' password');
+    };
+    button.type = 'button';
+    button.className = 'link reveal';
+    button.addEventListener('click', () => show(input.type === 'password'));
+    // Browsers keep what is sent as a password.
+    input.form.addEventListener('submit', () => show(false));
+    input.spellcheck = false;
+    input.autocapitalize = 'none';
+    input.after(button);
+    show(false);
+  }
+
   /* The fleet's list: all vehicles of the page at once, and how many are chosen. */
   function chooseAll(every) {
     const form = every.form;
@@ -302,6 +321,7 @@
   if (window.L) all('[data-map]').forEach(drawMap);
   all('[data-timer]').forEach(runTimer);
   all('[data-all]').forEach(chooseAll);
+  all('[type=password]').forEach(reveal);
   all('[data-left]').forEach(countDown);
   all('[data-print]').forEach((button) => { button.hidden = false; button.addEventListener('click', () => print()); });
   if (navigator.geolocation) {

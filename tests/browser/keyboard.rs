@@ -101,6 +101,13 @@ async fn a_ride_from_sign_in_to_sign_out_needs_no_mouse() {
     keys.press(Key::Tab).await;
     assert_eq!(keys.focus().await, "input password");
     keys.press(stage.demo.password.as_str()).await;
+    let kind = async || browser.script("return document.querySelector('#password').type", Vec::new()).await;
+    assert_eq!(kind().await, Value::from("password"));
+    keys.press(Key::Tab).await;
+    assert_eq!(keys.focus().await, "button Show password");
+    keys.press(Key::Space).await;
+    assert_eq!((kind().await, keys.focus().await), (Value::from("text"), "button Hide password".to_owned()));
+    keys.back().await;
     keys.press(Key::Enter).await;
     browser.heading("Vehicles in New York").await;
 
