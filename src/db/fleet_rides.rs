@@ -246,8 +246,9 @@ const PRICED: Statement = Statement::read(
         "SELECT {COLUMNS}, ends, fits FROM
            (SELECT {COLUMNS}, row_number() OVER (ORDER BY ended_at, id) = {SEARCHED} AS ends,
               vehicle_type = $3 AND started_at >= $6 AND started_at < $11 AND unlock_minor = $7 AND per_minute_minor = $8
-                AND out_of_area_minor = $9 AND max_charge_minor IS NOT DISTINCT FROM $10::INT8 AND credited_minor = 0 AS fits
-            FROM (SELECT {COLUMNS} FROM rides WHERE region = $1::TEXT::crdb_internal_region AND city = $2
+                AND out_of_area_minor = $9 AND max_charge_minor IS NOT DISTINCT FROM $10::INT8 AND credited_minor = 0
+                AND rider_id IS DISTINCT FROM $13::UUID AS fits
+            FROM (SELECT {COLUMNS}, rider_id FROM rides WHERE region = $1::TEXT::crdb_internal_region AND city = $2
                 AND ended_at >= $4 AND (ended_at > $4 OR id > $5) AND ended_at <= $12
               ORDER BY ended_at, id LIMIT {SEARCHED}) AS oldest) AS judged
          WHERE fits OR ends ORDER BY ended_at, id LIMIT {PRICED_PAGE}"
@@ -255,15 +256,16 @@ const PRICED: Statement = Statement::read(
 );
 
 /// Ended rides that began before `until`, were charged by `tariff` and have no credit, in the order of
-/// their ends, among a bounded number as in [`list_ended`].
+/// their ends, among a bounded number as in [`list_ended`]. Those of the operator who asks are a colleague's.
 pub async fn list_priced(
     conn: &Conn,
     region: &RegionCode,
     t: &Tariff,
     until: DateTime<Utc>,
     after: (DateTime<Utc>, Uuid),
+    operator: Uuid,
 ) -> Result<(Vec<Ride>, Option<Ride>)> {
-    let params: [Param<'_>; 12] = [
+    let params: [Param<'_>; 13] = [
         region,
         &t.city,
         &t.vehicle_type,
@@ -276,6 +278,7 @@ pub async fn list_priced(
         &t.max_charge_minor,
         &until,
         &(until + RIDE_MAX),
+        &operator,
     ];
     searched(&conn.rows(&PRICED, &params).await?, ride)
 }
@@ -288,8 +291,8 @@ pub struct Credit {
     pub seen_minor: i64,
 }
 
-// $9 is the command. $11 city, $12 reason, of a wrong price none: nobody chooses those amounts; of each
-// credit $13 ride, $14 amount, $15 credited before.
+// $9 is the command. $11 city, $12 reason, of a wrong price none; of each credit $13 ride, $14 amount,
+// $15 credited before.
 const CREDIT: Statement = Statement::write(
     "fleet_rides.credit",
     Reach::Named,
@@ -307,7 +310,7 @@ const CREDIT: Statement = Statement::write(
              WHEN (SELECT count(*) FROM r) <> (SELECT count(*) FROM c) THEN 'no_such_ride'
              WHEN EXISTS (SELECT 1 FROM old) THEN 'already'
              WHEN NOT EXISTS (SELECT 1 FROM g) OR NOT EXISTS (SELECT 1 FROM there) THEN 'gate'
-             WHEN $12::TEXT IS NOT NULL AND EXISTS (SELECT 1 FROM r WHERE rider_id = $3::UUID) THEN 'own_interest'
+             WHEN EXISTS (SELECT 1 FROM r WHERE rider_id = $3::UUID) THEN 'own_interest'
              WHEN EXISTS (SELECT 1 FROM r WHERE ended_at IS NULL) THEN 'ride_open'
              WHEN EXISTS (SELECT 1 FROM r WHERE credited_minor <> seen) THEN 'changed'
              WHEN EXISTS (SELECT 1 FROM r WHERE minor <= 0 OR minor > total_minor - credited_minor) THEN 'credit_too_high'

@@ -30,7 +30,8 @@ const FIGURES: Statement = Statement::read(
           (SELECT city, count(*) AS n FROM (
               SELECT city, started_at FROM rides
                 WHERE region = $1::TEXT::crdb_internal_region AND {ANY_DIGIT} AND ended_at IS NULL
-              UNION ALL SELECT rides.city, started_at FROM rides JOIN unnest($5::TEXT[]) AS c (city) ON c.city = rides.city
+              UNION ALL SELECT rides.city, started_at FROM rides
+                  JOIN (SELECT DISTINCT city FROM unnest($5::TEXT[]) AS parts (city)) AS c ON c.city = rides.city
                 WHERE region = $1::TEXT::crdb_internal_region AND {ANY_DIGIT} AND ended_at > $2::TIMESTAMPTZ) AS open
             WHERE started_at <= $2::TIMESTAMPTZ GROUP BY city) AS r) AS running,
         (SELECT coalesce(jsonb_agg(jsonb_build_array(city, day, currency, n, revenue)), '[]'::JSONB) FROM

@@ -63,7 +63,7 @@ pub async fn set_paused(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, paus
 /// Whether an operator looks at an edited vehicle: it was declined, or says something else to everybody
 /// than what was approved.
 const LOOKED_AT: &str = formatcp!(
-    "({HOLD}) = '{DECLINED}' OR ((vehicles.status = 'available' OR ({HOLD}) = '{PAUSED}')
+    "({HOLD}) = '{DECLINED}' OR (vehicles.status <> 'lost'
                  AND (vehicles.brand, vehicles.colour, vehicles.place) <> ($14::TEXT, $15::TEXT, $20::TEXT))"
 );
 
@@ -78,7 +78,8 @@ const EDIT: Statement = Statement::write(
              ELSE 'ok' END AS code),
          changed AS (UPDATE vehicles SET {EDITED},
                status = CASE WHEN {LOOKED_AT} THEN 'maintenance' ELSE vehicles.status END,
-               note = CASE WHEN {LOOKED_AT} THEN '{AWAITS_APPROVAL_NOTE}' ELSE vehicles.note END,
+               note = CASE WHEN ({LOOKED_AT}) AND (vehicles.status = 'available' OR vehicles.note IS NULL
+                   OR ({HOLD}) IN ('{DECLINED}', '{PAUSED}')) THEN '{AWAITS_APPROVAL_NOTE}' ELSE vehicles.note END,
                hold = CASE WHEN {LOOKED_AT} THEN '{AWAITS_APPROVAL}' ELSE {HOLD} END, {NEXT_VERSION}),
          e AS ({EVENT}
              SELECT {CHANGED}, '{VEHICLE_EDITED}', {BY_COMMAND}, changed.lat, changed.lon, '{{}}'::JSONB FROM changed
@@ -87,7 +88,7 @@ const EDIT: Statement = Statement::write(
     ),
 );
 
-/// The note stays the operators', unless the vehicle waits for them again. Fails with the unique kind if
+/// What operators noted in maintenance stays, unless they declined the vehicle. Fails with the unique kind if
 /// another vehicle of the city has the code.
 pub async fn edit(conn: &Conn, write: &Write<'_>, seen: &SeenVehicle, new: &VehicleEdit) -> Result<Verdict> {
     let VehicleEdit { code, brand, colour, battery, at, place, .. } = new;

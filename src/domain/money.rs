@@ -68,7 +68,7 @@ pub fn minor(text: &str) -> Result<i64, String> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let good = digits(whole) && digits(cents) && cents.len() <= 2;
     let minor = format!("{whole}{cents:0<2}").parse().ok().filter(|minor| good && *minor <= MAX);
-    minor.ok_or_else(|| "Please enter an amount up to 10,000, such as 1.50.".to_owned())
+    minor.ok_or_else(|| "Please enter an amount up to 10000, such as 1.50.".to_owned())
 }
 
 /// As a field shows it: `3.40`.

@@ -176,7 +176,7 @@ pub async fn end(conn: &Conn, write: &Write<'_>, end: &RideEnd<'_>) -> Result<Ve
 const FORCED_AT: &str =
     formatcp!("least({AT_MOST_RIDE_MAX}, greatest(started_at, coalesce($21::TIMESTAMPTZ, $5::TIMESTAMPTZ)))");
 
-// A ride that ended otherwise than this operator asks for was not ended by them.
+// A ride that ended otherwise than this operator asks for was not ended by them, nor is one's own.
 // $18 and $19 the rider, $20 the epoch of their home, $21 until when it is charged, $22 whether it is
 // free, $23 the reason.
 const FORCE: Statement = Statement::write(

@@ -109,7 +109,8 @@ async fn find(
     let first = Cursor(wrong.valid_from, Uuid::nil());
     let Cursor(at, id) = after.filter(|Cursor(at, _)| *at >= wrong.valid_from).unwrap_or(first);
     let began_by = held_until(&context.catalogue, &wrong).unwrap_or(context.now);
-    let list = async |conn: &Conn| fleet_rides::list_priced(conn, &city.region, &wrong, began_by, (at, id)).await;
+    let me = context.auth()?.user.id;
+    let list = async |conn: &Conn| fleet_rides::list_priced(conn, &city.region, &wrong, began_by, (at, id), me).await;
     let (_, (mut rides, searched_to)) = read_operated(context, &city, list).await?;
     let before = wrong.valid_from - chrono::Duration::seconds(1);
     let right = context.catalogue.tariff(&city.slug, &wrong.vehicle_type, before).ok_or(PageError::NotFound)?.clone();
@@ -152,7 +153,8 @@ pub struct Confirmed {
 pub async fn credit(mut context: RequestContext, Form(form): Form<Confirmed>) -> PageResult {
     let after = Cursor::try_from(form.after).ok();
     let (city, wrong, _, found) = find(&mut context, &form.tariff, after, Some(form.last)).await?;
-    let back = path(&wrong);
+    // The next batch begins after what was read for this one.
+    let back = format!("{}&after={}", path(&wrong), form.last);
     if found.credits.is_empty() {
         return context.respond(Ok(Done::Before), &back, "");
     }

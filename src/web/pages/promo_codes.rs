@@ -173,7 +173,7 @@ const MOST: i64 = 1_000_000_000;
 /// A whole number from `least` on that was typed.
 fn number(text: &str, least: i64) -> Result<i64, String> {
     let read = text.trim().parse().ok().filter(|number| (least..=MOST).contains(number));
-    read.ok_or_else(|| format!("Please enter a whole number of at least {least}."))
+    read.ok_or_else(|| format!("Please enter a whole number from {least} to 1,000,000,000."))
 }
 
 fn code(text: &str) -> Result<String, String> {

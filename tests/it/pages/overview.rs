@@ -35,13 +35,22 @@ fn section(page: &Page, region: &str) -> String {
 
 /// Rides once and ends it; the ride's id.
 async fn ride(arena: &Arena, browser: &Browser, city: &str, bike: usize) -> Uuid {
+    let ride = start(arena, browser, city, bike).await;
+    end(arena, browser, city, &ride).await;
+    ride.rsplit_once('/').unwrap().1.parse().unwrap()
+}
+
+async fn start(arena: &Arena, browser: &Browser, city: &str, bike: usize) -> String {
     let bike = &bikes(&arena.sql, city).await[bike];
     let started = arena.redirect(&browser.start(bike, Uuid::new_v4(), "").await);
     assert!(started.good, "{started:?}");
+    started.location
+}
+
+async fn end(arena: &Arena, browser: &Browser, city: &str, ride: &str) {
     let (lat, lon) = if city == "paris" { ("48.8566", "2.3522") } else { ("40.7128", "-74.006") };
     let end = [("city", city), ("place", "Corner"), ("lat", lat), ("lon", lon)];
-    assert!(arena.redirect(&browser.post(&format!("{}/end", started.location), &end).await).good);
-    started.location.rsplit_once('/').unwrap().1.parse().unwrap()
+    assert!(arena.redirect(&browser.post(&format!("{ride}/end"), &end).await).good);
 }
 
 #[actix_web::test]
@@ -112,10 +121,13 @@ async fn its_numbers_are_those_of_the_rows_and_the_same_page_is_shown_again() {
         assert!(!page.body.contains(&id.to_string()), "numbers only");
     }
 
-    // The same again, after somebody else has ridden.
-    let past = page.attributes("a[href*=as_of]", "href").remove(0);
+    // The same again, after a ride that was under way has ended, where the clocks were changed meanwhile.
+    let under_way = start(&arena, &ann, "new-york", 6).await;
+    arena.world.set("UPDATE rides SET started_at = started_at - interval '1 minute' WHERE ended_at IS NULL").await;
+    arena.world.set("UPDATE cities SET time_zone = 'Antarctica/Troll' WHERE slug = 'rome'").await;
+    let past = operator.get(PATH).await.attributes("a[href*=as_of]", "href").remove(0);
     let first = operator.get(&past).await;
-    ride(&arena, &ann, "new-york", 6).await;
+    end(&arena, &ann, "new-york", &under_way).await;
     let now = city(&operator.get(PATH).await, "us-east1", "New York");
     assert!(now.iter().any(|cell| cell.starts_with("4 $")), "{now:?}");
     let again = operator.get(&past).await;

@@ -287,7 +287,7 @@ async fn a_vehicle_that_was_declined_says_why_and_waits_again_once_it_is_edited(
             let changed: Vec<_> =
                 edit.iter().map(|(name, old)| (*name, if *name == field { value } else { *old })).collect();
             assert!(act(&ann, &own, "edit", &changed).await.contains("Saved."));
-            let status = if paused && status == "Available" { "Paused by its owner" } else { status };
+            let status = if paused && status == "Available" { "Paused" } else { status };
             let page = ann.get(&own).await;
             assert!(page.text().contains(status), "{field}, {status}: {}", page.text());
             if status == "Waiting for approval" {
@@ -299,6 +299,15 @@ async fn a_vehicle_that_was_declined_says_why_and_waits_again_once_it_is_edited(
             assert!(ann.get(&own).await.text().contains("Available"), "{field}");
         }
     }
+    // Nor does a change in maintenance reach the street with all that come back from there.
+    act(&operator, &fleet, "status", &[("action", "maintenance"), ("note", "Loose brakes")]).await;
+    let changed: Vec<_> =
+        edit.iter().map(|(name, old)| (*name, if *name == "brand" { "Call me" } else { *old })).collect();
+    act(&ann, &own, "edit", &changed).await;
+    let page = operator.get(&fleet).await.text();
+    assert!(page.contains("Waiting for approval") && page.contains("Loose brakes"), "{page}");
+    let back = act(&operator, &fleet, "status", &[("action", "back")]).await;
+    assert!(back.contains("once it is approved"), "{back}");
     let seen = ann.get(&own).await;
     let [version, command] = ["version", "command"].map(|name| seen.field(name));
     let boston = [&edit[..5], &[("version", &*version), ("command", &*command)]].concat();
