@@ -29,8 +29,6 @@ pub struct FleetRide {
     pub vehicle_type: String,
     pub started_at: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,
-    /// As charged.
-    pub minutes: Option<i64>,
     pub currency: Currency,
     pub total_minor: Option<i64>,
     pub credited_minor: i64,
@@ -42,15 +40,15 @@ impl FleetRide {
     }
 }
 
-const LISTED: &str =
-    "id, vehicle_id, vehicle_type, started_at, ended_at, minutes, currency, total_minor, credited_minor";
+// What the index of a city's rides has: no row is looked up for one that is not shown.
+const LISTED: &str = "id, vehicle_id, vehicle_type, started_at, ended_at, currency, total_minor, credited_minor";
 
 /// Rides `$among`, with the codes of their vehicles, in `$order`.
 macro_rules! listed_sql {
     ($more:literal, $among:expr, $order:literal) => {
         formatcp!(
-            "SELECT r.id, r.vehicle_id, r.vehicle_type, r.started_at, r.ended_at, r.minutes, r.currency,
-               r.total_minor, r.credited_minor, v.code{more}
+            "SELECT r.id, r.vehicle_id, r.vehicle_type, r.started_at, r.ended_at, r.currency, r.total_minor,
+               r.credited_minor, v.code{more}
              FROM ({among}) AS r LEFT JOIN vehicles AS v ON v.region = $1::TEXT::crdb_internal_region AND v.id = r.vehicle_id
              ORDER BY {order}",
             more = $more,
@@ -68,7 +66,6 @@ fn listed(region: &RegionCode, row: &Row) -> Result<FleetRide> {
         vehicle_type: row.get("vehicle_type")?,
         started_at: row.get("started_at")?,
         ended_at: row.get("ended_at")?,
-        minutes: row.get("minutes")?,
         currency: row.parse("currency")?,
         total_minor: row.get("total_minor")?,
         credited_minor: row.get("credited_minor")?,
@@ -141,7 +138,7 @@ const OF_VEHICLE: Statement = Statement::read(
     listed_sql!(
         ", r.ends, r.fits",
         formatcp!(
-            "SELECT rides.id, vehicle_id, vehicle_type, rides.started_at, ended_at, minutes, currency, total_minor,
+            "SELECT rides.id, vehicle_id, vehicle_type, rides.started_at, ended_at, currency, total_minor,
                    credited_minor, ends, city = $2 AS fits FROM
                (SELECT id, row_number() OVER (ORDER BY started_at DESC, id DESC) = {SEARCHED} AS ends FROM
                  (SELECT rides.id, started_at

@@ -47,7 +47,7 @@ struct FleetRidesPage<'a> {
 
 impl FleetRidesPage<'_> {
     fn minutes(&self, ride: &FleetRide) -> i64 {
-        ride.minutes.unwrap_or_else(|| minutes_started(self.now - ride.started_at))
+        minutes_started(ride.ended_at.unwrap_or(self.now) - ride.started_at)
     }
 
     fn is_long(&self, ride: &FleetRide) -> bool {
