@@ -255,7 +255,7 @@
     const show = (shown) => {
       input.type = shown ? 'text' : 'password';
       button.textContent = shown ? 'Hide' : 'Show';
-      button.setAttribute('aria-label', button.textContent + ' password');
+      button.setAttribute('aria-label', `${button.textContent} ${input.labels[0].textContent.trim().toLowerCase()}`);
     };
     button.type = 'button';
     button.className = 'link reveal';
@@ -294,7 +294,10 @@
       try {
         if (!document.hidden) {
           const answer = await fetch(link.href);
-          const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html').querySelector('[data-live]');
+          const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+          const [fresh, said] = ['[data-live]', '.flashes'].map((part) => page.querySelector(part));
+          // A message is sent once.
+          if (said) document.querySelector('main').prepend(said);
           // Signed out, or gone: the link tells.
           if (answer.ok && !fresh) return;
           const focused = document.activeElement;
@@ -311,6 +314,7 @@
     if (old.isEqualNode(fresh)) return;
     if (old.nodeName !== fresh.nodeName) { old.replaceWith(fresh); return; }
     if (!fresh.attributes) { old.data = fresh.data; return; }
+    for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
     for (const { name, value } of fresh.attributes) old.setAttribute(name, value);
     const nodes = [...fresh.childNodes];
     if (nodes.length === old.childNodes.length) [...old.childNodes].forEach((node, nth) => merge(node, nodes[nth]));

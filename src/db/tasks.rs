@@ -71,9 +71,8 @@ pub(super) use reported_sql;
 // `already` stands before the vehicle: the report that is sent again may itself have taken the
 // vehicle off the street. The limit stands before `already_reported`: that says under which public
 // id a vehicle is now, and nobody may ask for ever. A reservation of the reporter's own does not keep
-// it there. $9 is the
-// public id of a vehicle on the street, or a ride of theirs that has ended. $11 task, $12 problem,
-// $13 note, $14 a day ago.
+// it there. Each charge can be disputed, of whatever vehicle. $9 is the public id of a vehicle on the
+// street, or a ride of theirs that has ended. $11 task, $12 problem, $13 note, $14 a day ago.
 const REPORT: Statement = Statement::write(
     "tasks.report",
     Reach::Named,
@@ -89,7 +88,8 @@ const REPORT: Statement = Statement::write(
              WHERE vehicles.status <> 'retired'),
          reports AS (SELECT tasks.reporter_id FROM v JOIN tasks ON tasks.region = $8::TEXT::crdb_internal_region
              AND tasks.vehicle_id = v.id AND tasks.state = 'open'
-             AND (tasks.problem = '{CHARGE}') = ($12::TEXT = '{CHARGE}')),
+             AND (tasks.problem = '{CHARGE}') = ($12::TEXT = '{CHARGE}')
+             AND ($12::TEXT <> '{CHARGE}' OR left(tasks.note, 36) = $9::UUID::TEXT)),
          verdict AS (SELECT CASE
              WHEN NOT EXISTS (SELECT 1 FROM s) THEN 'signed_out'
              WHEN EXISTS (SELECT 1 FROM tasks WHERE region = $8::TEXT::crdb_internal_region AND id = $11::UUID) THEN 'already'

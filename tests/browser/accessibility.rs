@@ -549,10 +549,11 @@ async fn importing(audit: &mut Audit, stage: &Stage) {
     browser.press("Confirm").await;
     browser.reads("main mark", "Running").await;
     audit.look(browser, "job running", 200).await;
-    browser.script("document.querySelector('main h1').dataset.seen = 'yes'", Vec::new()).await;
+    browser.script("document.querySelector('main h1').seen = true", Vec::new()).await;
     sql.execute(lease, &[&-1_i64]).await.unwrap();
     browser.reads("main mark", "Done").await;
-    browser.css("h1[data-seen]").await;
+    let stayed = "if (!document.querySelector('main h1').seen) throw new Error('it was loaded anew')";
+    browser.script(stayed, Vec::new()).await;
     audit.look(browser, "job done", 200).await;
     browser.go(&format!("{url}/fleet/jobs")).await;
     browser.css("ul.rows").await;

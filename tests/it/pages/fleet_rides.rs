@@ -79,7 +79,7 @@ async fn rides_are_found_by_state_length_vehicle_and_number() {
         "longest first"
     );
     assert!(page.text().contains("1 ride on this page has been under way for more than 3 hours"), "{}", page.text());
-    assert!(!page.text().contains("Pat") && page.text().contains("4 h "), "{}", page.text());
+    assert!(!page.text().contains("Pat") && page.text().contains(" 4 h 1 min "), "{}", page.text());
     let vehicle: Uuid = {
         let sql = world.sql().await;
         sql.query_one("SELECT id FROM vehicles WHERE code = 'NY-7'", &[]).await.unwrap().try_get(0).unwrap()
