@@ -31,7 +31,7 @@ pub enum Refusal {
     /// they have no words of their own.
     #[error("This vehicle has been moved to another city. Please look at the list again.")]
     VehicleMoved,
-    #[error("The price has changed. Please look at the new one first; the ride was not started.")]
+    #[error("The price has changed. Please look at the new one first.")]
     PriceChanged,
     #[error("You are already riding. End that ride first.")]
     AlreadyRiding,

@@ -199,7 +199,10 @@ async fn rides_that_make_no_sense_are_refused_in_words_and_change_nothing() {
         ("promo", &long, 303, promo),
         ("promo", "WEL\u{1}COME", 400, "Control characters"),
     ] {
-        let (got, said) = answer(&bob, bob.post("/rides", &with(&start, field, value)).await).await;
+        let mut form = with(&start, field, value);
+        // That of another city is judged first.
+        form.retain(|(name, _)| field != "city" || *name != "price");
+        let (got, said) = answer(&bob, bob.post("/rides", &form).await).await;
         assert!(got == status && said.contains(words), "{field}={value}: {got} {said}");
     }
     for field in ["region", "vehicle", "city", "type", "ride"] {

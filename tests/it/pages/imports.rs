@@ -69,20 +69,19 @@ impl Scene {
         ["new", "changed", "same", "refused"].map(|key| parameters[key].as_i64().unwrap())
     }
 
-    /// Confirms the job and does all of it; the time of its longest turn.
-    async fn carry_out(&self, job: &JobRef) -> (Counts, Duration) {
+    /// Confirms the job and does all of it; in how many turns.
+    async fn carry_out(&self, job: &JobRef) -> (Counts, usize) {
         let catalogue = self.service().catalogue();
         let context = JobContext::of(self.service(), &catalogue, &self.rider.auth);
         jobs::confirm(context, &self.find(job).await.0, None).await.unwrap();
-        let mut longest = Duration::ZERO;
+        let mut turns = 0;
         loop {
             let (found, counts) = self.find(job).await;
             if !found.running {
-                return (counts, longest);
+                return (counts, turns);
             }
-            let began = Instant::now();
             jobs::batch(context, &found).await.unwrap();
-            longest = longest.max(began.elapsed());
+            turns += 1;
         }
     }
 
@@ -132,10 +131,10 @@ async fn ten_thousand_lines_are_imported_once_and_come_back_unchanged() {
     let staged = began.elapsed();
     assert_eq!(scene.preview(&job).await, [10_000, 0, 0, 0]);
     assert_eq!(scene.world.count("SELECT count(*) FROM vehicles").await, 0, "a preview changes nothing");
-    let (counts, longest) = scene.carry_out(&job).await;
+    let (counts, turns) = scene.carry_out(&job).await;
     assert_eq!((counts.done, counts.all()), (10_000, 10_000));
-    eprintln!("10,000 lines: staged in {staged:?}, done after {:?}, longest turn {longest:?}", began.elapsed());
-    assert!(longest < Duration::from_secs(5), "{longest:?}");
+    eprintln!("10,000 lines: staged in {staged:?}, done after {:?}, in {turns} turns", began.elapsed());
+    assert!(turns > 2, "a turn ends in time for the lease to be renewed");
     let events = "SELECT count(*) FROM events WHERE action = 'vehicle.added' AND version = 1";
     assert_eq!(scene.world.count(events).await, 10_000);
     let jobs_own = "SELECT string_agg(action, ' ' ORDER BY version) = 'job.requested job.confirmed job.done'
