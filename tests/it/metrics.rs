@@ -223,7 +223,8 @@ async fn each_instance_has_its_own_numbers_and_they_are_right() {
     let open = here.sum("movr_db_pool_connections", &[("data_region", "us-east1")]);
     let connects = here.sum("movr_db_connects_total", &[("data_region", "us-east1"), ("outcome", "ok")]);
     assert!((2.0..=8.0).contains(&open) && connects >= open, "{open} {connects}");
-    assert_eq!(here.sum("movr_db_pool_connections", &[("state", "in_use")]), 0.0);
+    // The background work of an instance takes one now and then, and gives it back.
+    until(&east, "movr_db_pool_connections", &[("state", "in_use")], 0.0).await;
     let version = east.running.state.service.catalogue().version;
     assert_eq!(here.sum("movr_catalogue_version", &[]), f64::from(i32::try_from(version).unwrap()));
     assert_eq!(here.sum("movr_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
