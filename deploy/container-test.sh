@@ -136,7 +136,8 @@ done
 [ "$(state)" = healthy ] || failed "the container is $(state)"
 echo "healthy"
 curl -fsS -o /dev/null "http://127.0.0.1:$web/" || failed "the first page does not come"
-curl -fsS "http://127.0.0.1:$metrics/metrics" | grep -q '^movr_build_info' || failed "there are no metrics"
+# Read to the end: curl fails when grep leaves before, as with -q.
+curl -fsS "http://127.0.0.1:$metrics/metrics" | grep '^movr_build_info' >/dev/null || failed "there are no metrics"
 # The only addition is the file that is mounted.
 [ "$(docker diff "$name")" = "A /authority.crt" ] || failed "files were written: $(docker diff "$name")"
 [ "$(docker top "$name" -o pid,uid,comm | tail -n +2 | tr -s ' ' | sed 's/^ *[0-9]* //')" = "65532 movr" ] || failed "not one process as 65532"
