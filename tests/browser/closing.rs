@@ -10,7 +10,8 @@ const EUROPE: &str = "Europe West (Belgium)";
 /// Presses what changes the region's state, and confirms it.
 async fn change(browser: &Browser, url: &str, button: &str, done: &str) {
     browser.go(&format!("{url}/admin/regions")).await;
-    browser.press(&format!("{button} {EUROPE}")).await;
+    let offered = if button == "Close" { "Close at once:" } else { button };
+    browser.press(&format!("{offered} {EUROPE}")).await;
     if button != "Open" {
         browser.heading(&format!("{button} {EUROPE} now?")).await;
         browser.reads("main", "Rides\n1").await;

@@ -120,7 +120,7 @@ async fn from_sign_up_in_new_york_to_the_old_ride_seen_in_europe() {
     browser.heading("My rides").await;
     let ride = browser.css(".rows a").await;
     let row = ride.text().await.unwrap();
-    for words in ["New York", number.as_str(), total.as_str()] {
+    for words in ["New York", total.as_str()] {
         assert!(row.contains(words), "{words} in {row}");
     }
     browser.click(ride).await;
@@ -163,7 +163,7 @@ async fn a_vehicle_is_unlocked_by_the_code_on_it_in_a_narrow_window() {
     browser.heading("Sign in").await;
     browser.fill("#username", "rider").await;
     browser.fill("#password", &stage.demo.password).await;
-    browser.press_css("main form button").await;
+    browser.press_css("main form button:not(.reveal)").await;
     browser.heading("Unlock a vehicle").await;
     let refused = "We can't unlock a vehicle with this code in Boston";
     stand(browser, (there.0 + 0.003, there.1)).await;
