@@ -288,8 +288,7 @@ pub struct Credit {
     pub seen_minor: i64,
 }
 
-// $9 is the command. $11 city, $12 reason, of a wrong price none; of each credit $13 ride, $14 amount,
-// $15 credited before.
+// $9 is the command. $11 city, $12 reason; of each credit $13 ride, $14 amount, $15 credited before.
 const CREDIT: Statement = Statement::write(
     "fleet_rides.credit",
     Reach::Named,
@@ -312,7 +311,7 @@ const CREDIT: Statement = Statement::write(
              WHEN EXISTS (SELECT 1 FROM r WHERE credited_minor <> seen) THEN 'changed'
              WHEN EXISTS (SELECT 1 FROM r WHERE minor <= 0 OR minor > total_minor - credited_minor) THEN 'credit_too_high'
              ELSE 'ok' END AS code),
-         r2 AS (UPDATE rides SET credited_minor = rides.credited_minor + c.minor, credit_reason = coalesce($12::TEXT, 'wrong_price'),
+         r2 AS (UPDATE rides SET credited_minor = rides.credited_minor + c.minor, credit_reason = $12::TEXT,
                version = rides.version + 1
              FROM c, verdict
              WHERE rides.region = $8::TEXT::crdb_internal_region AND rides.id = ANY($13::UUID[]) AND rides.id = c.id
@@ -321,20 +320,13 @@ const CREDIT: Statement = Statement::write(
          e AS ({EVENT}
              SELECT $8::TEXT::crdb_internal_region, 'ride', r2.id, r2.version, '{RIDE_CREDITED}', $1::TEXT, $3::UUID,
                $9::UUID, r2.id, $5::TIMESTAMPTZ, $10::INT8, NULL::FLOAT8, NULL::FLOAT8,
-               jsonb_build_object('reason', coalesce($12::TEXT, 'wrong_price'), 'credited_minor', r2.minor) FROM r2 RETURNING 1 AS ok)
+               jsonb_build_object('reason', $12::TEXT, 'credited_minor', r2.minor) FROM r2 RETURNING 1 AS ok)
          SELECT code AS verdict FROM verdict"
     ),
 );
 
-/// Takes amounts off the receipts of ended rides of `city`: all of them or none. Without a reason they are
-/// what a wrong price cost too much.
-pub async fn credit(
-    conn: &Conn,
-    write: &Write<'_>,
-    city: &str,
-    reason: Option<&str>,
-    credits: &[Credit],
-) -> Result<Verdict> {
+/// Takes amounts off the receipts of ended rides of `city`: all of them or none.
+pub async fn credit(conn: &Conn, write: &Write<'_>, city: &str, reason: &str, credits: &[Credit]) -> Result<Verdict> {
     let rides: Vec<Uuid> = credits.iter().map(|credit| credit.ride).collect();
     let minors: Vec<i64> = credits.iter().map(|credit| credit.minor).collect();
     let seen: Vec<i64> = credits.iter().map(|credit| credit.seen_minor).collect();

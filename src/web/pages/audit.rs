@@ -159,9 +159,8 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
     let (roles, Found { mut events, searched_to }) = read(&mut context, &filter, PAGE + 1).await?;
     let newest = (!set.before.is_empty()).then(|| set.address("/fleet/audit", ""));
     let next = |last: &Place| set.address("/fleet/audit", &place_text(last));
-    let mut pagination = Pagination::cut(&mut events, PAGE, newest, |last| next(&last.place));
-    let searched_to = searched_to.filter(|_| pagination.older.is_none());
-    pagination.older = pagination.older.or_else(|| searched_to.as_ref().map(next));
+    let pagination = Pagination::cut(&mut events, PAGE, newest, |last| next(&last.place));
+    let pagination = pagination.or_search(searched_to.as_ref().map(next));
     let page = AuditPage {
         layout: context.layout("Audit", Section::Fleet, context.city()),
         catalogue: &context.catalogue,
@@ -170,7 +169,7 @@ pub async fn list(mut context: RequestContext, Query(query): Query<Parameters>) 
         roles,
         events,
         export: set.address("/fleet/audit.csv", ""),
-        searched_to: searched_to.map(|place| place.0),
+        searched_to: searched_to.filter(|_| pagination.sparse).map(|place| place.0),
         pagination,
         error,
     };

@@ -165,7 +165,7 @@ pub async fn credit(
         let credits = [Credit { ride: key.id, minor, seen_minor }];
         let auth = context.auth()?;
         let credited = ops::signed_write(&context.service, &auth, (&city.region, command), async |conn, write| {
-            fleet_rides::credit(conn, write, &city.slug, Some(reason), &credits).await
+            fleet_rides::credit(conn, write, &city.slug, reason, &credits).await
         });
         if let Some(credited) = context.unless_refused(&mut state, credited.await, form::field_of) {
             let done = format!("{} credited. It is on the rider's receipt.", city.currency.format(minor));

@@ -161,7 +161,7 @@ pub async fn credit(mut context: RequestContext, Form(form): Form<Confirmed>) ->
     let command = context.row_id(form.command, "command", &city.region)?;
     let outcome =
         ops::signed_write(&context.service, &context.auth()?, (&city.region, command), async |conn, write| {
-            fleet_rides::credit(conn, write, &city.slug, None, &found.credits).await
+            fleet_rides::credit(conn, write, &city.slug, "wrong_price", &found.credits).await
         })
         .await;
     let (rides, minor) = (filters::counted(found.credits.len(), "ride"), city.currency.format(found.minor));

@@ -338,7 +338,7 @@ async fn an_operator_who_rides_needs_another_one_to_pay_less() {
     let east: RegionCode = "us-east1".parse().unwrap();
     let computed = [Credit { ride: ride.rsplit_once('/').unwrap().1.parse().unwrap(), minor: 1, seen_minor: 0 }];
     let given = ops::signed_write(service, &riders[0].auth, (&east, Uuid::new_v4()), async |conn, write| {
-        fleet_rides::credit(conn, write, "new-york", None, &computed).await
+        fleet_rides::credit(conn, write, "new-york", "wrong_price", &computed).await
     });
     let given = given.await;
     assert!(matches!(given, Err(OpError::Refused(Refusal::OwnInterest))), "{given:?}");
@@ -372,7 +372,7 @@ async fn of_two_credits_at_once_one_is_given_and_all_together_are_no_more_than_i
         };
         let credits: Vec<_> = of.iter().map(credit).collect();
         ops::signed_write(service, &riders[n].auth, (&east, Uuid::new_v4()), async |conn, write| {
-            fleet_rides::credit(conn, write, "new-york", Some("fault"), &credits).await
+            fleet_rides::credit(conn, write, "new-york", "fault", &credits).await
         })
         .await
     };
